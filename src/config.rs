@@ -1,0 +1,285 @@
+//! The function's settings, read from its environment variables once at start.
+
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+
+use aws_credential_types::Credentials;
+
+use crate::{message::Topic, retry::RetryPolicy};
+
+/// The settings of the function.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The region of the function, and so of its topics.
+    pub region: String,
+    /// The credentials that Lambda puts into the environment; they live as long as the execution environment.
+    pub credentials: Credentials,
+    /// Where to publish.
+    pub topics: Topics,
+    /// The CloudWatch namespace.
+    pub metric_namespace: String,
+    /// How long an event id is remembered.
+    pub ledger_ttl: Duration,
+    /// The retry budget of an automation.
+    pub retry: RetryPolicy,
+    /// Another address for SNS, of a local stack.
+    pub sns_endpoint: Option<String>,
+    /// Another address for CloudWatch.
+    pub cloudwatch_endpoint: Option<String>,
+}
+
+/// The ARNs of the output topics.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    /// For retry triggers.
+    pub retry: String,
+    /// For readiness signals.
+    pub readiness: String,
+    /// For messages that are no event.
+    pub quarantine: String,
+}
+
+impl Topics {
+    /// The ARN of a topic.
+    #[must_use]
+    pub fn arn(&self, topic: Topic) -> &str {
+        match topic {
+            Topic::Retry => &self.retry,
+            Topic::Readiness => &self.readiness,
+            Topic::Quarantine => &self.quarantine,
+        }
+    }
+}
+
+/// The environment is not usable. A repeat cannot cure it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variables are not usable: {}", .problems.join("; "))]
+pub struct ConfigError {
+    /// One sentence for each bad variable.
+    pub problems: Vec<String>,
+}
+
+impl Config {
+    /// Reads the settings through `variable`, which returns the value of an environment variable.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or malformed, not just the first.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut env = Reader { variable, problems: Vec::new() };
+        let region = env.required("AWS_REGION");
+        let topics = Topics {
+            retry: env.topic_arn("RETRY_TOPIC_ARN", &region),
+            readiness: env.topic_arn("READINESS_TOPIC_ARN", &region),
+            quarantine: env.topic_arn("QUARANTINE_TOPIC_ARN", &region),
+        };
+        let credentials = env.credentials();
+        let metric_namespace = env.namespace("METRIC_NAMESPACE", "AlexaSmartProperties");
+        let ledger_ttl = env.seconds("LEDGER_TTL_SECONDS", 86_400);
+        let retry = env.retry_policy();
+        env.no_table("LEDGER_TABLE");
+        let endpoint = |name| env.get(name).or_else(|| env.get("AWS_ENDPOINT_URL"));
+        let (sns_endpoint, cloudwatch_endpoint) =
+            (endpoint("AWS_ENDPOINT_URL_SNS"), endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"));
+        if !env.problems.is_empty() {
+            return Err(ConfigError { problems: env.problems });
+        }
+        Ok(Self { region, credentials, topics, metric_namespace, ledger_ttl, retry, sns_endpoint, cloudwatch_endpoint })
+    }
+}
+
+/// Reads variables and collects what is wrong with them. After a problem the value that is returned does not matter.
+struct Reader<F> {
+    variable: F,
+    problems: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    /// A variable that is set to nothing counts as unset, because templates cannot leave one out.
+    fn get(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn problem(&mut self, name: &str, problem: impl Display) {
+        self.problems.push(format!("{name} {problem}"));
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        self.get(name).unwrap_or_else(|| {
+            self.problem(name, "is missing");
+            String::new()
+        })
+    }
+
+    /// SNS takes messages only from clients of the topic's own region.
+    fn topic_arn(&mut self, name: &str, region: &str) -> String {
+        let arn = self.required(name);
+        if arn.is_empty() {
+            return arn;
+        }
+        match arn.split(':').collect::<Vec<_>>().as_slice() {
+            ["arn", partition, "sns", topic_region, account, topic]
+                if partition.starts_with("aws") && is_account(account) && is_topic_name(topic) =>
+            {
+                if *topic_region != region && !region.is_empty() {
+                    self.problem(name, format_args!("is a topic of {topic_region}, and the function runs in {region}"));
+                }
+            }
+            _ => self.problem(
+                name,
+                format_args!(
+                    "is {arn:?}, not the ARN of a standard topic such as arn:aws:sns:us-east-1:123456789012:name"
+                ),
+            ),
+        }
+        arn
+    }
+
+    /// Says that a key is missing, never what it is.
+    fn credentials(&mut self) -> Credentials {
+        let access_key = self.required("AWS_ACCESS_KEY_ID");
+        let secret_key = self.required("AWS_SECRET_ACCESS_KEY");
+        Credentials::new(access_key, secret_key, self.get("AWS_SESSION_TOKEN"), None, "environment")
+    }
+
+    /// Source of the rule: the CloudWatch API reference, `PutMetricData`.
+    fn namespace(&mut self, name: &str, default: &str) -> String {
+        let namespace = self.get(name).unwrap_or_else(|| default.to_owned());
+        let allowed = |c: char| c.is_ascii_alphanumeric() || " .-_/#:".contains(c);
+        if namespace.len() > 255
+            || namespace.starts_with("AWS/")
+            || namespace.starts_with(':')
+            || !namespace.chars().all(allowed)
+        {
+            self.problem(
+                name,
+                format_args!(
+                    "is {namespace:?}: CloudWatch takes 1 to 255 letters, digits and \" .-_/#:\", not beginning with AWS/ or a colon"
+                ),
+            );
+        }
+        namespace
+    }
+
+    fn seconds(&mut self, name: &str, default: u32) -> Duration {
+        Duration::from_secs(self.number(name, default, 1..=31_536_000).into())
+    }
+
+    fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
+        let Some(text) = self.get(name) else { return default };
+        match text.trim().parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (start, end) = range.into_inner();
+                self.problem(name, format_args!("is {text:?}, not a whole number from {start} to {end}"));
+                default
+            }
+        }
+    }
+
+    fn retry_policy(&mut self) -> RetryPolicy {
+        let max_attempts = self.number("RETRY_MAX_ATTEMPTS", 5, 1..=1000);
+        let base = self.seconds("RETRY_BASE_SECONDS", 30);
+        let max = self.seconds("RETRY_MAX_SECONDS", 900);
+        let window = self.seconds("RETRY_WINDOW_SECONDS", 3600);
+        if base > max {
+            self.problem("RETRY_MAX_SECONDS", "is less than RETRY_BASE_SECONDS");
+        }
+        RetryPolicy { max_attempts, base, max, window }
+    }
+
+    /// Better not to start than to seem to remember across execution environments.
+    fn no_table(&mut self, name: &str) {
+        if self.get(name).is_some() {
+            self.problem(name, "is set, but this version has no durable ledger yet: leave it unset");
+        }
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A FIFO topic, whose name ends in `.fifo`, wants message groups that the function does not have.
+fn is_topic_name(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let topic = |name: &str| format!("arn:aws:sns:us-east-1:123456789012:{name}");
+        Config::read(|name| match changes.iter().find(|(changed, _)| *changed == name) {
+            Some((_, value)) => Some((*value).to_owned()),
+            None => match name {
+                "AWS_REGION" => Some("us-east-1".to_owned()),
+                "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".to_owned()),
+                "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" => Some("secret-key".to_owned()),
+                "RETRY_TOPIC_ARN" | "READINESS_TOPIC_ARN" | "QUARANTINE_TOPIC_ARN" => Some(topic(name)),
+                _ => None,
+            },
+        })
+    }
+
+    fn problems(changes: &[(&str, &str)]) -> Vec<String> {
+        read(changes).unwrap_err().problems
+    }
+
+    #[test]
+    fn has_the_defaults_of_the_contract() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.metric_namespace, "AlexaSmartProperties");
+        assert_eq!(config.ledger_ttl, Duration::from_secs(86_400));
+        let seconds = Duration::from_secs;
+        let retry = RetryPolicy { max_attempts: 5, base: seconds(30), max: seconds(900), window: seconds(3600) };
+        assert_eq!(config.retry, retry);
+        assert_eq!((config.sns_endpoint, config.cloudwatch_endpoint), (None, None));
+    }
+
+    #[test]
+    fn a_service_endpoint_goes_before_the_general_one() {
+        let config = read(&[("AWS_ENDPOINT_URL", "http://all"), ("AWS_ENDPOINT_URL_SNS", "http://sns")]).unwrap();
+        assert_eq!(config.sns_endpoint.as_deref(), Some("http://sns"));
+        assert_eq!(config.cloudwatch_endpoint.as_deref(), Some("http://all"));
+    }
+
+    #[test]
+    fn names_every_bad_variable_at_once() {
+        let error = Config::read(|_| None).unwrap_err();
+        for name in ["AWS_REGION", "RETRY_TOPIC_ARN", "READINESS_TOPIC_ARN", "QUARANTINE_TOPIC_ARN"] {
+            assert!(error.to_string().contains(&format!("{name} is missing")), "{error}");
+        }
+        let found =
+            problems(&[("RETRY_TOPIC_ARN", "retries"), ("RETRY_MAX_ATTEMPTS", "many"), ("READINESS_TOPIC_ARN", " ")]);
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn refuses_a_topic_of_another_region() {
+        let found = problems(&[("RETRY_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:retries")]);
+        assert_eq!(found, ["RETRY_TOPIC_ARN is a topic of eu-west-1, and the function runs in us-east-1"]);
+    }
+
+    #[test]
+    fn refuses_what_aws_would_refuse_later() {
+        for (name, value) in [
+            ("QUARANTINE_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:name.fifo"),
+            ("QUARANTINE_TOPIC_ARN", "arn:aws:sns:us-east-1:1234:name"),
+            ("QUARANTINE_TOPIC_ARN", "arn:aws:sqs:us-east-1:123456789012:name"),
+            ("METRIC_NAMESPACE", "AWS/Mine"),
+            ("METRIC_NAMESPACE", "Ümlaut"),
+            ("LEDGER_TTL_SECONDS", "0"),
+            ("RETRY_MAX_SECONDS", "29"),
+            ("RETRY_WINDOW_SECONDS", "-1"),
+            ("LEDGER_TABLE", "table"),
+        ] {
+            let found = problems(&[(name, value)]);
+            assert!(found.len() == 1 && found[0].starts_with(name), "{name}={value}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn never_shows_a_secret() {
+        assert!(!format!("{:?}", read(&[]).unwrap()).contains("secret-key"));
+    }
+}

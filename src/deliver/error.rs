@@ -1,0 +1,153 @@
+//! Why a delivery failed, and whether a repeat can cure it.
+
+use std::error::Error;
+
+use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+/// A delivery failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeliverError {
+    /// A repeat can cure it: throttling, a server's fault, a broken connection, a time-out.
+    #[error("{action} on {target} failed for now: {cause}")]
+    Transient {
+        /// The API action, such as `sns:Publish`.
+        action: &'static str,
+        /// The topic or namespace.
+        target: String,
+        /// What AWS or the connection said.
+        cause: String,
+    },
+    /// A repeat cannot: access denied, no such topic, a refused parameter, a disabled key.
+    #[error("{action} on {target} was refused: {cause}. {}", remedy(.code, .action))]
+    Refused {
+        /// The API action, which is also the permission that it takes.
+        action: &'static str,
+        /// The topic or namespace.
+        target: String,
+        /// The error code.
+        code: String,
+        /// What AWS said.
+        cause: String,
+    },
+}
+
+impl DeliverError {
+    /// Whether a repeat can cure it.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+
+    /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may cure it.
+    pub(super) fn from_sdk<E>(action: &'static str, target: &str, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let code = match &error {
+            SdkError::ConstructionFailure(_) => "ConstructionFailure".to_owned(),
+            SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
+            _ => String::new(),
+        };
+        let transient = match &error {
+            SdkError::ConstructionFailure(_) => false,
+            SdkError::ServiceError(_) => is_transient_status(status) || is_transient_code(&code),
+            _ => true,
+        };
+        Self::new(action, target, transient, code, DisplayErrorContext(error).to_string())
+    }
+
+    /// From the error of one entry in a batch that otherwise succeeded.
+    pub(super) fn from_entry(
+        action: &'static str,
+        target: &str,
+        sender_fault: bool,
+        code: &str,
+        message: Option<&str>,
+    ) -> Self {
+        let cause = format!("{code}: {}", message.unwrap_or("no message"));
+        Self::new(action, target, !sender_fault || is_transient_code(code), code.to_owned(), cause)
+    }
+
+    fn new(action: &'static str, target: &str, transient: bool, code: String, cause: String) -> Self {
+        let target = target.to_owned();
+        if transient {
+            Self::Transient { action, target, cause }
+        } else {
+            Self::Refused { action, target, code, cause }
+        }
+    }
+}
+
+fn is_transient_status(status: Option<u16>) -> bool {
+    status.is_some_and(|status| status >= 500 || status == 429 || status == 408)
+}
+
+/// The codes that come with a status of 400 or 403 and still pass by themselves. Expired credentials do, because the
+/// next execution environment has new ones.
+fn is_transient_code(code: &str) -> bool {
+    let code = code.trim_end_matches("Exception");
+    code.contains("Throttl")
+        || code.contains("SlowDown")
+        || code.starts_with("Expired")
+        || matches!(
+            code,
+            "TooManyRequests"
+                | "RequestLimitExceeded"
+                | "RequestTimeout"
+                | "RequestExpired"
+                | "RequestTimeTooSkewed"
+                | "InternalError"
+                | "InternalFailure"
+                | "ServiceUnavailable"
+        )
+}
+
+fn remedy(code: &str, action: &str) -> String {
+    if code.contains("Authorization") || code.contains("AccessDenied") {
+        format!("Allow {action} on it in the function's role, and on its key if it is encrypted")
+    } else if code.contains("NotFound") {
+        "Create it, or put the function's environment variable right".to_owned()
+    } else if code.contains("KMS") {
+        "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned()
+    } else {
+        "The record is kept by its owner: the on-failure queue, or the queue that it came from".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(sender_fault: bool, code: &str) -> DeliverError {
+        DeliverError::from_entry("sns:Publish", "arn:topic", sender_fault, code, None)
+    }
+
+    #[test]
+    fn tells_what_a_repeat_can_cure() {
+        for (sender_fault, code) in [
+            (false, "Whatever"),
+            (true, "Throttled"),
+            (true, "ThrottlingException"),
+            (true, "KMSThrottlingException"),
+            (true, "ExpiredTokenException"),
+            (true, "InternalErrorException"),
+        ] {
+            assert!(entry(sender_fault, code).is_transient(), "{code}");
+        }
+        for code in ["AuthorizationError", "NotFound", "InvalidParameter", "KMSDisabled", "KMSAccessDenied"] {
+            assert!(!entry(true, code).is_transient(), "{code}");
+        }
+    }
+
+    #[test]
+    fn says_what_to_do() {
+        let error = entry(true, "AuthorizationError").to_string();
+        assert_eq!(
+            error,
+            "sns:Publish on arn:topic was refused: AuthorizationError: no message. \
+            Allow sns:Publish on it in the function's role, and on its key if it is encrypted"
+        );
+    }
+}

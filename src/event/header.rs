@@ -1,0 +1,126 @@
+//! The header that every event carries.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::documented::non_empty;
+
+/// The header of an event. Only the event's type must be readable: a missing id or time does not make a failure of a
+/// skill less of a failure.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    #[serde(default)]
+    version: Value,
+    #[serde(default)]
+    event_id: Option<EventId>,
+    /// The event's namespace and name.
+    pub event_type: EventType,
+    #[serde(default)]
+    event_time: Option<EventTime>,
+    #[serde(default)]
+    entities: Entities,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct EventId {
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct EventTime {
+    #[serde(default, deserialize_with = "lenient_time")]
+    timestamp: Option<DateTime<Utc>>,
+}
+
+/// An event's type, such as `Alexa.Skill.Interaction` / `Failure`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub struct EventType {
+    /// The category; it contains dots itself.
+    #[serde(deserialize_with = "non_empty")]
+    pub namespace: String,
+    /// The name within the category.
+    #[serde(deserialize_with = "non_empty")]
+    pub name: String,
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.namespace, self.name)
+    }
+}
+
+impl Header {
+    /// The id that Alexa gave the event: an opaque text, by the documents unique.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.event_id.as_ref()?.id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// When the event happened; absent where Alexa's time cannot be read.
+    #[must_use]
+    pub fn event_time(&self) -> Option<DateTime<Utc>> {
+        self.event_time.as_ref()?.timestamp
+    }
+
+    /// The unit that the event is about.
+    #[must_use]
+    pub fn unit_id(&self) -> Option<&str> {
+        self.entity("/unit/id")
+    }
+
+    /// The parent of that unit.
+    #[must_use]
+    pub fn parent_unit_id(&self) -> Option<&str> {
+        self.entity("/unit/parent/id")
+    }
+
+    /// The version, if it is not the documented `"2.0"` or a spelling of it.
+    #[must_use]
+    pub fn unexpected_version(&self) -> Option<&Value> {
+        let expected = match &self.version {
+            Value::Null => true,
+            Value::String(version) => matches!(version.as_str(), "2.0" | "2" | "V2"),
+            _ => false,
+        };
+        (!expected).then_some(&self.version)
+    }
+
+    /// The text at a JSON pointer into the entities.
+    pub(super) fn entity(&self, pointer: &str) -> Option<&str> {
+        self.entities.0.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn entities(&self) -> &Value {
+        &self.entities.0
+    }
+}
+
+/// The entities by name. The documents call them an array in tables and show a map in every example: both are read,
+/// and anything else as none.
+#[derive(Debug, Clone, Default)]
+struct Entities(Value);
+
+impl<'de> Deserialize<'de> for Entities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Value::deserialize(deserializer)? {
+            Value::Array(items) => Value::Object(by_type(items)),
+            other => other,
+        }))
+    }
+}
+
+fn by_type(items: Vec<Value>) -> Map<String, Value> {
+    let named = |item: Value| Some((item.get("type")?.as_str()?.to_lowercase(), item));
+    items.into_iter().filter_map(named).collect()
+}
+
+/// RFC 3339, with or without fractions and offset; anything else counts as absent.
+fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|time| time.to_utc()))
+}

@@ -1,0 +1,181 @@
+//! The events of Alexa Smart Properties, read from the text of an SNS message.
+//!
+//! Documented shapes are read strictly where the function needs a field and tolerantly elsewhere; shapes that Amazon
+//! has not published are searched for what they are known to carry ([`assumed`]). Value lists are open enums, because
+//! the documents name only some of their values.
+
+pub mod assumed;
+pub mod documented;
+pub mod header;
+
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use self::{
+    assumed::{RoleChange, SetupCompletion},
+    documented::{AutomationCompletion, SkillInteractionFailure, SubscriptionActivation},
+    header::Header,
+};
+use crate::json::{self, Misfit};
+
+/// What the text of an SNS message turned out to be.
+#[derive(Debug)]
+pub enum Content {
+    /// `{}`, which a delivery channel may send when it is set up.
+    Greeting,
+    /// An Alexa event.
+    Event(Box<Event>),
+}
+
+/// One Alexa event.
+#[derive(Debug)]
+pub struct Event {
+    /// What every event carries.
+    pub header: Header,
+    /// What this type of event carries.
+    pub detail: AspEvent,
+    /// The event's JSON as Alexa wrote it.
+    pub source: Box<RawValue>,
+}
+
+/// The types of event that Alexa Smart Properties publishes.
+/// Source: "Event Schemas for Alexa Smart Properties".
+#[derive(Debug)]
+pub enum AspEvent {
+    /// `Alexa.Automation.Execution` / `Completion`: an automation ran, with or without success.
+    AutomationCompletion(AutomationCompletion),
+    /// `Alexa.Skill.Interaction` / `Failure`: a skill timed out or answered wrongly.
+    SkillInteractionFailure(SkillInteractionFailure),
+    /// `Alexa.Enterprise.Subscription` / `Activation`: a unit is ready for child units, skills and devices.
+    SubscriptionActivation(SubscriptionActivation),
+    /// `Alexa.Role.Management` / `Assignment`: a principal may act on a unit and, if so asked, its sub-units.
+    RoleAssignment(RoleChange),
+    /// `Alexa.Role.Management` / `Revocation`: it may no longer.
+    RoleRevocation(RoleChange),
+    /// `Alexa.Endpoint.Lifecycle` / `SetupCompletion`: a device is ready to be associated with a unit.
+    SetupCompletion(SetupCompletion),
+    /// Any other type, as a whole: new ones appear without notice.
+    Unknown(Value),
+}
+
+/// Why a message is quarantined. The names are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
+    /// The text cannot be read as JSON.
+    NotJson,
+    /// JSON, but without the `header` object that every Alexa event has.
+    NotAnEvent,
+    /// An Alexa event that lacks what its type must have.
+    InvalidEvent,
+    /// An Alexa event of a type that this version does not know.
+    UnknownEventType,
+}
+
+impl Reason {
+    /// The name in the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "NOT_JSON",
+            Self::NotAnEvent => "NOT_AN_EVENT",
+            Self::InvalidEvent => "INVALID_EVENT",
+            Self::UnknownEventType => "UNKNOWN_EVENT_TYPE",
+        }
+    }
+}
+
+/// The text of a message is no event. A repeat cannot cure it; the text says where and what, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// See [`Reason::NotJson`]. Also numbers, nesting and escapes that common JSON readers refuse, so that whatever
+    /// is published can be read by every consumer.
+    #[error("the message cannot be read as JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    /// See [`Reason::NotAnEvent`].
+    #[error("{0}")]
+    NotAnEvent(String),
+    /// See [`Reason::InvalidEvent`].
+    #[error("{problem}")]
+    InvalidEvent {
+        /// The JSON path, and what is wrong there.
+        problem: String,
+        /// The event's header, where that at least was readable.
+        header: Option<Box<Header>>,
+    },
+}
+
+impl DecodeError {
+    /// The reason under which the message is quarantined.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotJson(_) => Reason::NotJson,
+            Self::NotAnEvent(_) => Reason::NotAnEvent,
+            Self::InvalidEvent { .. } => Reason::InvalidEvent,
+        }
+    }
+}
+
+/// Reads the text of an SNS message.
+///
+/// # Errors
+/// The text is no Alexa event, or one that lacks what its type must have.
+pub fn decode(text: &str) -> Result<Content, DecodeError> {
+    let text = text.trim_start_matches('\u{feff}');
+    match serde_json::from_str(text)? {
+        Value::Object(fields) => object(text, fields),
+        // A publisher that encodes twice sends a JSON string that holds the event.
+        Value::String(inner) => match serde_json::from_str(&inner) {
+            Ok(Value::Object(fields)) => object(&inner, fields),
+            _ => Err(DecodeError::NotAnEvent("$: expected an object, found a string that holds none".to_owned())),
+        },
+        other => Err(DecodeError::NotAnEvent(format!("$: expected an object, found {}", json::kind(&other)))),
+    }
+}
+
+fn object(text: &str, fields: Map<String, Value>) -> Result<Content, DecodeError> {
+    if fields.is_empty() {
+        return Ok(Content::Greeting);
+    }
+    let header: Header = match fields.get("header") {
+        Some(header @ Value::Object(_)) => json::read("$.header", header).map_err(|misfit| invalid(&misfit, None))?,
+        Some(other) => {
+            let found = json::kind(other);
+            return Err(DecodeError::NotAnEvent(format!("$.header: expected an object, found {found}")));
+        }
+        None => return Err(DecodeError::NotAnEvent("$.header: missing, so this is no Alexa event".to_owned())),
+    };
+    let source = serde_json::from_str(text)?;
+    match detail(&header, fields) {
+        Ok(detail) => Ok(Content::Event(Box::new(Event { header, detail, source }))),
+        Err(misfit) => Err(invalid(&misfit, Some(Box::new(header)))),
+    }
+}
+
+fn invalid(misfit: &Misfit, header: Option<Box<Header>>) -> DecodeError {
+    DecodeError::InvalidEvent { problem: misfit.to_string(), header }
+}
+
+fn detail(header: &Header, fields: Map<String, Value>) -> Result<AspEvent, Misfit> {
+    let payload = fields.get("payload").unwrap_or(&Value::Null);
+    let event_type = &header.event_type;
+    Ok(match (event_type.namespace.as_str(), event_type.name.as_str()) {
+        ("Alexa.Automation.Execution", "Completion") => {
+            AspEvent::AutomationCompletion(json::read("$.payload", payload)?)
+        }
+        ("Alexa.Skill.Interaction", "Failure") => AspEvent::SkillInteractionFailure(json::read("$.payload", payload)?),
+        ("Alexa.Enterprise.Subscription", "Activation") => {
+            AspEvent::SubscriptionActivation(json::read("$.payload", payload)?)
+        }
+        ("Alexa.Role.Management", "Assignment") => AspEvent::RoleAssignment(RoleChange::find(header, payload)),
+        ("Alexa.Role.Management", "Revocation") => AspEvent::RoleRevocation(RoleChange::find(header, payload)),
+        ("Alexa.Endpoint.Lifecycle", "SetupCompletion") => {
+            AspEvent::SetupCompletion(SetupCompletion::find(header, payload)?)
+        }
+        _ => AspEvent::Unknown(Value::Object(fields)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

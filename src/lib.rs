@@ -1,0 +1,27 @@
+//! Turns the events of Alexa Smart Properties into CloudWatch metrics, retry triggers and readiness signals.
+//!
+//! An event travels in one direction, one module after the other:
+//!
+//! ```text
+//! invocation ─▶ envelope ─▶ event ─▶ route ─▶ deliver ─▶ outcome
+//!              SNS record   AspEvent   Plan     SNS,        handled · duplicate · ignored
+//!              or SQS body  (enum)    (pure)    CloudWatch  quarantined · failed
+//! ```
+//!
+//! [`envelope`], [`event`], [`route`], [`retry`] and [`message`] are pure and total: text in, a value out, no clock, no
+//! network and no panic on any input. [`deliver`] alone talks to AWS. The [`ledger`] stands around it: claim before,
+//! complete after. [`handler`] is the loop that joins them.
+
+pub mod config;
+pub mod deliver;
+pub mod envelope;
+pub mod event;
+pub mod handler;
+mod json;
+pub mod ledger;
+pub mod message;
+pub mod metric;
+pub mod outcome;
+pub mod retry;
+pub mod route;
+pub mod telemetry;

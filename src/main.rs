@@ -1,0 +1,58 @@
+//! The Lambda function's entry: settings, clients, then the runtime's loop.
+
+use std::{env, process::ExitCode};
+
+use asp_events::{
+    config::Config,
+    deliver::{CloudWatch, Sns, client},
+    envelope,
+    handler::{Handler, Invocation},
+    ledger::MemoryLedger,
+    telemetry,
+};
+use chrono::{DateTime, Utc};
+use lambda_runtime::{
+    Error, LambdaEvent, LambdaInvocation, Runtime, layers::TracingLayer, service_fn, tower::util::MapRequestLayer,
+};
+use serde_json::value::RawValue;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    telemetry::init_logging();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function cannot start or go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
+    let config = Config::read(|name| env::var(name).ok())?;
+    let (sns, cloudwatch) = client::clients(&config);
+    let handler = Handler::new(
+        Sns::new(sns, config.topics),
+        CloudWatch::new(cloudwatch, config.metric_namespace.clone()),
+        MemoryLedger::new(config.ledger_ttl),
+        config.retry,
+        config.metric_namespace,
+    );
+    let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let invocation = Invocation {
+            request_id: &event.context.request_id,
+            now: Utc::now(),
+            deadline: DateTime::from(event.context.deadline()),
+        };
+        handler.handle(event.payload.get(), &invocation).await
+    });
+    Runtime::new(service).layer(TracingLayer::new()).layer(MapRequestLayer::new(readable)).run().await
+}
+
+/// The runtime ends itself over a body that is not JSON; as a JSON string it reaches the handler, which says what it is.
+fn readable(mut invocation: LambdaInvocation) -> LambdaInvocation {
+    if let Some(text) = envelope::json_string_of_other(&invocation.body) {
+        invocation.body = text.into();
+    }
+    invocation
+}

@@ -1,0 +1,286 @@
+//! Decides what a record is for: the contract's table of events, as code. Pure.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    envelope::Record,
+    event::{
+        self, AspEvent, Content, DecodeError, Event, Reason,
+        assumed::{RoleChange, SetupCompletion},
+        documented::{ActivationError, AutomationCompletion, Status, SubscriptionActivation},
+        header::Header,
+    },
+    message::{Draft, Message, TooLarge, Topic},
+    metric::SkillFailure,
+    retry::FailedAutomation,
+};
+
+/// A record, what is known of its event, and what is to be done.
+#[derive(Debug)]
+pub struct Routed {
+    /// The id of the effect: the ledger's key and the CloudEvents id.
+    pub key: String,
+    /// The event's header, as far as there is one.
+    pub header: Option<Header>,
+    /// Whether this version knows the event's type.
+    pub known: bool,
+    /// What is to be done.
+    pub plan: Plan,
+}
+
+/// What is to be done about a record.
+#[derive(Debug)]
+pub enum Plan {
+    /// Nothing: it is a greeting.
+    Ignore,
+    /// Count a failure of a skill.
+    Count(SkillFailure),
+    /// Publish a readiness signal.
+    Signal(Message),
+    /// Count the failure against the automation's budget and publish a retry trigger.
+    Retry(FailedAutomation),
+    /// End the automation's budget: it has worked again.
+    EndRetries {
+        /// The automation.
+        automation_id: String,
+        /// When it worked; failures after that stand.
+        at: Option<DateTime<Utc>>,
+    },
+    /// Publish the message as it is, with the reason.
+    Quarantine {
+        /// The kind of reason.
+        reason: Reason,
+        /// The reason in words; it holds no values of the event.
+        detail: String,
+        /// The quarantine message.
+        message: Message,
+    },
+    /// There is no way to publish it: the record has to fail, so that its owner keeps it.
+    TooLarge(TooLarge),
+}
+
+/// Where an effect comes from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The id of the effect.
+    pub id: String,
+    /// When it happened.
+    pub time: Option<DateTime<Utc>>,
+    /// The Alexa event as Alexa wrote it.
+    pub source: Box<RawValue>,
+}
+
+/// Decides about one record.
+#[must_use]
+pub fn route(record: &Record) -> Routed {
+    match event::decode(&record.text) {
+        Ok(Content::Greeting) => Routed { key: fallback_key(record), header: None, known: false, plan: Plan::Ignore },
+        Ok(Content::Event(event)) => route_event(record, *event),
+        Err(error) => quarantine_undecodable(record, error),
+    }
+}
+
+fn route_event(record: &Record, event: Event) -> Routed {
+    let Event { header, detail, source } = event;
+    if let AspEvent::Unknown(_) = detail {
+        let detail = format!("$.header.eventType: this version does not know {}", header.event_type);
+        let plan = quarantine(record, header.event_time(), Reason::UnknownEventType, detail);
+        return Routed { key: quarantine_key(record), header: Some(header), known: false, plan };
+    }
+    let key = match header.event_id() {
+        Some(id) => format!("{}/{id}", header.event_type),
+        None => fallback_key(record),
+    };
+    let origin = Origin { id: key.clone(), time: header.event_time().or(record.sent_at), source };
+    let plan = plan(&header, detail, origin);
+    Routed { key, header: Some(header), known: true, plan }
+}
+
+fn plan(header: &Header, detail: AspEvent, origin: Origin) -> Plan {
+    match detail {
+        AspEvent::SkillInteractionFailure(failure) => {
+            Plan::Count(SkillFailure::new(&failure.skill.id, &failure.skill.stage, &failure.error.r#type))
+        }
+        AspEvent::AutomationCompletion(completion) => automation(header, completion, origin),
+        AspEvent::SubscriptionActivation(activation) => signal(unit_readiness(header, &activation, &origin)),
+        AspEvent::RoleAssignment(role) => {
+            signal(role_readiness("ASSIGNED", is_complete(role.status.as_ref()), &role, &origin))
+        }
+        // The principal can no longer act on the unit, so nobody who filters on `ready` alone may take it for able.
+        AspEvent::RoleRevocation(role) => signal(role_readiness("REVOKED", false, &role, &origin)),
+        AspEvent::SetupCompletion(setup) => signal(device_readiness(&setup, &origin)),
+        AspEvent::Unknown(_) => Plan::Ignore,
+    }
+}
+
+fn signal(message: Result<Message, TooLarge>) -> Plan {
+    message.map_or_else(Plan::TooLarge, Plan::Signal)
+}
+
+/// The status decides, never the presence of errors: Amazon's own examples have errors beside a success.
+fn automation(header: &Header, completion: AutomationCompletion, origin: Origin) -> Plan {
+    let automation_id = completion.automation.id;
+    if completion.result.status.is_success() {
+        return Plan::EndRetries { automation_id, at: origin.time };
+    }
+    let unit_id = header.unit_id().map(str::to_owned);
+    Plan::Retry(FailedAutomation { origin, automation_id, unit_id, errors: completion.result.errors })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnitReadiness<'a> {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_unit_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a ActivationError>,
+}
+
+fn unit_readiness(header: &Header, activation: &SubscriptionActivation, origin: &Origin) -> Result<Message, TooLarge> {
+    let ready = activation.result.status.is_success();
+    let data = UnitReadiness {
+        ready,
+        unit_id: header.unit_id(),
+        parent_unit_id: header.parent_unit_id(),
+        subscription_id: activation.subscription.as_ref().map(|subscription| subscription.id.as_str()),
+        error: activation.result.error.as_ref().filter(|_| !ready),
+    };
+    let attributes = [("ready", Some(text(ready))), ("unitId", data.unit_id), ("parentUnitId", data.parent_unit_id)];
+    readiness("aspevents.unit.readiness.v1", data.unit_id, &attributes, &data, origin)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RoleReadiness<'a> {
+    ready: bool,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_id: Option<&'a str>,
+}
+
+fn role_readiness(change: &'static str, ready: bool, role: &RoleChange, origin: &Origin) -> Result<Message, TooLarge> {
+    let data = RoleReadiness {
+        ready,
+        change,
+        unit_id: role.unit_id.as_deref(),
+        principal_id: role.principal_id.as_deref(),
+        role_id: role.role_id.as_deref(),
+    };
+    let attributes = [
+        ("ready", Some(text(ready))),
+        ("change", Some(change)),
+        ("unitId", data.unit_id),
+        ("principalId", data.principal_id),
+    ];
+    readiness("aspevents.role.readiness.v1", data.principal_id, &attributes, &data, origin)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeviceReadiness<'a> {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+}
+
+fn device_readiness(setup: &SetupCompletion, origin: &Origin) -> Result<Message, TooLarge> {
+    let data = DeviceReadiness {
+        ready: is_complete(setup.status.as_ref()),
+        endpoint_id: setup.endpoint_id.as_deref(),
+        unit_id: setup.unit_id.as_deref(),
+        user_id: setup.user_id.as_deref(),
+    };
+    let attributes = [("ready", Some(text(data.ready))), ("endpointId", data.endpoint_id)];
+    readiness("aspevents.device.readiness.v1", data.endpoint_id, &attributes, &data, origin)
+}
+
+/// The documents say that these events are sent when the operation has completed, and name no status: only one that
+/// says otherwise makes it a failure.
+fn is_complete(status: Option<&Status>) -> bool {
+    status.is_none_or(Status::is_success)
+}
+
+fn text(ready: bool) -> &'static str {
+    if ready { "true" } else { "false" }
+}
+
+fn readiness<D: Serialize>(
+    r#type: &'static str,
+    subject: Option<&str>,
+    attributes: &[(&'static str, Option<&str>)],
+    data: &D,
+    origin: &Origin,
+) -> Result<Message, TooLarge> {
+    let draft = Draft { topic: Topic::Readiness, r#type, id: &origin.id, subject, time: origin.time, attributes };
+    draft.with_source(data, &origin.source)
+}
+
+fn quarantine_undecodable(record: &Record, error: DecodeError) -> Routed {
+    let (reason, detail) = (error.reason(), error.to_string());
+    let header = match error {
+        DecodeError::InvalidEvent { header, .. } => header.map(|header| *header),
+        DecodeError::NotJson(_) | DecodeError::NotAnEvent(_) => None,
+    };
+    let known = header.is_some();
+    let time = header.as_ref().and_then(Header::event_time);
+    let plan = quarantine(record, time, reason, detail);
+    Routed { key: quarantine_key(record), header, known, plan }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Quarantine<'a> {
+    reason: Reason,
+    detail: &'a str,
+    message: &'a str,
+    message_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic_arn: Option<&'a str>,
+}
+
+fn quarantine(record: &Record, time: Option<DateTime<Utc>>, reason: Reason, detail: String) -> Plan {
+    let data = Quarantine {
+        reason,
+        detail: &detail,
+        message: &record.text,
+        message_id: &record.message_id,
+        topic_arn: record.topic_arn.as_deref(),
+    };
+    let draft = Draft {
+        topic: Topic::Quarantine,
+        r#type: "aspevents.quarantine.v1",
+        id: &quarantine_key(record),
+        subject: Some(&record.message_id),
+        time: time.or(record.sent_at),
+        attributes: &[("reason", Some(reason.as_str()))],
+    };
+    match draft.message(&data) {
+        Ok(message) => Plan::Quarantine { reason, detail, message },
+        Err(too_large) => Plan::TooLarge(too_large),
+    }
+}
+
+/// Of the message, not of the event: once this version has learnt to read it, a replay of the same event has its effect.
+fn quarantine_key(record: &Record) -> String {
+    format!("quarantine/{}", record.message_id)
+}
+
+/// For an event without an id: SNS keeps the message id when it delivers again.
+fn fallback_key(record: &Record) -> String {
+    format!("sns/{}", record.message_id)
+}
