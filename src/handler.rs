@@ -27,6 +27,7 @@ pub struct Handler<P, C, L> {
     ledger: L,
     retry: RetryPolicy,
     namespace: String,
+    emit: fn(&[Value]),
     warm: AtomicBool,
 }
 
@@ -58,10 +59,10 @@ enum Step {
 }
 
 impl<P: Publish, C: Count, L: Ledger> Handler<P, C, L> {
-    /// A handler with these ways to the outside.
+    /// A handler with these ways to the outside; `emit` writes the function's own metrics, which lie in `namespace`.
     #[must_use]
-    pub fn new(publish: P, count: C, ledger: L, retry: RetryPolicy, namespace: String) -> Self {
-        Self { publish, count, ledger, retry, namespace, warm: AtomicBool::new(false) }
+    pub fn new(publish: P, count: C, ledger: L, retry: RetryPolicy, namespace: String, emit: fn(&[Value])) -> Self {
+        Self { publish, count, ledger, retry, namespace, emit, warm: AtomicBool::new(false) }
     }
 
     /// Handles the raw body of one invocation.
@@ -77,7 +78,7 @@ impl<P: Publish, C: Count, L: Ledger> Handler<P, C, L> {
 
         let items = || records.iter().map(|record| record.item.as_deref());
         report(invocation, &records, &routed, &tasks, &outcomes);
-        telemetry::emit(&self.documents(invocation, &routed, &tasks, &outcomes));
+        (self.emit)(&self.documents(invocation, &routed, &tasks, &outcomes));
 
         let answer = outcome::answer(envelope.source, &items().zip(&outcomes).collect::<Vec<_>>())?;
         unsupported.map_or(Ok(answer), |error| Err(error.into()))

@@ -37,6 +37,7 @@ async fn run() -> Result<(), Error> {
         MemoryLedger::new(config.ledger_ttl),
         config.retry,
         config.metric_namespace,
+        telemetry::emit,
     );
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let invocation = Invocation {

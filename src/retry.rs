@@ -170,7 +170,7 @@ fn fnv1a(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::value::RawValue;
+    use serde_json::{json, value::RawValue};
 
     fn policy() -> RetryPolicy {
         RetryPolicy {
@@ -182,12 +182,11 @@ mod tests {
     }
 
     fn failed(types: &[Option<&str>]) -> FailedAutomation {
-        let error = |r#type: &_| serde_json::from_value(serde_json::json!({"type": r#type as &Option<&str>})).unwrap();
         FailedAutomation {
             origin: Origin { id: "e".into(), time: None, source: RawValue::from_string("{}".into()).unwrap() },
             automation_id: "a".into(),
             unit_id: None,
-            errors: types.iter().map(error).collect(),
+            errors: types.iter().map(|r#type| serde_json::from_value(json!({ "type": r#type })).unwrap()).collect(),
         }
     }
 

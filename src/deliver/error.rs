@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aws_sdk_sns::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// A delivery failed.
@@ -55,7 +55,11 @@ impl DeliverError {
             SdkError::ServiceError(_) => is_transient_status(status) || is_transient_code(&code),
             _ => true,
         };
-        Self::new(action, target, transient, code, DisplayErrorContext(error).to_string())
+        let cause = match &error {
+            SdkError::ServiceError(service) => answered(&code, service.err().message()),
+            _ => chain(&error),
+        };
+        Self::new(action, target, transient, code, cause)
     }
 
     /// From the error of one entry in a batch that otherwise succeeded.
@@ -66,7 +70,7 @@ impl DeliverError {
         code: &str,
         message: Option<&str>,
     ) -> Self {
-        let cause = format!("{code}: {}", message.unwrap_or("no message"));
+        let cause = answered(code, message);
         Self::new(action, target, !sender_fault || is_transient_code(code), code.to_owned(), cause)
     }
 
@@ -78,6 +82,16 @@ impl DeliverError {
             Self::Refused { action, target, code, cause }
         }
     }
+}
+
+fn answered(code: &str, message: Option<&str>) -> String {
+    format!("{code}: {}", message.unwrap_or("no message"))
+}
+
+/// An error with its causes. Not the SDK's own display, which shows whole answers with all headers.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn is_transient_status(status: Option<u16>) -> bool {

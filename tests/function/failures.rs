@@ -1,0 +1,113 @@
+//! What happens when AWS does not take an effect.
+
+use serde_json::json;
+
+use crate::{
+    Function, automation,
+    aws::{Fault, Operation},
+    sample, skill_failure, sns_event, sqs_event,
+};
+
+/// The SDK makes three attempts at what it knows to be transient.
+const ATTEMPTS: usize = 3;
+
+#[tokio::test]
+async fn a_short_fault_is_cured_by_the_sdks_own_retries() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::Publish, [Fault::Error(500, "InternalError"), Fault::Error(400, "Throttling")]);
+    assert_eq!(function.answer(&sample("subscription-activated")).await["handled"], 1);
+    assert_eq!(function.aws.calls(Operation::Publish).len(), 3);
+}
+
+#[tokio::test]
+async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery_succeeds() {
+    let function = Function::start().await;
+    let event = automation("1", "a", "FAILURE", &json!([]));
+    function.aws.fail(Operation::Publish, vec![Fault::Error(503, "ServiceUnavailable"); ATTEMPTS]);
+    let (error_type, text) = function.error(&sns_event(&[&event])).await;
+    assert_eq!(error_type, "Retryable");
+    assert!(text.starts_with("1 of 1 records failed (first: sns:Publish on arn:aws:sns:us-east-1:"), "{text}");
+    assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
+    let attempt = |index: usize| function.aws.published()[index].body["data"]["attempt"].clone();
+    assert_eq!((attempt(0), attempt(ATTEMPTS)), (json!(1), json!(1)), "the same event counts once");
+}
+
+#[tokio::test]
+async fn a_refusal_fails_the_invocation_at_once_and_names_the_missing_permission() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    let (error_type, text) = function.error(&sample("subscription-activated")).await;
+    assert_eq!(error_type, "Undeliverable");
+    assert!(text.contains("arn:aws:sns:us-east-1:123456789012:readiness was refused"), "{text}");
+    assert!(text.contains("Allow sns:Publish on it in the function's role"), "{text}");
+    assert_eq!(function.aws.count(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_metric_names_the_permission_too() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::PutMetricData, [Fault::Error(403, "AccessDenied")]);
+    let (error_type, text) = function.error(&sns_event(&[&skill_failure("1", "s", "live", "X")])).await;
+    assert_eq!(error_type, "Undeliverable");
+    assert!(text.contains("cloudwatch:PutMetricData on AlexaSmartProperties was refused"), "{text}");
+}
+
+#[tokio::test]
+async fn one_failed_effect_leaves_its_neighbours_alone() {
+    let function = Function::start().await;
+    let skill = skill_failure("1", "s", "live", "X");
+    let retry = automation("2", "a", "FAILURE", &json!([]));
+    function.aws.fail(Operation::PutMetricData, vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS]);
+    let answer = function.answer(&sqs_event(&[&skill, &retry, "no event"])).await;
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]}));
+    assert_eq!(function.aws.published().len(), 2);
+    assert_eq!(function.answer(&sqs_event(&[&skill, &retry, "no event"])).await, json!({"batchItemFailures": []}));
+    assert_eq!(function.aws.published().len(), 2, "what had taken effect is not repeated");
+}
+
+#[tokio::test]
+async fn entries_that_fail_in_a_batch_that_succeeds_are_failures() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::PublishBatch, [Fault::Entries(vec![1], "InternalError", false)]);
+    let answer = function.answer(&sqs_event(&["a", "b", "c"])).await;
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]}));
+
+    function.aws.fail(Operation::PublishBatch, [Fault::Entries(vec![0, 1], "AuthorizationError", true)]);
+    let (error_type, text) = function.error(&sns_event(&["d", "e"])).await;
+    assert_eq!(error_type, "Undeliverable");
+    assert!(text.starts_with("2 of 2 records failed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_repeat_within_an_invocation_fails_with_the_first() {
+    let function = Function::start().await;
+    let event = skill_failure("1", "s", "live", "X");
+    function.aws.fail(Operation::PutMetricData, vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS]);
+    let answer = function.answer(&sqs_event(&[&event, &event])).await;
+    let both = json!([{"itemIdentifier": "item-0"}, {"itemIdentifier": "item-1"}]);
+    assert_eq!(answer, json!({"batchItemFailures": both}));
+}
+
+#[tokio::test]
+async fn an_envelope_of_another_kind_is_unsupported() {
+    let function = Function::start().await;
+    for body in
+        ["{}", "[]", "null", "\"text\"", r#"{"detail-type":"x","source":"aws.s3"}"#, r#"{"Records":[{"s3":{}}]}"#]
+    {
+        let (error_type, text) = function.error(body).await;
+        assert_eq!(error_type, "UnsupportedEnvelope", "{body}");
+        assert!(text.starts_with('$'), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_fit_fails_the_invocation_after_its_neighbours_were_handled() {
+    let function = Function::start().await;
+    let mut event: serde_json::Value =
+        serde_json::from_str(&sns_event(&[&skill_failure("1", "s", "live", "X"), "broken"])).unwrap();
+    event["Records"][1]["Sns"].as_object_mut().unwrap().remove("Message");
+    let (error_type, text) = function.error(&event.to_string()).await;
+    assert_eq!(error_type, "UnsupportedEnvelope");
+    assert!(text.starts_with("$.Records[1].Sns: missing field `Message`"), "{text}");
+    assert_eq!(function.aws.data().len(), 2);
+}

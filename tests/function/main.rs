@@ -1,0 +1,158 @@
+//! Tests of the function from the outside: what it is given, what AWS receives, what it answers.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic"
+)]
+
+mod aws;
+mod contract;
+mod documented;
+mod failures;
+mod process;
+mod properties;
+
+use asp_events::{
+    config::Config,
+    deliver::{CloudWatch, Sns, client},
+    handler::{Handler, Invocation},
+    ledger::MemoryLedger,
+    outcome::{Answer, InvocationError},
+};
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// The function with its real clients, before an AWS that records what it receives.
+struct Function {
+    aws: aws::FakeAws,
+    handler: Handler<Sns, CloudWatch, MemoryLedger>,
+}
+
+impl Function {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let aws = aws::FakeAws::start().await;
+        let config = Config::read(|name| {
+            let given = variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
+            given
+                .or_else(|| environment(&aws.url).into_iter().find(|(given, _)| *given == name).map(|(_, value)| value))
+        })
+        .unwrap();
+        let (sns, cloudwatch) = client::clients(&config);
+        let handler = Handler::new(
+            Sns::new(sns, config.topics),
+            CloudWatch::new(cloudwatch, config.metric_namespace.clone()),
+            MemoryLedger::new(config.ledger_ttl),
+            config.retry,
+            config.metric_namespace,
+            |_| {},
+        );
+        Self { aws, handler }
+    }
+
+    async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {
+        let now = Utc::now();
+        let invocation = Invocation { request_id: "request-1", now, deadline: now + TimeDelta::seconds(30) };
+        self.handler.handle(body, &invocation).await
+    }
+
+    /// The answer as Lambda would see it.
+    async fn answer(&self, body: &str) -> Value {
+        serde_json::to_value(self.handle(body).await.unwrap()).unwrap()
+    }
+
+    /// The type of the error with which the invocation fails, and its text.
+    async fn error(&self, body: &str) -> (String, String) {
+        let diagnostic = lambda_runtime::Diagnostic::from(self.handle(body).await.unwrap_err());
+        (diagnostic.error_type, diagnostic.error_message)
+    }
+}
+
+/// The environment variables of a deployed function.
+fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
+    let topic = |name| format!("arn:aws:sns:us-east-1:123456789012:{name}");
+    vec![
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+        ("AWS_ENDPOINT_URL", endpoint.to_owned()),
+        ("RETRY_TOPIC_ARN", topic("retry")),
+        ("READINESS_TOPIC_ARN", topic("readiness")),
+        ("QUARANTINE_TOPIC_ARN", topic("quarantine")),
+    ]
+}
+
+/// A sample from `events/`.
+fn sample(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The text of the (first) message in a sample.
+fn message_of(name: &str) -> String {
+    let sample: Value = serde_json::from_str(&sample(name)).unwrap();
+    sample["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned()
+}
+
+/// An SNS event with these messages; the ids are those of their places.
+fn sns_event(messages: &[&str]) -> String {
+    sns_event_from(0, messages)
+}
+
+fn sns_event_from(first: usize, messages: &[&str]) -> String {
+    let record = |(index, message): (usize, &&str)| {
+        json!({
+            "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:sub",
+            "Sns": {
+                "Type": "Notification", "MessageId": format!("message-{}", first + index),
+                "TopicArn": "arn:aws:sns:us-east-1:123456789012:events", "Subject": null, "Message": message,
+                "Timestamp": "2026-11-20T09:00:00.000Z", "SignatureVersion": "1", "Signature": "EXAMPLE",
+                "SigningCertUrl": "https://example.com/cert", "UnsubscribeUrl": "https://example.com/unsubscribe",
+                "MessageAttributes": {}
+            }
+        })
+    };
+    json!({"Records": messages.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}
+
+/// An SQS batch with these bodies, raw.
+fn sqs_event(bodies: &[&str]) -> String {
+    let record = |(index, body): (usize, &&str)| {
+        json!({
+            "messageId": format!("item-{index}"), "receiptHandle": "handle", "body": body, "md5OfBody": "",
+            "attributes": {"SentTimestamp": "1795165200000"}, "messageAttributes": {}, "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue", "awsRegion": "us-east-1"
+        })
+    };
+    json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}
+
+/// An Alexa event.
+fn alexa_event(id: &str, namespace: &str, name: &str, entities: &Value, payload: &Value) -> String {
+    json!({
+        "header": {
+            "version": "2.0",
+            "eventId": {"id": id},
+            "eventType": {"namespace": namespace, "name": name},
+            "eventTime": {"timestamp": "2026-11-20T09:00:00Z"},
+            "entities": entities
+        },
+        "payload": payload
+    })
+    .to_string()
+}
+
+fn skill_failure(id: &str, skill: &str, stage: &str, error: &str) -> String {
+    let payload = json!({"skill": {"id": skill, "stage": stage}, "error": {"type": error}});
+    alexa_event(id, "Alexa.Skill.Interaction", "Failure", &json!({}), &payload)
+}
+
+fn automation(id: &str, automation: &str, status: &str, errors: &Value) -> String {
+    let payload = json!({"automation": {"id": automation}, "result": {"status": status, "errors": errors}});
+    let entities = json!({"unit": {"type": "Unit", "id": "amzn1.alexa.unit.did.1"}});
+    alexa_event(id, "Alexa.Automation.Execution", "Completion", &entities, &payload)
+}

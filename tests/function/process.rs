@@ -1,0 +1,200 @@
+//! The function as Lambda runs it: a process that asks the Runtime API for invocations.
+
+use std::{collections::VecDeque, process::Stdio, sync::Arc, sync::Mutex, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{automation, aws::FakeAws, environment, sample, sns_event};
+
+/// A Runtime API that hands out these bodies, and keeps the answers.
+#[derive(Clone, Default)]
+struct RuntimeApi {
+    waiting: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    answers: Arc<Mutex<Vec<(&'static str, Value)>>>,
+}
+
+impl RuntimeApi {
+    async fn start(bodies: Vec<Vec<u8>>) -> (Self, String) {
+        let api = Self { waiting: Arc::new(Mutex::new(bodies.into())), ..Self::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let app = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(keep))
+            .with_state(api.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (api, address)
+    }
+}
+
+async fn next(State(api): State<RuntimeApi>) -> Response {
+    let body = api.waiting.lock().unwrap().pop_front();
+    match body {
+        None => std::future::pending().await,
+        Some(body) => {
+            let deadline = (Utc::now() + TimeDelta::seconds(30)).timestamp_millis().to_string();
+            let headers = [
+                ("lambda-runtime-aws-request-id", "request-1".to_owned()),
+                ("lambda-runtime-deadline-ms", deadline),
+                ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
+            ];
+            (headers, body).into_response()
+        }
+    }
+}
+
+async fn keep(
+    State(api): State<RuntimeApi>,
+    Path((_, kind)): Path<(String, String)>,
+    _: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let kind = if kind == "response" { "response" } else { "error" };
+    api.answers.lock().unwrap().push((kind, serde_json::from_slice(&body).unwrap()));
+    (axum::http::StatusCode::ACCEPTED, "{}").into_response()
+}
+
+/// What a run of the process left behind.
+struct Run {
+    answers: Vec<(&'static str, Value)>,
+    lines: Vec<Value>,
+    output: String,
+}
+
+/// Runs the process until it has answered all bodies, or ended by itself.
+async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
+    let aws = FakeAws::start().await;
+    let count = bodies.len();
+    let (api, address) = RuntimeApi::start(bodies).await;
+    let mut process = Command::new(env!("CARGO_BIN_EXE_asp-events"))
+        .env_clear()
+        .envs(environment(&aws.url))
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+        ])
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        if api.answers.lock().unwrap().len() >= count && count > 0 || process.try_wait().unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(process.start_kill());
+    let output = process.wait_with_output().await.unwrap();
+    let output = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let answers = api.answers.lock().unwrap().clone();
+    Run { answers, lines, output }
+}
+
+impl Run {
+    /// The log lines about records; the others are metric documents.
+    fn record_lines(&self) -> Vec<&Value> {
+        self.lines.iter().filter(|line| line.get("messageId").is_some()).collect()
+    }
+
+    fn metric(&self, name: &str) -> Vec<&Value> {
+        self.lines.iter().filter(|line| line.get("_aws").is_some() && line.get(name).is_some()).collect()
+    }
+}
+
+#[tokio::test]
+async fn answers_logs_and_measures() {
+    let bodies = ["batch", "sqs-batch"].map(|name| sample(name).into_bytes());
+    let run = run(bodies.to_vec(), &[]).await;
+    assert_eq!(
+        run.answers,
+        [
+            ("response", json!({"records": 5, "handled": 3, "duplicate": 0, "ignored": 1, "quarantined": 1})),
+            ("response", json!({"batchItemFailures": []})),
+        ]
+    );
+
+    let lines = run.record_lines();
+    assert_eq!(lines.len(), 9, "one line for each record: {}", run.output);
+    for line in &lines {
+        assert_eq!(line["requestId"], "request-1");
+        assert!(line["outcome"].is_string() && line["level"].is_string());
+        if line["outcome"] == "handled" {
+            assert!(line["eventId"].is_string() && line["eventType"].as_str().unwrap().starts_with("Alexa."), "{line}");
+        }
+    }
+    let quarantined = lines.iter().find(|line| line["outcome"] == "quarantined").unwrap();
+    assert_eq!((&quarantined["level"], &quarantined["reason"]), (&json!("WARN"), &json!("NOT_JSON")));
+    assert!(!run.output.contains("amzn1.alexa.unit"), "payload in a log: {}", run.output);
+
+    assert_eq!(run.metric("ColdStarts").len(), 1);
+    let events: u64 = run.metric("Events").iter().map(|document| document["Events"].as_u64().unwrap()).sum();
+    assert_eq!(events, 9);
+    assert_eq!(run.metric("Quarantined")[0]["Reason"], "NOT_JSON");
+    let ages = run.metric("EventAge");
+    assert!(ages.iter().all(|document| document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == "Seconds"));
+    for document in run.lines.iter().filter(|line| line.get("_aws").is_some()) {
+        assert_eq!(document["level"], "INFO", "Lambda filters lines by their level");
+        let directive = &document["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "AlexaSmartProperties");
+        for name in directive["Dimensions"][0].as_array().unwrap() {
+            assert!(document[name.as_str().unwrap()].is_string(), "the dimension {name} has no value");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_function_lives_on() {
+    let bodies = vec![b"not json".to_vec(), vec![0xff, 0xfe], b"{}".to_vec(), sample("greeting").into_bytes()];
+    let run = run(bodies, &[]).await;
+    let kinds: Vec<_> = run.answers.iter().map(|(kind, body)| (*kind, body["errorType"].as_str())).collect();
+    let unsupported = ("error", Some("UnsupportedEnvelope"));
+    assert_eq!(kinds, [unsupported, unsupported, unsupported, ("response", None)]);
+}
+
+#[tokio::test]
+async fn the_payload_is_in_the_log_at_debug_only() {
+    let body = sns_event(&[&automation("1", "amzn1.alexa.automation.1", "FAILURE", &json!([]))]).into_bytes();
+    let quiet = run(vec![body.clone()], &[]).await;
+    assert!(!quiet.output.contains("amzn1.alexa.automation.1"), "{}", quiet.output);
+    let loud = run(vec![body], &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
+    let debug = loud.record_lines().into_iter().find(|line| line["level"] == "DEBUG").unwrap();
+    assert!(debug["payload"].as_str().unwrap().contains("amzn1.alexa.automation.1"));
+    assert!(!loud.output.contains("secret"), "{}", loud.output);
+}
+
+#[tokio::test]
+async fn lambdas_variables_choose_level_and_format() {
+    let body = sample("greeting").into_bytes();
+    let silent = run(vec![body.clone()], &[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]).await;
+    assert!(silent.record_lines().is_empty(), "{}", silent.output);
+    let text = run(vec![body], &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
+    assert!(text.record_lines().is_empty() && text.output.contains("outcome=\"ignored\""), "{}", text.output);
+}
+
+#[tokio::test]
+async fn does_not_start_with_a_bad_environment_and_names_all_that_is_wrong() {
+    let variables = [("RETRY_TOPIC_ARN", ""), ("READINESS_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:x")];
+    let run = run(Vec::new(), &variables).await;
+    let lines: Vec<_> = run.lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    assert_eq!(lines.len(), 1, "{}", run.output);
+    let error = lines[0]["error"].as_str().unwrap();
+    assert!(error.contains("RETRY_TOPIC_ARN is missing"), "{error}");
+    assert!(error.contains("READINESS_TOPIC_ARN is a topic of eu-west-1"), "{error}");
+}

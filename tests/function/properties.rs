@@ -1,0 +1,286 @@
+//! Whatever arrives, every record has exactly one of the five outcomes, and none is lost.
+
+use std::cell::RefCell;
+
+use asp_events::{
+    deliver::{Count, Publish, error::DeliverError},
+    envelope,
+    handler::{Handler, Invocation},
+    ledger::MemoryLedger,
+    message::{MAX_MESSAGE_BYTES, Message, Topic},
+    metric::SkillFailure,
+    outcome::{Answer, InvocationError},
+    retry::RetryPolicy,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use serde_json::Value;
+use std::time::Duration;
+
+use crate::{message_of, sample, sns_event, sqs_event};
+
+const SAMPLES: [&str; 15] = [
+    "automation-failure-endpoint-not-found",
+    "automation-failure-internal-error",
+    "automation-failure-no-errors",
+    "automation-success",
+    "bad-invalid-event",
+    "bad-not-an-event",
+    "bad-not-json",
+    "bad-unknown-type",
+    "device-setup-completed",
+    "greeting",
+    "role-assigned",
+    "role-revoked",
+    "skill-failure-timeout",
+    "subscription-activated",
+    "subscription-activation-failed",
+];
+
+/// Keeps what it is given.
+#[derive(Default)]
+struct Kept {
+    messages: RefCell<Vec<Message>>,
+    failures: RefCell<Vec<SkillFailure>>,
+}
+
+impl Publish for &Kept {
+    async fn publish(&self, topic: Topic, messages: &[&Message]) -> Vec<Result<(), DeliverError>> {
+        assert!(messages.iter().all(|message| message.topic == topic && message.size() <= MAX_MESSAGE_BYTES));
+        self.messages.borrow_mut().extend(messages.iter().copied().cloned());
+        vec![Ok(()); messages.len()]
+    }
+}
+
+impl Count for &Kept {
+    async fn count(&self, failures: &[&SkillFailure], _: DateTime<Utc>) -> Vec<Result<(), DeliverError>> {
+        self.failures.borrow_mut().extend(failures.iter().copied().cloned());
+        vec![Ok(()); failures.len()]
+    }
+}
+
+impl Kept {
+    fn effects(&self) -> usize {
+        self.messages.borrow().len() + self.failures.borrow().len()
+    }
+
+    fn quarantined(&self) -> Vec<String> {
+        let text = |message: &Message| {
+            let body: Value = serde_json::from_str(&message.body).unwrap();
+            body["data"]["message"].as_str().unwrap().to_owned()
+        };
+        self.messages.borrow().iter().filter(|message| message.topic == Topic::Quarantine).map(text).collect()
+    }
+}
+
+fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
+    let kept = Kept::default();
+    let retry = RetryPolicy {
+        max_attempts: 5,
+        base: Duration::from_secs(30),
+        max: Duration::from_secs(900),
+        window: Duration::from_secs(3600),
+    };
+    let answer = {
+        let ledger = MemoryLedger::new(Duration::from_secs(86_400));
+        let handler = Handler::new(&kept, &kept, ledger, retry, "Test".to_owned(), |_| {});
+        let now = Utc::now();
+        let invocation = Invocation { request_id: "r", now, deadline: now + TimeDelta::seconds(30) };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(handler.handle(body, &invocation))
+    };
+    (kept, answer)
+}
+
+/// One message: one outcome, and an effect for each outcome that promises one.
+fn check_message(text: &str) {
+    let (kept, answer) = handle(&sns_event(&[text]));
+    match answer {
+        Ok(Answer::Sns(summary)) => {
+            let outcomes = [summary.handled, summary.duplicate, summary.ignored, summary.quarantined];
+            assert_eq!(outcomes.iter().sum::<usize>(), 1, "{outcomes:?}");
+            if summary.quarantined == 1 {
+                assert_eq!(kept.quarantined(), [text], "the quarantine keeps it, byte for byte");
+            } else {
+                assert!(kept.effects() <= 1 && kept.quarantined().is_empty());
+            }
+        }
+        Ok(Answer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
+        Err(InvocationError::Unquarantinable(_)) => assert!(text.len() > MAX_MESSAGE_BYTES / 6 && kept.effects() == 0),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A readable sample with one of its bytes changed, or cut, or doubled.
+fn damaged() -> impl Strategy<Value = String> {
+    let sample = prop::sample::select(&SAMPLES[..]).prop_map(message_of);
+    (sample, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(
+        |(text, from, to, byte, how)| {
+            let mut bytes = text.into_bytes();
+            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+            let (from, to) = (from.min(to), from.max(to));
+            match how {
+                0 => bytes[from] = byte,
+                1 => bytes.truncate(from),
+                2 => drop(bytes.drain(from..to)),
+                _ => bytes.extend_from_within(from..to),
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        },
+    )
+}
+
+/// JSON of any shape, of words that mean something to the function and of others.
+fn json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        prop::sample::select(
+            &[
+                "header",
+                "payload",
+                "eventType",
+                "namespace",
+                "name",
+                "eventId",
+                "id",
+                "entities",
+                "unit",
+                "result",
+                "status",
+                "errors",
+                "automation",
+                "skill",
+                "stage",
+                "error",
+                "type",
+                "endpoint",
+                "Alexa.Automation.Execution",
+                "Completion",
+                "amzn1.alexa.endpoint.1",
+                "amzn1.alexa.unit.2",
+                "SUCCESS"
+            ][..]
+        )
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// A sample's event with one of its values replaced by any JSON.
+fn with_any_value() -> impl Strategy<Value = String> {
+    let sample = prop::sample::select(&SAMPLES[..]).prop_map(message_of);
+    (sample, any::<prop::sample::Index>(), json()).prop_map(|(text, index, value)| {
+        let Ok(mut event) = serde_json::from_str::<Value>(&text) else { return text };
+        let places = count_values(&event);
+        replace(&mut event, &mut index.index(places), &value);
+        event.to_string()
+    })
+}
+
+fn count_values(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count_values).sum(),
+        Value::Object(fields) => fields.values().map(count_values).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// Puts `new` in the place of the `index`-th value; true when done.
+fn replace(value: &mut Value, index: &mut usize, new: &Value) -> bool {
+    if *index == 0 {
+        *value = new.clone();
+        return true;
+    }
+    *index -= 1;
+    match value {
+        Value::Array(items) => items.iter_mut().any(|item| replace(item, index, new)),
+        Value::Object(fields) => fields.values_mut().any(|item| replace(item, index, new)),
+        _ => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_as_a_message_has_one_outcome(text in any::<String>()) {
+        check_message(&text);
+    }
+
+    #[test]
+    fn any_json_as_a_message_has_one_outcome(value in json()) {
+        check_message(&value.to_string());
+    }
+
+    #[test]
+    fn a_damaged_event_has_one_outcome(text in damaged()) {
+        check_message(&text);
+    }
+
+    #[test]
+    fn an_event_with_any_value_in_any_place_has_one_outcome(text in with_any_value()) {
+        check_message(&text);
+    }
+
+    #[test]
+    fn any_bytes_as_an_envelope_are_unsupported_or_answered(bytes in any::<Vec<u8>>()) {
+        let body = envelope::json_string_of_other(&bytes).unwrap_or_else(|| String::from_utf8(bytes).unwrap());
+        let (kept, answer) = handle(&body);
+        prop_assert!(matches!(answer, Err(InvocationError::UnsupportedEnvelope(_))) && kept.effects() == 0);
+    }
+
+    #[test]
+    fn a_damaged_envelope_is_unsupported_or_answered(
+        name in prop::sample::select(&["batch", "sqs-batch"][..]), index in any::<prop::sample::Index>(), value in json()
+    ) {
+        let mut body: Value = serde_json::from_str(&sample(name)).unwrap();
+        let places = count_values(&body);
+        replace(&mut body, &mut index.index(places), &value);
+        match handle(&body.to_string()).1 {
+            Ok(Answer::Sns(summary)) => prop_assert_eq!(
+                summary.records, summary.handled + summary.duplicate + summary.ignored + summary.quarantined),
+            Ok(Answer::Sqs(response)) => prop_assert!(response.batch_item_failures.is_empty()),
+            Err(InvocationError::UnsupportedEnvelope(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn every_record_of_a_batch_has_an_outcome(texts in prop::collection::vec(prop_oneof![damaged(), with_any_value()], 0..20)) {
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let Ok(Answer::Sns(summary)) = handle(&sns_event(&texts)).1 else { panic!("not answered") };
+        prop_assert_eq!(summary.records, texts.len());
+        prop_assert_eq!(
+            summary.records, summary.handled + summary.duplicate + summary.ignored + summary.quarantined);
+        if !texts.is_empty() {
+            let Ok(Answer::Sqs(response)) = handle(&sqs_event(&texts)).1 else { panic!("not answered") };
+            prop_assert!(response.batch_item_failures.is_empty());
+        }
+    }
+}
+
+#[test]
+fn deep_and_large_messages_end_without_a_stack_overflow() {
+    for text in [
+        "[".repeat(1 << 20),
+        format!("{{\"header\":{}", "{\"a\":".repeat(1 << 17)),
+        format!("\"{}\"", "\\u0041".repeat((1 << 20) / 6)),
+        "x".repeat(1 << 20),
+        "\u{feff}".repeat((1 << 20) / 3),
+    ] {
+        check_message(&text);
+    }
+}
