@@ -54,6 +54,8 @@ fn without_value(problem: &str) -> String {
             && let Some((found, expected)) = found.rsplit_once(", expected ")
         {
             let found = found.split(' ').next().unwrap_or(found);
+            // A type of this crate means nothing to whoever sent the JSON.
+            let expected = if expected.starts_with("struct ") { "an object" } else { expected };
             return format!("found {found}, expected {expected}");
         }
     }

@@ -39,7 +39,7 @@ impl CloudWatch {
             .send()
             .await
             .map(drop)
-            .map_err(|error| DeliverError::from_sdk(ACTION, &self.namespace, error))
+            .map_err(|error| DeliverError::from_sdk(ACTION, &self.namespace, &error))
     }
 }
 

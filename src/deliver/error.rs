@@ -40,24 +40,24 @@ impl DeliverError {
     }
 
     /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may cure it.
-    pub(super) fn from_sdk<E>(action: &'static str, target: &str, error: SdkError<E, HttpResponse>) -> Self
+    pub(super) fn from_sdk<E>(action: &'static str, target: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let code = match &error {
+        let code = match error {
             SdkError::ConstructionFailure(_) => "ConstructionFailure".to_owned(),
             SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
             _ => String::new(),
         };
-        let transient = match &error {
+        let transient = match error {
             SdkError::ConstructionFailure(_) => false,
             SdkError::ServiceError(_) => is_transient_status(status) || is_transient_code(&code),
             _ => true,
         };
-        let cause = match &error {
+        let cause = match error {
             SdkError::ServiceError(service) => answered(&code, service.err().message()),
-            _ => chain(&error),
+            _ => chain(error),
         };
         Self::new(action, target, transient, code, cause)
     }

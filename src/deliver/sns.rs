@@ -41,7 +41,7 @@ impl Sns {
             .send()
             .await
             .map(drop)
-            .map_err(|error| DeliverError::from_sdk(ACTION, arn, error))
+            .map_err(|error| DeliverError::from_sdk(ACTION, arn, &error))
     }
 
     /// A batch that succeeds can hold entries that failed; one that is not mentioned at all did not arrive either.
@@ -51,7 +51,7 @@ impl Sns {
             self.client.publish_batch().topic_arn(arn).set_publish_batch_request_entries(Some(entries.collect()));
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return vec![Err(DeliverError::from_sdk(ACTION, arn, error)); messages.len()],
+            Err(error) => return vec![Err(DeliverError::from_sdk(ACTION, arn, &error)); messages.len()],
         };
         let result = |index: usize| {
             let id = index.to_string();

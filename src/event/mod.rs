@@ -178,4 +178,88 @@ fn detail(header: &Header, fields: Map<String, Value>) -> Result<AspEvent, Misfi
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::{documented::Status, *};
+    use serde_json::json;
+
+    fn event(namespace: &str, name: &str, payload: &Value) -> Value {
+        json!({"header": {"eventType": {"namespace": namespace, "name": name}}, "payload": payload})
+    }
+
+    fn decode_value(value: &Value) -> Result<Content, DecodeError> {
+        decode(&value.to_string())
+    }
+
+    fn detail_of(value: &Value) -> AspEvent {
+        match decode_value(value).unwrap() {
+            Content::Event(event) => event.detail,
+            Content::Greeting => panic!("a greeting"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_keeps_its_json() {
+        let value = event("Alexa.New", "Thing", &json!({"a": [1, {"b": null}]}));
+        assert!(matches!(detail_of(&value), AspEvent::Unknown(kept) if kept == value));
+    }
+
+    #[test]
+    fn the_source_is_kept_to_the_letter() {
+        let text = r#" {"header": {"eventType":{"namespace":"A","name":"B"}},  "n": 1.50, "n": 1e3} "#;
+        let Content::Event(event) = decode(text).unwrap() else { panic!("a greeting") };
+        assert_eq!(event.source.get(), text.trim());
+    }
+
+    #[test]
+    fn statuses_are_an_open_enum() {
+        for (text, status) in [
+            ("SUCCESS", Status::Succeeded),
+            ("SUCCEEDED", Status::Succeeded),
+            ("FAILURE", Status::Failed),
+            ("FAILED", Status::Failed),
+            ("success?", Status::Other("success?".to_owned())),
+        ] {
+            let payload = json!({"automation": {"id": "a"}, "result": {"status": text, "errors": null}});
+            let detail = detail_of(&event("Alexa.Automation.Execution", "Completion", &payload));
+            assert!(matches!(detail, AspEvent::AutomationCompletion(c) if c.result.status == status), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_where_a_required_field_is_missing_or_empty() {
+        let skill = |payload| event("Alexa.Skill.Interaction", "Failure", &payload);
+        for (value, problem) in [
+            (json!({"header": {}}), "$.header: missing field `eventType`"),
+            (json!({"header": {"eventType": {"namespace": "A"}}}), "$.header.eventType: missing field `name`"),
+            (
+                json!({"header": {"eventType": {"namespace": "", "name": "B"}}}),
+                "$.header.eventType.namespace: must not be empty",
+            ),
+            (skill(json!({"error": {"type": "X"}})), "$.payload: missing field `skill`"),
+            (skill(json!({"skill": {"id": 5}})), "$.payload.skill.id: found integer, expected a string"),
+            (skill(json!({"skill": {"id": "", "stage": "live"}})), "$.payload.skill.id: must not be empty"),
+            (skill(Value::Null), "$.payload: found null, expected an object"),
+        ] {
+            let error = decode_value(&value).unwrap_err();
+            assert_eq!((error.reason(), error.to_string().as_str()), (Reason::InvalidEvent, problem));
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_says_what_it_is() {
+        for (text, reason, problem) in [
+            ("[1]", Reason::NotAnEvent, "$: expected an object, found an array"),
+            (r#"{"AlarmName":"x"}"#, Reason::NotAnEvent, "$.header: missing, so this is no Alexa event"),
+            (r#"{"header":7}"#, Reason::NotAnEvent, "$.header: expected an object, found a number"),
+            (r#""text""#, Reason::NotAnEvent, "$: expected an object, found a string that holds none"),
+            (
+                "{",
+                Reason::NotJson,
+                "the message cannot be read as JSON: EOF while parsing an object at line 1 column 1",
+            ),
+        ] {
+            let error = decode(text).unwrap_err();
+            assert_eq!((error.reason(), error.to_string().as_str()), (reason, problem));
+        }
+    }
+}

@@ -128,7 +128,7 @@ async fn answer(State(state): State<Shared>, uri: Uri, headers: HeaderMap, body:
         place.map(|place| state.faults.remove(place).1)
     };
     match (call.operation, fault) {
-        (Operation::PutMetricData, fault) => cloudwatch_answer(fault),
+        (Operation::PutMetricData, fault) => cloudwatch_answer(fault.as_ref()),
         (_, Some(Fault::Error(status, code))) => sns_error(status, code),
         (Operation::Publish, _) => xml(
             200,
@@ -149,7 +149,7 @@ fn decode_sns(body: &[u8]) -> Call {
         "Publish" => (Operation::Publish, vec![String::new()]),
         "PublishBatch" => {
             let prefix = |index| format!("PublishBatchRequestEntries.member.{index}.");
-            let prefixes: Vec<_> = (1..).map(prefix).take_while(|p| form.contains_key(&format!("{p}Id"))).collect();
+            let prefixes: Vec<_> = (1..=100).map(prefix).take_while(|p| form.contains_key(&format!("{p}Id"))).collect();
             assert!((1..=10).contains(&prefixes.len()), "a batch of {}", prefixes.len());
             (Operation::PublishBatch, prefixes)
         }
@@ -203,17 +203,19 @@ fn batch_answer(entries: usize, fault: Option<Fault>) -> Response {
         Some(Fault::Entries(failed, code, sender_fault)) => (failed, code, sender_fault),
         _ => (Vec::new(), "", false),
     };
-    let (mut good, mut bad) = (String::new(), String::new());
-    for index in 0..entries {
-        if failed.contains(&index) {
-            bad += &format!(
+    let good = (0..entries)
+        .filter(|index| !failed.contains(index))
+        .map(|index| format!("<member><Id>{index}</Id><MessageId>m-{index}</MessageId></member>"))
+        .collect::<String>();
+    let bad = failed
+        .iter()
+        .map(|index| {
+            format!(
                 "<member><Id>{index}</Id><Code>{code}</Code><Message>told to</Message>\
                 <SenderFault>{sender_fault}</SenderFault></member>"
-            );
-        } else {
-            good += &format!("<member><Id>{index}</Id><MessageId>m-{index}</MessageId></member>");
-        }
-    }
+            )
+        })
+        .collect::<String>();
     xml(
         200,
         format!(
@@ -301,9 +303,9 @@ fn number(value: &Cbor) -> f64 {
     }
 }
 
-fn cloudwatch_answer(fault: Option<Fault>) -> Response {
+fn cloudwatch_answer(fault: Option<&Fault>) -> Response {
     let (status, fields) = match fault {
-        Some(Fault::Error(status, code)) => (status, vec![(Cbor::from("__type"), Cbor::from(code))]),
+        Some(Fault::Error(status, code)) => (*status, vec![(Cbor::from("__type"), Cbor::from(*code))]),
         _ => (200, Vec::new()),
     };
     let mut body = Vec::new();

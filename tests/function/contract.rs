@@ -379,7 +379,7 @@ async fn a_detail_never_repeats_a_value() {
         alexa_event("1", "Alexa.Automation.Execution", "Completion", &json!({}), &json!({"automation": "a guest"}));
     function.answer(&sns_event(&[&event])).await;
     let message = function.aws.only_message();
-    assert_eq!(message.body["data"]["detail"], "$.payload.automation: found string, expected struct Reference");
+    assert_eq!(message.body["data"]["detail"], "$.payload.automation: found string, expected an object");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Tests of the function from the outside: what it is given, what AWS receives, what it answers.
 #![allow(
     clippy::expect_used,
+    clippy::format_collect,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test fails by a panic"
+    reason = "a test fails by a panic, and need not be fast"
 )]
 
 mod aws;
