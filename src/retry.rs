@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -119,7 +119,7 @@ impl FailedAutomation {
             decision,
             attempt,
             max_attempts: policy.max_attempts,
-            not_before: not_before.map(rfc3339),
+            not_before: not_before.map(|time| rfc3339(time.trunc_subsecs(3))),
             errors: self.errors.iter().map(error_data).collect(),
         };
         let draft = Draft {

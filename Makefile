@@ -1,0 +1,113 @@
+# Everything that is done with this project. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+CARGO_DENY_VERSION := 0.20.2
+BOOTSTRAP := target/debug/asp-events
+
+# Tools are installed into ignored folders of the project, at pinned versions. Nothing else on the machine changes.
+PY := .venv/bin/python
+VENV := .venv/.done
+DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+WITH_BUILD_TOOLS := PATH="$(CURDIR)/.venv-build/bin:$$PATH"
+
+##@ Start here
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV) ## Deploy to a local stack, send every sample event and show what comes out (KEEP=1: leave it running)
+	@echo "Building the function (the first time takes some minutes) …"
+	@cargo build --locked --bin asp-events
+	@$(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
+
+.PHONY: test
+test: fmt lint unit docs deny template e2e ## Run every check
+	@echo "All checks passed."
+
+##@ The checks, one by one
+
+.PHONY: fmt
+fmt: ## Formatting of the Rust code
+	cargo fmt --check
+
+.PHONY: lint
+lint: ## Clippy, pedantic, no warnings
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: unit
+unit: ## Unit, property and wire-level tests
+	cargo test --locked
+
+.PHONY: docs
+docs: ## Documentation builds without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: deny
+deny: $(DENY) ## Dependency policy: licences, banned crates, sources
+	$(DENY) check bans licenses sources
+
+.PHONY: template
+template: $(VENV) ## Lint the SAM template
+	.venv/bin/cfn-lint template.yaml
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint
+
+.PHONY: e2e
+e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
+	cargo build --locked --bin asp-events
+	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
+
+.PHONY: audit
+audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
+	$(DENY) check advisories
+
+##@ Build, deploy, run
+
+.PHONY: build
+build: .venv-build/.done ## Build the function for Lambda (arm64): target/lambda/asp-events/bootstrap.zip
+	$(WITH_BUILD_TOOLS) cargo lambda build --release --arm64 --locked --output-format zip --bin asp-events
+
+.PHONY: deploy
+deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the parameters
+	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam build
+	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
+
+.PHONY: watch
+watch: .venv-build/.done ## Run the function locally, rebuilding on changes (see README: Run it locally)
+	$(WITH_BUILD_TOOLS) cargo lambda watch
+
+.PHONY: invoke
+invoke: .venv-build/.done ## Send a sample to the function of `make watch`: make invoke EVENT=events/greeting.json
+	@test -n "$(EVENT)" || { echo "Which event? For example: make invoke EVENT=events/greeting.json"; exit 2; }
+	$(WITH_BUILD_TOOLS) cargo lambda invoke asp-events --data-file $(EVENT)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed in this folder
+	rm -rf target .venv .venv-build .tools .aws-sam
+
+# Installed once, and again when the pinned versions change.
+
+$(VENV): tests/stack/requirements.txt
+	@echo "Installing the local stack and the template's linters into .venv …"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.venv-build/.done: tests/stack/requirements-build.txt
+	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
+	@rm -rf .venv-build && $(PYTHON) -m venv .venv-build
+	@.venv-build/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(DENY):
+	@echo "Installing cargo-deny into .tools (two minutes) …"
+	@CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --version $(CARGO_DENY_VERSION) \
+		--root .tools/cargo-deny-$(CARGO_DENY_VERSION) --target-dir .tools/target cargo-deny
+	@rm -rf .tools/target
