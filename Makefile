@@ -80,8 +80,9 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
 
 .PHONY: watch
-watch: .venv-build/.done ## Run the function locally, rebuilding on changes (see README: Run it locally)
-	$(WITH_BUILD_TOOLS) cargo lambda watch
+watch: .venv-build/.done ## Run the function from the working copy against the stack of `make demo KEEP=1`
+	@test -f target/local.env || { echo "No stack to run against: first run make demo KEEP=1"; exit 2; }
+	$(WITH_BUILD_TOOLS) cargo lambda watch --env-file target/local.env
 
 .PHONY: invoke
 invoke: .venv-build/.done ## Send a sample to the function of `make watch`: make invoke EVENT=events/greeting.json
