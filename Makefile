@@ -14,6 +14,7 @@ BOOTSTRAP := target/debug/asp-events
 PY := .venv/bin/python
 VENV := .venv/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version + "; name another with make PYTHON=…")'
 WITH_BUILD_TOOLS := PATH="$(CURDIR)/.venv-build/bin:$$PATH"
 
 ##@ Start here
@@ -64,6 +65,10 @@ e2e: $(VENV) ## The template on a local stack, from the events topic to the queu
 	cargo build --locked --bin asp-events
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
 
+.PHONY: bench
+bench: ## Time from the start of the process to its first poll for work, release build
+	cargo bench --locked --bench start
+
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
 	$(DENY) check advisories
@@ -82,7 +87,7 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 .PHONY: watch
 watch: .venv-build/.done ## Run the function from the working copy against the stack of `make demo KEEP=1`
 	@test -f target/local.env || { echo "No stack to run against: first run make demo KEEP=1"; exit 2; }
-	$(WITH_BUILD_TOOLS) cargo lambda watch --env-file target/local.env
+	$(WITH_BUILD_TOOLS) cargo lambda watch --invoke-address 127.0.0.1 --env-file target/local.env
 
 .PHONY: invoke
 invoke: .venv-build/.done ## Send a sample to the function of `make watch`: make invoke EVENT=events/greeting.json
@@ -97,12 +102,14 @@ clean: ## Remove everything that was built or installed in this folder
 
 $(VENV): tests/stack/requirements.txt
 	@echo "Installing the local stack and the template's linters into .venv …"
+	@$(CHECK_PYTHON)
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 .venv-build/.done: tests/stack/requirements-build.txt
 	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
+	@$(CHECK_PYTHON)
 	@rm -rf .venv-build && $(PYTHON) -m venv .venv-build
 	@.venv-build/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

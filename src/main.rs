@@ -11,9 +11,7 @@ use asp_events::{
     telemetry,
 };
 use chrono::{DateTime, Utc};
-use lambda_runtime::{
-    Error, LambdaEvent, LambdaInvocation, Runtime, layers::TracingLayer, service_fn, tower::util::MapRequestLayer,
-};
+use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime, service_fn, tower::util::MapRequestLayer};
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
@@ -47,7 +45,7 @@ async fn run() -> Result<(), Error> {
         };
         handler.handle(event.payload.get(), &invocation).await
     });
-    Runtime::new(service).layer(TracingLayer::new()).layer(MapRequestLayer::new(readable)).run().await
+    Runtime::new(service).layer(MapRequestLayer::new(readable)).run().await
 }
 
 /// The runtime ends itself over a body that is not JSON; as a JSON string it reaches the handler, which says what it is.

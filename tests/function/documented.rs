@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::{Function, aws::Operation, sns_event};
+use crate::{Function, aws::Operation, sample, sns_event};
 
 const AUTOMATION: &str = include_str!("../documented/automation-completion.txt");
 const SKILL: &str = include_str!("../documented/skill-interaction-failure.txt");
@@ -79,4 +79,32 @@ async fn all_three_at_once_share_an_id_and_are_three_events() {
     assert_eq!(function.answer(&sns_event(&[AUTOMATION, &mended, ACTIVATION])).await["handled"], 3);
     assert_eq!(function.aws.calls(Operation::PutMetricData).len(), 1);
     assert_eq!(function.aws.published().len(), 2);
+}
+
+/// The examples in the README are what the function publishes for the samples, but for the time of a retry.
+#[tokio::test]
+async fn the_readme_shows_what_is_published() {
+    let readme = include_str!("../../README.md");
+    let shown: Vec<serde_json::Value> = readme
+        .split("```json\n")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
+        .collect();
+    let samples = [
+        "automation-failure-internal-error",
+        "subscription-activated",
+        "role-assigned",
+        "device-setup-completed",
+        "bad-invalid-event",
+    ];
+    assert_eq!(shown.len(), samples.len());
+    for (name, mut shown) in samples.into_iter().zip(shown) {
+        let function = Function::start().await;
+        function.answer(&sample(name)).await;
+        let mut published = function.aws.only_message().body;
+        for message in [&mut shown, &mut published] {
+            message["data"].as_object_mut().unwrap().remove("notBefore");
+        }
+        assert_eq!(shown, published);
+    }
 }

@@ -229,6 +229,13 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(len(self.send(text)), 1)
         self.assertEqual(self.send(text), [])
 
+    def test_events_topic_has_the_statement_that_amazon_documents(self) -> None:
+        statement = json.loads((ROOT / "tests/documented/topic-policy-statement.txt").read_text())
+        topic = self.stack.outputs["EventsTopicArn"]
+        statement["Resource"] = topic
+        attributes = self.stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+        self.assertIn(statement, json.loads(attributes["Policy"])["Statement"])
+
     def test_answers_count_the_records(self) -> None:
         ready = json.dumps(fresh("subscription-activated"))
         answer, is_error = self.watch.invoke(sns(ready, ready, "{}", "not JSON"))
