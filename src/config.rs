@@ -76,9 +76,8 @@ impl Config {
         let ledger_ttl = env.seconds("LEDGER_TTL_SECONDS", 86_400);
         let retry = env.retry_policy();
         env.no_table("LEDGER_TABLE");
-        let endpoint = |name| env.get(name).or_else(|| env.get("AWS_ENDPOINT_URL"));
-        let (sns_endpoint, cloudwatch_endpoint) =
-            (endpoint("AWS_ENDPOINT_URL_SNS"), endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"));
+        let sns_endpoint = env.endpoint("AWS_ENDPOINT_URL_SNS");
+        let cloudwatch_endpoint = env.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH");
         if !env.problems.is_empty() {
             return Err(ConfigError { problems: env.problems });
         }
@@ -186,6 +185,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         RetryPolicy { max_attempts, base, max, window }
     }
 
+    /// The service's own variable, or else the one for all services.
+    fn endpoint(&mut self, name: &str) -> Option<String> {
+        let (name, url) = [name, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, self.get(name)?)))?;
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            self.problem(name, format_args!("is {url:?}, not a URL that begins with http:// or https://"));
+        }
+        Some(url)
+    }
+
     /// Better not to start than to seem to remember across execution environments.
     fn no_table(&mut self, name: &str) {
         if self.get(name).is_some() {
@@ -272,6 +280,7 @@ mod tests {
             ("RETRY_MAX_SECONDS", "29"),
             ("RETRY_WINDOW_SECONDS", "-1"),
             ("LEDGER_TABLE", "table"),
+            ("AWS_ENDPOINT_URL_SNS", "localhost:4566"),
         ] {
             let found = problems(&[(name, value)]);
             assert!(found.len() == 1 && found[0].starts_with(name), "{name}={value}: {found:?}");

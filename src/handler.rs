@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    deliver::{self, Count, Effect, Publish},
+    config::Config,
+    deliver::{self, CloudWatch, Count, Effect, Publish, Sns, client},
     envelope::{self, Record, UnsupportedEnvelope},
     event::{Reason, header::Header},
-    ledger::{Claim, Ledger},
+    ledger::{Claim, Ledger, MemoryLedger},
     outcome::{self, Answer, Failure, InvocationError, Outcome},
     retry::{Decision, RetryPolicy},
     route::{self, Plan, Routed},
@@ -56,6 +57,22 @@ enum Step {
     Settled(Outcome),
     /// The same event as that of an earlier record in this invocation.
     SameAs(usize),
+}
+
+impl Handler<Sns, CloudWatch, MemoryLedger> {
+    /// The handler of a deployed function; `emit` writes the function's own metrics.
+    #[must_use]
+    pub fn deployed(config: Config, emit: fn(&[Value])) -> Self {
+        let (sns, cloudwatch) = client::clients(&config);
+        Self::new(
+            Sns::new(sns, config.topics),
+            CloudWatch::new(cloudwatch, config.metric_namespace.clone()),
+            MemoryLedger::new(config.ledger_ttl),
+            config.retry,
+            config.metric_namespace,
+            emit,
+        )
+    }
 }
 
 impl<P: Publish, C: Count, L: Ledger> Handler<P, C, L> {

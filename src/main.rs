@@ -4,10 +4,8 @@ use std::{env, process::ExitCode};
 
 use asp_events::{
     config::Config,
-    deliver::{CloudWatch, Sns, client},
     envelope,
     handler::{Handler, Invocation},
-    ledger::MemoryLedger,
     telemetry,
 };
 use chrono::{DateTime, Utc};
@@ -28,15 +26,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let config = Config::read(|name| env::var(name).ok())?;
-    let (sns, cloudwatch) = client::clients(&config);
-    let handler = Handler::new(
-        Sns::new(sns, config.topics),
-        CloudWatch::new(cloudwatch, config.metric_namespace.clone()),
-        MemoryLedger::new(config.ledger_ttl),
-        config.retry,
-        config.metric_namespace,
-        telemetry::emit,
-    );
+    let handler = Handler::deployed(config, telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let invocation = Invocation {
             request_id: &event.context.request_id,

@@ -45,6 +45,17 @@ impl Message {
     }
 }
 
+/// The event that a message comes from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The id of the effect.
+    pub id: String,
+    /// When it happened.
+    pub time: Option<DateTime<Utc>>,
+    /// The Alexa event as Alexa wrote it.
+    pub source: Box<RawValue>,
+}
+
 /// A message that SNS would refuse even without the source event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message would have {bytes} bytes, and the topic takes {MAX_MESSAGE_BYTES}")]

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use crate::{
     event::documented::{AutomationError, AutomationErrorType},
-    message::{Draft, Message, TooLarge, Topic, rfc3339},
-    route::Origin,
+    message::{Draft, Message, Origin, TooLarge, Topic, rfc3339},
 };
 
 const TYPE: &str = "aspevents.automation.retry.v1";

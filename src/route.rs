@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::{
     envelope::Record,
@@ -12,7 +11,7 @@ use crate::{
         documented::{ActivationError, AutomationCompletion, Status, SubscriptionActivation},
         header::Header,
     },
-    message::{Draft, Message, TooLarge, Topic},
+    message::{Draft, Message, Origin, TooLarge, Topic},
     metric::SkillFailure,
     retry::FailedAutomation,
 };
@@ -61,17 +60,6 @@ pub enum Plan {
     TooLarge(TooLarge),
 }
 
-/// Where an effect comes from.
-#[derive(Debug)]
-pub struct Origin {
-    /// The id of the effect.
-    pub id: String,
-    /// When it happened.
-    pub time: Option<DateTime<Utc>>,
-    /// The Alexa event as Alexa wrote it.
-    pub source: Box<RawValue>,
-}
-
 /// Decides about one record.
 #[must_use]
 pub fn route(record: &Record) -> Routed {
@@ -84,21 +72,18 @@ pub fn route(record: &Record) -> Routed {
 
 fn route_event(record: &Record, event: Event) -> Routed {
     let Event { header, detail, source } = event;
-    if let AspEvent::Unknown(_) = detail {
-        let detail = format!("$.header.eventType: this version does not know {}", header.event_type);
-        let plan = quarantine(record, header.event_time(), Reason::UnknownEventType, detail);
-        return Routed { key: quarantine_key(record), header: Some(header), known: false, plan };
-    }
+    let known = !matches!(detail, AspEvent::Unknown(_));
     let key = match header.event_id() {
+        _ if !known => quarantine_key(record),
         Some(id) => format!("{}/{id}", header.event_type),
         None => fallback_key(record),
     };
     let origin = Origin { id: key.clone(), time: header.event_time().or(record.sent_at), source };
-    let plan = plan(&header, detail, origin);
-    Routed { key, header: Some(header), known: true, plan }
+    let plan = plan(record, &header, detail, origin);
+    Routed { key, header: Some(header), known, plan }
 }
 
-fn plan(header: &Header, detail: AspEvent, origin: Origin) -> Plan {
+fn plan(record: &Record, header: &Header, detail: AspEvent, origin: Origin) -> Plan {
     match detail {
         AspEvent::SkillInteractionFailure(failure) => {
             Plan::Count(SkillFailure::new(&failure.skill.id, &failure.skill.stage, &failure.error.r#type))
@@ -111,7 +96,10 @@ fn plan(header: &Header, detail: AspEvent, origin: Origin) -> Plan {
         // The principal can no longer act on the unit, so nobody who filters on `ready` alone may take it for able.
         AspEvent::RoleRevocation(role) => signal(role_readiness("REVOKED", false, &role, &origin)),
         AspEvent::SetupCompletion(setup) => signal(device_readiness(&setup, &origin)),
-        AspEvent::Unknown(_) => Plan::Ignore,
+        AspEvent::Unknown(_) => {
+            let detail = format!("$.header.eventType: this version does not know {}", header.event_type);
+            quarantine(record, origin.time, Reason::UnknownEventType, detail)
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod properties;
 
 use asp_events::{
     config::Config,
-    deliver::{CloudWatch, Sns, client},
+    deliver::{CloudWatch, Sns},
     handler::{Handler, Invocation},
     ledger::MemoryLedger,
     outcome::{Answer, InvocationError},
@@ -44,16 +44,7 @@ impl Function {
                 .or_else(|| environment(&aws.url).into_iter().find(|(given, _)| *given == name).map(|(_, value)| value))
         })
         .unwrap();
-        let (sns, cloudwatch) = client::clients(&config);
-        let handler = Handler::new(
-            Sns::new(sns, config.topics),
-            CloudWatch::new(cloudwatch, config.metric_namespace.clone()),
-            MemoryLedger::new(config.ledger_ttl),
-            config.retry,
-            config.metric_namespace,
-            |_| {},
-        );
-        Self { aws, handler }
+        Self { aws, handler: Handler::deployed(config, |_| {}) }
     }
 
     async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {
