@@ -54,11 +54,13 @@ pub struct UnsupportedEnvelope {
     pub path: String,
     /// What was found there.
     pub found: String,
+    /// The queue's message id, if it is an item of an SQS batch and has one.
+    pub item: Option<String>,
 }
 
 impl From<Misfit> for UnsupportedEnvelope {
     fn from(Misfit { path, problem }: Misfit) -> Self {
-        Self { path, found: problem }
+        Self { path, found: problem, item: None }
     }
 }
 
@@ -109,7 +111,7 @@ fn describe(body: &str, misfit: Misfit) -> UnsupportedEnvelope {
         }
         Ok(other) => format!("{}, not an object", json::kind(&other)),
     };
-    UnsupportedEnvelope { path: "$".to_owned(), found }
+    UnsupportedEnvelope { path: "$".to_owned(), found, item: None }
 }
 
 fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope> {
@@ -121,6 +123,7 @@ fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope
         other => Err(UnsupportedEnvelope {
             path: format!("{root}.EventSource"),
             found: format!("a record of {:?}", other.chars().take(40).collect::<String>()),
+            item: None,
         }),
     }
 }
@@ -132,9 +135,26 @@ fn record(source: Source, index: usize, raw: &RawValue) -> Result<Record, Unsupp
             let record: SnsRecord = json::read_text(&root, raw.get())?;
             Ok(from_notification(record.sns, None))
         }
-        (Source::Sqs, Source::Sqs) => from_item(&root, json::read_text(&root, raw.get())?),
-        _ => Err(UnsupportedEnvelope { path: root, found: "records of SNS and of SQS in one invocation".to_owned() }),
+        (Source::Sqs, Source::Sqs) => match json::read_text(&root, raw.get()) {
+            Ok(item) => from_item(&root, item),
+            Err(misfit) => Err(UnsupportedEnvelope { item: item_id(raw), ..misfit.into() }),
+        },
+        _ => Err(UnsupportedEnvelope {
+            path: root,
+            found: "records of SNS and of SQS in one invocation".to_owned(),
+            item: item_id(raw),
+        }),
     }
+}
+
+/// The id of an SQS item of which the rest does not fit.
+fn item_id(raw: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Item {
+        message_id: String,
+    }
+    serde_json::from_str(raw.get()).ok().map(|item: Item| item.message_id).filter(|id| !id.is_empty())
 }
 
 fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
@@ -152,6 +172,7 @@ fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope
     let id = item.message_id.filter(|id| !id.is_empty()).ok_or_else(|| UnsupportedEnvelope {
         path: format!("{root}.messageId"),
         found: "no message id, without which a failed item cannot be named".to_owned(),
+        item: None,
     })?;
     let body = item.body.unwrap_or_default();
     Ok(match serde_json::from_str::<SnsMessage>(&body) {

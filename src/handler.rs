@@ -11,12 +11,13 @@ use serde_json::Value;
 use crate::{
     config::Config,
     deliver::{self, CloudWatch, Count, Effect, Publish, Sns, client},
-    envelope::{self, Record, UnsupportedEnvelope},
+    envelope::{self, Envelope, Record, Source, UnsupportedEnvelope},
     event::{Reason, header::Header},
     ledger::{Claim, Ledger, MemoryLedger},
+    message::TooLarge,
     outcome::{self, Answer, Failure, InvocationError, Outcome},
-    retry::{Decision, RetryPolicy},
-    route::{self, Plan, Routed},
+    retry::{Decision, FailedAutomation, RetryPolicy},
+    route::{self, Plan, Quarantined, Routed},
     telemetry::{self, Observation},
 };
 
@@ -45,6 +46,9 @@ pub struct Invocation<'a> {
 
 /// A record on its way.
 struct Task {
+    key: String,
+    header: Option<Header>,
+    known: bool,
     step: Step,
     decision: Option<Decision>,
     reason: Option<(Reason, String)>,
@@ -87,83 +91,87 @@ impl<P: Publish, C: Count, L: Ledger> Handler<P, C, L> {
     /// # Errors
     /// The body is neither an SNS event nor an SQS batch, or records of an SNS event failed. Every record was tried.
     pub async fn handle(&self, body: &str, invocation: &Invocation<'_>) -> Result<Answer, InvocationError> {
-        let envelope = envelope::decode(body)?;
-        let (records, unsupported) = partition(envelope.records);
-        let mut routed: Vec<_> = records.iter().map(route::route).collect();
-        let tasks = self.claim(&mut routed, invocation).await;
-        let outcomes = self.deliver(&routed, &tasks, invocation.now).await;
-
-        let items = || records.iter().map(|record| record.item.as_deref());
-        report(invocation, &records, &routed, &tasks, &outcomes);
-        (self.emit)(&self.documents(invocation, &routed, &tasks, &outcomes));
-
-        let answer = outcome::answer(envelope.source, &items().zip(&outcomes).collect::<Vec<_>>())?;
-        unsupported.map_or(Ok(answer), |error| Err(error.into()))
+        let envelope = match envelope::decode(body) {
+            Ok(envelope) => envelope,
+            Err(error) => Envelope { source: Source::Sns, records: vec![Err(error)] },
+        };
+        let tasks = self.claim(&envelope.records, invocation).await;
+        let outcomes = self.deliver(&tasks, invocation.now).await;
+        log_records(invocation, &envelope.records, &tasks, &outcomes);
+        (self.emit)(&self.documents(invocation, &tasks, &outcomes));
+        let items = envelope.records.iter().map(item);
+        outcome::answer(envelope.source, &items.zip(&outcomes).collect::<Vec<_>>())
     }
 
     /// Claims the events of an invocation and prepares the effects of those that nobody has claimed before.
-    async fn claim(&self, routed: &mut [Routed], invocation: &Invocation<'_>) -> Vec<Task> {
+    async fn claim(&self, records: &[Result<Record, UnsupportedEnvelope>], invocation: &Invocation<'_>) -> Vec<Task> {
         let mut first_with: HashMap<String, usize> = HashMap::new();
-        let mut tasks = Vec::with_capacity(routed.len());
-        for (index, routed) in routed.iter_mut().enumerate() {
-            let plan = std::mem::replace(&mut routed.plan, Plan::Ignore);
-            tasks.push(match first_with.get(&routed.key) {
-                _ if matches!(plan, Plan::Ignore) => settled(Outcome::Ignored),
-                Some(first) => Task { step: Step::SameAs(*first), decision: None, reason: None },
-                None => {
-                    first_with.insert(routed.key.clone(), index);
-                    match self.ledger.claim(&routed.key, invocation.now, invocation.deadline).await {
-                        Claim::Granted => self.prepare(&routed.key, plan, invocation.now).await,
-                        Claim::Completed => settled(Outcome::Duplicate),
-                        Claim::Held => settled(Outcome::Failed(Failure::Held)),
-                    }
+        let mut tasks = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            tasks.push(match record {
+                Err(error) => Task::unsupported(error.clone()),
+                Ok(record) => {
+                    let Routed { key, header, known, plan } = route::route(record);
+                    let first = *first_with.entry(key.clone()).or_insert(index);
+                    let (step, decision, reason) = match plan {
+                        Plan::Ignore => (Step::Settled(Outcome::Ignored), None, None),
+                        _ if first != index => (Step::SameAs(first), None, None),
+                        plan => match self.ledger.claim(&key, invocation.now, invocation.deadline).await {
+                            Claim::Granted => self.prepare(record, &key, plan, invocation.now).await,
+                            Claim::Completed => (Step::Settled(Outcome::Duplicate), None, None),
+                            Claim::Held => (Step::Settled(Outcome::Failed(Failure::Held)), None, None),
+                        },
+                    };
+                    Task { key, header, known, step, decision, reason }
                 }
             });
         }
         tasks
     }
 
-    /// Turns a plan into the effect to deliver.
-    async fn prepare(&self, key: &str, plan: Plan, now: DateTime<Utc>) -> Task {
-        let deliver = |effect, outcome| Task { step: Step::Deliver(effect, outcome), decision: None, reason: None };
+    /// Turns a plan into the effect to deliver, with what is to be told about it.
+    async fn prepare(&self, record: &Record, key: &str, plan: Plan, now: DateTime<Utc>) -> Prepared {
         match plan {
-            Plan::Ignore => settled(Outcome::Ignored),
-            Plan::Count(failure) => deliver(Effect::Count(failure), Outcome::Handled),
-            Plan::Signal(message) => deliver(Effect::Publish(message), Outcome::Handled),
+            Plan::Ignore => (Step::Settled(Outcome::Ignored), None, None),
+            Plan::Count(failure) => (Step::Deliver(Effect::Count(failure), Outcome::Handled), None, None),
+            Plan::Signal(message) => (Step::Deliver(Effect::Publish(message), Outcome::Handled), None, None),
             Plan::EndRetries { automation_id, at } => {
                 self.ledger.forget_failures(&automation_id, at).await;
-                deliver(Effect::None, Outcome::Handled)
+                (Step::Deliver(Effect::None, Outcome::Handled), None, None)
             }
-            Plan::Quarantine { reason, detail, message } => {
-                Task { reason: Some((reason, detail)), ..deliver(Effect::Publish(message), Outcome::Quarantined) }
-            }
-            Plan::Retry(failed) => {
-                let window = self.retry.window;
-                let attempt =
-                    self.ledger.count_failure(&failed.automation_id, key, failed.origin.time, now, window).await;
-                let decision = failed.decide(attempt, &self.retry);
-                match failed.trigger(attempt, decision, &self.retry, now) {
-                    Ok(message) => {
-                        Task { decision: Some(decision), ..deliver(Effect::Publish(message), Outcome::Handled) }
-                    }
-                    Err(too_large) => deliver(Effect::None, Outcome::Failed(too_large.into())),
-                }
-            }
-            Plan::TooLarge(too_large) => deliver(Effect::None, Outcome::Failed(too_large.into())),
+            Plan::Retry(failed) => self.prepare_retry(record, key, &failed, now).await,
+            Plan::Quarantine(quarantined) => prepare_quarantine(quarantined),
+        }
+    }
+
+    /// Counts the failure against the automation's budget and decides what to do about it.
+    async fn prepare_retry(
+        &self,
+        record: &Record,
+        key: &str,
+        failed: &FailedAutomation,
+        now: DateTime<Utc>,
+    ) -> Prepared {
+        let window = self.retry.window;
+        let attempt = self.ledger.count_failure(&failed.automation_id, key, failed.origin.time, now, window).await;
+        let decision = failed.decide(attempt, &self.retry);
+        match failed.trigger(attempt, decision, &self.retry, now) {
+            Ok(message) => (Step::Deliver(Effect::Publish(message), Outcome::Handled), Some(decision), None),
+            Err(too_large) => prepare_quarantine(route::quarantine_oversized(record, &too_large)),
         }
     }
 
     /// Delivers all effects at once, then completes or releases each claim.
-    async fn deliver(&self, routed: &[Routed], tasks: &[Task], now: DateTime<Utc>) -> Vec<Outcome> {
+    async fn deliver(&self, tasks: &[Task], now: DateTime<Utc>) -> Vec<Outcome> {
         let effects: Vec<_> = tasks.iter().map(Task::effect).collect();
         let results = deliver::deliver(&self.publish, &self.count, &effects, now).await;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(tasks.len());
-        for ((routed, task), result) in routed.iter().zip(tasks).zip(results) {
+        for (task, result) in tasks.iter().zip(results) {
             let outcome = match (&task.step, result) {
                 (Step::Settled(outcome), _) => outcome.clone(),
                 (Step::SameAs(first), _) => repeated(outcomes.get(*first)),
-                (Step::Deliver(_, outcome), Ok(())) => self.settle(&routed.key, outcome.clone(), now).await,
-                (Step::Deliver(..), Err(error)) => self.settle(&routed.key, Outcome::Failed(error.into()), now).await,
+                (Step::Deliver(_, outcome), Ok(())) => self.settle(&task.key, outcome.clone(), now).await,
+                (Step::Deliver(..), Err(error)) => self.settle(&task.key, Outcome::Failed(error.into()), now).await,
             };
             outcomes.push(outcome);
         }
@@ -179,35 +187,38 @@ impl<P: Publish, C: Count, L: Ledger> Handler<P, C, L> {
         outcome
     }
 
-    fn documents(
-        &self,
-        invocation: &Invocation<'_>,
-        routed: &[Routed],
-        tasks: &[Task],
-        outcomes: &[Outcome],
-    ) -> Vec<Value> {
-        let observations: Vec<_> = routed
-            .iter()
-            .zip(tasks)
-            .zip(outcomes)
-            .map(|((routed, task), outcome)| observation(routed, task, outcome, invocation.now))
-            .collect();
+    fn documents(&self, invocation: &Invocation<'_>, tasks: &[Task], outcomes: &[Outcome]) -> Vec<Value> {
+        let observations: Vec<_> =
+            tasks.iter().zip(outcomes).map(|(task, outcome)| observation(task, outcome, invocation.now)).collect();
         let cold_start = !self.warm.swap(true, Ordering::Relaxed);
         telemetry::documents(&self.namespace, invocation.request_id, invocation.now, cold_start, &observations)
     }
 }
 
+/// A step, and what is to be told about it: the decision about an automation, the reason of a quarantine.
+type Prepared = (Step, Option<Decision>, Option<(Reason, String)>);
+
+fn prepare_quarantine(quarantined: Result<Quarantined, TooLarge>) -> Prepared {
+    match quarantined {
+        Ok(Quarantined { reason, detail, message }) => {
+            (Step::Deliver(Effect::Publish(message), Outcome::Quarantined), None, Some((reason, detail)))
+        }
+        Err(too_large) => (Step::Deliver(Effect::None, Outcome::Failed(too_large.into())), None, None),
+    }
+}
+
 impl Task {
+    fn unsupported(error: UnsupportedEnvelope) -> Self {
+        let step = Step::Settled(Outcome::Failed(error.into()));
+        Self { key: String::new(), header: None, known: false, step, decision: None, reason: None }
+    }
+
     fn effect(&self) -> &Effect {
         match &self.step {
             Step::Deliver(effect, _) => effect,
             Step::Settled(_) | Step::SameAs(_) => &Effect::None,
         }
     }
-}
-
-fn settled(outcome: Outcome) -> Task {
-    Task { step: Step::Settled(outcome), decision: None, reason: None }
 }
 
 /// A repeat within one invocation shares the fate of the first: it is a duplicate of what took effect, or fails with it.
@@ -218,27 +229,21 @@ fn repeated(first: Option<&Outcome>) -> Outcome {
     }
 }
 
-/// The readable records, and the first that was not.
-fn partition(records: Vec<Result<Record, UnsupportedEnvelope>>) -> (Vec<Record>, Option<UnsupportedEnvelope>) {
-    let mut unsupported = None;
-    let readable = records.into_iter().filter_map(|record| match record {
-        Ok(record) => Some(record),
-        Err(error) => {
-            unsupported.get_or_insert(error);
-            None
-        }
-    });
-    (readable.collect(), unsupported)
+/// The queue's id of a record, if it came through one.
+fn item(record: &Result<Record, UnsupportedEnvelope>) -> Option<&str> {
+    match record {
+        Ok(record) => record.item.as_deref(),
+        Err(error) => error.item.as_deref(),
+    }
 }
 
-fn observation(routed: &Routed, task: &Task, outcome: &Outcome, now: DateTime<Utc>) -> Observation {
-    let header = routed.header.as_ref();
-    let event_type = match header {
-        Some(header) if routed.known => header.event_type.to_string(),
+fn observation(task: &Task, outcome: &Outcome, now: DateTime<Utc>) -> Observation {
+    let event_type = match &task.header {
+        Some(header) if task.known => header.event_type.to_string(),
         Some(_) => "Unknown".to_owned(),
         None => "None".to_owned(),
     };
-    let age = header.and_then(Header::event_time).map(|time| (now - time).as_seconds_f64());
+    let age = task.header.as_ref().and_then(Header::event_time).map(|time| (now - time).as_seconds_f64());
     Observation {
         event_type,
         outcome: outcome.as_str(),
@@ -249,9 +254,14 @@ fn observation(routed: &Routed, task: &Task, outcome: &Outcome, now: DateTime<Ut
 }
 
 /// Logs one line for each record, with all that is needed to follow it. The payload is there at DEBUG only.
-fn report(invocation: &Invocation<'_>, records: &[Record], routed: &[Routed], tasks: &[Task], outcomes: &[Outcome]) {
-    for (((record, routed), task), outcome) in records.iter().zip(routed).zip(tasks).zip(outcomes) {
-        let header = routed.header.as_ref();
+fn log_records(
+    invocation: &Invocation<'_>,
+    records: &[Result<Record, UnsupportedEnvelope>],
+    tasks: &[Task],
+    outcomes: &[Outcome],
+) {
+    for ((record, task), outcome) in records.iter().zip(tasks).zip(outcomes) {
+        let (record, header) = (record.as_ref().ok(), task.header.as_ref());
         let (reason, detail) = match &task.reason {
             Some((reason, detail)) => (Some(reason.as_str()), Some(detail.as_str())),
             None => (None, None),
@@ -260,7 +270,7 @@ fn report(invocation: &Invocation<'_>, records: &[Record], routed: &[Routed], ta
             ($level:ident, $($field:tt)*) => {
                 tracing::$level!(
                     requestId = invocation.request_id,
-                    messageId = record.message_id,
+                    messageId = record.map(|record| record.message_id.as_str()),
                     eventId = header.and_then(Header::event_id),
                     eventType = header.map(|header| tracing::field::display(&header.event_type)),
                     outcome = outcome.as_str(),
@@ -277,8 +287,9 @@ fn report(invocation: &Invocation<'_>, records: &[Record], routed: &[Routed], ta
             _ => line!(info, decision = task.decision.map(Decision::as_str), "done"),
         }
         if let Some(version) = header.and_then(Header::unexpected_version) {
-            line!(warn, headerVersion = %version, "an unexpected header version, read as 2.0");
+            let version: String = version.to_string().chars().take(20).collect();
+            line!(warn, headerVersion = version, "an unexpected header version, read as 2.0");
         }
-        line!(debug, payload = record.text, "as received");
+        line!(debug, payload = record.map(|record| record.text.as_str()), "as received");
     }
 }

@@ -133,6 +133,11 @@ struct Data<'a, D> {
     source_event_omitted: Option<bool>,
 }
 
+/// FNV-1a, 64 bits: spreads well, and unlike the standard library's hasher it is the same in every release.
+pub(crate) fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// A time as CloudEvents wants it.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)

@@ -53,6 +53,9 @@ pub enum Failure {
     /// It is larger than a topic takes, the quarantine's included.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    /// It is no record that the function takes.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedEnvelope),
 }
 
 impl Failure {
@@ -62,7 +65,7 @@ impl Failure {
         match self {
             Self::Delivery(error) => error.is_transient(),
             Self::Held => true,
-            Self::TooLarge(_) => false,
+            Self::TooLarge(_) | Self::Unsupported(_) => false,
         }
     }
 }
@@ -93,7 +96,7 @@ pub struct Summary {
 }
 
 /// The invocation failed, so that Lambda tries it again and then puts it into the on-failure queue, whole.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum InvocationError {
     /// Records failed for a cause that a repeat can cure.
     #[error("{0}, for a cause that a repeat can cure")]
@@ -109,17 +112,24 @@ pub enum InvocationError {
     UnsupportedEnvelope(#[from] UnsupportedEnvelope),
 }
 
-/// How many records failed, and the first of their causes.
+/// As the runtime logs it.
+impl fmt::Debug for InvocationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// How many records failed, and the one of their causes that decides.
 #[derive(Debug)]
 pub struct FailedRecords {
     failed: usize,
     records: usize,
-    first: Failure,
+    cause: Failure,
 }
 
 impl fmt::Display for FailedRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} records failed (first: {})", self.failed, self.records, self.first)
+        write!(f, "{} of {} records failed ({})", self.failed, self.records, self.cause)
     }
 }
 
@@ -138,14 +148,19 @@ impl From<InvocationError> for Diagnostic {
 /// Answers for records with their outcomes and, in an SQS batch, their items.
 ///
 /// # Errors
-/// Records of an SNS event failed: SNS knows no partial success.
+/// Records of an SNS event failed, because SNS knows no partial success; or an item of a batch has no id to name it by.
 pub fn answer(source: Source, outcomes: &[(Option<&str>, &Outcome)]) -> Result<Answer, InvocationError> {
     match source {
         Source::Sns => summary(outcomes).map(Answer::Sns),
         Source::Sqs => {
             let mut response = SqsBatchResponse::default();
-            let failed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
-            failed.filter_map(|(item, _)| *item).for_each(|item| response.add_failure(item));
+            for (item, outcome) in outcomes {
+                match (item, outcome) {
+                    (Some(item), Outcome::Failed(_)) => response.add_failure(*item),
+                    (None, Outcome::Failed(Failure::Unsupported(error))) => return Err(error.clone().into()),
+                    _ => {}
+                }
+            }
             Ok(Answer::Sqs(response))
         }
     }
@@ -168,11 +183,12 @@ fn summary(outcomes: &[(Option<&str>, &Outcome)]) -> Result<Summary, InvocationE
 
 /// One cause that a repeat can cure makes the whole invocation worth repeating.
 fn failed(records: usize, failures: &[&Failure]) -> Option<InvocationError> {
-    let worst = failures.iter().find(|failure| failure.is_transient()).or(failures.first())?;
-    let count = FailedRecords { failed: failures.len(), records, first: Failure::clone(worst) };
-    Some(match worst {
+    let cause = failures.iter().find(|failure| failure.is_transient()).or(failures.first())?;
+    let count = FailedRecords { failed: failures.len(), records, cause: Failure::clone(cause) };
+    Some(match cause {
         failure if failure.is_transient() => InvocationError::Retryable(count),
         Failure::TooLarge(_) => InvocationError::Unquarantinable(count),
+        Failure::Unsupported(error) => InvocationError::UnsupportedEnvelope(error.clone()),
         Failure::Delivery(_) | Failure::Held => InvocationError::Undeliverable(count),
     })
 }
@@ -210,7 +226,7 @@ mod tests {
         assert_eq!(error.error_type, "Retryable");
         assert_eq!(
             error.error_message,
-            "2 of 3 records failed (first: another invocation is delivering this event), \
+            "2 of 3 records failed (another invocation is delivering this event), \
             for a cause that a repeat can cure"
         );
         assert_eq!(answer_to(Source::Sns, &[too_large()]).unwrap_err().error_type, "Unquarantinable");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     event::documented::{AutomationError, AutomationErrorType},
-    message::{Draft, Message, Origin, TooLarge, Topic, rfc3339},
+    message::{Draft, Message, Origin, TooLarge, Topic, fnv1a, rfc3339},
 };
 
 const TYPE: &str = "aspevents.automation.retry.v1";
@@ -80,7 +80,7 @@ struct Data<'a> {
 #[serde(rename_all = "camelCase")]
 struct ErrorData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<&'a AutomationErrorType>,
+    r#type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,7 @@ impl RetryPolicy {
 
 fn error_data(error: &AutomationError) -> ErrorData<'_> {
     ErrorData {
-        r#type: error.r#type.as_ref(),
+        r#type: error.r#type.as_ref().map(AutomationErrorType::as_str),
         message: error.message.as_deref(),
         endpoint_id: error.endpoint_id.as_deref(),
         retryable: is_retryable(error),
@@ -159,11 +159,6 @@ fn error_data(error: &AutomationError) -> ErrorData<'_> {
 /// Whether repeating can cure it. Ids that do not exist stay wrong; whatever is unknown deserves another try.
 fn is_retryable(error: &AutomationError) -> bool {
     !matches!(error.r#type, Some(AutomationErrorType::EndpointNotFound | AutomationErrorType::UnitNotFound))
-}
-
-/// FNV-1a, 64 bits: spreads well, and unlike the standard library's hasher it is the same in every release.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
         documented::{ActivationError, AutomationCompletion, Status, SubscriptionActivation},
         header::Header,
     },
-    message::{Draft, Message, Origin, TooLarge, Topic},
+    message::{Draft, Message, Origin, TooLarge, Topic, fnv1a},
     metric::SkillFailure,
     retry::FailedAutomation,
 };
@@ -47,17 +47,20 @@ pub enum Plan {
         /// When it worked; failures after that stand.
         at: Option<DateTime<Utc>>,
     },
-    /// Publish the message as it is, with the reason.
-    Quarantine {
-        /// The kind of reason.
-        reason: Reason,
-        /// The reason in words; it holds no values of the event.
-        detail: String,
-        /// The quarantine message.
-        message: Message,
-    },
-    /// There is no way to publish it: the record has to fail, so that its owner keeps it.
-    TooLarge(TooLarge),
+    /// Publish the message as it is, with the reason. Where even the quarantine cannot hold it, the record has to
+    /// fail, so that its owner keeps it.
+    Quarantine(Result<Quarantined, TooLarge>),
+}
+
+/// A message that is no event, on its way into the quarantine.
+#[derive(Debug)]
+pub struct Quarantined {
+    /// The kind of reason.
+    pub reason: Reason,
+    /// The reason in words; it holds no values of the event.
+    pub detail: String,
+    /// The quarantine message.
+    pub message: Message,
 }
 
 /// Decides about one record.
@@ -89,22 +92,27 @@ fn plan(record: &Record, header: &Header, detail: AspEvent, origin: Origin) -> P
             Plan::Count(SkillFailure::new(&failure.skill.id, &failure.skill.stage, &failure.error.r#type))
         }
         AspEvent::AutomationCompletion(completion) => automation(header, completion, origin),
-        AspEvent::SubscriptionActivation(activation) => signal(unit_readiness(header, &activation, &origin)),
+        AspEvent::SubscriptionActivation(activation) => signal(record, unit_readiness(header, &activation, &origin)),
         AspEvent::RoleAssignment(role) => {
-            signal(role_readiness("ASSIGNED", is_complete(role.status.as_ref()), &role, &origin))
+            signal(record, role_readiness("ASSIGNED", is_complete(role.status.as_ref()), &role, &origin))
         }
         // The principal can no longer act on the unit, so nobody who filters on `ready` alone may take it for able.
-        AspEvent::RoleRevocation(role) => signal(role_readiness("REVOKED", false, &role, &origin)),
-        AspEvent::SetupCompletion(setup) => signal(device_readiness(&setup, &origin)),
+        AspEvent::RoleRevocation(role) => signal(record, role_readiness("REVOKED", false, &role, &origin)),
+        AspEvent::SetupCompletion(setup) => signal(record, device_readiness(&setup, &origin)),
         AspEvent::Unknown(_) => {
             let detail = format!("$.header.eventType: this version does not know {}", header.event_type);
-            quarantine(record, origin.time, Reason::UnknownEventType, detail)
+            Plan::Quarantine(quarantine(record, origin.time, Reason::UnknownEventType, detail))
         }
     }
 }
 
-fn signal(message: Result<Message, TooLarge>) -> Plan {
-    message.map_or_else(Plan::TooLarge, Plan::Signal)
+fn signal(record: &Record, message: Result<Message, TooLarge>) -> Plan {
+    message.map_or_else(|too_large| Plan::Quarantine(quarantine_oversized(record, &too_large)), Plan::Signal)
+}
+
+/// An event whose signal would be too large even without the source event, because its ids or errors are.
+pub(crate) fn quarantine_oversized(record: &Record, too_large: &TooLarge) -> Result<Quarantined, TooLarge> {
+    quarantine(record, None, Reason::InvalidEvent, format!("$: nothing can be published for it: {too_large}"))
 }
 
 /// The status decides, never the presence of errors: Amazon's own examples have errors beside a success.
@@ -226,7 +234,7 @@ fn quarantine_undecodable(record: &Record, error: DecodeError) -> Routed {
     };
     let known = header.is_some();
     let time = header.as_ref().and_then(Header::event_time);
-    let plan = quarantine(record, time, reason, detail);
+    let plan = Plan::Quarantine(quarantine(record, time, reason, detail));
     Routed { key: quarantine_key(record), header, known, plan }
 }
 
@@ -236,39 +244,49 @@ struct Quarantine<'a> {
     reason: Reason,
     detail: &'a str,
     message: &'a str,
-    message_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic_arn: Option<&'a str>,
 }
 
-fn quarantine(record: &Record, time: Option<DateTime<Utc>>, reason: Reason, detail: String) -> Plan {
+fn quarantine(
+    record: &Record,
+    time: Option<DateTime<Utc>>,
+    reason: Reason,
+    detail: String,
+) -> Result<Quarantined, TooLarge> {
+    let message_id = Some(record.message_id.as_str()).filter(|id| !id.is_empty());
     let data = Quarantine {
         reason,
         detail: &detail,
         message: &record.text,
-        message_id: &record.message_id,
+        message_id,
         topic_arn: record.topic_arn.as_deref(),
     };
     let draft = Draft {
         topic: Topic::Quarantine,
         r#type: "aspevents.quarantine.v1",
         id: &quarantine_key(record),
-        subject: Some(&record.message_id),
+        subject: message_id,
         time: time.or(record.sent_at),
         attributes: &[("reason", Some(reason.as_str()))],
     };
-    match draft.message(&data) {
-        Ok(message) => Plan::Quarantine { reason, detail, message },
-        Err(too_large) => Plan::TooLarge(too_large),
-    }
+    let message = draft.message(&data)?;
+    Ok(Quarantined { reason, detail, message })
 }
 
 /// Of the message, not of the event: once this version has learnt to read it, a replay of the same event has its effect.
 fn quarantine_key(record: &Record) -> String {
-    format!("quarantine/{}", record.message_id)
+    format!("quarantine/{}", message_key(record))
 }
 
-/// For an event without an id: SNS keeps the message id when it delivers again.
+/// For an event without an id.
 fn fallback_key(record: &Record) -> String {
-    format!("sns/{}", record.message_id)
+    format!("sns/{}", message_key(record))
+}
+
+/// SNS keeps the id when it delivers a message again. The text is there because events made by hand share ids.
+fn message_key(record: &Record) -> String {
+    format!("{}-{:016x}", record.message_id, fnv1a(&record.text))
 }

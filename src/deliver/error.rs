@@ -119,12 +119,12 @@ fn is_transient_code(code: &str) -> bool {
 }
 
 fn remedy(code: &str, action: &str) -> String {
-    if code.contains("Authorization") || code.contains("AccessDenied") {
+    if code.contains("KMS") {
+        "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned()
+    } else if code.contains("Authorization") || code.contains("AccessDenied") {
         format!("Allow {action} on it in the function's role, and on its key if it is encrypted")
     } else if code.contains("NotFound") {
         "Create it, or put the function's environment variable right".to_owned()
-    } else if code.contains("KMS") {
-        "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned()
     } else {
         "The record is kept by its owner: the on-failure queue, or the queue that it came from".to_owned()
     }

@@ -32,7 +32,10 @@ impl RoleChange {
         let first = |prefixes| ids(header, payload, prefixes).into_iter().next().map(str::to_owned);
         Self {
             unit_id: header.entity("/resource/resourceId").map(str::to_owned).or_else(|| first(UNIT)),
-            principal_id: first(PRINCIPAL),
+            principal_id: at(payload, "/principal/id")
+                .or_else(|| at(payload, "/principalId"))
+                .map(str::to_owned)
+                .or_else(|| first(PRINCIPAL)),
             role_id: first(ROLE),
             status: status(payload),
         }
@@ -67,10 +70,9 @@ impl SetupCompletion {
 }
 
 fn endpoint<'a>(header: &'a Header, payload: &'a Value) -> Result<Option<&'a str>, Misfit> {
-    let at = |pointer| payload.pointer(pointer).and_then(Value::as_str).filter(|id| !id.is_empty());
     let found: Vec<_> = ["/endpoint/id", "/endpointId", "/endpoint/endpointId"]
         .into_iter()
-        .filter_map(at)
+        .filter_map(|pointer| at(payload, pointer))
         .chain(header.entity("/endpoint/id"))
         .chain(ids(header, payload, ENDPOINT))
         .collect();
@@ -82,6 +84,10 @@ fn endpoint<'a>(header: &'a Header, payload: &'a Value) -> Result<Option<&'a str
             problem: "two different endpoint ids, and nothing says which device is meant".to_owned(),
         }),
     }
+}
+
+fn at<'a>(payload: &'a Value, pointer: &str) -> Option<&'a str> {
+    payload.pointer(pointer)?.as_str().filter(|id| !id.is_empty())
 }
 
 fn status(payload: &Value) -> Option<Status> {

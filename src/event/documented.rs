@@ -2,7 +2,11 @@
 //!
 //! Required here is what an effect cannot do without; the rest stays in the source event.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned},
+};
+use serde_json::Value;
 
 /// The payload of `Alexa.Automation.Execution` / `Completion`.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,26 +23,28 @@ pub struct AutomationResult {
     /// Success or failure; it alone decides.
     pub status: Status,
     /// What went wrong, per device; may be absent even on failure.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub errors: Vec<AutomationError>,
 }
 
 /// One error of an automation. Every field is optional by the documents.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct AutomationError {
     /// The kind of error.
+    #[serde(default, deserialize_with = "lenient")]
     pub r#type: Option<AutomationErrorType>,
     /// For logging only, by the documents.
+    #[serde(default, deserialize_with = "lenient")]
     pub message: Option<String>,
     /// The endpoint, `amzn1.alexa.endpoint.…`.
-    #[serde(rename = "id")]
+    #[serde(default, deserialize_with = "lenient", rename = "id")]
     pub endpoint_id: Option<String>,
 }
 
 /// The kinds of automation error. `ENDPOINT_NOT_FOUND` is the documented one; "incorrect endpoint ID or unit ID, or an
 /// internal server error" are the documented causes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
 pub enum AutomationErrorType {
     /// No device has this id (any more): ids change when a device is associated anew.
     EndpointNotFound,
@@ -47,8 +53,31 @@ pub enum AutomationErrorType {
     /// Alexa failed.
     InternalServerError,
     /// Not among the known values.
-    #[serde(untagged)]
     Other(String),
+}
+
+impl From<String> for AutomationErrorType {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "ENDPOINT_NOT_FOUND" => Self::EndpointNotFound,
+            "UNIT_NOT_FOUND" => Self::UnitNotFound,
+            "INTERNAL_SERVER_ERROR" => Self::InternalServerError,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+impl AutomationErrorType {
+    /// The name as Alexa wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::EndpointNotFound => "ENDPOINT_NOT_FOUND",
+            Self::UnitNotFound => "UNIT_NOT_FOUND",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// The payload of `Alexa.Skill.Interaction` / `Failure`.
@@ -83,7 +112,7 @@ pub struct SkillError {
 #[derive(Debug, Clone, Deserialize)]
 pub struct SubscriptionActivation {
     /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub subscription: Option<Reference>,
     /// How it went.
     pub result: ActivationResult,
@@ -95,7 +124,7 @@ pub struct ActivationResult {
     /// Success or failure; it alone decides: Amazon's own example has an error beside `SUCCEEDED`.
     pub status: Status,
     /// What went wrong.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub error: Option<ActivationError>,
 }
 
@@ -103,27 +132,34 @@ pub struct ActivationResult {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ActivationError {
     /// `INTERNAL_SERVER_ERROR` is the documented value; kept as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
     /// For logging only, by the documents.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 /// The status of a result. The documents show `FAILURE` for automations and `SUCCEEDED` for activations; each
 /// vocabulary's other half is assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(from = "String")]
 pub enum Status {
     /// It worked.
-    #[serde(alias = "SUCCESS")]
     Succeeded,
     /// It did not.
-    #[serde(alias = "FAILURE")]
     Failed,
     /// Not among the known values, and so no success.
-    #[serde(untagged)]
     Other(String),
+}
+
+impl From<String> for Status {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "SUCCEEDED" | "SUCCESS" => Self::Succeeded,
+            "FAILED" | "FAILURE" => Self::Failed,
+            _ => Self::Other(name),
+        }
+    }
 }
 
 impl Status {
@@ -148,6 +184,13 @@ pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     if text.is_empty() { Err(de::Error::custom("must not be empty")) } else { Ok(text) }
 }
 
-fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or_default())
+/// Reads a field that no effect depends on: whatever does not fit is absent, and stays in the source event.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
+}
+
+/// As [`lenient`], for a list: an entry that does not fit is still an entry.
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let entries: Option<Vec<Value>> = lenient(deserializer)?;
+    Ok(entries.unwrap_or_default().into_iter().map(|entry| T::deserialize(entry).unwrap_or_default()).collect())
 }

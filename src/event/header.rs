@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::documented::non_empty;
+use super::documented::{lenient, non_empty};
 
 /// The header of an event. Only the event's type must be readable: a missing id or time does not make a failure of a
 /// skill less of a failure.
@@ -15,11 +15,11 @@ use super::documented::non_empty;
 pub struct Header {
     #[serde(default)]
     version: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     event_id: Option<EventId>,
     /// The event's namespace and name.
     pub event_type: EventType,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     event_time: Option<EventTime>,
     #[serde(default)]
     entities: Entities,
@@ -27,14 +27,12 @@ pub struct Header {
 
 #[derive(Debug, Clone, Deserialize)]
 struct EventId {
-    #[serde(default)]
-    id: Option<String>,
+    id: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct EventTime {
-    #[serde(default, deserialize_with = "lenient_time")]
-    timestamp: Option<DateTime<Utc>>,
+    timestamp: String,
 }
 
 /// An event's type, such as `Alexa.Skill.Interaction` / `Failure`.
@@ -58,13 +56,15 @@ impl Header {
     /// The id that Alexa gave the event: an opaque text, by the documents unique.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
-        self.event_id.as_ref()?.id.as_deref().filter(|id| !id.is_empty())
+        self.event_id.as_ref().map(|event_id| event_id.id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// When the event happened; absent where Alexa's time cannot be read.
+    /// When the event happened: RFC 3339, with or without fractions and offset. Absent where Alexa's time cannot be
+    /// read, or lies outside the years that RFC 3339 can write.
     #[must_use]
     pub fn event_time(&self) -> Option<DateTime<Utc>> {
-        self.event_time.as_ref()?.timestamp
+        let time = DateTime::parse_from_rfc3339(&self.event_time.as_ref()?.timestamp).ok()?.to_utc();
+        (0..=9999).contains(&time.year()).then_some(time)
     }
 
     /// The unit that the event is about.
@@ -100,15 +100,16 @@ impl Header {
     }
 }
 
-/// The entities by name. The documents call them an array in tables and show a map in every example: both are read,
-/// and anything else as none.
+/// The entities by name. The documents call them an array in tables and show a map in every example: both are read.
 #[derive(Debug, Clone, Default)]
 struct Entities(Value);
 
 impl<'de> Deserialize<'de> for Entities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Array(items) => Value::Object(by_type(items)),
+            Value::Array(items) if items.iter().all(|item| item.get("type").is_some_and(Value::is_string)) => {
+                Value::Object(by_type(items))
+            }
             other => other,
         }))
     }
@@ -117,10 +118,4 @@ impl<'de> Deserialize<'de> for Entities {
 fn by_type(items: Vec<Value>) -> Map<String, Value> {
     let named = |item: Value| Some((item.get("type")?.as_str()?.to_lowercase(), item));
     items.into_iter().filter_map(named).collect()
-}
-
-/// RFC 3339, with or without fractions and offset; anything else counts as absent.
-fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|time| time.to_utc()))
 }

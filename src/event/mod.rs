@@ -122,16 +122,20 @@ impl DecodeError {
 /// # Errors
 /// The text is no Alexa event, or one that lacks what its type must have.
 pub fn decode(text: &str) -> Result<Content, DecodeError> {
-    let text = text.trim_start_matches('\u{feff}');
+    let text = without_bom(text);
     match serde_json::from_str(text)? {
         Value::Object(fields) => object(text, fields),
         // A publisher that encodes twice sends a JSON string that holds the event.
-        Value::String(inner) => match serde_json::from_str(&inner) {
-            Ok(Value::Object(fields)) => object(&inner, fields),
+        Value::String(inner) => match serde_json::from_str(without_bom(&inner)) {
+            Ok(Value::Object(fields)) => object(without_bom(&inner), fields),
             _ => Err(DecodeError::NotAnEvent("$: expected an object, found a string that holds none".to_owned())),
         },
         other => Err(DecodeError::NotAnEvent(format!("$: expected an object, found {}", json::kind(&other)))),
     }
+}
+
+fn without_bom(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 fn object(text: &str, fields: Map<String, Value>) -> Result<Content, DecodeError> {

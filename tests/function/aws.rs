@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::Read as _,
+    panic::catch_unwind,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -15,6 +16,7 @@ use axum::{
 };
 use ciborium::Value as Cbor;
 use serde_json::Value;
+use tokio::sync::Barrier;
 
 /// The fake. It listens until the test's runtime ends.
 pub(crate) struct FakeAws {
@@ -28,6 +30,10 @@ type Shared = Arc<Mutex<Recorded>>;
 struct Recorded {
     calls: Vec<Call>,
     faults: Vec<(Operation, Fault)>,
+    /// What was wrong with a request, by AWS's rules.
+    refused: Vec<String>,
+    /// Where calls wait for each other.
+    meeting: Option<Arc<Barrier>>,
 }
 
 /// The operations that the function calls.
@@ -45,6 +51,8 @@ pub(crate) enum Fault {
     Error(u16, &'static str),
     /// Entries of a batch, by their place, with the code, all the sender's fault or none.
     Entries(Vec<usize>, &'static str, bool),
+    /// Entries of a batch that the answer does not mention.
+    Unmentioned(Vec<usize>),
 }
 
 /// One call as AWS understood it.
@@ -90,6 +98,11 @@ impl FakeAws {
         self.state.lock().unwrap().faults.extend(faults.into_iter().map(|fault| (operation, fault)));
     }
 
+    /// Lets no call have its answer before so many are there: those that wait for another's answer never get theirs.
+    pub(crate) fn let_meet(&self, calls: usize) {
+        self.state.lock().unwrap().meeting = Some(Arc::new(Barrier::new(calls)));
+    }
+
     /// The calls that were answered, with or without a fault.
     pub(crate) fn calls(&self, operation: Operation) -> Vec<Call> {
         self.state.lock().unwrap().calls.iter().filter(|call| call.operation == operation).cloned().collect()
@@ -117,16 +130,32 @@ impl FakeAws {
     }
 }
 
+/// A request that AWS would refuse fails the test that made it.
+impl Drop for FakeAws {
+    fn drop(&mut self) {
+        let refused = std::mem::take(&mut self.state.lock().unwrap().refused);
+        assert!(refused.is_empty() || std::thread::panicking(), "AWS would refuse: {refused:#?}");
+    }
+}
+
 async fn answer(State(state): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    assert!(headers.contains_key("authorization"), "the request is not signed");
-    let call =
-        if uri.path().starts_with("/service/") { decode_cloudwatch(&uri, &headers, &body) } else { decode_sns(&body) };
-    let fault = {
+    let call = match catch_unwind(|| decode(&uri, &headers, &body)) {
+        Ok(call) => call,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a malformed request".to_owned());
+            state.lock().unwrap().refused.push(text);
+            return StatusCode::IM_A_TEAPOT.into_response();
+        }
+    };
+    let (fault, meeting) = {
         let mut state = state.lock().unwrap();
         state.calls.push(call.clone());
         let place = state.faults.iter().position(|(operation, _)| *operation == call.operation);
-        place.map(|place| state.faults.remove(place).1)
+        (place.map(|place| state.faults.remove(place).1), state.meeting.clone())
     };
+    if let Some(meeting) = meeting {
+        meeting.wait().await;
+    }
     match (call.operation, fault) {
         (Operation::PutMetricData, fault) => cloudwatch_answer(fault.as_ref()),
         (_, Some(Fault::Error(status, code))) => sns_error(status, code),
@@ -138,6 +167,12 @@ async fn answer(State(state): State<Shared>, uri: Uri, headers: HeaderMap, body:
         ),
         (Operation::PublishBatch, fault) => batch_answer(call.messages.len(), fault),
     }
+}
+
+fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
+    assert!(headers.contains_key("authorization"), "the request is not signed");
+    assert_eq!(headers["x-amz-security-token"], "session-token", "the credentials are temporary ones");
+    if uri.path().starts_with("/service/") { decode_cloudwatch(uri, headers, body) } else { decode_sns(body) }
 }
 
 // SNS: Query requests, XML answers
@@ -192,19 +227,20 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
     folder.map(|entry| schema(entry.unwrap().path())).collect()
 });
 
-fn assert_fits_schema(body: &Value) {
+pub(crate) fn assert_fits_schema(body: &Value) {
     let validator = &SCHEMAS[body["type"].as_str().unwrap()];
     let errors: Vec<_> = validator.iter_errors(body).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(errors.is_empty(), "{errors:#?}\n{body:#}");
 }
 
 fn batch_answer(entries: usize, fault: Option<Fault>) -> Response {
-    let (failed, code, sender_fault) = match fault {
-        Some(Fault::Entries(failed, code, sender_fault)) => (failed, code, sender_fault),
-        _ => (Vec::new(), "", false),
+    let (failed, unmentioned, code, sender_fault) = match fault {
+        Some(Fault::Entries(failed, code, sender_fault)) => (failed, Vec::new(), code, sender_fault),
+        Some(Fault::Unmentioned(unmentioned)) => (Vec::new(), unmentioned, "", false),
+        _ => (Vec::new(), Vec::new(), "", false),
     };
     let good = (0..entries)
-        .filter(|index| !failed.contains(index))
+        .filter(|index| !failed.contains(index) && !unmentioned.contains(index))
         .map(|index| format!("<member><Id>{index}</Id><MessageId>m-{index}</MessageId></member>"))
         .collect::<String>();
     let bad = failed

@@ -1,6 +1,6 @@
 //! For each row of the contract's tables, what AWS received.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::{
@@ -299,6 +299,12 @@ async fn two_different_devices_in_one_event_are_a_case_for_a_person() {
     assert_eq!(message.body["data"]["detail"], "$: two different endpoint ids, and nothing says which device is meant");
 }
 
+/// The message's id with the FNV-1a hash of its text.
+fn quarantine_id(message_id: &str, text: &str) -> String {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("quarantine/{message_id}-{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
 #[tokio::test]
 async fn what_is_no_event_is_quarantined_whole_with_the_reason() {
     for (name, reason, detail) in [
@@ -321,7 +327,10 @@ async fn what_is_no_event_is_quarantined_whole_with_the_reason() {
         assert_eq!(message.topic, "quarantine");
         assert_eq!(attributes(&message), json!({"type": "aspevents.quarantine.v1", "reason": reason}));
         assert_eq!(message.body["subject"], sns["MessageId"]);
-        assert_eq!(message.body["id"], format!("quarantine/{}", sns["MessageId"].as_str().unwrap()));
+        assert_eq!(
+            message.body["id"],
+            quarantine_id(sns["MessageId"].as_str().unwrap(), sns["Message"].as_str().unwrap())
+        );
         assert!(data["detail"].as_str().unwrap().starts_with(detail), "{}", data["detail"]);
         let mut rest = data.clone();
         rest.as_object_mut().unwrap().remove("detail");
@@ -347,12 +356,15 @@ async fn strange_but_readable_texts_are_read() {
     let function = Function::start().await;
     let event = skill_failure("1", "s", "live", "X");
     let with_bom = format!("\u{feff}{}", skill_failure("2", "s", "live", "X"));
-    let in_a_string = Value::from(skill_failure("3", "s", "live", "X")).to_string();
+    let nested = automation("3", "a", "FAILURE", &json!([]));
+    let in_a_string = Value::from(format!("\u{feff}{nested}")).to_string();
     let twice = event
         .replacen("\"stage\":\"live\"", "\"stage\":\"development\",\"stage\":\"live\"", 1)
         .replace("\"1\"", "\"4\"");
     let answer = function.answer(&sns_event(&[&event, &with_bom, &in_a_string, &twice, "\"{}\""])).await;
     assert_eq!(answer, json!({"records": 5, "handled": 4, "duplicate": 0, "ignored": 1, "quarantined": 0}));
+    let source: Value = serde_json::from_str(&nested).unwrap();
+    assert_eq!(function.aws.only_message().body["data"]["sourceEvent"], source);
 }
 
 #[tokio::test]
@@ -487,7 +499,130 @@ async fn an_event_without_an_id_or_a_time_takes_effect_all_the_same() {
     assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
     assert_eq!(function.answer(&sns_event(&[&event])).await["duplicate"], 1);
     let message = function.aws.only_message();
-    assert_eq!(message.body["id"], "sns/message-0");
+    assert!(message.body["id"].as_str().unwrap().starts_with("sns/message-0-"), "{}", message.body["id"]);
     assert_eq!(message.body["time"], "2026-11-20T09:00:00Z", "when SNS took it");
     assert_eq!(message.body["subject"], "amzn1.alexa.unit.did.1", "entities as an array");
+}
+
+#[tokio::test]
+async fn what_no_effect_depends_on_fails_no_event() {
+    let function = Function::start().await;
+    let skill: Value = serde_json::from_str(&skill_failure("1", "s", "live", "X")).unwrap();
+    let mut events = Vec::new();
+    for (pointer, value) in [("eventTime", json!("now")), ("eventId", json!("1")), ("eventId", json!({"id": 2}))] {
+        let mut event = skill.clone();
+        event["header"][pointer] = value;
+        events.push(event.to_string());
+    }
+    let activation = |payload| alexa_event("4", "Alexa.Enterprise.Subscription", "Activation", &json!({}), &payload);
+    events.push(activation(json!({"subscription": {}, "result": {"status": "SUCCEEDED", "error": "none"}})));
+    events.push(automation("5", "a", "SUCCESS", &json!({})));
+    events.push(automation("6", "b", "FAILURE", &json!(["boom", {"type": 5, "id": 7, "message": "m"}])));
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(function.answer(&sns_event_from(index, &[event])).await["handled"], 1, "{event}");
+    }
+    let data: Vec<_> = function.aws.published().iter().map(|message| message.body["data"].clone()).collect();
+    assert_eq!((data.len(), &data[0]["ready"]), (2, &json!(true)));
+    assert_eq!(data[1]["errors"], json!([{"retryable": true}, {"message": "m", "retryable": true}]));
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_text_is_no_status() {
+    let function = Function::start().await;
+    let event = automation("1", "a", "x", &json!([])).replace("\"x\"", r#"{"SUCCEEDED":null}"#);
+    assert_eq!(function.answer(&sns_event(&[&event])).await["quarantined"], 1);
+    let detail = function.aws.only_message().body["data"]["detail"].clone();
+    assert_eq!(detail, "$.payload.result.status: found map, expected a string");
+}
+
+#[tokio::test]
+async fn an_event_whose_signal_would_be_too_large_is_quarantined() {
+    let function = Function::start().await;
+    let retry = automation("1", "a", "FAILURE", &json!(vec![json!({}); 20_000]));
+    let payload = json!({"result": {"status": "SUCCEEDED"}});
+    let unit = json!({"unit": {"type": "Unit", "id": "u".repeat(90_000)}});
+    let activation = alexa_event("2", "Alexa.Enterprise.Subscription", "Activation", &unit, &payload);
+    for (index, event) in [retry, activation].iter().enumerate() {
+        assert_eq!(function.answer(&sns_event_from(index, &[event])).await["quarantined"], 1);
+        let data = function.aws.published()[index].body["data"].clone();
+        assert_eq!((&data["reason"], &data["message"]), (&json!("INVALID_EVENT"), &json!(event)));
+        assert!(
+            data["detail"].as_str().unwrap().starts_with("$: nothing can be published for it"),
+            "{}",
+            data["detail"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn times_and_ids_that_no_consumer_could_read_are_left_out() {
+    let function = Function::start().await;
+    for (index, time) in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"].iter().enumerate() {
+        let event = automation(time, "a", "FAILURE", &json!([])).replace("2026-11-20T09:00:00Z", time);
+        assert_eq!(function.answer(&sns_event_from(index, &[&event])).await["handled"], 1);
+        assert_eq!(function.aws.published()[index].body["time"], "2026-11-20T09:00:00Z", "when SNS took it");
+    }
+    let nameless = sns_event(&["no event"]).replace("message-0", "");
+    assert_eq!(function.answer(&nameless).await["quarantined"], 1);
+    let body = function.aws.published()[2].body.clone();
+    assert_eq!((body.get("subject"), body["data"].get("messageId")), (None, None));
+}
+
+#[tokio::test]
+async fn two_bad_messages_with_one_id_are_both_quarantined() {
+    let function = Function::start().await;
+    for text in ["one", "two"] {
+        assert_eq!(function.answer(&sns_event(&[text])).await["quarantined"], 1);
+    }
+    assert_eq!(function.aws.published().len(), 2);
+}
+
+#[tokio::test]
+async fn a_device_whose_setup_failed_is_not_ready() {
+    let function = Function::start().await;
+    let payload = json!({"endpoint": {"id": "amzn1.alexa.endpoint.1"}, "result": {"status": "FAILED"}});
+    let event = alexa_event("1", "Alexa.Endpoint.Lifecycle", "SetupCompletion", &json!({}), &payload);
+    function.answer(&sns_event(&[&event])).await;
+    assert_eq!(function.aws.only_message().attributes["ready"], "false");
+}
+
+#[tokio::test]
+async fn the_principal_of_a_role_is_the_one_that_is_called_so() {
+    let function = Function::start().await;
+    let entities = json!({"account": {"id": "amzn1.account.OWNER"}});
+    let payload = json!({"assignedBy": "amzn1.account.ADMIN", "principal": {"id": "amzn1.account.STAFF"}});
+    let event = alexa_event("1", "Alexa.Role.Management", "Assignment", &entities, &payload);
+    function.answer(&sns_event(&[&event])).await;
+    assert_eq!(function.aws.only_message().body["subject"], "amzn1.account.STAFF");
+}
+
+#[tokio::test]
+async fn the_wait_before_a_retry_doubles() {
+    let function = Function::start().await;
+    for (index, nominal) in [30.0, 60.0, 120.0].into_iter().enumerate() {
+        let before = Utc::now();
+        let event = automation(&index.to_string(), "amzn1.alexa.automation.1", "FAILURE", &json!([]));
+        function.answer(&sns_event(&[&event])).await;
+        let not_before = function.aws.published()[index].body["data"]["notBefore"].clone();
+        let wait = (not_before.as_str().unwrap().parse::<DateTime<Utc>>().unwrap() - before).as_seconds_f64();
+        assert!(wait >= nominal / 2.0 - 0.01 && wait <= nominal + 5.0, "attempt {}: {wait} s", index + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_jitter_is_that_of_the_event() {
+    let function = Function::start().await;
+    let now = Utc::now();
+    let mut waits = Vec::new();
+    for id in 0..8 {
+        let event = automation(&id.to_string(), &format!("automation-{}", id / 4), "FAILURE", &json!([]));
+        let answer = function.handle_at(now + TimeDelta::hours(2 * id), &sns_event(&[&event])).await;
+        assert!(answer.is_ok());
+        let not_before = function.aws.published().pop().unwrap().body["data"]["notBefore"].clone();
+        let not_before: DateTime<Utc> = not_before.as_str().unwrap().parse().unwrap();
+        waits.push(not_before - now - TimeDelta::hours(2 * id));
+    }
+    waits.sort();
+    waits.dedup();
+    assert!(waits.len() > 4, "eight first failures of two automations: {waits:?}");
 }

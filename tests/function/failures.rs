@@ -26,7 +26,7 @@ async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery
     function.aws.fail(Operation::Publish, vec![Fault::Error(503, "ServiceUnavailable"); ATTEMPTS]);
     let (error_type, text) = function.error(&sns_event(&[&event])).await;
     assert_eq!(error_type, "Retryable");
-    assert!(text.starts_with("1 of 1 records failed (first: sns:Publish on arn:aws:sns:us-east-1:"), "{text}");
+    assert!(text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-1:"), "{text}");
     assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
     let attempt = |index: usize| function.aws.published()[index].body["data"]["attempt"].clone();
     assert_eq!((attempt(0), attempt(ATTEMPTS)), (json!(1), json!(1)), "the same event counts once");
@@ -110,4 +110,72 @@ async fn a_record_that_does_not_fit_fails_the_invocation_after_its_neighbours_we
     assert_eq!(error_type, "UnsupportedEnvelope");
     assert!(text.starts_with("$.Records[1].Sns: missing field `Message`"), "{text}");
     assert_eq!(function.aws.data().len(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (closed, silent) = (format!("http://{closed}"), format!("http://{}", silent.local_addr().unwrap()));
+    let endpoints = [("AWS_ENDPOINT_URL_SNS", closed.as_str()), ("AWS_ENDPOINT_URL_CLOUDWATCH", silent.as_str())];
+    let function = Function::start_with(&endpoints).await;
+    assert_eq!(function.error(&sample("subscription-activated")).await.0, "Retryable");
+    let (error_type, text) = function.error(&sample("skill-failure-timeout")).await;
+    assert_eq!(error_type, "Retryable");
+    assert!(
+        text.contains("cloudwatch:PutMetricData on AlexaSmartProperties failed for now: request has timed out"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn too_many_requests_are_retryable_whatever_their_code() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::Publish, vec![Fault::Error(429, "Whatever"); ATTEMPTS]);
+    assert_eq!(function.error(&sample("subscription-activated")).await.0, "Retryable");
+}
+
+#[tokio::test]
+async fn entries_that_an_answer_does_not_mention_are_failures() {
+    let function = Function::start().await;
+    function.aws.fail(Operation::PublishBatch, [Fault::Unmentioned(vec![0])]);
+    let answer = function.answer(&sqs_event(&["a", "b"])).await;
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]}));
+}
+
+#[tokio::test]
+async fn more_failures_than_one_call_takes_go_out_in_several() {
+    let function = Function::start().await;
+    let failures: Vec<_> =
+        (0..1100).map(|index| skill_failure(&format!("{index}"), &format!("s{index}"), "live", "X")).collect();
+    let answer = function.answer(&sqs_event(&failures.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let live: f64 =
+        function.aws.data().iter().filter(|datum| datum.dimensions.len() == 1).map(|datum| datum.value).sum();
+    assert_eq!((live, function.aws.calls(Operation::PutMetricData).len()), (1100.0, 3));
+}
+
+#[tokio::test]
+async fn independent_calls_are_made_at_once() {
+    let function = Function::start().await;
+    function.aws.let_meet(4);
+    let skill = skill_failure("1", "s", "live", "X");
+    let retry = automation("2", "a", "FAILURE", &json!([]));
+    let ready = crate::message_of("subscription-activated");
+    assert_eq!(function.answer(&sns_event(&[&skill, &retry, &ready, "no event"])).await["records"], 4);
+    assert_eq!(function.aws.count(), 4);
+}
+
+#[tokio::test]
+async fn an_item_that_does_not_fit_is_a_failed_item_and_without_an_id_a_failed_batch() {
+    let function = Function::start().await;
+    let mut batch: serde_json::Value =
+        serde_json::from_str(&sqs_event(&[&skill_failure("1", "s", "live", "X"), "x"])).unwrap();
+    batch["Records"][1]["body"] = json!(7);
+    let answer = function.answer(&batch.to_string()).await;
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]}));
+    batch["Records"][1].as_object_mut().unwrap().remove("messageId");
+    let (error_type, text) = function.error(&batch.to_string()).await;
+    assert_eq!(error_type, "UnsupportedEnvelope");
+    assert!(text.starts_with("$.Records[1]"), "{text}");
 }

@@ -12,6 +12,7 @@ mod aws;
 mod contract;
 mod documented;
 mod failures;
+mod ledger;
 mod process;
 mod properties;
 
@@ -22,7 +23,7 @@ use asp_events::{
     ledger::MemoryLedger,
     outcome::{Answer, InvocationError},
 };
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 /// The function with its real clients, before an AWS that records what it receives.
@@ -48,7 +49,10 @@ impl Function {
     }
 
     async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {
-        let now = Utc::now();
+        self.handle_at(Utc::now(), body).await
+    }
+
+    async fn handle_at(&self, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
         let invocation = Invocation { request_id: "request-1", now, deadline: now + TimeDelta::seconds(30) };
         self.handler.handle(body, &invocation).await
     }
@@ -72,6 +76,7 @@ fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+        ("AWS_SESSION_TOKEN", "session-token".to_owned()),
         ("AWS_ENDPOINT_URL", endpoint.to_owned()),
         ("RETRY_TOPIC_ARN", topic("retry")),
         ("READINESS_TOPIC_ARN", topic("readiness")),

@@ -147,7 +147,9 @@ async fn answers_logs_and_measures() {
     let events: u64 = run.metric("Events").iter().map(|document| document["Events"].as_u64().unwrap()).sum();
     assert_eq!(events, 9);
     assert_eq!(run.metric("Quarantined")[0]["Reason"], "NOT_JSON");
+    assert_eq!(run.metric("RetryDecisions").len(), 2, "one for each invocation");
     let ages = run.metric("EventAge");
+    assert!(ages.len() >= 4, "{}", run.output);
     assert!(ages.iter().all(|document| document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == "Seconds"));
     for document in run.lines.iter().filter(|line| line.get("_aws").is_some()) {
         assert_eq!(document["level"], "INFO", "Lambda filters lines by their level");
@@ -166,6 +168,10 @@ async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_function_liv
     let kinds: Vec<_> = run.answers.iter().map(|(kind, body)| (*kind, body["errorType"].as_str())).collect();
     let unsupported = ("error", Some("UnsupportedEnvelope"));
     assert_eq!(kinds, [unsupported, unsupported, unsupported, ("response", None)]);
+    let failed: Vec<_> = run.lines.iter().filter(|line| line["outcome"] == "failed").collect();
+    assert_eq!(failed.len(), 3, "{}", run.output);
+    assert!(failed.iter().all(|line| line["requestId"] == "request-1" && line["level"] == "ERROR"));
+    assert_eq!(run.metric("Events").iter().filter(|document| document["Outcome"] == "failed").count(), 3);
 }
 
 #[tokio::test]
@@ -197,4 +203,13 @@ async fn does_not_start_with_a_bad_environment_and_names_all_that_is_wrong() {
     let error = lines[0]["error"].as_str().unwrap();
     assert!(error.contains("RETRY_TOPIC_ARN is missing"), "{error}");
     assert!(error.contains("READINESS_TOPIC_ARN is a topic of eu-west-1"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unexpected_header_version_is_a_warning() {
+    let event = automation("1", "a", "SUCCESS", &json!([])).replace("\"2.0\"", "\"3.0\"");
+    let run = run(vec![sns_event(&[&event]).into_bytes()], &[]).await;
+    let warning = run.record_lines().into_iter().find(|line| line["level"] == "WARN").unwrap();
+    assert_eq!((&warning["headerVersion"], &warning["eventId"]), (&json!("\"3.0\""), &json!("1")));
+    assert_eq!(run.answers[0].1["handled"], 1);
 }
