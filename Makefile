@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 BOOTSTRAP := target/debug/asp-events
+# Whatever the user has set: the demo and the tests look for the program there.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # Tools are installed into ignored folders of the project, at pinned versions. Nothing else on the machine changes.
 PY := .venv/bin/python

@@ -47,8 +47,11 @@ pub enum Claim {
     Held,
 }
 
-/// How many events and how many automations are remembered: about 5 MB.
+/// How many events, and how many automations, are remembered.
 const CAPACITY: usize = 10_000;
+
+/// How many failures of one automation are told apart: more than any budget allows.
+const MAX_FAILURES: usize = 1_001;
 
 /// The ledger in the memory of one execution environment. It catches most repeats and is lost with the environment.
 #[derive(Debug)]
@@ -125,10 +128,10 @@ impl Ledger for MemoryLedger {
         }
         let Some(failures) = state.automations.get_mut(automation_id) else { return 1 };
         failures.latest = failures.latest.max(at);
-        let index = failures.keys.iter().position(|known| known == key).unwrap_or_else(|| {
+        let index = failures.keys.iter().position(|known| known == key).unwrap_or(failures.keys.len());
+        if index == failures.keys.len() && index < MAX_FAILURES {
             failures.keys.push(key.to_owned());
-            failures.keys.len() - 1
-        });
+        }
         u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
     }
 
@@ -232,6 +235,16 @@ mod tests {
         assert_eq!(ledger.count_failure("a", "2", Some(at(12)), at(12), TTL).await, 2);
         ledger.forget_failures("a", Some(at(12))).await;
         assert_eq!(ledger.count_failure("a", "3", Some(at(13)), at(13), TTL).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_automation_that_never_works_takes_no_more_memory() {
+        let ledger = MemoryLedger::new(TTL);
+        for index in 0..2 * MAX_FAILURES {
+            ledger.count_failure("a", &index.to_string(), None, at(0), TTL).await;
+        }
+        let count = ledger.count_failure("a", "last", None, at(0), TTL).await;
+        assert_eq!(usize::try_from(count).unwrap(), MAX_FAILURES + 1, "still beyond every budget");
     }
 
     #[tokio::test]
