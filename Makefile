@@ -12,11 +12,12 @@ BOOTSTRAP := target/debug/asp-events
 # Whatever the user has set: the demo and the tests look for the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
-# Tools are installed into ignored folders of the project, at pinned versions. Nothing else on the machine changes.
+# Tools are installed into ignored folders of the project, at pinned versions.
+export SAM_CLI_TELEMETRY := 0
 PY := .venv/bin/python
 VENV := .venv/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
-CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version + "; name another with make PYTHON=…")'
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version.split()[0] + "; name another with make PYTHON=…")'
 WITH_BUILD_TOOLS := PATH="$(CURDIR)/.venv-build/bin:$$PATH"
 
 ##@ Start here
@@ -60,15 +61,15 @@ deny: $(DENY) ## Dependency policy: licences, banned crates, sources
 .PHONY: template
 template: $(VENV) ## Lint the SAM template
 	.venv/bin/cfn-lint template.yaml
-	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 
 .PHONY: e2e
 e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
-	cargo build --locked --bin asp-events
+	cargo test --locked --no-run --test function
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
 
 .PHONY: bench
-bench: ## Time from the start of the process to its first poll for work, release build
+bench: ## Time from the start of the process to its first poll for work, release build (minutes)
 	cargo bench --locked --bench start
 
 .PHONY: audit
@@ -87,14 +88,17 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
 
 .PHONY: watch
-watch: .venv-build/.done ## Run the function from the working copy against the stack of `make demo KEEP=1`
+watch: ## Run the function from the working copy against the stack of `make demo KEEP=1`
 	@test -f target/local.env || { echo "No stack to run against: first run make demo KEEP=1"; exit 2; }
+	@$(MAKE) --quiet .venv-build/.done
+	@echo "Compiles at the first make invoke. Ctrl-C ends it."
 	$(WITH_BUILD_TOOLS) cargo lambda watch --invoke-address 127.0.0.1 --env-file target/local.env
 
 .PHONY: invoke
-invoke: .venv-build/.done ## Send a sample to the function of `make watch`: make invoke EVENT=events/greeting.json
+invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=events/greeting.json
 	@test -n "$(EVENT)" || { echo "Which event? For example: make invoke EVENT=events/greeting.json"; exit 2; }
-	$(WITH_BUILD_TOOLS) cargo lambda invoke asp-events --data-file $(EVENT)
+	@$(MAKE) --quiet .venv-build/.done
+	$(WITH_BUILD_TOOLS) cargo lambda invoke asp-events --invoke-address 127.0.0.1 --data-file $(EVENT)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
@@ -103,15 +107,15 @@ clean: ## Remove everything that was built or installed in this folder
 # Installed once, and again when the pinned versions change.
 
 $(VENV): tests/stack/requirements.txt
-	@echo "Installing the local stack and the template's linters into .venv …"
 	@$(CHECK_PYTHON)
+	@echo "Installing the local stack and the template's linters into .venv …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 .venv-build/.done: tests/stack/requirements-build.txt
-	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
 	@$(CHECK_PYTHON)
+	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
 	@rm -rf .venv-build && $(PYTHON) -m venv .venv-build
 	@.venv-build/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
