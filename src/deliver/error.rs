@@ -44,22 +44,15 @@ impl DeliverError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let status = error.raw_response().map(|response| response.status().as_u16());
-        let code = match error {
-            SdkError::ConstructionFailure(_) => "ConstructionFailure".to_owned(),
-            SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
-            _ => String::new(),
-        };
-        let transient = match error {
-            SdkError::ConstructionFailure(_) => false,
-            SdkError::ServiceError(_) => is_transient_status(status) || is_transient_code(&code),
-            _ => true,
-        };
-        let cause = match error {
-            SdkError::ServiceError(service) => answered(&code, service.err().message()),
-            _ => chain(error),
-        };
-        Self::new(action, target, transient, code, cause)
+        match error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or("unknown");
+                let transient = is_transient_status(service.raw().status().as_u16()) || is_transient_code(code);
+                Self::new(action, target, transient, code, answered(code, service.err().message()))
+            }
+            SdkError::ConstructionFailure(_) => Self::new(action, target, false, "ConstructionFailure", chain(error)),
+            _ => Self::new(action, target, true, "", chain(error)),
+        }
     }
 
     /// From the error of one entry in a batch that otherwise succeeded.
@@ -70,16 +63,15 @@ impl DeliverError {
         code: &str,
         message: Option<&str>,
     ) -> Self {
-        let cause = answered(code, message);
-        Self::new(action, target, !sender_fault || is_transient_code(code), code.to_owned(), cause)
+        Self::new(action, target, !sender_fault || is_transient_code(code), code, answered(code, message))
     }
 
-    fn new(action: &'static str, target: &str, transient: bool, code: String, cause: String) -> Self {
+    fn new(action: &'static str, target: &str, transient: bool, code: &str, cause: String) -> Self {
         let target = target.to_owned();
         if transient {
             Self::Transient { action, target, cause }
         } else {
-            Self::Refused { action, target, code, cause }
+            Self::Refused { action, target, code: code.to_owned(), cause }
         }
     }
 }
@@ -94,8 +86,8 @@ fn chain(error: &dyn Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn is_transient_status(status: Option<u16>) -> bool {
-    status.is_some_and(|status| status >= 500 || status == 429 || status == 408)
+fn is_transient_status(status: u16) -> bool {
+    status >= 500 || status == 429 || status == 408
 }
 
 /// The codes that come with a status of 400 or 403 and still pass by themselves. Expired credentials do, because the

@@ -1,16 +1,15 @@
 //! What the ledger remembers, as the function uses it.
 
 use asp_events::{
-    config::Config,
     deliver::{CloudWatch, Sns, client},
-    handler::{Handler, Invocation},
+    handler::Handler,
     ledger::{Ledger as _, MemoryLedger},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
 
-use crate::{Function, automation, aws::FakeAws, environment, sns_event};
+use crate::{Function, automation, aws::FakeAws, config, invocation, sns_event};
 
 /// The attempt that the failure with this id and time turns out to be.
 async fn attempt(function: &Function, now: DateTime<Utc>, id: &str, time: &str) -> u64 {
@@ -55,8 +54,7 @@ async fn an_event_is_remembered_for_the_configured_time() {
 #[tokio::test]
 async fn an_event_that_another_invocation_holds_is_a_retryable_failure() {
     let aws = FakeAws::start().await;
-    let config =
-        Config::read(|name| environment(&aws.url).into_iter().find(|(n, _)| *n == name).map(|(_, v)| v)).unwrap();
+    let config = config(&aws.url, &[]);
     let (now, ledger) = (Utc::now(), MemoryLedger::new(config.ledger_ttl));
     let key = "Alexa.Automation.Execution.Completion/1";
     ledger.claim(key, now, now + TimeDelta::seconds(30)).await;
@@ -66,7 +64,6 @@ async fn an_event_that_another_invocation_holds_is_a_retryable_failure() {
     let count = CloudWatch::new(cloudwatch, config.metric_namespace);
     let handler = Handler::new(publish, count, ledger, config.retry, String::new(), |_| {});
     let event = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
-    let invocation = |now| Invocation { request_id: "r", now, deadline: now + TimeDelta::seconds(30) };
     let error = Diagnostic::from(handler.handle(&event, &invocation(now)).await.unwrap_err());
     assert_eq!(error.error_type, "Retryable");
     assert!(error.error_message.contains("another invocation is delivering this event"), "{}", error.error_message);

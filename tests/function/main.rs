@@ -39,12 +39,7 @@ impl Function {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let aws = aws::FakeAws::start().await;
-        let config = Config::read(|name| {
-            let given = variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
-            given
-                .or_else(|| environment(&aws.url).into_iter().find(|(given, _)| *given == name).map(|(_, value)| value))
-        })
-        .unwrap();
+        let config = config(&aws.url, variables);
         Self { aws, handler: Handler::deployed(config, |_| {}) }
     }
 
@@ -53,8 +48,7 @@ impl Function {
     }
 
     async fn handle_at(&self, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
-        let invocation = Invocation { request_id: "request-1", now, deadline: now + TimeDelta::seconds(30) };
-        self.handler.handle(body, &invocation).await
+        self.handler.handle(body, &invocation(now)).await
     }
 
     /// The answer as Lambda would see it.
@@ -67,6 +61,21 @@ impl Function {
         let diagnostic = lambda_runtime::Diagnostic::from(self.handle(body).await.unwrap_err());
         (diagnostic.error_type, diagnostic.error_message)
     }
+}
+
+/// An invocation that is received now and has half a minute.
+fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
+    Invocation { request_id: "request-1", now, deadline: now + TimeDelta::seconds(30) }
+}
+
+/// The configuration of a deployed function, with these variables before its own.
+fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
+    let own = environment(endpoint);
+    Config::read(|name| {
+        let given = variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
+        given.or_else(|| own.iter().find(|(own, _)| *own == name).map(|(_, value)| value.clone()))
+    })
+    .unwrap()
 }
 
 /// The environment variables of a deployed function.

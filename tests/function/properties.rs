@@ -3,21 +3,20 @@
 use std::cell::RefCell;
 
 use asp_events::{
+    config::Config,
     deliver::{Count, Publish, error::DeliverError},
     envelope,
-    handler::{Handler, Invocation},
+    handler::Handler,
     ledger::MemoryLedger,
     message::{MAX_MESSAGE_BYTES, Message, Topic},
     metric::SkillFailure,
     outcome::{Answer, InvocationError},
-    retry::RetryPolicy,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
-use std::time::Duration;
 
-use crate::{aws::assert_fits_schema, message_of, sample, sns_event, sqs_event};
+use crate::{aws::assert_fits_schema, config, invocation, message_of, sample, sns_event, sqs_event};
 
 const SAMPLES: [&str; 15] = [
     "automation-failure-endpoint-not-found",
@@ -78,19 +77,12 @@ impl Kept {
 
 fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
     let kept = Kept::default();
-    let retry = RetryPolicy {
-        max_attempts: 5,
-        base: Duration::from_secs(30),
-        max: Duration::from_secs(900),
-        window: Duration::from_secs(3600),
-    };
     let answer = {
-        let ledger = MemoryLedger::new(Duration::from_secs(86_400));
+        let Config { ledger_ttl, retry, .. } = config("http://127.0.0.1", &[]);
+        let ledger = MemoryLedger::new(ledger_ttl);
         let handler = Handler::new(&kept, &kept, ledger, retry, "Test".to_owned(), |_| {});
-        let now = Utc::now();
-        let invocation = Invocation { request_id: "r", now, deadline: now + TimeDelta::seconds(30) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(handler.handle(body, &invocation))
+        runtime.block_on(handler.handle(body, &invocation(Utc::now())))
     };
     (kept, answer)
 }
