@@ -17,6 +17,8 @@ pub struct Config {
     pub topics: Topics,
     /// The CloudWatch namespace.
     pub metric_namespace: String,
+    /// The ledger's table; without one, the ledger is in memory.
+    pub ledger_table: Option<String>,
     /// How long an event id is remembered.
     pub ledger_ttl: Duration,
     /// The retry budget of an automation.
@@ -25,6 +27,8 @@ pub struct Config {
     pub sns_endpoint: Option<String>,
     /// Another address for CloudWatch.
     pub cloudwatch_endpoint: Option<String>,
+    /// Another address for DynamoDB.
+    pub dynamodb_endpoint: Option<String>,
 }
 
 /// The ARNs of the output topics.
@@ -73,15 +77,27 @@ impl Config {
         };
         let credentials = env.credentials();
         let metric_namespace = env.namespace("METRIC_NAMESPACE", "AlexaSmartProperties");
+        let ledger_table = env.table("LEDGER_TABLE");
         let ledger_ttl = env.seconds("LEDGER_TTL_SECONDS", 86_400);
         let retry = env.retry_policy();
-        env.no_table("LEDGER_TABLE");
         let sns_endpoint = env.endpoint("AWS_ENDPOINT_URL_SNS");
         let cloudwatch_endpoint = env.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH");
+        let dynamodb_endpoint = env.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
         if !env.problems.is_empty() {
             return Err(ConfigError { problems: env.problems });
         }
-        Ok(Self { region, credentials, topics, metric_namespace, ledger_ttl, retry, sns_endpoint, cloudwatch_endpoint })
+        Ok(Self {
+            region,
+            credentials,
+            topics,
+            metric_namespace,
+            ledger_table,
+            ledger_ttl,
+            retry,
+            sns_endpoint,
+            cloudwatch_endpoint,
+            dynamodb_endpoint,
+        })
     }
 }
 
@@ -194,11 +210,17 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Some(url)
     }
 
-    /// Better not to start than to seem to remember across execution environments.
-    fn no_table(&mut self, name: &str) {
-        if self.get(name).is_some() {
-            self.problem(name, "is set, but this version has no durable ledger yet: leave it unset");
+    /// Source of the rule: the DynamoDB API reference, `CreateTable`.
+    fn table(&mut self, name: &str) -> Option<String> {
+        let table = self.get(name)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !(3..=255).contains(&table.len()) || !table.chars().all(allowed) {
+            self.problem(
+                name,
+                format_args!("is {table:?}, not the name of a table: 3 to 255 letters, digits, \"_\", \".\" and \"-\""),
+            );
         }
+        Some(table)
     }
 }
 
@@ -241,7 +263,8 @@ mod tests {
         let seconds = Duration::from_secs;
         let retry = RetryPolicy { max_attempts: 5, base: seconds(30), max: seconds(900), window: seconds(3600) };
         assert_eq!(config.retry, retry);
-        assert_eq!((config.sns_endpoint, config.cloudwatch_endpoint), (None, None));
+        assert_eq!((config.sns_endpoint, config.cloudwatch_endpoint, config.dynamodb_endpoint), (None, None, None));
+        assert_eq!(config.ledger_table, None);
     }
 
     #[test]
@@ -279,7 +302,8 @@ mod tests {
             ("LEDGER_TTL_SECONDS", "0"),
             ("RETRY_MAX_SECONDS", "29"),
             ("RETRY_WINDOW_SECONDS", "-1"),
-            ("LEDGER_TABLE", "table"),
+            ("LEDGER_TABLE", "no"),
+            ("LEDGER_TABLE", "arn:aws:dynamodb:us-east-1:123456789012:table/ledger"),
             ("AWS_ENDPOINT_URL_SNS", "localhost:4566"),
         ] {
             let found = problems(&[(name, value)]);

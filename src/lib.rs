@@ -9,9 +9,10 @@
 //! ```
 //!
 //! [`envelope`], [`event`], [`route`], [`retry`] and [`message`] are pure and total: text in, a value out, no clock, no
-//! network and no panic on any input. [`deliver`] alone talks to AWS. The [`ledger`] stands around it: claim before,
-//! complete after. [`handler`] is the loop that joins them.
+//! network and no panic on any input. [`deliver`] publishes and counts. The [`ledger`] stands around it: claim before,
+//! complete after. Both call [`aws`]. [`handler`] is the loop that joins them.
 
+pub mod aws;
 pub mod config;
 pub mod deliver;
 pub mod envelope;

@@ -3,6 +3,7 @@
 use std::{env, process::ExitCode};
 
 use asp_events::{
+    aws::client,
     config::Config,
     envelope,
     handler::{Handler, Invocation},
@@ -26,7 +27,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let config = Config::read(|name| env::var(name).ok())?;
-    let handler = Handler::deployed(config, telemetry::emit);
+    let handler = Handler::deployed(config, client::http(), telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let invocation = Invocation {
             request_id: &event.context.request_id,

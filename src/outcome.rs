@@ -7,7 +7,7 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 
 use crate::{
-    deliver::error::DeliverError,
+    aws::error::AwsError,
     envelope::{Source, UnsupportedEnvelope},
     message::TooLarge,
 };
@@ -44,9 +44,9 @@ impl Outcome {
 /// Why a record failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// AWS did not take its effect.
+    /// AWS did not take its effect, or its claim.
     #[error(transparent)]
-    Delivery(#[from] DeliverError),
+    Aws(#[from] AwsError),
     /// Another invocation is delivering the same event, and may yet fail.
     #[error("another invocation is delivering this event")]
     Held,
@@ -56,6 +56,9 @@ pub enum Failure {
     /// It is no record that the function takes.
     #[error(transparent)]
     Unsupported(#[from] UnsupportedEnvelope),
+    /// The function has a defect that this record brings out.
+    #[error("the function panicked over it: please report this as a defect, with the record, which its owner keeps")]
+    Panicked,
 }
 
 impl Failure {
@@ -63,9 +66,9 @@ impl Failure {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Delivery(error) => error.is_transient(),
+            Self::Aws(error) => error.is_transient(),
             Self::Held => true,
-            Self::TooLarge(_) | Self::Unsupported(_) => false,
+            Self::TooLarge(_) | Self::Unsupported(_) | Self::Panicked => false,
         }
     }
 }
@@ -189,7 +192,7 @@ fn failed(records: usize, failures: &[&Failure]) -> Option<InvocationError> {
         failure if failure.is_transient() => InvocationError::Retryable(count),
         Failure::TooLarge(_) => InvocationError::Unquarantinable(count),
         Failure::Unsupported(error) => InvocationError::UnsupportedEnvelope(error.clone()),
-        Failure::Delivery(_) | Failure::Held => InvocationError::Undeliverable(count),
+        Failure::Aws(_) | Failure::Held | Failure::Panicked => InvocationError::Undeliverable(count),
     })
 }
 

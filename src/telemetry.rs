@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::{self, Write as _},
+    panic,
 };
 
 use chrono::{DateTime, Utc};
@@ -19,6 +20,15 @@ const MAX_VALUES: usize = 100;
 
 /// The dimensions of a metric, by name.
 type Dimensions<'a> = Vec<(&'a str, &'a str)>;
+
+/// What an invocation adds to the function's metrics, besides its records.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// It was the first of its execution environment.
+    pub cold_start: bool,
+    /// The ledger's table was out of reach.
+    pub ledger_unavailable: bool,
+}
 
 /// What one record adds to the function's metrics.
 #[derive(Debug)]
@@ -52,6 +62,11 @@ pub fn init_logging() {
     };
     // A second start in one process, as in tests, keeps the first one's subscriber.
     drop(installed);
+    panic::set_hook(Box::new(|panic| {
+        // Where, and not the message, which can hold parts of an event.
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "the function panicked, which is a defect: please report it");
+    }));
 }
 
 /// The levels of Lambda's advanced logging controls; FATAL is theirs alone.
@@ -81,7 +96,7 @@ pub fn documents(
     namespace: &str,
     request_id: &str,
     now: DateTime<Utc>,
-    cold_start: bool,
+    circumstances: Circumstances,
     observations: &[Observation],
 ) -> Vec<Value> {
     let mut counts: BTreeMap<(&str, Dimensions<'_>), u32> = BTreeMap::new();
@@ -97,8 +112,9 @@ pub fn documents(
         }
         ages.entry(&seen.event_type).or_default().extend(seen.age);
     }
-    if cold_start {
-        counts.insert(("ColdStarts", Vec::new()), 1);
+    let Circumstances { cold_start, ledger_unavailable } = circumstances;
+    for (metric, is_so) in [("ColdStarts", cold_start), ("LedgerUnavailable", ledger_unavailable)] {
+        counts.extend(is_so.then_some(((metric, Vec::new()), 1)));
     }
     let document = |metric, unit, dimensions: &[(&str, &str)], value| {
         document(namespace, request_id, now, metric, unit, dimensions, value)
@@ -148,7 +164,9 @@ mod tests {
     }
 
     fn documents_of(observations: &[Observation]) -> Vec<Value> {
-        documents("Mine", "request", DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(), true, observations)
+        let now = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
+        let circumstances = Circumstances { cold_start: true, ledger_unavailable: true };
+        documents("Mine", "request", now, circumstances, observations)
     }
 
     #[test]
@@ -157,7 +175,8 @@ mod tests {
         let find = |metric: &str, outcome: Option<&str>| {
             documents.iter().find(|d| d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome)
         };
-        assert_eq!(documents.len(), 5);
+        assert_eq!(documents.len(), 6);
+        assert_eq!(find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"], 1);
         assert_eq!(find("Events", Some("handled")).unwrap()["Events"], 2);
         assert_eq!(find("Events", Some("failed")).unwrap()["Events"], 1);
         assert_eq!(find("RetryDecisions", None).unwrap()["RetryDecisions"], 3);

@@ -7,9 +7,13 @@ use aws_sdk_cloudwatch::{
 };
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
-use super::{Count, error::DeliverError};
-use crate::metric::{DataPoint, SKILL_INTERACTION_FAILURE, SkillFailure, data_points};
+use super::Count;
+use crate::{
+    aws::{by, error::AwsError},
+    metric::{DataPoint, SKILL_INTERACTION_FAILURE, SkillFailure, data_points},
+};
 
 /// `PutMetricData` takes 1,000 metrics, and each failure makes two at most. Source: the CloudWatch API reference.
 const MAX_FAILURES: usize = 500;
@@ -30,22 +34,20 @@ impl CloudWatch {
         Self { client, namespace }
     }
 
-    async fn put(&self, failures: &[&SkillFailure], now: DateTime<Utc>) -> Result<(), DeliverError> {
+    async fn put(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Result<(), AwsError> {
         let data = data_points(failures).iter().map(|point| datum(point, now)).collect();
-        self.client
-            .put_metric_data()
-            .namespace(&self.namespace)
-            .set_metric_data(Some(data))
-            .send()
-            .await
+        let request = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));
+        by(until, ACTION, &self.namespace, request.send())
+            .await?
             .map(drop)
-            .map_err(|error| DeliverError::from_sdk(ACTION, &self.namespace, &error))
+            .map_err(|error| AwsError::from_sdk(ACTION, &self.namespace, &error))
     }
 }
 
 impl Count for CloudWatch {
-    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>) -> Vec<Result<(), DeliverError>> {
-        let calls = failures.chunks(MAX_FAILURES).map(async |chunk| vec![self.put(chunk, now).await; chunk.len()]);
+    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Vec<Result<(), AwsError>> {
+        let calls =
+            failures.chunks(MAX_FAILURES).map(async |chunk| vec![self.put(chunk, now, until).await; chunk.len()]);
         join_all(calls).await.into_iter().flatten().collect()
     }
 }

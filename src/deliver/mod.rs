@@ -1,18 +1,20 @@
-//! Delivers effects to AWS: the only module that talks to the network.
+//! Delivers effects to AWS.
 
-pub mod client;
 mod cloudwatch;
-pub mod error;
 mod sns;
 
-use chrono::{DateTime, Utc};
-use futures_util::future::{join, join_all};
+use std::panic::AssertUnwindSafe;
 
-use self::error::DeliverError;
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::time::Instant;
+
 pub use self::{cloudwatch::CloudWatch, sns::Sns};
 use crate::{
+    aws::error::AwsError,
     message::{Message, Topic},
     metric::SkillFailure,
+    outcome::Failure,
 };
 
 /// What one record does to the outside.
@@ -29,25 +31,29 @@ pub enum Effect {
 /// Publishes messages.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait Publish {
-    /// Publishes messages to one topic; the answers stand in the order of the messages.
-    async fn publish(&self, topic: Topic, messages: &[&Message]) -> Vec<Result<(), DeliverError>>;
+    /// Publishes messages to one topic, in time; the answers stand in the order of the messages.
+    async fn publish(&self, topic: Topic, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>>;
 }
 
 /// Counts failures of skills.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait Count {
-    /// Counts failures as of `now`; the answers stand in the order of the failures.
-    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>) -> Vec<Result<(), DeliverError>>;
+    /// Counts failures as of `now`, in time; the answers stand in the order of the failures.
+    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Vec<Result<(), AwsError>>;
 }
 
-/// Delivers the effects of an invocation, all that are independent at once. The answers stand in the order of the
-/// effects; a failure of one leaves the others alone.
+/// Delivers the effects of an invocation. The answers stand in the order of the effects; a failure of one leaves the
+/// others alone.
+///
+/// Messages go first, all at once: a consumer drops a repeat by its id. The metric goes last, right before the ledger
+/// notes what was done, because nobody can take a second count back.
 pub async fn deliver(
     publish: &impl Publish,
     count: &impl Count,
     effects: &[&Effect],
     now: DateTime<Utc>,
-) -> Vec<Result<(), DeliverError>> {
+    until: Instant,
+) -> Vec<Result<(), Failure>> {
     let mut failures: Group<&SkillFailure> = Group::default();
     let mut topics = [Topic::Retry, Topic::Readiness, Topic::Quarantine].map(|topic| (topic, Group::default()));
     for (index, effect) in effects.iter().enumerate() {
@@ -58,18 +64,14 @@ pub async fn deliver(
                 topics
                     .iter_mut()
                     .filter(|(topic, _)| *topic == message.topic)
-                    .for_each(|(_, g)| g.push(index, message));
+                    .for_each(|(_, group)| group.push(index, message));
             }
         }
     }
-    let publishing = topics
-        .iter()
-        .filter(|(_, group)| !group.is_empty())
-        .map(async |(topic, group)| group.indexed(publish.publish(*topic, &group.items).await));
-    let counting = async {
-        if failures.is_empty() { Vec::new() } else { failures.indexed(count.count(&failures.items, now).await) }
-    };
-    let (published, counted) = join(join_all(publishing), counting).await;
+    let publishing =
+        topics.iter().map(|(topic, group)| group.send(async |messages| publish.publish(*topic, messages, until).await));
+    let published = join_all(publishing).await;
+    let counted = failures.send(async |failures| count.count(failures, now, until).await).await;
 
     let mut results = vec![Ok(()); effects.len()];
     for (index, result) in published.into_iter().flatten().chain(counted) {
@@ -98,11 +100,18 @@ impl<T> Group<T> {
         self.items.push(item);
     }
 
-    fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    fn indexed(&self, results: Vec<Result<(), DeliverError>>) -> Vec<(usize, Result<(), DeliverError>)> {
-        self.indexes.iter().copied().zip(results).collect()
+    /// Sends the items, if there are any, and says what became of each effect. A panic is the failure of these alone.
+    async fn send(
+        &self,
+        send: impl AsyncFnOnce(&[T]) -> Vec<Result<(), AwsError>>,
+    ) -> Vec<(usize, Result<(), Failure>)> {
+        if self.items.is_empty() {
+            return Vec::new();
+        }
+        let indexes = self.indexes.iter().copied();
+        match AssertUnwindSafe(send(&self.items)).catch_unwind().await {
+            Ok(results) => indexes.zip(results.into_iter().map(|result| result.map_err(Failure::from))).collect(),
+            Err(_) => indexes.map(|index| (index, Err(Failure::Panicked))).collect(),
+        }
     }
 }

@@ -5,9 +5,11 @@ use aws_sdk_sns::{
     types::{MessageAttributeValue, PublishBatchRequestEntry},
 };
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
-use super::{Publish, error::DeliverError};
+use super::Publish;
 use crate::{
+    aws::{by, error::AwsError},
     config::Topics,
     message::{MAX_MESSAGE_BYTES, Message, Topic},
 };
@@ -32,26 +34,25 @@ impl Sns {
         Self { client, topics }
     }
 
-    async fn publish_one(&self, arn: &str, message: &Message) -> Result<(), DeliverError> {
-        self.client
+    async fn publish_one(&self, arn: &str, message: &Message, until: Instant) -> Result<(), AwsError> {
+        let request = self
+            .client
             .publish()
             .topic_arn(arn)
             .message(&message.body)
-            .set_message_attributes(Some(attributes(message).collect()))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| DeliverError::from_sdk(ACTION, arn, &error))
+            .set_message_attributes(Some(attributes(message).collect()));
+        by(until, ACTION, arn, request.send()).await?.map(drop).map_err(|error| AwsError::from_sdk(ACTION, arn, &error))
     }
 
     /// A batch that succeeds can hold entries that failed; one that is not mentioned at all did not arrive either.
-    async fn publish_batch(&self, arn: &str, messages: &[&Message]) -> Vec<Result<(), DeliverError>> {
+    async fn publish_batch(&self, arn: &str, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>> {
         let entries = messages.iter().enumerate().filter_map(|(index, message)| entry(index, message));
         let request =
             self.client.publish_batch().topic_arn(arn).set_publish_batch_request_entries(Some(entries.collect()));
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) => return vec![Err(DeliverError::from_sdk(ACTION, arn, &error)); messages.len()],
+        let answer = match by(until, ACTION, arn, request.send()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return vec![Err(AwsError::from_sdk(ACTION, arn, &error)); messages.len()],
+            Err(late) => return vec![Err(late); messages.len()],
         };
         let result = |index: usize| {
             let id = index.to_string();
@@ -60,9 +61,9 @@ impl Sns {
             }
             Err(match answer.failed().iter().find(|entry| entry.id() == id) {
                 Some(failed) => {
-                    DeliverError::from_entry(ACTION, arn, failed.sender_fault(), failed.code(), failed.message())
+                    AwsError::from_entry(ACTION, arn, failed.sender_fault(), failed.code(), failed.message())
                 }
-                None => DeliverError::from_entry(ACTION, arn, false, "NotAnswered", None),
+                None => AwsError::from_entry(ACTION, arn, false, "NotAnswered", None),
             })
         };
         (0..messages.len()).map(result).collect()
@@ -70,11 +71,11 @@ impl Sns {
 }
 
 impl Publish for Sns {
-    async fn publish(&self, topic: Topic, messages: &[&Message]) -> Vec<Result<(), DeliverError>> {
+    async fn publish(&self, topic: Topic, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>> {
         let arn = self.topics.arn(topic);
         let calls = batches(messages).into_iter().map(async |batch| match batch {
-            [message] => vec![self.publish_one(arn, message).await],
-            messages => self.publish_batch(arn, messages).await,
+            [message] => vec![self.publish_one(arn, message, until).await],
+            messages => self.publish_batch(arn, messages, until).await,
         });
         join_all(calls).await.into_iter().flatten().collect()
     }

@@ -1,13 +1,17 @@
 //! What the ledger remembers, as the function uses it.
 
 use asp_events::{
-    deliver::{CloudWatch, Sns, client},
+    aws::client,
+    deliver::{CloudWatch, Sns},
     handler::Handler,
-    ledger::{Ledger as _, MemoryLedger},
+    ledger::{Claim, Ledger},
 };
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{Function, automation, aws::FakeAws, config, invocation, sns_event};
 
@@ -55,13 +59,15 @@ async fn an_event_is_remembered_for_the_configured_time() {
 async fn an_event_that_another_invocation_holds_is_a_retryable_failure() {
     let aws = FakeAws::start().await;
     let config = config(&aws.url, &[]);
-    let (now, ledger) = (Utc::now(), MemoryLedger::new(config.ledger_ttl));
-    let key = "Alexa.Automation.Execution.Completion/1";
-    ledger.claim(key, now, now + TimeDelta::seconds(30)).await;
+    let (now, ledger) = (Utc::now(), Ledger::new(None, config.ledger_ttl, config.retry.window));
+    let other = ledger.open("request-0", now, now + TimeDelta::seconds(30));
+    let claims =
+        other.claim(&["Alexa.Automation.Execution.Completion/1"], Instant::now() + Duration::from_secs(1)).await;
+    assert_eq!(claims, [Ok(Claim::Granted)]);
 
-    let (sns, cloudwatch) = client::clients(&config);
-    let publish = Sns::new(sns, config.topics);
-    let count = CloudWatch::new(cloudwatch, config.metric_namespace);
+    let clients = client::clients(&config, client::http());
+    let publish = Sns::new(clients.sns, config.topics);
+    let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
     let handler = Handler::new(publish, count, ledger, config.retry, String::new(), |_| {});
     let event = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
     let error = Diagnostic::from(handler.handle(&event, &invocation(now)).await.unwrap_err());
@@ -69,7 +75,7 @@ async fn an_event_that_another_invocation_holds_is_a_retryable_failure() {
     assert!(error.error_message.contains("another invocation is delivering this event"), "{}", error.error_message);
     assert_eq!(aws.count(), 0);
 
-    let later = now + TimeDelta::seconds(30);
+    let later = now + TimeDelta::seconds(35);
     assert!(handler.handle(&event, &invocation(later)).await.is_ok(), "its lease ran out");
     assert_eq!(aws.published().len(), 1);
 }

@@ -17,10 +17,10 @@ mod process;
 mod properties;
 
 use asp_events::{
+    aws::client,
     config::Config,
     deliver::{CloudWatch, Sns},
     handler::{Handler, Invocation},
-    ledger::MemoryLedger,
     outcome::{Answer, InvocationError},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 /// The function with its real clients, before an AWS that records what it receives.
 struct Function {
     aws: aws::FakeAws,
-    handler: Handler<Sns, CloudWatch, MemoryLedger>,
+    handler: Handler<Sns, CloudWatch>,
 }
 
 impl Function {
@@ -40,7 +40,7 @@ impl Function {
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let aws = aws::FakeAws::start().await;
         let config = config(&aws.url, variables);
-        Self { aws, handler: Handler::deployed(config, |_| {}) }
+        Self { aws, handler: Handler::deployed(config, client::http(), |_| {}) }
     }
 
     async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {

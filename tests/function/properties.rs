@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 
 use asp_events::{
+    aws::error::AwsError,
     config::Config,
-    deliver::{Count, Publish, error::DeliverError},
+    deliver::{Count, Publish},
     envelope,
     handler::Handler,
-    ledger::MemoryLedger,
+    ledger::Ledger,
     message::{MAX_MESSAGE_BYTES, Message, Topic},
     metric::SkillFailure,
     outcome::{Answer, InvocationError},
@@ -15,6 +16,7 @@ use asp_events::{
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{aws::assert_fits_schema, config, invocation, message_of, sample, sns_event, sqs_event};
 
@@ -44,7 +46,7 @@ struct Kept {
 }
 
 impl Publish for &Kept {
-    async fn publish(&self, topic: Topic, messages: &[&Message]) -> Vec<Result<(), DeliverError>> {
+    async fn publish(&self, topic: Topic, messages: &[&Message], _: Instant) -> Vec<Result<(), AwsError>> {
         assert!(messages.iter().all(|message| message.topic == topic && message.size() <= MAX_MESSAGE_BYTES));
         for message in messages {
             assert_fits_schema(&serde_json::from_str(&message.body).unwrap());
@@ -55,7 +57,7 @@ impl Publish for &Kept {
 }
 
 impl Count for &Kept {
-    async fn count(&self, failures: &[&SkillFailure], _: DateTime<Utc>) -> Vec<Result<(), DeliverError>> {
+    async fn count(&self, failures: &[&SkillFailure], _: DateTime<Utc>, _: Instant) -> Vec<Result<(), AwsError>> {
         self.failures.borrow_mut().extend(failures.iter().copied().cloned());
         vec![Ok(()); failures.len()]
     }
@@ -79,9 +81,9 @@ fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
     let kept = Kept::default();
     let answer = {
         let Config { ledger_ttl, retry, .. } = config("http://127.0.0.1", &[]);
-        let ledger = MemoryLedger::new(ledger_ttl);
+        let ledger = Ledger::new(None, ledger_ttl, retry.window);
         let handler = Handler::new(&kept, &kept, ledger, retry, "Test".to_owned(), |_| {});
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(handler.handle(body, &invocation(Utc::now())))
     };
     (kept, answer)

@@ -1,29 +1,29 @@
-//! Why a delivery failed, and whether a repeat can cure it.
+//! Why a call to AWS failed, and whether a repeat can cure it.
 
 use std::error::Error;
 
 use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-/// A delivery failed.
+/// A call to AWS failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeliverError {
+pub enum AwsError {
     /// A repeat can cure it: throttling, a server's fault, a broken connection, a time-out.
     #[error("{action} on {target} failed for now: {cause}")]
     Transient {
         /// The API action, such as `sns:Publish`.
         action: &'static str,
-        /// The topic or namespace.
+        /// The topic, namespace or table.
         target: String,
         /// What AWS or the connection said.
         cause: String,
     },
-    /// A repeat cannot: access denied, no such topic, a refused parameter, a disabled key.
+    /// A repeat cannot: access denied, no such topic or table, a refused parameter, a disabled key.
     #[error("{action} on {target} was refused: {cause}. {}", remedy(.code, .action))]
     Refused {
         /// The API action, which is also the permission that it takes.
         action: &'static str,
-        /// The topic or namespace.
+        /// The topic, namespace or table.
         target: String,
         /// The error code.
         code: String,
@@ -32,7 +32,7 @@ pub enum DeliverError {
     },
 }
 
-impl DeliverError {
+impl AwsError {
     /// Whether a repeat can cure it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -40,7 +40,7 @@ impl DeliverError {
     }
 
     /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may cure it.
-    pub(super) fn from_sdk<E>(action: &'static str, target: &str, error: &SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn from_sdk<E>(action: &'static str, target: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -56,7 +56,7 @@ impl DeliverError {
     }
 
     /// From the error of one entry in a batch that otherwise succeeded.
-    pub(super) fn from_entry(
+    pub(crate) fn from_entry(
         action: &'static str,
         target: &str,
         sender_fault: bool,
@@ -104,6 +104,9 @@ fn is_transient_code(code: &str) -> bool {
                 | "RequestTimeout"
                 | "RequestExpired"
                 | "RequestTimeTooSkewed"
+                | "ProvisionedThroughputExceeded"
+                | "TransactionConflict"
+                | "TransactionInProgress"
                 | "InternalError"
                 | "InternalFailure"
                 | "ServiceUnavailable"
@@ -126,8 +129,8 @@ fn remedy(code: &str, action: &str) -> String {
 mod tests {
     use super::*;
 
-    fn entry(sender_fault: bool, code: &str) -> DeliverError {
-        DeliverError::from_entry("sns:Publish", "arn:topic", sender_fault, code, None)
+    fn entry(sender_fault: bool, code: &str) -> AwsError {
+        AwsError::from_entry("sns:Publish", "arn:topic", sender_fault, code, None)
     }
 
     #[test]
@@ -139,6 +142,8 @@ mod tests {
             (true, "KMSThrottlingException"),
             (true, "ExpiredTokenException"),
             (true, "InternalErrorException"),
+            (true, "ProvisionedThroughputExceededException"),
+            (true, "TransactionConflictException"),
         ] {
             assert!(entry(sender_fault, code).is_transient(), "{code}");
         }

@@ -1,0 +1,139 @@
+//! The retry budget of an automation: which of its failures still count. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::message::fnv1a;
+
+/// How many failures of one automation are told apart: more than any budget allows, and little enough for one item.
+const MAX_FAILURES: usize = 1_001;
+
+/// An automation ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    automation_id: String,
+    event: String,
+    at: Option<DateTime<Utc>>,
+    worked: bool,
+}
+
+impl Run {
+    /// It failed, as the event with this key says.
+    #[must_use]
+    pub fn failed(automation_id: &str, key: &str, at: Option<DateTime<Utc>>) -> Self {
+        Self { automation_id: automation_id.to_owned(), event: format!("{:016x}", fnv1a(key)), at, worked: false }
+    }
+
+    /// It worked.
+    #[must_use]
+    pub fn worked(automation_id: &str, at: Option<DateTime<Utc>>) -> Self {
+        Self { automation_id: automation_id.to_owned(), event: String::new(), at, worked: true }
+    }
+
+    pub(super) fn automation_id(&self) -> &str {
+        &self.automation_id
+    }
+
+    pub(super) fn at(&self) -> Option<DateTime<Utc>> {
+        self.at
+    }
+}
+
+/// The failures of an automation within the window that began with the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// When the window is over, and all is forgotten.
+    pub(super) window_ends: DateTime<Utc>,
+    /// When the latest of the failures happened, as far as known.
+    pub(super) last_failure: Option<DateTime<Utc>>,
+    /// A short name for each failure's event, in the order in which they came.
+    pub(super) failures: Vec<String>,
+}
+
+/// What a run makes of a budget, and the how-manieth failure it was; a success is none, 0.
+///
+/// The same event counts once, however often it comes. A success ends the budget, unless a failure happened after it:
+/// events arrive in any order.
+pub(super) fn after(run: &Run, budget: Option<Budget>, now: DateTime<Utc>, window: Duration) -> (Option<Budget>, u32) {
+    let budget = budget.filter(|budget| budget.window_ends > now);
+    if run.worked {
+        return (budget.filter(|budget| budget.failed_since(run.at)), 0);
+    }
+    let mut budget =
+        budget.unwrap_or_else(|| Budget { window_ends: now + window, last_failure: None, failures: Vec::new() });
+    let count = budget.count(&run.event, run.at);
+    (Some(budget), count)
+}
+
+impl Budget {
+    fn failed_since(&self, worked: Option<DateTime<Utc>>) -> bool {
+        matches!((worked, self.last_failure), (Some(worked), Some(failed)) if failed > worked)
+    }
+
+    fn count(&mut self, event: &str, at: Option<DateTime<Utc>>) -> u32 {
+        self.last_failure = self.last_failure.max(at);
+        let index = self.failures.iter().position(|known| known == event).unwrap_or(self.failures.len());
+        if index == self.failures.len() && index < MAX_FAILURES {
+            self.failures.push(event.to_owned());
+        }
+        u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(100);
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    /// The counts of runs that arrive at these seconds.
+    fn counts(runs: &[(i64, Run)]) -> Vec<u32> {
+        let mut budget = None;
+        let mut count = |(now, run): &(i64, Run)| {
+            let (next, count) = after(run, budget.take(), at(*now), WINDOW);
+            budget = next;
+            count
+        };
+        runs.iter().map(&mut count).collect()
+    }
+
+    fn failed(key: &str, seconds: i64) -> Run {
+        Run::failed("a", key, Some(at(seconds)))
+    }
+
+    #[test]
+    fn distinct_failures_count_within_the_window() {
+        let arrived = [(0, "1"), (50, "2"), (60, "1"), (99, "3"), (100, "4")];
+        let runs: Vec<_> = arrived.iter().map(|(now, key)| (*now, failed(key, *now))).collect();
+        assert_eq!(counts(&runs), [1, 2, 1, 3, 1], "the third came again, the last begins a new window");
+    }
+
+    #[test]
+    fn a_success_ends_the_count_unless_a_failure_happened_after_it() {
+        let worked = |seconds| Run::worked("a", Some(at(seconds)));
+        let runs =
+            [(11, failed("1", 10)), (12, worked(9)), (12, failed("2", 12)), (13, worked(12)), (14, failed("3", 13))];
+        assert_eq!(counts(&runs), [1, 0, 2, 0, 1]);
+    }
+
+    #[test]
+    fn a_success_without_a_time_ends_the_count() {
+        assert_eq!(counts(&[(0, failed("1", 0)), (1, Run::worked("a", None)), (2, failed("2", 2))]), [1, 0, 1]);
+    }
+
+    #[test]
+    fn an_automation_that_never_works_takes_no_more_memory() {
+        let mut budget = None;
+        for index in 0..2 * MAX_FAILURES {
+            budget = after(&failed(&index.to_string(), 0), budget, at(0), WINDOW).0;
+        }
+        assert_eq!(budget.as_ref().unwrap().failures.len(), MAX_FAILURES);
+        let (_, count) = after(&failed("last", 0), budget, at(0), WINDOW);
+        assert_eq!(usize::try_from(count).unwrap(), MAX_FAILURES + 1, "still beyond every budget");
+    }
+}

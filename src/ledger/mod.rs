@@ -1,0 +1,202 @@
+//! Remembers which events have taken effect, and which failures of automations still count.
+//!
+//! The life of an event, and what a crash at each point of it leaves behind:
+//!
+//! ```text
+//! claim ──▶ count the run ──▶ publish ──▶ put the metric ──▶ complete
+//!   │             │              │              │
+//!   │             │              │              └ counted, and counted again by the next delivery
+//!   │             │              └ published, and published again with the same CloudEvents id: consumers drop it
+//!   │             └ counted for this event, which the next delivery finds and does not count again
+//!   └ nothing has happened
+//! ```
+//!
+//! A crash leaves the claim behind as well. Deliveries fail as [`Claim::Held`], to be repeated, until its lease has run
+//! out; the next one takes it over. What can be repeated without harm goes first, and the note that all is done goes
+//! last, so that no crash loses anything.
+//!
+//! Availability and at-least-once win over deduplication: while the table is out of reach, events flow, and only the
+//! memory of the execution environment tells repeats. A table that refuses (no permission, no such table) is another
+//! matter, because no waiting cures it: events fail and are kept.
+
+mod budget;
+mod dynamodb;
+mod memory;
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join;
+use tokio::time::Instant;
+
+use self::memory::Memory;
+pub use self::{budget::Run, dynamodb::Table};
+use crate::aws::error::AwsError;
+
+/// How long a claim outlives the invocation's deadline: more than the clocks of two environments differ, and little
+/// enough that the claim of a killed invocation is over when Lambda repeats the event, after a minute.
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// The ledger of an execution environment.
+#[derive(Debug)]
+pub struct Ledger {
+    table: Option<Table>,
+    memory: Mutex<Memory>,
+    ttl: Duration,
+    window: Duration,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody has it: deliver.
+    Granted,
+    /// It has taken effect already.
+    Completed,
+    /// Another invocation is at it, and may yet fail.
+    Held,
+}
+
+impl Ledger {
+    /// A ledger in this table, or, without one, in memory. It remembers completed events for `ttl`, and an automation's
+    /// failures for `window`.
+    #[must_use]
+    pub fn new(table: Option<Table>, ttl: Duration, window: Duration) -> Self {
+        Self { table, memory: Mutex::default(), ttl, window }
+    }
+
+    /// Opens the ledger for an invocation, which can claim until its deadline.
+    pub fn open(&self, request_id: &str, now: DateTime<Utc>, deadline: DateTime<Utc>) -> Session<'_> {
+        // Lambda repeats an event with the same request id, possibly at the same time.
+        let holder = format!("{request_id}/{:016x}", RandomState::new().build_hasher().finish());
+        let lease = Lease { holder, now, until: deadline + LEASE_MARGIN };
+        Session { ledger: self, lease, unreachable: AtomicBool::new(false) }
+    }
+
+    /// A panic elsewhere leaves the maps whole, because nothing in here panics between two changes.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who claims, and how long a claim lasts if nobody completes or releases it.
+#[derive(Debug)]
+struct Lease {
+    holder: String,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+}
+
+/// The ledger as one invocation uses it.
+#[derive(Debug)]
+pub struct Session<'a> {
+    ledger: &'a Ledger,
+    lease: Lease,
+    unreachable: AtomicBool,
+}
+
+impl Session<'_> {
+    /// Asks for the right to deliver events; the answers stand in the order of the keys, which must all differ.
+    ///
+    /// # Errors
+    /// The table refuses, for a cause that a repeat cannot cure.
+    pub async fn claim(&self, keys: &[&str], until: Instant) -> Vec<Result<Claim, AwsError>> {
+        let unknown: Vec<_> = keys.iter().copied().filter(|key| !self.is_completed_in_memory(key)).collect();
+        let answers = match self.table() {
+            Some(table) if !unknown.is_empty() => table.claim(&unknown, &self.lease, until).await,
+            _ => Vec::new(),
+        };
+        let mut answers: HashMap<_, _> = unknown.into_iter().zip(answers).collect();
+        let in_memory = |key: &str| self.ledger.memory().claim(key, self.lease.now, self.lease.until);
+        keys.iter().map(|key| self.or_else(answers.remove(key), || in_memory(key))).collect()
+    }
+
+    /// Counts runs of automations against their budgets, in the order in which they happened. The answers stand in the
+    /// order of the runs: for a failure, the how-manieth it is; for a success, 0.
+    ///
+    /// # Errors
+    /// The table refuses, for a cause that a repeat cannot cure.
+    pub async fn count(&self, runs: &[Run], until: Instant) -> Vec<Result<u32, AwsError>> {
+        let (now, window) = (self.lease.now, self.ledger.window);
+        let mut sorted: Vec<_> = runs.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, run)| run.at());
+        let in_order: Vec<_> = sorted.iter().map(|(_, run)| *run).collect();
+        let answers = match self.table() {
+            Some(table) if !runs.is_empty() => table.count(&in_order, &self.lease, window, until).await,
+            _ => Vec::new(),
+        };
+        let mut answers = answers.into_iter();
+        let in_memory = |run: &Run| self.ledger.memory().count(run, now, window);
+        let mut counts: Vec<_> =
+            sorted.into_iter().map(|(index, run)| (index, self.or_else(answers.next(), || in_memory(run)))).collect();
+        counts.sort_by_key(|(index, _)| *index);
+        counts.into_iter().map(|(_, count)| count).collect()
+    }
+
+    /// Completes the claims of events that took effect, and releases those of events that did not, to be tried again.
+    /// It cannot fail an event any more: where the table does not take it, a repeat has its effect twice, or waits
+    /// until the lease has run out.
+    pub async fn settle(&self, delivered: &[&str], failed: &[&str], until: Instant) {
+        let known_until = self.lease.now + self.ledger.ttl;
+        {
+            let mut memory = self.ledger.memory();
+            for key in delivered {
+                memory.complete(key, known_until);
+            }
+            for key in failed {
+                memory.release(key);
+            }
+        }
+        if let Some(table) = self.table() {
+            let completing = table.complete(delivered, self.lease.now, known_until, until);
+            let (completed, released) = join(completing, table.release(failed, &self.lease, until)).await;
+            completed.iter().chain(&released).filter_map(|result| result.as_ref().err()).for_each(|e| self.miss(e));
+        }
+    }
+
+    /// Whether the table was out of reach, so that repeats may have their effect twice.
+    pub fn was_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
+    /// The table, unless it was found out of reach: to wait for it once is enough.
+    fn table(&self) -> Option<&Table> {
+        self.ledger.table.as_ref().filter(|_| !self.was_unreachable())
+    }
+
+    fn is_completed_in_memory(&self, key: &str) -> bool {
+        self.ledger.memory().is_completed(key, self.lease.now)
+    }
+
+    /// The table's answer, or that of the memory while there is no table or it cannot be reached.
+    fn or_else<T>(&self, answer: Option<Result<T, AwsError>>, in_memory: impl FnOnce() -> T) -> Result<T, AwsError> {
+        match answer {
+            Some(Err(error)) if error.is_transient() => {
+                self.miss(&error);
+                Ok(in_memory())
+            }
+            Some(answer) => answer,
+            None => Ok(in_memory()),
+        }
+    }
+
+    /// Notes that the invocation goes on without the table, and says so once.
+    fn miss(&self, error: &AwsError) {
+        if self.unreachable.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if error.is_transient() {
+            tracing::warn!(%error, "the ledger is out of reach: events flow, and repeats may have their effect twice");
+        } else {
+            tracing::error!(%error, "the ledger refuses to note what was done: repeats may have their effect twice");
+        }
+    }
+}
