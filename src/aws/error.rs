@@ -86,8 +86,9 @@ fn chain(error: &dyn Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// An error with a status of success is an answer that could not be read.
 fn is_transient_status(status: u16) -> bool {
-    status >= 500 || status == 429 || status == 408
+    !(400..500).contains(&status) || status == 429 || status == 408
 }
 
 /// The codes that come with a status of 400 or 403 and still pass by themselves. Expired credentials do, because the

@@ -142,8 +142,9 @@ impl Session<'_> {
     }
 
     /// Completes the claims of events that took effect, and releases those of events that did not, to be tried again.
-    /// It cannot fail an event any more: where the table does not take it, a repeat has its effect twice, or waits
-    /// until the lease has run out.
+    /// It tries even a table that was out of reach, because it may be back, or have taken the claims. It cannot fail an
+    /// event any more: where the table does not take it, a repeat waits until the lease has run out, and what was
+    /// delivered is delivered again.
     pub async fn settle(&self, delivered: &[&str], failed: &[&str], until: Instant) {
         let known_until = self.lease.now + self.ledger.ttl;
         {
@@ -155,7 +156,7 @@ impl Session<'_> {
                 memory.release(key);
             }
         }
-        if let Some(table) = self.table() {
+        if let Some(table) = &self.ledger.table {
             let completing = table.complete(delivered, self.lease.now, known_until, until);
             let (completed, released) = join(completing, table.release(failed, &self.lease, until)).await;
             completed.iter().chain(&released).filter_map(|result| result.as_ref().err()).for_each(|e| self.miss(e));
@@ -167,7 +168,7 @@ impl Session<'_> {
         self.unreachable.load(Ordering::Relaxed)
     }
 
-    /// The table, unless it was found out of reach: to wait for it once is enough.
+    /// The table, unless it was found out of reach: to wait for it once before a delivery is enough.
     fn table(&self) -> Option<&Table> {
         self.ledger.table.as_ref().filter(|_| !self.was_unreachable())
     }

@@ -26,9 +26,10 @@ async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery
     function.aws.fail(Operation::Publish, vec![Fault::Error(503, "ServiceUnavailable"); ATTEMPTS]);
     let (error_type, text) = function.error(&sns_event(&[&event])).await;
     assert_eq!(error_type, "Retryable");
-    assert!(text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-1:"), "{text}");
+    assert!(text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-"), "{text}");
     assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
-    let attempt = |index: usize| function.aws.published()[index].body["data"]["attempt"].clone();
+    let calls = function.aws.calls(Operation::Publish);
+    let attempt = |index: usize| calls[index].messages[0].body["data"]["attempt"].clone();
     assert_eq!((attempt(0), attempt(ATTEMPTS)), (json!(1), json!(1)), "the same event counts once");
 }
 
@@ -38,7 +39,7 @@ async fn a_refusal_fails_the_invocation_at_once_and_names_the_missing_permission
     function.aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
     let (error_type, text) = function.error(&sample("subscription-activated")).await;
     assert_eq!(error_type, "Undeliverable");
-    assert!(text.contains("arn:aws:sns:us-east-1:123456789012:readiness was refused"), "{text}");
+    assert!(text.contains(":123456789012:readiness was refused"), "{text}");
     assert!(text.contains("Allow sns:Publish on it in the function's role"), "{text}");
     assert_eq!(function.aws.count(), 1);
 }

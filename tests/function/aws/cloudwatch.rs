@@ -1,0 +1,85 @@
+//! CloudWatch: rpc-v2-cbor.
+
+use std::io::Read as _;
+
+use ciborium::Value as Cbor;
+use hyper::{HeaderMap, Uri};
+
+use super::{Call, Datum, Operation, server::Answer};
+
+pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
+    assert!(uri.path().ends_with("/operation/PutMetricData"), "an unexpected operation: {uri}");
+    assert_eq!(headers["smithy-protocol"], "rpc-v2-cbor");
+    let mut plain = Vec::new();
+    if headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
+        flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    } else {
+        plain.extend_from_slice(body);
+    }
+    let request: Cbor = ciborium::from_reader(plain.as_slice()).unwrap();
+    let data: Vec<_> = list(&request, "MetricData").iter().map(decode_datum).collect();
+    assert!((1..=1000).contains(&data.len()), "CloudWatch refuses {} metrics", data.len());
+    let namespace = text(&request, "Namespace");
+    Call { namespace, data, ..Call::new(Operation::PutMetricData, "PutMetricData") }
+}
+
+fn decode_datum(datum: &Cbor) -> Datum {
+    let dimension = |dimension: &Cbor| {
+        let value = text(dimension, "Value");
+        assert!(
+            (1..=1024).contains(&value.len())
+                && !value.starts_with(':')
+                && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+                && !value.trim().is_empty(),
+            "CloudWatch refuses the dimension value {value:?}"
+        );
+        (text(dimension, "Name"), value)
+    };
+    let timestamp = match field(datum, "Timestamp").unwrap() {
+        Cbor::Tag(1, value) => number(value),
+        other => panic!("a timestamp without its tag: {other:?}"),
+    };
+    Datum {
+        name: text(datum, "MetricName"),
+        dimensions: list(datum, "Dimensions").iter().map(dimension).collect(),
+        value: number(field(datum, "Value").unwrap()),
+        unit: text(datum, "Unit"),
+        timestamp,
+    }
+}
+
+fn field<'a>(map: &'a Cbor, name: &str) -> Option<&'a Cbor> {
+    map.as_map().unwrap().iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+}
+
+fn text(map: &Cbor, name: &str) -> String {
+    field(map, name).unwrap().as_text().unwrap().to_owned()
+}
+
+fn list<'a>(map: &'a Cbor, name: &str) -> &'a [Cbor] {
+    field(map, name).unwrap().as_array().unwrap()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts and epoch seconds")]
+fn number(value: &Cbor) -> f64 {
+    match value {
+        Cbor::Integer(integer) => i128::from(*integer) as f64,
+        Cbor::Float(float) => *float,
+        other => panic!("no number: {other:?}"),
+    }
+}
+
+pub(super) fn answer() -> Answer {
+    cbor(200, Vec::new())
+}
+
+pub(super) fn error(status: u16, code: &str) -> Answer {
+    cbor(status, vec![(Cbor::from("__type"), Cbor::from(code))])
+}
+
+fn cbor(status: u16, fields: Vec<(Cbor, Cbor)>) -> Answer {
+    let mut body = Vec::new();
+    ciborium::into_writer(&Cbor::Map(fields), &mut body).unwrap();
+    let headers = &[("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+    Answer { status, headers, body }
+}

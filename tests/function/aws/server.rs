@@ -1,0 +1,212 @@
+//! The connections: hyper itself, because only there can a call end without an answer, or in the middle of one.
+
+use std::{panic::catch_unwind, thread, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    HeaderMap, Request, Response, Uri,
+    body::{Bytes, Frame, Incoming},
+    header::CONTENT_LENGTH,
+    http::request::Parts,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpListener, sync::oneshot};
+
+use super::{Call, Fault, Service, Shared, World, cloudwatch, dynamodb, sns};
+
+type Body = UnsyncBoxBody<Bytes, Closed>;
+
+/// What closes a connection when it is returned.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is to be closed")]
+struct Closed;
+
+/// A call, and what it asks for where this AWS has a state.
+struct Asked {
+    call: Call,
+    of_table: Option<dynamodb::Request>,
+}
+
+/// An answer in the protocol of its service.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: &'static [(&'static str, &'static str)],
+    pub(super) body: Vec<u8>,
+}
+
+/// How a call ends.
+enum End {
+    Answered(Answer),
+    Late(Duration, Answer),
+    Half(Answer),
+    Closed,
+    Never,
+}
+
+/// Listens on a thread with its own runtime, so that a fault does not depend on what the test's runtime does, until the
+/// sender is dropped.
+pub(super) async fn start(world: Shared) -> (String, oneshot::Sender<()>) {
+    let (alive, dropped) = oneshot::channel();
+    let (bound, address) = oneshot::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            bound.send(listener.local_addr().unwrap()).unwrap();
+            tokio::select! {
+                () = listen(listener, world) => {}
+                _ = dropped => {}
+            }
+        });
+    });
+    (format!("http://{}", address.await.unwrap()), alive)
+}
+
+async fn listen(listener: TcpListener, world: Shared) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let world = world.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(&world, request));
+            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+    let (Parts { uri, headers, .. }, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
+    let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap());
+    let service = Service::of(target, uri.path());
+    let decoded = catch_unwind(|| decode(service, &uri, &headers, &body));
+    let (end, meeting) = {
+        let mut world = world.lock().unwrap();
+        let end = match decoded {
+            Ok(asked) => world.receive(service, asked),
+            Err(panic) => world.refuse(service, panic.as_ref()),
+        };
+        (end, world.meeting.clone())
+    };
+    if let Some(meeting) = meeting {
+        meeting.wait().await;
+    }
+    match end {
+        End::Answered(answer) => Ok(answer.whole()),
+        End::Late(after, answer) => {
+            tokio::time::sleep(after).await;
+            Ok(answer.whole())
+        }
+        End::Half(answer) => Ok(answer.half()),
+        End::Closed => Err(Closed),
+        End::Never => std::future::pending().await,
+    }
+}
+
+/// Panics at what AWS would refuse.
+fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Asked {
+    assert!(headers.contains_key("authorization"), "the request is not signed");
+    assert_eq!(headers["x-amz-security-token"], "session-token", "the credentials are temporary ones");
+    match service {
+        Service::Sns => Asked { call: sns::decode(body), of_table: None },
+        Service::CloudWatch => Asked { call: cloudwatch::decode(uri, headers, body), of_table: None },
+        Service::DynamoDb => {
+            assert_eq!(headers["content-type"], "application/x-amz-json-1.0");
+            let (call, request) = dynamodb::decode(headers["x-amz-target"].to_str().unwrap(), body);
+            Asked { call, of_table: Some(request) }
+        }
+    }
+}
+
+impl World {
+    /// Does what a call asks for, unless its fault comes before that.
+    fn receive(&mut self, service: Service, asked: Asked) -> End {
+        let Asked { mut call, of_table } = asked;
+        let fault = self.plan.fault(call.operation, call.api);
+        if let Some(fault) = fault.as_ref().filter(|fault| !fault.fits(call.api)) {
+            self.refused.push(format!("no {fault:?}: {} cannot have it", call.api));
+        }
+        let end = match fault {
+            Some(Fault::Error(status, code)) => End::Answered(service.error(status, code)),
+            Some(Fault::Cancelled(code)) => End::Answered(dynamodb::cancelled_for(code, call.keys.len())),
+            Some(Fault::Reset) => End::Closed,
+            Some(Fault::Hang) => End::Never,
+            fault => {
+                call.processed = true;
+                let answer = match of_table {
+                    Some(request) => self.table.answer(request, fault.as_ref()),
+                    None if service == Service::Sns => sns::answer(&mut call, fault.as_ref()),
+                    None => cloudwatch::answer(),
+                };
+                ended(answer, fault.as_ref())
+            }
+        };
+        self.keep(call);
+        end
+    }
+
+    /// Notes what is wrong with a request, to fail the test at its end, whatever the function makes of the answer.
+    fn refuse(&mut self, service: Service, panic: &(dyn std::any::Any + Send)) -> End {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        self.refused.push(text.unwrap_or_else(|| "a malformed request".to_owned()));
+        End::Answered(service.error(400, "ValidationException"))
+    }
+}
+
+/// How a call ends that was processed.
+fn ended(answer: Answer, fault: Option<&Fault>) -> End {
+    match fault {
+        Some(Fault::ResetAfter) => End::Closed,
+        Some(Fault::HangAfter) => End::Never,
+        Some(Fault::Slow(after)) => End::Late(*after, answer),
+        Some(Fault::Half) => End::Half(answer),
+        Some(Fault::Malformed) => End::Answered(Answer {
+            status: 200,
+            headers: &[("content-type", "text/html")],
+            body: b"<html>a proxy's page".to_vec(),
+        }),
+        _ => End::Answered(answer),
+    }
+}
+
+impl Service {
+    fn error(self, status: u16, code: &str) -> Answer {
+        match self {
+            Self::Sns => sns::error(status, code),
+            Self::CloudWatch => cloudwatch::error(status, code),
+            Self::DynamoDb => dynamodb::error(status, code),
+        }
+    }
+}
+
+impl Answer {
+    fn whole(self) -> Response<Body> {
+        self.with(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+    }
+
+    /// Announces the whole body, sends half of it, and closes the connection. The pause lets hyper send the half first.
+    fn half(self) -> Response<Body> {
+        self.with(|body| {
+            let half = body.slice(..body.len() / 2);
+            let cut = async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Err(Closed)
+            };
+            let frames = stream::once(async { Ok(Frame::data(half)) }).chain(stream::once(cut));
+            StreamBody::new(frames).boxed_unsync()
+        })
+    }
+
+    fn with(self, sent: impl FnOnce(Bytes) -> Body) -> Response<Body> {
+        let body = Bytes::from(self.body);
+        let mut response = Response::builder().status(self.status).header(CONTENT_LENGTH, body.len());
+        for (name, value) in self.headers {
+            response = response.header(*name, *value);
+        }
+        response.body(sent(body)).unwrap()
+    }
+}

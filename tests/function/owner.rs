@@ -1,0 +1,130 @@
+//! Those who own an event until the function has answered for it, and what the function then owes them.
+
+use asp_events::{
+    aws::client,
+    deliver::{CloudWatch, Sns},
+    handler::{Handler, Invocation},
+    outcome::Answer,
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use crate::{automation, aws::FakeAws, config, message_of, skill_failure, sns_event_from, sqs_event_from};
+
+/// An event as its owner knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Owned {
+    pub(crate) number: usize,
+    pub(crate) text: String,
+    pub(crate) effect: Effect,
+}
+
+/// What an event has to bring about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// A message with this CloudEvents id.
+    Message(String),
+    /// A message in the quarantine that holds the event.
+    Quarantine,
+    /// A count of the skill.
+    Metric(String),
+    /// Nothing that can be seen outside.
+    Nothing,
+}
+
+/// How events come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Ingestion {
+    /// Each in an invocation of its own.
+    Direct,
+    /// All in one batch of a queue.
+    Buffered,
+}
+
+impl Owned {
+    /// An event of each kind, in turn.
+    pub(crate) fn new(number: usize) -> Self {
+        Self::of_kind(number % 5, number)
+    }
+
+    pub(crate) fn of_kind(kind: usize, number: usize) -> Self {
+        let id = number.to_string();
+        let (text, effect) = match kind {
+            0 => (skill_failure(&id, &format!("skill-{id}"), "live", "X"), Effect::Metric(format!("skill-{id}"))),
+            1 => (
+                automation(&id, &format!("automation-{id}"), "FAILURE", &json!([])),
+                Effect::Message(format!("Alexa.Automation.Execution.Completion/{id}")),
+            ),
+            2 => (
+                message_of("subscription-activated").replace("sample-subscription-activated-0001", &id),
+                Effect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
+            ),
+            3 => (format!("no event {id}"), Effect::Quarantine),
+            _ => (automation(&id, &format!("automation-{id}"), "SUCCESS", &json!([])), Effect::Nothing),
+        };
+        Self { number, text, effect }
+    }
+
+    /// How often the event has had its effect.
+    pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
+        match &self.effect {
+            Effect::Message(id) => aws.published().iter().filter(|message| message.body["id"] == id.as_str()).count(),
+            Effect::Quarantine => {
+                aws.published().iter().filter(|message| message.body["data"]["message"] == self.text.as_str()).count()
+            }
+            Effect::Metric(skill) => {
+                aws.data().iter().filter(|datum| datum.dimensions.get("SkillId") == Some(skill)).count()
+            }
+            Effect::Nothing => 1,
+        }
+    }
+}
+
+/// A new execution environment of the function.
+pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns, CloudWatch> {
+    Handler::deployed(config(&aws.url, &[("LEDGER_TABLE", "ledger")]), http, |_| {})
+}
+
+/// The same, whose calls arrive.
+pub(crate) fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
+    environment(aws, client::http())
+}
+
+/// Delivers events, and returns those that their owner still has.
+pub(crate) async fn deliver(
+    handler: &Handler<Sns, CloudWatch>,
+    ingestion: Ingestion,
+    events: &[Owned],
+    now: DateTime<Utc>,
+    time: TimeDelta,
+) -> Vec<Owned> {
+    let invocation = Invocation { request_id: "request-1", now, deadline: now + time };
+    match ingestion {
+        Ingestion::Direct => {
+            let mut kept = Vec::new();
+            for event in events {
+                let body = sns_event_from(event.number, &[&event.text]);
+                if handler.handle(&body, &invocation).await.is_err() {
+                    kept.push(event.clone());
+                }
+            }
+            kept
+        }
+        Ingestion::Buffered if events.is_empty() => Vec::new(),
+        Ingestion::Buffered => {
+            let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+            match handler.handle(&sqs_event_from(&items), &invocation).await {
+                Ok(Answer::Sqs(response)) => {
+                    let failed = |event: &&Owned| {
+                        let item = format!("item-{}", event.number);
+                        response.batch_item_failures.iter().any(|failure| failure.item_identifier == item)
+                    };
+                    events.iter().filter(failed).cloned().collect()
+                }
+                Ok(Answer::Sns(_)) => panic!("a batch was answered as an SNS event"),
+                Err(_) => events.to_vec(),
+            }
+        }
+    }
+}
