@@ -10,6 +10,7 @@
 
 mod aws;
 mod contract;
+mod crashes;
 mod documented;
 mod failures;
 mod faults;
@@ -17,6 +18,7 @@ mod ledger;
 mod owner;
 mod process;
 mod properties;
+mod storm;
 
 use asp_events::{
     aws::client,

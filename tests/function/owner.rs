@@ -1,10 +1,11 @@
 //! Those who own an event until the function has answered for it, and what the function then owes them.
 
 use asp_events::{
-    aws::client,
     deliver::{CloudWatch, Sns},
+    envelope::Record,
     handler::{Handler, Invocation},
     outcome::Answer,
+    route::route,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,7 +21,7 @@ pub(crate) struct Owned {
     pub(crate) effect: Effect,
 }
 
-/// What an event has to bring about.
+/// What an event has to bring about, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     /// A message with this CloudEvents id.
@@ -66,6 +67,16 @@ impl Owned {
         Self { number, text, effect }
     }
 
+    /// The id of the event's effect, which is its key in the ledger.
+    pub(crate) fn key(&self, ingestion: Ingestion) -> String {
+        let message_id = match ingestion {
+            Ingestion::Direct => format!("message-{}", self.number),
+            Ingestion::Buffered => format!("item-{}", self.number),
+        };
+        let record = Record { text: self.text.clone(), message_id, topic_arn: None, sent_at: None, item: None };
+        route(&record).key
+    }
+
     /// How often the event has had its effect.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
@@ -84,11 +95,6 @@ impl Owned {
 /// A new execution environment of the function.
 pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns, CloudWatch> {
     Handler::deployed(config(&aws.url, &[("LEDGER_TABLE", "ledger")]), http, |_| {})
-}
-
-/// The same, whose calls arrive.
-pub(crate) fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
-    environment(aws, client::http())
 }
 
 /// Delivers events, and returns those that their owner still has.
