@@ -47,7 +47,7 @@ async fn kill(
         _ = deliver(&killed, ingestion, events, now, TIME) => panic!("it ended before it could be killed"),
     }
     drop(killed);
-    let last = OPERATIONS.into_iter().filter(|operation| aws.attempts(*operation) > 0).next_back().unwrap();
+    let last = OPERATIONS.into_iter().rfind(|operation| aws.attempts(*operation) > 0).unwrap();
     let before: Vec<_> = events.iter().map(|event| event.happened(&aws)).collect();
     let completed: Vec<_> = events.iter().map(|event| is_completed(&aws, ingestion, event)).collect();
     aws.resume();

@@ -239,7 +239,9 @@ async fn whatever_goes_wrong_no_event_is_lost() {
         "first call, a later call, every call:  . all delivered  r some repeated by their owner  - does not apply"
     );
     print!("{:<14}", "");
-    TROUBLES.iter().for_each(|trouble| print!(" {:>10}", trouble.name()));
+    for trouble in TROUBLES {
+        print!(" {:>10}", trouble.name());
+    }
     for operation in OPERATIONS {
         print!("\n{:<14}", format!("{operation:?}"));
         for trouble in TROUBLES {

@@ -1,81 +1,435 @@
-//! What the ledger remembers, as the function uses it.
+//! What the ledger remembers, as the function uses it: in the table that all execution environments share, and in
+//! memory without one.
+
+use std::time::Duration;
 
 use asp_events::{
     aws::client,
+    config::Config,
     deliver::{CloudWatch, Sns},
     handler::Handler,
-    ledger::{Claim, Ledger},
+    ledger::{Claim, Ledger, Session, Table},
+    outcome::{Answer, InvocationError},
 };
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{Function, automation, aws::FakeAws, config, invocation, sns_event};
+use crate::{
+    Function, automation,
+    aws::{FakeAws, Fault, Operation},
+    config, invocation,
+    owner::{Ingestion, Owned, deliver, environment},
+    sample, skill_failure, sns_event, sns_event_from, sqs_event,
+};
 
-/// The attempt that the failure with this id and time turns out to be.
-async fn attempt(function: &Function, now: DateTime<Utc>, id: &str, time: &str) -> u64 {
-    let event = automation(id, "amzn1.alexa.automation.1", "FAILURE", &json!([])).replace("2026-11-20T09:00:00Z", time);
-    assert!(function.handle_at(now, &sns_event(&[&event])).await.is_ok());
-    function.aws.published().pop().unwrap().body["data"]["attempt"].as_u64().unwrap()
+/// A moment whose milliseconds tell rounding from cutting.
+const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).unwrap();
+
+/// The key of the automation event with the id 1.
+const KEY: &str = "Alexa.Automation.Execution.Completion/1";
+
+fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
+    environment(aws, client::http())
+}
+
+fn failure(id: &str) -> String {
+    automation(id, "amzn1.alexa.automation.1", "FAILURE", &json!([]))
+}
+
+fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
+    let answer = serde_json::to_value(answer.unwrap()).unwrap();
+    (answer["handled"].as_u64().unwrap(), answer["duplicate"].as_u64().unwrap())
+}
+
+/// Delivers the automation event with the id 1 to a new environment.
+async fn deliver_one(aws: &FakeAws, now: DateTime<Utc>) -> Result<Answer, InvocationError> {
+    new_environment(aws).handle(&sns_event(&[&failure("1")]), &invocation(now)).await
+}
+
+fn is_held(answer: Result<Answer, InvocationError>) -> bool {
+    let error = Diagnostic::from(answer.unwrap_err());
+    error.error_type == "Retryable" && error.error_message.contains("another invocation is delivering this event")
+}
+
+fn ledger_of(aws: &FakeAws) -> Ledger {
+    let Config { ledger_ttl, retry, .. } = config(&aws.url, &[]);
+    let clients = client::clients(&config(&aws.url, &[]), client::http());
+    Ledger::new(Some(Table::new(clients.dynamodb, "ledger".to_owned())), ledger_ttl, retry.window)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn claim(session: &Session<'_>) -> Claim {
+    session.claim(&[KEY], soon()).await.remove(0).unwrap()
+}
+
+/// The attempt that a failure with this id and time turns out to be.
+async fn attempt(aws: &FakeAws, handler: &Handler<Sns, CloudWatch>, now: DateTime<Utc>, id: &str, time: &str) -> u64 {
+    let event = failure(id).replace("2026-11-20T09:00:00Z", time);
+    assert!(handler.handle(&sns_event(&[&event]), &invocation(now)).await.is_ok());
+    aws.published().pop().unwrap().body["data"]["attempt"].as_u64().unwrap()
+}
+
+// The life of an event
+
+#[tokio::test]
+async fn a_handled_event_is_completed_in_the_table_and_a_duplicate_everywhere() {
+    let aws = FakeAws::start().await;
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
+    let completed = json!({
+        "pk": format!("event#{KEY}"), "completedAt": 1_795_165_200_400_i64, "expiresAt": 1_795_165_201 + 86_400
+    });
+    assert_eq!(aws.item(&format!("event#{KEY}")), Some(completed), "milliseconds and seconds, the end rounded up");
+    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(1)).await), (0, 1));
+    assert_eq!(aws.published().len(), 1);
 }
 
 #[tokio::test]
-async fn a_success_that_arrives_late_does_not_end_a_newer_count() {
-    let function = Function::start().await;
-    let now = Utc::now();
-    assert_eq!(attempt(&function, now, "1", "2026-11-20T09:00:10Z").await, 1);
-    for (id, time, attempts) in [("2", "2026-11-20T09:00:09Z", 2), ("4", "2026-11-20T09:00:20Z", 1)] {
-        let success =
-            automation(id, "amzn1.alexa.automation.1", "SUCCESS", &json!([])).replace("2026-11-20T09:00:00Z", time);
-        assert!(function.handle_at(now, &sns_event(&[&success])).await.is_ok());
-        assert_eq!(attempt(&function, now, &format!("after {id}"), "2026-11-20T09:00:11Z").await, attempts);
+async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
+    let aws = FakeAws::start().await;
+    let ledger = ledger_of(&aws);
+    let session = ledger.open("request-1", NOW, NOW + TimeDelta::milliseconds(12_345));
+    assert_eq!(claim(&session).await, Claim::Granted);
+    let item = aws.item(&format!("event#{KEY}")).unwrap();
+    assert_eq!((&item["leaseUntil"], &item["expiresAt"]), (&json!(1_795_165_217_745_i64), &json!(1_795_165_218)));
+    assert!(item["heldBy"].as_str().unwrap().starts_with("request-1/"), "{item}");
+}
+
+#[tokio::test]
+async fn a_claim_of_another_invocation_is_a_retryable_failure_until_its_lease_is_over_to_the_millisecond() {
+    for (millis, is_over) in [(1, false), (0, true), (-1, true)] {
+        let aws = FakeAws::start().await;
+        let lease = NOW.timestamp_millis() + millis;
+        aws.put_item(json!({
+            "pk": format!("event#{KEY}"), "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000 + 1
+        }));
+        let answer = deliver_one(&aws, NOW).await;
+        if is_over {
+            assert_eq!(handled(answer), (1, 0), "{millis} ms");
+        } else {
+            assert!(is_held(answer), "{millis} ms");
+            assert_eq!(aws.published().len(), 0);
+        }
     }
 }
 
 #[tokio::test]
-async fn failures_count_together_within_the_configured_window() {
-    let function = Function::start_with(&[("RETRY_WINDOW_SECONDS", "60")]).await;
-    let now = Utc::now();
-    assert_eq!(attempt(&function, now, "1", "2026-11-20T09:00:00Z").await, 1);
-    assert_eq!(attempt(&function, now + TimeDelta::seconds(59), "2", "2026-11-20T09:00:00Z").await, 2);
-    assert_eq!(attempt(&function, now + TimeDelta::seconds(60), "3", "2026-11-20T09:00:00Z").await, 1);
+async fn a_completed_event_is_forgotten_at_its_second_though_the_table_still_has_it() {
+    let second = NOW.timestamp();
+    for (expires, outcome) in [(second + 1, (0, 1)), (second, (1, 0)), (second - 1, (1, 0))] {
+        let aws = FakeAws::start().await;
+        let completed_at = NOW.timestamp_millis() - 86_400_000;
+        aws.put_item(json!({"pk": format!("event#{KEY}"), "completedAt": completed_at, "expiresAt": expires}));
+        assert_eq!(handled(deliver_one(&aws, NOW).await), outcome, "expires at {expires}, now {second}.4");
+    }
 }
 
 #[tokio::test]
-async fn an_event_is_remembered_for_the_configured_time() {
+async fn an_event_that_failed_is_released_and_can_come_again_at_once() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    assert!(deliver_one(&aws, NOW).await.is_err());
+    assert_eq!(aws.attempts(Operation::Release), 1);
+    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::milliseconds(1)).await), (1, 0));
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_ones_own() {
+    for batch in [1, 2] {
+        let aws = FakeAws::start().await;
+        aws.fail(Operation::Claim, [Fault::ResetAfter]);
+        let events: Vec<_> = (0..batch).map(|index| failure(&index.to_string())).collect();
+        let body = sns_event(&events.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(handled(new_environment(&aws).handle(&body, &invocation(NOW)).await), (batch, 0));
+        assert_eq!(aws.attempts(Operation::Claim), 2, "the SDK tried again");
+    }
+}
+
+#[tokio::test]
+async fn lambdas_repeat_with_the_same_request_id_does_not_share_a_claim() {
+    let aws = FakeAws::start().await;
+    let ledger = ledger_of(&aws);
+    let open = || ledger.open("request-1", NOW, NOW + TimeDelta::seconds(30));
+    let (first, second) = (open(), open());
+    assert_eq!((claim(&first).await, claim(&second).await), (Claim::Granted, Claim::Held));
+}
+
+#[tokio::test]
+async fn whoever_was_too_slow_can_complete_but_not_release_a_claim_that_was_taken_over() {
+    let aws = FakeAws::start().await;
+    let ledgers = [ledger_of(&aws), ledger_of(&aws), ledger_of(&aws)];
+    let open = |index: usize, seconds| {
+        let now = NOW + TimeDelta::seconds(seconds);
+        ledgers[index].open("request", now, now + TimeDelta::seconds(30))
+    };
+    let (slow, next) = (open(0, 0), open(1, 35));
+    assert_eq!((claim(&slow).await, claim(&next).await), (Claim::Granted, Claim::Granted));
+    slow.settle(&[], &[KEY], soon()).await;
+    assert_eq!(claim(&open(2, 36)).await, Claim::Held, "the claim is the next one's");
+    slow.settle(&[KEY], &[], soon()).await;
+    next.settle(&[], &[KEY], soon()).await;
+    assert_eq!(claim(&open(2, 37)).await, Claim::Completed, "what took effect took effect");
+}
+
+#[tokio::test]
+async fn of_many_environments_at_once_one_delivers() {
+    let aws = FakeAws::start().await;
+    let environments: Vec<_> = (0..8).map(|_| new_environment(&aws)).collect();
+    let body = sns_event(&[&failure("1")]);
+    let now = invocation(NOW);
+    let answers = join_all(environments.iter().map(|environment| environment.handle(&body, &now))).await;
+    let (done, held): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let took_effect =
+        done.into_iter().filter(|answer| serde_json::to_value(answer.as_ref().unwrap()).unwrap()["handled"] == 1);
+    assert_eq!((took_effect.count(), aws.published().len()), (1, 1));
+    assert!(held.into_iter().all(is_held));
+}
+
+#[tokio::test]
+async fn an_event_without_an_id_is_known_by_its_sns_message() {
+    let aws = FakeAws::start().await;
+    let event = skill_failure("", "s", "live", "X");
+    for (environment, message, outcome) in [(0, 7, (1, 0)), (1, 7, (0, 1)), (2, 8, (1, 0))] {
+        let answer = new_environment(&aws).handle(&sns_event_from(message, &[&event]), &invocation(NOW)).await;
+        assert_eq!(handled(answer), outcome, "environment {environment}");
+    }
+    assert_eq!(aws.items(), 2);
+}
+
+#[tokio::test]
+async fn an_id_longer_than_a_key_may_be_is_told_apart_by_its_hash() {
+    let aws = FakeAws::start().await;
+    let id = |end: &str| format!("{}{end}", "é".repeat(2000));
+    for (end, outcome) in [("a", (1, 0)), ("b", (1, 0)), ("a", (0, 1))] {
+        let event = automation(&id(end), &id("automation"), "FAILURE", &json!([]));
+        assert_eq!(handled(new_environment(&aws).handle(&sns_event(&[&event]), &invocation(NOW)).await), outcome);
+    }
+}
+
+#[tokio::test]
+async fn without_a_table_the_memory_of_the_environment_remembers() {
     let function = Function::start_with(&[("LEDGER_TTL_SECONDS", "60")]).await;
-    let now = Utc::now();
-    let event = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
+    let event = sns_event(&[&failure("1")]);
     for (seconds, messages) in [(0, 1), (59, 1), (60, 2)] {
-        assert!(function.handle_at(now + TimeDelta::seconds(seconds), &event).await.is_ok());
+        assert!(function.handle_at(NOW + TimeDelta::seconds(seconds), &event).await.is_ok());
         assert_eq!(function.aws.published().len(), messages, "after {seconds} s");
     }
+    assert_eq!(function.aws.items(), 0);
+}
+
+// When the table is not there
+
+#[tokio::test]
+async fn while_the_table_is_out_of_reach_events_flow_and_the_memory_tells_repeats() {
+    for fault in [Fault::Error(500, "InternalServerError"), Fault::Error(400, "ThrottlingException"), Fault::Reset] {
+        let aws = FakeAws::start().await;
+        for operation in [Operation::Claim, Operation::ReadBudgets, Operation::Complete] {
+            aws.fail_every(operation, fault.clone());
+        }
+        let handler = new_environment(&aws);
+        for (outcome, now) in [((1, 0), NOW), ((0, 1), NOW + TimeDelta::seconds(1))] {
+            assert_eq!(handled(handler.handle(&sns_event(&[&failure("1")]), &invocation(now)).await), outcome);
+        }
+        assert_eq!(attempt(&aws, &handler, NOW, "2", "2026-11-20T09:00:01Z").await, 2, "the memory counts on");
+        assert_eq!(aws.attempts(Operation::ReadBudgets), 0, "to find it out of reach once is enough");
+    }
 }
 
 #[tokio::test]
-async fn an_event_that_another_invocation_holds_is_a_retryable_failure() {
+async fn what_took_effect_while_the_table_was_away_is_a_duplicate_when_it_is_back() {
     let aws = FakeAws::start().await;
-    let config = config(&aws.url, &[]);
-    let (now, ledger) = (Utc::now(), Ledger::new(None, config.ledger_ttl, config.retry.window));
-    let other = ledger.open("request-0", now, now + TimeDelta::seconds(30));
-    let claims =
-        other.claim(&["Alexa.Automation.Execution.Completion/1"], Instant::now() + Duration::from_secs(1)).await;
-    assert_eq!(claims, [Ok(Claim::Granted)]);
+    let handler = new_environment(&aws);
+    for operation in [Operation::Claim, Operation::Complete] {
+        aws.fail_every(operation, Fault::Error(500, "InternalServerError"));
+    }
+    let body = sns_event(&[&failure("1")]);
+    assert_eq!(handled(handler.handle(&body, &invocation(NOW)).await), (1, 0));
+    aws.heal();
+    assert_eq!(handled(handler.handle(&body, &invocation(NOW)).await), (0, 1));
+}
 
-    let clients = client::clients(&config, client::http());
-    let publish = Sns::new(clients.sns, config.topics);
-    let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
-    let handler = Handler::new(publish, count, ledger, config.retry, String::new(), |_| {});
-    let event = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
-    let error = Diagnostic::from(handler.handle(&event, &invocation(now)).await.unwrap_err());
-    assert_eq!(error.error_type, "Retryable");
-    assert!(error.error_message.contains("another invocation is delivering this event"), "{}", error.error_message);
-    assert_eq!(aws.count(), 0);
+#[tokio::test]
+async fn a_short_absence_of_the_table_costs_no_memory_of_the_event() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Claim, vec![Fault::Error(500, "InternalServerError"); 3]);
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (0, 1), "another environment knows it");
+}
 
-    let later = now + TimeDelta::seconds(35);
-    assert!(handler.handle(&event, &invocation(later)).await.is_ok(), "its lease ran out");
-    assert_eq!(aws.published().len(), 1);
+#[tokio::test]
+async fn a_table_that_refuses_fails_the_event_before_it_takes_effect_and_is_named_with_the_permission() {
+    for (operation, permission) in
+        [(Operation::Claim, "dynamodb:PutItem"), (Operation::ReadBudgets, "dynamodb:BatchGetItem")]
+    {
+        let aws = FakeAws::start().await;
+        aws.fail(operation, [Fault::Error(400, "AccessDeniedException")]);
+        let error = Diagnostic::from(deliver_one(&aws, NOW).await.unwrap_err());
+        assert_eq!(error.error_type, "Undeliverable");
+        for part in [format!("{permission} on ledger was refused"), format!("Allow {permission} on it")] {
+            assert!(error.error_message.contains(&part), "{}", error.error_message);
+        }
+        assert_eq!(aws.published().len(), 0);
+        assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0), "it is not held");
+    }
+}
+
+// Budgets
+
+#[tokio::test]
+async fn attempts_count_on_across_environments_within_the_window() {
+    let aws = FakeAws::start().await;
+    for (id, seconds, expected) in [("1", 0, 1), ("2", 1800, 2), ("3", 3599, 3), ("4", 3600, 1)] {
+        let now = NOW + TimeDelta::seconds(seconds);
+        assert_eq!(attempt(&aws, &new_environment(&aws), now, id, "2026-11-20T09:00:00Z").await, expected, "{id}");
+    }
+    let item = aws.item("automation#amzn1.alexa.automation.1").unwrap();
+    assert_eq!(item["windowEndsAt"], NOW.timestamp_millis() + 7_200_000);
+    assert_eq!(item["expiresAt"], NOW.timestamp() + 7200 + 1);
+    assert_eq!(item["lastFailureAt"], 1_795_165_200_000_i64);
+}
+
+#[tokio::test]
+async fn failures_at_the_same_time_in_many_environments_all_count() {
+    let aws = FakeAws::start().await;
+    let environments: Vec<_> = (0..6).map(|_| new_environment(&aws)).collect();
+    let bodies: Vec<_> = (0..12).map(|id| sns_event_from(id, &[&failure(&id.to_string())])).collect();
+    let now = invocation(NOW);
+    let invocations = bodies.iter().enumerate().map(|(index, body)| environments[index % 6].handle(body, &now));
+    assert!(join_all(invocations).await.iter().all(Result::is_ok));
+    let attempt = |body: &Value| body["data"]["attempt"].as_u64().unwrap();
+    let mut attempts: Vec<_> = aws.published().iter().map(|message| attempt(&message.body)).collect();
+    attempts.sort_unstable();
+    assert_eq!(attempts, (1..=12).collect::<Vec<_>>());
+    assert!(
+        aws.attempts(Operation::WriteBudgets) > 12,
+        "some met each other: {}",
+        aws.attempts(Operation::WriteBudgets)
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_after_its_effect_was_lost_counts_once() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    assert!(deliver_one(&aws, NOW).await.is_err());
+    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "2", "2026-11-20T09:00:01Z").await, 2);
+    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:00Z").await, 1);
+}
+
+#[tokio::test]
+async fn a_success_ends_the_count_in_all_environments_unless_it_is_older_than_a_failure() {
+    let aws = FakeAws::start().await;
+    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:10Z").await, 1);
+    for (id, time, expected) in [("2", "2026-11-20T09:00:09Z", 2), ("4", "2026-11-20T09:00:20Z", 1)] {
+        let success = automation(id, "amzn1.alexa.automation.1", "SUCCESS", &json!([]));
+        let success = sns_event(&[&success.replace("2026-11-20T09:00:00Z", time)]);
+        assert_eq!(handled(new_environment(&aws).handle(&success, &invocation(NOW)).await), (1, 0));
+        let next = attempt(&aws, &new_environment(&aws), NOW, &format!("after {id}"), "2026-11-20T09:00:11Z").await;
+        assert_eq!(next, expected, "after a success at {time}");
+    }
+}
+
+#[tokio::test]
+async fn runs_of_one_batch_count_in_the_order_in_which_they_happened() {
+    let aws = FakeAws::start().await;
+    let at = |id: &str, status, time: &str| {
+        automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
+    };
+    let texts = [
+        at("4", "FAILURE", "2026-11-20T09:00:40Z"),
+        at("1", "FAILURE", "2026-11-20T09:00:10Z"),
+        at("3", "SUCCESS", "2026-11-20T09:00:30Z"),
+        at("2", "FAILURE", "2026-11-20T09:00:20Z"),
+    ];
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    assert!(new_environment(&aws).handle(&sqs_event(&texts), &invocation(NOW)).await.is_ok());
+    let attempts: Vec<_> = aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect();
+    assert_eq!(attempts, [json!(1), json!(1), json!(2)], "of the events 4, 1 and 2");
+}
+
+#[tokio::test]
+async fn a_success_without_failures_before_it_writes_no_budget() {
+    let aws = FakeAws::start().await;
+    assert!(new_environment(&aws).handle(&sample("automation-success"), &invocation(NOW)).await.is_ok());
+    assert_eq!((aws.attempts(Operation::ReadBudgets), aws.attempts(Operation::WriteBudgets)), (1, 0));
+}
+
+#[tokio::test]
+async fn an_item_that_is_no_budget_is_written_over() {
+    let aws = FakeAws::start().await;
+    aws.put_item(json!({"pk": "automation#amzn1.alexa.automation.1", "failures": "many"}));
+    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:00Z").await, 1);
+    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "2", "2026-11-20T09:00:00Z").await, 2);
+}
+
+#[tokio::test]
+async fn without_a_table_the_memory_counts() {
+    let function = Function::start_with(&[("RETRY_WINDOW_SECONDS", "60")]).await;
+    for (id, seconds, expected) in [("1", 0, 1), ("2", 59, 2), ("3", 60, 1)] {
+        let now = NOW + TimeDelta::seconds(seconds);
+        let attempt = attempt(&function.aws, &function.handler, now, id, "2026-11-20T09:00:00Z").await;
+        assert_eq!(attempt, expected, "after {seconds} s");
+    }
+}
+
+// Batches
+
+#[tokio::test]
+async fn a_batch_costs_a_handful_of_calls() {
+    let aws = FakeAws::start().await;
+    let events: Vec<_> = (0..100).map(Owned::new).collect();
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(kept.is_empty());
+    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in batches of 10.
+    assert_eq!(aws.count(), 5 + 6);
+    let again = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(again.is_empty());
+    assert_eq!(aws.count(), 5 + 6 + 1, "that all are known is one call");
+}
+
+#[tokio::test]
+async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_held() {
+    let aws = FakeAws::start().await;
+    let held: Vec<_> = (10..12).map(|number| Owned::of_kind(1, number)).collect();
+    for event in &held {
+        let lease = NOW.timestamp_millis() + 1000;
+        let pk = format!("event#{}", event.key(Ingestion::Buffered));
+        aws.put_item(json!({"pk": pk, "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000}));
+    }
+    let known: Vec<_> = (0..3).map(|number| Owned::of_kind(1, number)).collect();
+    deliver(&new_environment(&aws), Ingestion::Buffered, &known, NOW, TimeDelta::seconds(30)).await;
+    let calls = aws.count();
+
+    let new = (20..25).map(|number| Owned::of_kind(1, number));
+    let events: Vec<_> = known.iter().chain(&held).cloned().chain(new).collect();
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert_eq!(kept.iter().map(|event| event.number).collect::<Vec<_>>(), [10, 11]);
+    assert!(events.iter().all(|event| event.happened(&aws) == usize::from(!(10..12).contains(&event.number))));
+    assert_eq!(aws.count() - calls, 6, "two transactions to claim, then as always");
+}
+
+#[tokio::test]
+async fn more_events_than_a_transaction_takes_go_into_several() {
+    let aws = FakeAws::start().await;
+    let events: Vec<_> = (0..250).map(|number| Owned::of_kind(1, number)).collect();
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(kept.is_empty());
+    for operation in [Operation::Claim, Operation::ReadBudgets, Operation::WriteBudgets, Operation::Complete] {
+        assert_eq!(aws.attempts(operation), 3, "{operation:?}");
+    }
+}
+
+#[tokio::test]
+async fn transactions_that_are_in_each_others_way_end_well() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Claim, vec![Fault::Cancelled("TransactionConflict"); 2]);
+    let events: Vec<_> = (0..5).map(Owned::new).collect();
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(kept.is_empty());
+    assert_eq!(aws.attempts(Operation::Claim), 2 + 5, "in the end each by itself");
 }

@@ -4,8 +4,9 @@
     clippy::format_collect,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test fails by a panic, and need not be fast"
+    reason = "a test fails by a panic, need not be fast, and may print its table"
 )]
 
 mod aws;

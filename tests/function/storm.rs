@@ -58,7 +58,7 @@ impl Shuffle {
 
 /// One event in twenty comes by itself, the others in batches: the same event always the same way.
 fn ingestion(event: &Owned) -> Ingestion {
-    if event.number / 5 % 20 == 0 { Ingestion::Direct } else { Ingestion::Buffered }
+    if (event.number / 5).is_multiple_of(20) { Ingestion::Direct } else { Ingestion::Buffered }
 }
 
 /// Delivers what one environment gets in a round, and returns what has to come again.

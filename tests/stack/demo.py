@@ -201,6 +201,7 @@ def write_environment(stack: Stack) -> Path:
         "RETRY_TOPIC_ARN": stack.outputs["RetryTopicArn"],
         "READINESS_TOPIC_ARN": stack.outputs["ReadinessTopicArn"],
         "QUARANTINE_TOPIC_ARN": stack.outputs["QuarantineTopicArn"],
+        "LEDGER_TABLE": stack.outputs["LedgerTableArn"].rpartition("/")[2],
     }
     path = ROOT / "target/local.env"
     path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
@@ -216,7 +217,10 @@ def show_how_to_go_on(stack: Stack, screen: Screen) -> None:
     environment = write_environment(stack)
     screen.line(screen.paint("Try:", "1"))
     screen.line(f"  make watch    # the function again, from your working copy, with {environment.relative_to(ROOT)}")
-    screen.line("  make invoke EVENT=events/subscription-activated.json    # in another terminal")
+    screen.line(
+        "  make invoke EVENT=events/subscription-activated.json    "
+        "# in another terminal; a duplicate by now, because the demo has sent it"
+    )
     for command in (
         f"export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION}",
         f"{aws} sns publish --topic-arn {stack.outputs['EventsTopicArn']} --message 'not an event'",

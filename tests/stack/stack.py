@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 NAME = "asp-events"
 BUCKET, KEY = "code", "function.zip"
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 # The client below brings its own credentials; the caller's profile must not even be looked up.
 os.environ.pop("AWS_PROFILE", None)
@@ -84,6 +85,13 @@ class Stack:
         name = self.outputs[output].rpartition(":")[2]
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
+    def update(self, parameters: Mapping[str, str], seconds: float = 120) -> None:
+        """Deploys the same template with these parameters."""
+        self.client("cloudformation").update_stack(
+            StackName=NAME, UsePreviousTemplate=True, Parameters=_parameters(parameters), Capabilities=CAPABILITIES
+        )
+        _wait_for(self, "UPDATE", seconds)
+
     def log_tail(self, lines: int = 25) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
@@ -99,8 +107,13 @@ class Stack:
 
 
 @contextmanager
-def running(bootstrap: Path, say: Say = print, keep: bool = False) -> Iterator[Stack]:
-    """A running stack with the given function. Stopped on leaving, also by an error or a signal, unless `keep`."""
+def running(
+    bootstrap: Path, say: Say = print, keep: bool = False, parameters: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """A running stack with the given function. Stopped on leaving, also by an error or a signal, unless `keep`.
+
+    `parameters` are those of the template that shall not have their defaults.
+    """
     if not os.access(bootstrap, os.X_OK):
         raise StackError(f"{bootstrap} is not an executable file. `cargo build` makes one.")
     with _signals_as_exceptions():
@@ -109,7 +122,7 @@ def running(bootstrap: Path, say: Say = print, keep: bool = False) -> Iterator[S
         try:
             say(f"MiniStack runs at {stack.endpoint} (log: {stack.log})")
             _wait_until_healthy(stack)
-            _deploy(stack, bootstrap, say)
+            _deploy(stack, bootstrap, say, parameters or {})
             yield stack
         except BaseException:
             keep = False
@@ -142,6 +155,9 @@ def _start() -> Stack:
         "no_proxy": "127.0.0.1,localhost",
         "IOT_MTLS_ENABLED": "0",  # would listen on all interfaces
         "SFTP_ENABLED": "0",
+        # Enforces the policies of the function's role, of topics and of queues; but not on PutMetricData, not on what
+        # Lambda itself does with the role (its mapping, its destination), and not on who may invoke the function.
+        "AUTH": "true",
         "LAMBDA_EXECUTOR": "local",
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # Lambda itself waits for minutes
         "TMPDIR": str(folder),
@@ -175,7 +191,7 @@ def _wait_until_healthy(stack: Stack, seconds: float = 60) -> None:
     raise StackError(f"MiniStack did not answer within {seconds:.0f} s. The end of its log:\n{stack.log_tail()}")
 
 
-def _deploy(stack: Stack, bootstrap: Path, say: Say, seconds: float = 120) -> None:
+def _deploy(stack: Stack, bootstrap: Path, say: Say, parameters: Mapping[str, str], seconds: float = 120) -> None:
     s3 = stack.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=_zipped(bootstrap))
@@ -186,19 +202,30 @@ def _deploy(stack: Stack, bootstrap: Path, say: Say, seconds: float = 120) -> No
             stack.left_out.append(name)
             say(f"left out {name}: MiniStack has no {kind}s")
     _point_functions_to_upload(template)
+    _adapt_policies(template)
 
-    cloudformation = stack.client("cloudformation")
-    cloudformation.create_stack(
+    stack.client("cloudformation").create_stack(
         StackName=NAME,
         TemplateBody=json.dumps(template),
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=_parameters(parameters),
+        Capabilities=CAPABILITIES,
     )
+    _wait_for(stack, "CREATE", seconds)
+    say(f"deployed template.yaml: {len(template['Resources'])} resources, {len(stack.outputs)} outputs")
+
+
+def _parameters(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()]
+
+
+def _wait_for(stack: Stack, change: str, seconds: float) -> None:
+    cloudformation = stack.client("cloudformation")
     deadline = time.monotonic() + seconds
-    while (state := cloudformation.describe_stacks(StackName=NAME)["Stacks"][0])["StackStatus"] == "CREATE_IN_PROGRESS":
+    while (state := cloudformation.describe_stacks(StackName=NAME)["Stacks"][0])["StackStatus"].endswith("IN_PROGRESS"):
         if time.monotonic() > deadline:
             break
         time.sleep(0.2)
-    if state["StackStatus"] != "CREATE_COMPLETE":
+    if state["StackStatus"] != f"{change}_COMPLETE":
         events = cloudformation.describe_stack_events(StackName=NAME)["StackEvents"]
         reasons = [
             f"  {e['ResourceStatus']} {e['LogicalResourceId']} ({e['ResourceType']}): {e.get('ResourceStatusReason')}"
@@ -206,8 +233,8 @@ def _deploy(stack: Stack, bootstrap: Path, say: Say, seconds: float = 120) -> No
             if e["ResourceStatus"].endswith("FAILED") or e["ResourceStatus"].startswith("ROLLBACK")
         ]
         raise StackError("\n".join([f"The stack is in {state['StackStatus']}:", *reasons, f"See {stack.log}"]))
+    _limit_concurrency(stack)
     stack.outputs = {output["OutputKey"]: output["OutputValue"] for output in state.get("Outputs", [])}
-    say(f"deployed template.yaml: {len(template['Resources'])} resources, {len(stack.outputs)} outputs")
 
 
 def _zipped(bootstrap: Path) -> bytes:
@@ -249,6 +276,31 @@ def _point_functions_to_upload(template: Resource) -> None:
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = {"Bucket": BUCKET, "Key": KEY}
+
+
+def _adapt_policies(template: Resource) -> None:
+    """The policies as MiniStack can enforce them.
+
+    No connection on this machine has TLS, so that what refuses those without is removed. On AWS sns:Publish allows
+    PublishBatch too; MiniStack takes it for an action of its own.
+    """
+    for resource in template["Resources"].values():
+        if resource["Type"] in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
+            document = resource["Properties"]["PolicyDocument"]
+            document["Statement"] = [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]
+        elif resource["Type"] == "AWS::IAM::Role":
+            for policy in resource["Properties"]["Policies"]:
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    if statement["Action"] == "sns:Publish":
+                        statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
+
+
+def _limit_concurrency(stack: Stack) -> None:
+    """MiniStack leaves a template's number a text, with which its poller cannot count. Its API takes numbers."""
+    awslambda = stack.client("lambda")
+    for mapping in awslambda.list_event_source_mappings()["EventSourceMappings"]:
+        limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+        awslambda.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit})
 
 
 @contextmanager

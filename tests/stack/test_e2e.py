@@ -6,90 +6,17 @@ ASP_EVENTS_BOOTSTRAP=target/debug/asp-events python -m unittest discover tests/s
 from __future__ import annotations
 
 import json
-import os
 import unittest
 import uuid
 from collections import Counter
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cloudevents.core.formats.json import JSONFormat
-from jsonschema import Draft202012Validator, FormatChecker
-
-from stack import ROOT, Stack, running
-from watch import KEPT, Received, Watch, messages
-
-BOOTSTRAP = Path(os.environ.get("ASP_EVENTS_BOOTSTRAP", ROOT / "target/debug/asp-events")).resolve()
+from case import StackTest, fresh, id_of, sns, text_of
+from stack import ROOT
 
 
-def text_of(sample: str) -> str:
-    return messages(ROOT / f"events/{sample}.json")[0]
-
-
-def fresh(sample: str) -> dict[str, Any]:
-    """The event of a sample under a new id, because the function remembers the ids that it has seen."""
-    event: dict[str, Any] = json.loads(text_of(sample))
-    event["header"]["eventId"]["id"] = f"{sample}-{uuid.uuid4()}"
-    return event
-
-
-def sns(*texts: str) -> dict[str, Any]:
-    """An invocation by SNS with these messages, made from a sample."""
-    record = json.loads((ROOT / "events/greeting.json").read_bytes())["Records"][0]
-    return {
-        "Records": [
-            record | {"Sns": record["Sns"] | {"Message": text, "MessageId": str(uuid.uuid4())}} for text in texts
-        ]
-    }
-
-
-class EndToEnd(unittest.TestCase):
-    stack: Stack
-    watch: Watch
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.stack = cls.enterClassContext(running(BOOTSTRAP, say=lambda _: None))
-        cls.watch = Watch(cls.stack)
-
-    def tearDown(self) -> None:
-        for queue in KEPT:
-            self.assertEqual(self.watch.drain(queue), [], f"left in {queue}")
-
-    # ── What arrives ──
-
-    def send(self, text: str) -> list[Received]:
-        self.watch.publish(text)
-        return self.watch.settle(1)
-
-    def signal(self, event: dict[str, Any], queue: str, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Sends an Alexa event; the one signal that comes of it and the signal's attributes."""
-        received = self.send(json.dumps(event))
-        self.assertEqual([message.queue for message in received], [queue])
-        signal = self.checked(received[0], kind)
-        header = event["header"]
-        name = f"{header['eventType']['namespace']}.{header['eventType']['name']}"
-        self.assertEqual(signal["id"], f"{name}/{header['eventId']['id']}")
-        self.assertEqual(
-            datetime.fromisoformat(signal["time"]), datetime.fromisoformat(header["eventTime"]["timestamp"])
-        )
-        self.assertEqual(signal["data"]["sourceEvent"], event)
-        return signal, received[0].attributes
-
-    def checked(self, message: Received, kind: str) -> dict[str, Any]:
-        """The message, which must be a CloudEvent of this type in the eyes of the SDK and of the schema."""
-        accepted = JSONFormat().read(None, message.body)
-        self.assertEqual(accepted.get_type(), kind)
-        self.assertEqual(accepted.get_source(), "urn:alexa:smart-properties")
-        schema = json.loads((ROOT / f"schemas/{kind}.json").read_bytes())
-        Draft202012Validator.check_schema(schema)
-        Draft202012Validator(schema, format_checker=FormatChecker()).validate(message.event)
-        return message.event
-
-    def assert_data(self, signal: dict[str, Any], **wanted: Any) -> None:
-        self.assertEqual({key: signal["data"].get(key) for key in wanted}, wanted)
-
+class EndToEnd(StackTest):
     # ── The rows of the table of events, in its order ──
 
     def test_skill_failure_raises_the_alarm_on_live_skills(self) -> None:
@@ -260,6 +187,66 @@ class EndToEnd(unittest.TestCase):
                 self.assertTrue(is_error, answer)
                 self.assertEqual(answer["errorType"], "UnsupportedEnvelope")
         self.assertEqual(self.watch.settle(0), [])
+
+    # ── What the ledger remembers ──
+
+    def completion(self, automation: str, at: datetime, sample: str = "automation-failure-internal-error") -> str:
+        """The end of an automation's run at a time, as text."""
+        event = fresh(sample)
+        event["payload"]["automation"]["id"] = automation
+        event["header"]["eventTime"]["timestamp"] = at.isoformat()
+        return json.dumps(event)
+
+    def test_event_that_took_effect_is_in_the_table_for_a_day(self) -> None:
+        event = fresh("subscription-activated")
+        self.signal(event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        item = self.watch.remembered(f"event#{id_of(event)}")
+        now = datetime.now(UTC).timestamp()
+        self.assertAlmostEqual(item["completedAt"] / 1000, now, delta=60)
+        self.assertAlmostEqual(item["expiresAt"], now + 86400, delta=60)
+        self.assertNotIn("heldBy", item)
+
+    def test_event_that_comes_again_in_another_execution_environment_has_one_effect(self) -> None:
+        text = json.dumps(fresh("automation-failure-internal-error"))
+        self.assertEqual(len(self.send(text)), 1)
+        starts = self.watch.cold_starts()
+        self.watch.renew()
+        self.assertEqual(self.send(text), [])
+        self.assertEqual(self.watch.cold_starts(), starts + 1)
+        answer, _ = self.watch.invoke(sns(text))
+        self.assertEqual(answer, {"records": 1, "handled": 0, "duplicate": 1, "ignored": 0, "quarantined": 0})
+
+    def test_attempts_count_on_in_another_execution_environment_until_a_success(self) -> None:
+        automation = f"amzn1.alexa.automation.{uuid.uuid4()}"
+        now = datetime.now(UTC)
+        attempts = []
+        for minutes in (-9, -8, -7):
+            self.watch.renew()
+            [message] = self.send(self.completion(automation, now + timedelta(minutes=minutes)))
+            attempts.append(message.event["data"]["attempt"])
+        self.assertEqual(attempts, [1, 2, 3])
+        self.assertEqual(self.send(self.completion(automation, now - timedelta(minutes=6), "automation-success")), [])
+        self.watch.renew()
+        [message] = self.send(self.completion(automation, now - timedelta(minutes=5)))
+        self.assertEqual(message.event["data"]["attempt"], 1)
+
+    def test_event_that_comes_to_several_execution_environments_at_once_has_one_effect(self) -> None:
+        payload = sns(json.dumps(fresh("subscription-activated")))
+        answers = self.watch.invoke_at_once([payload] * 4)
+        handled = [answer for answer, is_error in answers if not is_error and answer["handled"]]
+        self.assertEqual(len(handled), 1, answers)
+        self.assertEqual(len(self.watch.settle(0)), 1)
+
+    def test_failures_that_come_at_once_are_attempts_one_after_the_other(self) -> None:
+        automation = f"amzn1.alexa.automation.{uuid.uuid4()}"
+        now = datetime.now(UTC)
+        failures = [self.completion(automation, now - timedelta(seconds=seconds)) for seconds in range(4)]
+        for answer, is_error in self.watch.invoke_at_once([sns(failure) for failure in failures]):
+            self.assertFalse(is_error, answer)
+        attempts = sorted(message.event["data"]["attempt"] for message in self.watch.settle(0))
+        self.assertEqual(attempts, [1, 2, 3, 4])
+
+    # ── What the function gives up ──
 
     def test_event_on_which_the_function_gives_up_is_kept(self) -> None:
         payload = {"no": f"envelope {uuid.uuid4()}"}

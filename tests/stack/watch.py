@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,12 @@ from stack import Stack
 
 NAMESPACE, FAILURES = "AlexaSmartProperties", "SkillInteractionFailure"
 QUEUES = ("RetryQueue", "ReadinessQueue", "QuarantineQueue")
-KEPT = ("OnFailureQueue", "EventsDeadLetterQueue", *(queue.replace("Queue", "DeadLetterQueue") for queue in QUEUES))
+KEPT = (
+    "OnFailureQueue",
+    "EventsDeadLetterQueue",
+    "IngestionDeadLetterQueue",
+    *(queue.replace("Queue", "DeadLetterQueue") for queue in QUEUES),
+)
 
 
 def messages(sample: Path) -> list[str]:
@@ -52,11 +58,12 @@ class Received:
 class Watch:
     def __init__(self, stack: Stack) -> None:
         self.outputs = stack.outputs
+        self.ledger = stack.outputs["LedgerTableArn"].rpartition("/")[2]
         self.log_group = stack.outputs["AspEventsLogGroupArn"].removesuffix(":*").partition(":log-group:")[2]
         self.sns, self.sqs = stack.client("sns"), stack.client("sqs")
         self.cloudwatch, self.logs = stack.client("cloudwatch"), stack.client("logs")
-        self.awslambda = stack.client("lambda")
-        self.urls = {queue: stack.queue_url(f"{queue}Arn") for queue in QUEUES + KEPT}
+        self.awslambda, self.dynamodb, self.iam = stack.client("lambda"), stack.client("dynamodb"), stack.client("iam")
+        self.urls = {queue: stack.queue_url(f"{queue}Arn") for queue in ("IngestionQueue", *QUEUES, *KEPT)}
         self.invocations = 0
 
     def publish(self, text: str) -> str:
@@ -64,15 +71,42 @@ class Watch:
 
     def invoke(self, payload: Any) -> tuple[Any, bool]:
         """Invokes the function without SNS; its answer, and whether that is an error."""
-        self.invocations += 1
-        answer = self.awslambda.invoke(FunctionName=self.outputs["AspEventsFunctionArn"], Payload=json.dumps(payload))
-        return json.load(answer["Payload"]), "FunctionError" in answer
+        [answer] = self.invoke_at_once([payload])
+        return answer
+
+    def invoke_at_once(self, payloads: list[Any]) -> list[tuple[Any, bool]]:
+        """The same for several payloads at a time, each in an execution environment of its own."""
+
+        def answer_to(payload: Any) -> tuple[Any, bool]:
+            answer = self.awslambda.invoke(
+                FunctionName=self.outputs["AspEventsFunctionArn"], Payload=json.dumps(payload)
+            )
+            return json.load(answer["Payload"]), "FunctionError" in answer
+
+        self.invocations += len(payloads)
+        with ThreadPoolExecutor(len(payloads)) as pool:
+            return list(pool.map(answer_to, payloads))
 
     def invoke_later(self, payload: Any) -> None:
-        """The same in the way of SNS: Lambda repeats it if it fails. `settle` waits for it."""
+        """Invokes it in the way of SNS: Lambda repeats it if it fails. `settle` waits for it."""
         self.awslambda.invoke(
             FunctionName=self.outputs["AspEventsFunctionArn"], Payload=json.dumps(payload), InvocationType="Event"
         )
+
+    def variables(self) -> dict[str, str]:
+        """The function's environment variables."""
+        function = self.awslambda.get_function_configuration(FunctionName=self.outputs["AspEventsFunctionArn"])
+        return dict(function["Environment"]["Variables"])
+
+    def configure(self, variables: dict[str, str]) -> None:
+        """Gives the function these environment variables. That ends its execution environments, in any case."""
+        function = self.outputs["AspEventsFunctionArn"]
+        self.awslambda.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+        self.awslambda.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 0.1})
+
+    def renew(self) -> None:
+        """Ends the execution environments, so that the next event comes to one that has seen none."""
+        self.configure(self.variables())
 
     def settle(self, count: int, seconds: float = 30, tick: Callable[[float], None] = lambda _: None) -> list[Received]:
         """Waits until the function has ended `count` more invocations, and returns all that came out.
@@ -97,6 +131,20 @@ class Watch:
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self.log_group)
         return [event["message"].rstrip() for page in pages for event in page["events"]]
 
+    def cold_starts(self) -> int:
+        return sum('"ColdStarts":1' in line for line in self.function_log())
+
+    def remembered(self, key: str) -> dict[str, Any]:
+        """An item of the ledger, with its numbers as such."""
+        item = self.dynamodb.get_item(TableName=self.ledger, Key={"pk": {"S": key}}, ConsistentRead=True)["Item"]
+        return {name: int(value["N"]) if "N" in value else value.get("S") for name, value in item.items()}
+
+    def tries(self, event: dict[str, Any]) -> list[str]:
+        """The ids of the invocations that had this Alexa event, in their order."""
+        event_id = event["header"]["eventId"]["id"]
+        lines = [json.loads(line) for line in self.function_log() if f'"eventId":"{event_id}"' in line]
+        return [line["requestId"] for line in lines]
+
     def drain(self, queue: str) -> list[Received]:
         url, received = self.urls[queue], []
         while batch := self.sqs.receive_message(
@@ -116,6 +164,17 @@ class Watch:
         while not (received := self.drain(queue)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return received
+
+    def waiting(self, queue: str) -> int:
+        """How many messages are in a queue, be they visible or not."""
+        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.urls[queue], AttributeNames=counts)["Attributes"]
+        return sum(int(attributes[count]) for count in counts)
+
+    def put_back(self, message: Received, queue: str) -> None:
+        """Sends what was in a dead-letter queue to the queue where it belongs, as a redrive of SQS does."""
+        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()}
+        self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=message.body, MessageAttributes=attributes)
 
     def failures(self) -> Counter[tuple[str, str, str]]:
         """Skill failures counted so far, by stage, skill and type of error."""
