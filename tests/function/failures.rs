@@ -1,11 +1,21 @@
 //! What happens when AWS does not take an effect.
 
+use asp_events::{
+    aws::{client, error::AwsError},
+    deliver::{CloudWatch, Publish},
+    handler::Handler,
+    ledger::Ledger,
+    message::{Message, Topic},
+};
+use chrono::Utc;
+use lambda_runtime::Diagnostic;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     Function, automation,
-    aws::{Fault, Operation},
-    sample, skill_failure, sns_event, sqs_event,
+    aws::{FakeAws, Fault, Operation},
+    config, invocation, message_of, sample, skill_failure, sns_event, sqs_event,
 };
 
 /// The SDK makes three attempts at what it knows to be transient.
@@ -161,7 +171,7 @@ async fn independent_calls_are_made_at_once() {
     let function = Function::start().await;
     function.aws.let_meet(3);
     let retry = automation("2", "a", "FAILURE", &json!([]));
-    let ready = crate::message_of("subscription-activated");
+    let ready = message_of("subscription-activated");
     assert_eq!(function.answer(&sns_event(&[&retry, &ready, "no event"])).await["records"], 3);
     assert_eq!(function.aws.count(), 3);
 }
@@ -178,4 +188,37 @@ async fn an_item_that_does_not_fit_is_a_failed_item_and_without_an_id_a_failed_b
     let (error_type, text) = function.error(&batch.to_string()).await;
     assert_eq!(error_type, "UnsupportedEnvelope");
     assert!(text.starts_with("$.Records[1]"), "{text}");
+}
+
+/// Panics over messages for the retry topic, and publishes nothing else either.
+struct Panicking;
+
+impl Publish for Panicking {
+    async fn publish(&self, topic: Topic, messages: &[&Message], _: Instant) -> Vec<Result<(), AwsError>> {
+        assert_ne!(topic, Topic::Retry, "told to");
+        vec![Ok(()); messages.len()]
+    }
+}
+
+#[tokio::test]
+async fn a_panic_over_one_record_leaves_its_neighbours_and_the_next_invocation_alone() {
+    let aws = FakeAws::start().await;
+    let config = config(&aws.url, &[]);
+    let clients = client::clients(&config, client::http());
+    let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
+    let ledger = Ledger::new(None, config.ledger_ttl, config.retry.window);
+    let handler = Handler::new(Panicking, count, ledger, config.retry, "Test".to_owned(), |_| {});
+    let skill = skill_failure("1", "s", "live", "X");
+    let retry = automation("2", "a", "FAILURE", &json!([]));
+    let ready = message_of("subscription-activated");
+
+    let now = invocation(Utc::now());
+    let answer = handler.handle(&sqs_event(&[&skill, &retry, &ready]), &now).await.unwrap();
+    let failed = json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]});
+    assert_eq!(serde_json::to_value(answer).unwrap(), failed);
+    let error = Diagnostic::from(handler.handle(&sns_event(&[&retry]), &now).await.unwrap_err());
+    assert_eq!(error.error_type, "Undeliverable");
+    assert!(error.error_message.contains("the function panicked over it"), "{}", error.error_message);
+    assert!(handler.handle(&sns_event(&[&skill, &ready]), &now).await.is_ok());
+    assert_eq!(aws.data().len(), 2, "counted once");
 }

@@ -12,9 +12,15 @@ use axum::{
 };
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::{automation, aws::FakeAws, environment, sample, sns_event};
+use crate::{
+    automation,
+    aws::{FakeAws, Fault, Operation},
+    environment,
+    owner::Owned,
+    sample, sns_event, sqs_event_from,
+};
 
 /// A Runtime API that hands out these bodies, and keeps the answers.
 #[derive(Clone, Default)]
@@ -73,26 +79,14 @@ struct Run {
 
 /// Runs the process until it has answered all bodies, or ended by itself.
 async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
-    let aws = FakeAws::start().await;
+    run_before(&FakeAws::start().await, bodies, variables).await
+}
+
+/// The same before an AWS of the test's own.
+async fn run_before(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
     let count = bodies.len();
     let (api, address) = RuntimeApi::start(bodies).await;
-    let mut process = Command::new(env!("CARGO_BIN_EXE_asp-events"))
-        .env_clear()
-        .envs(environment(&aws.url))
-        .envs([
-            ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
-        ])
-        .envs(variables.iter().copied())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut process = spawn(aws, &address, variables);
     for _ in 0..600 {
         if api.answers.lock().unwrap().len() >= count && count > 0 || process.try_wait().unwrap().is_some() {
             break;
@@ -105,6 +99,26 @@ async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
     let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let answers = api.answers.lock().unwrap().clone();
     Run { answers, lines, output }
+}
+
+fn spawn(aws: &FakeAws, runtime_api: &str, variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_asp-events"))
+        .env_clear()
+        .envs(environment(&aws.url))
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", runtime_api),
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+        ])
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 impl Run {
@@ -212,4 +226,64 @@ async fn an_unexpected_header_version_is_a_warning() {
     let warning = run.record_lines().into_iter().find(|line| line["level"] == "WARN").unwrap();
     assert_eq!((&warning["headerVersion"], &warning["eventId"]), (&json!("\"3.0\""), &json!("1")));
     assert_eq!(run.answers[0].1["handled"], 1);
+}
+
+#[tokio::test]
+async fn a_ledger_out_of_reach_is_a_warning_and_a_metric_and_one_that_refuses_is_an_error() {
+    let body = || sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]).into_bytes();
+    let with_table = [("LEDGER_TABLE", "ledger")];
+    let aws = FakeAws::start().await;
+    aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
+    let unreachable = run_before(&aws, vec![body()], &with_table).await;
+    assert_eq!(unreachable.answers[0].1["handled"], 1, "{}", unreachable.output);
+    assert_eq!(unreachable.metric("LedgerUnavailable").len(), 1);
+    let line = unreachable.lines.iter().find(|line| line["level"] == "WARN").unwrap();
+    assert!(line["message"].as_str().unwrap().starts_with("the ledger is out of reach"), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("dynamodb:PutItem on ledger failed for now"), "{line}");
+
+    let aws = FakeAws::start().await;
+    aws.fail_every(Operation::Claim, Fault::Error(400, "AccessDeniedException"));
+    let refused = run_before(&aws, vec![body()], &with_table).await;
+    assert_eq!(refused.answers[0].1["errorType"], "Undeliverable");
+    assert!(refused.record_lines().iter().any(|line| line["level"] == "ERROR" && line["outcome"] == "failed"));
+    assert!(refused.metric("LedgerUnavailable").is_empty());
+    let aws = FakeAws::start().await;
+    assert!(run_before(&aws, vec![body()], &with_table).await.metric("LedgerUnavailable").is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_stays_flat() {
+    // The memory of the execution environment is full after 10,000 events: two thirds of the way.
+    const BATCHES: usize = 150;
+    const EVENTS: usize = 100;
+    let batch = |batch: usize| {
+        let events: Vec<_> = (0..EVENTS).map(|event| Owned::new(batch * EVENTS + event)).collect();
+        let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+        sqs_event_from(&items).into_bytes()
+    };
+    let aws = FakeAws::start_counting().await;
+    let (api, address) = RuntimeApi::start((0..BATCHES).map(batch).collect()).await;
+    let mut process = spawn(&aws, &address, &[("LEDGER_TABLE", "ledger"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR")]);
+    let (mut output, id) = (process.stdout.take().unwrap(), process.id().unwrap());
+    tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
+    let mut sizes = Vec::new();
+    for answered in [BATCHES * 4 / 5, BATCHES] {
+        while api.answers.lock().unwrap().len() < answered {
+            assert!(process.try_wait().unwrap().is_none(), "the process ended");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sizes.push(resident_kib(id));
+    }
+    assert!(api.answers.lock().unwrap().iter().all(|(_, answer)| answer == &json!({"batchItemFailures": []})));
+    assert!(sizes[1] <= sizes[0] + 1024, "grown by 3,000 events from {} KiB to {} KiB", sizes[0], sizes[1]);
+    println!("resident after {} and {} events: {sizes:?} KiB", BATCHES * EVENTS * 4 / 5, BATCHES * EVENTS);
+}
+
+/// What a process has in memory, as Linux tells.
+#[cfg(target_os = "linux")]
+fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
