@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 BOOTSTRAP := target/debug/asp-events
+STORM_EVENTS ?= 30000
 # Whatever the user has set: the demo and the tests look for the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
@@ -67,6 +68,11 @@ template: $(VENV) ## Lint the SAM template
 e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
 	cargo test --locked --no-run --test function
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
+
+.PHONY: prove
+prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
+	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --test function -- --nocapture --test-threads 1 \
+		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
 
 .PHONY: bench
 bench: ## Time from the start of the process to its first poll for work, release build (minutes)
