@@ -292,7 +292,8 @@ async fn a_transaction_does_all_or_nothing_and_says_why() {
     let reasons = ["None", "ConditionalCheckFailed"].map(str::to_owned).to_vec();
     assert_eq!(transact(&aws, vec![release("event#1", "b"), release("event#2", "b")]).await, Err(reasons));
     assert_eq!(transact(&aws, vec![release("event#1", "b"), release("event#3", "b")]).await, Ok(()));
-    assert_eq!(aws.items(), 1);
+    let lapsed = |pk: &str| aws.item(pk).unwrap()["leaseUntil"] == NOW.timestamp_millis();
+    assert_eq!(["event#1", "event#2", "event#3"].map(lapsed), [true, false, true]);
     let calls = [Operation::Claim, Operation::Release].map(|operation| aws.calls(operation));
     assert!(calls.iter().flatten().all(|call| call.api == "TransactWriteItems" && call.keys.len() == 2));
     assert_eq!(calls.map(|calls| calls.len()), [2, 2]);
