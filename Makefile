@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+FUZZ_SECONDS ?= 30
 BOOTSTRAP := target/debug/asp-events
 STORM_EVENTS ?= 30000
 # Whatever the user has set: the demo and the tests look for the program there.
@@ -18,6 +20,10 @@ export SAM_CLI_TELEMETRY := 0
 PY := .venv/bin/python
 VENV := .venv/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+FUZZ := .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+# Without a sanitizer: those need a nightly compiler and look for faults of unsafe code, which the crate forbids.
+FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
+FUZZ_OPTIONS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=fuzz/json.dict -print_final_stats=1 -verbosity=0
 CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version.split()[0] + "; name another with make PYTHON=…")'
 WITH_BUILD_TOOLS := PATH="$(CURDIR)/.venv-build/bin:$$PATH"
 
@@ -42,6 +48,7 @@ test: fmt lint unit docs deny template e2e ## Run every check
 .PHONY: fmt
 fmt: ## Formatting of the Rust code
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 .PHONY: lint
 lint: ## Clippy, pedantic, no warnings
@@ -81,6 +88,15 @@ bench: ## Time from the start of the process to its first poll for work, release
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
 	$(DENY) check advisories
+
+# The first folder takes what covers more, the others are only read; input that breaks something is in fuzz/artifacts.
+# Once that is mended, the input belongs into fuzz/corpus, which `make unit` checks.
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Look for input that breaks the envelope or the event, FUZZ_SECONDS=30 each (not part of `make test`)
+	@mkdir -p target/fuzz/corpus/envelope target/fuzz/corpus/event
+	@$(PYTHON) fuzz/seeds.py target/fuzz/seeds
+	$(FUZZ) run $(FUZZ_BUILD) envelope target/fuzz/corpus/envelope fuzz/corpus/envelope events -- $(FUZZ_OPTIONS)
+	$(FUZZ) run $(FUZZ_BUILD) event target/fuzz/corpus/event fuzz/corpus/event target/fuzz/seeds -- $(FUZZ_OPTIONS)
 
 ##@ Build, deploy, run
 
@@ -130,4 +146,10 @@ $(DENY):
 	@echo "Installing cargo-deny into .tools (two minutes) …"
 	@CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --version $(CARGO_DENY_VERSION) \
 		--root .tools/cargo-deny-$(CARGO_DENY_VERSION) --target-dir .tools/target cargo-deny
+	@rm -rf .tools/target
+
+$(FUZZ):
+	@echo "Installing cargo-fuzz into .tools (a minute) …"
+	@CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --version $(CARGO_FUZZ_VERSION) \
+		--root .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION) --target-dir .tools/target cargo-fuzz
 	@rm -rf .tools/target

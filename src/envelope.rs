@@ -91,6 +91,11 @@ struct Origin {
 /// # Errors
 /// The body is neither an SNS event nor an SQS batch. A single record that does not fit is an error in its place.
 pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
+    // Serde would take the fields out of an array, in their order.
+    if body.trim_start().starts_with('[') {
+        let found = "an array, not an object".to_owned();
+        return Err(UnsupportedEnvelope { path: "$".to_owned(), found, item: None });
+    }
     let Records { records } = json::read_text("$", body).map_err(|misfit| describe(body, misfit))?;
     let source = match records.first() {
         Some(first) => source_of(0, first)?,

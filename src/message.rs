@@ -2,7 +2,7 @@
 //!
 //! Their schemas are under `schemas/`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -91,7 +91,7 @@ impl Draft<'_> {
             source: SOURCE,
             r#type: self.r#type,
             subject: self.subject,
-            time: self.time.map(rfc3339),
+            time: self.time.and_then(rfc3339),
             datacontenttype: "application/json",
             data,
         };
@@ -138,9 +138,9 @@ pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A time as CloudEvents wants it.
-pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+/// A time as CloudEvents wants it; there is no way to write one outside of these years.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
+    (0..=9999).contains(&time.year()).then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 /// An attribute is only there to be filtered on: a value that SNS would refuse is left out, and stays in the body.

@@ -118,7 +118,7 @@ impl FailedAutomation {
             decision,
             attempt,
             max_attempts: policy.max_attempts,
-            not_before: not_before.map(|time| rfc3339(time.trunc_subsecs(3))),
+            not_before: not_before.and_then(|time| rfc3339(time.trunc_subsecs(3))),
             errors: self.errors.iter().map(error_data).collect(),
         };
         let draft = Draft {

@@ -230,7 +230,7 @@ fn quarantine_undecodable(record: &Record, error: DecodeError) -> Routed {
     let (reason, detail) = (error.reason(), error.to_string());
     let header = match error {
         DecodeError::InvalidEvent { header, .. } => header.map(|header| *header),
-        DecodeError::NotJson(_) | DecodeError::NotAnEvent(_) => None,
+        DecodeError::NotJson(_) | DecodeError::TooDeep | DecodeError::NotAnEvent(_) => None,
     };
     let known = header.is_some();
     let time = header.as_ref().and_then(Header::event_time);

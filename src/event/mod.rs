@@ -85,6 +85,9 @@ impl Reason {
     }
 }
 
+/// Common readers of JSON take 127 levels, and a message has the event at its third.
+const MAX_DEPTH: usize = 125;
+
 /// The text of a message is no event. A repeat cannot cure it; the text says where and what, never a value.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -92,6 +95,9 @@ pub enum DecodeError {
     /// is published can be read by every consumer.
     #[error("the message cannot be read as JSON: {0}")]
     NotJson(#[from] serde_json::Error),
+    /// It is JSON, but what would be published for it is nested more deeply than common readers go.
+    #[error("the message cannot be read as JSON: nested more than {MAX_DEPTH} levels deep")]
+    TooDeep,
     /// See [`Reason::NotAnEvent`].
     #[error("{0}")]
     NotAnEvent(String),
@@ -110,7 +116,7 @@ impl DecodeError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NotJson(_) => Reason::NotJson,
+            Self::NotJson(_) | Self::TooDeep => Reason::NotJson,
             Self::NotAnEvent(_) => Reason::NotAnEvent,
             Self::InvalidEvent { .. } => Reason::InvalidEvent,
         }
@@ -150,10 +156,22 @@ fn object(text: &str, fields: Map<String, Value>) -> Result<Content, DecodeError
         }
         None => return Err(DecodeError::NotAnEvent("$.header: missing, so this is no Alexa event".to_owned())),
     };
+    if 1 + fields.values().map(depth).max().unwrap_or(0) > MAX_DEPTH {
+        return Err(DecodeError::TooDeep);
+    }
     let source = serde_json::from_str(text)?;
     match detail(&header, fields) {
         Ok(detail) => Ok(Content::Event(Box::new(Event { header, detail, source }))),
         Err(misfit) => Err(invalid(&misfit, Some(Box::new(header)))),
+    }
+}
+
+/// How deeply arrays and objects are nested.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod aws;
 mod contract;
+mod corpus;
 mod crashes;
 mod documented;
 mod failures;

@@ -103,7 +103,7 @@ fn check_message(text: &str) {
             }
         }
         Ok(Answer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
-        Err(InvocationError::Unquarantinable(_)) => assert!(text.len() > MAX_MESSAGE_BYTES / 6 && kept.effects() == 0),
+        Err(InvocationError::Unquarantinable(_)) => assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0),
         Err(error) => panic!("{error}"),
     }
 }
@@ -280,4 +280,36 @@ fn deep_and_large_messages_end_without_a_stack_overflow() {
     ] {
         check_message(&text);
     }
+}
+
+// What the fuzzers found
+
+#[test]
+fn a_deeply_nested_event_is_published_only_if_it_can_be_read() {
+    let nested = |levels| (0..levels).fold(Value::Null, |inner, _| Value::from(vec![inner]));
+    for levels in 120..130 {
+        let payload = serde_json::json!({ "x": nested(levels) });
+        check_message(&crate::alexa_event("e", "Alexa.Role.Management", "Assignment", &Value::Null, &payload));
+        check_message(&crate::automation("e", "a", "FAILURE", &nested(levels)));
+    }
+}
+
+#[test]
+fn a_time_that_rfc_3339_cannot_write_is_left_out() {
+    for millis in ["253402300800000", "-62167219200001", "8210266876799999"] {
+        let body = sqs_event(&["x"]).replace("1795165200000", millis);
+        assert_eq!(handle(&body).0.quarantined(), ["x"]);
+    }
+    let body = sns_event(&["x"]).replace("2026-11-20T09:00:00.000Z", "+10000-01-01T00:00:00Z");
+    assert_eq!(handle(&body).0.quarantined(), ["x"]);
+}
+
+#[test]
+fn an_array_is_no_envelope() {
+    assert!(matches!(handle("[[]]").1, Err(InvocationError::UnsupportedEnvelope(_))));
+}
+
+#[test]
+fn control_characters_up_to_the_limit() {
+    check_message(&"\u{1}".repeat(43_650));
 }

