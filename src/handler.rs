@@ -124,7 +124,7 @@ impl<P: Publish, C: Count> Handler<P, C> {
             Err(error) => Envelope { source: Source::Sns, records: vec![Err(error)] },
         };
         let session = self.ledger.open(invocation.request_id, invocation.now, invocation.deadline);
-        let planned = plan(&envelope.records);
+        let planned = plan(&envelope.records, route::route);
         let claimed = claim(&session, planned, schedule.claim).await;
         let tasks = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
         let outcomes = self.deliver(&session, &tasks, invocation.now, schedule).await;
@@ -235,11 +235,11 @@ impl Schedule {
 }
 
 /// Routes the records; what comes a second time in one invocation goes with the first.
-fn plan(records: &[Result<Record, UnsupportedEnvelope>]) -> Vec<Task<Plan>> {
+fn plan(records: &[Result<Record, UnsupportedEnvelope>], route: fn(&Record) -> Routed) -> Vec<Task<Plan>> {
     let mut first_with: HashMap<String, usize> = HashMap::new();
     let plan = |(index, record): (usize, &Result<Record, UnsupportedEnvelope>)| {
         let mut task = match record {
-            Ok(record) => guarded(|| route::route(record)).map_or_else(Task::failed, Task::planned),
+            Ok(record) => guarded(|| route(record)).map_or_else(Task::failed, Task::planned),
             Err(error) => Task::failed(error.clone().into()),
         };
         if let Step::Do(_) = task.step {
@@ -271,7 +271,7 @@ async fn claim(session: &Session<'_>, mut tasks: Vec<Task<Plan>>, until: Instant
 
 /// A panic over one record is the failure of that record.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Failure::Panicked)
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Failure::Defect)
 }
 
 impl Task<Plan> {
@@ -428,9 +428,14 @@ mod tests {
 
     #[test]
     fn a_panic_over_one_record_is_its_failure() {
-        let words = ["a", "panic", "b"];
-        let lengths = words.map(|word| guarded(|| if word == "panic" { panic!("told to") } else { word.len() }));
-        assert_eq!(lengths, [Ok(1), Err(Failure::Panicked), Ok(1)]);
+        let record = |text: &str| {
+            let text = text.to_owned();
+            Ok(Record { text, message_id: "m".to_owned(), topic_arn: None, sent_at: None, item: None })
+        };
+        let route = |record: &Record| if record.text == "panic" { panic!("told to") } else { route::route(record) };
+        let tasks = plan(&[record("a"), record("panic"), record("b")], route);
+        let failed = |task: &Task<Plan>| matches!(task.step, Step::Settled(Outcome::Failed(Failure::Defect)));
+        assert_eq!(tasks.iter().map(failed).collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

@@ -56,9 +56,11 @@ pub enum Failure {
     /// It is no record that the function takes.
     #[error(transparent)]
     Unsupported(#[from] UnsupportedEnvelope),
-    /// The function has a defect that this record brings out.
-    #[error("the function panicked over it: please report this as a defect, with the record, which its owner keeps")]
-    Panicked,
+    /// The function has a defect that this record brings out: a panic, or an effect without an answer.
+    #[error(
+        "the function failed over it by a defect of its own: please report it, with the record, which its owner keeps"
+    )]
+    Defect,
 }
 
 impl Failure {
@@ -68,7 +70,7 @@ impl Failure {
         match self {
             Self::Aws(error) => error.is_transient(),
             Self::Held => true,
-            Self::TooLarge(_) | Self::Unsupported(_) | Self::Panicked => false,
+            Self::TooLarge(_) | Self::Unsupported(_) | Self::Defect => false,
         }
     }
 }
@@ -192,7 +194,7 @@ fn failed(records: usize, failures: &[&Failure]) -> Option<InvocationError> {
         failure if failure.is_transient() => InvocationError::Retryable(count),
         Failure::TooLarge(_) => InvocationError::Unquarantinable(count),
         Failure::Unsupported(error) => InvocationError::UnsupportedEnvelope(error.clone()),
-        Failure::Aws(_) | Failure::Held | Failure::Panicked => InvocationError::Undeliverable(count),
+        Failure::Aws(_) | Failure::Held | Failure::Defect => InvocationError::Undeliverable(count),
     })
 }
 

@@ -18,6 +18,14 @@ pub enum AwsError {
         /// What AWS or the connection said.
         cause: String,
     },
+    /// A repeat can cure it, and AWS is well: others were faster at the same item, again and again.
+    #[error("{action} on {target} met others at the same item until the time was up")]
+    Contended {
+        /// The API action.
+        action: &'static str,
+        /// The table.
+        target: String,
+    },
     /// A repeat cannot: access denied, no such topic or table, a refused parameter, a disabled key.
     #[error("{action} on {target} was refused: {cause}. {}", remedy(.code, .action))]
     Refused {
@@ -36,6 +44,12 @@ impl AwsError {
     /// Whether a repeat can cure it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether the service may be out of reach.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
         matches!(self, Self::Transient { .. })
     }
 
@@ -151,6 +165,16 @@ mod tests {
         for code in ["AuthorizationError", "NotFound", "InvalidParameter", "KMSDisabled", "KMSAccessDenied"] {
             assert!(!entry(true, code).is_transient(), "{code}");
         }
+    }
+
+    #[test]
+    fn says_what_to_create() {
+        let error = AwsError::from_entry("dynamodb:PutItem", "ledger", true, "ResourceNotFoundException", Some("none"));
+        assert_eq!(
+            error.to_string(),
+            "dynamodb:PutItem on ledger was refused: ResourceNotFoundException: none. \
+            Create it, or put the function's environment variable right"
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod error;
 
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::error::AwsError;
 
@@ -19,4 +21,10 @@ pub(crate) async fn by<T>(
         target: target.to_owned(),
         cause: "the invocation's time is up".to_owned(),
     })
+}
+
+/// Waits a little, longer each round and at random, so that those who met do not meet again.
+pub(crate) async fn pause(round: u32) {
+    let longest = 20 << round.min(5);
+    sleep(Duration::from_millis(fastrand::u64(1..=longest))).await;
 }

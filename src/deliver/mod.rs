@@ -73,7 +73,9 @@ pub async fn deliver(
     let published = join_all(publishing).await;
     let counted = failures.send(async |failures| count.count(failures, now, until).await).await;
 
-    let mut results = vec![Ok(()); effects.len()];
+    // An effect for which no answer comes has not happened.
+    let unanswered = |effect: &&Effect| if matches!(effect, Effect::None) { Ok(()) } else { Err(Failure::Defect) };
+    let mut results: Vec<_> = effects.iter().map(unanswered).collect();
     for (index, result) in published.into_iter().flatten().chain(counted) {
         if let Some(slot) = results.get_mut(index) {
             *slot = result;
@@ -100,7 +102,8 @@ impl<T> Group<T> {
         self.items.push(item);
     }
 
-    /// Sends the items, if there are any, and says what became of each effect. A panic is the failure of these alone.
+    /// Sends the items, if there are any, and says what became of each effect. A panic is the failure of these alone: of
+    /// the messages to one topic, or of the metric.
     async fn send(
         &self,
         send: impl AsyncFnOnce(&[T]) -> Vec<Result<(), AwsError>>,
@@ -111,7 +114,7 @@ impl<T> Group<T> {
         let indexes = self.indexes.iter().copied();
         match AssertUnwindSafe(send(&self.items)).catch_unwind().await {
             Ok(results) => indexes.zip(results.into_iter().map(|result| result.map_err(Failure::from))).collect(),
-            Err(_) => indexes.map(|index| (index, Err(Failure::Panicked))).collect(),
+            Err(_) => indexes.map(|index| (index, Err(Failure::Defect))).collect(),
         }
     }
 }

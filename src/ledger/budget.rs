@@ -35,6 +35,10 @@ impl Run {
         &self.automation_id
     }
 
+    pub(super) fn has_worked(&self) -> bool {
+        self.worked
+    }
+
     pub(super) fn at(&self) -> Option<DateTime<Utc>> {
         self.at
     }
@@ -51,7 +55,7 @@ pub(super) struct Budget {
     pub(super) failures: Vec<String>,
 }
 
-/// What a run makes of a budget, and the how-manieth failure it was; a success is none, 0.
+/// What a run makes of a budget, and the number of the failure; 0 for a success.
 ///
 /// The same event counts once, however often it comes. A success ends the budget, unless a failure happened after it:
 /// events arrive in any order.
@@ -119,6 +123,13 @@ mod tests {
         let runs =
             [(11, failed("1", 10)), (12, worked(9)), (12, failed("2", 12)), (13, worked(12)), (14, failed("3", 13))];
         assert_eq!(counts(&runs), [1, 0, 2, 0, 1]);
+    }
+
+    #[test]
+    fn the_latest_failure_is_the_one_that_happened_last() {
+        let runs =
+            [(20, failed("1", 20)), (21, failed("2", 10)), (22, Run::worked("a", Some(at(15)))), (23, failed("3", 23))];
+        assert_eq!(counts(&runs), [1, 2, 0, 3]);
     }
 
     #[test]

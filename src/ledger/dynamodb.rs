@@ -19,8 +19,8 @@ use aws_sdk_dynamodb::{
     error::BuildError,
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
-        error::TransactionCanceledException,
+        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure::AllOld,
+        TransactWriteItem, error::TransactionCanceledException,
     },
 };
 use chrono::{DateTime, Utc};
@@ -32,7 +32,7 @@ use super::{
     budget::{self, Budget, Run},
 };
 use crate::{
-    aws::{by, error::AwsError},
+    aws::{by, error::AwsError, pause},
     message::fnv1a,
 };
 
@@ -47,9 +47,8 @@ const GET: &str = "dynamodb:BatchGetItem";
 /// A transaction takes the permission for what it does: there is none for transactions.
 const PUT: &str = "dynamodb:PutItem";
 
-/// How often an automation's budget is written again because another invocation was faster. Each time one of them
-/// gets on, so that more would be a defect.
-const MAX_ROUNDS: usize = 20;
+/// How often a read goes back for items that the table had no capacity for.
+const MAX_READS: u32 = 5;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -151,7 +150,7 @@ impl Table {
             Err(error) => return vec![Err(error); runs.len()],
         };
         let mut counts: BTreeMap<usize, Result<u32, AwsError>> = BTreeMap::new();
-        for _ in 0..MAX_ROUNDS {
+        for round in 0.. {
             let (mut writes, mut written_ids) = (Vec::new(), Vec::new());
             for (id, runs) in &pending {
                 let item = items.remove(&pk("automation", id));
@@ -182,20 +181,21 @@ impl Table {
                 }
                 Some(Ok(Written::Done)) | None => false,
             });
-            if pending.is_empty() {
-                return counts.into_values().collect();
+            // Each time that one meets others, one of them gets on.
+            if pending.is_empty() || Instant::now() >= until {
+                break;
             }
+            pause(round).await;
         }
-        let crowded = self.transient(PUT, "too many others write the same item");
-        counts.extend(pending.into_values().flatten().map(|(index, _)| (index, Err(crowded.clone()))));
+        counts.extend(pending.into_values().flatten().map(|(index, _)| (index, Err(self.contended()))));
         counts.into_values().collect()
     }
 
     /// Reads items, as they are after all writes that were answered.
     async fn read(&self, mut pks: Vec<String>, until: Instant) -> Result<HashMap<String, Item>, AwsError> {
-        let mut items = HashMap::new();
+        let (mut items, mut reads) = (HashMap::new(), 0);
         while !pks.is_empty() {
-            let rest = pks.split_off(pks.len().min(MAX_BATCH));
+            let mut rest = pks.split_off(pks.len().min(MAX_BATCH));
             let keys = pks.iter().map(|pk| Item::from([text("pk", pk)])).collect();
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| self.transient(GET, &error.to_string()))?;
@@ -203,8 +203,15 @@ impl Table {
             let answer = by(until, GET, &self.name, request.send())
                 .await?
                 .map_err(|error| AwsError::from_sdk(GET, &self.name, &error))?;
-            if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-                return Err(self.transient(GET, "the table is throttled"));
+            let unread = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys);
+            let unread: Vec<_> = unread.filter_map(|key| string(&key, "pk").cloned()).collect();
+            if !unread.is_empty() {
+                reads += 1;
+                if reads > MAX_READS {
+                    return Err(self.transient(GET, "the table is throttled"));
+                }
+                pause(reads).await;
+                rest.extend(unread);
             }
             let found = answer.responses.unwrap_or_default().into_values().flatten();
             items.extend(found.filter_map(|item| Some((string(&item, "pk")?.clone(), item))));
@@ -229,9 +236,12 @@ impl Table {
     async fn write_batch(&self, writes: &[Write], until: Instant) -> Vec<Result<Written, AwsError>> {
         let mut results: BTreeMap<usize, Result<Written, AwsError>> = BTreeMap::new();
         let mut pending: Vec<(usize, &Write)> = writes.iter().enumerate().collect();
-        for _ in 0..2 {
+        for round in 0..2 {
             if pending.len() < 2 {
                 break;
+            }
+            if round > 0 && results.is_empty() {
+                pause(round).await;
             }
             match self.write_together(&pending, until).await {
                 Ok(()) => results.extend(pending.drain(..).map(|(index, _)| (index, Ok(Written::Done)))),
@@ -245,7 +255,9 @@ impl Table {
                 }
             }
         }
-        let one_by_one = pending.into_iter().map(async |(index, write)| (index, self.write_one(write, until).await));
+        let met_others = pending.len() > 1;
+        let one_by_one =
+            pending.into_iter().map(async |(index, write)| (index, self.write_one(write, met_others, until).await));
         results.extend(join_all(one_by_one).await);
         results.into_values().collect()
     }
@@ -258,14 +270,33 @@ impl Table {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    NotWritten::Cancelled(refusals(cancelled))
+                    match self.throttling(cancelled) {
+                        Some(error) => NotWritten::Failed(error),
+                        None => NotWritten::Cancelled(refusals(cancelled)),
+                    }
                 }
                 _ => NotWritten::Failed(AwsError::from_sdk(PUT, &self.name, &error)),
             }),
         }
     }
 
-    async fn write_one(&self, write: &Write, until: Instant) -> Result<Written, AwsError> {
+    /// Writes one item, again while a transaction of somebody else is at it. Who has met others is never told that the
+    /// table is out of reach, because they are the ones who may have the event.
+    async fn write_one(&self, write: &Write, mut met_others: bool, until: Instant) -> Result<Written, AwsError> {
+        for round in 0.. {
+            match self.try_to_write_one(write, until).await {
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) if Instant::now() < until => met_others = true,
+                Err(error) if !(met_others && error.is_outage()) => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+            pause(round).await;
+        }
+        Err(self.contended())
+    }
+
+    /// Nothing is written where a transaction is at the item.
+    async fn try_to_write_one(&self, write: &Write, until: Instant) -> Result<Option<Written>, AwsError> {
         let mut request = self.client.put_item().table_name(&self.name).set_item(Some(write.item.clone()));
         if let Some((expression, values)) = write.condition.clone() {
             request = request
@@ -274,14 +305,26 @@ impl Table {
                 .return_values_on_condition_check_failure(AllOld);
         }
         match by(until, PUT, &self.name, request.send()).await? {
-            Ok(_) => Ok(Written::Done),
+            Ok(_) => Ok(Some(Written::Done)),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Written::Refused(failed.item().cloned()))
+                    Ok(Some(Written::Refused(failed.item().cloned())))
                 }
+                Some(PutItemError::TransactionConflictException(_)) => Ok(None),
                 _ => Err(AwsError::from_sdk(PUT, &self.name, &error)),
             },
         }
+    }
+
+    /// Where the table has no capacity for a transaction, it has none for its parts either.
+    fn throttling(&self, cancelled: &TransactionCanceledException) -> Option<AwsError> {
+        let others = |code: &&str| !matches!(*code, "None" | "ConditionalCheckFailed" | "TransactionConflict");
+        let codes = cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).filter(others);
+        codes.map(|code| AwsError::from_entry(PUT, &self.name, true, code, None)).find(AwsError::is_transient)
+    }
+
+    fn contended(&self) -> AwsError {
+        AwsError::Contended { action: PUT, target: self.name.clone() }
     }
 
     fn transient(&self, action: &'static str, cause: &str) -> AwsError {

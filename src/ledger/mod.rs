@@ -25,7 +25,6 @@ mod memory;
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -76,7 +75,7 @@ impl Ledger {
     /// Opens the ledger for an invocation, which can claim until its deadline.
     pub fn open(&self, request_id: &str, now: DateTime<Utc>, deadline: DateTime<Utc>) -> Session<'_> {
         // Lambda repeats an event with the same request id, possibly at the same time.
-        let holder = format!("{request_id}/{:016x}", RandomState::new().build_hasher().finish());
+        let holder = format!("{request_id}/{:016x}", fastrand::u64(..));
         let lease = Lease { holder, now, until: deadline + LEASE_MARGIN };
         Session { ledger: self, lease, unreachable: AtomicBool::new(false) }
     }
@@ -104,10 +103,8 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Asks for the right to deliver events; the answers stand in the order of the keys, which must all differ.
-    ///
-    /// # Errors
-    /// The table refuses, for a cause that a repeat cannot cure.
+    /// Asks for the right to deliver events; the answers stand in the order of the keys, which must all differ. An error
+    /// is that the table refuses, or that others are at the same items; that it is out of reach is none.
     pub async fn claim(&self, keys: &[&str], until: Instant) -> Vec<Result<Claim, AwsError>> {
         let unknown: Vec<_> = keys.iter().copied().filter(|key| !self.is_completed_in_memory(key)).collect();
         let answers = match self.table() {
@@ -120,10 +117,8 @@ impl Session<'_> {
     }
 
     /// Counts runs of automations against their budgets, in the order in which they happened. The answers stand in the
-    /// order of the runs: for a failure, the how-manieth it is; for a success, 0.
-    ///
-    /// # Errors
-    /// The table refuses, for a cause that a repeat cannot cure.
+    /// order of the runs: for a failure, its number; for a success, 0. An error is as in [`Session::claim`]; for a
+    /// success it is also that the table went out of reach since the claim.
     pub async fn count(&self, runs: &[Run], until: Instant) -> Vec<Result<u32, AwsError>> {
         let (now, window) = (self.lease.now, self.ledger.window);
         let mut sorted: Vec<_> = runs.iter().enumerate().collect();
@@ -134,9 +129,12 @@ impl Session<'_> {
             _ => Vec::new(),
         };
         let mut answers = answers.into_iter();
-        let in_memory = |run: &Run| self.ledger.memory().count(run, now, window);
-        let mut counts: Vec<_> =
-            sorted.into_iter().map(|(index, run)| (index, self.or_else(answers.next(), || in_memory(run)))).collect();
+        let mut count = |run: &Run| match answers.next() {
+            // A success does nothing but this: the event has to come again. A failure is still worth a trigger.
+            Some(Err(error)) if run.has_worked() => Err(error),
+            answer => self.or_else(answer, || self.ledger.memory().count(run, now, window)),
+        };
+        let mut counts: Vec<_> = sorted.into_iter().map(|(index, run)| (index, count(run))).collect();
         counts.sort_by_key(|(index, _)| *index);
         counts.into_iter().map(|(_, count)| count).collect()
     }
@@ -180,7 +178,7 @@ impl Session<'_> {
     /// The table's answer, or that of the memory while there is no table or it cannot be reached.
     fn or_else<T>(&self, answer: Option<Result<T, AwsError>>, in_memory: impl FnOnce() -> T) -> Result<T, AwsError> {
         match answer {
-            Some(Err(error)) if error.is_transient() => {
+            Some(Err(error)) if error.is_outage() => {
                 self.miss(&error);
                 Ok(in_memory())
             }

@@ -3,10 +3,10 @@
 
 use asp_events::aws::client;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    aws::{FakeAws, Operation, Stage},
+    aws::{FakeAws, Fault, Operation, Stage},
     owner::{Effect, Ingestion, Owned, deliver, environment},
 };
 
@@ -23,10 +23,17 @@ const OPERATIONS: [Operation; 8] = [
     Operation::Release,
 ];
 
+/// An AWS with all that the events are about.
+async fn prepared(events: &[Owned]) -> (FakeAws, DateTime<Utc>) {
+    let (aws, now) = (FakeAws::start().await, Utc::now());
+    events.iter().for_each(|event| event.prepare(&aws, now));
+    (aws, now)
+}
+
 /// How many calls a whole life makes.
 async fn calls_of_a_life(http: &SharedHttpClient, ingestion: Ingestion, events: &[Owned]) -> usize {
-    let aws = FakeAws::start().await;
-    let kept = deliver(&environment(&aws, http.clone()), ingestion, events, Utc::now(), TIME).await;
+    let (aws, now) = prepared(events).await;
+    let kept = deliver(&environment(&aws, http.clone()), ingestion, events, now, TIME).await;
     assert!(kept.is_empty());
     aws.count()
 }
@@ -39,7 +46,7 @@ async fn kill(
     nth: usize,
     stage: Stage,
 ) -> (Operation, Vec<usize>) {
-    let (aws, now) = (FakeAws::start().await, Utc::now());
+    let (aws, now) = prepared(events).await;
     aws.stop_at(nth, stage);
     let killed = environment(&aws, http.clone());
     tokio::select! {
@@ -67,7 +74,7 @@ async fn kill(
         assert!(is_completed(&aws, ingestion, event));
         let expected = before + usize::from(!completed);
         match ingestion {
-            _ if event.effect == Effect::Nothing => {}
+            _ if is_end_of_budget(event) => assert_eq!(*after, 1, "{event:?}, killed at {last:?} {stage:?}"),
             Ingestion::Direct => assert_eq!(*after, expected, "{event:?}, killed at {last:?} {stage:?}"),
             // A call that was on its way beside the one that was hit can still arrive, as at the real AWS.
             Ingestion::Buffered => assert!((1..=2).contains(after) && (*after >= expected), "{event:?}: {after} times"),
@@ -97,7 +104,7 @@ async fn killed_at_any_call_the_function_loses_nothing_and_doubles_what_the_ledg
             let most = |times: &[usize]| times.iter().max().copied().unwrap();
             print!("  {operation:?} {}/{}", most(&before), most(&after));
             // A single event doubles at two points: when its effect is out, and when that is not noted yet.
-            if ingestion == Ingestion::Direct && events[0].effect != Effect::Nothing {
+            if ingestion == Ingestion::Direct && !is_end_of_budget(&events[0]) {
                 let doubles = |point| usize::from(point) + 1;
                 assert_eq!(before[0], doubles(operation == Operation::Complete), "{name}");
                 assert_eq!(after[0], doubles(is_delivery(operation)), "{name}");
@@ -107,6 +114,32 @@ async fn killed_at_any_call_the_function_loses_nothing_and_doubles_what_the_ledg
     }
 }
 
+/// To end a budget again changes nothing.
+fn is_end_of_budget(event: &Owned) -> bool {
+    matches!(event.effect, Effect::EndOfBudget(_))
+}
+
 fn is_delivery(operation: Operation) -> bool {
     matches!(operation, Operation::Publish | Operation::PublishBatch | Operation::PutMetricData)
+}
+
+#[tokio::test]
+async fn killed_while_it_gives_a_claim_back_the_function_loses_nothing() {
+    let (http, event) = (client::http(), [Owned::of_kind(2, 1)]);
+    for stage in [Stage::Before, Stage::After] {
+        let (aws, now) = prepared(&event).await;
+        aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+        aws.stop_at(2, stage);
+        let killed = environment(&aws, http.clone());
+        tokio::select! {
+            () = aws.stopped() => {}
+            _ = deliver(&killed, Ingestion::Direct, &event, now, TIME) => panic!("it ended before it could be killed"),
+        }
+        drop(killed);
+        assert_eq!(aws.operations(), [Operation::Claim, Operation::Publish, Operation::Release]);
+        aws.resume();
+        let again = environment(&aws, http.clone());
+        let kept = deliver(&again, Ingestion::Direct, &event, now + TimeDelta::seconds(60), TIME).await;
+        assert!(kept.is_empty() && event[0].happened(&aws) == 1, "{stage:?}");
+    }
 }

@@ -7,7 +7,7 @@ use asp_events::{
     ledger::Ledger,
     message::{Message, Topic},
 };
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
 use tokio::time::Instant;
@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use crate::{
     Function, automation,
     aws::{FakeAws, Fault, Operation},
-    config, invocation, message_of, sample, skill_failure, sns_event, sqs_event,
+    config, invocation, message_of,
+    owner::{Ingestion, Owned, deliver, environment},
+    sample, skill_failure, sns_event, sqs_event,
 };
 
 /// The SDK makes three attempts at what it knows to be transient.
@@ -140,6 +142,21 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
 }
 
 #[tokio::test]
+async fn before_an_aws_that_never_answers_at_all_the_function_answers_in_time() {
+    let aws = FakeAws::start().await;
+    for operation in
+        [Operation::Claim, Operation::PublishBatch, Operation::Publish, Operation::PutMetricData, Operation::Release]
+    {
+        aws.fail_every(operation, Fault::Hang);
+    }
+    let events: Vec<_> = (0..4).map(Owned::new).collect();
+    let (handler, time) = (environment(&aws, client::http()), TimeDelta::seconds(10));
+    let delivery = deliver(&handler, Ingestion::Buffered, &events, Utc::now(), time);
+    let kept = tokio::time::timeout(time.to_std().unwrap(), delivery).await.expect("answered before the deadline");
+    assert_eq!(kept.len(), 4);
+}
+
+#[tokio::test]
 async fn too_many_requests_are_retryable_whatever_their_code() {
     let function = Function::start().await;
     function.aws.fail(Operation::Publish, vec![Fault::Error(429, "Whatever"); ATTEMPTS]);
@@ -218,7 +235,7 @@ async fn a_panic_over_one_record_leaves_its_neighbours_and_the_next_invocation_a
     assert_eq!(serde_json::to_value(answer).unwrap(), failed);
     let error = Diagnostic::from(handler.handle(&sns_event(&[&retry]), &now).await.unwrap_err());
     assert_eq!(error.error_type, "Undeliverable");
-    assert!(error.error_message.contains("the function panicked over it"), "{}", error.error_message);
+    assert!(error.error_message.contains("by a defect of its own"), "{}", error.error_message);
     assert!(handler.handle(&sns_event(&[&skill, &ready]), &now).await.is_ok());
     assert_eq!(aws.data().len(), 2, "counted once");
 }

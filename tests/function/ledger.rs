@@ -7,7 +7,7 @@ use asp_events::{
     aws::client,
     config::Config,
     deliver::{CloudWatch, Sns},
-    handler::Handler,
+    handler::{Handler, Invocation},
     ledger::{Claim, Ledger, Session, Table},
     outcome::{Answer, InvocationError},
 };
@@ -427,9 +427,104 @@ async fn more_events_than_a_transaction_takes_go_into_several() {
 #[tokio::test]
 async fn transactions_that_are_in_each_others_way_end_well() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Claim, vec![Fault::Cancelled("TransactionConflict"); 2]);
+    aws.fail(Operation::Claim, vec![Fault::Cancelled("TransactionConflict"); 4]);
     let events: Vec<_> = (0..5).map(Owned::new).collect();
     let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
     assert!(kept.is_empty());
-    assert_eq!(aws.attempts(Operation::Claim), 2 + 5, "in the end each by itself");
+    assert_eq!(aws.attempts(Operation::Claim), 2 + 5 + 2, "in the end each by itself, and two of them again");
+}
+
+#[tokio::test]
+async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Claim, [Fault::Cancelled("ThrottlingError")]);
+    let events: Vec<_> = (0..50).map(|number| Owned::of_kind(2, number)).collect();
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(kept.is_empty(), "they flow without the ledger");
+    assert_eq!(aws.attempts(Operation::Claim), 1);
+}
+
+#[tokio::test]
+async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last() {
+    let aws = FakeAws::start().await;
+    let events: Vec<_> = (0..5).map(Owned::new).collect();
+    deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets};
+    let order = [Claim, ReadBudgets, WriteBudgets, Publish, Publish, Publish, PutMetricData, Complete];
+    assert_eq!(aws.operations(), order);
+}
+
+// Others at the same item: a transaction of another environment
+
+#[tokio::test]
+async fn a_conflict_is_waited_for_and_never_a_grant() {
+    let conflict = Fault::Cancelled("TransactionConflict");
+    for operation in [Operation::Claim, Operation::WriteBudgets, Operation::Complete] {
+        let aws = FakeAws::start().await;
+        aws.fail(operation, vec![conflict.clone(); 4]);
+        assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0), "{operation:?}");
+        assert_eq!(aws.attempts(operation), 5);
+        assert_eq!(handled(deliver_one(&aws, NOW).await), (0, 1), "{operation:?}");
+    }
+    for operation in [Operation::Claim, Operation::WriteBudgets] {
+        let aws = FakeAws::start().await;
+        aws.fail_every(operation, conflict.clone());
+        let short = Invocation { deadline: NOW + TimeDelta::seconds(2), ..invocation(NOW) };
+        let answer = new_environment(&aws).handle(&sns_event(&[&failure("1")]), &short).await;
+        let error = Diagnostic::from(answer.unwrap_err());
+        assert_eq!(error.error_type, "Retryable");
+        assert!(error.error_message.contains("met others at the same item"), "{}", error.error_message);
+        assert_eq!(aws.published().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn budgets_that_came_back_unread_are_read_again() {
+    let aws = FakeAws::start().await;
+    let events: Vec<_> = (0..8).map(|number| Owned::of_kind(4, number)).collect();
+    events.iter().for_each(|event| event.prepare(&aws, NOW));
+    aws.fail(Operation::ReadBudgets, [Fault::Unprocessed, Fault::Unprocessed]);
+    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    assert!(kept.is_empty() && events.iter().all(|event| event.happened(&aws) == 1));
+    assert_eq!(aws.attempts(Operation::ReadBudgets), 3);
+}
+
+#[tokio::test]
+async fn a_success_whose_budget_could_not_be_ended_comes_again() {
+    for operation in [Operation::ReadBudgets, Operation::WriteBudgets] {
+        let (aws, event) = (FakeAws::start().await, [Owned::of_kind(4, 1)]);
+        event[0].prepare(&aws, NOW);
+        aws.fail(operation, vec![Fault::Error(500, "InternalServerError"); 3]);
+        let handler = new_environment(&aws);
+        let kept = deliver(&handler, Ingestion::Direct, &event, NOW, TimeDelta::seconds(30)).await;
+        assert_eq!((kept.len(), event[0].happened(&aws)), (1, 0));
+        let kept = deliver(&handler, Ingestion::Direct, &event, NOW, TimeDelta::seconds(30)).await;
+        assert_eq!((kept.len(), event[0].happened(&aws)), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn budgets_whose_write_was_done_but_not_answered_are_not_counted_again() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::WriteBudgets, [Fault::ResetAfter]);
+    let run = |id: &str, status, time: &str| {
+        automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
+    };
+    let texts = [
+        run("1", "FAILURE", "2026-11-20T09:00:10Z"),
+        run("2", "SUCCESS", "2026-11-20T09:00:20Z"),
+        run("3", "FAILURE", "2026-11-20T09:00:30Z"),
+    ];
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    assert!(new_environment(&aws).handle(&sqs_event(&texts), &invocation(NOW)).await.is_ok());
+    let attempts: Vec<_> = aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect();
+    assert_eq!(attempts, [json!(1), json!(1)]);
+}
+
+#[tokio::test]
+async fn too_many_requests_to_the_table_are_tried_again_whatever_their_code() {
+    let aws = FakeAws::start().await;
+    aws.fail(Operation::Claim, vec![Fault::Error(429, "Whatever"); 2]);
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
+    assert_eq!(aws.attempts(Operation::Claim), 3);
 }

@@ -30,8 +30,8 @@ pub(crate) enum Effect {
     Quarantine,
     /// A count of the skill.
     Metric(String),
-    /// Nothing that can be seen outside.
-    Nothing,
+    /// The end of this automation's budget; nothing that can be seen outside.
+    EndOfBudget(String),
 }
 
 /// How events come.
@@ -62,7 +62,10 @@ impl Owned {
                 Effect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
             ),
             3 => (format!("no event {id}"), Effect::Quarantine),
-            _ => (automation(&id, &format!("automation-{id}"), "SUCCESS", &json!([])), Effect::Nothing),
+            _ => {
+                let automation_id = format!("automation-{id}");
+                (automation(&id, &automation_id, "SUCCESS", &json!([])), Effect::EndOfBudget(automation_id))
+            }
         };
         Self { number, text, effect }
     }
@@ -77,6 +80,17 @@ impl Owned {
         route(&record).key
     }
 
+    /// Makes what the event ends.
+    pub(crate) fn prepare(&self, aws: &FakeAws, now: DateTime<Utc>) {
+        if let Effect::EndOfBudget(automation) = &self.effect {
+            let ends = now.timestamp() + 3600;
+            aws.put_item(json!({
+                "pk": format!("automation#{automation}"), "failures": ["an-earlier-one"], "windowEndsAt": ends * 1000,
+                "revision": "an-earlier-one", "expiresAt": ends
+            }));
+        }
+    }
+
     /// How often the event has had its effect.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
@@ -87,7 +101,10 @@ impl Owned {
             Effect::Metric(skill) => {
                 aws.data().iter().filter(|datum| datum.dimensions.get("SkillId") == Some(skill)).count()
             }
-            Effect::Nothing => 1,
+            Effect::EndOfBudget(automation) => {
+                let item = aws.item(&format!("automation#{automation}"));
+                usize::from(item.is_some_and(|item| item["failures"] == json!([])))
+            }
         }
     }
 }

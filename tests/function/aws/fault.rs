@@ -29,7 +29,8 @@ pub(crate) enum Fault {
     Entries(Vec<usize>, &'static str, bool),
     /// Entries of a batch that the answer does not mention, and that were not published either.
     Unmentioned(Vec<usize>),
-    /// Not processed: a transaction is cancelled as a whole, with this code as the first item's reason.
+    /// Not processed: a transaction is cancelled as a whole, with this code as the first item's reason; a conflict also
+    /// refuses a single write.
     Cancelled(&'static str),
     /// The second half of the keys of a batch comes back unread, one at least.
     Unprocessed,
@@ -40,6 +41,7 @@ impl Fault {
     pub(crate) fn fits(&self, api: &str) -> bool {
         match self {
             Self::Entries(..) | Self::Unmentioned(_) => api == "PublishBatch",
+            Self::Cancelled("TransactionConflict") if api == "PutItem" => true,
             Self::Cancelled(_) => api == "TransactWriteItems",
             Self::Unprocessed => api == "BatchGetItem",
             _ => true,

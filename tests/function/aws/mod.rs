@@ -181,6 +181,11 @@ impl FakeAws {
         self.with(|world| world.calls.iter().filter(|call| call.operation == operation).cloned().collect())
     }
 
+    /// The operations in the order of their calls.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        self.with(|world| world.calls.iter().map(|call| call.operation).collect())
+    }
+
     /// How many calls there were of an operation, kept or only counted.
     pub(crate) fn attempts(&self, operation: Operation) -> usize {
         self.with(|world| world.plan.seen(operation))

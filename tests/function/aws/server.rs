@@ -131,6 +131,9 @@ impl World {
         }
         let end = match fault {
             Some(Fault::Error(status, code)) => End::Answered(service.error(status, code)),
+            Some(Fault::Cancelled(_)) if call.api == "PutItem" => {
+                End::Answered(dynamodb::error(400, "TransactionConflictException"))
+            }
             Some(Fault::Cancelled(code)) => End::Answered(dynamodb::cancelled_for(code, call.keys.len())),
             Some(Fault::Reset) => End::Closed,
             Some(Fault::Hang) => End::Never,
