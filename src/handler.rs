@@ -143,18 +143,19 @@ impl<P: Publish, C: Count> Handler<P, C> {
         now: DateTime<Utc>,
         until: Instant,
     ) -> Vec<Task<Delivery>> {
-        let runs: Vec<_> = tasks.iter().filter_map(Task::run).collect();
-        let mut counts = session.count(&runs, until).await.into_iter();
-        let prepare = |(task, record): (Task<Plan>, &Result<Record, UnsupportedEnvelope>)| {
-            let count = task.run().and_then(|_| counts.next()).transpose();
+        let runs: Vec<_> = tasks.iter().map(Task::run).collect();
+        let counted = session.count(&runs.iter().flatten().cloned().collect::<Vec<_>>(), until).await;
+        let mut counts = counted.into_iter();
+        let prepare = |((task, record), run): ((Task<Plan>, &Result<Record, _>), &Option<Run>)| {
+            let count = if run.is_some() { counts.next().transpose() } else { Ok(None) };
             task.then(|plan| match (count, record) {
                 (Ok(count), Ok(record)) => guarded(|| self.delivery(plan, record, count.unwrap_or_default(), now))
                     .unwrap_or_else(Delivery::failed),
                 (Err(error), _) => Delivery::failed(error.into()),
-                (_, Err(error)) => Delivery::failed(error.clone().into()),
+                (_, Err(error)) => Delivery::failed(UnsupportedEnvelope::clone(error).into()),
             })
         };
-        tasks.into_iter().zip(records).map(prepare).collect()
+        tasks.into_iter().zip(records).zip(&runs).map(prepare).collect()
     }
 
     /// The delivery that a plan comes to; `count` is that of the automation's failures.

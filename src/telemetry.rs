@@ -104,6 +104,9 @@ pub fn documents(
     for seen in observations {
         let mut count = |metric, dimensions| *counts.entry((metric, dimensions)).or_default() += 1;
         count("Events", vec![("EventType", seen.event_type.as_str()), ("Outcome", seen.outcome)]);
+        if seen.outcome == "failed" {
+            count("FailedEvents", Vec::new());
+        }
         if let Some(decision) = seen.decision {
             count("RetryDecisions", vec![("Decision", decision)]);
         }
@@ -175,7 +178,8 @@ mod tests {
         let find = |metric: &str, outcome: Option<&str>| {
             documents.iter().find(|d| d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome)
         };
-        assert_eq!(documents.len(), 6);
+        assert_eq!(documents.len(), 7);
+        assert_eq!(find("FailedEvents", None).unwrap()["FailedEvents"], 1);
         assert_eq!(find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"], 1);
         assert_eq!(find("Events", Some("handled")).unwrap()["Events"], 2);
         assert_eq!(find("Events", Some("failed")).unwrap()["Events"], 1);

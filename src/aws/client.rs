@@ -101,3 +101,30 @@ impl ClassifyRetry for TooManyRequests {
         "status 429"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_has_its_limits() {
+        let config = Config::read(|name| match name {
+            "LEDGER_TABLE" => Some("ledger".to_owned()),
+            name if name.ends_with("TOPIC_ARN") => Some("arn:aws:sns:us-east-1:123456789012:topic".to_owned()),
+            "AWS_REGION" => Some("us-east-1".to_owned()),
+            name if name.contains("ENDPOINT") => None,
+            name if name.starts_with("AWS_") => Some("key".to_owned()),
+            _ => None,
+        });
+        let Clients { sns, cloudwatch, dynamodb } = clients(&config.unwrap(), http());
+        let limits = |timeouts: Option<&TimeoutConfig>, retries: Option<&RetryConfig>| {
+            let timeouts = timeouts.unwrap();
+            let limits =
+                [timeouts.connect_timeout(), timeouts.operation_attempt_timeout(), timeouts.operation_timeout()];
+            (limits.map(|limit| limit.unwrap().as_secs()), retries.unwrap().max_attempts())
+        };
+        assert_eq!(limits(sns.config().timeout_config(), sns.config().retry_config()), ([2, 4, 10], 3));
+        assert_eq!(limits(cloudwatch.config().timeout_config(), cloudwatch.config().retry_config()), ([2, 4, 10], 3));
+        assert_eq!(limits(dynamodb.config().timeout_config(), dynamodb.config().retry_config()), ([1, 2, 5], 3));
+    }
+}

@@ -26,7 +26,9 @@ const OPERATIONS: [Operation; 8] = [
 /// An AWS with all that the events are about.
 async fn prepared(events: &[Owned]) -> (FakeAws, DateTime<Utc>) {
     let (aws, now) = (FakeAws::start().await, Utc::now());
-    events.iter().for_each(|event| event.prepare(&aws, now));
+    for event in events {
+        event.prepare(&aws, now);
+    }
     (aws, now)
 }
 

@@ -150,7 +150,9 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
     let handler = environment(&aws, if calls_refused { refusing } else { http.clone() });
     let batches: [Vec<_>; 2] = [(0..10).map(Owned::new).collect(), (10..20).map(Owned::new).collect()];
     let singles: Vec<_> = (20..30).map(Owned::new).collect();
-    batches.iter().flatten().chain(&singles).for_each(|event| event.prepare(&aws, now));
+    for event in batches.iter().flatten().chain(&singles) {
+        event.prepare(&aws, now);
+    }
     let mut kept = Vec::new();
     for (ingestion, events) in
         batches.iter().map(|batch| (Ingestion::Buffered, batch)).chain([(Ingestion::Direct, &singles)])

@@ -446,10 +446,10 @@ async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
 
 #[tokio::test]
 async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last() {
+    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets};
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..5).map(Owned::new).collect();
     deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
-    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets};
     let order = [Claim, ReadBudgets, WriteBudgets, Publish, Publish, Publish, PutMetricData, Complete];
     assert_eq!(aws.operations(), order);
 }
@@ -482,7 +482,9 @@ async fn a_conflict_is_waited_for_and_never_a_grant() {
 async fn budgets_that_came_back_unread_are_read_again() {
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..8).map(|number| Owned::of_kind(4, number)).collect();
-    events.iter().for_each(|event| event.prepare(&aws, NOW));
+    for event in &events {
+        event.prepare(&aws, NOW);
+    }
     aws.fail(Operation::ReadBudgets, [Fault::Unprocessed, Fault::Unprocessed]);
     let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
     assert!(kept.is_empty() && events.iter().all(|event| event.happened(&aws) == 1));

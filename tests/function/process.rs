@@ -247,6 +247,15 @@ async fn a_ledger_out_of_reach_is_a_warning_and_a_metric_and_one_that_refuses_is
     assert_eq!(refused.answers[0].1["errorType"], "Undeliverable");
     assert!(refused.record_lines().iter().any(|line| line["level"] == "ERROR" && line["outcome"] == "failed"));
     assert!(refused.metric("LedgerUnavailable").is_empty());
+
+    let aws = FakeAws::start().await;
+    aws.fail_every(Operation::Complete, Fault::Error(400, "AccessDeniedException"));
+    let unnoted = run_before(&aws, vec![body()], &with_table).await;
+    assert_eq!(unnoted.answers[0].1["handled"], 1, "{}", unnoted.output);
+    assert_eq!(unnoted.metric("LedgerUnavailable").len(), 1);
+    let line = unnoted.lines.iter().find(|line| line["level"] == "ERROR").unwrap();
+    assert!(line["message"].as_str().unwrap().starts_with("the ledger refuses to note"), "{line}");
+
     let aws = FakeAws::start().await;
     assert!(run_before(&aws, vec![body()], &with_table).await.metric("LedgerUnavailable").is_empty());
 }

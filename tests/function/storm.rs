@@ -92,7 +92,9 @@ fn in_a_storm_each_event_takes_effect_once() {
     let mut shuffle = Shuffle(SEED);
     let events: Vec<_> = (0..count).map(Owned::new).collect();
     let now = Utc::now();
-    events.iter().for_each(|event| event.prepare(&aws, now));
+    for event in &events {
+        event.prepare(&aws, now);
+    }
     // Each event comes one to five times, within the first three rounds; a round is a minute.
     let mut rounds: Vec<Vec<Owned>> = vec![Vec::new(); 3];
     let mut deliveries = 0;

@@ -120,12 +120,18 @@ class Template(unittest.TestCase):
         repeats = self.properties("AspEventsFunction")["EventInvokeConfig"]["MaximumEventAgeInSeconds"]
         self.assertGreaterEqual(self.template["Parameters"]["LedgerTtlSeconds"]["MinValue"], repeats)
 
-    def test_ledger_alarm_watches_the_metric_that_the_function_sends(self) -> None:
-        alarm = self.properties("LedgerUnavailableAlarm")
-        self.assertEqual((alarm["Namespace"], alarm["MetricName"]), ({"Ref": "MetricNamespace"}, "LedgerUnavailable"))
-        self.assertTrue(any(f'"{alarm["MetricName"]}"' in path.read_text() for path in (ROOT / "src").rglob("*.rs")))
-        self.assertNotIn("Dimensions", alarm)
-        self.assertEqual((alarm["Statistic"], alarm["Threshold"], alarm["Period"]), ("Sum", 1, 300))
+    def test_alarms_on_the_functions_own_metrics_watch_what_it_sends(self) -> None:
+        for name, metric in (("LedgerUnavailableAlarm", "LedgerUnavailable"), ("FailedEventsAlarm", "FailedEvents")):
+            alarm = self.properties(name)
+            self.assertEqual((alarm["Namespace"], alarm["MetricName"]), ({"Ref": "MetricNamespace"}, metric))
+            self.assertIn(f'"{metric}"', (ROOT / "src/telemetry.rs").read_text())
+            self.assertNotIn("Dimensions", alarm)
+            self.assertEqual((alarm["Statistic"], alarm["Threshold"], alarm["Period"]), ("Sum", 1, 300))
+
+    def test_failed_events_of_a_batch_have_their_own_alarm(self) -> None:
+        # Of a single event, FunctionErrorsAlarm tells.
+        for part in (self.resources["FailedEventsAlarm"], self.template["Outputs"]["FailedEventsAlarmArn"]):
+            self.assertEqual(part["Condition"], "IsBuffered")
 
     # ── From the topic to the function ──
 
@@ -155,7 +161,8 @@ class Template(unittest.TestCase):
 
     def test_nothing_else_depends_on_the_ingestion(self) -> None:
         conditional = {name for name, resource in self.resources.items() if "Condition" in resource}
-        self.assertEqual(conditional, {"AspEventsFunctionAlexa", "IngestionSubscription", "AlarmEmailSubscription"})
+        subscriptions = {"AspEventsFunctionAlexa", "IngestionSubscription", "AlarmEmailSubscription"}
+        self.assertEqual(conditional, subscriptions | {"FailedEventsAlarm"})
 
     def test_only_the_events_topic_may_invoke_the_function(self) -> None:
         [permission] = self.of_type("AWS::Lambda::Permission").values()
