@@ -240,12 +240,15 @@ impl Table {
             if pending.len() < 2 {
                 break;
             }
-            if round > 0 && results.is_empty() {
+            // Not a condition, but others were in the way.
+            let met_others = round > 0 && results.is_empty();
+            if met_others {
                 pause(round).await;
             }
             match self.write_together(&pending, until).await {
                 Ok(()) => results.extend(pending.drain(..).map(|(index, _)| (index, Ok(Written::Done)))),
                 Err(NotWritten::Failed(error)) => {
+                    let error = if met_others && error.is_outage() { self.contended() } else { error };
                     results.extend(pending.drain(..).map(|(index, _)| (index, Err(error.clone()))));
                 }
                 Err(NotWritten::Cancelled(reasons)) => {

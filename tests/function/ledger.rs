@@ -1,5 +1,9 @@
 //! What the ledger remembers, as the function uses it: in the table that all execution environments share, and in
 //! memory without one.
+//!
+//! The cases are those that idempotency layers of the field are tested with: done, in progress, lease over before and
+//! during the work, forgotten, deleted by the time to live, the store failing at each of its calls, no id, an empty id,
+//! the same id with another payload, a handler that fails, and many at the same time.
 
 use std::time::Duration;
 
@@ -127,6 +131,26 @@ async fn a_completed_event_is_forgotten_at_its_second_though_the_table_still_has
         aws.put_item(json!({"pk": format!("event#{KEY}"), "completedAt": completed_at, "expiresAt": expires}));
         assert_eq!(handled(deliver_one(&aws, NOW).await), outcome, "expires at {expires}, now {second}.4");
     }
+}
+
+#[tokio::test]
+async fn an_item_that_the_table_has_deleted_is_a_new_event() {
+    let aws = FakeAws::start().await;
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
+    aws.expire(NOW + TimeDelta::seconds(86_400));
+    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_400)).await), (0, 1), "not before its time");
+    aws.expire(NOW + TimeDelta::seconds(86_401));
+    assert_eq!(aws.item(&format!("event#{KEY}")), None);
+    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_401)).await), (1, 0));
+}
+
+#[tokio::test]
+async fn the_id_alone_makes_a_repeat_whatever_else_is_in_the_event() {
+    let aws = FakeAws::start().await;
+    assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
+    let changed = automation("1", "another", "FAILURE", &json!([{"type": "INTERNAL_SERVER_ERROR"}]));
+    let answer = new_environment(&aws).handle(&sns_event(&[&changed]), &invocation(NOW)).await;
+    assert_eq!(handled(answer), (0, 1));
 }
 
 #[tokio::test]
