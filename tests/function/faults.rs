@@ -192,6 +192,8 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
             0 => return Err(format!("lost in the end: {event:?}")),
             1 => {}
             _ if trouble.is_ambiguous() && is_delivery(operation, event) => {}
+            // In so little time a delivery beside the fault can run out of it, too, on a busy machine.
+            2 if hangs => {}
             times => return Err(format!("{times} times: {event:?}")),
         }
     }
