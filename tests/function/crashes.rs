@@ -7,21 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     aws::{FakeAws, Fault, Operation, Stage},
-    owner::{Effect, Ingestion, Owned, deliver, environment},
+    owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
 };
 
 const TIME: TimeDelta = TimeDelta::seconds(30);
-
-const OPERATIONS: [Operation; 8] = [
-    Operation::Claim,
-    Operation::ReadBudgets,
-    Operation::WriteBudgets,
-    Operation::Publish,
-    Operation::PublishBatch,
-    Operation::PutMetricData,
-    Operation::Complete,
-    Operation::Release,
-];
 
 /// An AWS with all that the events are about.
 async fn prepared(events: &[Owned]) -> (FakeAws, DateTime<Utc>) {
@@ -40,6 +29,21 @@ async fn calls_of_a_life(http: &SharedHttpClient, ingestion: Ingestion, events: 
     aws.count()
 }
 
+/// Delivers events to an environment that is killed when the world stops.
+async fn deliver_until_stopped(
+    aws: &FakeAws,
+    http: &SharedHttpClient,
+    ingestion: Ingestion,
+    events: &[Owned],
+    now: DateTime<Utc>,
+) {
+    let killed = environment(aws, http.clone());
+    tokio::select! {
+        () = aws.stopped() => {}
+        _ = deliver(&killed, ingestion, events, now, TIME) => panic!("it ended before it could be killed"),
+    }
+}
+
 /// Kills the function at a call, and says at which, and how often each event had its effect in the end.
 async fn kill(
     http: &SharedHttpClient,
@@ -50,13 +54,8 @@ async fn kill(
 ) -> (Operation, Vec<usize>) {
     let (aws, now) = prepared(events).await;
     aws.stop_at(nth, stage);
-    let killed = environment(&aws, http.clone());
-    tokio::select! {
-        () = aws.stopped() => {}
-        _ = deliver(&killed, ingestion, events, now, TIME) => panic!("it ended before it could be killed"),
-    }
-    drop(killed);
-    let last = OPERATIONS.into_iter().rfind(|operation| aws.attempts(*operation) > 0).unwrap();
+    deliver_until_stopped(&aws, http, ingestion, events, now).await;
+    let last = Operation::ALL.into_iter().rfind(|operation| aws.attempts(*operation) > 0).unwrap();
     let before: Vec<_> = events.iter().map(|event| event.happened(&aws)).collect();
     let completed: Vec<_> = events.iter().map(|event| is_completed(&aws, ingestion, event)).collect();
     aws.resume();
@@ -64,7 +63,7 @@ async fn kill(
     // Too early for a claim whose holder is dead: whoever has an answer has the effect, the others wait.
     let again = environment(&aws, http.clone());
     let kept = deliver(&again, ingestion, events, now + TimeDelta::seconds(1), TIME).await;
-    for event in events.iter().filter(|event| kept.iter().all(|kept| kept.number != event.number)) {
+    for event in answered_for(events, &kept) {
         assert!(event.happened(&aws) > 0, "lost: {event:?} ({nth}, {stage:?})");
     }
     // Lambda waits for a minute at least, and the lease is over by then.
@@ -132,12 +131,7 @@ async fn killed_while_it_gives_a_claim_back_the_function_loses_nothing() {
         let (aws, now) = prepared(&event).await;
         aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
         aws.stop_at(2, stage);
-        let killed = environment(&aws, http.clone());
-        tokio::select! {
-            () = aws.stopped() => {}
-            _ = deliver(&killed, Ingestion::Direct, &event, now, TIME) => panic!("it ended before it could be killed"),
-        }
-        drop(killed);
+        deliver_until_stopped(&aws, &http, Ingestion::Direct, &event, now).await;
         assert_eq!(aws.operations(), [Operation::Claim, Operation::Publish, Operation::Release]);
         aws.resume();
         let again = environment(&aws, http.clone());

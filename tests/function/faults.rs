@@ -19,19 +19,8 @@ use crate::{
         FakeAws, Fault, Operation,
         refuse::{all_of, refusing},
     },
-    owner::{Effect, Ingestion, Owned, deliver, environment},
+    owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
 };
-
-const OPERATIONS: [Operation; 8] = [
-    Operation::Claim,
-    Operation::ReadBudgets,
-    Operation::WriteBudgets,
-    Operation::Publish,
-    Operation::PublishBatch,
-    Operation::PutMetricData,
-    Operation::Complete,
-    Operation::Release,
-];
 
 /// A column of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -165,7 +154,7 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
         if started.elapsed() > limit {
             return Err(format!("answered after {:?}", started.elapsed()));
         }
-        for event in events.iter().filter(|event| still.iter().all(|kept| kept.number != event.number)) {
+        for event in answered_for(events, &still) {
             if event.happened(&aws) == 0 && !is_excused(operation, event) {
                 return Err(format!("lost: {event:?}"));
             }
@@ -235,7 +224,7 @@ fn nobody_listens(http: SharedHttpClient, operation: Operation, when: When) -> (
 #[tokio::test]
 async fn whatever_goes_wrong_no_event_is_lost() {
     let http = client::http();
-    let cells = OPERATIONS
+    let cells = Operation::ALL
         .iter()
         .flat_map(|operation| TROUBLES.iter().map(move |trouble| (*operation, *trouble)))
         .flat_map(|(operation, trouble)| WHENS.map(|when| (operation, trouble, when)));
@@ -253,7 +242,7 @@ async fn whatever_goes_wrong_no_event_is_lost() {
     for trouble in TROUBLES {
         print!(" {:>10}", trouble.name());
     }
-    for operation in OPERATIONS {
+    for operation in Operation::ALL {
         print!("\n{:<14}", format!("{operation:?}"));
         for trouble in TROUBLES {
             let letters = results.iter().filter(|(of, with, ..)| *of == operation && *with == trouble);
@@ -263,5 +252,5 @@ async fn whatever_goes_wrong_no_event_is_lost() {
     println!();
     let wrong: Vec<_> = results.iter().filter(|(.., result)| result.is_err()).collect();
     assert!(wrong.is_empty(), "{} cells: {wrong:#?}", wrong.len());
-    assert_eq!(results.len(), OPERATIONS.len() * TROUBLES.len() * WHENS.len(), "no cell is left out");
+    assert_eq!(results.len(), Operation::ALL.len() * TROUBLES.len() * WHENS.len(), "no cell is left out");
 }

@@ -40,7 +40,19 @@ fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
 }
 
 fn failure(id: &str) -> String {
-    automation(id, "amzn1.alexa.automation.1", "FAILURE", &json!([]))
+    run(id, "FAILURE", "2026-11-20T09:00:00Z")
+}
+
+/// A run of the automation, at a time.
+fn run(id: &str, status: &str, time: &str) -> String {
+    automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
+}
+
+/// The attempts that the failures of a batch turn out to be.
+async fn attempts_in_batch(aws: &FakeAws, runs: &[String]) -> Vec<Value> {
+    let runs: Vec<_> = runs.iter().map(String::as_str).collect();
+    assert!(new_environment(aws).handle(&sqs_event(&runs), &invocation(NOW)).await.is_ok());
+    aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect()
 }
 
 fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
@@ -74,7 +86,7 @@ async fn claim(session: &Session<'_>) -> Claim {
 
 /// The attempt that a failure with this id and time turns out to be.
 async fn attempt(aws: &FakeAws, handler: &Handler<Sns, CloudWatch>, now: DateTime<Utc>, id: &str, time: &str) -> u64 {
-    let event = failure(id).replace("2026-11-20T09:00:00Z", time);
+    let event = run(id, "FAILURE", time);
     assert!(handler.handle(&sns_event(&[&event]), &invocation(now)).await.is_ok());
     aws.published().pop().unwrap().body["data"]["attempt"].as_u64().unwrap()
 }
@@ -350,8 +362,7 @@ async fn a_success_ends_the_count_in_all_environments_unless_it_is_older_than_a_
     let aws = FakeAws::start().await;
     assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:10Z").await, 1);
     for (id, time, expected) in [("2", "2026-11-20T09:00:09Z", 2), ("4", "2026-11-20T09:00:20Z", 1)] {
-        let success = automation(id, "amzn1.alexa.automation.1", "SUCCESS", &json!([]));
-        let success = sns_event(&[&success.replace("2026-11-20T09:00:00Z", time)]);
+        let success = sns_event(&[&run(id, "SUCCESS", time)]);
         assert_eq!(handled(new_environment(&aws).handle(&success, &invocation(NOW)).await), (1, 0));
         let next = attempt(&aws, &new_environment(&aws), NOW, &format!("after {id}"), "2026-11-20T09:00:11Z").await;
         assert_eq!(next, expected, "after a success at {time}");
@@ -361,19 +372,13 @@ async fn a_success_ends_the_count_in_all_environments_unless_it_is_older_than_a_
 #[tokio::test]
 async fn runs_of_one_batch_count_in_the_order_in_which_they_happened() {
     let aws = FakeAws::start().await;
-    let at = |id: &str, status, time: &str| {
-        automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
-    };
-    let texts = [
-        at("4", "FAILURE", "2026-11-20T09:00:40Z"),
-        at("1", "FAILURE", "2026-11-20T09:00:10Z"),
-        at("3", "SUCCESS", "2026-11-20T09:00:30Z"),
-        at("2", "FAILURE", "2026-11-20T09:00:20Z"),
+    let runs = [
+        run("4", "FAILURE", "2026-11-20T09:00:40Z"),
+        run("1", "FAILURE", "2026-11-20T09:00:10Z"),
+        run("3", "SUCCESS", "2026-11-20T09:00:30Z"),
+        run("2", "FAILURE", "2026-11-20T09:00:20Z"),
     ];
-    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-    assert!(new_environment(&aws).handle(&sqs_event(&texts), &invocation(NOW)).await.is_ok());
-    let attempts: Vec<_> = aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect();
-    assert_eq!(attempts, [json!(1), json!(1), json!(2)], "of the events 4, 1 and 2");
+    assert_eq!(attempts_in_batch(&aws, &runs).await, [json!(1), json!(1), json!(2)], "of the events 4, 1 and 2");
 }
 
 #[tokio::test]
@@ -533,18 +538,12 @@ async fn a_success_whose_budget_could_not_be_ended_comes_again() {
 async fn budgets_whose_write_was_done_but_not_answered_are_not_counted_again() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteBudgets, [Fault::ResetAfter]);
-    let run = |id: &str, status, time: &str| {
-        automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
-    };
-    let texts = [
+    let runs = [
         run("1", "FAILURE", "2026-11-20T09:00:10Z"),
         run("2", "SUCCESS", "2026-11-20T09:00:20Z"),
         run("3", "FAILURE", "2026-11-20T09:00:30Z"),
     ];
-    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-    assert!(new_environment(&aws).handle(&sqs_event(&texts), &invocation(NOW)).await.is_ok());
-    let attempts: Vec<_> = aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect();
-    assert_eq!(attempts, [json!(1), json!(1)]);
+    assert_eq!(attempts_in_batch(&aws, &runs).await, [json!(1), json!(1)]);
 }
 
 #[tokio::test]

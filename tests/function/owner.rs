@@ -114,6 +114,11 @@ pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns,
     Handler::deployed(config(&aws.url, &[("LEDGER_TABLE", "ledger")]), http, |_| {})
 }
 
+/// The events that are not among those which their owner still has: the function has answered for them.
+pub(crate) fn answered_for<'a>(events: &'a [Owned], kept: &[Owned]) -> impl Iterator<Item = &'a Owned> {
+    events.iter().filter(|event| kept.iter().all(|kept| kept.number != event.number))
+}
+
 /// Delivers events, and returns those that their owner still has.
 pub(crate) async fn deliver(
     handler: &Handler<Sns, CloudWatch>,

@@ -71,6 +71,20 @@ pub(crate) enum Operation {
     WriteBudgets,
 }
 
+impl Operation {
+    /// All of them, in the order in which an event's life comes to them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Claim,
+        Self::ReadBudgets,
+        Self::WriteBudgets,
+        Self::Publish,
+        Self::PublishBatch,
+        Self::PutMetricData,
+        Self::Complete,
+        Self::Release,
+    ];
+}
+
 /// One call as AWS understood it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
