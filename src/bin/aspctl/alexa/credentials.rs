@@ -1,0 +1,129 @@
+//! Where the Login with Amazon credentials come from: the environment, a file, or AWS Secrets Manager.
+//!
+//! No message here quotes what was read.
+
+use std::{env, path::Path};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::{
+    args::Global,
+    aws::{Aws, failed},
+    error::Error,
+};
+
+const VARIABLES: [&str; 3] = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
+
+/// A client of Login with Amazon that may act for a customer. The names with dashes are those of Amazon's own samples.
+#[derive(Debug, Deserialize)]
+pub(super) struct Credentials {
+    #[serde(alias = "lwa-client-id")]
+    pub(super) client_id: String,
+    #[serde(alias = "lwa-client-secret")]
+    pub(super) client_secret: SecretString,
+    #[serde(alias = "lwa-refresh-token")]
+    pub(super) refresh_token: SecretString,
+}
+
+/// Reads them from the place that is named, or else from the environment.
+pub(super) async fn read(global: &Global) -> Result<Credentials, Error> {
+    let args = &global.alexa;
+    match (&args.credentials_file, &args.credentials_secret) {
+        (Some(path), _) => from_file(path),
+        (None, Some(id)) => from_secrets_manager(&Aws::load(global).await?, id).await,
+        (None, None) => from_environment(|name| env::var(name).ok()),
+    }
+}
+
+fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Error> {
+    let values = VARIABLES.map(|name| variable(name).filter(|value| !value.trim().is_empty()));
+    let missing: Vec<_> =
+        VARIABLES.iter().zip(&values).filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+    if let [Some(client_id), Some(client_secret), Some(refresh_token)] = values {
+        return Ok(Credentials { client_id, client_secret: client_secret.into(), refresh_token: refresh_token.into() });
+    }
+    let advice = "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or name where they are with --credentials-file or \
+                  --credentials-secret";
+    Err(Error::input("Login with Amazon credentials", format_args!("{} not set", is_are(&missing)), advice))
+}
+
+fn is_are(names: &[&str]) -> String {
+    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+}
+
+fn from_file(path: &Path) -> Result<Credentials, Error> {
+    let place = path.display().to_string();
+    let unreadable = |error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)");
+    require_private(path)?;
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let malformed = |error: toml::de::Error| {
+        let line =
+            error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
+        let problem = format!("line {line} or what follows is not as it should be (its content is not shown here)");
+        Error::input(&place, problem, "Give client_id, client_secret and refresh_token, each a text in quotes")
+    };
+    toml::from_str(&text).map_err(malformed)
+}
+
+/// Whoever can read the refresh token can act for the customer.
+#[cfg(unix)]
+fn require_private(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = path.display().to_string();
+    let metadata = std::fs::metadata(path);
+    let metadata =
+        metadata.map_err(|error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let problem = format!("others on this machine can read it (mode {mode:o})");
+    Err(Error::input(
+        &place,
+        problem,
+        format!("Run chmod 600 {place}, and have the refresh token renewed if others may have read it"),
+    ))
+}
+
+/// Other systems keep rights in other ways.
+#[cfg(not(unix))]
+fn require_private(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, Error> {
+    let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
+    let secret = secret.map_err(failed("secretsmanager:GetSecretValue", format!("the secret {id}")))?;
+    let malformed = || {
+        let problem = "it is not JSON with the three keys (its content is not shown here)";
+        Error::input(
+            format!("the secret {id}"),
+            problem,
+            "Store {\"lwa-client-id\":…,\"lwa-client-secret\":…,\"lwa-refresh-token\":…}",
+        )
+    };
+    serde_json::from_str(secret.secret_string().ok_or_else(malformed)?).map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_needs_all_three() {
+        let all = |name: &str| Some(format!("value of {name}"));
+        assert_eq!(from_environment(all).unwrap().client_id, "value of LWA_CLIENT_ID");
+        let error = from_environment(|name| all(name).filter(|_| name == "LWA_CLIENT_ID")).unwrap_err().to_string();
+        assert!(error.contains("LWA_CLIENT_SECRET, LWA_REFRESH_TOKEN are not set"), "{error}");
+        assert!(!error.contains("value of"), "{error}");
+    }
+
+    #[test]
+    fn they_are_never_shown() {
+        let credentials = from_environment(|name| Some(format!("value of {name}"))).unwrap();
+        let shown = format!("{credentials:?}");
+        assert!(!shown.contains("LWA_CLIENT_SECRET") && !shown.contains("LWA_REFRESH_TOKEN"), "{shown}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Why a call to Alexa or to Login with Amazon failed.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// The longest text of an answer that is shown without `-v`.
+const LONGEST_TEXT: usize = 300;
+
+/// A call to Alexa or to Login with Amazon failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AlexaError {
+    /// No answer came.
+    #[error(
+        "{call} got no answer: {cause}. Check the network, the proxy variables and the host (--alexa-url, --lwa-url)."
+    )]
+    Unreachable { call: String, cause: String },
+    /// Alexa is busy or ill, and stayed so.
+    #[error(
+        "{call} was answered with {status} again and again{message}. Alexa limits calls or has a problem: wait some minutes."
+    )]
+    Busy { call: String, status: StatusCode, message: String, retry_after: Option<Duration> },
+    /// The token is refused although it is new.
+    #[error(
+        "{call} was answered with {status}{message}. The token is valid for Login with Amazon but not for Alexa: grant the client API access in the \
+         Alexa Smart Properties console, and get a refresh token with the scope alexa::enterprise:management."
+    )]
+    Unauthorized { call: String, status: StatusCode, message: String },
+    /// The customer may not do it.
+    #[error(
+        "{call} was answered with {status}{message}. Check that the client has API access in the Alexa Smart Properties console, that its scope \
+         includes what the call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the unit is this customer's."
+    )]
+    Forbidden { call: String, status: StatusCode, message: String },
+    /// There is nothing of this id.
+    #[error(
+        "{call} was answered with {status}{message}. Alexa has nothing of this id for this customer: aspctl list shows what it has."
+    )]
+    Missing { call: String, status: StatusCode, message: String },
+    /// The request is not acceptable.
+    #[error("{call} was answered with {status}{message}. Check the ids in the request; -v shows it whole.")]
+    Refused { call: String, status: StatusCode, message: String },
+    /// The answer lacks what is needed.
+    #[error(
+        "the answer to {call} has no {missing}. Alexa's answers may have changed: -v shows it whole; please report it."
+    )]
+    Unreadable { call: String, missing: &'static str },
+    /// Login with Amazon refuses the refresh token.
+    #[error(
+        "Login with Amazon refuses the refresh token (invalid_grant): {0}. It was revoked, or belongs to another client: authorize the client again \
+         and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)."
+    )]
+    InvalidGrant(String),
+    /// Login with Amazon refuses the client.
+    #[error(
+        "Login with Amazon refuses the client (invalid_client): {0}. Compare client id and client secret with those of the security profile in the \
+         Login with Amazon console."
+    )]
+    InvalidClient(String),
+    /// Login with Amazon refuses the request for another reason.
+    #[error(
+        "Login with Amazon refuses the request ({code}): {description}. Check --lwa-url and the settings of the security profile."
+    )]
+    LoginRefused { code: String, description: String },
+}
+
+impl AlexaError {
+    /// Whether a repeat may cure it.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+    }
+
+    /// How long the answer asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// No answer came. The URL is left out, since only the call's name helps.
+    pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |&error| error.source());
+        // The outermost repeats the URL.
+        let causes: Vec<_> = causes.skip(1).map(ToString::to_string).collect();
+        let cause = if causes.is_empty() { "the connection failed".to_owned() } else { causes.join(": ") };
+        let cause = if error.is_timeout() { "the time is up".to_owned() } else { cause };
+        Self::Unreachable { call: call.to_owned(), cause }
+    }
+
+    /// By the status. The body names the reason under a key that is not documented.
+    pub(super) fn answered(
+        call: String,
+        status: StatusCode,
+        body: &Value,
+        text: &str,
+        request_id: Option<String>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let said =
+            ["message", "Message", "description", "error_description"].iter().find_map(|key| body.get(key)?.as_str());
+        let said = said.unwrap_or(text).trim().trim_end_matches('.');
+        let said: String = said.chars().take(LONGEST_TEXT).collect();
+        let mut message = if said.is_empty() { String::new() } else { format!(" ({said})") };
+        if let Some(id) = request_id {
+            message = format!("{message}, request {id}");
+        }
+        match status.as_u16() {
+            401 => Self::Unauthorized { call, status, message },
+            403 => Self::Forbidden { call, status, message },
+            404 => Self::Missing { call, status, message },
+            429 | 500 | 502..=504 => Self::Busy { call, status, message, retry_after },
+            _ => Self::Refused { call, status, message },
+        }
+    }
+
+    /// By the error code of OAuth. The description is Amazon's text; it holds no credentials.
+    pub(super) fn login(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> Self {
+        let text =
+            |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().trim_end_matches('.').to_owned();
+        let (code, description) = (text("error"), text("error_description"));
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Self::Busy {
+                call: "POST to Login with Amazon".to_owned(),
+                status,
+                message: String::new(),
+                retry_after,
+            };
+        }
+        match code.as_str() {
+            "invalid_grant" => Self::InvalidGrant(description),
+            "invalid_client" | "unauthorized_client" => Self::InvalidClient(description),
+            _ if code.is_empty() => {
+                Self::LoginRefused { code: status.to_string(), description: "no reason given".to_owned() }
+            }
+            _ => Self::LoginRefused { code, description },
+        }
+    }
+}

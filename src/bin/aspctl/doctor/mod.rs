@@ -1,0 +1,9 @@
+//! Not yet.
+
+use std::process::ExitCode;
+
+use crate::{args, args::Global, error::Error, terminal::Terminal};
+
+pub(crate) async fn run(_args: &args::Doctor, _global: &Global, _terminal: &Terminal) -> Result<ExitCode, Error> {
+    todo!()
+}
