@@ -8,6 +8,9 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use reqwest::Url;
 
+/// The stack's name in samconfig.toml.
+pub(crate) const DEFAULT_STACK: &str = "asp-events";
+
 /// Subscribes to the events of Alexa Smart Properties, checks the whole chain from Alexa to the alarms, follows what
 /// comes out of it, and replays what was kept.
 ///
@@ -26,7 +29,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// CloudFormation stack of asp-events
-    #[arg(long, global = true, env = "ASPCTL_STACK", default_value = "asp-events", value_name = "NAME")]
+    #[arg(long, global = true, env = "ASPCTL_STACK", default_value = DEFAULT_STACK, value_name = "NAME")]
     pub(crate) stack: String,
     /// AWS region of the stack; else the one of the profile or the environment
     #[arg(long, global = true, value_name = "REGION")]

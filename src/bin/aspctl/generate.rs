@@ -7,6 +7,7 @@ use clap::CommandFactory as _;
 use crate::{
     args::{Args, Generate, Generated},
     error::Error,
+    subscriptions::file::File,
     terminal::Terminal,
 };
 
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &Generate, terminal: &Terminal) -> Result<ExitCode, Erro
             written.map_err(|error: io::Error| Error::input(&place, error, "Give a folder that can be written to"))?;
             terminal.note(format_args!("wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"));
         }
-        Generated::Schema => todo!(),
+        Generated::Schema => terminal.json(&schemars::schema_for!(File))?,
     }
     Ok(ExitCode::SUCCESS)
 }

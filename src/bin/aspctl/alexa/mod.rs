@@ -10,7 +10,7 @@ mod resource;
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder, Retryable as _};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use reqwest::{Client, Method, Response, Url, header, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use self::login::{Login, Token};
 pub(crate) use self::{
     error::AlexaError,
-    resource::{Configuration, EventType, Subscription},
+    resource::{Configuration, EventType, Subscription, is_configuration, is_resource},
 };
 use crate::{args::Global, error::Error};
 
@@ -80,12 +80,21 @@ impl Alexa {
         Ok(profile.get("user_id").and_then(Value::as_str).map(str::to_owned))
     }
 
-    /// All configurations of this customer.
+    /// All configurations of this customer. One that the list only hints at is read by itself.
     pub(crate) async fn configurations(&self) -> Result<Vec<Configuration>, AlexaError> {
-        Ok(self.list(CONFIGURATIONS).await?.into_iter().map(Configuration::read).collect())
+        let mut configurations = Vec::new();
+        for item in self.list(CONFIGURATIONS).await? {
+            let listed = Configuration::read(item);
+            let whole = match &listed.id {
+                Some(id) if listed.topics.is_empty() => self.get(id).await?.map(Configuration::read),
+                _ => None,
+            };
+            configurations.push(whole.filter(|whole| whole.id.is_some()).unwrap_or(listed));
+        }
+        Ok(configurations)
     }
 
-    /// All subscriptions of this customer. One that the list only hints at is read by itself.
+    /// All subscriptions of this customer, in the same way.
     pub(crate) async fn subscriptions(&self) -> Result<Vec<Subscription>, AlexaError> {
         let mut subscriptions = Vec::new();
         for item in self.list(SUBSCRIPTIONS).await? {

@@ -125,6 +125,11 @@ pub(crate) fn is_configuration(id: &str) -> bool {
     id.starts_with(CONFIGURATION_ID)
 }
 
+/// Whether this is the id of a configuration or a subscription.
+pub(crate) fn is_resource(id: &str) -> bool {
+    id.strip_prefix(ID).is_some_and(|rest| !rest.is_empty())
+}
+
 /// The id of an answer: of what was created, or of the subscription rather than of its configuration.
 pub(super) fn id(whole: &Value) -> Option<String> {
     let own = |text: &&str| text.starts_with(ID) && !is_configuration(text);

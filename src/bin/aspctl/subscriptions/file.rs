@@ -1,0 +1,379 @@
+//! The subscriptions file: which events about what, and to which topic.
+
+use std::{fs, path::Path};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{alexa::EventType, error::Error};
+
+/// What Alexa shall send, and where to. `aspctl apply` makes it so.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// ARN of the topic for the events: a standard topic whose policy lets Alexa publish. Instead of `stack`.
+    #[schemars(regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"))]
+    pub(crate) topic: Option<String>,
+    /// Name of the CloudFormation stack of asp-events, whose events topic is used. Without this and `topic` it is the one of --stack.
+    pub(crate) stack: Option<String>,
+    /// The subscriptions: each entry stands for one per event type and entity.
+    #[serde(default, rename = "subscription")]
+    entries: Vec<Entry>,
+}
+
+/// Event types, and what they are about: exactly one of `units`, `parents`, `resources`, `groups` and `entities`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    /// Event types, written namespace.name, such as Alexa.Automation.Execution.Completion.
+    #[schemars(length(min = 1), inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$")))]
+    events: Vec<String>,
+    /// Units that the events are about, for instance rooms: amzn1.alexa.unit.did.…
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    units: Vec<String>,
+    /// Parents of the units that the events are about, for Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    parents: Vec<String>,
+    /// Skills, each together with each unit, for Alexa.Skill.Interaction.Failure: amzn1.ask.skill.…
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
+    skills: Vec<String>,
+    /// Units on which roles are assigned and revoked, for Alexa.Role.Management.*: amzn1.alexa.unit.did.…
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    resources: Vec<String>,
+    /// Groups, for Alexa.Group.Management.*.
+    #[serde(default)]
+    groups: Vec<String>,
+    /// The request's entities as Alexa shall get them, for all that the other fields cannot say.
+    entities: Option<Map<String, Value>>,
+    /// Version of the events' headers (eventHeaderVersion), which Amazon's samples give for Alexa.Enterprise.Endpoint.Activity.*: V2.
+    header_version: Option<String>,
+    /// Seconds after which Alexa ends the subscription (subscriptionDurationInSeconds); `aspctl apply` renews it in its second half.
+    #[schemars(range(min = 60))]
+    duration_seconds: Option<u64>,
+}
+
+/// One subscription that shall be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted {
+    /// The type of the events.
+    pub(crate) event_type: EventType,
+    /// What they are about.
+    pub(crate) entities: Map<String, Value>,
+    /// The version of their headers, where it matters.
+    pub(crate) header_version: Option<String>,
+    /// How long it lasts, where it ends.
+    pub(crate) duration_seconds: Option<u64>,
+}
+
+/// What identifies the subject of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Units,
+    UnitsAndSkills,
+    Parents,
+    Resources,
+    Groups,
+}
+
+impl Subject {
+    fn fields(self) -> &'static str {
+        match self {
+            Self::Units => "units",
+            Self::UnitsAndSkills => "units and skills",
+            Self::Parents => "parents",
+            Self::Resources => "resources",
+            Self::Groups => "groups",
+        }
+    }
+}
+
+impl File {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        let place = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| {
+            Error::input(&place, error, "Name the file with --file; docs/aspctl.md shows how to write one")
+        })?;
+        Self::parse(&place, &text)
+    }
+
+    fn parse(place: &str, text: &str) -> Result<Self, Error> {
+        let file: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let problem = error.message().trim().trim_end_matches('.').replace('\n', "; ");
+            Error::input(
+                format!("{place}, line {line}"),
+                problem,
+                "Put the line right; docs/aspctl.md lists the fields",
+            )
+        })?;
+        match (&file.topic, &file.stack) {
+            (Some(_), Some(_)) => Err(Error::input(place, "it has both topic and stack", "Keep one of them")),
+            (Some(topic), None) => check_topic(place, topic).map(|()| file),
+            _ => Ok(file),
+        }
+    }
+
+    /// Every subscription that the file stands for, in its order.
+    pub(crate) fn wanted(&self, path: &Path) -> Result<Vec<Wanted>, Error> {
+        let mut wanted: Vec<(usize, Wanted)> = Vec::new();
+        for (number, entry) in (1..).zip(&self.entries) {
+            let place = format!("{}, subscription {number}", path.display());
+            for subscription in entry.wanted(&place)? {
+                let twin =
+                    wanted.iter().find(|(_, other)| other.is_about(&subscription.event_type, &subscription.entities));
+                if let Some((first, _)) = twin {
+                    let problem = format!("it repeats what subscription {first} says of {}", subscription.event_type);
+                    return Err(Error::input(place, problem, "Remove one of the two"));
+                }
+                wanted.push((number, subscription));
+            }
+        }
+        Ok(wanted.into_iter().map(|(_, subscription)| subscription).collect())
+    }
+}
+
+impl Wanted {
+    /// Whether it is of this type and about the same, however Alexa writes that down.
+    pub(crate) fn is_about(&self, event_type: &EventType, entities: &Map<String, Value>) -> bool {
+        self.event_type == *event_type && essence(&self.entities) == essence(entities)
+    }
+}
+
+/// Entities without what an answer may add or leave out: their types, which their names tell, and nulls.
+fn essence(entities: &Map<String, Value>) -> Map<String, Value> {
+    let kept = entities.iter().filter(|(key, value)| *key != "type" && !value.is_null());
+    let essential = kept.map(|(key, value)| {
+        let value = value.as_object().map_or_else(|| value.clone(), |inner| Value::Object(essence(inner)));
+        (key.clone(), value)
+    });
+    essential.collect()
+}
+
+impl Entry {
+    fn wanted(&self, place: &str) -> Result<Vec<Wanted>, Error> {
+        if self.events.is_empty() {
+            return Err(Error::input(place, "events is empty", "Name the event types"));
+        }
+        let subject = self.subject(place)?;
+        let entities = self.entities(place)?;
+        let mut wanted = Vec::new();
+        for event in &self.events {
+            let event_type = EventType::parse(event).ok_or_else(|| {
+                Error::input(
+                    place,
+                    format!("{event:?} is no event type"),
+                    "Write namespace.name, such as Alexa.Skill.Interaction.Failure",
+                )
+            })?;
+            check_subject(place, event, subject)?;
+            wanted.extend(entities.iter().map(|entities| Wanted {
+                event_type: event_type.clone(),
+                entities: entities.clone(),
+                header_version: self.header_version.clone(),
+                duration_seconds: self.duration_seconds,
+            }));
+        }
+        Ok(wanted)
+    }
+
+    /// Which fields say what the entry is about; none if it is free-form.
+    fn subject(&self, place: &str) -> Result<Option<Subject>, Error> {
+        let given = |ids: &[String]| !ids.is_empty();
+        match (given(&self.units), given(&self.parents), given(&self.resources), given(&self.groups), &self.entities) {
+            (true, false, false, false, None) if given(&self.skills) => Ok(Some(Subject::UnitsAndSkills)),
+            (true, false, false, false, None) => Ok(Some(Subject::Units)),
+            (_, _, _, _, _) if given(&self.skills) => {
+                Err(Error::input(place, "it has skills without units", "Name the units in which the skills run"))
+            }
+            (false, true, false, false, None) => Ok(Some(Subject::Parents)),
+            (false, false, true, false, None) => Ok(Some(Subject::Resources)),
+            (false, false, false, true, None) => Ok(Some(Subject::Groups)),
+            (false, false, false, false, Some(_)) => Ok(None),
+            (false, false, false, false, None) => {
+                let advice = "Name units, parents, resources or groups; or entities = {} to mean none";
+                Err(Error::input(place, "it does not say what the events are about", advice))
+            }
+            _ => {
+                let advice = "Make an entry of its own for each of units, parents, resources, groups and entities";
+                Err(Error::input(place, "it says in several ways what the events are about", advice))
+            }
+        }
+    }
+
+    /// The entities of each subscription, in the form of Amazon's requests. Source: Amazon's Postman collection and CLI.
+    fn entities(&self, place: &str) -> Result<Vec<Map<String, Value>>, Error> {
+        check_ids(place, "units", &self.units, "amzn1.alexa.unit.")?;
+        check_ids(place, "parents", &self.parents, "amzn1.alexa.unit.")?;
+        check_ids(place, "resources", &self.resources, "amzn1.alexa.unit.")?;
+        check_ids(place, "skills", &self.skills, "amzn1.ask.skill.")?;
+        check_ids(place, "groups", &self.groups, "")?;
+        let unit = |id: &String| json!({ "unit": { "type": "Unit", "id": id } });
+        let with_skills = |unit: &String| {
+            let of = |skill: &String| json!({ "unit": { "type": "Unit", "id": unit }, "skill": { "type": "Skill", "id": skill } });
+            self.skills.iter().map(of).collect::<Vec<_>>()
+        };
+        let parent = |id: &String| json!({ "unit": { "parent": { "type": "Unit", "id": id } } });
+        let resource =
+            |id: &String| json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": id } });
+        let group = |id: &String| json!({ "group": { "type": "AlexaGroup", "id": id } });
+        let units: Vec<_> = if self.skills.is_empty() {
+            self.units.iter().map(unit).collect()
+        } else {
+            self.units.iter().flat_map(with_skills).collect()
+        };
+        let all = units
+            .into_iter()
+            .chain(self.parents.iter().map(parent))
+            .chain(self.resources.iter().map(resource))
+            .chain(self.groups.iter().map(group))
+            .chain(self.entities.iter().map(|entities| Value::Object(entities.clone())));
+        Ok(all
+            .filter_map(|entities| if let Value::Object(entities) = entities { Some(entities) } else { None })
+            .collect())
+    }
+}
+
+/// Alexa takes standard topics only as far as anybody knows, and Lambda can subscribe to no other.
+fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
+    let place = format!("{place}, topic");
+    let advice = "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
+    match topic.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "sns", _, _, name] if name.ends_with(".fifo") => {
+            Err(Error::input(place, format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"), advice))
+        }
+        ["arn", _, "sns", region, account, name] if ![region, account, name].iter().any(|part| part.is_empty()) => {
+            Ok(())
+        }
+        _ => Err(Error::input(place, format_args!("{topic:?} is not the ARN of a topic"), advice)),
+    }
+}
+
+/// An id in the wrong field would make a subscription that never gets an event.
+fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), Error> {
+    let is_wrong =
+        |id: &&String| id.len() <= prefix.len() || !id.starts_with(prefix) || id.contains(char::is_whitespace);
+    match ids.iter().find(is_wrong) {
+        Some(id) => {
+            let problem = format!("{id:?} in {field} does not begin with {prefix:?}, or has blanks");
+            Err(Error::input(place, problem, "Check the id; entities takes any, as it is"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Known types take known entities; Alexa would refuse others, or never send an event. Unknown types take any.
+fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(), Error> {
+    let Some(subject) = subject else { return Ok(()) };
+    let wanted = match event {
+        "Alexa.Automation.Execution.Completion" => Subject::Units,
+        "Alexa.Skill.Interaction.Failure" => Subject::UnitsAndSkills,
+        "Alexa.Enterprise.Subscription.Activation" => Subject::Parents,
+        "Alexa.Role.Management.Assignment" | "Alexa.Role.Management.Revocation" => Subject::Resources,
+        event if event.starts_with("Alexa.Group.Management.") => Subject::Groups,
+        _ => return Ok(()),
+    };
+    if subject == wanted {
+        return Ok(());
+    }
+    let problem = format!("{event} takes {}, not {}", wanted.fields(), subject.fields());
+    Err(Error::input(place, problem, "Make an entry of its own for it, or use entities to say it as it is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
+
+    fn wanted(text: &str) -> Result<Vec<Wanted>, Error> {
+        File::parse("subscriptions.toml", text)?.wanted(Path::new("subscriptions.toml"))
+    }
+
+    fn entities(text: &str) -> Vec<Value> {
+        wanted(text).unwrap().into_iter().map(|wanted| Value::Object(wanted.entities)).collect()
+    }
+
+    #[test]
+    fn entities_are_those_of_amazons_requests() {
+        let units = r#"[[subscription]]
+            events = ["Alexa.Automation.Execution.Completion"]
+            units = ["amzn1.alexa.unit.did.1", "amzn1.alexa.unit.did.2"]"#;
+        let unit = |n: u8| json!({ "unit": { "type": "Unit", "id": format!("amzn1.alexa.unit.did.{n}") } });
+        assert_eq!(entities(units), [unit(1), unit(2)]);
+        let skills = r#"[[subscription]]
+            events = ["Alexa.Skill.Interaction.Failure"]
+            units = ["amzn1.alexa.unit.did.1"]
+            skills = ["amzn1.ask.skill.a", "amzn1.ask.skill.b"]"#;
+        let both = |s: &str| json!({ "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" }, "skill": { "type": "Skill", "id": s } });
+        assert_eq!(entities(skills), [both("amzn1.ask.skill.a"), both("amzn1.ask.skill.b")]);
+        let parents = "[[subscription]]\nevents = [\"Alexa.Enterprise.Subscription.Activation\"]\nparents = [\"amzn1.alexa.unit.did.1\"]";
+        assert_eq!(
+            entities(parents),
+            [json!({ "unit": { "parent": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" } } })]
+        );
+        let roles = "[[subscription]]\nevents = [\"Alexa.Role.Management.Assignment\", \"Alexa.Role.Management.Revocation\"]\nresources = [\"amzn1.alexa.unit.did.1\"]";
+        let resource = json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "amzn1.alexa.unit.did.1" } });
+        assert_eq!(entities(roles), [resource.clone(), resource]);
+        let free = "[[subscription]]\nevents = [\"Alexa.Endpoint.Lifecycle.SetupCompletion\"]\nentities = { user = { type = \"User\", id = \"amzn1.account.1\" } }";
+        assert_eq!(entities(free), [json!({ "user": { "type": "User", "id": "amzn1.account.1" } })]);
+        assert_eq!(entities("[[subscription]]\nevents = [\"Alexa.New.Thing\"]\nentities = {}"), [json!({})]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        let entry =
+            |fields: &str| format!("[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\n{fields}");
+        for (text, place, problem) in [
+            ("topic = \"arn:aws:sns:us-east-1:1:a.fifo\"", "subscriptions.toml, topic", "FIFO"),
+            ("topic = \"my-topic\"", "subscriptions.toml, topic", "not the ARN"),
+            ("topic = \"arn:aws:sns:us-east-1:1:a\"\nstack = \"s\"", "subscriptions.toml", "both topic and stack"),
+            ("stack = \"s\"\nunit = 5", "subscriptions.toml, line 2", "unknown field `unit`"),
+            ("stack = \"s", "subscriptions.toml, line 1", "invalid"),
+            (&entry(""), "subscription 1", "what the events are about"),
+            (
+                &entry("units = [\"amzn1.alexa.unit.did.1\"]\nparents = [\"amzn1.alexa.unit.did.1\"]"),
+                "subscription 1",
+                "several ways",
+            ),
+            (&entry("units = [\"amzn1.ask.skill.1\"]"), "subscription 1", "units does not begin with"),
+            (&entry("units = [\"amzn1.alexa.unit.\"]"), "subscription 1", "units does not begin with"),
+            (&entry("skills = [\"amzn1.ask.skill.1\"]"), "subscription 1", "skills without units"),
+            (&entry("parents = [\"amzn1.alexa.unit.did.1\"]"), "subscription 1", "takes units, not parents"),
+            ("[[subscription]]\nevents = []\nunits = []", "subscription 1", "events is empty"),
+            ("[[subscription]]\nevents = [\"Failure\"]\nentities = {}", "subscription 1", "is no event type"),
+        ] {
+            let error = wanted(text).unwrap_err().to_string();
+            assert!(error.contains(place) && error.contains(problem), "{text}\n{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_refused() {
+        let entry =
+            format!("[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]\n");
+        let error = wanted(&format!("{entry}{entry}duration_seconds = 60")).unwrap_err().to_string();
+        assert!(error.contains("subscription 2: it repeats what subscription 1 says"), "{error}");
+    }
+
+    #[test]
+    fn entities_are_compared_by_what_they_mean() {
+        let wanted = &wanted(&format!(
+            "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]"
+        ))
+        .unwrap()[0];
+        let about = |entities: Value| wanted.is_about(&wanted.event_type, entities.as_object().unwrap());
+        assert!(about(json!({ "unit": { "id": UNIT } })));
+        assert!(about(json!({ "unit": { "id": UNIT, "type": "Unit", "parent": null }, "skill": null })));
+        assert!(!about(json!({ "unit": { "id": UNIT, "parent": { "id": "p" } } })));
+        assert!(!about(json!({ "unit": { "id": UNIT }, "skill": { "id": "s" } })));
+        assert!(!about(json!({})));
+    }
+}
