@@ -93,9 +93,7 @@ impl Login {
             .map_err(|_| AlexaError::Unreadable { call: CALL.to_owned(), missing: "access_token" })?;
         self.compare(answer.refresh_token.as_ref());
         let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(LIFETIME));
-        // Half of one that lives for less than two minutes.
-        let due = Instant::now() + lifetime.saturating_sub(EARLY).max(lifetime / 2);
-        Ok(Token { secret: answer.access_token, due })
+        Ok(Token { secret: answer.access_token, due: Instant::now() + useful(lifetime) })
     }
 
     /// The documents speak of a new refresh token with each answer; seen was always the same. The old one stays valid.
@@ -104,5 +102,21 @@ impl Login {
         if refresh_token.is_some_and(|new| new.expose_secret() != own) {
             tracing::warn!("Login with Amazon answered with another refresh token; the stored one is still used");
         }
+    }
+}
+
+/// How long to use a token: until a minute before its end, or for half of a short life.
+fn useful(lifetime: Duration) -> Duration {
+    lifetime.saturating_sub(EARLY).max(lifetime / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_early() {
+        let useful = |seconds| useful(Duration::from_secs(seconds)).as_secs();
+        assert_eq!([useful(3600), useful(120), useful(60), useful(0)], [3540, 60, 30, 0]);
     }
 }

@@ -1,0 +1,529 @@
+"""aspctl plan, apply, destroy, list, get and delete, against a stand-in for Alexa."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request
+from tool import ASPCTL, OWN, ROOT, Result, run
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
+OTHER_TOPIC = "arn:aws:sns:us-east-1:123456789012:another"
+ROOMS = [f"amzn1.alexa.unit.did.EXAMPLEROOM{number}" for number in range(101, 104)]
+PROPERTY, SKILL = "amzn1.alexa.unit.did.EXAMPLEPROPERTY", "amzn1.ask.skill.00000000-0000-0000-0000-000000000101"
+AUTOMATION = {"namespace": "Alexa.Automation.Execution", "name": "Completion"}
+
+FILE = f"""
+topic = "{TOPIC}"
+
+[[subscription]]
+events = ["Alexa.Automation.Execution.Completion"]
+units = ["{ROOMS[0]}", "{ROOMS[1]}"]
+
+[[subscription]]
+events = ["Alexa.Skill.Interaction.Failure"]
+units = ["{ROOMS[0]}"]
+skills = ["{SKILL}"]
+
+[[subscription]]
+events = ["Alexa.Enterprise.Subscription.Activation"]
+parents = ["{PROPERTY}"]
+
+[[subscription]]
+events = ["Alexa.Role.Management.Assignment", "Alexa.Role.Management.Revocation"]
+resources = ["{PROPERTY}"]
+
+[[subscription]]
+events = ["Alexa.Endpoint.Lifecycle.SetupCompletion"]
+entities = {{ user = {{ type = "User", id = "amzn1.account.EXAMPLE" }} }}
+"""
+ONE_ROOM = f"""
+topic = "{TOPIC}"
+[[subscription]]
+events = ["Alexa.Automation.Execution.Completion"]
+units = ["{ROOMS[0]}"]
+"""
+
+
+def unit(room: str) -> dict[str, Any]:
+    return {"unit": {"type": "Unit", "id": room}}
+
+
+class AlexaTest(unittest.TestCase):
+    """Has a stand-in for Alexa and a subscriptions file."""
+
+    def setUp(self) -> None:
+        self.alexa = self.enterContext(Alexa())
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.write(FILE)
+
+    def write(self, text: str) -> None:
+        (self.folder / "subscriptions.toml").write_text(text)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        file = str(self.folder / "subscriptions.toml")
+        return self.alexa.environment | {"ASPCTL_ALEXA_BACKOFF": "2ms", "ASPCTL_FILE": file}
+
+    def aspctl(self, *args: str) -> Result:
+        return run(*args, env=self.environment)
+
+    def ok(self, *args: str) -> Result:
+        result = self.aspctl(*args)
+        self.assertEqual(result.status, 0, f"{args}\n{result.out}\n{result.err}")
+        return result
+
+    def refused(self, *args: str) -> str:
+        """The one paragraph of an error."""
+        result = self.aspctl(*args)
+        self.assertEqual(result.status, 1, f"{args}\n{result.out}\n{result.err}")
+        error = result.err.splitlines()[-1]
+        self.assertTrue(error.startswith("error: "), result.err)
+        return error
+
+    def called(self, *methods: str) -> list[Request]:
+        return [r for r in self.alexa.requests if r.method in methods and r.path.startswith("/v1/")]
+
+    def entities(self) -> list[Any]:
+        return [subscription.body["entities"] for subscription in self.alexa.subscriptions]
+
+
+class Applying(AlexaTest):
+    def test_apply_creates_what_the_file_names_in_the_form_of_amazons_requests(self) -> None:
+        result = self.ok("apply")
+        [configuration] = self.alexa.configurations
+        self.assertEqual(configuration.body["deliveryChannels"], [{"type": "SNS", "id": TOPIC}])
+        created = [
+            (f"{s.body['eventType']['namespace']}.{s.body['eventType']['name']}", s.body["entities"])
+            for s in self.alexa.subscriptions
+        ]
+        resource = {"resource": {"type": "Resource", "resourceType": "Unit", "resourceId": PROPERTY}}
+        self.assertEqual(
+            created,
+            [
+                ("Alexa.Automation.Execution.Completion", unit(ROOMS[0])),
+                ("Alexa.Automation.Execution.Completion", unit(ROOMS[1])),
+                ("Alexa.Skill.Interaction.Failure", unit(ROOMS[0]) | {"skill": {"type": "Skill", "id": SKILL}}),
+                ("Alexa.Enterprise.Subscription.Activation", {"unit": {"parent": {"type": "Unit", "id": PROPERTY}}}),
+                ("Alexa.Role.Management.Assignment", resource),
+                ("Alexa.Role.Management.Revocation", resource),
+                ("Alexa.Endpoint.Lifecycle.SetupCompletion", {"user": {"type": "User", "id": "amzn1.account.EXAMPLE"}}),
+            ],
+        )
+        self.assertEqual({s.body["subscriptionConfigurationId"] for s in self.alexa.subscriptions}, {configuration.id})
+        self.assertIn("7 to create, 0 to replace, 0 to delete, 0 unchanged", result.out)
+        self.assertEqual(self.alexa.token_calls, 1)
+
+    def test_plan_shows_the_same_and_changes_nothing(self) -> None:
+        result = self.ok("plan")
+        self.assertIn(f"+ create  Alexa.Enterprise.Subscription.Activation  unit.parent {PROPERTY}", result.lines)
+        self.assertIn("7 to create", result.lines[-1])
+        self.assertEqual(self.called("POST", "DELETE"), [])
+        self.assertEqual(self.aspctl("plan", "--detailed-exitcode").status, 2)
+        self.ok("apply")
+        self.assertIn("Nothing to do: 7 subscriptions are as the file says.", self.ok("plan").lines)
+        self.assertEqual(self.aspctl("plan", "--detailed-exitcode").status, 0)
+        plan = self.ok("plan", "--output", "json").json
+        self.assertEqual((plan["create"], plan["delete"], len(plan["unchanged"])), ([], [], 7))
+
+    def test_apply_twice_changes_nothing(self) -> None:
+        self.ok("apply")
+        before = len(self.called("POST", "DELETE"))
+        result = self.ok("apply")
+        self.assertIn("Nothing to do", result.out)
+        self.assertEqual(len(self.called("POST", "DELETE")), before)
+
+    def test_idempotency_tokens_derive_from_the_request(self) -> None:
+        self.ok("apply")
+        tokens = [request.json["idempotencyToken"] for request in self.called("POST")]
+        self.assertEqual(len(set(tokens)), len(tokens), "each request has its own")
+        with Alexa() as other:
+            self.assertEqual(run("apply", env=self.environment | other.environment).status, 0)
+            again = [r.json for r in other.requests if r.path.endswith(CONFIGURATIONS) and r.method == "POST"]
+        self.assertEqual(again[0]["idempotencyToken"], tokens[0], "the same request has the same")
+
+    def test_only_prune_removes_what_the_file_no_longer_names(self) -> None:
+        self.ok("apply")
+        self.write(ONE_ROOM)
+        result = self.ok("apply")
+        self.assertIn("Left alone: 6 subscriptions that the file does not name", result.err)
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+        self.assertIn("--yes", self.refused("apply", "--prune"))
+        self.assertEqual(len(self.alexa.subscriptions), 7, "nobody could be asked")
+        result = self.ok("apply", "--prune", "--yes")
+        self.assertEqual(self.entities(), [unit(ROOMS[0])])
+        self.assertIn("Done: 0 created, 0 still the same, 6 deleted.", result.lines)
+        self.assertIn("Nothing to do", self.ok("apply", "--prune").out)
+
+    def test_another_topic_and_a_shared_configuration_are_left_alone(self) -> None:
+        other = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": OTHER_TOPIC}]})
+        channels = [{"type": "SNS", "id": TOPIC}, {"type": "SNS", "id": OTHER_TOPIC}]
+        shared = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": channels})
+        for configuration, room in ((other, ROOMS[0]), (shared, ROOMS[2])):
+            body = {"subscriptionConfigurationId": configuration, "eventType": AUTOMATION, "entities": unit(room)}
+            self.alexa.add(SUBSCRIPTIONS, body)
+        self.write(ONE_ROOM)
+        self.ok("apply", "--prune", "--yes")
+        self.assertEqual(self.entities(), [unit(ROOMS[0]), unit(ROOMS[2]), unit(ROOMS[0])])
+        self.ok("destroy", "--yes")
+        self.assertEqual([configuration.id for configuration in self.alexa.configurations], [other, shared])
+        self.assertEqual(self.entities(), [unit(ROOMS[0]), unit(ROOMS[2])])
+
+    def test_twins_and_surplus_configurations_go(self) -> None:
+        self.write(ONE_ROOM)
+        for _ in range(2):
+            configuration = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": TOPIC}]})
+            body = {"subscriptionConfigurationId": configuration, "eventType": AUTOMATION, "entities": unit(ROOMS[0])}
+            self.alexa.add(SUBSCRIPTIONS, body)
+        self.ok("apply")
+        self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 2))
+        self.ok("apply", "--prune", "--yes")
+        self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 1))
+
+    def test_destroy_deletes_all_of_the_topic_and_apply_brings_it_back(self) -> None:
+        self.ok("apply")
+        self.assertIn("nothing was changed", self.refused("destroy"))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+        self.ok("destroy", "--yes")
+        self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
+        self.assertIn("Nothing sends events", self.ok("destroy", "--yes").out)
+        # Alexa answers with what the same tokens made before, and that is gone.
+        self.ok("apply")
+        self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
+
+    def test_destroy_takes_a_topic_that_the_file_has_left(self) -> None:
+        self.ok("apply")
+        self.write(ONE_ROOM.replace(TOPIC, OTHER_TOPIC))
+        self.ok("apply")
+        self.ok("destroy", "--topic", TOPIC, "--yes")
+        [configuration] = self.alexa.configurations
+        self.assertEqual(configuration.body["deliveryChannels"][0]["id"], OTHER_TOPIC)
+        self.assertEqual(self.entities(), [unit(ROOMS[0])])
+
+
+class Replacing(AlexaTest):
+    """There is no operation that changes a subscription."""
+
+    def watch_coverage(self) -> list[int]:
+        """How many subscriptions there are after each request."""
+        counts: list[int] = []
+        self.alexa.after = lambda _: counts.append(len(self.alexa.subscriptions))
+        return counts
+
+    def test_a_change_creates_before_it_deletes(self) -> None:
+        self.write(ONE_ROOM + 'header_version = "V1"')
+        self.ok("apply")
+        self.write(ONE_ROOM + 'header_version = "V2"')
+        counts = self.watch_coverage()
+        self.assertIn("its header version or duration differs", self.ok("apply").out)
+        self.assertEqual(min(counts), 1, "never a gap")
+        [subscription] = self.alexa.subscriptions
+        self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
+
+    def test_what_ends_is_renewed_in_its_second_half_without_a_gap(self) -> None:
+        self.write(ONE_ROOM + "duration_seconds = 3600")
+        self.ok("apply")
+        self.assertIn("Nothing to do", self.ok("apply").out)
+        self.ok("destroy", "--yes")
+        self.alexa.advance(-1801)  # made half an hour ago, as aspctl's own clock sees it
+        self.ok("apply")
+        [first] = self.alexa.subscriptions
+        self.assertEqual(first.body["subscriptionDurationInSeconds"], 3600)
+        self.alexa.advance(1801)
+        counts = self.watch_coverage()
+        self.assertIn("1 to replace", self.ok("apply").out)
+        self.assertEqual(min(counts), 1, "never a gap")
+        [second] = self.alexa.subscriptions
+        self.assertNotEqual(first.id, second.id)
+        self.assertIn("Nothing to do", self.ok("apply").out)
+
+    def test_where_no_end_is_shown_a_repeat_gets_the_same_subscription(self) -> None:
+        self.alexa.shows_expiry = False
+        self.write(ONE_ROOM + "duration_seconds = 315360000")  # so long that no test meets the end of its half
+        for _ in range(3):
+            self.ok("apply")
+        [subscription] = self.alexa.subscriptions
+        self.assertIn("0 created, 1 still the same, 0 deleted", self.ok("apply").out)
+        self.assertEqual(self.alexa.subscriptions, [subscription])
+
+    def test_without_tokens_either_it_is_replaced_without_a_gap(self) -> None:
+        self.alexa.shows_expiry, self.alexa.honours_tokens = False, False
+        self.write(ONE_ROOM + "duration_seconds = 3600")
+        self.ok("apply")
+        counts = self.watch_coverage()
+        self.ok("apply")
+        self.assertEqual((min(counts), len(self.alexa.subscriptions)), (1, 1))
+
+
+class Interrupted(AlexaTest):
+    """A run that was killed leaves a state like any other."""
+
+    def killed(self, number: int, *args: str, applied: bool) -> bool:
+        """Runs aspctl and kills it at the call of this number, before or after Alexa has done it. Whether it came so far."""
+        process = subprocess.Popen([ASPCTL, *args], env=OWN | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        first = len(self.alexa.requests)
+        hit = False
+
+        def kill(_: Request) -> None:
+            nonlocal hit
+            if len(self.alexa.requests) - first == number:
+                hit = True
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                if not applied:
+                    raise Drop
+
+        self.alexa.before, self.alexa.after = (None, kill) if applied else (kill, None)
+        process.communicate(timeout=60)
+        self.alexa.before = self.alexa.after = None
+        return hit
+
+    def at_each_call(self, prepare: Callable[[], None], check: Callable[[], None], *args: str) -> None:
+        for applied in (False, True):
+            number = 1
+            while True:
+                with self.subTest(applied=applied, number=number), Alexa() as self.alexa:
+                    prepare()
+                    hit = self.killed(number, *args, applied=applied)
+                    if hit:
+                        self.ok(*args)
+                    check()
+                if not hit:
+                    break
+                number += 1
+            self.assertGreater(number, 5, "it was killed more than once")
+
+    def test_apply_resumes_after_a_kill_at_each_call(self) -> None:
+        self.write(ONE_ROOM + f'[[subscription]]\nevents = ["Alexa.Role.Management.Assignment"]\nresources = ["{PROPERTY}"]')
+
+        def check() -> None:
+            self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 2))
+            self.assertIn("Nothing to do", self.ok("apply").out)
+
+        self.at_each_call(lambda: None, check, "apply")
+
+    def test_a_change_resumes_after_a_kill_at_each_call(self) -> None:
+        def prepare() -> None:
+            self.write(ONE_ROOM + 'header_version = "V1"')
+            self.ok("apply")
+            self.write(ONE_ROOM + 'header_version = "V2"')
+
+        def check() -> None:
+            [subscription] = self.alexa.subscriptions
+            self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
+
+        self.at_each_call(prepare, check, "apply")
+
+    def test_destroy_resumes_after_a_kill_at_each_call(self) -> None:
+        def prepare() -> None:
+            self.write(ONE_ROOM)
+            self.ok("apply")
+
+        def check() -> None:
+            self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
+
+        self.at_each_call(prepare, check, "destroy", "--yes")
+
+
+class Answers(AlexaTest):
+    """What Alexa may answer, by the documents or for want of them."""
+
+    def test_all_pages_are_read(self) -> None:
+        rooms = json.dumps([f"amzn1.alexa.unit.did.EXAMPLE{number}" for number in range(25)])
+        self.write(f'topic = "{TOPIC}"\n[[subscription]]\nevents = ["Alexa.Automation.Execution.Completion"]\nunits = {rooms}')
+        self.ok("apply")
+        for last in ("absent", "null"):
+            with self.subTest(last=last):
+                self.alexa.last_token = last  # type: ignore[assignment]
+                before = len(self.alexa.requests)
+                self.assertIn("Nothing to do: 25", self.ok("plan").out)
+                pages = [r for r in self.alexa.requests[before:] if r.path.endswith(SUBSCRIPTIONS)]
+                self.assertEqual(len(pages), 3)
+                self.assertEqual({page.query["owner"] for page in pages}, {"~caller"})
+
+    def test_items_of_a_list_are_read_in_any_shape(self) -> None:
+        for shape in ("bare", "nested"):
+            with self.subTest(shape=shape), Alexa() as self.alexa:
+                self.alexa.item_shape = shape  # type: ignore[assignment]
+                self.ok("apply")
+                self.assertIn("Nothing to do: 7", self.ok("apply").out)
+
+    def test_items_that_cannot_be_read_stop_apply(self) -> None:
+        self.write(ONE_ROOM)
+        self.ok("apply")
+        self.alexa.item_shape = "bare"
+        for args, done in ((["apply"], False), (["apply", "--ignore-unreadable"], True)):
+            self.alexa.fail_next(1, 404, path="GET /v1/eventMessenger/subscriptions/")
+            if done:
+                self.ok(*args)
+            else:
+                self.assertIn("cannot be compared with the file", self.refused(*args))
+        self.assertEqual(len(self.alexa.subscriptions), 1, "the token says that it is the same")
+
+    def test_a_token_that_expires_in_the_middle_is_renewed(self) -> None:
+        expired: list[str] = []
+
+        def expire(request: Request) -> None:
+            if request.method == "POST" and request.path.endswith(SUBSCRIPTIONS) and len(expired) < 3:
+                expired.append(request.id)
+                self.alexa.expire_tokens()
+
+        self.alexa.after = expire
+        self.ok("apply")
+        self.assertEqual((len(self.alexa.subscriptions), self.alexa.token_calls), (7, 4))
+
+    def test_a_lost_answer_creates_nothing_twice(self) -> None:
+        for path in (CONFIGURATIONS, SUBSCRIPTIONS):
+            with self.subTest(path=path), Alexa() as self.alexa:
+                self.alexa.drop_answer_of(1, path=f"POST /v1/eventMessenger/{path}")
+                self.ok("apply")
+                self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 7))
+
+    def test_a_storm_is_weathered(self) -> None:
+        self.alexa.storm(2)
+        self.ok("apply")
+        self.ok("apply", "--prune")
+        self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 7))
+        refused = [request for request in self.alexa.requests if request.status in (429, 500, 503)]
+        self.assertGreater(len(refused), 10)
+
+    def test_retry_after_is_honoured(self) -> None:
+        self.alexa.fail_next(1, 429, retry_after=1, path="GET /v1")
+        self.ok("plan")
+        first, second = self.called("GET")[:2]
+        self.assertEqual((first.path, first.status, second.path), (second.path, 429, first.path))
+        self.assertGreaterEqual(second.at - first.at, 1)
+
+    def test_waits_grow_and_end(self) -> None:
+        for status in (429, 500, 503):
+            with self.subTest(status=status), Alexa() as self.alexa:
+                self.alexa.fail_next(100, status, path="GET /v1")
+                error = self.refused("plan")
+                self.assertIn(f"was answered with {status}", error)
+                self.assertIn("It may work if you run it again", error)
+                times = [request.at for request in self.called("GET")]
+                self.assertEqual(len(times), 7, "six repeats")
+                self.assertGreater(times[6] - times[5], times[1] - times[0], "each wait is longer")
+
+    def test_other_refusals_are_told_at_once(self) -> None:
+        for status, advice in ((400, "Check the ids"), (403, "API access"), (404, "aspctl list")):
+            with self.subTest(status=status), Alexa() as self.alexa:
+                self.alexa.fail_next(1, status, path="POST /v1")
+                error = self.refused("apply")
+                self.assertIn(f"POST /v1/eventMessenger/subscriptionConfigurations was answered with {status}", error)
+                self.assertIn(advice, error)
+                self.assertIn(self.called("POST")[0].id, error, "the request's id, for Amazon's support")
+                self.assertEqual(len(self.called("POST")), 1)
+
+    def test_an_answer_is_shown_whole_with_v(self) -> None:
+        self.ok("apply")
+        [first] = self.alexa.configurations
+        shown = self.ok("-v", "list").err
+        self.assertIn(f'"id": "{first.id}"', shown.replace('":"', '": "'))
+        self.assertIn("nextToken" if self.alexa.last_token == "null" else "paginationContext", shown)
+
+
+class Inventory(AlexaTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ok("apply")
+
+    def test_list_shows_both_kinds(self) -> None:
+        lines = self.ok("list").lines
+        self.assertRegex(lines[0], r"^CONFIGURATION +TOPIC$")
+        self.assertRegex(lines[1], rf"^{self.alexa.configurations[0].id} +{TOPIC}$")
+        self.assertEqual(len(lines), 2 + 1 + 1 + 7)
+        listed = self.ok("list", "--output", "json").json
+        self.assertEqual([len(listed[kind]) for kind in ("configurations", "subscriptions")], [1, 7])
+        self.assertEqual(len(self.ok("list", "configurations", "--output", "json").json), 1)
+
+    def test_list_filters(self) -> None:
+        listed = self.ok("list", "--unit", ROOMS[0], "--output", "json").json
+        self.assertEqual(len(listed), 2)
+        listed = self.ok("list", "--unit", ROOMS[0], "--event", "Alexa.Skill.Interaction.Failure", "-o", "json").json
+        self.assertEqual([item["entities"]["skill"]["id"] for item in listed], [SKILL])
+        self.assertEqual(self.ok("list", "--unit", ROOMS[2]).lines[1:], [])
+
+    def test_get_shows_one(self) -> None:
+        [configuration] = self.alexa.configurations
+        self.assertIn(TOPIC, self.ok("get", configuration.id).out)
+        subscription = self.alexa.subscriptions[0]
+        self.assertEqual(self.ok("get", subscription.id, "--output", "json").json["id"], subscription.id)
+        self.assertIn("nothing of this id", self.refused("get", "amzn1.alexa.aem.subscription.nothing"))
+        self.assertIn("not the id of a subscription", self.refused("get", ROOMS[0]))
+
+    def test_delete_takes_subscriptions_before_their_configuration(self) -> None:
+        ids = [resource.id for resource in self.alexa.configurations + self.alexa.subscriptions]
+        self.assertIn("--yes", self.refused("delete", *ids))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+        self.ok("delete", "--yes", *ids)
+        self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
+        self.assertIn("nothing of this id", self.refused("delete", "--yes", ids[0]))
+
+
+class Files(AlexaTest):
+    def test_a_mistake_is_told_with_its_place_and_nothing_is_called(self) -> None:
+        for text, said in (
+            ("unit = 1", "subscriptions.toml, line 1: unknown field `unit`"),
+            ("topic = ", "line 1"),
+            (f'topic = "{TOPIC}.fifo"', "FIFO"),
+            (ONE_ROOM.replace("units", "parents"), "takes units, not parents"),
+        ):
+            with self.subTest(text=text):
+                self.write(text)
+                self.assertIn(said, self.refused("apply"))
+        self.assertEqual(self.alexa.requests, [])
+
+    def test_a_missing_file_is_told(self) -> None:
+        self.assertIn("nowhere.toml: No such file", self.refused("plan", "--file", "nowhere.toml"))
+
+    def test_the_schema_is_the_one_of_the_repository(self) -> None:
+        schema = self.ok("generate", "schema").json
+        self.assertEqual(schema, json.loads((ROOT / "schemas/subscriptions.json").read_bytes()))
+
+
+class Terminals(AlexaTest):
+    def test_pipes_get_no_colours_unless_asked(self) -> None:
+        for args, env, coloured in (
+            ([], {}, False),
+            (["--color", "always"], {}, True),
+            ([], {"CLICOLOR_FORCE": "1"}, True),
+            ([], {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+        ):
+            with self.subTest(args=args, env=env):
+                result = run("plan", *args, env=self.environment | env)
+                self.assertEqual("\x1b[" in result.out, coloured)
+
+    def test_quiet_leaves_the_result(self) -> None:
+        self.assertEqual(self.ok("--quiet", "apply").err, "")
+        self.write(ONE_ROOM)
+        self.assertEqual(self.ok("--quiet", "plan").err, "")
+
+    def test_a_reader_who_leaves_is_no_error(self) -> None:
+        command = f"'{ASPCTL}' list --output json | head -n 1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], env=OWN | self.environment, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_wrong_usage_has_a_status_of_its_own(self) -> None:
+        for args in (["nonsense"], ["wait"], ["wait", "--device", "d", "--unit", "u"], ["list", "--output", "xml"], []):
+            with self.subTest(args=args):
+                self.assertEqual(self.aspctl(*args).status, 64)
+        self.assertEqual((self.ok("--help").err, self.ok("--version").err), ("", ""))
+
+    def test_completions_and_man_pages(self) -> None:
+        for shell in ("bash", "zsh", "fish", "elvish", "powershell"):
+            self.assertIn("aspctl", self.ok("generate", "completions", shell).out)
+        self.ok("generate", "man", str(self.folder / "man"))
+        pages = {page.name for page in (self.folder / "man").iterdir()}
+        self.assertLessEqual({"aspctl.1", "aspctl-apply.1", "aspctl-wait.1"}, pages)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,71 @@
+"""Runs aspctl as its users do, against the stand-ins for Alexa and AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/stack"))  # for `stack`, `case` and `watch`
+
+from stack import Stack  # noqa: E402
+
+ASPCTL = Path(os.environ.get("ASPCTL", ROOT / "target/debug/aspctl")).resolve()
+
+# Nothing of the caller's own accounts may reach aspctl.
+OWN = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LWA_", "ASPCTL", "NO_COLOR"))}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of aspctl ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def run(*args: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60) -> Result:
+    """Runs aspctl to its end."""
+    done = subprocess.run(
+        [ASPCTL, *args], env=OWN | dict(env or {}), input=stdin, capture_output=True, text=True, timeout=timeout
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def start(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts aspctl with pipes for its output."""
+    return subprocess.Popen(
+        [ASPCTL, *args],
+        env=OWN | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def aws(stack: Stack) -> dict[str, str]:
+    """The variables with which aspctl finds a local stack."""
+    return {
+        "AWS_ENDPOINT_URL": stack.endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
