@@ -11,6 +11,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 30
 BOOTSTRAP := target/debug/asp-events
+ASPCTL := target/debug/aspctl
 STORM_EVENTS ?= 30000
 # Whatever the user has set: the demo and the tests look for the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
@@ -34,13 +35,13 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV) ## Deploy to a local stack, send every sample event and show what comes out (KEEP=1: leave it running)
-	@echo "Building the function (the first time takes some minutes) …"
-	@cargo build --locked --bin asp-events
+demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a stand-in for Alexa (KEEP=1: leave it running)
+	@echo "Building the function and aspctl (the first time takes some minutes) …"
+	@cargo build --locked --features cli --bins
 	@$(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
 
 .PHONY: test
-test: fmt lint unit docs deny template e2e ## Run every check
+test: fmt lint unit docs deny template e2e tool ## Run every check
 	@echo "All checks passed."
 
 ##@ The checks, one by one
@@ -52,19 +53,21 @@ fmt: ## Formatting of the Rust code
 
 .PHONY: lint
 lint: ## Clippy, pedantic, no warnings
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features cli --all-targets -- -D warnings
+	cargo check --locked --bin asp-events # as it is deployed, without what the feature brings to shared crates
 
 .PHONY: unit
 unit: ## Unit, property and wire-level tests
-	cargo test --locked
+	cargo test --locked --features cli
 
 .PHONY: docs
 docs: ## Documentation builds without warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --features cli --no-deps --document-private-items
 
 .PHONY: deny
 deny: $(DENY) ## Dependency policy: licences, banned crates, sources
-	$(DENY) check bans licenses sources
+	$(DENY) check bans
+	$(DENY) --all-features check licenses sources
 
 .PHONY: template
 template: $(VENV) ## Lint the SAM template
@@ -73,12 +76,17 @@ template: $(VENV) ## Lint the SAM template
 
 .PHONY: e2e
 e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
-	cargo test --locked --no-run --test function
+	cargo test --locked --features cli --no-run --test function
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
+
+.PHONY: tool
+tool: $(VENV) ## aspctl against the local stack and a stand-in for Alexa
+	cargo test --locked --features cli --no-run --test function
+	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/aspctl
 
 .PHONY: prove
 prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
-	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --test function -- --nocapture --test-threads 1 \
+	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --features cli --test function -- --nocapture --test-threads 1 \
 		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
 
 .PHONY: bench
@@ -87,7 +95,7 @@ bench: ## Time from the start of the process to its first poll for work, release
 
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
-	$(DENY) check advisories
+	$(DENY) --all-features check advisories
 
 # The first folder takes what covers more, the others are only read; input that breaks something is in fuzz/artifacts.
 # Once that is mended, the input belongs into fuzz/corpus, which `make unit` checks.
@@ -108,6 +116,10 @@ build: .venv-build/.done ## Build the function for Lambda (arm64): target/lambda
 deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the parameters
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam build
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
+
+.PHONY: install
+install: ## Build aspctl and install it into Cargo's folder for programs (minutes)
+	cargo install --locked --path . --features cli --bin aspctl --profile tool
 
 .PHONY: watch
 watch: ## Run the function from the working copy against the stack of `make demo KEEP=1`

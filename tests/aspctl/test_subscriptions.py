@@ -6,10 +6,13 @@ import json
 import signal
 import subprocess
 import tempfile
+import tomllib
 import unittest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request
 from tool import ASPCTL, OWN, ROOT, Result, run
@@ -483,6 +486,19 @@ class Files(AlexaTest):
 
     def test_a_missing_file_is_told(self) -> None:
         self.assertIn("nowhere.toml: No such file", self.refused("plan", "--file", "nowhere.toml"))
+
+    def test_the_example_is_a_file_for_the_tool_and_for_the_schema(self) -> None:
+        example = (ROOT / "docs/subscriptions.example.toml").read_text()
+        schema = json.loads((ROOT / "schemas/subscriptions.json").read_bytes())
+        Draft202012Validator.check_schema(schema)
+        validator = Draft202012Validator(schema)
+        validator.validate(tomllib.loads(example))
+        for text in (FILE, ONE_ROOM):
+            validator.validate(tomllib.loads(text))
+        self.assertFalse(validator.is_valid(tomllib.loads(ONE_ROOM + "unit = 1")))
+        self.assertFalse(validator.is_valid(tomllib.loads(ONE_ROOM.replace(ROOMS[0], SKILL))))
+        self.write(example.replace('stack = "asp-events"', f'topic = "{TOPIC}"'))
+        self.assertIn("7 to create", self.ok("plan").out)
 
     def test_the_schema_is_the_one_of_the_repository(self) -> None:
         schema = self.ok("generate", "schema").json

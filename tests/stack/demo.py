@@ -2,7 +2,8 @@
 
     python tests/stack/demo.py --bootstrap target/debug/asp-events [--keep]
 
-Ends with 0 only if every sample had the effect named in EXPECTED.
+Then aspctl subscribes a stand-in for Alexa. Ends with 0 only if every sample had the effect named in EXPECTED, and the
+second act went as it should.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stack import REGION, ROOT, Stack, StackError, running
 from watch import Received, Watch, messages
+
+sys.path.insert(0, str(ROOT / "tests/aspctl"))
+from second_act import SecondAct  # noqa: E402
 
 # What each sample must bring about, in the order in which they are sent.
 EXPECTED: dict[str, list[str]] = {
@@ -182,6 +186,14 @@ class Demo:
             line(paint(f"✓ all {samples} samples had the effect they should have", "32"))
         return not self.wrong
 
+    def second_act(self, stack: Stack) -> bool:
+        self.screen.line()
+        self.screen.line(self.screen.paint("Second act: aspctl subscribes to Alexa's events", "1"))
+        went_well = SecondAct(stack, self.watch, self.screen.line, describe).play()
+        what = ("✓ Alexa published to the topic that it was given", "32") if went_well else ("✗ not as expected", "31")
+        self.screen.line(self.screen.paint(*what))
+        return went_well
+
 
 def samples() -> list[Path]:
     """All samples: those of EXPECTED in its order, then any others."""
@@ -248,6 +260,7 @@ def main() -> int:
                 for sample in played:
                     demo.play(sample)
                 good = demo.summary(len(played))
+                good = demo.second_act(stack) and good
             except TimeoutError as error:
                 good = False
                 screen.line(screen.paint(f"  ✗ {error}", "31"))

@@ -1,4 +1,5 @@
 //! The command line. The comments on commands and options are their help, and the man page.
+#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "help is plain text")]
 
 use std::{path::PathBuf, time::Duration};
 
@@ -54,6 +55,7 @@ pub(crate) struct Global {
 /// one of the two places below.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Alexa")]
+#[expect(clippy::struct_field_names, reason = "the names of the options")]
 pub(crate) struct Alexa {
     /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token), readable by you alone
     #[arg(

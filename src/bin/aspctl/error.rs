@@ -1,6 +1,6 @@
 //! Why a command could not do what it was asked: one paragraph that says what, where, and what to do next.
 
-use std::io;
+use std::{fmt::Display, io};
 
 use crate::{alexa::AlexaError, aws::AwsError};
 
@@ -36,7 +36,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// What the user gave cannot be used.
-    pub(crate) fn input(place: impl Into<String>, problem: impl ToString, advice: impl Into<String>) -> Self {
+    pub(crate) fn input(place: impl Into<String>, problem: impl Display, advice: impl Into<String>) -> Self {
         Self::Input { place: place.into(), problem: problem.to_string(), advice: advice.into() }
     }
 

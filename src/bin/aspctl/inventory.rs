@@ -90,7 +90,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(name, value)| flatten(&below(name), value, rows))
+            fields.iter().for_each(|(name, value)| flatten(&below(name), value, rows));
         }
         Value::Array(items) if !items.is_empty() => {
             items.iter().enumerate().for_each(|(index, value)| flatten(&format!("{path}[{index}]"), value, rows));

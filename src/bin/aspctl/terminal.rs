@@ -37,6 +37,7 @@ pub(crate) struct Terminal {
     quiet: bool,
 }
 
+#[expect(clippy::unused_self, reason = "results go the same way as notes, which --quiet concerns")]
 impl Terminal {
     /// Sets colours and logging for the whole process.
     pub(crate) fn new(global: &Global) -> Self {

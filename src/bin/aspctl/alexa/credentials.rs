@@ -76,7 +76,7 @@ fn require_private(path: &Path) -> Result<(), Error> {
     let metadata =
         metadata.map_err(|error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)"))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     let problem = format!("others on this machine can read it (mode {mode:o})");

@@ -1,4 +1,6 @@
-//! The subscriptions file: which events about what, and to which topic.
+//! The subscriptions file: which events about what, and to which topic. The comments on its fields are in the
+//! JSON Schema, from which editors show them.
+#![expect(clippy::doc_markdown, reason = "the schema's descriptions are plain text")]
 
 use std::{fs, path::Path};
 
@@ -245,7 +247,7 @@ fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
     let place = format!("{place}, topic");
     let advice = "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
     match topic.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "sns", _, _, name] if name.ends_with(".fifo") => {
+        ["arn", _, "sns", _, _, name] if is_fifo(name) => {
             Err(Error::input(place, format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"), advice))
         }
         ["arn", _, "sns", region, account, name] if ![region, account, name].iter().any(|part| part.is_empty()) => {
@@ -253,6 +255,12 @@ fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
         }
         _ => Err(Error::input(place, format_args!("{topic:?} is not the ARN of a topic"), advice)),
     }
+}
+
+/// SNS marks FIFO topics by their name.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "no file, and SNS knows it in lower case only")]
+fn is_fifo(name: &str) -> bool {
+    name.ends_with(".fifo")
 }
 
 /// An id in the wrong field would make a subscription that never gets an event.

@@ -253,7 +253,8 @@ pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
         hash.update([0]);
         hash.update(salt);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let half = hash.finalize().first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 /// What events are about, for people: `unit amzn1.…, skill amzn1.…`.
