@@ -64,6 +64,13 @@ class Tokens(AlexaTest):
         self.assertGreater(len(self.called("GET", "POST")), 10)
         self.assertEqual(self.alexa.token_calls, 1)
 
+    def test_another_refresh_token_is_told_and_not_shown(self) -> None:
+        self.alexa.rotates_refresh_token = True
+        warning = self.ok("list").err
+        self.assertIn("answered with another refresh token", warning)
+        self.assertNotIn("Atzr|", warning)
+        self.assertEqual(self.ok("--quiet", "list").err, "")
+
     def test_the_exchange_is_a_form(self) -> None:
         self.ok("list")
         [exchange] = [r for r in self.alexa.requests if r.path == "/auth/o2/token"]
@@ -93,6 +100,11 @@ class Tokens(AlexaTest):
         self.alexa.fail_next(3, 503, path="POST /auth")
         self.ok("list")
         self.assertEqual(len([r for r in self.alexa.requests if r.path == "/auth/o2/token"]), 4)
+
+    def test_a_login_that_stays_busy_is_told(self) -> None:
+        self.alexa.fail_next(100, 503, path="POST /auth")
+        self.assertIn("POST to Login with Amazon was answered with 503", self.refused("list"))
+        self.assertEqual(len(self.alexa.requests), 7, "six repeats")
 
     def test_a_refused_token_is_told(self) -> None:
         self.alexa.after = lambda _: self.alexa.expire_tokens()

@@ -40,7 +40,7 @@ pub(crate) struct Global {
     pub(crate) profile: Option<String>,
     #[command(flatten)]
     pub(crate) alexa: Alexa,
-    /// Say what is done (-v: calls and answers of Alexa, -vv: also those of AWS). Never shows a secret
+    /// Show the calls to Alexa, and its answers whole. Never shows a secret
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Print results and errors only

@@ -62,7 +62,7 @@ impl AwsError {
             Kind::Denied => format!("Allow {} to the identity that runs aspctl", self.action),
             Kind::Missing => "Check the name, the region (--region) and the account (--profile)".to_owned(),
             Kind::Busy => "AWS is busy: wait a minute".to_owned(),
-            Kind::Other => "-vv shows the calls before it".to_owned(),
+            Kind::Other => format!("AWS's reference of {} says more about this error", self.action),
         }
     }
 }

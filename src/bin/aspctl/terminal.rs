@@ -45,7 +45,7 @@ impl Terminal {
         if choice != ColorChoice::Auto {
             choice.write_global();
         }
-        log(global.verbose);
+        log(global);
         Self { quiet: global.quiet }
     }
 
@@ -120,11 +120,11 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Logs what this program does, not what the libraries do, which might show a secret.
-fn log(verbose: u8) {
-    let level = match verbose {
-        0 => return,
-        1 => Level::DEBUG,
-        _ => Level::TRACE,
+fn log(global: &Global) {
+    let level = match global {
+        Global { quiet: true, .. } => Level::ERROR,
+        Global { verbose: 0, .. } => Level::WARN,
+        _ => Level::DEBUG,
     };
     let colour = anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false);

@@ -66,6 +66,10 @@ fn from_file(path: &Path) -> Result<Credentials, Error> {
     toml::from_str(&text).map_err(malformed)
 }
 
+/// The rights of everybody but the owner.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
+
 /// Whoever can read the refresh token can act for the customer.
 #[cfg(unix)]
 fn require_private(path: &Path) -> Result<(), Error> {
@@ -76,7 +80,7 @@ fn require_private(path: &Path) -> Result<(), Error> {
     let metadata =
         metadata.map_err(|error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)"))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode.trailing_zeros() >= 6 {
+    if mode & OTHERS == 0 {
         return Ok(());
     }
     let problem = format!("others on this machine can read it (mode {mode:o})");

@@ -71,7 +71,7 @@ impl Alexa {
 
     /// Gets a token, as every other call does by itself.
     pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
-        self.token().await.map(drop)
+        repeat(self.backoff, async || self.token().await).await.map(drop)
     }
 
     /// The id of the account, which events about devices need. It takes the scope `profile` or `profile:user_id`.
@@ -215,7 +215,7 @@ impl Alexa {
         if let Some(token) = token.as_ref().filter(|token| !token.is_due()) {
             return Ok(token.secret.clone());
         }
-        let new = repeat(self.backoff, async || self.login.token().await).await?;
+        let new = self.login.token().await?;
         Ok(token.insert(new).secret.clone())
     }
 
