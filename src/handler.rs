@@ -19,7 +19,7 @@ use crate::{
     envelope::{self, Envelope, Record, Source, UnsupportedEnvelope},
     event::{Reason, header::Header},
     ledger::{Claim, Ledger, Run, Session, Table},
-    message::TooLarge,
+    message::{Signal, TooLarge},
     outcome::{self, Answer, Failure, InvocationError, Outcome},
     retry::{Decision, RetryPolicy},
     route::{self, Plan, Quarantined, Routed},
@@ -126,7 +126,8 @@ impl<P: Publish, C: Count> Handler<P, C> {
         let session = self.ledger.open(invocation.request_id, invocation.now, invocation.deadline);
         let planned = plan(&envelope.records, route::route);
         let claimed = claim(&session, planned, schedule.claim).await;
-        let tasks = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
+        let prepared = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
+        let tasks = store(&session, prepared, schedule.claim).await;
         let outcomes = self.deliver(&session, &tasks, invocation.now, schedule).await;
         log_records(invocation, &envelope.records, &tasks, &outcomes);
         (self.emit)(&self.documents(invocation, &session, &tasks, &outcomes));
@@ -164,7 +165,7 @@ impl<P: Publish, C: Count> Handler<P, C> {
             Plan::Ignore => Delivery::of(Effect::None, Outcome::Ignored),
             Plan::EndRetries { .. } => Delivery::of(Effect::None, Outcome::Handled),
             Plan::Count(failure) => Delivery::of(Effect::Count(failure), Outcome::Handled),
-            Plan::Signal(message) => Delivery::of(Effect::Publish(message), Outcome::Handled),
+            Plan::Signal(signal) => Delivery::of(Effect::Signal(signal), Outcome::Handled),
             Plan::Quarantine(quarantined) => Delivery::quarantine(quarantined),
             Plan::Retry(failed) => {
                 let decision = failed.decide(count, &self.retry);
@@ -226,7 +227,7 @@ impl<P: Publish, C: Count> Handler<P, C> {
 }
 
 impl Schedule {
-    /// Claims get the first third of the time to the deadline, deliveries have until three quarters of it are over, and
+    /// The ledger gets the first third of the time to the deadline, deliveries have until three quarters of it are over, and
     /// the twentieth at the end is for the answer.
     fn of(invocation: &Invocation<'_>) -> Self {
         let left = (invocation.deadline - invocation.now).to_std().unwrap_or(Duration::ZERO);
@@ -265,6 +266,19 @@ async fn claim(session: &Session<'_>, mut tasks: Vec<Task<Plan>>, until: Instant
             Some(Ok(Claim::Completed)) => task.step = Step::Settled(Outcome::Duplicate),
             Some(Ok(Claim::Held)) | None => task.step = Step::Settled(Outcome::Failed(Failure::Held)),
             Some(Err(error)) => task.step = Step::Settled(Outcome::Failed(error.into())),
+        }
+    }
+    tasks
+}
+
+/// Stores the signals before they go out: who misses one on the topic, and looks into the table after that, finds it.
+/// One that could not be stored does not go out.
+async fn store(session: &Session<'_>, mut tasks: Vec<Task<Delivery>>, until: Instant) -> Vec<Task<Delivery>> {
+    let signals: Vec<_> = tasks.iter().filter_map(Task::signal).collect();
+    let mut answers = session.store(&signals, until).await.into_iter();
+    for task in tasks.iter_mut().filter(|task| task.signal().is_some()) {
+        if let Some(Err(error)) = answers.next() {
+            task.step = Step::Do(Delivery::failed(error.into()));
         }
     }
     tasks
@@ -318,6 +332,13 @@ impl Task<Delivery> {
 
     fn effect(&self) -> &Effect {
         self.delivery().map_or(&Effect::None, |delivery| &delivery.effect)
+    }
+
+    fn signal(&self) -> Option<&Signal> {
+        match self.effect() {
+            Effect::Signal(signal) => Some(signal),
+            Effect::None | Effect::Publish(_) | Effect::Count(_) => None,
+        }
     }
 
     fn decision(&self) -> Option<Decision> {

@@ -45,6 +45,17 @@ impl Message {
     }
 }
 
+/// A readiness signal, with what the ledger needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// What goes out.
+    pub message: Message,
+    /// When it happened.
+    pub at: Option<DateTime<Utc>>,
+    /// The ledger's keys of the subjects that it is about.
+    pub keys: Vec<String>,
+}
+
 /// The event that a message comes from.
 #[derive(Debug)]
 pub struct Origin {

@@ -11,7 +11,8 @@ use crate::{
         documented::{ActivationError, AutomationCompletion, Status, SubscriptionActivation},
         header::Header,
     },
-    message::{Draft, Message, Origin, TooLarge, Topic, fnv1a},
+    ledger::Subject,
+    message::{Draft, Message, Origin, Signal, TooLarge, Topic, fnv1a},
     metric::SkillFailure,
     retry::FailedAutomation,
 };
@@ -36,8 +37,8 @@ pub enum Plan {
     Ignore,
     /// Count a failure of a skill.
     Count(SkillFailure),
-    /// Publish a readiness signal.
-    Signal(Message),
+    /// Publish a readiness signal, and store it for those who come later.
+    Signal(Signal),
     /// Count the failure against the automation's budget and publish a retry trigger.
     Retry(FailedAutomation),
     /// End the automation's budget: it has worked again.
@@ -106,8 +107,8 @@ fn plan(record: &Record, header: &Header, detail: AspEvent, origin: Origin) -> P
     }
 }
 
-fn signal(record: &Record, message: Result<Message, TooLarge>) -> Plan {
-    message.map_or_else(|too_large| Plan::Quarantine(quarantine_oversized(record, &too_large)), Plan::Signal)
+fn signal(record: &Record, signal: Result<Signal, TooLarge>) -> Plan {
+    signal.map_or_else(|too_large| Plan::Quarantine(quarantine_oversized(record, &too_large)), Plan::Signal)
 }
 
 /// An event whose signal would be too large even without the source event, because its ids or errors are.
@@ -139,7 +140,7 @@ struct UnitReadiness<'a> {
     error: Option<&'a ActivationError>,
 }
 
-fn unit_readiness(header: &Header, activation: &SubscriptionActivation, origin: &Origin) -> Result<Message, TooLarge> {
+fn unit_readiness(header: &Header, activation: &SubscriptionActivation, origin: &Origin) -> Result<Signal, TooLarge> {
     let ready = activation.result.status.is_success();
     let data = UnitReadiness {
         ready,
@@ -149,7 +150,7 @@ fn unit_readiness(header: &Header, activation: &SubscriptionActivation, origin: 
         error: activation.result.error.as_ref().filter(|_| !ready),
     };
     let attributes = [("ready", Some(text(ready))), ("unitId", data.unit_id), ("parentUnitId", data.parent_unit_id)];
-    readiness("aspevents.unit.readiness.v1", data.unit_id, &attributes, &data, origin)
+    readiness("aspevents.unit.readiness.v1", &[data.unit_id.map(Subject::Unit)], &attributes, &data, origin)
 }
 
 #[derive(Serialize)]
@@ -165,7 +166,7 @@ struct RoleReadiness<'a> {
     role_id: Option<&'a str>,
 }
 
-fn role_readiness(change: &'static str, ready: bool, role: &RoleChange, origin: &Origin) -> Result<Message, TooLarge> {
+fn role_readiness(change: &'static str, ready: bool, role: &RoleChange, origin: &Origin) -> Result<Signal, TooLarge> {
     let data = RoleReadiness {
         ready,
         change,
@@ -179,7 +180,9 @@ fn role_readiness(change: &'static str, ready: bool, role: &RoleChange, origin: 
         ("unitId", data.unit_id),
         ("principalId", data.principal_id),
     ];
-    readiness("aspevents.role.readiness.v1", data.principal_id, &attributes, &data, origin)
+    let principal = |unit| Some(Subject::Principal { id: data.principal_id?, unit });
+    let subjects = [principal(None), data.unit_id.and_then(|unit| principal(Some(unit)))];
+    readiness("aspevents.role.readiness.v1", &subjects, &attributes, &data, origin)
 }
 
 #[derive(Serialize)]
@@ -194,7 +197,7 @@ struct DeviceReadiness<'a> {
     user_id: Option<&'a str>,
 }
 
-fn device_readiness(setup: &SetupCompletion, origin: &Origin) -> Result<Message, TooLarge> {
+fn device_readiness(setup: &SetupCompletion, origin: &Origin) -> Result<Signal, TooLarge> {
     let data = DeviceReadiness {
         ready: is_complete(setup.status.as_ref()),
         endpoint_id: setup.endpoint_id.as_deref(),
@@ -202,7 +205,7 @@ fn device_readiness(setup: &SetupCompletion, origin: &Origin) -> Result<Message,
         user_id: setup.user_id.as_deref(),
     };
     let attributes = [("ready", Some(text(data.ready))), ("endpointId", data.endpoint_id)];
-    readiness("aspevents.device.readiness.v1", data.endpoint_id, &attributes, &data, origin)
+    readiness("aspevents.device.readiness.v1", &[data.endpoint_id.map(Subject::Device)], &attributes, &data, origin)
 }
 
 /// The documents say that these events are sent when the operation has completed, and name no status: only one that
@@ -215,15 +218,18 @@ fn text(ready: bool) -> &'static str {
     if ready { "true" } else { "false" }
 }
 
+/// A signal about subjects, as far as the event names them; the first is that of the message.
 fn readiness<D: Serialize>(
     r#type: &'static str,
-    subject: Option<&str>,
+    subjects: &[Option<Subject<'_>>],
     attributes: &[(&'static str, Option<&str>)],
     data: &D,
     origin: &Origin,
-) -> Result<Message, TooLarge> {
+) -> Result<Signal, TooLarge> {
+    let subject = subjects.iter().flatten().map(Subject::id).next();
     let draft = Draft { topic: Topic::Readiness, r#type, id: &origin.id, subject, time: origin.time, attributes };
-    draft.with_source(data, &origin.source)
+    let message = draft.with_source(data, &origin.source)?;
+    Ok(Signal { message, at: origin.time, keys: subjects.iter().flatten().map(Subject::key).collect() })
 }
 
 fn quarantine_undecodable(record: &Record, error: DecodeError) -> Routed {

@@ -53,7 +53,7 @@ fn record(record: &Record) {
     assert_eq!(format!("{routed:?}"), format!("{:?}", route::route(record)), "the same each time");
     match routed.plan {
         Plan::Ignore | Plan::Count(_) | Plan::EndRetries { .. } | Plan::Quarantine(Err(_)) => {}
-        Plan::Signal(message) => assert_eq!(cloud_event(&message)["id"], routed.key),
+        Plan::Signal(signal) => assert_eq!(cloud_event(&signal.message)["id"], routed.key),
         Plan::Retry(failed) => {
             let policy = RetryPolicy {
                 max_attempts: 2,

@@ -5,6 +5,10 @@
 //! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `expiresAt` (s) |
 //! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
 //! | an automation's failures | `automation#<id>` | `failures`, `lastFailureAt` (ms), `windowEndsAt` (ms), `revision`, `expiresAt` (s) |
+//! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal` (the message as published), `expiresAt` (s) |
+//! | a device's | `readiness#device#<id>` | the same |
+//! | a principal's, on whatever unit | `readiness#principal#<id>` | the same |
+//! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
 //!
 //! `expiresAt` is the table's time to live, which DynamoDB counts in seconds; it deletes late, by days, so that every
 //! condition looks at the time as well.
@@ -23,7 +27,7 @@ use aws_sdk_dynamodb::{
         TransactWriteItem, error::TransactionCanceledException,
     },
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -35,6 +39,21 @@ use crate::{
     aws::{by, error::AwsError, pause},
     message::fnv1a,
 };
+
+/// The table's partition key.
+pub const PARTITION_KEY: &str = "pk";
+
+/// The attribute with the time of the event that a stored signal tells of, in milliseconds.
+pub const EVENT_AT: &str = "eventAt";
+
+/// The attribute with a stored signal: the text of the message.
+pub const SIGNAL: &str = "signal";
+
+/// The attribute with the table's time to live, in seconds. Who reads an item after it takes it for deleted.
+pub const EXPIRES_AT: &str = "expiresAt";
+
+/// How long a signal is stored: as long as the queues keep their messages.
+const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 
 /// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB API reference.
 const MAX_BATCH: usize = 100;
@@ -94,8 +113,7 @@ impl Table {
     pub(super) async fn claim(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<Claim, AwsError>> {
         let claim = |key: &&str| {
             Write::new(
-                "event",
-                key,
+                pk("event", key),
                 [text("heldBy", &lease.holder), millis("leaseUntil", lease.until), expiry(lease.until)],
             )
             .provided(
@@ -115,7 +133,7 @@ impl Table {
         known_until: DateTime<Utc>,
         until: Instant,
     ) -> Vec<Result<(), AwsError>> {
-        let complete = |key: &&str| Write::new("event", key, [millis("completedAt", now), expiry(known_until)]);
+        let complete = |key: &&str| Write::new(pk("event", key), [millis("completedAt", now), expiry(known_until)]);
         self.write_all(keys.iter().map(complete).collect(), until).await
     }
 
@@ -123,8 +141,7 @@ impl Table {
     pub(super) async fn release(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<(), AwsError>> {
         let release = |key: &&str| {
             Write::new(
-                "event",
-                key,
+                pk("event", key),
                 [text("heldBy", &lease.holder), millis("leaseUntil", lease.now), expiry(lease.now)],
             )
             .provided("heldBy = :holder", [text(":holder", &lease.holder)])
@@ -191,12 +208,30 @@ impl Table {
         counts.into_values().collect()
     }
 
+    /// Stores a signal of this time under a subject's key, unless that of a newer event is there. Of equally old ones the
+    /// last stays.
+    pub(super) async fn store(
+        &self,
+        key: &str,
+        at: DateTime<Utc>,
+        signal: &str,
+        now: DateTime<Utc>,
+        until: Instant,
+    ) -> Result<(), AwsError> {
+        let item = [millis(EVENT_AT, at), text(SIGNAL, signal), expiry(now + SIGNALS_KEPT)];
+        let write = Write::new(key.to_owned(), item).provided(
+            "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+            [millis(":eventAt", at), number(":seconds", now.timestamp())],
+        );
+        self.write_one(&write, false, until).await.map(drop)
+    }
+
     /// Reads items, as they are after all writes that were answered.
     async fn read(&self, mut pks: Vec<String>, until: Instant) -> Result<HashMap<String, Item>, AwsError> {
         let (mut items, mut reads) = (HashMap::new(), 0);
         while !pks.is_empty() {
             let mut rest = pks.split_off(pks.len().min(MAX_BATCH));
-            let keys = pks.iter().map(|pk| Item::from([text("pk", pk)])).collect();
+            let keys = pks.iter().map(|pk| Item::from([text(PARTITION_KEY, pk)])).collect();
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| self.transient(GET, &error.to_string()))?;
             let request = self.client.batch_get_item().request_items(&self.name, wanted);
@@ -204,7 +239,7 @@ impl Table {
                 .await?
                 .map_err(|error| AwsError::from_sdk(GET, &self.name, &error))?;
             let unread = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys);
-            let unread: Vec<_> = unread.filter_map(|key| string(&key, "pk").cloned()).collect();
+            let unread: Vec<_> = unread.filter_map(|key| string(&key, PARTITION_KEY).cloned()).collect();
             if !unread.is_empty() {
                 reads += 1;
                 if reads > MAX_READS {
@@ -214,7 +249,7 @@ impl Table {
                 rest.extend(unread);
             }
             let found = answer.responses.unwrap_or_default().into_values().flatten();
-            items.extend(found.filter_map(|item| Some((string(&item, "pk")?.clone(), item))));
+            items.extend(found.filter_map(|item| Some((string(&item, PARTITION_KEY)?.clone(), item))));
             pks = rest;
         }
         Ok(items)
@@ -336,8 +371,8 @@ impl Table {
 }
 
 impl Write {
-    fn new<const N: usize>(kind: &str, id: &str, attributes: [(String, AttributeValue); N]) -> Self {
-        let item = attributes.into_iter().chain([text("pk", &pk(kind, id))]).collect();
+    fn new<const N: usize>(pk: String, attributes: [(String, AttributeValue); N]) -> Self {
+        let item = attributes.into_iter().chain([text(PARTITION_KEY, &pk)]).collect();
         Self { item, condition: None }
     }
 
@@ -382,8 +417,7 @@ fn budget_write(id: &str, budget: Option<&Budget>, seen: Option<&Item>, lease: &
     let failures = budget.map(|budget| budget.failures.iter().cloned().map(AttributeValue::S).collect());
     let failures = ("failures".to_owned(), AttributeValue::L(failures.unwrap_or_default()));
     let mut write = Write::new(
-        "automation",
-        id,
+        pk("automation", id),
         [failures, millis("windowEndsAt", ends), text("revision", &lease.holder), expiry(ends)],
     );
     write.item.extend(budget.and_then(|budget| budget.last_failure).map(|at| millis("lastFailureAt", at)));
@@ -406,7 +440,7 @@ fn budget_in(item: &Item) -> Option<Budget> {
 }
 
 /// The partition key of an id. One that is too long, as Alexa sets no limit, is told apart by its hash.
-fn pk(kind: &str, id: &str) -> String {
+pub(super) fn pk(kind: &str, id: &str) -> String {
     let pk = format!("{kind}#{id}");
     if pk.len() <= MAX_KEY_BYTES {
         return pk;
@@ -436,7 +470,7 @@ fn millis(name: &str, time: DateTime<Utc>) -> (String, AttributeValue) {
 
 /// When the table may forget the item, in seconds, rounded up: never before its time.
 fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
-    number("expiresAt", (time.timestamp_millis() + 999).div_euclid(1000))
+    number(EXPIRES_AT, (time.timestamp_millis() + 999).div_euclid(1000))
 }
 
 fn string<'a>(item: &'a Item, name: &str) -> Option<&'a String> {

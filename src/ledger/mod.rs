@@ -22,9 +22,10 @@
 mod budget;
 mod dynamodb;
 mod memory;
+mod subject;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -33,16 +34,23 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join;
+use futures_util::{StreamExt as _, future::join, stream};
 use tokio::time::Instant;
 
 use self::memory::Memory;
-pub use self::{budget::Run, dynamodb::Table};
-use crate::aws::error::AwsError;
+pub use self::{
+    budget::Run,
+    dynamodb::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Table},
+    subject::Subject,
+};
+use crate::{aws::error::AwsError, message::Signal};
 
 /// How long a claim outlives the invocation's deadline: more than the clocks of two environments differ, and little
 /// enough that the claim of a killed invocation is over when Lambda repeats the event, after a minute.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// How many signals are written at the same time: enough to be quick, and few enough connections for a small function.
+const WRITES_AT_ONCE: usize = 16;
 
 /// The ledger of an execution environment.
 #[derive(Debug)]
@@ -139,6 +147,24 @@ impl Session<'_> {
         counts.into_iter().map(|(_, count)| count).collect()
     }
 
+    /// Stores signals in the table, each as the last about its subjects, for those who ask after it has gone out. The
+    /// answers stand in the order of the signals. An error is as in [`Session::claim`]; without a table nothing is stored,
+    /// because nobody could read it.
+    pub async fn store(&self, signals: &[&Signal], until: Instant) -> Vec<Result<(), AwsError>> {
+        let writes = newest(signals, self.lease.now).into_iter();
+        let writes = writes.map(async |(key, (at, text))| (key, self.store_one(key, at, text, until).await));
+        let stored: HashMap<_, _> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).collect().await;
+        let error = |key: &String| stored.get(key.as_str())?.as_ref().err().cloned();
+        signals.iter().map(|signal| signal.keys.iter().find_map(error).map_or(Ok(()), Err)).collect()
+    }
+
+    async fn store_one(&self, key: &str, at: DateTime<Utc>, signal: &str, until: Instant) -> Result<(), AwsError> {
+        match self.table() {
+            Some(table) => self.or_else(Some(table.store(key, at, signal, self.lease.now, until).await), || ()),
+            None => Ok(()),
+        }
+    }
+
     /// Completes the claims of events that took effect, and releases those of events that did not, to be tried again.
     /// It tries even a table that was out of reach, because it may be back, or have taken the claims. It cannot fail an
     /// event any more: where the table does not take it, a repeat waits until the lease has run out, and what was
@@ -198,4 +224,15 @@ impl Session<'_> {
             tracing::error!(%error, "the ledger refuses to note what was done: repeats may have their effect twice");
         }
     }
+}
+
+/// The text of the newest signal under each key, with its time; of equally old ones the last. One without a time is of
+/// now.
+fn newest<'a>(signals: &[&'a Signal], now: DateTime<Utc>) -> BTreeMap<&'a str, (DateTime<Utc>, &'a str)> {
+    let mut sorted: Vec<_> = signals.iter().map(|signal| (signal.at.unwrap_or(now), *signal)).collect();
+    sorted.sort_by_key(|(at, _)| *at);
+    let under_keys = |(at, signal): (_, &'a Signal)| {
+        signal.keys.iter().map(move |key| (key.as_str(), (at, signal.message.body.as_str())))
+    };
+    sorted.into_iter().flat_map(under_keys).collect()
 }

@@ -20,6 +20,7 @@ mod ledger;
 mod owner;
 mod process;
 mod properties;
+mod readiness;
 mod storm;
 
 use asp_events::{

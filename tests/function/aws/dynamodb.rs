@@ -116,6 +116,7 @@ impl Write {
         let has = |name| self.item.contains_key(name);
         match self.pk.split_once('#') {
             Some(("automation", _)) => Operation::WriteBudgets,
+            Some(("readiness", _)) if has("signal") => Operation::WriteReadiness,
             Some(("event", _)) if self.is_of_holder => Operation::Release,
             Some(("event", _)) if has("leaseUntil") => Operation::Claim,
             Some(("event", _)) if has("completedAt") => Operation::Complete,
@@ -241,7 +242,9 @@ fn key_of(item: &Item) -> String {
 pub(super) fn assert_plausible(name: &str, value: &Value) {
     let plausible = match name {
         "expiresAt" => 1_600_000_000..4_000_000_000,
-        "leaseUntil" | "completedAt" | "windowEndsAt" | "lastFailureAt" => 1_600_000_000_000..4_000_000_000_000,
+        "leaseUntil" | "completedAt" | "windowEndsAt" | "lastFailureAt" | "eventAt" => {
+            1_600_000_000_000..4_000_000_000_000
+        }
         _ => return,
     };
     assert!(value.as_i64().is_some_and(|time| plausible.contains(&time)), "{name} cannot be {value}");

@@ -69,14 +69,16 @@ pub(crate) enum Operation {
     Release,
     ReadBudgets,
     WriteBudgets,
+    WriteReadiness,
 }
 
 impl Operation {
     /// All of them, in the order in which an event's life comes to them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Claim,
         Self::ReadBudgets,
         Self::WriteBudgets,
+        Self::WriteReadiness,
         Self::Publish,
         Self::PublishBatch,
         Self::PutMetricData,
