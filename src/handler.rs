@@ -9,6 +9,7 @@ use std::{
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, Utc};
+use futures_util::future::join;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -126,8 +127,7 @@ impl<P: Publish, C: Count> Handler<P, C> {
         let session = self.ledger.open(invocation.request_id, invocation.now, invocation.deadline);
         let planned = plan(&envelope.records, route::route);
         let claimed = claim(&session, planned, schedule.claim).await;
-        let prepared = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
-        let tasks = store(&session, prepared, schedule.claim).await;
+        let tasks = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
         let outcomes = self.deliver(&session, &tasks, invocation.now, schedule).await;
         log_records(invocation, &envelope.records, &tasks, &outcomes);
         (self.emit)(&self.documents(invocation, &session, &tasks, &outcomes));
@@ -135,7 +135,8 @@ impl<P: Publish, C: Count> Handler<P, C> {
         outcome::answer(envelope.source, &items.zip(&outcomes).collect::<Vec<_>>())
     }
 
-    /// Counts the runs of automations against their budgets, and turns the plans into deliveries.
+    /// Counts the runs of automations against their budgets, stores the signals, so that who misses one on the topic and
+    /// then looks into the table finds it, and turns the plans into deliveries.
     async fn prepare(
         &self,
         session: &Session<'_>,
@@ -144,19 +145,24 @@ impl<P: Publish, C: Count> Handler<P, C> {
         now: DateTime<Utc>,
         until: Instant,
     ) -> Vec<Task<Delivery>> {
-        let runs: Vec<_> = tasks.iter().map(Task::run).collect();
-        let counted = session.count(&runs.iter().flatten().cloned().collect::<Vec<_>>(), until).await;
-        let mut counts = counted.into_iter();
-        let prepare = |((task, record), run): ((Task<Plan>, &Result<Record, _>), &Option<Run>)| {
-            let count = if run.is_some() { counts.next().transpose() } else { Ok(None) };
-            task.then(|plan| match (count, record) {
+        let runs: Vec<_> = tasks.iter().filter_map(Task::run).collect();
+        let signals: Vec<_> = tasks.iter().filter_map(Task::signal).collect();
+        let (counted, stored) = join(session.count(&runs, until), session.store(&signals, until)).await;
+        let (mut counted, mut stored) = (counted.into_iter(), stored.into_iter());
+        let mut prepare = |plan, record: &Result<Record, UnsupportedEnvelope>| {
+            let answer = match &plan {
+                Plan::Retry(_) | Plan::EndRetries { .. } => counted.next(),
+                Plan::Signal(_) => stored.next().map(|stored| stored.map(|()| 0)),
+                Plan::Ignore | Plan::Count(_) | Plan::Quarantine(_) => None,
+            };
+            match (answer.transpose(), record) {
                 (Ok(count), Ok(record)) => guarded(|| self.delivery(plan, record, count.unwrap_or_default(), now))
                     .unwrap_or_else(Delivery::failed),
                 (Err(error), _) => Delivery::failed(error.into()),
-                (_, Err(error)) => Delivery::failed(UnsupportedEnvelope::clone(error).into()),
-            })
+                (_, Err(error)) => Delivery::failed(error.clone().into()),
+            }
         };
-        tasks.into_iter().zip(records).zip(&runs).map(prepare).collect()
+        tasks.into_iter().zip(records).map(|(task, record)| task.then(|plan| prepare(plan, record))).collect()
     }
 
     /// The delivery that a plan comes to; `count` is that of the automation's failures.
@@ -165,7 +171,7 @@ impl<P: Publish, C: Count> Handler<P, C> {
             Plan::Ignore => Delivery::of(Effect::None, Outcome::Ignored),
             Plan::EndRetries { .. } => Delivery::of(Effect::None, Outcome::Handled),
             Plan::Count(failure) => Delivery::of(Effect::Count(failure), Outcome::Handled),
-            Plan::Signal(signal) => Delivery::of(Effect::Signal(signal), Outcome::Handled),
+            Plan::Signal(signal) => Delivery::of(Effect::Publish(signal.message), Outcome::Handled),
             Plan::Quarantine(quarantined) => Delivery::quarantine(quarantined),
             Plan::Retry(failed) => {
                 let decision = failed.decide(count, &self.retry);
@@ -227,8 +233,8 @@ impl<P: Publish, C: Count> Handler<P, C> {
 }
 
 impl Schedule {
-    /// The ledger gets the first third of the time to the deadline, deliveries have until three quarters of it are over, and
-    /// the twentieth at the end is for the answer.
+    /// What the ledger does first gets a third of the time to the deadline, deliveries have until three quarters of it are
+    /// over, and the twentieth at the end is for the answer.
     fn of(invocation: &Invocation<'_>) -> Self {
         let left = (invocation.deadline - invocation.now).to_std().unwrap_or(Duration::ZERO);
         let start = Instant::now();
@@ -271,19 +277,6 @@ async fn claim(session: &Session<'_>, mut tasks: Vec<Task<Plan>>, until: Instant
     tasks
 }
 
-/// Stores the signals before they go out: who misses one on the topic, and looks into the table after that, finds it.
-/// One that could not be stored does not go out.
-async fn store(session: &Session<'_>, mut tasks: Vec<Task<Delivery>>, until: Instant) -> Vec<Task<Delivery>> {
-    let signals: Vec<_> = tasks.iter().filter_map(Task::signal).collect();
-    let mut answers = session.store(&signals, until).await.into_iter();
-    for task in tasks.iter_mut().filter(|task| task.signal().is_some()) {
-        if let Some(Err(error)) = answers.next() {
-            task.step = Step::Do(Delivery::failed(error.into()));
-        }
-    }
-    tasks
-}
-
 /// A panic over one record is the failure of that record.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Failure::Defect)
@@ -312,6 +305,14 @@ impl Task<Plan> {
         }
     }
 
+    /// The signal that the event comes to.
+    fn signal(&self) -> Option<&Signal> {
+        match &self.step {
+            Step::Do(Plan::Signal(signal)) => Some(signal),
+            _ => None,
+        }
+    }
+
     fn then(self, next: impl FnOnce(Plan) -> Delivery) -> Task<Delivery> {
         let step = match self.step {
             Step::Do(plan) => Step::Do(next(plan)),
@@ -332,13 +333,6 @@ impl Task<Delivery> {
 
     fn effect(&self) -> &Effect {
         self.delivery().map_or(&Effect::None, |delivery| &delivery.effect)
-    }
-
-    fn signal(&self) -> Option<&Signal> {
-        match self.effect() {
-            Effect::Signal(signal) => Some(signal),
-            Effect::None | Effect::Publish(_) | Effect::Count(_) => None,
-        }
     }
 
     fn decision(&self) -> Option<Decision> {

@@ -34,7 +34,8 @@ async fn run() -> Result<(), Error> {
             now: Utc::now(),
             deadline: DateTime::from(event.context.deadline()),
         };
-        handler.handle(event.payload.get(), &invocation).await
+        // Boxed, because with the runtime's futures around it the compiler finds this one nested too deep.
+        Box::pin(handler.handle(event.payload.get(), &invocation)).await
     });
     Runtime::new(service).layer(MapRequestLayer::new(readable)).run().await
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 pub use self::{cloudwatch::CloudWatch, sns::Sns};
 use crate::{
     aws::error::AwsError,
-    message::{Message, Signal, Topic},
+    message::{Message, Topic},
     metric::SkillFailure,
     outcome::Failure,
 };
@@ -24,8 +24,6 @@ pub enum Effect {
     None,
     /// Publishes a message.
     Publish(Message),
-    /// Publishes a readiness signal.
-    Signal(Signal),
     /// Counts a failure of a skill.
     Count(SkillFailure),
 }
@@ -62,7 +60,7 @@ pub async fn deliver(
         match effect {
             Effect::None => {}
             Effect::Count(failure) => failures.push(index, failure),
-            Effect::Publish(message) | Effect::Signal(Signal { message, .. }) => {
+            Effect::Publish(message) => {
                 topics
                     .iter_mut()
                     .filter(|(topic, _)| *topic == message.topic)

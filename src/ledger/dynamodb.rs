@@ -113,7 +113,7 @@ impl Table {
     pub(super) async fn claim(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<Claim, AwsError>> {
         let claim = |key: &&str| {
             Write::new(
-                pk("event", key),
+                &pk("event", key),
                 [text("heldBy", &lease.holder), millis("leaseUntil", lease.until), expiry(lease.until)],
             )
             .provided(
@@ -133,7 +133,7 @@ impl Table {
         known_until: DateTime<Utc>,
         until: Instant,
     ) -> Vec<Result<(), AwsError>> {
-        let complete = |key: &&str| Write::new(pk("event", key), [millis("completedAt", now), expiry(known_until)]);
+        let complete = |key: &&str| Write::new(&pk("event", key), [millis("completedAt", now), expiry(known_until)]);
         self.write_all(keys.iter().map(complete).collect(), until).await
     }
 
@@ -141,7 +141,7 @@ impl Table {
     pub(super) async fn release(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<(), AwsError>> {
         let release = |key: &&str| {
             Write::new(
-                pk("event", key),
+                &pk("event", key),
                 [text("heldBy", &lease.holder), millis("leaseUntil", lease.now), expiry(lease.now)],
             )
             .provided("heldBy = :holder", [text(":holder", &lease.holder)])
@@ -219,7 +219,7 @@ impl Table {
         until: Instant,
     ) -> Result<(), AwsError> {
         let item = [millis(EVENT_AT, at), text(SIGNAL, signal), expiry(now + SIGNALS_KEPT)];
-        let write = Write::new(key.to_owned(), item).provided(
+        let write = Write::new(key, item).provided(
             "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
             [millis(":eventAt", at), number(":seconds", now.timestamp())],
         );
@@ -371,8 +371,8 @@ impl Table {
 }
 
 impl Write {
-    fn new<const N: usize>(pk: String, attributes: [(String, AttributeValue); N]) -> Self {
-        let item = attributes.into_iter().chain([text(PARTITION_KEY, &pk)]).collect();
+    fn new<const N: usize>(pk: &str, attributes: [(String, AttributeValue); N]) -> Self {
+        let item = attributes.into_iter().chain([text(PARTITION_KEY, pk)]).collect();
         Self { item, condition: None }
     }
 
@@ -417,7 +417,7 @@ fn budget_write(id: &str, budget: Option<&Budget>, seen: Option<&Item>, lease: &
     let failures = budget.map(|budget| budget.failures.iter().cloned().map(AttributeValue::S).collect());
     let failures = ("failures".to_owned(), AttributeValue::L(failures.unwrap_or_default()));
     let mut write = Write::new(
-        pk("automation", id),
+        &pk("automation", id),
         [failures, millis("windowEndsAt", ends), text("revision", &lease.holder), expiry(ends)],
     );
     write.item.extend(budget.and_then(|budget| budget.last_failure).map(|at| millis("lastFailureAt", at)));

@@ -55,8 +55,11 @@ async fn kill(
     let (aws, now) = prepared(events).await;
     aws.stop_at(nth, stage);
     deliver_until_stopped(&aws, http, ingestion, events, now).await;
-    let last = Operation::ALL.into_iter().rfind(|operation| aws.attempts(*operation) > 0).unwrap();
+    let last = aws.operations()[nth];
     let before: Vec<_> = events.iter().map(|event| event.happened(&aws)).collect();
+    for (event, before) in events.iter().zip(&before) {
+        assert!(*before == 0 || event.is_stored(&aws), "out, and not in the table: {event:?} ({nth}, {stage:?})");
+    }
     let completed: Vec<_> = events.iter().map(|event| is_completed(&aws, ingestion, event)).collect();
     aws.resume();
 
@@ -65,6 +68,7 @@ async fn kill(
     let kept = deliver(&again, ingestion, events, now + TimeDelta::seconds(1), TIME).await;
     for event in answered_for(events, &kept) {
         assert!(event.happened(&aws) > 0, "lost: {event:?} ({nth}, {stage:?})");
+        assert!(event.is_stored(&aws), "not in the table: {event:?} ({nth}, {stage:?})");
     }
     // Lambda waits for a minute at least, and the lease is over by then.
     let kept = deliver(&again, ingestion, &kept, now + TimeDelta::seconds(60), TIME).await;
@@ -130,9 +134,12 @@ async fn killed_while_it_gives_a_claim_back_the_function_loses_nothing() {
     for stage in [Stage::Before, Stage::After] {
         let (aws, now) = prepared(&event).await;
         aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
-        aws.stop_at(2, stage);
+        aws.stop_at(3, stage);
         deliver_until_stopped(&aws, &http, Ingestion::Direct, &event, now).await;
-        assert_eq!(aws.operations(), [Operation::Claim, Operation::Publish, Operation::Release]);
+        assert_eq!(
+            aws.operations(),
+            [Operation::Claim, Operation::WriteReadiness, Operation::Publish, Operation::Release]
+        );
         aws.resume();
         let again = environment(&aws, http.clone());
         let kept = deliver(&again, Ingestion::Direct, &event, now + TimeDelta::seconds(60), TIME).await;

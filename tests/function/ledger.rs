@@ -414,11 +414,12 @@ async fn a_batch_costs_a_handful_of_calls() {
     let events: Vec<_> = (0..100).map(Owned::new).collect();
     let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
     assert!(kept.is_empty());
-    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in batches of 10.
-    assert_eq!(aws.count(), 5 + 6);
+    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in batches of 10; and one for
+    // the readiness of each of 20 units.
+    assert_eq!(aws.count(), 5 + 6 + 20);
     let again = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
     assert!(again.is_empty());
-    assert_eq!(aws.count(), 5 + 6 + 1, "that all are known is one call");
+    assert_eq!(aws.count(), 5 + 6 + 20 + 1, "that all are known is one call");
 }
 
 #[tokio::test]
@@ -475,12 +476,15 @@ async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
 
 #[tokio::test]
 async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last() {
-    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets};
+    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness};
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..5).map(Owned::new).collect();
     deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
-    let order = [Claim, ReadBudgets, WriteBudgets, Publish, Publish, Publish, PutMetricData, Complete];
-    assert_eq!(aws.operations(), order);
+    let mut operations = aws.operations();
+    // Budgets and readiness are nothing to each other, and go at the same time.
+    operations[1..4].sort_by_key(|operation| *operation == WriteReadiness);
+    let order = [Claim, ReadBudgets, WriteBudgets, WriteReadiness, Publish, Publish, Publish, PutMetricData, Complete];
+    assert_eq!(operations, order);
 }
 
 // Others at the same item: a transaction of another environment

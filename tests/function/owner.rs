@@ -58,7 +58,9 @@ impl Owned {
                 Effect::Message(format!("Alexa.Automation.Execution.Completion/{id}")),
             ),
             2 => (
-                message_of("subscription-activated").replace("sample-subscription-activated-0001", &id),
+                message_of("subscription-activated")
+                    .replace("sample-subscription-activated-0001", &id)
+                    .replace("amzn1.alexa.unit.did.EXAMPLEROOM105", &format!("unit-{id}")),
                 Effect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
             ),
             3 => (format!("no event {id}"), Effect::Quarantine),
@@ -78,6 +80,13 @@ impl Owned {
         };
         let record = Record { text: self.text.clone(), message_id, topic_arn: None, sent_at: None, item: None };
         route(&record).key
+    }
+
+    /// Whether those who ask for the readiness that the event tells of find it in the table; there is none of other events.
+    pub(crate) fn is_stored(&self, aws: &FakeAws) -> bool {
+        let is_readiness =
+            matches!(&self.effect, Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription"));
+        !is_readiness || aws.item(&format!("readiness#unit#unit-{}", self.number)).is_some()
     }
 
     /// Makes what the event ends.

@@ -17,7 +17,7 @@ use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
 
 use crate::{
-    Function, alexa_event,
+    Function, alexa_event, automation,
     aws::{FakeAws, Fault, Operation, Published},
     invocation, message_of,
     owner::environment,
@@ -403,4 +403,16 @@ async fn a_write_that_was_done_but_not_answered_is_done() {
     aws.fail(Operation::WriteReadiness, [Fault::ResetAfter]);
     deliver(&aws, &[activated("1", 0)]).await;
     assert_eq!((aws.published().len(), event_in(&aws, UNIT)), (1, "1".to_owned()));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_budget_keeps_no_signal_from_the_table() {
+    let aws = FakeAws::start().await;
+    aws.fail_every(Operation::WriteBudgets, Fault::Cancelled("TransactionConflict"));
+    let events = [automation("1", "a", "FAILURE", &json!([])), activated("2", 0)];
+    let events: Vec<_> = events.iter().map(String::as_str).collect();
+    let short = Invocation { deadline: NOW + TimeDelta::seconds(2), ..invocation(NOW) };
+    let answer = environment(&aws, client::http()).handle(&sqs_event(&events), &short).await.unwrap();
+    let failed = json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]});
+    assert_eq!((serde_json::to_value(answer).unwrap(), event_in(&aws, UNIT)), (failed, "2".to_owned()));
 }

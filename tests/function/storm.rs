@@ -146,15 +146,18 @@ fn in_a_storm_each_event_takes_effect_once() {
     }
     let ends: Vec<_> = events.iter().filter(|event| matches!(event.effect, Effect::EndOfBudget(_))).collect();
     let ended = ends.iter().filter(|event| event.happened(&aws) == 1).count();
+    let unstored = events.iter().filter(|event| !event.is_stored(&aws)).count();
     println!(
         "{count} events, {deliveries} deliveries, {} calls in {round} rounds and {:.0?}: messages published again {twice}, \
-        skill failures counted {counted} for {failures}, budgets ended {ended} of {}",
+        skill failures counted {counted} for {failures}, budgets ended {ended} of {}, units not in the table {unstored} of {}",
         aws.count(),
         started.elapsed(),
         ends.len(),
+        count / 5,
     );
-    // A batch whose claims found the ledger out of reach, three times in a row, flows and ends none.
+    // A batch that found the ledger out of reach, three times in a row, flows, ends no budget and stores no readiness.
     assert!(ended * 100 >= ends.len() * 99, "{ended} of {} budgets ended", ends.len());
+    assert!(unstored * 100 <= count / 5, "{unstored} of {} units are not in the table", count / 5);
     // Doubled is what AWS did and could not say: as many as its calls had faults, at most.
     let (failures, messages) = (f64::from(u32::try_from(failures).unwrap()), published.len());
     assert!((failures..=failures * (1.0 + FAULT_RATE)).contains(&counted), "{counted} counted for {failures}");
