@@ -1,12 +1,14 @@
-//! Remembers which events have taken effect, and which failures of automations still count.
+//! Remembers which events have taken effect, which failures of automations still count, and the last readiness of each
+//! unit, device and principal.
 //!
 //! The life of an event, and what a crash at each point of it leaves behind:
 //!
 //! ```text
-//! claim ──▶ count the run ──▶ publish ──▶ put the metric ──▶ complete
-//!   │             │              │              │
-//!   │             │              │              └ counted, and counted again by the next delivery
-//!   │             │              └ published, and published again with the same CloudEvents id: consumers drop it
+//! claim ──▶ count the run, or store the signal ──▶ publish ──▶ put the metric ──▶ complete
+//!   │             │                │                  │              │
+//!   │             │                │                  │              └ counted, and counted again by the next delivery
+//!   │             │                │                  └ published, and published again with the same CloudEvents id
+//!   │             │                └ stored, and stored again the same
 //!   │             └ counted for this event, which the next delivery finds and does not count again
 //!   └ nothing has happened
 //! ```
@@ -16,7 +18,7 @@
 //! last, so that no crash loses anything.
 //!
 //! Availability and at-least-once win over deduplication: while the table is out of reach, events flow, and only the
-//! memory of the execution environment tells repeats. A table that refuses (no permission, no such table) is another
+//! memory of the execution environment tells repeats; signals go out and are not stored. A table that refuses (no permission, no such table) is another
 //! matter, because no waiting cures it: events fail and are kept.
 
 mod budget;

@@ -206,6 +206,27 @@ class EndToEnd(StackTest):
         self.assertAlmostEqual(item["expiresAt"], now + 86400, delta=60)
         self.assertNotIn("heldBy", item)
 
+    def test_last_readiness_is_in_the_table_as_published_for_14_days(self) -> None:
+        event = fresh("role-assigned")
+        unit = f"amzn1.alexa.unit.did.{uuid.uuid4()}"
+        event["header"]["entities"]["resource"]["resourceId"] = unit
+        principal = event["payload"]["principal"]["id"] = f"amzn1.account.{uuid.uuid4()}"
+        now = datetime.now(UTC).replace(microsecond=0)
+        event["header"]["eventTime"]["timestamp"] = now.isoformat()
+        [message] = self.send(json.dumps(event))
+        self.signal_among([message], event, "ReadinessQueue", "aspevents.role.readiness.v1")
+
+        older = fresh("role-revoked")
+        older["header"]["entities"]["resource"]["resourceId"] = unit
+        older["payload"]["principal"]["id"] = principal
+        older["header"]["eventTime"]["timestamp"] = (now - timedelta(seconds=1)).isoformat()
+        self.assertEqual(len(self.send(json.dumps(older))), 1)
+        for key in (f"readiness#principal#{principal}", f"readiness#principal#{principal}#{unit}"):
+            item = self.watch.remembered(key)
+            self.assertEqual(item["signal"], message.body)
+            self.assertEqual(item["eventAt"], int(now.timestamp()) * 1000)
+            self.assertAlmostEqual(item["expiresAt"], now.timestamp() + 14 * 86400, delta=60)
+
     def test_event_that_comes_again_in_another_execution_environment_has_one_effect(self) -> None:
         text = json.dumps(fresh("automation-failure-internal-error"))
         self.assertEqual(len(self.send(text)), 1)
