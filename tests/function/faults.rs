@@ -63,6 +63,9 @@ enum When {
     Every,
 }
 
+/// The time of an invocation: enough for all of the SDK's attempts.
+const ENOUGH: TimeDelta = TimeDelta::seconds(12);
+
 const WHENS: [When; 3] = [When::First, When::Later, When::Every];
 
 impl Trouble {
@@ -133,7 +136,7 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
     }
     // Where every call hangs, or meets others for ever, all that counts is that the deadline is kept.
     let hangs = matches!(trouble, Trouble::Hang | Trouble::HangAfter | Trouble::Partial) && when == When::Every;
-    let time = TimeDelta::seconds(if hangs { 2 } else { 12 });
+    let time = if hangs { TimeDelta::seconds(2) } else { ENOUGH };
     // In so little time a write to the ledger beside the fault can run out of it, on a busy machine.
     let flows = hangs || is_flowing(operation, trouble);
 
@@ -174,7 +177,7 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
     aws.heal();
     let handler = environment(&aws, http.clone());
     for (ingestion, still) in &kept {
-        let left = deliver(&handler, *ingestion, still, now + TimeDelta::seconds(60), time).await;
+        let left = deliver(&handler, *ingestion, still, now + TimeDelta::seconds(60), ENOUGH).await;
         if !left.is_empty() {
             return Err(format!("not delivered when all was well again: {left:?}"));
         }
