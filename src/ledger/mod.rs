@@ -18,8 +18,8 @@
 //! last, so that no crash loses anything.
 //!
 //! Availability and at-least-once win over deduplication: while the table is out of reach, events flow, and only the
-//! memory of the execution environment tells repeats; signals go out and are not stored. A table that refuses (no permission, no such table) is another
-//! matter, because no waiting cures it: events fail and are kept.
+//! memory of the execution environment tells repeats; signals go out without being stored. A table that refuses (no
+//! permission, no such table) is another matter, because no waiting cures it: events fail and are kept.
 
 mod budget;
 mod dynamodb;
@@ -160,6 +160,7 @@ impl Session<'_> {
         signals.iter().map(|signal| signal.keys.iter().find_map(error).map_or(Ok(()), Err)).collect()
     }
 
+    /// Looks for the table anew before each write, so that one that is out of reach is waited for once.
     async fn store_one(&self, key: &str, at: DateTime<Utc>, signal: &str, until: Instant) -> Result<(), AwsError> {
         match self.table() {
             Some(table) => self.or_else(Some(table.store(key, at, signal, self.lease.now, until).await), || ()),

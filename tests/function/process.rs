@@ -229,6 +229,18 @@ async fn an_unexpected_header_version_is_a_warning() {
 }
 
 #[tokio::test]
+async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
+    let events: Vec<_> = (0..20).map(|number| Owned::of_kind(2, number)).collect();
+    let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+    let aws = FakeAws::start().await;
+    aws.fail_every(Operation::WriteReadiness, Fault::Error(500, "InternalServerError"));
+    let run = run_before(&aws, vec![sqs_event_from(&items).into_bytes()], &[("LEDGER_TABLE", "ledger")]).await;
+    assert_eq!(run.answers[0].1, json!({"batchItemFailures": []}), "{}", run.output);
+    assert_eq!((run.metric("LedgerUnavailable").len(), aws.published().len()), (1, 20));
+    assert_eq!(run.lines.iter().filter(|line| line["level"] == "WARN").count(), 1, "{}", run.output);
+}
+
+#[tokio::test]
 async fn a_ledger_out_of_reach_is_a_warning_and_a_metric_and_one_that_refuses_is_an_error() {
     let body = || sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]).into_bytes();
     let with_table = [("LEDGER_TABLE", "ledger")];
