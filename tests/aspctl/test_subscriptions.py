@@ -162,7 +162,7 @@ class Applying(AlexaTest):
         self.assertEqual(len(self.alexa.subscriptions), 7, "nobody could be asked")
         result = self.ok("apply", "--prune", "--yes")
         self.assertEqual(self.entities(), [unit(ROOMS[0])])
-        self.assertIn("Done: 0 created, 0 still the same, 6 deleted.", result.lines)
+        self.assertIn("Done: 0 created, 6 deleted.", result.lines)
         self.assertIn("Nothing to do", self.ok("apply", "--prune").out)
 
     def test_another_topic_and_a_shared_configuration_are_left_alone(self) -> None:

@@ -38,8 +38,6 @@ pub(crate) struct Global {
     /// AWS profile; else the one of the environment
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    #[command(flatten)]
-    pub(crate) alexa: Alexa,
     /// Show the calls to Alexa, and its answers whole. Never shows a secret
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -49,6 +47,8 @@ pub(crate) struct Global {
     /// When to colour; NO_COLOR is honoured too
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN", value_enum)]
     pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) alexa: Alexa,
 }
 
 /// How to reach Alexa. The credentials come from LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or else from

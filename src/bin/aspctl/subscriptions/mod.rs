@@ -124,8 +124,8 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
         terminal.note("Stopped before the end. What was done stays done; apply again does the rest.");
     }
     let Made { created, renewed, deleted } = made?;
-    terminal
-        .say(format_args!("{GOOD}Done:{GOOD:#} {created} created, {renewed} still the same, {deleted} deleted."))?;
+    let renewed = if renewed > 0 { format!("{renewed} still the same, ") } else { String::new() };
+    terminal.say(format_args!("{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."))?;
     Ok(ExitCode::SUCCESS)
 }
 
