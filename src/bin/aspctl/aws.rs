@@ -11,7 +11,7 @@ use crate::{args::Global, error::Error};
 
 /// A call to AWS failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} on {target} failed: {cause}. {}.", self.advice())]
+#[error("{}. {}.", self.problem(), self.advice())]
 pub(crate) struct AwsError {
     action: &'static str,
     target: String,
@@ -53,7 +53,13 @@ impl AwsError {
         self.kind == Kind::Denied
     }
 
-    fn advice(&self) -> String {
+    /// What did not work.
+    pub(crate) fn problem(&self) -> String {
+        format!("{} on {} failed: {}", self.action, self.target, self.cause)
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> String {
         match self.kind {
             Kind::Unreachable => "Check the network, the region (--region) and AWS_ENDPOINT_URL".to_owned(),
             Kind::Credentials => {
@@ -193,6 +199,7 @@ impl Aws {
 pub(crate) struct Stack {
     name: String,
     status: String,
+    parameters: BTreeMap<String, String>,
     outputs: BTreeMap<String, String>,
 }
 
@@ -210,9 +217,12 @@ impl Stack {
             ));
         };
         let status = stack.stack_status.map(|status| status.as_str().to_owned()).unwrap_or_default();
+        let parameters = stack.parameters.unwrap_or_default().into_iter();
+        let parameters =
+            parameters.filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?))).collect();
         let outputs = stack.outputs.unwrap_or_default().into_iter();
         let outputs = outputs.filter_map(|output| Some((output.output_key?, output.output_value?))).collect();
-        Ok(Self { name: name.to_owned(), status, outputs })
+        Ok(Self { name: name.to_owned(), status, parameters, outputs })
     }
 
     /// The stack's name.
@@ -223,6 +233,11 @@ impl Stack {
     /// The stack's state, such as `UPDATE_COMPLETE`.
     pub(crate) fn status(&self) -> &str {
         &self.status
+    }
+
+    /// The value of a parameter, such as `Ingestion`.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
     }
 
     /// All outputs, by name.

@@ -40,6 +40,16 @@ impl Error {
         Self::Input { place: place.into(), problem: problem.to_string(), advice: advice.into() }
     }
 
+    /// What is wrong, and what to do: the two parts of the message.
+    pub(crate) fn parts(&self) -> (String, String) {
+        match self {
+            Self::Input { place, problem, advice } => (format!("{place}: {problem}"), advice.clone()),
+            Self::Alexa(error) => (error.problem(), error.advice().to_owned()),
+            Self::Aws(error) => (error.problem(), error.advice()),
+            Self::Declined(_) | Self::Interrupted(_) | Self::Output(_) => (self.to_string(), String::new()),
+        }
+    }
+
     /// Whether the same command may succeed later, without a change by anybody.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

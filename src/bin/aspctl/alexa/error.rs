@@ -10,62 +10,83 @@ const LONGEST_TEXT: usize = 300;
 
 /// A call to Alexa or to Login with Amazon failed.
 #[derive(Debug, thiserror::Error)]
+#[error("{}. {}.", self.problem(), self.advice())]
 pub(crate) enum AlexaError {
     /// No answer came.
-    #[error(
-        "{call} got no answer: {cause}. Check the network, the proxy variables and the host (--alexa-url, --lwa-url)."
-    )]
     Unreachable { call: String, cause: String },
     /// Alexa is busy or ill, and stayed so.
-    #[error(
-        "{call} was answered with {status} again and again{message}. Alexa limits calls or has a problem: wait some minutes."
-    )]
     Busy { call: String, status: StatusCode, message: String, retry_after: Option<Duration> },
     /// The token is refused although it is new.
-    #[error(
-        "{call} was answered with {status}{message}. The token is valid for Login with Amazon but not for Alexa: grant the client API access in the \
-         Alexa Smart Properties console, and get a refresh token with the scope alexa::enterprise:management."
-    )]
     Unauthorized { call: String, status: StatusCode, message: String },
     /// The customer may not do it.
-    #[error(
-        "{call} was answered with {status}{message}. Check that the client has API access in the Alexa Smart Properties console, that its scope \
-         includes what the call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the unit is this customer's."
-    )]
     Forbidden { call: String, status: StatusCode, message: String },
     /// There is nothing of this id.
-    #[error(
-        "{call} was answered with {status}{message}. Alexa has nothing of this id for this customer: aspctl list shows what it has."
-    )]
     Missing { call: String, status: StatusCode, message: String },
     /// The request is not acceptable.
-    #[error("{call} was answered with {status}{message}. Check the ids in the request; -v shows it whole.")]
     Refused { call: String, status: StatusCode, message: String },
     /// The answer lacks what is needed.
-    #[error(
-        "the answer to {call} has no {missing}. Alexa's answers may have changed: -v shows it whole; please report it."
-    )]
     Unreadable { call: String, missing: &'static str },
     /// Login with Amazon refuses the refresh token.
-    #[error(
-        "Login with Amazon refuses the refresh token (invalid_grant): {0}. It was revoked, or belongs to another client: authorize the client again \
-         and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)."
-    )]
     InvalidGrant(String),
     /// Login with Amazon refuses the client.
-    #[error(
-        "Login with Amazon refuses the client (invalid_client): {0}. Compare client id and client secret with those of the security profile in the \
-         Login with Amazon console."
-    )]
     InvalidClient(String),
     /// Login with Amazon refuses the request for another reason.
-    #[error(
-        "Login with Amazon refuses the request ({code}): {description}. Check --lwa-url and the settings of the security profile."
-    )]
     LoginRefused { code: String, description: String },
 }
 
 impl AlexaError {
+    /// What did not work.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::Unreachable { call, cause } => format!("{call} got no answer: {cause}"),
+            Self::Busy { call, status, message, .. } => {
+                format!("{call} was answered with {status} again and again{message}")
+            }
+            Self::Unauthorized { call, status, message }
+            | Self::Forbidden { call, status, message }
+            | Self::Missing { call, status, message }
+            | Self::Refused { call, status, message } => format!("{call} was answered with {status}{message}"),
+            Self::Unreadable { call, missing } => format!("the answer to {call} has no {missing}"),
+            Self::InvalidGrant(description) => {
+                format!("Login with Amazon refuses the refresh token (invalid_grant): {description}")
+            }
+            Self::InvalidClient(description) => {
+                format!("Login with Amazon refuses the client (invalid_client): {description}")
+            }
+            Self::LoginRefused { code, description } => {
+                format!("Login with Amazon refuses the request ({code}): {description}")
+            }
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)",
+            Self::Busy { .. } => "Alexa limits calls or has a problem: wait some minutes",
+            Self::Unauthorized { .. } => {
+                "The token is valid for Login with Amazon but not for Alexa: grant the client API access in the Alexa Smart \
+                 Properties console, and get a refresh token with the scope alexa::enterprise:management"
+            }
+            Self::Forbidden { .. } => {
+                "Check that the client has API access in the Alexa Smart Properties console, that its scope includes what the \
+                 call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the unit is this \
+                 customer's"
+            }
+            Self::Missing { .. } => "Alexa has nothing of this id for this customer: aspctl list shows what it has",
+            Self::Refused { .. } => "Check the ids in the request; -v shows it whole",
+            Self::Unreadable { .. } => "Alexa's answers may have changed: -v shows it whole; please report it",
+            Self::InvalidGrant(_) => {
+                "It was revoked, or belongs to another client: authorize the client again and store the new refresh token \
+                 (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)"
+            }
+            Self::InvalidClient(_) => {
+                "Compare client id and client secret with those of the security profile in the Login with Amazon console"
+            }
+            Self::LoginRefused { .. } => "Check --lwa-url and the settings of the security profile",
+        }
+    }
+
     /// Whether a repeat may cure it.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
