@@ -1,9 +1,59 @@
-//! Not yet.
+//! `aspctl doctor`: checks each link of the chain from Alexa to the alarms.
+//!
+//! Each module looks at one side. It reads what AWS or Alexa shows, and judges that in functions without a network; what
+//! cannot be read is a finding too, and stops nothing else.
+
+mod alarms;
+mod alexa;
+mod function;
+mod ledger;
+mod log;
+mod policy;
+mod queues;
+mod report;
+mod send;
+mod stack;
+mod topic;
+mod wanted;
 
 use std::process::ExitCode;
 
-use crate::{args, args::Global, error::Error, terminal::Terminal};
+use chrono::Utc;
 
-pub(crate) async fn run(_args: &args::Doctor, _global: &Global, _terminal: &Terminal) -> Result<ExitCode, Error> {
-    todo!()
+use self::report::NotWell;
+use crate::{args, args::Global, aws::Aws, error::Error, terminal::Terminal};
+
+pub(crate) async fn run(args: &args::Doctor, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+    let now = Utc::now();
+    let wanted = wanted::read(&args.file.file).map_err(NotWell::from);
+    let aws = Aws::load(global).await;
+    let (account, alexa) = tokio::join!(stack::read(&aws, global), alexa::read(global, wanted.as_ref().ok()));
+    let deployed = stack::deployed(&aws, &account);
+    let (topic, function, errors, queues, alarms, ledger) = tokio::join!(
+        topic::links(&deployed),
+        function::links(&deployed),
+        log::links(&deployed, args.since, now),
+        queues::links(&deployed),
+        alarms::links(&deployed),
+        ledger::links(&deployed),
+    );
+    let links = [
+        stack::links(&account),
+        alexa::links(&alexa, &wanted, &deployed, now),
+        topic,
+        function,
+        errors,
+        queues,
+        alarms,
+        ledger,
+    ]
+    .concat();
+    let is_well = report::show(&links, args.output, terminal)?;
+    if !is_well {
+        return Ok(ExitCode::FAILURE);
+    }
+    match (args.send, &deployed) {
+        (Some(kind), Ok(deployed)) => send::run(kind, args.timeout, deployed.aws, deployed.stack, terminal).await,
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

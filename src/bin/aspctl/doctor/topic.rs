@@ -1,0 +1,272 @@
+//! The events topic: what Alexa publishes to.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use super::{
+    policy::{self, Call, Caller, Verdict},
+    report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
+    stack::{Deployed, resource_name},
+};
+use crate::{
+    aws::{Aws, AwsError, failed},
+    error::Error,
+};
+
+pub(super) const TOPIC: &str = "events topic";
+const POLICY: &str = "topic policy";
+const ENCRYPTION: &str = "topic encryption";
+
+/// The role with which Alexa publishes, unless the stack has another. Source: "Receive Events for Alexa Smart Properties".
+const ALEXA: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
+
+/// What a publisher does with the topic's key. Source: Amazon SNS Developer Guide, key management.
+const KEY_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+
+/// The topic as SNS shows it.
+#[derive(Debug)]
+struct Topic<'a> {
+    arn: &'a str,
+    role: &'a str,
+    attributes: HashMap<String, String>,
+}
+
+/// The key that encrypts the topic.
+#[derive(Debug)]
+struct Key {
+    arn: String,
+    is_of_aws: bool,
+    is_enabled: bool,
+    policy: String,
+}
+
+/// Checks the topic.
+pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
+    let topic = read(deployed).await;
+    let encryption = async {
+        let topic = needed(&topic, TOPIC)?;
+        match topic.key_id() {
+            Some(id) if !is_default(id) => encryption(topic.role, id, &read_key(deployed.clone()?.aws, id).await?),
+            id => unencrypted(id),
+        }
+    };
+    vec![
+        Link::new(TOPIC, told(&topic).and_then(exists)),
+        Link::new(POLICY, needed(&topic, TOPIC).and_then(allows_alexa)),
+        Link::new(ENCRYPTION, encryption.await),
+    ]
+}
+
+async fn read<'a>(deployed: &Result<Deployed<'a>, NotWell>) -> Result<Topic<'a>, NotWell> {
+    let deployed = deployed.clone()?;
+    let arn = deployed.output("EventsTopicArn")?;
+    let role = deployed.stack.parameter("AlexaPublisherRoleArn").unwrap_or(ALEXA);
+    let attributes = deployed.aws.sns().get_topic_attributes().topic_arn(arn).send().await;
+    let attributes = attributes.map_err(failed("sns:GetTopicAttributes", arn));
+    let attributes = attributes.map_err(|error| deployed.unread(error))?.attributes.unwrap_or_default();
+    Ok(Topic { arn, role, attributes })
+}
+
+/// A key may be named by its id, its ARN or an alias; its policy is asked for by the ARN.
+async fn read_key(aws: &Aws, id: &str) -> Result<Key, NotWell> {
+    let described = aws.kms().describe_key().key_id(id).send().await;
+    let described = described.map_err(failed("kms:DescribeKey", id))?.key_metadata;
+    let unknown = || Error::input(id, "KMS does not describe it", "Check KmsMasterKeyId of the topic");
+    let key = described.ok_or_else(unknown)?;
+    let arn = key.arn.unwrap_or_else(|| id.to_owned());
+    let is_of_aws = key.key_manager.is_some_and(|manager| manager.as_str() == "AWS");
+    let policy = aws.kms().get_key_policy().key_id(&arn).send().await;
+    let policy = policy.map_err(failed("kms:GetKeyPolicy", &arn))?.policy.unwrap_or_default();
+    Ok(Key { arn, is_of_aws, is_enabled: key.enabled, policy })
+}
+
+impl Topic<'_> {
+    fn key_id(&self) -> Option<&str> {
+        self.attributes.get("KmsMasterKeyId").map(String::as_str).filter(|id| !id.is_empty())
+    }
+}
+
+/// A standard topic: Lambda takes nothing from a FIFO topic, and nothing says that Alexa can publish to one.
+fn exists(topic: &Topic<'_>) -> Checked {
+    let is_fifo = topic.arn.strip_suffix(".fifo").is_some()
+        || topic.attributes.get("FifoTopic").is_some_and(|fifo| fifo == "true");
+    let advice = "Deploy the template with a standard topic, which has another name, and run aspctl apply";
+    let findings = is_fifo.then(|| Finding::failed(format!("{} is a FIFO topic", topic.arn), advice));
+    well_unless(findings.into_iter().collect(), format!("{} is a standard topic", resource_name(topic.arn)))
+}
+
+fn allows_alexa(topic: &Topic<'_>) -> Checked {
+    let (arn, role) = (topic.arn, topic.role);
+    let call = Call { by: Caller::Role(role), action: "sns:Publish", resource: arn };
+    let statement = json!({
+        "Sid": "grant-alexa-event-sns-publish", "Effect": "Allow", "Principal": { "AWS": [role] },
+        "Action": "sns:Publish", "Resource": arn,
+    });
+    let add = format!("Add this statement with aws sns set-topic-attributes --attribute-name Policy: {statement}");
+    match topic.attributes.get("Policy").and_then(|text| policy::verdict(text, &call)) {
+        Some(Verdict::Allowed { by, unless: None }) => Ok(format!("statement {by} allows Alexa to publish")),
+        Some(Verdict::Allowed { by, unless: Some(denial) }) => {
+            let problem =
+                format!("statement {by} allows {role}, but it cannot be told whether statement {denial} denies it");
+            let advice =
+                format!("Except the role from {denial}: \"ArnNotEquals\": {{\"aws:PrincipalArn\": \"{role}\"}}");
+            Err(Finding::warning(problem, advice).into())
+        }
+        Some(Verdict::Denied { by }) => {
+            let problem = format!("statement {by} denies sns:Publish to {role}");
+            let advice = format!("Except the role from {by}: \"ArnNotEquals\": {{\"aws:PrincipalArn\": \"{role}\"}}");
+            Err(Finding::failed(problem, advice).into())
+        }
+        Some(Verdict::NotAllowed { perhaps: None }) => {
+            Err(Finding::failed(format!("no statement allows sns:Publish to {role}"), add).into())
+        }
+        Some(Verdict::NotAllowed { perhaps: Some(name) }) => {
+            let problem = format!("it cannot be told whether statement {name} allows sns:Publish to {role}");
+            Err(Finding::failed(problem, add).into())
+        }
+        None => Err(Finding::failed(format!("{arn} has no policy that can be read"), add).into()),
+    }
+}
+
+/// The key that AWS manages, by the name under which everybody uses it.
+fn is_default(id: &str) -> bool {
+    id.ends_with("alias/aws/sns")
+}
+
+fn unencrypted(default: Option<&str>) -> Checked {
+    default.map_or_else(|| Ok("none, which Alexa needs".to_owned()), |id| Err(of_aws(id).into()))
+}
+
+fn of_aws(id: &str) -> Finding {
+    let problem = format!("the topic is encrypted with {id}, which no publisher of another account can use");
+    Finding::failed(
+        problem,
+        "Remove it: aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value ''",
+    )
+}
+
+fn encryption(role: &str, id: &str, key: &Key) -> Checked {
+    if key.is_of_aws {
+        return Err(of_aws(id).into());
+    }
+    let remove =
+        "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' removes it from the topic";
+    if !key.is_enabled {
+        let advice = format!("aws kms enable-key --key-id {} enables it, and {remove}", key.arn);
+        return Err(Finding::failed(format!("the topic's key {} is not enabled", key.arn), advice).into());
+    }
+    let is_allowed = |action: &&str| {
+        let call = Call { by: Caller::Role(role), action, resource: &key.arn };
+        matches!(policy::verdict(&key.policy, &call), Some(Verdict::Allowed { unless: None, .. }))
+    };
+    let refused: Vec<_> = KEY_ACTIONS.into_iter().filter(|action| !is_allowed(action)).collect();
+    Err(if refused.is_empty() {
+        let problem = format!("the topic is encrypted with {}, whose policy allows Alexa's role", key.arn);
+        Finding::warning(
+            problem,
+            format!("Amazon does not say whether Alexa supports that. If no event comes, {remove}"),
+        )
+    } else {
+        let statement = json!({
+            "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": role },
+            "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
+        });
+        let problem = format!("the topic's key {} does not allow {} to {role}", key.arn, refused.join(" and "));
+        Finding::failed(problem, format!("Add this statement to its policy: {statement}. Or {remove}"))
+    }
+    .into())
+}
+
+/// A subscription of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscriber {
+    pub(super) arn: String,
+    pub(super) protocol: String,
+    pub(super) endpoint: String,
+}
+
+impl Subscriber {
+    /// Before its endpoint has agreed a subscription has a word in place of its ARN.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.arn.starts_with("arn:")
+    }
+}
+
+/// All subscriptions of a topic.
+pub(super) async fn subscribers(aws: &Aws, topic: &str) -> Result<Vec<Subscriber>, AwsError> {
+    let pages = aws.sns().list_subscriptions_by_topic().topic_arn(topic).into_paginator().items().send();
+    let listed: Result<Vec<_>, _> = pages.collect().await;
+    let read = |listed: aws_sdk_sns::types::Subscription| Subscriber {
+        arn: listed.subscription_arn.unwrap_or_default(),
+        protocol: listed.protocol.unwrap_or_default(),
+        endpoint: listed.endpoint.unwrap_or_default(),
+    };
+    Ok(listed.map_err(failed("sns:ListSubscriptionsByTopic", topic))?.into_iter().map(read).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:sns:us-east-1:123456789012:events";
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
+
+    fn topic<'a>(arn: &'a str, attributes: &[(&str, &str)]) -> Topic<'a> {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Topic { arn, role: ALEXA, attributes }
+    }
+
+    fn finding(checked: Checked) -> Finding {
+        match checked {
+            Err(NotWell::Findings(findings)) => findings.into_iter().next().unwrap(),
+            other => panic!("{other:?} is no finding"),
+        }
+    }
+
+    fn key(statement: &serde_json::Value) -> Key {
+        let policy = json!({ "Statement": [statement] }).to_string();
+        Key { arn: KEY.to_owned(), is_of_aws: false, is_enabled: true, policy }
+    }
+
+    fn alexas_key() -> Key {
+        let actions = ["kms:GenerateDataKey*", "kms:Decrypt"];
+        key(&json!({ "Effect": "Allow", "Principal": { "AWS": ALEXA }, "Action": actions, "Resource": "*" }))
+    }
+
+    #[test]
+    fn a_fifo_topic_is_none() {
+        assert!(exists(&topic(ARN, &[])).is_ok());
+        assert!(exists(&topic(&format!("{ARN}.fifo"), &[])).is_err());
+        assert!(exists(&topic(ARN, &[("FifoTopic", "true")])).is_err());
+    }
+
+    #[test]
+    fn a_missing_permission_comes_with_the_statement_to_add() {
+        let found = finding(allows_alexa(&topic(ARN, &[("Policy", "{\"Statement\":[]}")])));
+        assert!(found.advice.contains("\"Action\":\"sns:Publish\"") && found.advice.contains(ALEXA), "{found:?}");
+        assert!(finding(allows_alexa(&topic(ARN, &[]))).problem.contains("no policy"));
+    }
+
+    #[test]
+    fn the_key_of_aws_cannot_be_used() {
+        let by_alias = finding(unencrypted(Some("alias/aws/sns")));
+        assert!(by_alias.advice.contains("KmsMasterKeyId"), "{by_alias:?}");
+        assert!(unencrypted(None).is_ok());
+        let by_id = encryption(ALEXA, KEY, &Key { is_of_aws: true, ..alexas_key() });
+        assert!(finding(by_id).problem.contains("no publisher of another account"));
+    }
+
+    #[test]
+    fn a_key_of_ones_own_must_allow_alexa() {
+        let usable = finding(encryption(ALEXA, KEY, &alexas_key()));
+        assert_eq!(usable, Finding::warning(usable.problem.clone(), usable.advice.clone()));
+        let disabled = finding(encryption(ALEXA, KEY, &Key { is_enabled: false, ..alexas_key() }));
+        assert!(disabled.problem.contains("not enabled") && disabled.advice.contains("enable-key"), "{disabled:?}");
+        let own =
+            json!({ "Effect": "Allow", "Principal": { "AWS": "123456789012" }, "Action": "kms:*", "Resource": "*" });
+        let refused = finding(encryption(ALEXA, KEY, &key(&own)));
+        assert!(refused.problem.contains("kms:GenerateDataKey and kms:Decrypt"), "{refused:?}");
+        assert!(refused.advice.contains("kms:GenerateDataKey*"), "{refused:?}");
+    }
+}

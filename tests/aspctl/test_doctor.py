@@ -1,0 +1,606 @@
+"""`aspctl doctor` finds each break of the chain, says what to do, and blames nothing else for it.
+
+One stack serves all tests: each breaks one link, and puts it right again. What MiniStack cannot be broken in, such as
+a mail address that has not confirmed, is tested at the functions that judge it (src/bin/aspctl/doctor).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from typing import Any, ClassVar
+
+from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
+from tool import Result, aws, run
+
+from case import BOOTSTRAP  # tool.py knows where it is
+from stack import NAME, Stack, running
+
+UNIT = {"type": "Unit", "id": "amzn1.alexa.unit.did.EXAMPLE"}
+USER = {"type": "User", "id": "amzn1.account.EXAMPLE"}
+FILE = """
+stack = "asp-events"
+
+[[subscription]]
+events = ["Alexa.Automation.Execution.Completion"]
+units = ["amzn1.alexa.unit.did.EXAMPLE"]
+
+[[subscription]]
+events = ["Alexa.Endpoint.Lifecycle.SetupCompletion"]
+entities = { user = { type = "User", id = "amzn1.account.EXAMPLE" } }
+"""
+ROLE = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole"
+
+CREDENTIALS, STACK = "AWS credentials", "stack"
+LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT = "Login with Amazon", "Alexa API", "subscriptions file", "Amazon account"
+CONFIGURATION, SUBSCRIBED = "configuration", "subscriptions"
+TOPIC, POLICY, ENCRYPTION, DELIVERY = "events topic", "topic policy", "topic encryption", "topic's delivery"
+FUNCTION, INVOCATION, DESTINATION, ERRORS = (
+    "function",
+    "function's invocation",
+    "on-failure destination",
+    "function's errors",
+)
+DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signals' delivery"
+ALARMS, SUBSCRIBERS, LEDGER = "alarms", "alarms' subscribers", "ledger"
+
+OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
+OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
+OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
+OF_THE_REST = [DEAD_LETTERS, QUARANTINE, SIGNALS, ALARMS, SUBSCRIBERS, LEDGER]
+OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
+ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
+
+Row = dict[str, Any]
+
+
+class DoctorTest(unittest.TestCase):
+    """Has a stack and an Alexa that are well."""
+
+    parameters: ClassVar[dict[str, str]] = {"AlarmEmail": "alarms@example.com"}
+    stack: Stack
+    alexa: Alexa
+    file: Path
+    configuration: str
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = cls.enterClassContext(running(BOOTSTRAP, say=lambda _: None, parameters=cls.parameters))
+        cls.alexa = cls.enterClassContext(Alexa())
+        cls.file = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "subscriptions.toml"
+        cls.file.write_text(FILE)
+        # MiniStack does not take the time to live, nor the on-failure destination, from a template.
+        cls.client("dynamodb").update_time_to_live(**cls.time_to_live(True))
+        cls.client("lambda").put_function_event_invoke_config(**cls.destination())
+        cls.configuration = cls.configure(cls.arn("EventsTopic"))
+        cls.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
+        cls.subscribe("Alexa.Endpoint.Lifecycle", "SetupCompletion", {"user": USER})
+
+    @classmethod
+    def client(cls, service: str) -> Any:
+        return cls.stack.client(service)
+
+    @classmethod
+    def arn(cls, resource: str) -> str:
+        return cls.stack.outputs[f"{resource}Arn"]
+
+    @classmethod
+    def name(cls, resource: str) -> str:
+        return cls.arn(resource).replace("/", ":").rpartition(":")[2]
+
+    @classmethod
+    def time_to_live(cls, enabled: bool) -> dict[str, Any]:
+        specification = {"Enabled": enabled, "AttributeName": "expiresAt"}
+        return {"TableName": cls.name("LedgerTable"), "TimeToLiveSpecification": specification}
+
+    @classmethod
+    def destination(cls) -> dict[str, Any]:
+        destinations = {"OnFailure": {"Destination": cls.arn("OnFailureQueue")}}
+        function = cls.name("AspEventsFunction")
+        return {"FunctionName": function, "Qualifier": "$LATEST", "DestinationConfig": destinations}
+
+    @classmethod
+    def configure(cls, topic: str) -> str:
+        return cls.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": topic}]})
+
+    @classmethod
+    def subscribe(cls, namespace: str, name: str, entities: dict[str, Any], **more: Any) -> str:
+        event = {"namespace": namespace, "name": name}
+        body = {"subscriptionConfigurationId": cls.configuration, "eventType": event, "entities": entities}
+        return cls.alexa.add(SUBSCRIPTIONS, body | more)
+
+    def run_doctor(self, *args: str, without: str = "", **env: str) -> Result:
+        environment = aws(self.stack) | self.alexa.environment
+        environment |= {"ASPCTL_FILE": str(self.file), "ASPCTL_ALEXA_BACKOFF": "1ms", "HOME": "/nonexistent"} | env
+        environment.pop(without, None)
+        return run("doctor", *args, env=environment)
+
+    def doctor(self, *args: str, **env: str) -> tuple[int, list[Row]]:
+        result = self.run_doctor("--output", "json", *args, **env)
+        self.assertTrue(result.out, result.err)
+        rows = json.loads(result.out)
+        self.assertEqual(list(dict.fromkeys(row["link"] for row in rows)), ALL)
+        return result.status, rows
+
+    def assert_fails(
+        self, link: str, *fragments: str, skipped: list[str] | None = None, args: tuple[str, ...] = (), **env: str
+    ) -> Row:
+        """Only this link fails, these are skipped, and what is said holds each of the fragments."""
+        status, rows = self.doctor(*args, **env)
+        states = {state: [row["link"] for row in rows if row["state"] == state] for state in ("failed", "skipped")}
+        self.assertEqual(states, {"failed": [link], "skipped": skipped or []}, json.dumps(rows, indent=1))
+        self.assertEqual(status, 1)
+        return self.assert_said(rows, "failed", link, *fragments)
+
+    def assert_warns(self, link: str, *fragments: str) -> None:
+        """This link warns, and nothing fails for that."""
+        status, rows = self.doctor()
+        self.assertEqual([row["link"] for row in rows if row["state"] != "ok"], [link], json.dumps(rows, indent=1))
+        self.assertEqual(status, 0)
+        self.assert_said(rows, "warning", link, *fragments)
+
+    def assert_said(self, rows: list[Row], state: str, link: str, *fragments: str) -> Row:
+        found = next(row for row in rows if row["link"] == link and row["state"] == state)
+        self.assertTrue(found["detail"] and found["advice"], found)
+        for fragment in fragments:
+            self.assertIn(fragment, f"{found['detail']}. {found['advice']}")
+        return found
+
+
+class Doctor(DoctorTest):
+    def test_all_is_well(self) -> None:
+        status, rows = self.doctor()
+        self.assertEqual([row for row in rows if row["state"] != "ok"], [])
+        self.assertEqual(status, 0)
+        self.assertTrue(all(row["detail"] and row["advice"] is None for row in rows), rows)
+
+    def test_people_get_a_line_for_each_link(self) -> None:
+        result = self.run_doctor()
+        self.assertEqual(result.status, 0, result.out)
+        lines = result.out.splitlines()
+        self.assertEqual(len(lines), len(ALL))
+        for line, link in zip(lines, ALL, strict=True):
+            self.assertRegex(line, rf"^✓ ok +{link}  +\S")
+        self.assertEqual(result.err, "All is well.\n")
+        self.assertEqual(self.run_doctor("--quiet").err, "")
+
+    def test_people_are_told_what_to_do(self) -> None:
+        result = self.run_doctor("--file", "/nonexistent/subscriptions.toml")
+        self.assertEqual(result.status, 1)
+        self.assertRegex(result.out, "(?m)^✗ FAILED +subscriptions file\n    • .*No such file.*\n      → .*--file")
+        self.assertRegex(result.out, "(?m)^- skipped +subscriptions +needs subscriptions file$")
+        self.assertEqual(result.err, f"1 of {len(ALL)} links failed, and 2 could not be checked.\n")
+        coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
+        self.assertIn("\x1b[", coloured.out)
+
+    # ── The account and the stack ──
+
+    def test_no_region(self) -> None:
+        skipped = [STACK, CONFIGURATION, SUBSCRIBED, *OF_STACK]
+        self.assert_fails(CREDENTIALS, "--region", skipped=skipped, without="AWS_REGION")
+
+    def test_no_credentials(self) -> None:
+        skipped = [STACK, CONFIGURATION, SUBSCRIBED, *OF_STACK]
+        self.assert_fails(CREDENTIALS, "aws sso login", skipped=skipped, without="AWS_ACCESS_KEY_ID")
+
+    def test_no_such_stack(self) -> None:
+        skipped = [CONFIGURATION, SUBSCRIBED, *OF_STACK]
+        self.assert_fails(STACK, "no-such-stack", "--stack", skipped=skipped, args=("--stack", "no-such-stack"))
+
+    def test_a_permission_of_the_caller_is_missing(self) -> None:
+        iam = self.client("iam")
+        name = "doctor"
+        iam.create_user(UserName=name)
+        self.addCleanup(iam.delete_user, UserName=name)
+        actions = ["Allow", "*"], ["Deny", ["sns:GetTopicAttributes", "lambda:GetPolicy"]]
+        statements = [{"Effect": effect, "Action": action, "Resource": "*"} for effect, action in actions]
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=document)
+        self.addCleanup(iam.delete_user_policy, UserName=name, PolicyName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.addCleanup(iam.delete_access_key, UserName=name, AccessKeyId=key["AccessKeyId"])
+        status, rows = self.doctor(
+            AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"]
+        )
+        states = {row["link"]: row["state"] for row in rows if row["state"] != "ok"}
+        wanted = {TOPIC: "failed", POLICY: "skipped", ENCRYPTION: "skipped", INVOCATION: "failed"}
+        self.assertEqual(states, wanted, rows)
+        self.assertEqual(status, 1)
+        self.assert_said(rows, "failed", TOPIC, "cannot tell", "Allow sns:GetTopicAttributes")
+        self.assert_said(rows, "failed", INVOCATION, "cannot tell", "Allow lambda:GetPolicy")
+
+    # ── Alexa ──
+
+    def test_the_refresh_token_is_refused(self) -> None:
+        skipped = [API, ACCOUNT, CONFIGURATION, SUBSCRIBED]
+        self.assert_fails(LOGIN, "invalid_grant", "LWA_REFRESH_TOKEN", skipped=skipped, LWA_REFRESH_TOKEN="Atzr|other")
+
+    def test_the_client_is_refused(self) -> None:
+        skipped = [API, ACCOUNT, CONFIGURATION, SUBSCRIBED]
+        row = self.assert_fails(LOGIN, "invalid_client", "console", skipped=skipped, LWA_CLIENT_SECRET="not-the-secret")
+        self.assertNotIn("not-the-secret", str(row))
+
+    def test_no_login_is_given(self) -> None:
+        skipped = [API, ACCOUNT, CONFIGURATION, SUBSCRIBED]
+        self.assert_fails(LOGIN, "LWA_CLIENT_ID", skipped=skipped, without="LWA_CLIENT_ID")
+
+    def test_the_token_lacks_the_scope_of_the_api(self) -> None:
+        self.addCleanup(setattr, self.alexa, "scopes", self.alexa.scopes)
+        self.alexa.scopes = {PROFILE}
+        self.assert_fails(API, "alexa::enterprise:management", skipped=[CONFIGURATION, SUBSCRIBED])
+
+    def test_the_api_is_out_of_reach(self) -> None:
+        skipped = [CONFIGURATION, SUBSCRIBED]
+        self.assert_fails(API, "no answer", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
+
+    def test_the_token_lacks_the_scope_of_the_profile(self) -> None:
+        self.addCleanup(setattr, self.alexa, "scopes", self.alexa.scopes)
+        self.alexa.scopes = {MANAGEMENT}
+        self.assert_fails(ACCOUNT, "profile:user_id")
+
+    def test_the_profile_is_needed_for_devices_only(self) -> None:
+        self.addCleanup(setattr, self.alexa, "scopes", self.alexa.scopes)
+        self.alexa.scopes = {MANAGEMENT}
+        self.write(FILE.replace("Alexa.Endpoint.Lifecycle.SetupCompletion", "Alexa.Group.Management.Change"))
+        self.assert_fails(SUBSCRIBED, "Alexa.Group.Management.Change")
+
+    def test_another_account_sets_the_devices_up(self) -> None:
+        self.addCleanup(setattr, self.alexa, "user_id", self.alexa.user_id)
+        self.alexa.user_id = "amzn1.account.OTHER"
+        self.assert_fails(ACCOUNT, "amzn1.account.EXAMPLE", "Write amzn1.account.OTHER into the file")
+
+    def write(self, text: str) -> None:
+        self.addCleanup(self.file.write_text, FILE)
+        self.file.write_text(text)
+
+    def test_no_file(self) -> None:
+        args = ("--file", "/nonexistent/subscriptions.toml")
+        self.assert_fails(SUBSCRIPTIONS_FILE, "--file", skipped=[ACCOUNT, SUBSCRIBED], args=args)
+
+    def test_the_file_is_about_another_stack(self) -> None:
+        self.write(FILE.replace('"asp-events"', '"other"'))
+        self.assert_fails(SUBSCRIPTIONS_FILE, "--stack other")
+
+    def test_the_file_is_about_another_topic(self) -> None:
+        self.write(FILE.replace('stack = "asp-events"', 'topic = "arn:aws:sns:us-east-1:123456789012:other"'))
+        self.assert_fails(SUBSCRIPTIONS_FILE, "arn:aws:sns:us-east-1:123456789012:other", "--stack")
+
+    def test_no_configuration_names_the_topic(self) -> None:
+        configurations = self.alexa.resources[CONFIGURATIONS]
+        self.addCleanup(configurations.update, dict(configurations))
+        configurations.clear()
+        other = self.configure("arn:aws:sns:us-east-1:123456789012:other")
+        self.addCleanup(configurations.pop, other)
+        self.assert_fails(CONFIGURATION, self.arn("EventsTopic"), "aspctl apply", skipped=[SUBSCRIBED])
+
+    def test_two_configurations_name_the_topic(self) -> None:
+        other = self.configure(self.arn("EventsTopic"))
+        self.addCleanup(self.alexa.resources[CONFIGURATIONS].pop, other)
+        self.assert_warns(CONFIGURATION, self.configuration, other, "aspctl delete")
+
+    def test_a_subscription_is_missing(self) -> None:
+        subscriptions = self.alexa.resources[SUBSCRIPTIONS]
+        for id, subscription in list(subscriptions.items()):
+            with self.subTest(subscription.body["eventType"]):
+                del subscriptions[id]
+                event = subscription.body["eventType"]
+                missing = f"{event['namespace']}.{event['name']} for"
+                self.assert_fails(SUBSCRIBED, "1 of 2 subscriptions missing", missing, "aspctl apply")
+                subscriptions[id] = subscription
+
+    def test_a_subscription_to_another_topic_does_not_count(self) -> None:
+        subscriptions = self.alexa.resources[SUBSCRIPTIONS]
+        self.addCleanup(subscriptions.update, dict(subscriptions))
+        other = self.configure("arn:aws:sns:us-east-1:123456789012:other")
+        self.addCleanup(self.alexa.resources[CONFIGURATIONS].pop, other)
+        for subscription in list(subscriptions.values()):
+            subscription = subscriptions[subscription.id]
+            body = subscription.body | {"subscriptionConfigurationId": other}
+            subscriptions[subscription.id] = type(subscription)(subscription.id, body)
+        self.assert_fails(SUBSCRIBED, "2 of 2 subscriptions missing")
+
+    def test_a_subscription_ends_soon(self) -> None:
+        id = self.subscribe("Alexa.Enterprise.Endpoint.Activity", "Voice", {}, subscriptionDurationInSeconds=3600)
+        self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
+        self.assert_warns(SUBSCRIBED, id, "aspctl apply renews")
+
+    def test_a_subscription_cannot_be_read(self) -> None:
+        id = self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": self.configuration})
+        self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
+        self.assert_warns(SUBSCRIBED, id, "aspctl get")
+
+    # ── The events topic ──
+
+    def set_topic(self, name: str, value: str) -> None:
+        arn, sns = self.arn("EventsTopic"), self.client("sns")
+        before = sns.get_topic_attributes(TopicArn=arn)["Attributes"].get(name, "")
+        self.addCleanup(sns.set_topic_attributes, TopicArn=arn, AttributeName=name, AttributeValue=before)
+        sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
+
+    def policy(self) -> list[dict[str, Any]]:
+        attributes = self.client("sns").get_topic_attributes(TopicArn=self.arn("EventsTopic"))["Attributes"]
+        statements: list[dict[str, Any]] = json.loads(attributes["Policy"])["Statement"]
+        return statements
+
+    def set_policy(self, *statements: dict[str, Any]) -> None:
+        self.set_topic("Policy", json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+    def test_the_topic_is_gone(self) -> None:
+        arn, sns = self.arn("EventsTopic"), self.client("sns")
+        policy = sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
+        sns.delete_topic(TopicArn=arn)
+        self.addCleanup(self.subscribe_function)
+        self.addCleanup(sns.set_topic_attributes, TopicArn=arn, AttributeName="Policy", AttributeValue=policy)
+        self.addCleanup(sns.create_topic, Name=self.name("EventsTopic"))
+        self.assert_fails(TOPIC, "REVERT_DRIFT", skipped=[POLICY, ENCRYPTION, DELIVERY])
+
+    def test_alexa_may_not_publish(self) -> None:
+        self.set_policy(*[statement for statement in self.policy() if statement["Sid"] != "grant-alexa-event-sns-publish"])
+        row = self.assert_fails(POLICY, "no statement allows sns:Publish", "--attribute-name Policy")
+        statement = json.loads(row["advice"].partition("Policy: ")[2])
+        self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
+
+    def test_alexa_is_denied_to_publish(self) -> None:
+        denial = {"Sid": "own-only", "Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
+        condition = {"StringNotEquals": {"aws:PrincipalAccount": "000000000000"}}
+        self.set_policy(*self.policy(), denial | {"Condition": condition})
+        self.assert_fails(POLICY, "statement own-only denies", "aws:PrincipalArn", ROLE)
+
+    def test_a_policy_cannot_be_told(self) -> None:
+        denial = {"Sid": "organization", "Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
+        condition = {"StringNotEquals": {"aws:PrincipalOrgID": "o-example"}}
+        self.set_policy(*self.policy(), denial | {"Condition": condition})
+        self.assert_warns(POLICY, "organization", ROLE)
+
+    def test_the_topic_has_the_key_of_aws(self) -> None:
+        self.set_topic("KmsMasterKeyId", "alias/aws/sns")
+        self.assert_fails(ENCRYPTION, "another account", "--attribute-name KmsMasterKeyId")
+
+    def key(self, *statements: dict[str, Any]) -> str:
+        kms = self.client("kms")
+        key: str = kms.create_key()["KeyMetadata"]["KeyId"]
+        own = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
+        policy = {"Version": "2012-10-17", "Statement": [own | {"Resource": "*"}, *statements]}
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        self.set_topic("KmsMasterKeyId", key)
+        return key
+
+    def test_the_topic_has_a_key_that_alexa_may_not_use(self) -> None:
+        key = self.key()
+        self.assert_fails(ENCRYPTION, key, "kms:GenerateDataKey*", ROLE)
+
+    def test_the_topic_has_a_key_that_alexa_may_use(self) -> None:
+        allowed = {"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": ["kms:GenerateDataKey*", "kms:Decrypt"]}
+        key = self.key(allowed | {"Resource": "*"})
+        self.assert_warns(ENCRYPTION, key, "does not say")
+
+    def test_the_topics_key_is_disabled(self) -> None:
+        key = self.key()
+        self.client("kms").disable_key(KeyId=key)
+        self.assert_fails(ENCRYPTION, "not enabled", "aws kms enable-key")
+
+    # ── The function ──
+
+    def subscribe_function(self, topic: str = "EventsTopic") -> None:
+        redrive = json.dumps({"deadLetterTargetArn": self.arn("EventsDeadLetterQueue")})
+        self.client("sns").subscribe(
+            TopicArn=self.arn(topic),
+            Protocol="lambda",
+            Endpoint=self.arn("AspEventsFunction"),
+            Attributes={"RedrivePolicy": redrive},
+        )
+
+    def subscription(self, topic: str) -> str:
+        listed = self.client("sns").list_subscriptions_by_topic(TopicArn=self.arn(topic))["Subscriptions"]
+        self.assertEqual(len(listed), 1)
+        return str(listed[0]["SubscriptionArn"])
+
+    def set_subscription(self, name: str, value: str, before: str) -> None:
+        attribute = {"SubscriptionArn": self.subscription("EventsTopic"), "AttributeName": name}
+        sns = self.client("sns")
+        self.addCleanup(sns.set_subscription_attributes, **attribute, AttributeValue=before)
+        sns.set_subscription_attributes(**attribute, AttributeValue=value)
+
+    def test_the_topic_does_not_have_the_function(self) -> None:
+        self.client("sns").unsubscribe(SubscriptionArn=self.subscription("EventsTopic"))
+        self.addCleanup(self.subscribe_function)
+        self.assert_fails(DELIVERY, "aws sns subscribe", self.arn("AspEventsFunction"))
+
+    def test_a_filter_keeps_events_from_the_function(self) -> None:
+        self.set_subscription("FilterPolicy", '{"kind": ["other"]}', before="{}")
+        self.assert_fails(DELIVERY, '{"kind": ["other"]}', "--attribute-name FilterPolicy")
+
+    def test_what_cannot_be_delivered_is_lost(self) -> None:
+        before = json.dumps({"deadLetterTargetArn": self.arn("EventsDeadLetterQueue")})
+        self.set_subscription("RedrivePolicy", "{}", before=before)
+        self.assert_fails(DELIVERY, "lost", "--attribute-name RedrivePolicy", self.arn("EventsDeadLetterQueue"))
+
+    def test_the_function_is_switched_off(self) -> None:
+        function = {"FunctionName": self.name("AspEventsFunction")}
+        self.addCleanup(self.client("lambda").delete_function_concurrency, **function)
+        self.client("lambda").put_function_concurrency(**function, ReservedConcurrentExecutions=0)
+        self.assert_fails(FUNCTION, "switched off", "aws lambda delete-function-concurrency")
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        function, awslambda = {"FunctionName": self.name("AspEventsFunction")}, self.client("lambda")
+        awslambda.update_function_configuration(**function, Environment={"Variables": variables})
+        # AWS runs the version before while it updates a function; MiniStack calls it Pending.
+        while awslambda.get_function_configuration(**function)["State"] == "Pending":
+            time.sleep(0.05)
+
+    def test_the_function_publishes_elsewhere(self) -> None:
+        function = self.client("lambda").get_function_configuration(FunctionName=self.name("AspEventsFunction"))
+        variables = function["Environment"]["Variables"]
+        self.addCleanup(self.set_variables, variables)
+        self.set_variables(variables | {"RETRY_TOPIC_ARN": self.arn("ReadinessTopic")})
+        self.assert_fails(FUNCTION, "RETRY_TOPIC_ARN is", self.arn("RetryTopic"), "REVERT_DRIFT")
+
+    def test_sns_may_not_invoke_the_function(self) -> None:
+        function = {"FunctionName": self.name("AspEventsFunction")}
+        awslambda = self.client("lambda")
+        statements = json.loads(awslambda.get_policy(**function)["Policy"])["Statement"]
+        self.assertEqual(len(statements), 1)
+        awslambda.remove_permission(**function, StatementId=statements[0]["Sid"])
+        self.addCleanup(
+            awslambda.add_permission,
+            **function,
+            StatementId=statements[0]["Sid"],
+            Action="lambda:InvokeFunction",
+            Principal="sns.amazonaws.com",
+            SourceArn=self.arn("EventsTopic"),
+        )
+        self.assert_fails(INVOCATION, "aws lambda add-permission", self.arn("EventsTopic"))
+
+    def test_what_the_function_gives_up_on_is_lost(self) -> None:
+        awslambda = self.client("lambda")
+        awslambda.delete_function_event_invoke_config(
+            FunctionName=self.name("AspEventsFunction"), Qualifier="$LATEST"
+        )
+        self.addCleanup(awslambda.put_function_event_invoke_config, **self.destination())
+        self.assert_fails(DESTINATION, "lost", "update-function-event-invoke-config", self.arn("OnFailureQueue"))
+
+    def log(self, *lines: str, age: float = 0) -> None:
+        logs = self.client("logs")
+        stream = {"logGroupName": "/aws/lambda/asp-events", "logStreamName": f"test/{time.time_ns()}"}
+        logs.create_log_stream(**stream)
+        self.addCleanup(logs.delete_log_stream, **stream)
+        at = int((time.time() - age) * 1000)
+        logs.put_log_events(**stream, logEvents=[{"timestamp": at, "message": line} for line in lines])
+
+    def test_the_function_had_errors(self) -> None:
+        error = {"level": "ERROR", "message": "failed, and a repeat cannot cure it", "error": "AuthorizationError"}
+        report = {"type": "platform.report", "record": {"status": "timeout"}}
+        self.log(json.dumps(error), json.dumps(report), json.dumps({"level": "WARN", "message": "failed"}))
+        self.assert_fails(ERRORS, "2 in the last 1h", "AuthorizationError", "aws logs tail /aws/lambda/asp-events")
+
+    def test_old_errors_do_not_count(self) -> None:
+        self.log(json.dumps({"level": "ERROR", "message": "old"}), age=2000)
+        self.assert_fails(ERRORS, "1 in the last 1h")
+        self.assertEqual(self.doctor("--since", "30m")[0], 0)
+
+    # ── What was kept ──
+
+    def test_something_waits_in_a_queue(self) -> None:
+        queues = {
+            "EventsDeadLetterQueue": "events-dlq",
+            "OnFailureQueue": "on-failure",
+            "IngestionDeadLetterQueue": "ingestion-dlq",
+            "RetryDeadLetterQueue": "retry-dlq",
+            "ReadinessDeadLetterQueue": "readiness-dlq",
+            "QuarantineDeadLetterQueue": "quarantine-dlq",
+            "QuarantineQueue": "quarantine",
+        }
+        sqs = self.client("sqs")
+        for queue in queues:
+            url = self.stack.queue_url(f"{queue}Arn")
+            self.addCleanup(sqs.purge_queue, QueueUrl=url)
+            sqs.send_message(QueueUrl=url, MessageBody="kept")
+        status, rows = self.doctor()
+        self.assertEqual(status, 1)
+        self.assertEqual({row["link"] for row in rows if row["state"] != "ok"}, {DEAD_LETTERS, QUARANTINE})
+        kept = [(row["detail"], row["advice"]) for row in rows if row["state"] == "failed"]
+        self.assertEqual(len(kept), len(queues))
+        for (queue, source), (detail, advice) in zip(queues.items(), kept, strict=True):
+            self.assertIn(f"1 message waits in {queue}", detail)
+            self.assertIn(f"aspctl replay {source} --dry-run", advice)
+
+    def test_a_message_that_somebody_looks_at_counts(self) -> None:
+        url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
+        self.addCleanup(sqs.purge_queue, QueueUrl=url)
+        sqs.send_message(QueueUrl=url, MessageBody="kept")
+        self.assertEqual(len(sqs.receive_message(QueueUrl=url)["Messages"]), 1)
+        self.assert_fails(QUARANTINE, "1 message waits")
+
+    def test_a_topic_of_signals_lost_its_queue(self) -> None:
+        sns = self.client("sns")
+        for kind in ("Retry", "Readiness", "Quarantine"):
+            topic, queue = self.arn(f"{kind}Topic"), self.arn(f"{kind}Queue")
+            sns.unsubscribe(SubscriptionArn=self.subscription(f"{kind}Topic"))
+            self.addCleanup(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue)
+        status, rows = self.doctor()
+        self.assertEqual(status, 1)
+        failed = [(row["link"], row["advice"].split()[8]) for row in rows if row["state"] != "ok"]
+        queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Quarantine")]
+        self.assertEqual(failed, [(SIGNALS, queue) for queue in queues])
+
+    # ── The alarms and the ledger ──
+
+    def alarm(self) -> dict[str, Any]:
+        """An alarm, as PutMetricAlarm takes it."""
+        described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.name("FunctionErrorsAlarm")])
+        taken = (
+            "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace Statistic Dimensions "
+            "Period EvaluationPeriods Threshold ComparisonOperator TreatMissingData"
+        ).split()
+        return {name: value for name, value in described["MetricAlarms"][0].items() if name in taken}
+
+    def test_an_alarm_is_gone(self) -> None:
+        alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
+        cloudwatch.delete_alarms(AlarmNames=[alarm["AlarmName"]])
+        self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
+        self.assert_fails(ALARMS, f"{alarm['AlarmName']} does not exist", "REVERT_DRIFT")
+
+    def test_an_alarm_does_nothing(self) -> None:
+        names, cloudwatch = [self.name("FunctionErrorsAlarm")], self.client("cloudwatch")
+        self.addCleanup(cloudwatch.enable_alarm_actions, AlarmNames=names)
+        cloudwatch.disable_alarm_actions(AlarmNames=names)
+        self.assert_fails(ALARMS, f"aws cloudwatch enable-alarm-actions --alarm-names {names[0]}")
+
+    def test_an_alarm_tells_nobody(self) -> None:
+        alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
+        self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
+        cloudwatch.put_metric_alarm(**alarm | {"AlarmActions": [self.arn("RetryTopic")]})
+        self.assert_fails(ALARMS, f"{alarm['AlarmName']} tells nobody", "REVERT_DRIFT")
+
+    def test_an_alarm_is_up(self) -> None:
+        alarm, cloudwatch = {"AlarmName": self.name("FunctionErrorsAlarm")}, self.client("cloudwatch")
+        self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
+        cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="The function failed.")
+        self.assert_fails(ALARMS, f"{alarm['AlarmName']} is up: The function failed", "describe-alarms")
+
+    def test_nobody_hears_of_alarms(self) -> None:
+        sns = self.client("sns")
+        sns.unsubscribe(SubscriptionArn=self.subscription("AlarmTopic"))
+        self.addCleanup(
+            sns.subscribe, TopicArn=self.arn("AlarmTopic"), Protocol="email", Endpoint="alarms@example.com"
+        )
+        self.assert_fails(SUBSCRIBERS, "AlarmEmail", "confirm")
+
+    def test_the_ledger_forgets_nothing(self) -> None:
+        dynamodb = self.client("dynamodb")
+        self.addCleanup(dynamodb.update_time_to_live, **self.time_to_live(True))
+        dynamodb.update_time_to_live(**self.time_to_live(False))
+        self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt")
+
+
+class Buffered(DoctorTest):
+    parameters: ClassVar[dict[str, str]] = DoctorTest.parameters | {"Ingestion": "Buffered"}
+
+    def test_all_is_well(self) -> None:
+        status, rows = self.doctor()
+        self.assertEqual([row for row in rows if row["state"] != "ok"], [])
+        self.assertEqual(status, 0)
+
+    def test_nothing_is_taken_from_the_queue(self) -> None:
+        awslambda = self.client("lambda")
+        (mapping,) = awslambda.list_event_source_mappings()["EventSourceMappings"]
+        self.addCleanup(awslambda.update_event_source_mapping, UUID=mapping["UUID"], Enabled=True)
+        awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        self.assert_fails(INVOCATION, f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled")
+
+    def test_the_topic_does_not_have_the_queue(self) -> None:
+        sns, topic, queue = self.client("sns"), self.arn("EventsTopic"), self.arn("IngestionQueue")
+        (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+        redrive = json.dumps({"deadLetterTargetArn": self.arn("EventsDeadLetterQueue")})
+        self.addCleanup(
+            sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RedrivePolicy": redrive}
+        )
+        self.assert_fails(DELIVERY, "aws sns subscribe", queue)
+
+
+if __name__ == "__main__":
+    unittest.main()
