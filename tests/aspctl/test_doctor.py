@@ -17,7 +17,7 @@ from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
 from tool import Result, aws, run
 
 from case import BOOTSTRAP  # tool.py knows where it is
-from stack import NAME, Stack, running
+from stack import BUCKET, KEY, Stack, running
 
 UNIT = {"type": "Unit", "id": "amzn1.alexa.unit.did.EXAMPLE"}
 USER = {"type": "User", "id": "amzn1.account.EXAMPLE"}
@@ -173,6 +173,9 @@ class Doctor(DoctorTest):
         self.assertRegex(result.out, "(?m)^✗ FAILED +subscriptions file\n    • .*No such file.*\n      → .*--file")
         self.assertRegex(result.out, "(?m)^- skipped +subscriptions +needs subscriptions file$")
         self.assertEqual(result.err, f"1 of {len(ALL)} links failed, and 2 could not be checked.\n")
+        unsent = self.run_doctor("--send", "--file", "/nonexistent/subscriptions.toml")
+        self.assertEqual(unsent.status, 1)
+        self.assertIn("Nothing was sent", unsent.err)
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
 
@@ -340,7 +343,7 @@ class Doctor(DoctorTest):
     def test_alexa_may_not_publish(self) -> None:
         self.set_policy(*[statement for statement in self.policy() if statement["Sid"] != "grant-alexa-event-sns-publish"])
         row = self.assert_fails(POLICY, "no statement allows sns:Publish", "--attribute-name Policy")
-        statement = json.loads(row["advice"].partition("Policy: ")[2])
+        statement = json.loads(row["advice"].partition("): ")[2])
         self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
 
     def test_alexa_is_denied_to_publish(self) -> None:
@@ -438,20 +441,33 @@ class Doctor(DoctorTest):
         self.set_variables(variables | {"RETRY_TOPIC_ARN": self.arn("ReadinessTopic")})
         self.assert_fails(FUNCTION, "RETRY_TOPIC_ARN is", self.arn("RetryTopic"), "REVERT_DRIFT")
 
-    def test_sns_may_not_invoke_the_function(self) -> None:
-        function = {"FunctionName": self.name("AspEventsFunction")}
-        awslambda = self.client("lambda")
-        statements = json.loads(awslambda.get_policy(**function)["Policy"])["Statement"]
-        self.assertEqual(len(statements), 1)
-        awslambda.remove_permission(**function, StatementId=statements[0]["Sid"])
-        self.addCleanup(
-            awslambda.add_permission,
-            **function,
-            StatementId=statements[0]["Sid"],
+    def test_the_function_is_gone(self) -> None:
+        awslambda, name = self.client("lambda"), self.name("AspEventsFunction")
+        function = awslambda.get_function_configuration(FunctionName=name)
+        taken = "FunctionName Description Runtime Role Handler Timeout MemorySize Architectures LoggingConfig".split()
+        again = {key: function[key] for key in taken} | {"Code": {"S3Bucket": BUCKET, "S3Key": KEY}}
+        awslambda.delete_function(FunctionName=name)
+        self.addCleanup(self.set_variables, function["Environment"]["Variables"])
+        self.addCleanup(self.permit_sns)
+        self.addCleanup(lambda: awslambda.put_function_event_invoke_config(**self.destination()))
+        self.addCleanup(awslambda.create_function, **again)
+        self.assert_fails(FUNCTION, f"no function {name}", "REVERT_DRIFT", skipped=[INVOCATION, DESTINATION])
+
+    def permit_sns(self) -> None:
+        self.client("lambda").add_permission(
+            FunctionName=self.name("AspEventsFunction"),
+            StatementId="sns",
             Action="lambda:InvokeFunction",
             Principal="sns.amazonaws.com",
             SourceArn=self.arn("EventsTopic"),
         )
+
+    def test_sns_may_not_invoke_the_function(self) -> None:
+        function = {"FunctionName": self.name("AspEventsFunction")}
+        awslambda = self.client("lambda")
+        (statement,) = json.loads(awslambda.get_policy(**function)["Policy"])["Statement"]
+        awslambda.remove_permission(**function, StatementId=statement["Sid"])
+        self.addCleanup(self.permit_sns)
         self.assert_fails(INVOCATION, "aws lambda add-permission", self.arn("EventsTopic"))
 
     def test_what_the_function_gives_up_on_is_lost(self) -> None:
@@ -480,6 +496,12 @@ class Doctor(DoctorTest):
         self.log(json.dumps({"level": "ERROR", "message": "old"}), age=2000)
         self.assert_fails(ERRORS, "1 in the last 1h")
         self.assertEqual(self.doctor("--since", "30m")[0], 0)
+
+    def test_the_log_is_gone(self) -> None:
+        group = {"logGroupName": "/aws/lambda/asp-events"}
+        self.client("logs").delete_log_group(**group)
+        self.addCleanup(self.client("logs").create_log_group, **group)
+        self.assert_fails(ERRORS, "/aws/lambda/asp-events", "REVERT_DRIFT")
 
     # ── What was kept ──
 
@@ -568,6 +590,19 @@ class Doctor(DoctorTest):
             sns.subscribe, TopicArn=self.arn("AlarmTopic"), Protocol="email", Endpoint="alarms@example.com"
         )
         self.assert_fails(SUBSCRIBERS, "AlarmEmail", "confirm")
+
+    def test_the_ledger_is_gone(self) -> None:
+        dynamodb, table = self.client("dynamodb"), {"TableName": self.name("LedgerTable")}
+        dynamodb.delete_table(**table)
+        self.addCleanup(lambda: dynamodb.update_time_to_live(**self.time_to_live(True)))
+        self.addCleanup(
+            dynamodb.create_table,
+            **table,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.assert_fails(LEDGER, table["TableName"], "REVERT_DRIFT")
 
     def test_the_ledger_forgets_nothing(self) -> None:
         dynamodb = self.client("dynamodb")

@@ -144,8 +144,8 @@ fn configuration(ids: &[&str], topic: &str) -> Checked {
         [id] => Ok((*id).to_owned()),
         several => {
             let problem = format!("{} configurations name {topic}: {}", several.len(), several.join(", "));
-            let advice = "One is enough: subscriptions to several may send each event twice (the function drops the \
-                          second). aspctl list shows which has none, and aspctl delete removes it";
+            let advice = "One is enough: with subscriptions to several, each event may come twice (the function drops the \
+                          second). aspctl list shows which has no subscriptions, and aspctl delete removes it";
             Err(Finding::warning(problem, advice).into())
         }
     }

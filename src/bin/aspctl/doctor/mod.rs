@@ -50,6 +50,9 @@ pub(crate) async fn run(args: &args::Doctor, global: &Global, terminal: &Termina
     .concat();
     let is_well = report::show(&links, args.output, terminal)?;
     if !is_well {
+        if args.send.is_some() {
+            terminal.note("Nothing was sent: that comes once all links are well.");
+        }
         return Ok(ExitCode::FAILURE);
     }
     match (args.send, &deployed) {

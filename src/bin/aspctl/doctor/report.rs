@@ -227,8 +227,8 @@ fn lines(link: &Link, width: usize) -> Vec<String> {
     let head = format!("{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}");
     let findings = link.findings().iter().flat_map(|finding| {
         let (.., style) = State::from(finding.severity).shown();
-        let problem = format!("    {style}•{style:#} {}.", finding.problem);
-        let advice = (!finding.advice.is_empty()).then(|| format!("      → {}.", finding.advice));
+        let problem = format!("    {style}•{style:#} {}", finding.problem);
+        let advice = (!finding.advice.is_empty()).then(|| format!("      → {}", finding.advice));
         std::iter::once(problem).chain(advice)
     });
     std::iter::once(head).chain(findings).collect()
@@ -276,6 +276,6 @@ mod tests {
         };
         assert_eq!(plain(&link(vec![])), "✓ ok       topic   fine");
         let failed = link(vec![Finding::failed("it is broken", "mend it")]);
-        assert_eq!(plain(&failed), "✗ FAILED   topic\n    • it is broken.\n      → mend it.");
+        assert_eq!(plain(&failed), "✗ FAILED   topic\n    • it is broken\n      → mend it");
     }
 }

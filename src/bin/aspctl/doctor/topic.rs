@@ -46,10 +46,12 @@ pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link>
     let topic = read(deployed).await;
     let encryption = async {
         let topic = needed(&topic, TOPIC)?;
-        match topic.key_id() {
-            Some(id) if !is_default(id) => encryption(topic.role, id, &read_key(deployed.clone()?.aws, id).await?),
-            id => unencrypted(id),
+        Err(match topic.key_id() {
+            None => return Ok("none, which Alexa needs".to_owned()),
+            Some(id) if is_default(id) => of_aws(topic, id),
+            Some(id) => usable(topic, &read_key(deployed.clone()?.aws, id).await?),
         }
+        .into())
     };
     vec![
         Link::new(TOPIC, told(&topic).and_then(exists)),
@@ -103,30 +105,30 @@ fn allows_alexa(topic: &Topic<'_>) -> Checked {
         "Sid": "grant-alexa-event-sns-publish", "Effect": "Allow", "Principal": { "AWS": [role] },
         "Action": "sns:Publish", "Resource": arn,
     });
-    let add = format!("Add this statement with aws sns set-topic-attributes --attribute-name Policy: {statement}");
-    match topic.attributes.get("Policy").and_then(|text| policy::verdict(text, &call)) {
-        Some(Verdict::Allowed { by, unless: None }) => Ok(format!("statement {by} allows Alexa to publish")),
-        Some(Verdict::Allowed { by, unless: Some(denial) }) => {
-            let problem =
-                format!("statement {by} allows {role}, but it cannot be told whether statement {denial} denies it");
-            let advice =
-                format!("Except the role from {denial}: \"ArnNotEquals\": {{\"aws:PrincipalArn\": \"{role}\"}}");
-            Err(Finding::warning(problem, advice).into())
-        }
+    let set = format!("aws sns set-topic-attributes --topic-arn {arn} --attribute-name Policy takes the whole policy");
+    let add = format!("Add this statement to it ({set}): {statement}");
+    let except = |denial| {
+        let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": role } });
+        format!("Add this to the condition of {denial} ({set}): {condition}")
+    };
+    Err(match topic.attributes.get("Policy").and_then(|text| policy::verdict(text, &call)) {
+        Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
+        Some(Verdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
+            format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether statement {denial} denies it"),
+            except(denial),
+        ),
         Some(Verdict::Denied { by }) => {
-            let problem = format!("statement {by} denies sns:Publish to {role}");
-            let advice = format!("Except the role from {by}: \"ArnNotEquals\": {{\"aws:PrincipalArn\": \"{role}\"}}");
-            Err(Finding::failed(problem, advice).into())
+            Finding::failed(format!("statement {by} denies sns:Publish to {role}"), except(by))
         }
         Some(Verdict::NotAllowed { perhaps: None }) => {
-            Err(Finding::failed(format!("no statement allows sns:Publish to {role}"), add).into())
+            Finding::failed(format!("no statement allows sns:Publish to {role}"), add)
         }
         Some(Verdict::NotAllowed { perhaps: Some(name) }) => {
-            let problem = format!("it cannot be told whether statement {name} allows sns:Publish to {role}");
-            Err(Finding::failed(problem, add).into())
+            Finding::failed(format!("it cannot be told whether statement {name} allows sns:Publish to {role}"), add)
         }
-        None => Err(Finding::failed(format!("{arn} has no policy that can be read"), add).into()),
+        None => Finding::failed(format!("{arn} has no policy that can be read"), add),
     }
+    .into())
 }
 
 /// The key that AWS manages, by the name under which everybody uses it.
@@ -134,48 +136,45 @@ fn is_default(id: &str) -> bool {
     id.ends_with("alias/aws/sns")
 }
 
-fn unencrypted(default: Option<&str>) -> Checked {
-    default.map_or_else(|| Ok("none, which Alexa needs".to_owned()), |id| Err(of_aws(id).into()))
+/// What takes the key from the topic.
+fn remove(topic: &Topic<'_>) -> String {
+    let set = "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value ''";
+    format!("{set} --topic-arn {} removes it from the topic", topic.arn)
 }
 
-fn of_aws(id: &str) -> Finding {
+fn of_aws(topic: &Topic<'_>, id: &str) -> Finding {
     let problem = format!("the topic is encrypted with {id}, which no publisher of another account can use");
-    Finding::failed(
-        problem,
-        "Remove it: aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value ''",
-    )
+    Finding::failed(problem, remove(topic))
 }
 
-fn encryption(role: &str, id: &str, key: &Key) -> Checked {
+fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
+    let (role, remove) = (topic.role, remove(topic));
     if key.is_of_aws {
-        return Err(of_aws(id).into());
+        return of_aws(topic, &key.arn);
     }
-    let remove =
-        "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' removes it from the topic";
     if !key.is_enabled {
         let advice = format!("aws kms enable-key --key-id {} enables it, and {remove}", key.arn);
-        return Err(Finding::failed(format!("the topic's key {} is not enabled", key.arn), advice).into());
+        return Finding::failed(format!("the topic's key {} is not enabled", key.arn), advice);
     }
     let is_allowed = |action: &&str| {
         let call = Call { by: Caller::Role(role), action, resource: &key.arn };
         matches!(policy::verdict(&key.policy, &call), Some(Verdict::Allowed { unless: None, .. }))
     };
     let refused: Vec<_> = KEY_ACTIONS.into_iter().filter(|action| !is_allowed(action)).collect();
-    Err(if refused.is_empty() {
+    if refused.is_empty() {
         let problem = format!("the topic is encrypted with {}, whose policy allows Alexa's role", key.arn);
-        Finding::warning(
+        return Finding::warning(
             problem,
             format!("Amazon does not say whether Alexa supports that. If no event comes, {remove}"),
-        )
-    } else {
-        let statement = json!({
-            "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": role },
-            "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
-        });
-        let problem = format!("the topic's key {} does not allow {} to {role}", key.arn, refused.join(" and "));
-        Finding::failed(problem, format!("Add this statement to its policy: {statement}. Or {remove}"))
+        );
     }
-    .into())
+    let statement = json!({
+        "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": role },
+        "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
+    });
+    let problem = format!("the topic's key {} does not allow {} to {role}", key.arn, refused.join(" and "));
+    let put = format!("aws kms put-key-policy --key-id {} takes the whole policy", key.arn);
+    Finding::failed(problem, format!("{remove}. Or add this statement to the key's policy ({put}): {statement}"))
 }
 
 /// A subscription of a topic.
@@ -250,22 +249,24 @@ mod tests {
 
     #[test]
     fn the_key_of_aws_cannot_be_used() {
-        let by_alias = finding(unencrypted(Some("alias/aws/sns")));
-        assert!(by_alias.advice.contains("KmsMasterKeyId"), "{by_alias:?}");
-        assert!(unencrypted(None).is_ok());
-        let by_id = encryption(ALEXA, KEY, &Key { is_of_aws: true, ..alexas_key() });
-        assert!(finding(by_id).problem.contains("no publisher of another account"));
+        assert!(is_default("alias/aws/sns") && is_default("arn:aws:kms:us-east-1:123456789012:alias/aws/sns"));
+        assert!(!is_default("alias/own"));
+        let by_id = usable(&topic(ARN, &[]), &Key { is_of_aws: true, ..alexas_key() });
+        assert!(by_id.problem.contains("no publisher of another account"), "{by_id:?}");
+        assert!(by_id.advice.contains("KmsMasterKeyId") && by_id.advice.contains(ARN), "{by_id:?}");
     }
 
     #[test]
     fn a_key_of_ones_own_must_allow_alexa() {
-        let usable = finding(encryption(ALEXA, KEY, &alexas_key()));
-        assert_eq!(usable, Finding::warning(usable.problem.clone(), usable.advice.clone()));
-        let disabled = finding(encryption(ALEXA, KEY, &Key { is_enabled: false, ..alexas_key() }));
+        let topic = topic(ARN, &[]);
+        let allowed = usable(&topic, &alexas_key());
+        assert_eq!(allowed, Finding::warning(&allowed.problem, &allowed.advice));
+        let disabled = usable(&topic, &Key { is_enabled: false, ..alexas_key() });
         assert!(disabled.problem.contains("not enabled") && disabled.advice.contains("enable-key"), "{disabled:?}");
         let own =
             json!({ "Effect": "Allow", "Principal": { "AWS": "123456789012" }, "Action": "kms:*", "Resource": "*" });
-        let refused = finding(encryption(ALEXA, KEY, &key(&own)));
+        let refused = usable(&topic, &key(&own));
+        assert_eq!(refused, Finding::failed(&refused.problem, &refused.advice));
         assert!(refused.problem.contains("kms:GenerateDataKey and kms:Decrypt"), "{refused:?}");
         assert!(refused.advice.contains("kms:GenerateDataKey*"), "{refused:?}");
     }
