@@ -341,7 +341,7 @@ class Doctor(DoctorTest):
         self.assert_fails(TOPIC, "REVERT_DRIFT", skipped=[POLICY, ENCRYPTION, DELIVERY])
 
     def test_alexa_may_not_publish(self) -> None:
-        self.set_policy(*[statement for statement in self.policy() if statement["Sid"] != "grant-alexa-event-sns-publish"])
+        self.set_policy(*[one for one in self.policy() if one["Sid"] != "grant-alexa-event-sns-publish"])
         row = self.assert_fails(POLICY, "no statement allows sns:Publish", "--attribute-name Policy")
         statement = json.loads(row["advice"].partition("): ")[2])
         self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
@@ -554,8 +554,8 @@ class Doctor(DoctorTest):
         """An alarm, as PutMetricAlarm takes it."""
         described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.name("FunctionErrorsAlarm")])
         taken = (
-            "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace Statistic Dimensions "
-            "Period EvaluationPeriods Threshold ComparisonOperator TreatMissingData"
+            "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace Statistic "
+            "Dimensions Period EvaluationPeriods Threshold ComparisonOperator TreatMissingData"
         ).split()
         return {name: value for name, value in described["MetricAlarms"][0].items() if name in taken}
 

@@ -65,23 +65,24 @@ impl AlexaError {
             Self::Unreachable { .. } => "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)",
             Self::Busy { .. } => "Alexa limits calls or has a problem: wait some minutes",
             Self::Unauthorized { .. } => {
-                "The token is valid for Login with Amazon but not for Alexa: grant the client API access in the Alexa Smart \
-                 Properties console, and get a refresh token with the scope alexa::enterprise:management"
+                "The token is valid for Login with Amazon but not for Alexa: grant the client API access in the Alexa \
+                 Smart Properties console, and get a refresh token with the scope alexa::enterprise:management"
             }
             Self::Forbidden { .. } => {
-                "Check that the client has API access in the Alexa Smart Properties console, that its scope includes what the \
-                 call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the unit is this \
-                 customer's"
+                "Check that the client has API access in the Alexa Smart Properties console, that its scope includes \
+                 what the call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the \
+                 unit is this customer's"
             }
             Self::Missing { .. } => "Alexa has nothing of this id for this customer: aspctl list shows what it has",
             Self::Refused { .. } => "Check the ids in the request; -v shows it whole",
             Self::Unreadable { .. } => "Alexa's answers may have changed: -v shows it whole; please report it",
             Self::InvalidGrant(_) => {
-                "It was revoked, or belongs to another client: authorize the client again and store the new refresh token \
-                 (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)"
+                "It was revoked, or belongs to another client: authorize the client again and store the new refresh \
+                 token (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)"
             }
             Self::InvalidClient(_) => {
-                "Compare client id and client secret with those of the security profile in the Login with Amazon console"
+                "Compare client id and client secret with those of the security profile in the Login with Amazon \
+                 console"
             }
             Self::LoginRefused { .. } => "Check --lwa-url and the settings of the security profile",
         }

@@ -108,7 +108,8 @@ fn file(wanted: &Wanted, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -
     well_unless(findings, format!("names {}", count(wanted.subscriptions.len(), "subscription")))
 }
 
-/// Events about devices come only for the account that sets them up. Source: "Receive Events for Alexa Smart Properties".
+/// Events about devices come only for the account that sets them up. Source: "Receive Events for Alexa Smart
+/// Properties".
 fn account(wanted: &Wanted, user_id: Option<&str>) -> Checked {
     let mut of_devices = wanted.subscriptions.iter().filter(|(event, _)| needs_user(event)).peekable();
     if of_devices.peek().is_none() {
@@ -144,8 +145,8 @@ fn configuration(ids: &[&str], topic: &str) -> Checked {
         [id] => Ok((*id).to_owned()),
         several => {
             let problem = format!("{} configurations name {topic}: {}", several.len(), several.join(", "));
-            let advice = "One is enough: with subscriptions to several, each event may come twice (the function drops the \
-                          second). aspctl list shows which has no subscriptions, and aspctl delete removes it";
+            let advice = "One is enough: with subscriptions to several, each event may come twice (the function drops \
+                          the second). aspctl list shows which has no subscriptions, and aspctl delete removes it";
             Err(Finding::warning(problem, advice).into())
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     policy::{self, Call, Caller, Verdict},
@@ -99,9 +99,11 @@ async fn delivery(deployed: Deployed<'_>) -> Checked {
         subscribers => subscribers?,
     };
     let Some(subscriber) = subscriber(&subscribers, protocol, endpoint) else {
+        let redrive = json!({ "deadLetterTargetArn": dead_letters }).to_string();
         let advice = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol {protocol} --notification-endpoint {endpoint} --attributes \
-             '{{\"RedrivePolicy\":\"{{\\\"deadLetterTargetArn\\\":\\\"{dead_letters}\\\"}}\"}}' subscribes it"
+            "aws sns subscribe --topic-arn {topic} --protocol {protocol} --notification-endpoint {endpoint} \
+             --attributes '{}' subscribes it",
+            json!({ "RedrivePolicy": redrive })
         );
         return Err(Finding::failed(format!("{topic} does not hand events to {endpoint}"), advice).into());
     };
@@ -130,8 +132,8 @@ fn hands_over_all(arn: &str, attributes: &HashMap<String, String>, dead_letters:
             Some(other) => format!("what cannot be handed over goes to {other} and not to EventsDeadLetterQueue"),
             None => "what cannot be handed over is lost: the subscription has no dead-letter queue".to_owned(),
         };
-        let policy = format!("'{{\"deadLetterTargetArn\":\"{dead_letters}\"}}'");
-        Finding::failed(problem, format!("{set} RedrivePolicy --attribute-value {policy} sets it"))
+        let policy = json!({ "deadLetterTargetArn": dead_letters });
+        Finding::failed(problem, format!("{set} RedrivePolicy --attribute-value '{policy}' sets it"))
     });
     filter.into_iter().chain(redrive).collect()
 }
@@ -240,8 +242,8 @@ fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
     let by = Caller::Service { name: "sns.amazonaws.com", source_arn: topic };
     let call = Call { by, action: "lambda:InvokeFunction", resource: function };
     let add = format!(
-        "aws lambda add-permission --function-name {function} --statement-id alexa-events --action lambda:InvokeFunction \
-         --principal sns.amazonaws.com --source-arn {topic} allows it"
+        "aws lambda add-permission --function-name {function} --statement-id alexa-events \
+         --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} allows it"
     );
     let problem = match policy::verdict(policy, &call) {
         Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows SNS to invoke it")),
@@ -311,10 +313,9 @@ fn keeps_failures(function: &str, destination: Option<&str>, queue: &str) -> Che
         Some(other) => format!("events on which the function gives up go to {other} and not to OnFailureQueue"),
         None => "events on which the function gives up are lost: it has no on-failure destination".to_owned(),
     };
-    let config = format!("'{{\"OnFailure\":{{\"Destination\":\"{queue}\"}}}}'");
-    let advice = format!(
-        "aws lambda update-function-event-invoke-config --function-name {function} --destination-config {config} sets it"
-    );
+    let config = json!({ "OnFailure": { "Destination": queue } });
+    let update = format!("aws lambda update-function-event-invoke-config --function-name {function}");
+    let advice = format!("{update} --destination-config '{config}' sets it");
     Err(Finding::failed(problem, advice).into())
 }
 
@@ -402,11 +403,12 @@ mod tests {
     #[test]
     fn sns_needs_a_permission() {
         let allowing = |source: &str| {
-            format!(
-                "{{\"Statement\":{{\"Sid\":\"s\",\"Effect\":\"Allow\",\"Principal\":{{\"Service\":\"sns.amazonaws.com\"}},\
-                 \"Action\":\"lambda:InvokeFunction\",\"Resource\":\"{FUNCTION}\",\
-                 \"Condition\":{{\"ArnLike\":{{\"AWS:SourceArn\":\"{source}\"}}}}}}}}"
-            )
+            let statement = json!({
+                "Sid": "s", "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" },
+                "Action": "lambda:InvokeFunction", "Resource": FUNCTION,
+                "Condition": { "ArnLike": { "AWS:SourceArn": source } },
+            });
+            json!({ "Statement": [statement] }).to_string()
         };
         assert!(lets_sns_invoke(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
         for policy in ["{}", &allowing("arn:aws:sns:us-east-1:123456789012:other")] {

@@ -13,9 +13,12 @@ use crate::aws::failed;
 
 const ERRORS: &str = "function's errors";
 
-/// Lines of the function, and of Lambda about it, that tell of an error. Source of the form: Amazon CloudWatch Logs User
-/// Guide, filter pattern syntax; of Lambda's lines: AWS Lambda Telemetry API, event schema.
-const PATTERN: &str = r#"{ ($.level = "ERROR") || ($.level = "FATAL") || ($.record.status = "timeout") || ($.record.errorType = "Runtime.*") }"#;
+/// Lines of the function, and of Lambda about it, that tell of an error. Source of the form: Amazon CloudWatch Logs
+/// User Guide, filter pattern syntax; of Lambda's lines: AWS Lambda Telemetry API, event schema.
+const PATTERN: &str = concat!(
+    r#"{ ($.level = "ERROR") || ($.level = "FATAL") || "#,
+    r#"($.record.status = "timeout") || ($.record.errorType = "Runtime.*") }"#
+);
 
 /// Pages of the log, which come oldest first. More errors than these hold are not counted.
 const PAGES: usize = 20;

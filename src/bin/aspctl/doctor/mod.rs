@@ -1,7 +1,7 @@
 //! `aspctl doctor`: checks each link of the chain from Alexa to the alarms.
 //!
-//! Each module looks at one side. It reads what AWS or Alexa shows, and judges that in functions without a network; what
-//! cannot be read is a finding too, and stops nothing else.
+//! Each module looks at one side. It reads what AWS or Alexa shows, and judges that in functions without a network.
+//! What cannot be read is a finding too, and stops nothing else.
 
 mod alarms;
 mod alexa;

@@ -61,8 +61,9 @@ impl<'a> Deployed<'a> {
     /// How to bring back what was changed by hand: another deployment of the same template does not see it.
     pub(super) fn revert(self) -> String {
         format!(
-            "It was changed or deleted outside CloudFormation, which does not see that by itself: create a drift-aware change set \
-             of the stack {} (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and execute it",
+            "It was changed or deleted outside CloudFormation, which does not see that by itself: create a drift-aware \
+             change set of the stack {} (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and \
+             execute it",
             self.stack.name()
         )
     }

@@ -18,7 +18,8 @@ pub(super) const TOPIC: &str = "events topic";
 const POLICY: &str = "topic policy";
 const ENCRYPTION: &str = "topic encryption";
 
-/// The role with which Alexa publishes, unless the stack has another. Source: "Receive Events for Alexa Smart Properties".
+/// The role with which Alexa publishes, unless the stack has another. Source: "Receive Events for Alexa Smart
+/// Properties".
 const ALEXA: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
 
 /// What a publisher does with the topic's key. Source: Amazon SNS Developer Guide, key management.
@@ -114,7 +115,7 @@ fn allows_alexa(topic: &Topic<'_>) -> Checked {
     Err(match topic.attributes.get("Policy").and_then(|text| policy::verdict(text, &call)) {
         Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
         Some(Verdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
-            format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether statement {denial} denies it"),
+            format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether {denial} denies it"),
             except(denial),
         ),
         Some(Verdict::Denied { by }) => {
