@@ -126,8 +126,7 @@ fn log(global: &Global) {
         Global { verbose: 0, .. } => Level::WARN,
         _ => Level::DEBUG,
     };
-    let colour = anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false);
     let own = Targets::new().with_target("aspctl", level);
     // Fails only where a logger is set already, and nobody else sets one.
     drop(tracing_subscriber::registry().with(lines.without_time()).with(own).try_init());

@@ -1,17 +1,19 @@
 //! Alexa's side: the login, the configuration and the subscriptions.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value};
 
 use super::{
     report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
     stack::{Deployed, STACK},
-    wanted::{Destination, Wanted},
 };
 use crate::{
-    alexa::{Alexa, Configuration, EventType, Subscription},
+    alexa::{Alexa, Configuration, Subscription},
     args::Global,
     error::Error,
+    subscriptions::{
+        file::{Contents, Destination, Wanted},
+        plan::describe,
+    },
 };
 
 const LOGIN: &str = "Login with Amazon";
@@ -34,11 +36,11 @@ pub(super) struct Read {
 }
 
 /// Logs in, and reads what there is; the account's id only if a subscription needs it.
-pub(super) async fn read(global: &Global, wanted: Option<&Wanted>) -> Read {
+pub(super) async fn read(global: &Global, wanted: Option<&Contents>) -> Read {
     match log_in(global).await {
         Ok(alexa) => {
             let user_id = async {
-                let asks = wanted.is_some_and(|wanted| wanted.subscriptions.iter().any(|(event, _)| needs_user(event)));
+                let asks = wanted.is_some_and(|wanted| wanted.wanted.iter().any(needs_user));
                 if asks { alexa.user_id().await } else { Ok(None) }
             };
             let (user_id, configurations, subscriptions) =
@@ -68,7 +70,7 @@ async fn log_in(global: &Global) -> Result<Alexa, Error> {
 /// Judges what was read.
 pub(super) fn links(
     read: &Read,
-    wanted: &Result<Wanted, NotWell>,
+    wanted: &Result<Contents, NotWell>,
     deployed: &Result<Deployed<'_>, NotWell>,
     now: DateTime<Utc>,
 ) -> Vec<Link> {
@@ -91,10 +93,10 @@ fn api(read: &Read) -> Checked {
 }
 
 /// The file must be about the stack that is looked at.
-fn file(wanted: &Wanted, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -> Checked {
+fn file(wanted: &Contents, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -> Checked {
     let stack = deployed.map(|deployed| deployed.stack.name());
     let elsewhere = match &wanted.destination {
-        Destination::Stack(name) if stack.is_some_and(|stack| stack != name) => Some((
+        Destination::Stack(Some(name)) if stack.is_some_and(|stack| stack != name) => Some((
             format!("its events go to the stack {name}, and {} is looked at", stack.unwrap_or_default()),
             format!("Look at that one with --stack {name}, or correct the file"),
         )),
@@ -105,13 +107,13 @@ fn file(wanted: &Wanted, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -
         Destination::Stack(_) | Destination::Topic(_) => None,
     };
     let findings = elsewhere.into_iter().map(|(problem, advice)| Finding::failed(problem, advice)).collect();
-    well_unless(findings, format!("names {}", count(wanted.subscriptions.len(), "subscription")))
+    well_unless(findings, format!("names {}", count(wanted.wanted.len(), "subscription")))
 }
 
 /// Events about devices come only for the account that sets them up. Source: "Receive Events for Alexa Smart
 /// Properties".
-fn account(wanted: &Wanted, user_id: Option<&str>) -> Checked {
-    let mut of_devices = wanted.subscriptions.iter().filter(|(event, _)| needs_user(event)).peekable();
+fn account(wanted: &Contents, user_id: Option<&str>) -> Checked {
+    let mut of_devices = wanted.wanted.iter().filter(|wanted| needs_user(wanted)).peekable();
     if of_devices.peek().is_none() {
         return Ok("no subscription needs its id".to_owned());
     }
@@ -120,7 +122,7 @@ fn account(wanted: &Wanted, user_id: Option<&str>) -> Checked {
         return Err(Finding::failed(problem, "Get a refresh token with the scope profile:user_id").into());
     };
     let others =
-        of_devices.filter_map(|(_, entities)| entities.get("user")?.get("id")?.as_str()).filter(|id| *id != own);
+        of_devices.filter_map(|wanted| wanted.entities.get("user")?.get("id")?.as_str()).filter(|id| *id != own);
     let finding = |other| {
         let problem = format!("the file subscribes to the devices of {other}, and the token is for {own}");
         let advice = format!("Write {own} into the file, or log in as the account that sets the devices up");
@@ -129,8 +131,8 @@ fn account(wanted: &Wanted, user_id: Option<&str>) -> Checked {
     well_unless(others.map(finding).collect(), own)
 }
 
-fn needs_user(event: &EventType) -> bool {
-    event.namespace == "Alexa.Endpoint.Lifecycle" && event.name == "SetupCompletion"
+fn needs_user(wanted: &Wanted) -> bool {
+    wanted.event_type.namespace == "Alexa.Endpoint.Lifecycle" && wanted.event_type.name == "SetupCompletion"
 }
 
 /// The ids of the configurations that lead to the topic.
@@ -154,7 +156,7 @@ fn configuration(ids: &[&str], topic: &str) -> Checked {
 
 fn subscriptions(
     read: &Read,
-    wanted: &Result<Wanted, NotWell>,
+    wanted: &Result<Contents, NotWell>,
     ids: Result<Vec<&str>, NotWell>,
     now: DateTime<Utc>,
 ) -> Checked {
@@ -169,21 +171,24 @@ fn subscriptions(
     };
     let here: Vec<_> = all.iter().filter(leads_here).collect();
     let findings = [
-        missing(&wanted.subscriptions, &here),
+        missing(&wanted.wanted, &here),
         expiring(&here, now),
         unreadable(all.iter().filter(|one| !one.is_readable() && (one.configuration_id.is_none() || leads_here(one)))),
     ];
-    let detail = format!("{}, and none is missing", count(wanted.subscriptions.len(), "subscription"));
+    let detail = format!("{}, and none is missing", count(wanted.wanted.len(), "subscription"));
     well_unless(findings.into_iter().flatten().collect(), detail)
 }
 
 /// What the file names and Alexa does not have.
-fn missing(wanted: &[(EventType, Map<String, Value>)], here: &[&Subscription]) -> Option<Finding> {
-    let is_there = |(event, entities): &&(EventType, Map<String, Value>)| {
-        here.iter().any(|one| one.event_type.as_ref() == Some(event) && one.entities.as_ref() == Some(entities))
+fn missing(wanted: &[Wanted], here: &[&Subscription]) -> Option<Finding> {
+    let is_there = |wanted: &&Wanted| {
+        here.iter().any(|one| match (&one.event_type, &one.entities) {
+            (Some(event_type), Some(entities)) => wanted.is_about(event_type, entities),
+            _ => false,
+        })
     };
-    let missing: Vec<_> =
-        wanted.iter().filter(|one| !is_there(one)).map(|(event, entities)| about(event, entities)).collect();
+    let about = |wanted: &Wanted| format!("{} for {}", wanted.event_type, describe(&wanted.entities));
+    let missing: Vec<_> = wanted.iter().filter(|one| !is_there(one)).map(about).collect();
     if missing.is_empty() {
         return None;
     }
@@ -217,25 +222,16 @@ fn unreadable<'a>(unreadable: impl Iterator<Item = &'a Subscription>) -> Option<
         .then(|| Finding::warning(problem, "aspctl get ID shows one whole; please report what it looks like"))
 }
 
-/// An event type with what it is about.
-fn about(event: &EventType, entities: &Map<String, Value>) -> String {
-    let id = |entity: &Value| {
-        ["/id", "/resourceId", "/parent/id"].iter().find_map(|path| entity.pointer(path)?.as_str().map(str::to_owned))
-    };
-    let named: Vec<_> =
-        entities.iter().map(|(name, entity)| format!("{name} {}", id(entity).unwrap_or_default())).collect();
-    if named.is_empty() { event.to_string() } else { format!("{event} for {}", named.join(", ")) }
-}
-
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::alexa::EventType;
 
     const ID: &str = "amzn1.alexa.aem.subscription.configuration.1";
 
@@ -253,8 +249,13 @@ mod tests {
         Subscription::read(whole)
     }
 
-    fn wanted(event: &str, entities: &Value) -> (EventType, Map<String, Value>) {
-        (EventType::parse(event).unwrap(), entities.as_object().unwrap().clone())
+    fn wanted(event: &str, entities: &Value) -> Wanted {
+        Wanted {
+            event_type: EventType::parse(event).unwrap(),
+            entities: entities.as_object().unwrap().clone(),
+            header_version: None,
+            duration_seconds: None,
+        }
     }
 
     #[test]
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!(
             problem,
             "3 of 3 subscriptions missing: Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
-             Alexa.Role.Management.Assignment; Alexa.Role.Management.Assignment for unit p"
+             Alexa.Role.Management.Assignment for no entity; Alexa.Role.Management.Assignment for unit.parent p"
         );
     }
 
@@ -290,16 +291,16 @@ mod tests {
 
     #[test]
     fn devices_are_of_the_account_that_sets_them_up() {
-        let devices = |entities| Wanted {
-            destination: Destination::Stack("s".to_owned()),
-            subscriptions: vec![wanted("Alexa.Endpoint.Lifecycle.SetupCompletion", &entities)],
+        let devices = |entities| Contents {
+            destination: Destination::Stack(None),
+            wanted: vec![wanted("Alexa.Endpoint.Lifecycle.SetupCompletion", &entities)],
         };
         let user = |id: &str| json!({ "user": { "type": "User", "id": id } });
         assert!(account(&devices(user("a")), Some("a")).is_ok());
         assert!(account(&devices(json!({})), Some("a")).is_ok());
         assert!(account(&devices(user("b")), Some("a")).is_err());
         assert!(account(&devices(user("a")), None).is_err());
-        let none = Wanted { subscriptions: Vec::new(), ..devices(user("b")) };
+        let none = Contents { wanted: Vec::new(), ..devices(user("b")) };
         assert!(account(&none, None).is_ok());
     }
 }

@@ -14,18 +14,17 @@ mod report;
 mod send;
 mod stack;
 mod topic;
-mod wanted;
 
 use std::process::ExitCode;
 
 use chrono::Utc;
 
 use self::report::NotWell;
-use crate::{args, args::Global, aws::Aws, error::Error, terminal::Terminal};
+use crate::{args, args::Global, aws::Aws, error::Error, subscriptions, terminal::Terminal};
 
 pub(crate) async fn run(args: &args::Doctor, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
     let now = Utc::now();
-    let wanted = wanted::read(&args.file.file).map_err(NotWell::from);
+    let wanted = subscriptions::file::read(&args.file.file).map_err(NotWell::from);
     let aws = Aws::load(global).await;
     let (account, alexa) = tokio::join!(stack::read(&aws, global), alexa::read(global, wanted.as_ref().ok()));
     let deployed = stack::deployed(&aws, &account);

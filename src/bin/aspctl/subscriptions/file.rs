@@ -16,9 +16,9 @@ use crate::{alexa::EventType, error::Error};
 pub(crate) struct File {
     /// ARN of the topic for the events: a standard topic whose policy lets Alexa publish. Instead of `stack`.
     #[schemars(regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"))]
-    pub(crate) topic: Option<String>,
+    topic: Option<String>,
     /// Name of the CloudFormation stack of asp-events, whose events topic is used. Without this and `topic` it is the one of --stack.
-    pub(crate) stack: Option<String>,
+    stack: Option<String>,
     /// The subscriptions: each entry stands for one per event type and entity.
     #[serde(default, rename = "subscription")]
     entries: Vec<Entry>,
@@ -94,51 +94,65 @@ impl Subject {
     }
 }
 
-impl File {
-    /// Reads the file.
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let place = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| {
-            Error::input(&place, error, "Name the file with --file; docs/aspctl.md shows how to write one")
-        })?;
-        Self::parse(&place, &text)
-    }
-
-    fn parse(place: &str, text: &str) -> Result<Self, Error> {
-        let file: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let problem = error.message().trim().trim_end_matches('.').replace('\n', "; ");
-            Error::input(
-                format!("{place}, line {line}"),
-                problem,
-                "Put the line right; docs/aspctl.md lists the fields",
-            )
-        })?;
-        match (&file.topic, &file.stack) {
-            (Some(_), Some(_)) => Err(Error::input(place, "it has both topic and stack", "Keep one of them")),
-            (Some(topic), None) => check_topic(place, topic).map(|()| file),
-            _ => Ok(file),
-        }
-    }
-
+/// What the file says.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Where the events shall go.
+    pub(crate) destination: Destination,
     /// Every subscription that the file stands for, in its order.
-    pub(crate) fn wanted(&self, path: &Path) -> Result<Vec<Wanted>, Error> {
-        let mut wanted: Vec<(usize, Wanted)> = Vec::new();
-        for (number, entry) in (1..).zip(&self.entries) {
-            let place = format!("{}, subscription {number}", path.display());
-            for subscription in entry.wanted(&place)? {
-                let twin =
-                    wanted.iter().find(|(_, other)| other.is_about(&subscription.event_type, &subscription.entities));
-                if let Some((first, _)) = twin {
-                    let problem = format!("it repeats what subscription {first} says of {}", subscription.event_type);
-                    return Err(Error::input(place, problem, "Remove one of the two"));
-                }
-                wanted.push((number, subscription));
-            }
+    pub(crate) wanted: Vec<Wanted>,
+}
+
+/// A topic, or the stack that has it.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// By its ARN.
+    Topic(String),
+    /// By its name; without one it is the stack of the command line.
+    Stack(Option<String>),
+}
+
+/// Reads the file.
+pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
+    let place = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::input(&place, error, "Name the file with --file; docs/aspctl.md shows how to write one")
+    })?;
+    parse(&place, &text)
+}
+
+fn parse(place: &str, text: &str) -> Result<Contents, Error> {
+    let file: File = toml::from_str(text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let problem = error.message().trim().trim_end_matches('.').replace('\n', "; ");
+        Error::input(format!("{place}, line {line}"), problem, "Put the line right; docs/aspctl.md lists the fields")
+    })?;
+    let destination = match (file.topic, file.stack) {
+        (Some(_), Some(_)) => {
+            return Err(Error::input(place, "it has both topic and stack", "Keep one of them"));
         }
-        Ok(wanted.into_iter().map(|(_, subscription)| subscription).collect())
+        (Some(topic), None) => check_topic(place, &topic).map(|()| Destination::Topic(topic))?,
+        (None, stack) => Destination::Stack(stack),
+    };
+    Ok(Contents { destination, wanted: wanted(place, &file.entries)? })
+}
+
+fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
+    let mut wanted: Vec<(usize, Wanted)> = Vec::new();
+    for (number, entry) in (1..).zip(entries) {
+        let place = format!("{place}, subscription {number}");
+        for subscription in entry.wanted(&place)? {
+            let twin =
+                wanted.iter().find(|(_, other)| other.is_about(&subscription.event_type, &subscription.entities));
+            if let Some((first, _)) = twin {
+                let problem = format!("it repeats what subscription {first} says of {}", subscription.event_type);
+                return Err(Error::input(place, problem, "Remove one of the two"));
+            }
+            wanted.push((number, subscription));
+        }
     }
+    Ok(wanted.into_iter().map(|(_, subscription)| subscription).collect())
 }
 
 impl Wanted {
@@ -301,7 +315,7 @@ mod tests {
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
     fn wanted(text: &str) -> Result<Vec<Wanted>, Error> {
-        File::parse("subscriptions.toml", text)?.wanted(Path::new("subscriptions.toml"))
+        Ok(parse("subscriptions.toml", text)?.wanted)
     }
 
     fn entities(text: &str) -> Vec<Value> {

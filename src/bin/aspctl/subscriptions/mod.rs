@@ -18,7 +18,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use self::{
-    file::{File, Wanted},
+    file::{Contents, Destination, Wanted},
     plan::{Cause, Changes, Creation, describe, describe_subscription},
 };
 use crate::{
@@ -44,12 +44,12 @@ pub(crate) struct Desired {
 impl Desired {
     /// Reads the file, and the stack's output if that has the topic.
     pub(crate) async fn read(file: &FileArg, global: &Global) -> Result<Self, Error> {
-        let path = &file.file;
-        let file = File::read(path)?;
-        let wanted = file.wanted(path)?;
-        let topic = match file.topic {
-            Some(topic) => topic,
-            None => topic_of_stack(file.stack.as_deref(), path.display().to_string(), global).await?,
+        let Contents { destination, wanted } = file::read(&file.file)?;
+        let topic = match destination {
+            Destination::Topic(topic) => topic,
+            Destination::Stack(name) => {
+                topic_of_stack(name.as_deref(), file.file.display().to_string(), global).await?
+            }
         };
         Ok(Self { topic, wanted })
     }
