@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
         Err(usage) => return terminal::usage(&usage),
     };
     let terminal = Terminal::new(&args.global);
-    match run(args, &terminal).await {
+    match Box::pin(run(args, &terminal)).await {
         Ok(exit) => exit,
         Err(error) => terminal.fail(&error),
     }
