@@ -29,6 +29,16 @@ pub(crate) enum Error {
     /// It was ended by Ctrl-C or a signal, and has cleaned up.
     #[error("interrupted. {0}.")]
     Interrupted(String),
+    /// It has ended, and what it had made for itself could not be removed.
+    #[error("{cause} {}.", left(.queue, .commands))]
+    Left {
+        /// The temporary queue's name.
+        queue: String,
+        /// Why: a sentence.
+        cause: String,
+        /// The commands that remove what is left.
+        commands: String,
+    },
     /// The result could not be written.
     #[error("the result could not be written: {0}. Is the disk full?")]
     Output(#[from] io::Error),
@@ -46,6 +56,7 @@ impl Error {
             Self::Input { place, problem, advice } => (format!("{place}: {problem}"), advice.clone()),
             Self::Alexa(error) => (error.problem(), error.advice().to_owned()),
             Self::Aws(error) => (error.problem(), error.advice()),
+            Self::Left { queue, cause, commands } => (cause.trim_end_matches('.').to_owned(), left(queue, commands)),
             Self::Declined(_) | Self::Interrupted(_) | Self::Output(_) => (self.to_string(), String::new()),
         }
     }
@@ -56,12 +67,21 @@ impl Error {
             Self::Alexa(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::Interrupted(_) => true,
-            Self::Input { .. } | Self::Declined(_) | Self::Output(_) => false,
+            Self::Input { .. } | Self::Declined(_) | Self::Left { .. } | Self::Output(_) => false,
         }
     }
 
     /// Whether the reader of the output went away, as `head` does: no failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Says what is left, and how to remove it.
+fn left(queue: &str, commands: &str) -> String {
+    if commands.is_empty() {
+        format!("Nothing is left of the temporary queue {queue}, unless it was just being made")
+    } else {
+        format!("These commands remove what is left of the temporary queue {queue}: {commands}")
     }
 }
