@@ -1,9 +1,120 @@
-//! Not yet.
+//! Follows retry triggers, readiness signals and quarantined messages.
 
-use std::process::ExitCode;
+use std::{
+    future,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    time::Duration,
+};
 
-use crate::{args, args::Global, error::Error, terminal::Terminal};
+use tokio::time::{Instant, timeout_at};
 
-pub(crate) async fn run(_args: &args::Tail, _global: &Global, _terminal: &Terminal) -> Result<ExitCode, Error> {
-    todo!()
+use crate::{
+    args::{Global, Signal, Tail, TailOutput},
+    aws::{Aws, Stack},
+    error::Error,
+    follow::{self, Followed, follow, message::Message},
+    terminal::Terminal,
+};
+
+/// So long is for ever.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Prints what is published from now on, until it is interrupted, has printed enough or nobody reads any more.
+pub(crate) async fn run(args: &Tail, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+    let signals = signals(args)?;
+    let aws = Aws::load(global).await?;
+    let stack = Stack::read(&aws, &global.stack).await?;
+    note_others(&aws, &stack, terminal).await;
+    let outcome = follow(&aws, &stack, &signals, async |followed| {
+        terminal.note(format_args!("following {} of {}; Ctrl-C ends it", names(&signals), stack.name()));
+        let end = Instant::now() + args.duration.unwrap_or(FOR_EVER).min(FOR_EVER);
+        tokio::select! {
+            printed = timeout_at(end, print(args, followed, terminal)) => printed.unwrap_or(Ok(())),
+            () = reader_gone() => Ok(()),
+        }
+    })
+    .await;
+    match outcome {
+        Ok(()) | Err(Error::Interrupted(_)) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+/// What to follow: only retry triggers have a decision.
+fn signals(args: &Tail) -> Result<Vec<Signal>, Error> {
+    let all = [Signal::Retry, Signal::Readiness, Signal::Quarantine];
+    let wanted = |signal: &Signal| args.types.is_empty() || args.types.contains(signal);
+    if args.decisions.is_empty() {
+        return Ok(all.into_iter().filter(wanted).collect());
+    }
+    if wanted(&Signal::Retry) {
+        return Ok(vec![Signal::Retry]);
+    }
+    Err(Error::input("--decision", "only retry triggers have one", "Leave out --type, or give --type retry"))
+}
+
+fn names(signals: &[Signal]) -> String {
+    let name = |signal: &Signal| match signal {
+        Signal::Retry => "retry triggers",
+        Signal::Readiness => "readiness signals",
+        Signal::Quarantine => "quarantined messages",
+    };
+    signals.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Mentions queues like the one that is about to be made; who may not list them does without.
+async fn note_others(aws: &Aws, stack: &Stack, terminal: &Terminal) {
+    match follow::queues(aws, stack).await {
+        Ok(others) if !others.is_empty() => terminal.note(format_args!(
+            "there are other temporary queues: {}. They belong to others who follow this stack now, or were left by a \
+            kill -9; delete those with `aws sqs delete-queue`, and their subscriptions with `aws sns unsubscribe`",
+            others.join(", ")
+        )),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "cannot look for temporary queues that were left"),
+    }
+}
+
+/// Prints the messages that are wanted, up to the limit.
+async fn print(args: &Tail, followed: &Followed, terminal: &Terminal) -> Result<(), Error> {
+    let as_text = match args.output {
+        Some(output) => output == TailOutput::Text,
+        None => io::stdout().is_terminal(),
+    };
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    loop {
+        let messages = followed.receive(FOR_EVER).await?;
+        for message in messages.iter().filter(|message| is_wanted(args, message)) {
+            let line = if as_text { message.line() } else { message.text().to_owned() };
+            terminal.say(line)?;
+            left -= 1;
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_wanted(args: &Tail, message: &Message) -> bool {
+    let about = args.units.is_empty() || args.units.iter().any(|unit| message.is_about(unit));
+    let decided = |decision| args.decisions.iter().any(|wanted| wanted == decision);
+    about && (args.decisions.is_empty() || message.decision().is_some_and(decided))
+}
+
+/// Ends when nobody reads the output any more, such as `head` that has its lines: one would else notice only at the next
+/// message. It does not end for a file, or where that cannot be found out.
+#[cfg(unix)]
+async fn reader_gone() {
+    use std::{fs::File, os::fd::AsFd as _};
+    use tokio::{io::Interest, net::unix::pipe::Sender};
+
+    let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let Ok(output) = output.and_then(Sender::from_file_unchecked) else { return future::pending().await };
+    while output.ready(Interest::ERROR).await.is_ok_and(|ready| !ready.is_error() && !ready.is_write_closed()) {}
+}
+
+#[cfg(not(unix))]
+async fn reader_gone() {
+    future::pending().await
 }
