@@ -1,13 +1,292 @@
-//! Not yet.
+//! Waits for the readiness of a unit, device or principal, or shows the last that is known of it.
+//!
+//! `wait` follows the topic first and looks into the ledger then; the function writes there before it publishes. So it
+//! misses nothing, whichever comes first. It goes on looking now and then, because a new subscription may take effect late.
 
-use std::process::ExitCode;
+use std::{collections::HashMap, process::ExitCode, time::Duration};
 
-use crate::{args, args::Global, error::Error, terminal::Terminal};
+use asp_events::ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Subject};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout, timeout_at};
 
-pub(crate) async fn wait(_args: &args::Wait, _global: &Global, _terminal: &Terminal) -> Result<ExitCode, Error> {
-    todo!()
+use crate::{
+    args::{self, Global, Output, Signal, Status, Wait},
+    aws::{Aws, Stack, failed},
+    error::Error,
+    follow::{
+        Followed, follow,
+        message::{Content, Message},
+    },
+    terminal::Terminal,
+};
+
+/// The exit status where the subject is not ready.
+const FAILED: u8 = 2;
+/// The exit status where nothing is known of it.
+const UNKNOWN: u8 = 3;
+
+/// How often to look into the ledger.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a look may take.
+const LOOK_TIME: Duration = Duration::from_secs(10);
+
+/// Waits until the subject is ready, or not, and prints the signal that says so.
+pub(crate) async fn wait(args: &Wait, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+    let subject = subject(&args.subject);
+    let started = Instant::now();
+    let aws = Aws::load(global).await?;
+    let stack = Stack::read(&aws, &global.stack).await?;
+    let ledger = Ledger::of(&stack, &aws)?;
+    follow(&aws, &stack, &[Signal::Readiness], async |followed| {
+        let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
+        terminal.note(format_args!("following the readiness signals of {name} until {whom} is ready; Ctrl-C ends it"));
+        let wait = Waiting { subject, since: args.since, ledger: &ledger, followed, terminal };
+        let Some(readiness) = wait.until(started.checked_add(args.timeout)).await? else {
+            terminal.note(format_args!(
+                "timed out after {limit}: nothing came about {whom}. Check the id (a unit's id can differ between the \
+                console and the API: take it from the API), and the chain with `aspctl doctor`"
+            ));
+            return Ok(ExitCode::from(UNKNOWN));
+        };
+        readiness.show(args.output, terminal)
+    })
+    .await
 }
 
-pub(crate) async fn status(_args: &args::Status, _global: &Global, _terminal: &Terminal) -> Result<ExitCode, Error> {
-    todo!()
+/// Shows what the ledger knows of the subject.
+pub(crate) async fn status(args: &Status, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+    let subject = subject(&args.subject);
+    let aws = Aws::load(global).await?;
+    let stack = Stack::read(&aws, &global.stack).await?;
+    if let Some(readiness) = Ledger::of(&stack, &aws)?.look(subject).await? {
+        return readiness.show(args.output, terminal);
+    }
+    terminal.note(format_args!(
+        "nothing is known of {}: no event about it came in the last 14 days. A unit's id can differ between the console \
+        and the API: take it from the API. `aspctl doctor` checks the chain",
+        named(subject)
+    ));
+    Ok(ExitCode::from(UNKNOWN))
+}
+
+/// Whom the options name.
+fn subject(args: &args::Subject) -> Subject<'_> {
+    let args::Subject { unit, device, principal } = args;
+    match (device, principal) {
+        (Some(device), _) => Subject::Device(device),
+        (None, Some(id)) => Subject::Principal { id, unit: unit.as_deref() },
+        (None, None) => Subject::Unit(unit.as_deref().unwrap_or_default()),
+    }
+}
+
+/// The subject as a part of a sentence.
+fn named(subject: Subject<'_>) -> String {
+    match subject {
+        Subject::Unit(id) => format!("the unit {id}"),
+        Subject::Device(id) => format!("the device {id}"),
+        Subject::Principal { id, unit: None } => format!("the principal {id}"),
+        Subject::Principal { id, unit: Some(unit) } => format!("the principal {id} on the unit {unit}"),
+    }
+}
+
+/// A readiness signal, and when its event happened.
+#[derive(Debug)]
+struct Readiness {
+    at: DateTime<Utc>,
+    ready: bool,
+    message: Message,
+}
+
+impl Readiness {
+    /// A signal from the topic, if it is about the subject. One without a time is of now, as in the ledger.
+    fn of(message: Message, subject: Subject<'_>, now: DateTime<Utc>) -> Option<Self> {
+        let (ready, subjects) = readiness(&message)?;
+        let is_meant = subjects.into_iter().flatten().any(|other| other == subject);
+        is_meant.then(|| Self { at: message.time().unwrap_or(now), ready, message })
+    }
+
+    /// Prints the signal; the exit status that says whether the subject is ready.
+    fn show(&self, output: Output, terminal: &Terminal) -> Result<ExitCode, Error> {
+        match output {
+            Output::Table => terminal.say(self.message.line())?,
+            Output::Json => terminal.say(self.message.text())?,
+        }
+        Ok(if self.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    }
+}
+
+/// What a signal says, and of whom.
+fn readiness(message: &Message) -> Option<(bool, [Option<Subject<'_>>; 2])> {
+    Some(match message.content() {
+        Content::Unit(unit) => (unit.ready, [unit.unit_id.as_deref().map(Subject::Unit), None]),
+        Content::Device(device) => (device.ready, [device.endpoint_id.as_deref().map(Subject::Device), None]),
+        Content::Role(role) => {
+            let principal = |unit| Some(Subject::Principal { id: role.principal_id.as_deref()?, unit });
+            (role.ready, [principal(None), role.unit_id.as_deref().and_then(|unit| principal(Some(unit)))])
+        }
+        Content::Retry(_) | Content::Quarantine(_) | Content::Other(_) => return None,
+    })
+}
+
+/// Of all that is known the newest, if it is new enough.
+fn newest(known: impl IntoIterator<Item = Readiness>, since: Option<DateTime<Utc>>) -> Option<Readiness> {
+    known.into_iter().filter(|readiness| since.is_none_or(|since| readiness.at >= since)).max_by_key(|known| known.at)
+}
+
+/// The ledger's table, in which the function keeps each subject's last readiness.
+#[derive(Debug)]
+struct Ledger {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl Ledger {
+    fn of(stack: &Stack, aws: &Aws) -> Result<Self, Error> {
+        Ok(Self { client: aws.dynamodb(), table: stack.resource_name("LedgerTableArn")?.to_owned() })
+    }
+
+    /// The last readiness of the subject.
+    async fn look(&self, subject: Subject<'_>) -> Result<Option<Readiness>, Error> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let got = get.key(PARTITION_KEY, AttributeValue::S(subject.key())).send().await;
+        let item = got.map_err(failed("dynamodb:GetItem", &self.table))?.item;
+        Ok(item.and_then(|item| stored(&item, Utc::now())))
+    }
+}
+
+/// The readiness in an item; nothing in one that has expired, because DynamoDB deletes late.
+fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<Readiness> {
+    let number = |name| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
+    if number(EXPIRES_AT).is_some_and(|expires_at| expires_at <= now.timestamp()) {
+        return None;
+    }
+    let message = Message::read(item.get(SIGNAL)?.as_s().ok()?)?;
+    let (ready, _) = readiness(&message)?;
+    Some(Readiness { at: DateTime::from_timestamp_millis(number(EVENT_AT)?)?, ready, message })
+}
+
+/// Waiting for one subject.
+struct Waiting<'a> {
+    subject: Subject<'a>,
+    since: Option<DateTime<Utc>>,
+    ledger: &'a Ledger,
+    followed: &'a Followed,
+    terminal: &'a Terminal,
+}
+
+impl Waiting<'_> {
+    /// The readiness, if it is known by then. It looks at the beginning and at the end in any case.
+    async fn until(&self, deadline: Option<Instant>) -> Result<Option<Readiness>, Error> {
+        let known = newest(self.look().await, self.since);
+        match (known, deadline) {
+            // Something newer may be on its way already.
+            (Some(known), _) => {
+                let received = timeout(LOOK_TIME, self.receive(Duration::ZERO)).await;
+                let received = received.ok().transpose()?.unwrap_or_default();
+                Ok(newest(received.into_iter().chain([known]), self.since))
+            }
+            (None, None) => self.next().await.map(Some),
+            (None, Some(deadline)) => match timeout_at(deadline, self.next()).await {
+                Ok(readiness) => readiness.map(Some),
+                Err(_) => Ok(newest(self.look().await, self.since)),
+            },
+        }
+    }
+
+    /// The next readiness, however long it takes.
+    async fn next(&self) -> Result<Readiness, Error> {
+        let mut looked = Instant::now();
+        loop {
+            let mut known = self.receive(LOOK_EVERY).await?;
+            if looked.elapsed() >= LOOK_EVERY {
+                known.extend(self.look().await);
+                looked = Instant::now();
+            }
+            if let Some(readiness) = newest(known, self.since) {
+                return Ok(readiness);
+            }
+        }
+    }
+
+    async fn receive(&self, longest: Duration) -> Result<Vec<Readiness>, Error> {
+        let messages = self.followed.receive(longest).await?.into_iter();
+        Ok(messages.filter_map(|message| Readiness::of(message, self.subject, Utc::now())).collect())
+    }
+
+    /// Looks into the ledger; where it cannot be read, the topic has to do.
+    async fn look(&self) -> Option<Readiness> {
+        let problem = match timeout(LOOK_TIME, self.ledger.look(self.subject)).await {
+            Ok(Ok(known)) => return known,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("DynamoDB did not answer within {}.", humantime::format_duration(LOOK_TIME)),
+        };
+        self.terminal
+            .note(format_args!("what came before this call cannot be seen, and only what comes now counts: {problem}"));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn signal(r#type: &str, data: &serde_json::Value) -> Message {
+        Message::read(&json!({"id": "i", "type": r#type, "data": data}).to_string()).unwrap()
+    }
+
+    fn unit(seconds: i64, ready: bool) -> Readiness {
+        let message = signal("aspevents.unit.readiness.v1", &json!({"ready": ready, "unitId": "u"}));
+        Readiness { at: at(seconds), ready, message }
+    }
+
+    #[test]
+    fn the_newest_counts_wherever_it_was_found() {
+        let ready_at = |known: Vec<Readiness>, since: Option<i64>| {
+            newest(known, since.map(at)).map(|known| (known.ready, known.at.timestamp()))
+        };
+        assert_eq!(ready_at(vec![unit(2, true), unit(1, false)], None), Some((true, 2)));
+        assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], None), Some((false, 2)));
+        assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], Some(2)), Some((false, 2)));
+        assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], Some(3)), None);
+    }
+
+    #[test]
+    fn an_item_counts_until_it_expires() {
+        let text = r#"{"id": "i", "type": "aspevents.unit.readiness.v1", "data": {"ready": true}}"#;
+        let number = |value: &str| AttributeValue::N(value.to_owned());
+        let item = |signal: &str, expires_at: &str| {
+            let signal = AttributeValue::S(signal.to_owned());
+            let item = [("eventAt", number("1500")), ("signal", signal), ("expiresAt", number(expires_at))];
+            stored(&item.map(|(name, value)| (name.to_owned(), value)).into(), at(100))
+        };
+        let readiness = item(text, "101").unwrap();
+        assert_eq!((readiness.ready, readiness.at.timestamp_millis()), (true, 1500));
+        assert!(item(text, "100").is_none());
+        assert!(item("no signal", "101").is_none());
+        assert!(stored(&HashMap::new(), at(100)).is_none());
+    }
+
+    #[test]
+    fn a_signal_is_of_its_subjects_alone() {
+        let role = json!({"ready": true, "change": "ASSIGNED", "unitId": "u", "principalId": "p"});
+        let anywhere = json!({"ready": true, "change": "ASSIGNED", "principalId": "p"});
+        let device = json!({"ready": true, "endpointId": "d", "unitId": "u"});
+        let is_of = |kind: &str, data: &serde_json::Value, subject| {
+            Readiness::of(signal(&format!("aspevents.{kind}.readiness.v1"), data), subject, at(0)).is_some()
+        };
+        let principal = |unit| Subject::Principal { id: "p", unit };
+        assert!(is_of("role", &role, principal(None)) && is_of("role", &role, principal(Some("u"))));
+        assert!(!is_of("role", &role, principal(Some("v"))) && !is_of("role", &role, Subject::Unit("u")));
+        assert!(is_of("role", &anywhere, principal(None)) && !is_of("role", &anywhere, principal(Some("u"))));
+        assert!(is_of("device", &device, Subject::Device("d")) && !is_of("device", &device, Subject::Unit("u")));
+        assert!(is_of("unit", &json!({"ready": true, "unitId": "u"}), Subject::Unit("u")));
+    }
 }
