@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
+from between import between
 from tool import Result, aws, run
 
 from case import BOOTSTRAP  # tool.py knows where it is
 from stack import BUCKET, KEY, Stack, running
+from watch import Watch
 
 UNIT = {"type": "Unit", "id": "amzn1.alexa.unit.did.EXAMPLE"}
 USER = {"type": "User", "id": "amzn1.account.EXAMPLE"}
@@ -175,7 +177,7 @@ class Doctor(DoctorTest):
         self.assertEqual(result.err, f"1 of {len(ALL)} links failed, and 2 could not be checked.\n")
         unsent = self.run_doctor("--send", "--file", "/nonexistent/subscriptions.toml")
         self.assertEqual(unsent.status, 1)
-        self.assertIn("Nothing was sent", unsent.err)
+        self.assertRegex(unsent.out, "(?m)^- skipped +made-up event +needs all other links$")
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
 
@@ -609,6 +611,50 @@ class Doctor(DoctorTest):
         self.addCleanup(dynamodb.update_time_to_live, **self.time_to_live(True))
         dynamodb.update_time_to_live(**self.time_to_live(False))
         self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt")
+
+
+    # ── A made-up event ──
+
+    def rehearse(self, kind: str, *args: str, **env: str) -> tuple[int, Row]:
+        """Sends an event; how it ends, and the last row."""
+        result = self.run_doctor("--output", "json", "--send", kind, *args, **env)
+        rows = json.loads(result.out)
+        self.assertEqual([row["link"] for row in rows], [*ALL, "made-up event"])
+        return result.status, rows[-1]
+
+    def assert_rehearsed(self, kind: str, effect: str) -> None:
+        status, row = self.rehearse(kind)
+        self.assertEqual((status, row["state"]), (0, "ok"), row)
+        self.assertRegex(row["detail"], f"^aspctl-[0-9a-f]{{32}}: after .* {effect}")
+
+    def test_a_made_up_event_has_its_effect(self) -> None:
+        self.assert_rehearsed("subscription-activation", "its readiness signal came out")
+        self.assert_rehearsed("role-revocation", "its readiness signal came out")
+        self.assert_rehearsed("automation-failure", "its retry trigger came out")
+        self.assert_rehearsed("automation-success", "the ledger notes it as done")
+        self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
+
+    def test_a_made_up_failure_of_a_skill_is_counted_and_concerns_no_live_skill(self) -> None:
+        # The stack shows a metric at once, where CloudWatch takes a minute or two; and its alarms know no dimensions.
+        alarm = {"AlarmName": self.name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
+        self.addCleanup(self.client("cloudwatch").set_alarm_state, **alarm)
+        watch = Watch(self.stack)
+        self.assert_rehearsed("skill-failure", "SkillInteractionFailure counted it, in the stage development")
+        self.assertEqual((watch.total(SkillStage="development"), watch.total(SkillStage="live")), (1, 0))
+
+    def test_a_made_up_event_has_no_effect(self) -> None:
+        published = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
+        with between(self.stack.endpoint, Publish=lambda: (200, published)) as relay:
+            for kind, effect in {
+                "device-setup": "its readiness signal came out",
+                "automation-success": "the ledger notes it as done",
+                "skill-failure": "counted it",
+            }.items():
+                status, row = self.rehearse(kind, "--timeout", "300ms", AWS_ENDPOINT_URL=relay.endpoint)
+                self.assertEqual((status, row["state"]), (1, "failed"), row)
+                self.assertRegex(row["detail"], f"within 300ms it was not seen that .*{effect}")
+                self.assertIn("OnFailureQueue", row["advice"])
+                self.assertEqual("try --timeout 3m" in row["advice"], kind == "skill-failure")
 
 
 class Buffered(DoctorTest):
