@@ -1,0 +1,440 @@
+"""aspctl tail, wait and status on a local stack.
+
+Its topics hand over at once, so that it cannot show a subscription that takes effect late.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import unittest
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import tool
+from between import JSON_DENIED, XML_DENIED, Answer, between
+
+from case import StackTest
+from watch import QUEUES
+
+SCHEMA = {
+    "RetryQueue": "aspevents.automation.retry.v1",
+    "ReadinessQueue": "aspevents.unit.readiness.v1",
+    "QuarantineQueue": "aspevents.quarantine.v1",
+}
+
+
+def unit() -> str:
+    return f"amzn1.alexa.unit.did.{uuid.uuid4()}"
+
+
+class FollowTest(StackTest):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.env = tool.aws(cls.stack)
+        cls.patient = unit()
+        # It takes as long as wait needs to look again: all others run meanwhile.
+        cls.looks_again = tool.start("wait", "--unit", cls.patient, env=cls.env)
+        cls.addClassCleanup(cls.looks_again.kill)
+        cls.following(cls.looks_again)
+        cls.remember(cls.signal_of(cls.patient))
+
+    @staticmethod
+    def following(process: subprocess.Popen[str]) -> str:
+        """What it says until it follows."""
+        said = ""
+        while line := process.stderr.readline():
+            said += line
+            if line.startswith("following "):
+                return said
+        raise AssertionError(f"it does not follow: {said}")
+
+    def setUp(self) -> None:
+        self.before = self.temporary()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.temporary() - self.before, set(), "left behind")
+        super().tearDown()
+        for queue in QUEUES:
+            self.watch.drain(queue)
+
+    @classmethod
+    def temporary(cls) -> set[str]:
+        """The queues and subscriptions that aspctl has made."""
+        queues = cls.watch.sqs.list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", [])
+        pages = cls.watch.sns.get_paginator("list_subscriptions").paginate()
+        subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
+        return {*queues, *(s["SubscriptionArn"] for s in subscriptions if ":aspctl-" in s["Endpoint"])}
+
+    def start(self, *args: str, endpoint: str | None = None) -> subprocess.Popen[str]:
+        """Starts aspctl and waits until it follows."""
+        process = self.begin(*args, endpoint=endpoint)
+        self.following(process)
+        return process
+
+    def begin(self, *args: str, endpoint: str | None = None) -> subprocess.Popen[str]:
+        process = tool.start(*args, env=self.env | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}))
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def run_tool(self, *args: str, endpoint: str | None = None) -> tool.Result:
+        return tool.run(*args, env=self.env | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}))
+
+    def end(self, process: subprocess.Popen[str]) -> tool.Result:
+        out, err = process.communicate(timeout=30)
+        return tool.Result(process.returncode, out, err)
+
+    def sent(self, *args: str) -> str:
+        """Sends a sample event and waits until the function is done with it; the id of the effect."""
+        sent = self.run_tool("send", *args)
+        self.assertEqual(sent.status, 0, sent.err)
+        self.watch.invocations += 1
+        while self.watch.ended_invocations() < self.watch.invocations:
+            time.sleep(0.05)
+        return sent.out.split()[0]
+
+    @staticmethod
+    def signal_of(subject: str, ready: bool = True, at: datetime | None = None) -> dict[str, Any]:
+        at = at or datetime.now(UTC)
+        return {
+            "specversion": "1.0",
+            "id": f"Alexa.Enterprise.Subscription.Activation/{uuid.uuid4()}",
+            "source": "urn:alexa:smart-properties",
+            "type": "aspevents.unit.readiness.v1",
+            "subject": subject,
+            "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "datacontenttype": "application/json",
+            "data": {"ready": ready, "unitId": subject, "sourceEvent": {"header": {}}},
+        }
+
+    @staticmethod
+    def item(message: dict[str, Any], expires_in: int = 3600) -> dict[str, Any]:
+        at = datetime.fromisoformat(message["time"])
+        return {
+            "pk": {"S": f"readiness#unit#{message['subject']}"},
+            "eventAt": {"N": str(int(at.timestamp() * 1000))},
+            "signal": {"S": json.dumps(message)},
+            "expiresAt": {"N": str(int(time.time()) + expires_in)},
+        }
+
+    @classmethod
+    def remember(cls, message: dict[str, Any], expires_in: int = 3600) -> None:
+        """Puts a signal into the ledger as the function does."""
+        cls.watch.dynamodb.put_item(TableName=cls.watch.ledger, Item=cls.item(message, expires_in))
+
+    # ── tail ──
+
+    def test_tail_prints_what_is_published_as_json_lines_and_any_number_may_follow(self) -> None:
+        tails = [self.start("tail", "--limit", "3") for _ in range(2)]
+        self.sent("automation-failure")
+        self.sent("subscription-activation")
+        self.watch.publish("no event")
+        received = self.watch.settle(1)
+        for message in received:
+            self.checked(message, SCHEMA[message.queue])
+        for tail in tails:
+            ended = self.end(tail)
+            self.assertEqual((ended.status, ended.err), (0, ""))
+            self.assertEqual(sorted(ended.out.splitlines()), sorted(message.body for message in received))
+
+    def test_tail_shows_only_what_is_wanted(self) -> None:
+        mine, automation = unit(), f"amzn1.alexa.automation.{uuid.uuid4()}"
+        tails = [
+            self.start("tail", "--limit", "1", "--decision", "FIX_THEN_RETRY"),
+            self.start("tail", "--limit", "1", "--type", "readiness", "--unit", mine, "--unit", "other"),
+            self.start("tail", "--limit", "1", "--type", "quarantine", "--unit", mine),
+        ]
+        # What is not wanted goes first.
+        self.sent("automation-failure", "--unit", mine)
+        self.sent("subscription-activation")
+        self.watch.publish("no event")
+        self.watch.settle(1)
+        self.sent("automation-failure", "--automation", automation, "--error", "ENDPOINT_NOT_FOUND")
+        self.sent("role-assignment", "--unit", mine)
+        self.watch.publish(json.dumps({"header": {"eventType": {"namespace": "N", "name": "n"}}, "unit": mine}))
+        self.watch.settle(1)
+        retry, readiness, quarantined = (json.loads(self.end(tail).out) for tail in tails)
+        self.assertEqual((retry["subject"], retry["data"]["decision"]), (automation, "FIX_THEN_RETRY"))
+        self.assertEqual((readiness["type"], readiness["data"]["unitId"]), ("aspevents.role.readiness.v1", mine))
+        self.assertEqual(quarantined["data"]["reason"], "UNKNOWN_EVENT_TYPE")
+
+    def test_tail_refuses_a_decision_where_none_can_come(self) -> None:
+        refused = self.run_tool("tail", "--type", "readiness", "--decision", "RETRY")
+        self.assertEqual((refused.status, refused.out), (1, ""))
+        self.assertIn("--decision: only retry triggers have one", refused.err)
+
+    def test_tail_is_readable_and_does_not_let_others_steer_the_terminal(self) -> None:
+        tail = self.start("tail", "--output", "text", "--color", "always", "--type", "readiness", "--limit", "1")
+        self.sent("subscription-activation", "--error", "BAD\x1b[2J", "--unit", "u", "--at", "2026-11-22T09:00:00Z")
+        line = self.end(tail).out
+        self.assertIn("\x1b[31m", line)
+        self.assertNotIn("\x1b[2J", line)
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        self.assertEqual(plain, "2026-11-22T09:00:00Z  unit        u  not ready: BAD [2J, Made up by aspctl\n")
+
+    def test_tail_ends_after_its_time(self) -> None:
+        ended = self.run_tool("tail", "--for", "100ms")
+        self.assertEqual((ended.status, ended.out), (0, ""))
+
+    def test_signals_end_tail_and_leave_nothing(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            tail = self.start("tail")
+            # A queue and three subscriptions, or the assertion after it would show nothing.
+            self.assertEqual(len(self.temporary() - self.before), 4)
+            tail.send_signal(number)
+            ended = self.end(tail)
+            self.assertEqual((ended.status, ended.out, ended.err), (0, "", ""), number)
+            self.assertEqual(self.temporary() - self.before, set(), number)
+
+    def test_tail_ends_when_nobody_reads_any_more_although_nothing_comes(self) -> None:
+        tail = self.start("tail")
+        self.sent("device-setup")
+        self.assertEqual(json.loads(tail.stdout.readline())["type"], "aspevents.device.readiness.v1")
+        tail.stdout.close()
+        self.assertEqual((tail.wait(timeout=10), tail.stderr.read()), (0, ""))
+
+    def test_only_the_followed_topics_may_send_to_the_queue_and_it_is_marked(self) -> None:
+        tail = self.start("tail", "--type", "retry")
+        [queue] = [part for part in self.temporary() - self.before if part.startswith("http")]
+        self.assertRegex(queue, r"/aspctl-asp-events-[0-9a-f]{16}$")
+        attributes = self.watch.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+        self.assertEqual((attributes["MessageRetentionPeriod"], attributes["SqsManagedSseEnabled"]), ("3600", "true"))
+        [statement] = json.loads(attributes["Policy"])["Statement"]
+        self.assertEqual(statement["Principal"], {"Service": "sns.amazonaws.com"})
+        self.assertEqual(statement["Resource"], attributes["QueueArn"])
+        retry = self.stack.outputs["RetryTopicArn"]
+        self.assertEqual(statement["Condition"], {"ArnEquals": {"aws:SourceArn": [retry]}})
+        self.assertEqual(self.watch.sqs.list_queue_tags(QueueUrl=queue)["Tags"], {"aspctl": "asp-events"})
+        tail.send_signal(signal.SIGINT)
+        self.end(tail)
+
+    def test_tail_mentions_what_a_kill_left(self) -> None:
+        tail = self.start("tail", "--type", "retry")
+        left = self.temporary() - self.before
+        tail.kill()
+        tail.wait()
+        [queue] = [part for part in left if part.startswith("http")]
+        said = self.following(next_tail := self.begin("tail", "--type", "retry"))
+        self.assertIn("there are other temporary queues: ", said)
+        self.assertIn(queue.rpartition("/")[2], said)
+        next_tail.send_signal(signal.SIGINT)
+        self.end(next_tail)
+        self.assertEqual(self.temporary() - self.before, left)
+        self.remove(left)
+
+    def remove(self, parts: set[str]) -> None:
+        for part in parts:
+            if part.startswith("arn:"):
+                self.watch.sns.unsubscribe(SubscriptionArn=part)
+            else:
+                self.watch.sqs.delete_queue(QueueUrl=part)
+
+    # ── The end, where it is not so easy ──
+
+    def test_who_may_not_subscribe_leaves_no_queue(self) -> None:
+        with between(self.stack.endpoint, Subscribe=lambda: XML_DENIED) as relay:
+            denied = self.run_tool("tail", endpoint=relay.endpoint)
+        self.assertEqual((denied.status, denied.out), (1, ""))
+        self.assertIn("Allow sns:Subscribe to the identity that runs aspctl", denied.err)
+        self.assertIn("DeleteQueue", relay.calls)
+
+    def test_interrupted_while_it_is_made_it_is_removed(self) -> None:
+        tails = []
+
+        def interrupt() -> Answer:
+            if relay.calls.count("Subscribe") == 1:
+                tails[0].send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            return None
+
+        with between(self.stack.endpoint, Subscribe=interrupt) as relay:
+            tails.append(self.begin("tail", endpoint=relay.endpoint))
+            self.assertEqual(self.end(tails[0]).status, 0)
+        self.assertEqual(relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe"))
+
+    def test_the_subscriptions_go_before_the_queue(self) -> None:
+        with between(self.stack.endpoint) as relay:
+            self.assertEqual(self.run_tool("tail", "--for", "0s", endpoint=relay.endpoint).status, 0)
+        self.assertEqual(relay.calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
+
+    def test_what_cannot_be_removed_is_named_with_the_commands_that_remove_it(self) -> None:
+        with between(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
+            ended = self.run_tool("tail", "--type", "retry", "--for", "0s", endpoint=relay.endpoint)
+        [left] = self.temporary() - self.before
+        self.assertEqual(ended.status, 1)
+        self.assertIn("Allow sns:Unsubscribe", ended.err)
+        self.assertIn(f"aws sns unsubscribe --region us-east-1 --subscription-arn {left}", ended.err)
+        self.assertNotIn("aws sqs delete-queue --region", ended.err)
+        self.remove({left})
+
+    def test_a_second_interruption_ends_at_once_and_says_what_is_left(self) -> None:
+        asked, go_on = threading.Event(), threading.Event()
+
+        def hang() -> Answer:
+            asked.set()
+            go_on.wait(30)
+            return XML_DENIED
+
+        with between(self.stack.endpoint, Unsubscribe=hang) as relay:
+            tail = self.start("tail", "--type", "retry", endpoint=relay.endpoint)
+            tail.send_signal(signal.SIGINT)
+            asked.wait(10)
+            tail.send_signal(signal.SIGTERM)
+            ended = self.end(tail)
+            go_on.set()
+        left = self.temporary() - self.before
+        self.assertEqual((ended.status, len(left)), (1, 2))
+        words = shlex.split(ended.err.replace(";", " ").replace("\n", " "))
+        self.assertEqual(left - {word.rstrip(".") for word in words}, set(), ended.err)
+        self.assertIn("aws sqs delete-queue --region us-east-1 --queue-url", ended.err)
+        self.remove(left)
+
+    # ── wait ──
+
+    def test_wait_sees_what_comes_after_the_call(self) -> None:
+        subject = unit()
+        wait = self.start("wait", "--unit", subject, "--output", "json")
+        self.sent("subscription-activation")
+        self.sent("subscription-activation", "--unit", subject)
+        ended = self.end(wait)
+        self.assertEqual(ended.status, 0)
+        [message] = [m for m in self.watch.drain("ReadinessQueue") if m.event["subject"] == subject]
+        self.assertEqual(ended.out, message.body + "\n")
+
+    def test_wait_sees_what_came_before_the_call(self) -> None:
+        subject = unit()
+        self.sent("subscription-activation", "--unit", subject)
+        ended = self.run_tool("wait", "--unit", subject)
+        self.assertEqual(ended.status, 0)
+        self.assertRegex(ended.out, rf"^\S+Z  unit        {subject}  ready\n$")
+
+    def test_wait_sees_what_comes_between_following_and_looking(self) -> None:
+        # The topic alone can tell of it: the ledger is always empty. Had wait looked first, nobody would follow yet.
+        subject = unit()
+
+        def publish() -> Answer:
+            if relay.calls.count("GetItem") == 1:
+                self.sent("subscription-activation", "--unit", subject)
+            return 200, b"{}"
+
+        with between(self.stack.endpoint, GetItem=publish) as relay:
+            ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
+        self.assertEqual(ended.status, 0, ended.err)
+
+    def test_wait_believes_the_newer_of_two(self) -> None:
+        subject = unit()
+        old = self.signal_of(subject, ready=False, at=datetime.now(UTC) - timedelta(hours=1))
+
+        def publish() -> Answer:
+            self.sent("subscription-activation", "--unit", subject)
+            return 200, json.dumps({"Item": self.item(old)}).encode()
+
+        with between(self.stack.endpoint, GetItem=publish) as relay:
+            ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
+        self.assertEqual(ended.status, 0, ended.err)
+
+    def test_who_misses_the_message_finds_it_in_the_ledger_later(self) -> None:
+        ended = self.end(self.looks_again)
+        self.assertEqual(ended.status, 0, ended.err)
+        self.assertIn(self.patient, ended.out)
+
+    def test_wait_fails_with_the_subject(self) -> None:
+        subject = unit()
+        wait = self.start("wait", "--unit", subject)
+        self.sent("subscription-activation", "--unit", subject, "--error", "INTERNAL_SERVER_ERROR")
+        ended = self.end(wait)
+        self.assertEqual(ended.status, 2)
+        self.assertIn("not ready: INTERNAL_SERVER_ERROR", ended.out)
+
+    def test_wait_ends_after_its_time_and_says_what_may_be_wrong(self) -> None:
+        ended = self.run_tool("wait", "--device", "amzn1.alexa.endpoint.never", "--timeout", "300ms")
+        self.assertEqual((ended.status, ended.out), (3, ""))
+        for words in ("timed out after 300ms", "amzn1.alexa.endpoint.never", "aspctl doctor", "console"):
+            self.assertIn(words, ended.err)
+
+    def test_wait_is_interrupted(self) -> None:
+        wait = self.start("wait", "--unit", unit())
+        wait.send_signal(signal.SIGINT)
+        ended = self.end(wait)
+        self.assertEqual((ended.status, ended.out), (1, ""))
+        self.assertIn("interrupted. The temporary queue is removed.", ended.err)
+
+    def test_wait_counts_only_what_happened_since(self) -> None:
+        subject = unit()
+        self.remember(self.signal_of(subject, ready=False, at=datetime.now(UTC) - timedelta(hours=2)))
+        wait = self.start("wait", "--unit", subject, "--since", "1h", "--output", "json")
+        old = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
+        self.sent("subscription-activation", "--unit", subject, "--at", old)
+        new = self.sent("subscription-activation", "--unit", subject)
+        ended = self.end(wait)
+        self.assertEqual(ended.status, 0, ended.err)
+        self.assertTrue(json.loads(ended.out)["id"].endswith(f"/{new}"))
+
+    def test_wait_for_a_principal_on_a_unit(self) -> None:
+        subject, principal = unit(), f"amzn1.account.{uuid.uuid4()}"
+        on_unit = self.start("wait", "--principal", principal, "--unit", subject)
+        anywhere = self.start("wait", "--principal", principal)
+        self.sent("role-assignment", "--principal", principal, "--unit", unit())
+        self.assertEqual(self.end(anywhere).status, 0)
+        self.assertIsNone(on_unit.poll())
+        self.sent("role-revocation", "--principal", principal, "--unit", subject)
+        ended = self.end(on_unit)
+        self.assertEqual(ended.status, 2)
+        self.assertIn(f"not ready, REVOKED on {subject}", ended.out)
+
+    def test_wait_for_a_device(self) -> None:
+        device = f"amzn1.alexa.endpoint.{uuid.uuid4()}"
+        wait = self.start("wait", "--device", device)
+        self.sent("device-setup", "--device", device)
+        self.assertEqual(self.end(wait).status, 0)
+
+    def test_wait_does_without_the_ledger(self) -> None:
+        subject = unit()
+        with between(self.stack.endpoint, GetItem=lambda: JSON_DENIED) as relay:
+            wait = self.start("wait", "--unit", subject, endpoint=relay.endpoint)
+            self.assertIn("Allow dynamodb:GetItem", wait.stderr.readline())
+            self.sent("subscription-activation", "--unit", subject)
+            self.assertEqual(self.end(wait).status, 0)
+
+    # ── status ──
+
+    def test_status_shows_the_last_readiness(self) -> None:
+        ready, failed, expired = self.signal_of(unit()), self.signal_of(unit(), ready=False), self.signal_of(unit())
+        self.remember(ready)
+        self.remember(failed)
+        self.remember(expired, expires_in=-1)
+        shown = self.run_tool("status", "--unit", ready["subject"], "--output", "json")
+        self.assertEqual((shown.status, shown.err, json.loads(shown.out)), (0, "", ready))
+        shown = self.run_tool("status", "--unit", failed["subject"])
+        self.assertEqual(shown.status, 2)
+        self.assertIn("not ready", shown.out)
+        for unknown in (expired["subject"], unit()):
+            shown = self.run_tool("status", "--unit", unknown)
+            self.assertEqual((shown.status, shown.out), (3, ""))
+            self.assertIn(f"nothing is known of the unit {unknown}", shown.err)
+
+    def test_status_knows_what_the_function_has_stored(self) -> None:
+        subject, device, principal = unit(), f"amzn1.alexa.endpoint.{uuid.uuid4()}", f"amzn1.account.{uuid.uuid4()}"
+        self.sent("device-setup", "--device", device)
+        self.sent("role-assignment", "--principal", principal, "--unit", subject)
+        self.sent("role-revocation", "--principal", principal, "--unit", f"{subject}-2")
+        for args, status in {
+            ("--device", device): 0,
+            ("--principal", principal, "--unit", subject): 0,
+            ("--principal", principal, "--unit", f"{subject}-2"): 2,
+            ("--principal", principal): 2,
+            ("--unit", subject): 3,
+        }.items():
+            self.assertEqual(self.run_tool("status", *args).status, status, args)
+
+
+if __name__ == "__main__":
+    unittest.main()
