@@ -1,13 +1,16 @@
 //! AWS: its clients, the stack that is looked at, and what an error of a call means.
 
-use std::{collections::BTreeMap, error};
+use std::{collections::BTreeMap, error, time::Duration};
 
 use asp_events::aws::client::http;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_types::SdkConfig;
 
 use crate::{args::Global, error::Error};
+
+/// An answer that takes longer is none; a long poll takes up to 20 seconds.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A call to AWS failed.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +136,8 @@ pub(crate) struct Aws {
 impl Aws {
     /// Finds credentials and region as the AWS CLI does. No call is made yet.
     pub(crate) async fn load(global: &Global) -> Result<Self, Error> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http());
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http()).timeout_config(timeouts);
         if let Some(profile) = &global.profile {
             loader = loader.profile_name(profile);
         }

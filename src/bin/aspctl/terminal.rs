@@ -32,7 +32,7 @@ pub(crate) const STRONG: Style = Style::new().bold();
 const USAGE: u8 = 64;
 
 /// Standard output and standard error, as the user wants them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     quiet: bool,
 }
