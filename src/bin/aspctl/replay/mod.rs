@@ -7,13 +7,15 @@
 //! ```
 
 mod choose;
+mod origin;
 mod preview;
 mod queue;
 mod read;
 mod stop;
+mod tally;
 mod target;
 
-use std::{collections::VecDeque, fs, io, mem, path::Path, process::ExitCode, thread, time::Duration};
+use std::{collections::VecDeque, fmt::Display, mem, process::ExitCode, thread, time::Duration};
 
 use chrono::Utc;
 use indicatif::ProgressBar;
@@ -23,15 +25,16 @@ use tokio::{
 };
 
 use self::{
-    choose::{Choice, Chosen, Found, Left},
+    choose::{Choice, Chosen},
+    origin::{Input, Origin},
     preview::Preview,
-    queue::{Depth, Queue},
-    read::{Body, Event},
+    queue::Depth,
     stop::Stop,
+    tally::{Problems, Tally, as_u64, counted},
     target::{Outgoing, Target, next_batch},
 };
 use crate::{
-    args::{self, Global, Source},
+    args::{self, Global},
     aws::{Aws, Stack},
     error::Error,
     terminal::{BAD, GOOD, Terminal},
@@ -45,17 +48,17 @@ const PREVIEW_BYTES: usize = 64 * 1024 * 1024;
 
 /// Sends kept events again.
 pub(crate) async fn run(args: &args::Replay, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
-    let from = Input::of(args)?;
+    let input = Input::of(args)?;
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
-    let target = target(args.to, &from, &aws, &stack).await?;
+    let target = input.target(args.to, &aws, &stack).await?;
     let (batch, choice) = (target.batch(args.rate), Choice::new(args, Utc::now()));
     let mut pace = tokio::time::interval(Duration::from_secs(1) * batch / args.rate);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut replay = Replay {
         terminal,
         stop: Stop::listen()?,
-        origin: Origin::open(from, &aws, &stack).await?,
+        origin: Origin::open(input, &aws, &stack).await?,
         target,
         choice,
         batch,
@@ -65,226 +68,6 @@ pub(crate) async fn run(args: &args::Replay, global: &Global, terminal: &Termina
     let outcome = replay.run(args).await;
     let left = replay.origin.release(terminal).await;
     replay.report(outcome, left)
-}
-
-/// Where events are taken from, as the user named it.
-#[derive(Debug)]
-enum Input {
-    File { name: String, events: Vec<Event> },
-    Queue(Place),
-}
-
-impl Input {
-    /// Refuses what makes no sense, and reads the file, before anything is called.
-    fn of(args: &args::Replay) -> Result<Self, Error> {
-        let has_reasons = matches!(args.source, Some(Source::Quarantine | Source::QuarantineDlq));
-        if !args.reasons.is_empty() && !has_reasons {
-            let problem = "only what is in the quarantine has a reason";
-            return Err(Error::input("--reason", problem, "Leave it out, or replay quarantine"));
-        }
-        match (&args.file, args.source.map(Place::of)) {
-            (Some(path), _) => Self::file(path),
-            (None, Some(Place { name, back: Some((queue, _)), .. })) if args.to == args::Target::Function => {
-                let problem =
-                    format!("what lies in {name} came out of the function, and is for the consumer of {queue}");
-                Err(Error::input("--to function", problem, format!("Leave it out: it goes back to {queue}")))
-            }
-            (None, Some(place)) => Ok(Self::Queue(place)),
-            (None, None) => Err(Error::input("replay", "there is nothing to replay", "Name a source, or --file")),
-        }
-    }
-
-    fn file(path: &Path) -> Result<Self, Error> {
-        let (name, text) = match path.to_str() {
-            Some("-") => ("standard input".to_owned(), io::read_to_string(io::stdin())),
-            _ => (path.display().to_string(), fs::read_to_string(path)),
-        };
-        let text =
-            text.map_err(|error| Error::input(&name, error, "Give a file of events, or - for standard input"))?;
-        let events = read::from_file(&name, &text)?;
-        Ok(Self::File { name, events })
-    }
-}
-
-/// A queue of the stack.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    /// Its name in the template.
-    name: &'static str,
-    /// The output with its ARN.
-    output: &'static str,
-    /// The queue to which its messages go back, and that one's output; else they are events.
-    back: Option<(&'static str, &'static str)>,
-}
-
-impl Place {
-    fn of(source: Source) -> Self {
-        let (name, output, back) = match source {
-            Source::OnFailure => ("OnFailureQueue", "OnFailureQueueArn", None),
-            Source::EventsDlq => ("EventsDeadLetterQueue", "EventsDeadLetterQueueArn", None),
-            Source::IngestionDlq => ("IngestionDeadLetterQueue", "IngestionDeadLetterQueueArn", None),
-            Source::Quarantine => ("QuarantineQueue", "QuarantineQueueArn", None),
-            Source::RetryDlq => {
-                ("RetryDeadLetterQueue", "RetryDeadLetterQueueArn", Some(("RetryQueue", "RetryQueueArn")))
-            }
-            Source::ReadinessDlq => (
-                "ReadinessDeadLetterQueue",
-                "ReadinessDeadLetterQueueArn",
-                Some(("ReadinessQueue", "ReadinessQueueArn")),
-            ),
-            Source::QuarantineDlq => (
-                "QuarantineDeadLetterQueue",
-                "QuarantineDeadLetterQueueArn",
-                Some(("QuarantineQueue", "QuarantineQueueArn")),
-            ),
-        };
-        Self { name, output, back }
-    }
-}
-
-async fn target(to: args::Target, from: &Input, aws: &Aws, stack: &Stack) -> Result<Target, Error> {
-    if let Input::Queue(Place { back: Some((name, output)), .. }) = from {
-        return Ok(Target::Queue { sqs: aws.sqs(), url: stack.queue_url(aws, output).await?, name });
-    }
-    let topic_arn = stack.output("EventsTopicArn")?.to_owned();
-    Ok(match to {
-        args::Target::Topic => Target::Topic { sns: aws.sns(), arn: topic_arn },
-        args::Target::Function => {
-            Target::Function { lambda: aws.lambda(), arn: stack.output("AspEventsFunctionArn")?.to_owned(), topic_arn }
-        }
-    })
-}
-
-/// Where events are taken from.
-#[derive(Debug)]
-enum Origin {
-    File { name: String, events: Vec<Event> },
-    Queue { queue: Queue, body: Body, depth: Depth },
-}
-
-impl Origin {
-    async fn open(from: Input, aws: &Aws, stack: &Stack) -> Result<Self, Error> {
-        match from {
-            Input::File { name, events } => Ok(Self::File { name, events }),
-            Input::Queue(Place { name, output, back }) => {
-                let queue = Queue::new(aws.sqs(), stack.queue_url(aws, output).await?, name);
-                let body = if back.is_some() { Body::Signal } else { Body::Events };
-                Ok(Self::Queue { depth: queue.depth().await?, queue, body })
-            }
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::File { name, .. } => name,
-            Self::Queue { queue, .. } => queue.name(),
-        }
-    }
-
-    /// What comes next; nothing once there is no more.
-    async fn next(&mut self) -> Result<Vec<Found>, Error> {
-        match self {
-            Self::File { events, .. } => {
-                let found = |event| Found { id: String::new(), since: None, events: Ok(vec![event]) };
-                Ok(mem::take(events).into_iter().map(found).collect())
-            }
-            Self::Queue { queue, body, .. } => {
-                let messages = queue.receive().await?.into_iter();
-                let found = |message: read::Message| Found {
-                    id: message.id.clone(),
-                    since: message.sent_at,
-                    events: read::from_queue(*body, message),
-                };
-                Ok(messages.map(found).collect())
-            }
-        }
-    }
-
-    /// Deletes what was accepted; how much of it could not be deleted.
-    async fn delete(&mut self, ids: &[String]) -> Result<usize, Error> {
-        match self {
-            Self::File { .. } => Ok(0),
-            Self::Queue { queue, .. } => queue.delete(ids).await,
-        }
-    }
-
-    /// Keeps what is being worked on away from other readers.
-    async fn renew(&mut self) -> Result<(), Error> {
-        match self {
-            Self::File { .. } => Ok(()),
-            Self::Queue { queue, .. } => queue.renew().await,
-        }
-    }
-
-    /// How long that may wait.
-    fn until_renewal(&self) -> Duration {
-        match self {
-            Self::File { .. } => Duration::MAX,
-            Self::Queue { queue, .. } => queue.until_renewal(),
-        }
-    }
-
-    /// Gives back what was not sent; how many messages that were.
-    async fn release(&self, terminal: &Terminal) -> u64 {
-        let Self::Queue { queue, .. } = self else { return 0 };
-        if let Err(error) = queue.release().await {
-            terminal.note(format_args!("{error} What was not sent comes back by itself within 5 minutes."));
-        }
-        as_u64(queue.hidden())
-    }
-}
-
-/// What has happened so far.
-#[derive(Debug, Default)]
-struct Tally {
-    /// Messages that were looked at, or events of a file.
-    seen: u64,
-    /// Whether anything was, or was about to be, sent.
-    has_begun: bool,
-    /// Events that were accepted.
-    sent: u64,
-    /// Events that were not, and why the first was not.
-    refused: (u64, Option<String>),
-    /// Messages that hold no event, and what is wrong with the first.
-    unreadable: (u64, Option<String>),
-    not_chosen: u64,
-    newer: u64,
-    /// Messages of which only some events are sent, and which therefore stay.
-    in_part: u64,
-    /// Messages that were sent and could not be deleted.
-    undeleted: u64,
-}
-
-impl Tally {
-    fn leave(&mut self, left: Left) {
-        match left {
-            Left::NotChosen => self.not_chosen += 1,
-            Left::Newer => self.newer += 1,
-            Left::Unreadable(problem) => add(&mut self.unreadable, problem),
-        }
-    }
-
-    /// Why messages stay, for people; empty if none does.
-    fn reasons(&self) -> String {
-        let unreadable = match &self.unreadable {
-            (count, Some(problem)) => format!("{count} without an event ({problem})"),
-            (_, None) => String::new(),
-        };
-        let counted = |count: u64, what: &str| if count == 0 { String::new() } else { format!("{count} {what}") };
-        let reasons = [
-            counted(self.not_chosen, "not chosen"),
-            counted(self.in_part, "chosen in part"),
-            counted(self.newer, "that came after the replay began"),
-            unreadable,
-        ];
-        reasons.into_iter().filter(|reason| !reason.is_empty()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// Counts a problem, and keeps the first.
-fn add((count, first): &mut (u64, Option<String>), problem: String) {
-    *count += 1;
-    first.get_or_insert(problem);
 }
 
 /// How a replay ended.
@@ -339,7 +122,11 @@ impl Replay<'_> {
         }
         let has_more = has_more && !self.choice.is_spent() && matches!(self.origin, Origin::Queue { .. });
         let preview = Preview::of(&chosen);
-        self.show(&preview, &chosen, has_more)?;
+        match self.show(&preview, &chosen, has_more) {
+            // Whoever says --yes need not look.
+            Err(error) if error.is_closed_pipe() && args.yes && !args.dry_run => {}
+            shown => shown?,
+        }
         if args.dry_run || (chosen.is_empty() && !has_more) {
             return Ok(End::Shown);
         }
@@ -347,7 +134,7 @@ impl Replay<'_> {
             return Ok(End::Interrupted);
         }
         let bar = self.terminal.progress(self.steps(&preview, has_more));
-        let end = self.send_all(chosen, &bar).await;
+        let end = self.send_all(chosen, has_more, &bar).await;
         bar.finish_and_clear();
         end
     }
@@ -396,19 +183,19 @@ impl Replay<'_> {
         if preview.events() > 0 {
             terminal.table(&preview.head(), preview.rows())?;
         }
-        let reasons = self.tally.reasons();
-        if !reasons.is_empty() {
-            terminal.note(format_args!("These stay where they are: {reasons}."));
+        let because = self.tally.because();
+        if !because.is_empty() {
+            terminal.note(format_args!("These stay where they are{because}."));
         }
         if self.tally.in_part > 0 {
             terminal.note(
                 "A message chosen in part stays for its other events; with them, those sent now would be sent again.",
             );
         }
-        let mut refused = (0, None);
+        let mut refused = Problems::default();
         let events = chosen.iter().flat_map(|chosen| &chosen.events);
-        events.filter_map(|event| self.target.refusal(event)).for_each(|problem| add(&mut refused, problem));
-        if let (count, Some(problem)) = refused {
+        events.filter_map(|event| self.target.refusal(event)).for_each(|problem| refused.add(problem));
+        if let Problems { count, first: Some(problem) } = refused {
             terminal.note(format_args!("{} will be refused: {problem}.", counted(count, "event")));
         }
         if let Target::Queue { name, .. } = &self.target {
@@ -447,23 +234,22 @@ impl Replay<'_> {
     }
 
     /// Sends what was shown, and then what else is chosen of the queue.
-    async fn send_all(&mut self, mut chosen: Vec<Chosen>, bar: &ProgressBar) -> Result<End, Error> {
+    async fn send_all(&mut self, chosen: Vec<Chosen>, has_more: bool, bar: &ProgressBar) -> Result<End, Error> {
         self.tally.has_begun = true;
-        loop {
+        let mut next = Some(chosen);
+        while let Some(chosen) = next {
             if let end @ End::Interrupted = self.send(chosen, bar).await? {
                 return Ok(end);
             }
-            if self.choice.is_spent() {
-                return Ok(End::Done);
+            if !has_more || self.choice.is_spent() {
+                break;
             }
             if self.stop.is_requested() {
                 return Ok(End::Interrupted);
             }
-            chosen = match self.next().await? {
-                Some(next) => next,
-                None => return Ok(End::Done),
-            };
+            next = self.next().await?;
         }
+        Ok(End::Done)
     }
 
     /// Sends events, call by call, and deletes each message once all its events have been accepted.
@@ -474,7 +260,7 @@ impl Replay<'_> {
             for event in events {
                 if let Some(problem) = self.target.refusal(&event) {
                     message.is_done_with = false;
-                    add(&mut self.tally.refused, problem);
+                    self.tally.refused.add(problem);
                 } else {
                     message.waiting += 1;
                     waiting.push_back(Outgoing { from: open.len(), event });
@@ -503,7 +289,7 @@ impl Replay<'_> {
                     Ok(()) => self.tally.sent += 1,
                     Err(problem) => {
                         message.is_done_with = false;
-                        add(&mut self.tally.refused, problem);
+                        self.tally.refused.add(problem);
                     }
                 }
                 if message.waiting == 0 && message.is_done_with {
@@ -523,49 +309,43 @@ impl Replay<'_> {
 
     /// Says what was done; the exit status.
     fn report(self, outcome: Result<End, Error>, released: u64) -> Result<ExitCode, Error> {
-        let (tally, name, target) = (&self.tally, self.origin.name(), self.target.describe());
-        if !tally.has_begun {
+        let Tally { has_begun, sent, refused, undeleted, .. } = &self.tally;
+        if !has_begun {
             return match outcome? {
                 End::Interrupted => Err(Error::Interrupted("Nothing was sent".to_owned())),
                 End::Shown | End::Done => Ok(ExitCode::SUCCESS),
             };
         }
-        let is_done = matches!(outcome, Ok(End::Done));
-        let unseen = if is_done && !self.choice.is_spent() { 0 } else { self.unseen() };
-        let left = released + unseen;
-        self.terminal.say(format_args!("{GOOD}{} sent{GOOD:#} to {target}", counted(tally.sent, "event")))?;
-        if left > 0 {
-            let about = if unseen > 0 { "about " } else { "" };
-            let reasons = tally.reasons();
-            let why = if reasons.is_empty() { String::new() } else { format!(": {reasons}") };
-            self.terminal.say(format_args!("{about}{} left in {name}{why}", counted(left, "message")))?;
+        let (name, target) = (self.origin.name(), self.target.describe());
+        self.say(format_args!("{GOOD}{} sent{GOOD:#} to {target}", counted(*sent, "event")))?;
+        let has_seen_all = matches!(outcome, Ok(End::Done)) && !self.choice.is_spent();
+        match if has_seen_all { 0 } else { self.unseen() } {
+            0 if released == 0 => {}
+            0 => self.say(format_args!("{} left in {name}{}", counted(released, "message"), self.tally.because()))?,
+            unseen => {
+                let left = counted(released + unseen, "message");
+                self.say(format_args!("about {left} left in {name}{}", self.tally.because()))?;
+            }
         }
-        if let (count, Some(problem)) = &tally.refused {
-            self.terminal
-                .say(format_args!("{BAD}{} refused{BAD:#}; the first: {problem}", counted(*count, "event")))?;
+        if let Problems { count, first: Some(problem) } = refused {
+            self.say(format_args!("{BAD}{} refused{BAD:#}; the first: {problem}", counted(*count, "event")))?;
         }
-        if tally.undeleted > 0 {
-            self.terminal.say(format_args!(
-                "{BAD}{} sent, but not deleted{BAD:#}: comes again from {name}, and the ledger drops it within its time",
-                counted(tally.undeleted, "message")
-            ))?;
+        if *undeleted > 0 {
+            let messages = counted(*undeleted, "message");
+            self.say(format_args!("{BAD}{messages} sent, but not deleted{BAD:#}: {name} will give them out again"))?;
         }
         match outcome? {
-            End::Interrupted => {
-                let sent = counted(tally.sent, "event");
-                Err(Error::Interrupted(format!("{sent} sent, and nothing is lost")))
-            }
-            End::Shown | End::Done if tally.refused.0 + tally.undeleted > 0 => Ok(ExitCode::FAILURE),
+            End::Interrupted => Err(Error::Interrupted("What was not sent is where it was".to_owned())),
+            End::Shown | End::Done if refused.count + undeleted > 0 => Ok(ExitCode::FAILURE),
             End::Shown | End::Done => Ok(ExitCode::SUCCESS),
         }
     }
-}
 
-/// `1 event`, `2 events`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn as_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
+    /// A line of the result. That nobody reads it must neither stop a replay nor hide how it ended.
+    fn say(&self, line: impl Display) -> Result<(), Error> {
+        match self.terminal.say(line) {
+            Err(error) if error.is_closed_pipe() => Ok(()),
+            said => said,
+        }
+    }
 }

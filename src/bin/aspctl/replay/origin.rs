@@ -1,0 +1,178 @@
+//! Where events are taken from: a file, or a queue of the stack.
+
+use std::{fs, io, mem, path::Path, time::Duration};
+
+use super::{
+    choose::Found,
+    queue::{Depth, Queue},
+    read::{self, Body, Event},
+    tally::as_u64,
+    target::Target,
+};
+use crate::{
+    args::{self, Source},
+    aws::{Aws, Stack},
+    error::Error,
+    terminal::Terminal,
+};
+
+/// Where events are taken from, as the user named it.
+#[derive(Debug)]
+pub(super) enum Input {
+    File { name: String, events: Vec<Event> },
+    Queue(Place),
+}
+
+impl Input {
+    /// Refuses what makes no sense, and reads the file, before anything is called.
+    pub(super) fn of(args: &args::Replay) -> Result<Self, Error> {
+        let has_reasons = matches!(args.source, Some(Source::Quarantine | Source::QuarantineDlq));
+        if !args.reasons.is_empty() && !has_reasons {
+            let problem = "only what is in the quarantine has a reason";
+            return Err(Error::input("--reason", problem, "Leave it out, or replay quarantine"));
+        }
+        match (&args.file, args.source.map(Place::of)) {
+            (Some(path), _) => Self::file(path),
+            (None, Some(Place { name, back: Some(queue) })) if args.to == args::Target::Function => {
+                let problem =
+                    format!("what lies in {name} came out of the function, and is for the consumer of {queue}");
+                Err(Error::input("--to function", problem, format!("Leave it out: it goes back to {queue}")))
+            }
+            (None, Some(place)) => Ok(Self::Queue(place)),
+            (None, None) => Err(Error::input("replay", "there is nothing to replay", "Name a source, or --file")),
+        }
+    }
+
+    /// Where its events go.
+    pub(super) async fn target(&self, to: args::Target, aws: &Aws, stack: &Stack) -> Result<Target, Error> {
+        if let &Self::Queue(Place { back: Some(name), .. }) = self {
+            return Ok(Target::Queue { sqs: aws.sqs(), url: queue_url(name, aws, stack).await?, name });
+        }
+        let topic_arn = stack.output("EventsTopicArn")?.to_owned();
+        Ok(match to {
+            args::Target::Topic => Target::Topic { sns: aws.sns(), arn: topic_arn },
+            args::Target::Function => {
+                let arn = stack.output("AspEventsFunctionArn")?.to_owned();
+                Target::Function { lambda: aws.lambda(), arn, topic_arn }
+            }
+        })
+    }
+
+    fn file(path: &Path) -> Result<Self, Error> {
+        let (name, text) = match path.to_str() {
+            Some("-") => ("standard input".to_owned(), io::read_to_string(io::stdin())),
+            _ => (path.display().to_string(), fs::read_to_string(path)),
+        };
+        let text =
+            text.map_err(|error| Error::input(&name, error, "Give a file of events, or - for standard input"))?;
+        let events = read::from_file(&name, &text)?;
+        Ok(Self::File { name, events })
+    }
+}
+
+/// A queue of the stack. The output with its ARN has its name and `Arn`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Its name in the template.
+    name: &'static str,
+    /// The queue to which its messages go back; else they are events.
+    back: Option<&'static str>,
+}
+
+impl Place {
+    fn of(source: Source) -> Self {
+        let (name, back) = match source {
+            Source::OnFailure => ("OnFailureQueue", None),
+            Source::EventsDlq => ("EventsDeadLetterQueue", None),
+            Source::IngestionDlq => ("IngestionDeadLetterQueue", None),
+            Source::Quarantine => ("QuarantineQueue", None),
+            Source::RetryDlq => ("RetryDeadLetterQueue", Some("RetryQueue")),
+            Source::ReadinessDlq => ("ReadinessDeadLetterQueue", Some("ReadinessQueue")),
+            Source::QuarantineDlq => ("QuarantineDeadLetterQueue", Some("QuarantineQueue")),
+        };
+        Self { name, back }
+    }
+}
+
+async fn queue_url(name: &str, aws: &Aws, stack: &Stack) -> Result<String, Error> {
+    stack.queue_url(aws, &format!("{name}Arn")).await
+}
+
+/// Where events are taken from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    File { name: String, events: Vec<Event> },
+    Queue { queue: Queue, body: Body, depth: Depth },
+}
+
+impl Origin {
+    pub(super) async fn open(from: Input, aws: &Aws, stack: &Stack) -> Result<Self, Error> {
+        match from {
+            Input::File { name, events } => Ok(Self::File { name, events }),
+            Input::Queue(Place { name, back }) => {
+                let queue = Queue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
+                let body = if back.is_some() { Body::Signal } else { Body::Events };
+                Ok(Self::Queue { depth: queue.depth().await?, queue, body })
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::File { name, .. } => name,
+            Self::Queue { queue, .. } => queue.name(),
+        }
+    }
+
+    /// What comes next; nothing once there is no more.
+    pub(super) async fn next(&mut self) -> Result<Vec<Found>, Error> {
+        match self {
+            Self::File { events, .. } => {
+                let found = |event| Found { id: String::new(), since: None, events: Ok(vec![event]) };
+                Ok(mem::take(events).into_iter().map(found).collect())
+            }
+            Self::Queue { queue, body, .. } => {
+                let messages = queue.receive().await?.into_iter();
+                let found = |message: read::Message| Found {
+                    id: message.id.clone(),
+                    since: message.sent_at,
+                    events: read::from_queue(*body, message),
+                };
+                Ok(messages.map(found).collect())
+            }
+        }
+    }
+
+    /// Deletes what was accepted; how much of it could not be deleted.
+    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, Error> {
+        match self {
+            Self::File { .. } => Ok(0),
+            Self::Queue { queue, .. } => queue.delete(ids).await,
+        }
+    }
+
+    /// Keeps what is being worked on away from other readers.
+    pub(super) async fn renew(&mut self) -> Result<(), Error> {
+        match self {
+            Self::File { .. } => Ok(()),
+            Self::Queue { queue, .. } => queue.renew().await,
+        }
+    }
+
+    /// How long that may wait.
+    pub(super) fn until_renewal(&self) -> Duration {
+        match self {
+            Self::File { .. } => Duration::MAX,
+            Self::Queue { queue, .. } => queue.until_renewal(),
+        }
+    }
+
+    /// Gives back what was not sent; how many messages that were.
+    pub(super) async fn release(&self, terminal: &Terminal) -> u64 {
+        let Self::Queue { queue, .. } = self else { return 0 };
+        if let Err(error) = queue.release().await {
+            terminal.note(format_args!("{error} What was not sent comes back by itself within 5 minutes."));
+        }
+        as_u64(queue.hidden())
+    }
+}

@@ -1,0 +1,596 @@
+"""aspctl replay: kept events go back where they belong, and nothing is lost on the way.
+
+ASP_EVENTS_BOOTSTRAP=target/debug/asp-events ASPCTL=target/debug/aspctl \
+    python -m unittest discover -v -s tests/aspctl -p test_replay.py
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+import time
+import unittest
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from tool import ASPCTL, OWN, Result, aws, run, start
+
+from case import BOOTSTRAP, fresh, id_of, sns  # isort: skip
+from stack import Stack, running  # isort: skip
+from watch import KEPT, QUEUES, Received, Watch  # isort: skip
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+# Gets the operation's name and what asks AWS; its answer is the one that aspctl gets.
+Meddle = Callable[[str, Callable[[], Answer]], Answer]
+
+
+@contextmanager
+def between(stack: Stack, meddle: Meddle) -> Iterator[dict[str, str]]:
+    """Within, aspctl with these variables reaches the stack through `meddle`."""
+    host = urlsplit(stack.endpoint).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+
+            def ask() -> Answer:
+                connection = http.client.HTTPConnection(host)
+                connection.request("POST", self.path, body, dict(self.headers))
+                response = connection.getresponse()
+                answer = Answer(response.status, response.read())
+                connection.close()
+                return answer
+
+            named = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+            operation = named or parse_qs(body.decode(errors="replace")).get("Action", [self.path])[0]
+            answer = meddle(operation, ask)
+            with suppress(ConnectionError):  # a test may have killed aspctl
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield aws(stack) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def setUpModule() -> None:
+    ReplayTest.stack = unittest.enterModuleContext(running(BOOTSTRAP, say=lambda _: None))
+    ReplayTest.watch = Watch(ReplayTest.stack)
+
+
+class ReplayTest(unittest.TestCase):
+    """All tests share a stack. A test leaves nothing in its queues."""
+
+    stack: ClassVar[Stack]
+    watch: ClassVar[Watch]
+
+    def tearDown(self) -> None:
+        for queue in (*KEPT, *QUEUES):
+            self.assertEqual(self.watch.drain(queue), [], f"left in {queue}")
+
+    # ── What lies where ──
+
+    def put(self, queue: str, *bodies: Any, **attributes: str) -> None:
+        """Puts messages into a queue, objects as JSON."""
+        described = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+        for first in range(0, len(bodies), 10):
+            entries = [
+                {
+                    "Id": str(number),
+                    "MessageBody": body if isinstance(body, str) else json.dumps(body),
+                    "MessageAttributes": described,
+                }
+                for number, body in enumerate(bodies[first : first + 10])
+            ]
+            self.watch.sqs.send_message_batch(QueueUrl=self.watch.urls[queue], Entries=entries)
+
+    def counts(self, queue: str) -> tuple[int, int]:
+        """How many messages of a queue can be seen, and how many are hidden."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        answer = self.watch.sqs.get_queue_attributes(QueueUrl=self.watch.urls[queue], AttributeNames=names)
+        return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
+
+    def eventually(self, found: Callable[[], object], seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not found():
+            self.assertLess(time.monotonic(), deadline, f"not within {seconds:.0f} s")
+            time.sleep(0.02)
+
+    def notification(self, text: str) -> dict[str, Any]:
+        """A message of the events topic as SNS writes it into a queue."""
+        return {
+            "Type": "Notification",
+            "MessageId": str(uuid.uuid4()),
+            "TopicArn": self.stack.outputs["EventsTopicArn"],
+            "Message": text,
+            "Timestamp": "2026-11-20T09:00:00.000Z",
+            "SignatureVersion": "1",
+            "Signature": "EXAMPLE",
+            "SigningCertURL": "https://sns.us-east-1.amazonaws.com/x.pem",
+            "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
+        }
+
+    # ── What is run, and what came of it ──
+
+    def replay(self, *args: str, env: dict[str, str] | None = None, stdin: str = "") -> Result:
+        return run("replay", *args, env=env or aws(self.stack), stdin=stdin)
+
+    def succeed(self, *args: str, stdin: str = "") -> Result:
+        done = self.replay(*args, stdin=stdin)
+        self.assertEqual(done.status, 0, done.err + done.out)
+        return done
+
+    def took_effect(self, events: list[dict[str, Any]], extra: int = 0) -> list[Received]:
+        """Waits for the function. Each of these units' events must have had its effect, and nothing else any.
+
+        `extra` invocations have none.
+        """
+        received = self.watch.settle(len(events) + extra)
+        self.assertEqual(Counter(message.event["id"] for message in received), Counter(map(id_of, events)))
+        return received
+
+
+def units(count: int) -> list[dict[str, Any]]:
+    return [fresh("subscription-activated") for _ in range(count)]
+
+
+class Sources(ReplayTest):
+    def fail(self, payload: dict[str, Any]) -> None:
+        """Has the function fail with this payload until Lambda gives up."""
+        variables = self.watch.variables()
+        self.watch.configure(variables | {"READINESS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:gone"})
+        try:
+            self.watch.invoke_later(payload)
+            self.assertEqual(self.watch.settle(3), [])
+        finally:
+            self.watch.configure(variables)
+        self.eventually(lambda: self.counts("OnFailureQueue") == (1, 0))
+
+    def test_event_on_which_the_function_gave_up(self) -> None:
+        first, second = units(2)
+        self.fail(sns(json.dumps(first), json.dumps(second)))
+        done = self.succeed("on-failure", "--yes")
+        self.assertIn("2 events sent", done.out)
+        self.assertEqual(self.counts("OnFailureQueue"), (0, 0))
+        self.took_effect([first, second])
+
+    def test_to_the_function_with_the_message_id_of_the_first_time(self) -> None:
+        payload = sns("not JSON")
+        self.put("OnFailureQueue", {"requestContext": {}, "requestPayload": payload})
+        self.succeed("on-failure", "--to", "function", "--yes")
+        [kept] = self.watch.settle(1)
+        self.assertEqual(kept.event["data"]["messageId"], payload["Records"][0]["Sns"]["MessageId"])
+        self.assertEqual(kept.event["data"]["message"], "not JSON")
+
+    def test_messages_that_sns_could_not_hand_over(self) -> None:
+        # MiniStack looks at no redrive policy of a subscription, so that what SNS puts there is put there here.
+        for source, queue in (("events-dlq", "EventsDeadLetterQueue"), ("ingestion-dlq", "IngestionDeadLetterQueue")):
+            with self.subTest(source):
+                wrapped, raw = units(2)
+                self.put(queue, self.notification(json.dumps(wrapped)), raw)
+                self.succeed(source, "--yes")
+                self.took_effect([wrapped, raw])
+                self.put(queue, "not JSON")
+                self.succeed(source, "--yes")
+                [kept] = self.watch.settle(1)
+                self.assertEqual(kept.event["data"]["message"], "not JSON")
+
+    def test_quarantine_by_reason_and_no_circle(self) -> None:
+        for text in ("not JSON", "{ ", '{"AlarmName": 1.50}'):
+            self.watch.publish(text)
+        self.eventually(lambda: self.counts("QuarantineQueue") == (3, 0))
+        done = self.succeed("quarantine", "--reason", "NOT_JSON", "--yes")
+        self.assertIn("NOT_JSON", done.out)
+        self.assertNotIn("NOT_AN_EVENT", done.out)
+        self.assertIn("2 events sent", done.out)
+        # The function quarantines the two again, and they stay there: else this would never end.
+        kept = self.watch.settle(5)
+        texts = sorted(message.event["data"]["message"] for message in kept)
+        self.assertEqual(texts, ["not JSON", '{"AlarmName": 1.50}', "{ "])
+
+    def test_quarantined_event_that_the_function_now_knows(self) -> None:
+        # As if by a version that did not know the type yet.
+        [event] = units(1)
+        text = json.dumps(event, indent=1)
+        data = {"reason": "UNKNOWN_EVENT_TYPE", "detail": "new", "message": text, "messageId": "m-1"}
+        self.put("QuarantineQueue", {"specversion": "1.0", "id": "q", "type": "aspevents.quarantine.v1", "data": data})
+        self.succeed("quarantine", "--event", "Alexa.Enterprise.Subscription.Activation", "--yes")
+        self.took_effect([event])
+
+    def test_signal_goes_back_to_its_queue_unchanged(self) -> None:
+        for source, queue in (("retry-dlq", "Retry"), ("readiness-dlq", "Readiness"), ("quarantine-dlq", "Quarantine")):
+            with self.subTest(source):
+                body = json.dumps({"specversion": "1.0", "id": "A.B/1", "data": {"reason": "NOT_JSON"}}, indent=2)
+                self.put(f"{queue}DeadLetterQueue", body, decision="RETRY", unitId="u-1")
+                done = self.succeed(source, "--yes")
+                self.assertIn(f"1 event sent to {queue}Queue", done.out)
+                self.assertIn("the ledger would drop", done.err)
+                attributes = {"decision": "RETRY", "unitId": "u-1"}
+                self.assertEqual(self.watch.settle(0), [Received(f"{queue}Queue", body, attributes)])
+
+    def test_what_makes_no_sense_is_refused_before_anything_is_called(self) -> None:
+        nowhere = aws(self.stack) | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+        for args, problem in (
+            (("retry-dlq", "--to", "function"), "--to function"),
+            (("on-failure", "--reason", "NOT_JSON"), "--reason"),
+        ):
+            done = self.replay(*args, env=nowhere)
+            self.assertEqual((done.status, done.out), (1, ""))
+            self.assertIn(problem, done.err)
+        self.assertEqual(self.replay().status, 64)
+
+
+class Files(ReplayTest):
+    def test_forms(self) -> None:
+        events = units(9)
+        texts = [json.dumps(event) for event in events]
+        trigger = {"specversion": "1.0", "id": "A.B/1", "type": "t", "data": {"sourceEvent": events[3]}}
+        kept = {"specversion": "1.0", "id": "q", "type": "t", "data": {"reason": "NOT_JSON", "message": texts[4]}}
+        items = [{"messageId": "i-1", "eventSource": "aws:sqs", "body": json.dumps(self.notification(texts[5]))}]
+        files = {
+            "lines.jsonl": f"{texts[0]}\n\n{texts[1]}\n",
+            "payload.json": json.dumps(sns(texts[2]), indent=2),
+            "messages.jsonl": f"{json.dumps(trigger)}\n{json.dumps(kept)}\n",
+            "items.json": json.dumps({"Records": items}),
+            "array.json": f"[{texts[6]},\n {texts[7]}]",
+        }
+        for name, text in files.items():
+            path = self.stack.folder / name
+            path.write_text(text)
+            self.succeed("--file", str(path), "--yes", "--rate", "100")
+        self.succeed("--file", "-", "--yes", stdin=json.dumps(events[8], indent=2))
+        self.took_effect(events)
+
+    def test_text_is_sent_to_the_byte(self) -> None:
+        text = '{ "header" : {"eventType":{"namespace":"Alexa.New","name":"Thing"}},\n"n": [1.50, 1e3, "\\u00e4"] }'
+        for target in ("topic", "function"):
+            self.succeed("--file", "-", "--to", target, "--yes", stdin=f"\n{text}\n")
+            [kept] = self.watch.settle(1)
+            self.assertEqual(kept.event["data"]["message"], text)
+
+    def test_mistake_in_a_file_sends_nothing(self) -> None:
+        path = self.stack.folder / "mistake.jsonl"
+        path.write_text(f"{json.dumps(units(1)[0])}\n\nhello\n")
+        done = self.replay("--file", str(path), "--yes")
+        self.assertEqual((done.status, done.out), (1, ""))
+        self.assertIn(f"{path}, line 3:", done.err)
+        done = self.replay("--file", str(path.with_name("none")), "--yes")
+        self.assertEqual(done.status, 1)
+        self.assertIn("No such file", done.err)
+        self.assertEqual(self.watch.settle(0), [])
+
+    def test_event_without_an_id_takes_effect_once_by_the_function(self) -> None:
+        [event] = units(1)
+        del event["header"]["eventId"]
+        for _ in range(2):
+            self.succeed("--file", "-", "--to", "function", "--yes", stdin=json.dumps(event))
+        self.assertEqual(len(self.watch.settle(2)), 1)
+
+
+class Choice(ReplayTest):
+    def test_filters_leave_the_rest_and_let_it_be_seen(self) -> None:
+        mine, other, older = units(3)
+        mine["header"]["entities"]["unit"]["id"] = older["header"]["entities"]["unit"]["id"] = "unit-of-mine"
+        older["header"]["eventTime"]["timestamp"] = "2020-01-01T00:00:00Z"
+        device = fresh("device-setup-completed")
+        self.put("EventsDeadLetterQueue", *map(json.dumps, (mine, other, older, device)))
+        activation = ("--event", "Alexa.Enterprise.Subscription.Activation")
+        done = self.succeed("events-dlq", *activation, "--unit", "unit-of-mine", "--since", "2021-01-01T00:00:00Z", "--yes")
+        self.assertIn("3 messages left in EventsDeadLetterQueue: 3 not chosen", done.out)
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (3, 0))
+        self.took_effect([mine])
+        done = self.succeed("events-dlq", *activation, "--limit", "1", "--yes")
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (2, 0))
+        self.assertIn("1 event sent", done.out)
+        self.succeed("events-dlq", "--yes")
+        self.took_effect([other, older, device])
+
+    def test_message_of_which_a_part_is_chosen_stays(self) -> None:
+        event, device = fresh("subscription-activated"), fresh("device-setup-completed")
+        payload = sns(json.dumps(event), json.dumps(device))
+        self.put("OnFailureQueue", {"requestContext": {}, "requestPayload": payload})
+        done = self.succeed("on-failure", "--event", "Alexa.Endpoint.Lifecycle.SetupCompletion", "--yes")
+        self.assertIn("stays for its other events", done.err)
+        self.assertIn("1 message left in OnFailureQueue: 1 chosen in part", done.out)
+        self.took_effect([device])
+        self.succeed("on-failure", "--yes")
+        self.took_effect([event], extra=1)
+
+    def test_what_holds_no_event_stays(self) -> None:
+        [event] = units(1)
+        junk = {"requestContext": {}, "requestPayload": {"detail": {}}}
+        self.put("OnFailureQueue", junk, {"requestContext": {}, "requestPayload": sns(json.dumps(event))})
+        done = self.succeed("on-failure", "--yes")
+        self.assertIn('1 without an event ($: an object without "Records"', done.out)
+        self.took_effect([event])
+        self.assertEqual([message.event for message in self.watch.drain("OnFailureQueue")], [junk])
+
+    def test_more_than_a_preview(self) -> None:
+        bodies = [json.dumps({"specversion": "1.0", "id": f"A.B/{n}", "data": {"unitId": f"u-{n % 400}"}}) for n in range(1200)]
+        self.put("RetryDeadLetterQueue", *bodies)
+        done = self.succeed("retry-dlq", "--unit", "u-399", "--yes", "--rate", "1000")
+        self.assertIn("3 events sent", done.out)
+        self.assertEqual(self.counts("RetryDeadLetterQueue"), (1197, 0))
+        calls: Counter[str] = Counter()
+
+        def count(operation: str, ask: Callable[[], Answer]) -> Answer:
+            calls[operation] += 1
+            return ask()
+
+        with between(self.stack, count) as env:
+            done = self.replay("retry-dlq", "--yes", "--rate", "1000", env=env)
+        self.assertIn("1000 events, and more of about 197", done.out)
+        self.assertIn("1197 events sent", done.out)
+        self.assertLessEqual(calls["SendMessageBatch"], 125)
+        self.assertEqual(self.counts("RetryDeadLetterQueue"), (0, 0))
+        self.assertEqual(sorted(message.body for message in self.watch.settle(0)), sorted(bodies))
+
+
+class Question(ReplayTest):
+    def filled(self) -> list[dict[str, Any]]:
+        events = units(2)
+        self.put("EventsDeadLetterQueue", *events)
+        return events
+
+    def assert_untouched(self, events: list[dict[str, Any]]) -> None:
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (2, 0))
+        self.assertEqual(self.watch.settle(0), [])
+        kept = self.watch.drain("EventsDeadLetterQueue")
+        self.assertCountEqual([message.event for message in kept], events)
+
+    def test_dry_run_shows_and_changes_nothing(self) -> None:
+        events = self.filled()
+        events[0]["header"]["eventTime"]["timestamp"] = "2026-11-20T09:07:03Z"
+        done = self.succeed("events-dlq", "--dry-run")
+        self.assertIn("2 events from EventsDeadLetterQueue to the topic", done.out)
+        row = ["Alexa.Enterprise.Subscription.Activation", "2", "2026-11-20T09:07:03Z", "2026-11-20T09:07:03Z"]
+        self.assertIn([*row, "amzn1.alexa.unit.did.EXAMPLEROOM105"], [line.split() for line in done.lines])
+        self.assertNotIn("\x1b", done.out + done.err)
+        self.assert_untouched(events)
+
+    def test_nobody_can_be_asked(self) -> None:
+        events = self.filled()
+        done = self.replay("events-dlq")
+        self.assertEqual(done.status, 1)
+        self.assertIn("nothing was changed: nobody can be asked", done.err)
+        self.assert_untouched(events)
+
+    def test_nothing_to_replay(self) -> None:
+        done = self.succeed("events-dlq")
+        self.assertIn("0 events from EventsDeadLetterQueue", done.out)
+        self.succeed("--file", "-", "--yes")
+
+    def asked(self) -> tuple[subprocess.Popen[str], int]:
+        """A replay that asks on a terminal, and the other end of that."""
+        user, terminal = pty.openpty()
+        self.addCleanup(os.close, user)
+        process = subprocess.Popen(
+            [ASPCTL, "replay", "events-dlq", "--color", "always"],
+            env=OWN | aws(self.stack),
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(terminal)
+        return process, user
+
+    def test_answer_no(self) -> None:
+        events = self.filled()
+        process, user = self.asked()
+        os.write(user, b"n\n")
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("nothing was changed", err)
+        self.assert_untouched(events)
+
+    def test_answer_yes(self) -> None:
+        events = self.filled()
+        process, user = self.asked()
+        os.write(user, b"y\n")
+        out, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn("Send 2 events?", err)
+        self.assertIn("\x1b[32m2 events sent", out)
+        self.took_effect(events)
+
+    def test_interrupted_while_the_question_stands(self) -> None:
+        events = self.filled()
+        process, _ = self.asked()
+        assert process.stderr
+        read = ""
+        while "[y/N]" not in read:
+            self.assertTrue(character := process.stderr.read(1), read)
+            read += character
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 2))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("interrupted. Nothing was sent.", err)
+        self.assert_untouched(events)
+
+    def test_quiet_has_the_result_alone(self) -> None:
+        self.filled()
+        done = self.succeed("events-dlq", "--unit", "nobody", "--dry-run", "--quiet")
+        self.assertEqual(done.err, "")
+        self.assertIn("0 events", done.out)
+        self.assertEqual(len(self.watch.drain("EventsDeadLetterQueue")), 2)
+
+    def test_closed_pipe_stops_nothing(self) -> None:
+        events = self.filled()
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            args = [ASPCTL, "replay", "events-dlq", "--yes"]
+            done = subprocess.run(args, env=OWN | aws(self.stack), stdout=writer, stderr=subprocess.PIPE, timeout=30)
+        finally:
+            os.close(writer)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.took_effect(events)
+
+
+class Interrupted(ReplayTest):
+    def test_by_a_signal_in_the_middle(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number):
+                events = units(5)
+                self.put("EventsDeadLetterQueue", *events)
+                published = 0
+
+                def meddle(operation: str, ask: Callable[[], Answer], number: signal.Signals = number) -> Answer:
+                    nonlocal published
+                    published += operation == "PublishBatch"
+                    if operation == "PublishBatch" and published == 2:
+                        process.send_signal(number)
+                    return ask()
+
+                with between(self.stack, meddle) as env:
+                    process = start("replay", "events-dlq", "--yes", env=env)
+                    out, err = process.communicate(timeout=30)
+                self.assertEqual(process.returncode, 1)
+                self.assertIn("interrupted.", err)
+                self.assertIn("2 events sent", out)
+                self.assertIn("3 messages left in EventsDeadLetterQueue", out)
+                # What was under way has been accepted and deleted; the rest can be seen at once.
+                self.assertEqual(self.counts("EventsDeadLetterQueue"), (3, 0))
+                self.succeed("events-dlq", "--yes")
+                self.took_effect(events)
+
+    def test_killed_between_acceptance_and_deletion(self) -> None:
+        events = units(3)
+        self.put("EventsDeadLetterQueue", *events)
+        receipts: list[str] = []
+
+        def meddle(operation: str, ask: Callable[[], Answer]) -> Answer:
+            if operation == "DeleteMessageBatch":
+                process.kill()
+                return Answer(500, b"")
+            answer = ask()
+            if operation == "ReceiveMessage":
+                receipts.extend(message["ReceiptHandle"] for message in json.loads(answer.body).get("Messages", []))
+            return answer
+
+        with between(self.stack, meddle) as env:
+            process = start("replay", "events-dlq", "--yes", env=env)
+            process.communicate(timeout=30)
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        # One was accepted, and all are still there; hidden, which a user waits for.
+        [received] = self.watch.settle(1)
+        self.assertIn(received.event["id"], map(id_of, events))
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 3))
+        done = self.succeed("events-dlq", "--yes")
+        self.assertIn("3 messages of EventsDeadLetterQueue cannot be seen now", done.err)
+        for receipt in receipts:
+            url = self.watch.urls["EventsDeadLetterQueue"]
+            self.watch.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+        self.succeed("events-dlq", "--yes")
+        self.took_effect([event for event in events if id_of(event) != received.event["id"]], extra=1)
+
+
+class Refused(ReplayTest):
+    def test_topic_takes_nothing(self) -> None:
+        events = units(3)
+        self.put("EventsDeadLetterQueue", *events)
+
+        def deny(operation: str, ask: Callable[[], Answer]) -> Answer:
+            if operation != "PublishBatch":
+                return ask()
+            error = "<Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>not you</Message></Error>"
+            return Answer(403, f"<ErrorResponse>{error}</ErrorResponse>".encode())
+
+        with between(self.stack, deny) as env:
+            done = self.replay("events-dlq", "--yes", env=env)
+        self.assertEqual(done.status, 1)
+        self.assertIn("0 events sent", done.out)
+        self.assertIn("3 messages left in EventsDeadLetterQueue", done.out)
+        self.assertIn("sns:Publish", done.err)
+        self.assertIn("not you", done.err)
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (3, 0))
+        self.succeed("events-dlq", "--yes")
+        self.took_effect(events)
+
+    def test_one_of_a_call_is_refused(self) -> None:
+        events = units(3)
+        self.put("EventsDeadLetterQueue", *events)
+
+        def refuse_second(operation: str, ask: Callable[[], Answer]) -> Answer:
+            answer = ask()
+            if operation != "PublishBatch":
+                return answer
+            # It was published all the same, which cannot be told from here: it comes again, and the ledger drops it.
+            text = answer.body.decode()
+            whole = text[text.index("<Successful>") : text.index("</Successful>")]
+            second = next(part for part in whole.split("<member>") if "<Id>1</Id>" in part)
+            refused = "<member><Id>1</Id><Code>InternalError</Code><Message>later</Message><SenderFault>false</SenderFault></member>"
+            text = text.replace(f"<member>{second}", "").replace("</Successful>", f"</Successful><Failed>{refused}</Failed>")
+            return Answer(200, text.replace("<Failed></Failed>", "").encode())
+
+        with between(self.stack, refuse_second) as env:
+            done = self.replay("events-dlq", "--yes", "--rate", "100", env=env)
+        self.assertEqual(done.status, 1, done.out + done.err)
+        self.assertIn("2 events sent", done.out)
+        self.assertIn("1 event refused; the first: SNS: InternalError: later", done.out)
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (1, 0))
+        self.succeed("events-dlq", "--yes")
+        self.took_effect(events, extra=1)
+
+    def test_too_large_for_the_topic_but_not_for_the_function(self) -> None:
+        small, large = units(2)
+        large["payload"]["x"] = "x" * 262_144
+        self.put("EventsDeadLetterQueue", large, small)
+        done = self.replay("events-dlq", "--yes")
+        self.assertEqual(done.status, 1)
+        self.assertIn("1 event will be refused", done.err)
+        self.assertIn("--to function takes more", done.out)
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (1, 0))
+        self.succeed("events-dlq", "--to", "function", "--yes")
+        self.took_effect([small, large])
+
+    def test_what_cannot_be_deleted_comes_again(self) -> None:
+        [event] = units(1)
+        self.put("EventsDeadLetterQueue", event)
+
+        def keep(operation: str, ask: Callable[[], Answer]) -> Answer:
+            if operation != "DeleteMessageBatch":
+                return ask()
+            failed = {"Id": "0", "Code": "InternalError", "SenderFault": False}
+            return Answer(200, json.dumps({"Successful": [], "Failed": [failed]}).encode())
+
+        with between(self.stack, keep) as env:
+            done = self.replay("events-dlq", "--yes", env=env)
+        self.assertEqual(done.status, 1)
+        self.assertIn("1 message sent, but not deleted", done.out)
+        self.took_effect([event])
+        self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 1))
+        self.watch.sqs.purge_queue(QueueUrl=self.watch.urls["EventsDeadLetterQueue"])
+
+
+if __name__ == "__main__":
+    unittest.main()
