@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// So many messages are held in memory, and shown before the question; the rest follows in small portions.
-const PREVIEW_MESSAGES: usize = 1_000;
+const PREVIEW_MESSAGES: usize = 500;
 
 /// Nor are more bytes than these held at a time.
 const PREVIEW_BYTES: usize = 64 * 1024 * 1024;

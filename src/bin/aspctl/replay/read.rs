@@ -70,8 +70,7 @@ pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, Str
         Body::Events => unwrapped(&text)?,
     };
     for event in &mut events {
-        event.sent_at = event.sent_at.or(sent_at);
-        event.about.time = event.about.time.or(event.sent_at);
+        event.date(sent_at);
     }
     Ok(events)
 }
@@ -115,6 +114,9 @@ fn in_file(value: &RawValue) -> Result<Vec<Event>, String> {
             Shape::Other => return Err("it is no event, and holds none".to_owned()),
             _ => events.extend(unwrapped(item.get())?),
         }
+    }
+    for event in &mut events {
+        event.date(None);
     }
     Ok(events)
 }
@@ -272,6 +274,12 @@ impl Event {
     /// An event, or whatever else was sent to the topic.
     fn of(text: String) -> Self {
         Self { about: About::of(&text), text, ..Self::default() }
+    }
+
+    /// Fills in when it was sent, by the queue, and when it happened, by when it was sent.
+    fn date(&mut self, queued_at: Option<DateTime<Utc>>) {
+        self.sent_at = self.sent_at.or(queued_at);
+        self.about.time = self.about.time.or(self.sent_at);
     }
 }
 
@@ -444,6 +452,8 @@ mod tests {
         assert_eq!(texts(&format!("[{EVENT},\n{EVENT}]")), [EVENT, EVENT]);
         assert_eq!(texts(&json!({"Records": [record("no JSON"), record(EVENT)]}).to_string()), ["no JSON", EVENT]);
         assert_eq!(texts(&quarantined("no JSON").to_string()), ["no JSON"]);
+        let undated = from_file("f", &notification("no JSON").to_string()).unwrap();
+        assert_eq!(undated[0].about.time, rfc3339("2026-11-20T09:00:00Z"));
         assert_eq!(texts(&trigger.to_string()), [source.to_string()]);
         assert_eq!(texts(&format!("{line}\n{}\n[{line}]", notification("n"))), [line.as_str(), "n", line.as_str()]);
         assert!(texts(" \n").is_empty() && texts("[]").is_empty());
