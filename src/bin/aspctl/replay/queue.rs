@@ -16,6 +16,7 @@ use aws_sdk_sqs::{
     },
 };
 use chrono::DateTime;
+use futures_util::{StreamExt as _, stream};
 
 use super::read::Message;
 use crate::{aws::failed, error::Error};
@@ -23,7 +24,7 @@ use crate::{aws::failed, error::Error};
 /// Seconds for which a message is hidden, unless that is renewed: so long it is away if this program is killed.
 const HIDDEN: i32 = 300;
 
-/// When to renew it: in time even if that takes a minute or two, as it does for very many messages.
+/// When to renew it: in time even if that takes a minute or two, as it may for very many messages.
 const RENEWAL: Duration = Duration::from_secs(120);
 
 /// How many messages may be hidden. SQS allows 120,000, and gives no more then.
@@ -34,6 +35,9 @@ const MOST_REPEATS: usize = 20;
 
 /// The most entries that a call takes.
 const BATCH: usize = 10;
+
+/// So many calls are made at a time, where there are very many messages.
+const CALLS: usize = 8;
 
 /// A queue that is read.
 #[derive(Debug)]
@@ -174,14 +178,17 @@ impl Queue {
     /// which is no harm: it comes again.
     async fn hide(&self, seconds: i32) -> Result<(), Error> {
         let receipts: Vec<_> = self.seen.values().filter(|seen| !seen.is_sent).map(|seen| &seen.receipt).collect();
-        for receipts in receipts.chunks(BATCH) {
+        let calls = receipts.chunks(BATCH).map(|receipts| {
             let entry = |(index, receipt): (usize, &&String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
                 entry.receipt_handle(*receipt).visibility_timeout(seconds).build().ok()
             };
             let entries = receipts.iter().enumerate().filter_map(entry).collect();
-            let call = self.sqs.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
-            call.send().await.map_err(failed("sqs:ChangeMessageVisibility", self.name))?;
+            self.sqs.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries)).send()
+        });
+        let mut answers = stream::iter(calls).buffer_unordered(CALLS);
+        while let Some(answer) = answers.next().await {
+            answer.map_err(failed("sqs:ChangeMessageVisibility", self.name))?;
         }
         Ok(())
     }
