@@ -443,16 +443,17 @@ pub(crate) struct Replay {
     /// Where the events lie
     #[arg(value_name = "SOURCE", required_unless_present = "file")]
     pub(crate) source: Option<Source>,
-    /// File of events: one JSON object a line, a JSON array, or an invocation payload; - for standard input
+    /// File of events in JSON, one a line or in an array, or of what holds events: invocation payloads, SNS's
+    /// notifications, messages of the function; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(crate) file: Option<PathBuf>,
-    /// Where they go
+    /// Where events go; what the function published goes back to its queue
     #[arg(long, default_value = "topic", value_name = "TARGET")]
     pub(crate) to: Target,
     /// Only events of this type, such as Alexa.Skill.Interaction.Failure (repeatable)
     #[arg(long = "event", value_name = "TYPE")]
     pub(crate) events: Vec<String>,
-    /// Only events that name this unit (repeatable)
+    /// Only events that name this unit, wherever they do (repeatable)
     #[arg(long = "unit", value_name = "ID")]
     pub(crate) units: Vec<String>,
     /// Only messages quarantined for this reason (repeatable)
@@ -461,7 +462,7 @@ pub(crate) struct Replay {
     /// Only events that happened since then: a time (RFC 3339) or a duration ago (2h)
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
-    /// At most this many
+    /// At most this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// At most this many events a second

@@ -107,6 +107,9 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Shows what would be sent, asks, and sends it.
     async fn run(&mut self, args: &args::Replay) -> Result<End, Error> {
+        if self.unseen() > as_u64(PREVIEW_MESSAGES) {
+            self.terminal.note(format_args!("{} has about {} messages.", self.origin.name(), self.unseen()));
+        }
         let (mut chosen, mut bytes, mut has_more) = (Vec::new(), 0, true);
         while has_more && chosen.len() < PREVIEW_MESSAGES && bytes < PREVIEW_BYTES && !self.choice.is_spent() {
             if self.stop.is_requested() {
@@ -174,7 +177,8 @@ impl Replay<'_> {
 
     fn show(&self, preview: &Preview, chosen: &[Chosen], has_more: bool) -> Result<(), Error> {
         let (terminal, name) = (self.terminal, self.origin.name());
-        let more = if has_more { format!(", and more of about {}", self.unseen()) } else { String::new() };
+        let rest = counted(self.unseen(), "more message");
+        let more = if has_more { format!(", and those chosen of about {rest},") } else { String::new() };
         terminal.say(format_args!(
             "{}{more} from {name} to {}",
             counted(preview.events(), "event"),

@@ -1,7 +1,7 @@
 //! Reads a queue without losing anything: what is received stays hidden until it is deleted or released.
 //!
-//! What is not sent stays hidden to the end too. SQS would hand a released message out again at once, and a replay of a few
-//! among many would go round in circles. Of those messages no more than ids and receipts are kept.
+//! What is not sent stays hidden to the end too. SQS would hand a released message out again at once, and a replay of a
+//! few among many would go round in circles. Of those messages no more than ids and receipts are kept.
 
 use std::{
     collections::HashMap,
