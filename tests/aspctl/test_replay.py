@@ -225,6 +225,17 @@ class Sources(ReplayTest):
         # The function quarantines the two again.
         self.assertCountEqual([message.event["data"]["message"] for message in self.watch.settle(5)], texts)
 
+    def test_quarantine_to_a_function_that_still_cannot_read_it(self) -> None:
+        # The ledger remembers what was quarantined by its message id: under the same one it would be gone.
+        self.watch.publish("not JSON")
+        for number in range(1, 3):
+            self.eventually(lambda: self.counts("QuarantineQueue") == (1, 0))
+            self.succeed("quarantine", "--to", "function", "--yes")
+            ended = self.watch.invocations + 1 + number
+            self.eventually(lambda ended=ended: self.watch.ended_invocations() == ended)
+        [kept] = self.watch.settle(3)
+        self.assertEqual(kept.event["data"]["message"], "not JSON")
+
     def test_what_comes_meanwhile_stays_lest_it_goes_in_circles(self) -> None:
         events, late = units(1), units(1)
         self.put("EventsDeadLetterQueue", *events)

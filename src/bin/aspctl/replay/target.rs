@@ -165,13 +165,9 @@ async fn invoke(
     Ok(answers)
 }
 
-/// What SNS would invoke the function with. The id is that of the message which first carried the event. Where that is
-/// not known it follows from the text, so that the ledger knows the event again even if it has no id of its own.
+/// What SNS would invoke the function with.
 fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
-    let message_id = event.message_id.clone().unwrap_or_else(|| {
-        let digest = Sha256::digest(event.text.as_bytes());
-        digest.iter().take(16).fold("aspctl-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
-    });
+    let message_id = message_id(event);
     let topic_arn = event.topic_arn.as_deref().unwrap_or(topic_arn);
     let timestamp = event.sent_at.unwrap_or(now).to_rfc3339_opts(SecondsFormat::Millis, true);
     let sns = json!({
@@ -184,6 +180,20 @@ fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
         "Sns": sns
     });
     json!({"Records": [record]}).to_string()
+}
+
+/// The id under which the ledger knows what has no id of its own: that of the message which first carried it. Where that
+/// is not known it follows from the text, so that the same text is the same event. What was quarantined needs a new
+/// one: the ledger remembers the old one's quarantine, and the function would drop the message, which then is nowhere.
+fn message_id(event: &Event) -> String {
+    match (&event.about.reason, &event.message_id) {
+        (Some(_), _) => format!("aspctl-{:032x}", fastrand::u128(..)),
+        (None, Some(id)) => id.clone(),
+        (None, None) => {
+            let digest = Sha256::digest(event.text.as_bytes());
+            digest.iter().take(16).fold("aspctl-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+        }
+    }
 }
 
 /// Takes the events of the next call: no more than `most`, and no more bytes than a call takes.
@@ -220,7 +230,7 @@ mod tests {
     use asp_events::envelope;
     use aws_sdk_sns::config::{BehaviorVersion, Config};
 
-    use super::*;
+    use super::{super::read::About, *};
 
     fn event(bytes: usize) -> Event {
         Event { text: "x".repeat(bytes), ..Event::default() }
@@ -286,6 +296,10 @@ mod tests {
         let (first, second, other) = (record(&event(3)), record(&event(3)), record(&event(4)));
         assert_eq!((first.topic_arn.as_deref(), &first.message_id), (Some("arn:topic"), &second.message_id));
         assert_ne!(first.message_id, other.message_id);
+        let about = About { reason: Some("NOT_JSON".to_owned()), ..About::default() };
+        let quarantined = Event { about, ..known };
+        let (first, second) = (record(&quarantined).message_id, record(&quarantined).message_id);
+        assert!(first != second && first != "m-1");
     }
 
     #[test]
