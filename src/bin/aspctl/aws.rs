@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Services name the same thing differently; CloudFormation calls a missing stack a `ValidationError`.
+/// Services name the same thing differently; `CloudFormation` calls a missing stack a `ValidationError`.
 fn kind(code: &str, cause: &str, status: u16) -> Kind {
     let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if has(&[

@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod follow;
 mod generate;
+mod interrupt;
 mod inventory;
 mod readiness;
 mod replay;
@@ -50,7 +51,7 @@ async fn run(Args { command, global }: Args, terminal: &Terminal) -> Result<Exit
         Command::List(args) => inventory::list(&args, &global, terminal).await,
         Command::Get(args) => inventory::get(&args, &global, terminal).await,
         Command::Delete(args) => inventory::delete(&args, &global, terminal).await,
-        Command::Doctor(args) => doctor::run(&args, &global, terminal).await,
+        Command::Doctor(args) => Box::pin(doctor::run(&args, &global, terminal)).await,
         Command::Send(args) => sample::run(&args, &global, terminal).await,
         Command::Tail(args) => tail::run(&args, &global, terminal).await,
         Command::Wait(args) => readiness::wait(&args, &global, terminal).await,

@@ -231,6 +231,7 @@ mod tests {
         route(&Record { text, message_id: "m".to_owned(), topic_arn: None, sent_at: None, item: None }).plan
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form of an option")]
     fn some(value: &str) -> Option<String> {
         Some(value.to_owned())
     }

@@ -5,7 +5,6 @@
 //! each command has a queue of its own, so that any number can run at once. No filter policies: a change to one takes up
 //! to 15 minutes to take effect, so that the commands filter by themselves.
 
-mod interrupt;
 pub(crate) mod message;
 
 use std::{cell::RefCell, iter, time::Duration};
@@ -21,11 +20,12 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use self::{interrupt::Interrupts, message::Message};
+use self::message::Message;
 use crate::{
     args::Signal,
     aws::{Aws, Stack, failed},
     error::Error,
+    interrupt::Interrupts,
 };
 
 /// The longest poll that SQS knows.

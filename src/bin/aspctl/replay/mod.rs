@@ -11,7 +11,6 @@ mod origin;
 mod preview;
 mod queue;
 mod read;
-mod stop;
 mod tally;
 mod target;
 
@@ -29,7 +28,6 @@ use self::{
     origin::{Input, Origin},
     preview::Preview,
     queue::Depth,
-    stop::Stop,
     tally::{Problems, Tally, as_u64, counted},
     target::{Outgoing, Target, next_batch},
 };
@@ -37,6 +35,7 @@ use crate::{
     args::{self, Global},
     aws::{Aws, Stack},
     error::Error,
+    interrupt::Interrupts,
     terminal::{BAD, GOOD, Terminal},
 };
 
@@ -57,7 +56,7 @@ pub(crate) async fn run(args: &args::Replay, global: &Global, terminal: &Termina
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut replay = Replay {
         terminal,
-        stop: Stop::listen()?,
+        interrupts: Interrupts::listen()?,
         origin: Origin::open(input, &aws, &stack).await?,
         target,
         choice,
@@ -93,7 +92,7 @@ struct Open {
 
 struct Replay<'a> {
     terminal: &'a Terminal,
-    stop: Stop,
+    interrupts: Interrupts,
     origin: Origin,
     target: Target,
     choice: Choice,
@@ -112,7 +111,7 @@ impl Replay<'_> {
         }
         let (mut chosen, mut bytes, mut has_more) = (Vec::new(), 0, true);
         while has_more && chosen.len() < PREVIEW_MESSAGES && bytes < PREVIEW_BYTES && !self.choice.is_spent() {
-            if self.stop.is_requested() {
+            if self.interrupts.has_come() {
                 return Ok(End::Interrupted);
             }
             self.origin.renew().await?;
@@ -231,7 +230,7 @@ impl Replay<'_> {
                 answer = &mut answered => {
                     return answer.unwrap_or(Err(Error::Declined("there was no answer"))).map(|()| true);
                 }
-                () = self.stop.requested() => return Ok(false),
+                () = self.interrupts.next() => return Ok(false),
                 () = tokio::time::sleep(self.origin.until_renewal()) => self.origin.renew().await?,
             }
         }
@@ -248,7 +247,7 @@ impl Replay<'_> {
             if !has_more || self.choice.is_spent() {
                 break;
             }
-            if self.stop.is_requested() {
+            if self.interrupts.has_come() {
                 return Ok(End::Interrupted);
             }
             next = self.next().await?;
@@ -280,7 +279,7 @@ impl Replay<'_> {
             }
             tokio::select! {
                 biased;
-                () = self.stop.requested() => return Ok(End::Interrupted),
+                () = self.interrupts.next() => return Ok(End::Interrupted),
                 _ = self.pace.tick() => {}
             }
             let answers = self.target.send(&batch).await?;

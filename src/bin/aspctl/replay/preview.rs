@@ -94,8 +94,11 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::{super::read::Event, *};
 
-    fn chosen(events: &[(Option<&str>, Option<&str>, Option<&str>, &str)]) -> Vec<Chosen> {
-        let event = |&(event_type, reason, subject, time): &(Option<&str>, Option<&str>, Option<&str>, &str)| {
+    /// Event type, reason, subject and time.
+    type Row<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, &'a str);
+
+    fn chosen(events: &[Row<'_>]) -> Vec<Chosen> {
+        let event = |&(event_type, reason, subject, time): &Row<'_>| {
             let about = About {
                 event_type: event_type.map(str::to_owned),
                 reason: reason.map(str::to_owned),

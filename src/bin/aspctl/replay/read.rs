@@ -328,6 +328,7 @@ mod tests {
         "eventTime":{"timestamp":"2026-11-20T09:02:03Z"},"entities":{"unit":{"id":"unit-1"}}},
         "payload":{"automation":{"id":"automation-1"},"result":{"status":"FAILURE","errors":[]}}}"#;
 
+    #[expect(clippy::needless_pass_by_value, reason = "short to call")]
     fn message(body: impl ToString) -> Message {
         let sent_at = rfc3339("2026-11-21T00:00:00Z");
         Message { id: "q-1".to_owned(), body: body.to_string(), attributes: HashMap::new(), sent_at }
@@ -476,7 +477,7 @@ mod tests {
         for (file, place, problem) in [
             (format!("{line}\n\nhello\n"), "f, line 3: no JSON", "expected value"),
             (format!("{line}\n\n {{\"a\":1}}\n{line}"), "f, line 3: it is no event", ""),
-            (format!("{{\n  \"header\": {{\n  }}"), "f, line 3: no JSON", "EOF"),
+            ("{\n  \"header\": {\n  }".to_owned(), "f, line 3: no JSON", "EOF"),
             (format!("[{line}, 7]"), "f, line 1: it is no event", ""),
             (format!("{line}\n{{\"Records\":[{{}}]}}"), "f, line 2: $.Records[0]", "missing field"),
             ("\"text\"".to_owned(), "f, line 1: it is no event", ""),

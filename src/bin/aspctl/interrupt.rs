@@ -2,12 +2,14 @@
 
 use std::io;
 
+use futures_util::FutureExt as _;
+
 use crate::error::Error;
 
 /// The signals that ask to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. While it listens, they end nothing by themselves.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(super) struct Interrupts {
+pub(crate) struct Interrupts {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
@@ -16,7 +18,7 @@ pub(super) struct Interrupts {
 #[cfg(unix)]
 impl Interrupts {
     /// Each listener sees all signals from now on.
-    pub(super) fn listen() -> Result<Self, Error> {
+    pub(crate) fn listen() -> Result<Self, Error> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(unheard);
         Ok(Self {
@@ -27,7 +29,7 @@ impl Interrupts {
     }
 
     /// Waits for the next.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -39,29 +41,34 @@ impl Interrupts {
 /// Ctrl-C.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub(super) struct Interrupts(tokio::signal::windows::CtrlC);
+pub(crate) struct Interrupts(tokio::signal::windows::CtrlC);
 
 #[cfg(not(unix))]
 impl Interrupts {
     /// Each listener sees all signals from now on.
-    pub(super) fn listen() -> Result<Self, Error> {
+    pub(crate) fn listen() -> Result<Self, Error> {
         tokio::signal::windows::ctrl_c().map(Self).map_err(unheard)
     }
 
     /// Waits for the next.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         self.0.recv().await;
     }
 }
 
 impl Interrupts {
     /// Waits for the one after the next.
-    pub(super) async fn second(&mut self) {
+    pub(crate) async fn second(&mut self) {
         self.next().await;
         self.next().await;
+    }
+
+    /// Whether one has come since the last call.
+    pub(crate) fn has_come(&mut self) -> bool {
+        self.next().now_or_never().is_some()
     }
 }
 
 fn unheard(error: io::Error) -> Error {
-    Error::input("signals", error, "The system does not let aspctl listen for Ctrl-C, without which it makes no queue")
+    Error::input("signals", error, "The system does not let aspctl listen for Ctrl-C, without which it does not begin")
 }
