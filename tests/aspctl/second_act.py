@@ -49,8 +49,10 @@ class SecondAct:
 
     def run(self, *args: str | Path) -> None:
         self.line(f"$ aspctl {' '.join(str(arg).removeprefix(f'{ROOT}/') for arg in args)}")
-        done = subprocess.run([ASPCTL, *args], env=self.environment, capture_output=True, text=True, timeout=60)
-        for text in (done.stdout + done.stderr).splitlines():
+        done = subprocess.run(
+            [ASPCTL, *args], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60
+        )
+        for text in done.stdout.splitlines():
             self.line(f"    {text}")
         self.check(done.returncode == 0, f"aspctl ended with {done.returncode}")
 
