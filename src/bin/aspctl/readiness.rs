@@ -3,7 +3,7 @@
 //! `wait` follows the topic first and looks into the ledger then; the function writes there before it publishes. So it
 //! misses nothing, whichever comes first. It goes on looking now and then, because a new subscription may take effect late.
 
-use std::{collections::HashMap, process::ExitCode, time::Duration};
+use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
 use asp_events::ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Subject};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -42,7 +42,8 @@ pub(crate) async fn wait(args: &Wait, global: &Global, terminal: &Terminal) -> R
     follow(&aws, &stack, &[Signal::Readiness], async |followed| {
         let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
         terminal.note(format_args!("following the readiness signals of {name} until {whom} is ready; Ctrl-C ends it"));
-        let wait = Waiting { subject, since: args.since, ledger: &ledger, followed, terminal };
+        let wait =
+            Waiting { subject, since: args.since, ledger: &ledger, followed, terminal, is_told: Cell::default() };
         let Some(readiness) = wait.until(started.checked_add(args.timeout)).await? else {
             terminal.note(format_args!(
                 "timed out after {limit}: nothing came about {whom}. Check the id (a unit's id can differ between the \
@@ -174,6 +175,8 @@ struct Waiting<'a> {
     ledger: &'a Ledger,
     followed: &'a Followed,
     terminal: &'a Terminal,
+    /// Whether the user knows that the ledger cannot be read.
+    is_told: Cell<bool>,
 }
 
 impl Waiting<'_> {
@@ -199,7 +202,7 @@ impl Waiting<'_> {
     async fn next(&self) -> Result<Readiness, Error> {
         let mut looked = Instant::now();
         loop {
-            let mut known = self.receive(LOOK_EVERY).await?;
+            let mut known = self.receive(LOOK_EVERY.saturating_sub(looked.elapsed())).await?;
             if looked.elapsed() >= LOOK_EVERY {
                 known.extend(self.look().await);
                 looked = Instant::now();
@@ -222,8 +225,10 @@ impl Waiting<'_> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("DynamoDB did not answer within {}.", humantime::format_duration(LOOK_TIME)),
         };
-        self.terminal
-            .note(format_args!("what came before this call cannot be seen, and only what comes now counts: {problem}"));
+        if !self.is_told.replace(true) {
+            let note = format_args!("what came before cannot be seen, and only what comes now counts: {problem}");
+            self.terminal.note(note);
+        }
         None
     }
 }

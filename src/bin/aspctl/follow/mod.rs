@@ -10,7 +10,7 @@ pub(crate) mod message;
 use std::{cell::RefCell, iter, time::Duration};
 
 use aws_sdk_sqs::{
-    config::{retry::RetryConfig, timeout::TimeoutConfig},
+    config::retry::RetryConfig,
     types::{
         DeleteMessageBatchRequestEntry,
         QueueAttributeName::{MessageRetentionPeriod, Policy, SqsManagedSseEnabled},
@@ -34,7 +34,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(20);
 /// How long SQS may not know a queue that it has just made; a second, by the documents.
 const YOUTH: Duration = Duration::from_secs(10);
 
-/// How often a poll is tried: with the waits between, for two minutes, because who follows sits out a short outage.
+/// How often a poll is tried: with the waits between, for about a minute, so that who follows sits out a short outage.
 const TRIES: u32 = 10;
 
 /// The longest name of a queue, without its random end. Source: the SQS API reference, `CreateQueue`: 80.
@@ -244,19 +244,18 @@ pub(crate) struct Followed {
 impl Followed {
     /// The next messages, as soon as there are any, those that came together by their time; none if none came for so long.
     pub(crate) async fn receive(&self, longest: Duration) -> Result<Vec<Message>, Error> {
+        // Whole seconds, rounded up: a poll of none would not wait.
         let wait = longest.min(LONGEST_POLL);
-        let attempt = TimeoutConfig::builder().operation_attempt_timeout(LONGEST_POLL * 2).build();
-        let patient = aws_sdk_sqs::Config::builder()
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(attempt);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let retries = RetryConfig::standard().with_max_attempts(TRIES);
         let received = self
             .sqs
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(10)
-            .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(0))
+            .wait_time_seconds(i32::try_from(seconds).unwrap_or(0))
             .customize()
-            .config_override(patient)
+            .config_override(aws_sdk_sqs::Config::builder().retry_config(retries))
             .send()
             .await;
         let received = match received.map_err(failed("sqs:ReceiveMessage", &self.queue)) {
