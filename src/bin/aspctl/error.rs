@@ -82,6 +82,6 @@ fn left(queue: &str, commands: &str) -> String {
     if commands.is_empty() {
         format!("Nothing is left of the temporary queue {queue}, unless it was just being made")
     } else {
-        format!("These commands remove what is left of the temporary queue {queue}: {commands}")
+        format!("These commands remove what is left of the temporary queue {queue}: `{commands}`")
     }
 }
