@@ -181,6 +181,24 @@ class Doctor(DoctorTest):
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
 
+    def test_credentials_in_secrets_manager(self) -> None:
+        own = self.alexa.credentials
+        keys = {"lwa-client-id": own.client_id, "lwa-client-secret": own.client_secret}
+        whole = keys | {"lwa-refresh-token": own.refresh_token}
+        environment = {name: "" for name in ("LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN")}
+        secrets = self.client("secretsmanager")
+        secrets.create_secret(Name="alexa", SecretString=json.dumps(whole))
+        self.addCleanup(secrets.delete_secret, SecretId="alexa", ForceDeleteWithoutRecovery=True)
+        status, _ = self.doctor("--credentials-secret", "alexa", **environment)
+        self.assertEqual(status, 0)
+        secrets.put_secret_value(SecretId="alexa", SecretString=json.dumps(keys))
+        skipped = [API, ACCOUNT, CONFIGURATION, SUBSCRIBED]
+        row = self.assert_fails(
+            LOGIN, "lwa-refresh-token", skipped=skipped, args=("--credentials-secret", "alexa"), **environment
+        )
+        self.assertNotIn(own.client_secret, json.dumps(row))
+        self.assert_fails(LOGIN, "nowhere", skipped=skipped, args=("--credentials-secret", "nowhere"), **environment)
+
     # ── The account and the stack ──
 
     def test_no_region(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request
-from tool import ASPCTL, OWN, ROOT, Result, run
+from tool import ASPCTL, OWN, ROOT, Result, run, start
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 OTHER_TOPIC = "arn:aws:sns:us-east-1:123456789012:another"
@@ -142,6 +142,18 @@ class Applying(AlexaTest):
         result = self.ok("apply")
         self.assertIn("Nothing to do", result.out)
         self.assertEqual(len(self.called("POST", "DELETE")), before)
+
+    def test_two_at_once_do_no_harm(self) -> None:
+        for honours_tokens, most in ((True, 7), (False, 14)):
+            with self.subTest(honours_tokens=honours_tokens), Alexa() as self.alexa:
+                self.alexa.honours_tokens = honours_tokens
+                both = [start("apply", env=self.environment) for _ in range(2)]
+                for process in both:
+                    process.communicate(timeout=60)
+                self.assertEqual([process.returncode for process in both], [0, 0])
+                self.assertLessEqual(len(self.alexa.subscriptions), most)
+                self.ok("apply")
+                self.assertEqual(len(self.alexa.subscriptions), 7)
 
     def test_idempotency_tokens_derive_from_the_request(self) -> None:
         self.ok("apply")
