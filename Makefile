@@ -40,7 +40,7 @@ demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a s
 	@cargo build --locked --features cli --bins
 	@$(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
 
-# The last two wait more than they work, so that they run side by side.
+# The last two wait more than they work, so that they run side by side, and the files of the last as well.
 .PHONY: test
 test: fmt lint unit docs deny template ## Run every check
 	@$(MAKE) -j2 $(addprefix --,$(filter output-sync,$(.FEATURES))) e2e tool
@@ -84,7 +84,8 @@ e2e: $(VENV) ## The template on a local stack, from the events topic to the queu
 .PHONY: tool
 tool: $(VENV) ## aspctl against the local stack and a stand-in for Alexa
 	cargo test --locked --features cli --no-run --test function
-	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/aspctl
+	cd tests/aspctl && ls test_*.py | ASP_EVENTS_BOOTSTRAP=$(CURDIR)/$(BOOTSTRAP) ASPCTL=$(CURDIR)/$(ASPCTL) \
+		xargs -n 1 -P 2 $(CURDIR)/$(PY) -m unittest discover -v -s . -p
 
 .PHONY: prove
 prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
