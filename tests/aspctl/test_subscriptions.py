@@ -213,6 +213,24 @@ class Applying(AlexaTest):
         self.ok("apply")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
 
+    def test_tokens_that_alexa_has_used_up_more_than_once_do_not_end_in_a_gap(self) -> None:
+        for version in ("V1", "V2") * 3:
+            self.write(ONE_ROOM + f'header_version = "{version}"')
+            self.ok("apply")
+            [subscription] = self.alexa.subscriptions
+            self.assertEqual(subscription.body["eventHeaderVersion"], version)
+        for _ in range(3):
+            self.ok("destroy", "--yes")
+            self.ok("apply")
+            self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 1))
+
+    def test_what_is_shown_late_is_not_created_twice(self) -> None:
+        for kind in (CONFIGURATIONS, SUBSCRIPTIONS):
+            with self.subTest(kind=kind), Alexa() as self.alexa:
+                self.alexa.fail_next(1, 404, path=f"GET /v1/eventMessenger/{kind}/")
+                self.ok("apply")
+                self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
+
     def test_destroy_takes_a_topic_that_the_file_has_left(self) -> None:
         self.ok("apply")
         self.write(ONE_ROOM.replace(TOPIC, OTHER_TOPIC))

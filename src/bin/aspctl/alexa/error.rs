@@ -26,6 +26,8 @@ pub(crate) enum AlexaError {
     Refused { call: String, status: StatusCode, message: String },
     /// The answer lacks what is needed.
     Unreadable { call: String, missing: &'static str },
+    /// What Alexa says that it has created is not there.
+    Gone { id: String },
     /// Login with Amazon refuses the refresh token.
     InvalidGrant(String),
     /// Login with Amazon refuses the client.
@@ -47,6 +49,7 @@ impl AlexaError {
             | Self::Missing { call, status, message }
             | Self::Refused { call, status, message } => format!("{call} was answered with {status}{message}"),
             Self::Unreadable { call, missing } => format!("the answer to {call} has no {missing}"),
+            Self::Gone { id } => format!("Alexa answers that it has created {id}, and does not have it"),
             Self::InvalidGrant(description) => {
                 format!("Login with Amazon refuses the refresh token (invalid_grant): {description}")
             }
@@ -76,6 +79,7 @@ impl AlexaError {
             Self::Missing { .. } => "Alexa has nothing of this id for this customer: aspctl list shows what it has",
             Self::Refused { .. } => "Check the ids in the request; -v shows it whole",
             Self::Unreadable { .. } => "Alexa's answers may have changed: -v shows it whole; please report it",
+            Self::Gone { .. } => "It may repeat an earlier answer: wait some hours, and apply again",
             Self::InvalidGrant(_) => {
                 "It was revoked, or belongs to another client: authorize the client again and store the new refresh \
                  token (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)"

@@ -50,6 +50,8 @@ pub(crate) struct Alexa {
     login: Login,
     token: Mutex<Option<Token>>,
     backoff: ExponentialBuilder,
+    /// How long what was just made may not be shown.
+    patience: Duration,
 }
 
 impl Alexa {
@@ -66,7 +68,8 @@ impl Alexa {
             .with_max_times(REPEATS)
             .with_jitter();
         let login = Login::new(http.clone(), args.lwa_url.clone(), credentials);
-        Ok(Self { http, url: args.alexa_url.clone(), login, token: Mutex::default(), backoff })
+        let (url, patience) = (args.alexa_url.clone(), args.alexa_backoff.min(LONGEST_WAIT));
+        Ok(Self { http, url, login, token: Mutex::default(), backoff, patience })
     }
 
     /// Gets a token, as every other call does by itself.
@@ -111,6 +114,15 @@ impl Alexa {
     /// A configuration or subscription as Alexa shows it, if there is one of this id.
     pub(crate) async fn get(&self, id: &str) -> Result<Option<Value>, AlexaError> {
         found(self.call(&Method::GET, self.resource(id), None).await)
+    }
+
+    /// Whether there is one of this id, which Alexa has just named. What is new may be shown a little later.
+    pub(crate) async fn exists(&self, id: &str) -> Result<bool, AlexaError> {
+        if self.get(id).await?.is_some() {
+            return Ok(true);
+        }
+        tokio::time::sleep(self.patience).await;
+        Ok(self.get(id).await?.is_some())
     }
 
     /// Creates the configuration that sends events to a topic; its id.

@@ -26,11 +26,14 @@ use crate::{
     args::{Apply, DEFAULT_STACK, Destroy, File as FileArg, Global, Output, Plan},
     aws::{Aws, Stack},
     error::Error,
-    terminal::{BAD, FAINT, GOOD, Terminal, WARNING},
+    terminal::{BAD, FAINT, GOOD, Terminal, WARNING, even_unread},
 };
 
 /// The exit status of `plan --detailed-exitcode` where there is something to do.
 const SOMETHING_TO_DO: u8 = 2;
+
+/// So many used-up tokens are passed over for one request.
+const USED_UP_TOKENS: usize = 20;
 
 /// What the file says.
 #[derive(Debug)]
@@ -247,17 +250,21 @@ impl Run<'_> {
     }
 
     /// Creates, and looks whether it is there. Alexa may remember a token longer than what it made: then the answer is
-    /// the id of something that was deleted since, and another token is needed.
+    /// the id of something that was deleted since, and another token is needed, which may be used up as well.
     async fn living(
         &self,
         create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
     ) -> Result<String, AlexaError> {
-        let id = create(None).await?;
-        if self.alexa.get(&id).await?.is_some() {
-            return Ok(id);
+        let mut dead: Option<String> = None;
+        for _ in 0..USED_UP_TOKENS {
+            let id = create(dead.as_deref()).await?;
+            if self.alexa.exists(&id).await? {
+                return Ok(id);
+            }
+            tracing::debug!("{id} is the answer to an earlier request, and was deleted since");
+            dead = Some(id);
         }
-        tracing::debug!("{id} is the answer to an earlier request, and was deleted since");
-        create(Some(&id)).await
+        Err(AlexaError::Gone { id: dead.unwrap_or_default() })
     }
 
     async fn delete_subscription(&self, subscription: &Subscription) -> Result<usize, AlexaError> {
