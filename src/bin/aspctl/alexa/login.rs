@@ -14,7 +14,7 @@ use super::{credentials::Credentials, error::AlexaError};
 /// How long before its end a token is renewed, so that none runs out under way.
 const EARLY: Duration = Duration::from_secs(60);
 
-/// What a token lives for if its answer does not say. Source: Login with Amazon, access tokens.
+/// What a token lives for if its answer does not say, and at most. Source: Login with Amazon, access tokens.
 const LIFETIME: u64 = 3600;
 
 /// The token endpoint, and whose tokens.
@@ -92,7 +92,7 @@ impl Login {
         let answer: Answer = serde_json::from_str(&text)
             .map_err(|_| AlexaError::Unreadable { call: CALL.to_owned(), missing: "access_token" })?;
         self.compare(answer.refresh_token.as_ref());
-        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(LIFETIME));
+        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(LIFETIME).min(LIFETIME));
         Ok(Token { secret: answer.access_token, due: Instant::now() + useful(lifetime) })
     }
 
