@@ -16,7 +16,7 @@ use aws_sdk_sqs::{
         QueueAttributeName::{MessageRetentionPeriod, Policy, SqsManagedSseEnabled},
     },
 };
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -153,7 +153,9 @@ impl Scaffold {
             .await;
         let url = made.map_err(failed("sqs:CreateQueue", &self.queue))?.queue_url.unwrap_or_default();
         self.parts.borrow_mut().push(Part::Queue(url.clone()));
-        try_join_all(self.topics.iter().map(|topic| self.subscribe(topic))).await?;
+        // All are waited for, lest a subscription is made after another one has failed, and nobody knows of it.
+        let subscribed = join_all(self.topics.iter().map(|topic| self.subscribe(topic))).await;
+        subscribed.into_iter().collect::<Result<(), _>>()?;
         Ok(Followed { sqs: self.sqs.clone(), queue: self.queue.clone(), url, made: Instant::now() })
     }
 
