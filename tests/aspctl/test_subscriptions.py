@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -496,7 +497,7 @@ class Inventory(AlexaTest):
         ids = [resource.id for resource in self.alexa.configurations + self.alexa.subscriptions]
         self.assertIn("--yes", self.refused("delete", *ids))
         self.assertEqual(len(self.alexa.subscriptions), 7)
-        self.ok("delete", "--yes", *ids)
+        self.ok("delete", "--yes", *ids, *ids)
         self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
         self.assertIn("nothing of this id", self.refused("delete", "--yes", ids[0]))
 
@@ -556,6 +557,27 @@ class Terminals(AlexaTest):
         command = f"'{ASPCTL}' list --output json | head -n 1; exit ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", command], env=OWN | self.environment, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def unread(self, *args: str) -> int:
+        """The status of a run whose output nobody reads."""
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            return subprocess.run(
+                [ASPCTL, *args], env=OWN | self.environment, stdout=write, stderr=subprocess.DEVNULL, timeout=60
+            ).returncode
+        finally:
+            os.close(write)
+
+    def test_a_reader_who_leaves_neither_stops_a_change_nor_hides_how_it_ended(self) -> None:
+        self.assertEqual(self.unread("plan", "--detailed-exitcode"), 2)
+        self.assertEqual(self.unread("apply"), 0)
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+        self.assertEqual(self.unread("delete", "--yes", *(s.id for s in self.alexa.subscriptions[:2])), 0)
+        self.assertEqual(len(self.alexa.subscriptions), 5)
+        self.assertEqual(self.unread("destroy", "--yes"), 0)
+        self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
+        self.assertEqual(self.unread("doctor"), 1)
 
     def test_wrong_usage_has_a_status_of_its_own(self) -> None:
         for args in (["nonsense"], ["wait"], ["wait", "--device", "d", "--unit", "u"], ["list", "--output", "xml"], []):

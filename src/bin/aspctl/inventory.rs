@@ -9,7 +9,7 @@ use crate::{
     args::{Delete, Get, Global, Kind, List, Output},
     error::Error,
     subscriptions::plan::describe_subscription,
-    terminal::Terminal,
+    terminal::{Terminal, even_unread},
 };
 
 /// Lists both kinds, or one.
@@ -105,7 +105,7 @@ pub(crate) async fn delete(args: &Delete, global: &Global, terminal: &Terminal) 
     args.ids.iter().try_for_each(|id| check_id(id))?;
     let alexa = Alexa::connect(global).await?;
     let mut ids = args.ids.clone();
-    ids.sort_by_key(|id| is_configuration(id));
+    ids.sort_by_key(|id| (is_configuration(id), id.clone()));
     ids.dedup();
     let question = match ids.as_slice() {
         [id] => format!("Delete {id}? Events that only it asks for will not come any more."),
@@ -116,7 +116,7 @@ pub(crate) async fn delete(args: &Delete, global: &Global, terminal: &Terminal) 
         if !alexa.delete(id).await? {
             return Err(missing(id));
         }
-        terminal.say(format_args!("deleted {id}"))?;
+        even_unread(terminal.say(format_args!("deleted {id}")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

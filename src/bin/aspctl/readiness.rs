@@ -18,7 +18,7 @@ use crate::{
         Followed, follow,
         message::{Content, Message},
     },
-    terminal::Terminal,
+    terminal::{Terminal, even_unread},
 };
 
 /// The exit status where the subject is not ready.
@@ -110,10 +110,10 @@ impl Readiness {
 
     /// Prints the signal; the exit status that says whether the subject is ready.
     fn show(&self, output: Output, terminal: &Terminal) -> Result<ExitCode, Error> {
-        match output {
-            Output::Table => terminal.say(self.message.line())?,
-            Output::Json => terminal.say(self.message.text())?,
-        }
+        even_unread(match output {
+            Output::Table => terminal.say(self.message.line()),
+            Output::Json => terminal.say(self.message.text()),
+        })?;
         Ok(if self.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     args::{About, EventKind, Global, Send},
     aws::{Aws, Stack, failed},
     error::Error,
-    terminal::Terminal,
+    terminal::{Terminal, even_unread},
 };
 
 /// How many events are published at the same time.
@@ -51,7 +51,9 @@ pub(crate) async fn run(args: &Send, global: &Global, terminal: &Terminal) -> Re
     let publish = async |sample: &Sample| Ok::<_, Error>((sample.id.clone(), sample.publish(&aws, &stack).await?));
     terminal.note(format_args!("publishing to {}: event id, SNS message id", stack.output("EventsTopicArn")?));
     let published = stream::iter(&samples).map(publish).buffered(AT_ONCE);
-    published.try_for_each(async |(id, message_id)| terminal.say(format_args!("{id}  {message_id}"))).await?;
+    published
+        .try_for_each(async |(id, message_id)| even_unread(terminal.say(format_args!("{id}  {message_id}"))))
+        .await?;
     Ok(ExitCode::SUCCESS)
 }
 

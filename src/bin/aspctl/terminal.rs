@@ -113,6 +113,14 @@ impl Terminal {
     }
 }
 
+/// Goes on where nobody reads the output any more: for what changes something, or whose exit status says something.
+pub(crate) fn even_unread(said: Result<(), Error>) -> Result<(), Error> {
+    match said {
+        Err(error) if error.is_closed_pipe() => Ok(()),
+        said => said,
+    }
+}
+
 /// Prints help, the version or what is wrong with the command line; the exit status.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print();

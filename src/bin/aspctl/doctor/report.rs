@@ -8,7 +8,7 @@ use crate::{
     args::Output,
     aws::AwsError,
     error::Error,
-    terminal::{BAD, FAINT, GOOD, STRONG, Terminal, WARNING},
+    terminal::{BAD, FAINT, GOOD, STRONG, Terminal, WARNING, even_unread},
 };
 
 /// What a check came to: what it found to be well, or else why not.
@@ -201,13 +201,13 @@ impl<'a> Row<'a> {
 
 /// Shows all links; whether all is well.
 pub(super) fn show(links: &[Link], form: Output, terminal: &Terminal) -> Result<bool, Error> {
-    match form {
-        Output::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>())?,
+    even_unread(match form {
+        Output::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
         Output::Table => {
             let width = links.iter().map(|link| link.name.len()).max().unwrap_or_default();
-            links.iter().flat_map(|link| lines(link, width)).try_for_each(|line| terminal.say(line))?;
+            links.iter().flat_map(|link| lines(link, width)).try_for_each(|line| terminal.say(line))
         }
-    }
+    })?;
     let count = |state: State| links.iter().filter(|link| link.state() == state).count();
     let (warning, failed, skipped) = (count(State::Warning), count(State::Failed), count(State::Skipped));
     let all = links.len();

@@ -36,7 +36,7 @@ use crate::{
     aws::{Aws, Stack},
     error::Error,
     interrupt::Interrupts,
-    terminal::{BAD, GOOD, Terminal},
+    terminal::{BAD, GOOD, Terminal, even_unread},
 };
 
 /// So many messages are held in memory, and shown before the question; the rest follows in small portions.
@@ -346,9 +346,6 @@ impl Replay<'_> {
 
     /// A line of the result. That nobody reads it must neither stop a replay nor hide how it ended.
     fn say(&self, line: impl Display) -> Result<(), Error> {
-        match self.terminal.say(line) {
-            Err(error) if error.is_closed_pipe() => Ok(()),
-            said => said,
-        }
+        even_unread(self.terminal.say(line))
     }
 }

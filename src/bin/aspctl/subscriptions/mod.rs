@@ -89,10 +89,10 @@ pub(crate) async fn plan(args: &Plan, global: &Global, terminal: &Terminal) -> R
     let desired = Desired::read(&args.file, global).await?;
     let present = Present::read(&Alexa::connect(global).await?).await?;
     let changes = present.changes(&desired);
-    match args.output {
-        Output::Json => terminal.json(&as_json(&changes, args.prune))?,
-        Output::Table => show(&changes, args.prune, terminal)?,
-    }
+    even_unread(match args.output {
+        Output::Json => terminal.json(&as_json(&changes, args.prune)),
+        Output::Table => show(&changes, args.prune, terminal),
+    })?;
     let something = args.detailed_exitcode && !changes.is_empty(args.prune);
     Ok(if something { ExitCode::from(SOMETHING_TO_DO) } else { ExitCode::SUCCESS })
 }
@@ -103,7 +103,7 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
     let changes = present.changes(&desired);
-    show(&changes, args.prune, terminal)?;
+    even_unread(show(&changes, args.prune, terminal))?;
     if !changes.unreadable.is_empty() && !changes.creations.is_empty() && !args.ignore_unreadable {
         return Err(unreadable(changes.unreadable.len()));
     }
@@ -128,7 +128,7 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
     }
     let Made { created, renewed, deleted } = made?;
     let renewed = if renewed > 0 { format!("{renewed} still the same, ") } else { String::new() };
-    terminal.say(format_args!("{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."))?;
+    even_unread(terminal.say(format_args!("{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted.")))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,14 +154,14 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     let changes = present.changes(&nothing);
     let configurations: Vec<_> = changes.own.iter().filter_map(|configuration| configuration.id.as_deref()).collect();
     if configurations.is_empty() {
-        terminal.say(format_args!("Nothing sends events to {} alone.", nothing.topic))?;
+        even_unread(terminal.say(format_args!("Nothing sends events to {} alone.", nothing.topic)))?;
         return Ok(ExitCode::SUCCESS);
     }
     for subscription in &changes.unnamed {
-        terminal.say(deletion(subscription, ""))?;
+        even_unread(terminal.say(deletion(subscription, "")))?;
     }
     for id in &configurations {
-        terminal.say(format_args!("{BAD}-{BAD:#} delete  configuration {id}"))?;
+        even_unread(terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}")))?;
     }
     let all = count(changes.unnamed.len(), "subscription", "subscriptions");
     let configured = count(configurations.len(), "configuration", "configurations");
@@ -177,7 +177,7 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
         deleted += run.delete(id).await?;
     }
     run.progress.finish_and_clear();
-    terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;
+    even_unread(terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted.")))?;
     Ok(ExitCode::SUCCESS)
 }
 
