@@ -20,7 +20,7 @@ const PATTERN: &str = concat!(
     r#"($.record.status = "timeout") || ($.record.errorType = "Runtime.*") }"#
 );
 
-/// Pages of the log, which come oldest first. More errors than these hold are not counted.
+/// Pages of the log, which come oldest first, and are empty where much was logged and nothing found. More are not read.
 const PAGES: usize = 20;
 
 /// The longest text of an error that is shown.
@@ -44,16 +44,17 @@ async fn check(deployed: Deployed<'_>, since: Duration, now: DateTime<Utc>) -> C
     let from = from.map_or(0, |from| from.timestamp_millis().max(0));
     let request = deployed.aws.logs().filter_log_events().log_group_name(group).filter_pattern(PATTERN);
     let mut pages = request.start_time(from).into_paginator().send();
-    let mut errors: Vec<Happened> = Vec::new();
+    let (mut errors, mut is_whole): (Vec<Happened>, _) = (Vec::new(), false);
     for _ in 0..PAGES {
         let Some(page) = pages.next().await else { break };
         let page = page.map_err(failed("logs:FilterLogEvents", group)).map_err(|error| deployed.unread(error))?;
+        is_whole = page.next_token.is_none();
         errors.extend(page.events.unwrap_or_default().into_iter().filter_map(|event| {
             let at = DateTime::from_timestamp_millis(event.timestamp?)?;
             Some((at, error(&event.message?)?))
         }));
     }
-    judge(&errors, group, &humantime::format_duration(since).to_string())
+    judge(&errors, is_whole, group, &humantime::format_duration(since).to_string())
 }
 
 /// The name of a log group in its ARN, which ends with `:*`.
@@ -61,12 +62,17 @@ fn group(arn: &str) -> &str {
     arn.split(':').nth(6).unwrap_or(arn)
 }
 
-fn judge(errors: &[Happened], group: &str, since: &str) -> Checked {
+fn judge(errors: &[Happened], is_whole: bool, group: &str, since: &str) -> Checked {
+    if errors.is_empty() && !is_whole {
+        let problem = format!("cannot tell: {group} has too much of the last {since} to be searched whole");
+        return Err(Finding::failed(problem, "Look at less of it with --since").into());
+    }
     let mut newest: Vec<_> = errors.iter().collect();
     newest.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let shown: Vec<_> = newest.iter().take(SHOWN).map(|(at, error)| format!("{at:?} {error}")).collect();
     let findings = (!errors.is_empty()).then(|| {
-        let problem = format!("{} in the last {since}, the newest: {}", errors.len(), shown.join("; "));
+        let (least, count) = (if is_whole { "" } else { "at least " }, errors.len());
+        let problem = format!("{least}{count} in the last {since}, the newest: {}", shown.join("; "));
         Finding::failed(problem, format!("aws logs tail {group} --since {} shows all", since.replace(' ', "")))
     });
     well_unless(findings.into_iter().collect(), format!("none in the last {since}"))
@@ -131,11 +137,23 @@ mod tests {
     fn the_newest_are_shown_and_all_are_counted() {
         let at = |second: i64| DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap();
         let errors = [(at(1), "one".to_owned()), (at(3), "three".to_owned()), (at(2), "two".to_owned())];
-        let Err(NotWell::Findings(findings)) = judge(&errors, "/aws/lambda/s", "1h") else { panic!("it is well") };
+        let Err(NotWell::Findings(findings)) = judge(&errors, true, "/aws/lambda/s", "1h") else {
+            panic!("it is well")
+        };
         let problem = &findings[0].problem;
         assert!(problem.starts_with("3 in the last 1h") && problem.find("three") < problem.find("two"), "{problem}");
         assert!(!problem.contains("one"), "{problem}");
-        assert!(judge(&[], "/aws/lambda/s", "1h").is_ok());
+        assert!(judge(&[], true, "/aws/lambda/s", "1h").is_ok());
+    }
+
+    #[test]
+    fn a_log_that_was_not_read_to_its_end_is_not_known_to_be_well() {
+        let problem = |errors: &[Happened]| match judge(errors, false, "/aws/lambda/s", "1h") {
+            Err(NotWell::Findings(findings)) => findings[0].problem.clone(),
+            other => panic!("{other:?} is no finding"),
+        };
+        assert!(problem(&[]).starts_with("cannot tell"));
+        assert!(problem(&[(DateTime::UNIX_EPOCH, "one".to_owned())]).starts_with("at least 1 "));
     }
 
     #[test]
