@@ -580,7 +580,7 @@ class Terminals(AlexaTest):
         self.assertEqual(self.unread("doctor"), 1)
 
     def test_wrong_usage_has_a_status_of_its_own(self) -> None:
-        for args in (["nonsense"], ["wait"], ["wait", "--device", "d", "--unit", "u"], ["list", "--output", "xml"], []):
+        for args in (["nonsense"], ["wait"], ["wait", "--device", "d", "--unit", "u"], ["wait", "--unit", ""], ["list", "--output", "xml"], []):
             with self.subTest(args=args):
                 self.assertEqual(self.aspctl(*args).status, 64)
         self.assertEqual((self.ok("--help").err, self.ok("--version").err), ("", ""))

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use chrono::{DateTime, Utc};
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 use reqwest::Url;
 
@@ -349,7 +349,7 @@ pub(crate) struct Tail {
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<Signal>,
     /// Only what is about this unit (repeatable)
-    #[arg(long = "unit", value_name = "ID")]
+    #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only retry triggers with this decision: RETRY, FIX_THEN_RETRY or EXHAUSTED (repeatable)
     #[arg(long = "decision", value_name = "DECISION", value_parser = ["RETRY", "FIX_THEN_RETRY", "EXHAUSTED"])]
@@ -375,13 +375,13 @@ pub(crate) enum TailOutput {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Subject {
     /// Unit; with --principal, the unit on which the role is
-    #[arg(long, value_name = "ID", conflicts_with = "device", required_unless_present_any = ["device", "principal"])]
+    #[arg(long, value_name = "ID", conflicts_with = "device", required_unless_present_any = ["device", "principal"], value_parser = NonEmptyStringValueParser::new())]
     pub(crate) unit: Option<String>,
     /// Device, an endpoint id
-    #[arg(long, value_name = "ID", conflicts_with = "principal")]
+    #[arg(long, value_name = "ID", conflicts_with = "principal", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) device: Option<String>,
     /// Principal of a role
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 }
 
@@ -454,7 +454,7 @@ pub(crate) struct Replay {
     #[arg(long = "event", value_name = "TYPE")]
     pub(crate) events: Vec<String>,
     /// Only events that name this unit, wherever they do (repeatable)
-    #[arg(long = "unit", value_name = "ID")]
+    #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only messages quarantined for this reason (repeatable)
     #[arg(long = "reason", value_name = "REASON", value_parser = ["NOT_JSON", "NOT_AN_EVENT", "INVALID_EVENT", "UNKNOWN_EVENT_TYPE"])]

@@ -26,6 +26,8 @@ pub(crate) struct AwsError {
 /// What a failure means to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// What was given makes no call.
+    Malformed,
     /// No answer came.
     Unreachable,
     /// There are no credentials, or they have expired or are wrong.
@@ -64,6 +66,7 @@ impl AwsError {
     /// What to do.
     pub(crate) fn advice(&self) -> String {
         match self.kind {
+            Kind::Malformed => "Check the region (--region), AWS_ENDPOINT_URL and the names that were given".to_owned(),
             Kind::Unreachable => "Check the network, the region (--region) and AWS_ENDPOINT_URL".to_owned(),
             Kind::Credentials => {
                 "Log in (aws sso login, or aws configure), or name another profile with --profile".to_owned()
@@ -85,13 +88,14 @@ where
     move |error| {
         let code = error.code().map(str::to_owned);
         let cause = match (&code, error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {}", message.trim_end_matches('.')),
+            (Some(code), Some(message)) => format!("{code}: {}", first_line(message)),
             _ => chain(&error),
         };
         let kind = match &error {
             SdkError::ServiceError(answer) => {
                 kind(code.as_deref().unwrap_or_default(), &cause, answer.raw().status().as_u16())
             }
+            SdkError::ConstructionFailure(_) => Kind::Malformed,
             _ if cause.contains("credentials") || cause.contains("token") => Kind::Credentials,
             _ => Kind::Unreachable,
         };
@@ -124,7 +128,15 @@ fn kind(code: &str, cause: &str, status: u16) -> Kind {
 /// An error with its causes; the SDK's own display shows whole answers.
 fn chain(error: &dyn error::Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes.map(|cause| first_line(&cause.to_string()).to_owned()).collect::<Vec<_>>().join(": ")
+}
+
+/// What matters of a text of AWS. After it come lists of what was tried, or the request that was signed wrongly, with
+/// the session's token in it.
+fn first_line(text: &str) -> &str {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let line = if line.ends_with(':') { line.rsplit_once(". ").map_or(line, |(sentence, _)| sentence) } else { line };
+    line.trim_end_matches(['.', ':'])
 }
 
 /// The user's AWS account and region.
@@ -145,7 +157,7 @@ impl Aws {
             loader = loader.region(Region::new(region.clone()));
         }
         let config = loader.load().await;
-        if config.region().is_none() {
+        if config.region().is_none_or(|region| region.as_ref().is_empty()) {
             let advice = "Give --region, set AWS_REGION, or put a region into the profile";
             return Err(Error::input("AWS region", "none is set", advice));
         }
@@ -272,5 +284,23 @@ impl Stack {
         let url = aws.sqs().get_queue_url().queue_name(name).send().await;
         let url = url.map_err(failed("sqs:GetQueueUrl", name))?.queue_url;
         Ok(url.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_without_the_request_that_was_signed() {
+        let signature = "The signature does not match. Check your key.\n\nThe Canonical String for this request should \
+                         have been\n'POST\nx-amz-security-token:secret\n'";
+        assert_eq!(first_line(signature), "The signature does not match. Check your key");
+        assert_eq!(
+            first_line("no credentials found in chain. Attempted:\n  Environment: not set"),
+            "no credentials found in chain"
+        );
+        assert_eq!(first_line("it failed."), "it failed");
+        assert_eq!(first_line(""), "");
     }
 }

@@ -125,7 +125,7 @@ fn check_id(id: &str) -> Result<(), Error> {
     if is_resource(id) {
         return Ok(());
     }
-    let advice = "Give one that aspctl list shows: it begins with amzn1.alexa.aem.subscription.";
+    let advice = "Give one that aspctl list shows, such as amzn1.alexa.aem.subscription.123";
     Err(Error::input("ID", format!("{id:?} is not the id of a subscription or configuration"), advice))
 }
 
