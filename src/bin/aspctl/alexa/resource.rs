@@ -22,14 +22,18 @@ pub(crate) struct EventType {
 }
 
 impl EventType {
-    /// Reads `namespace.name`.
+    /// Reads `namespace.name`, all of whose parts are letters and digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = text.rsplit_once('.')?;
-        (!namespace.is_empty() && !name.is_empty())
-            .then(|| Self { namespace: namespace.to_owned(), name: name.to_owned() })
+        let is_part = |part: &str| !part.is_empty() && part.chars().all(|char| char.is_ascii_alphanumeric());
+        text.split('.').all(is_part).then(|| Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
+    /// Reads an object, as in requests, or `namespace.name`.
     fn read(value: &Value) -> Option<Self> {
+        if let Value::String(text) = value {
+            return Self::parse(text);
+        }
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Some(Self { namespace: text("namespace")?, name: text("name")? })
     }
@@ -138,13 +142,17 @@ pub(super) fn id(whole: &Value) -> Option<String> {
     subscription.or_else(named)
 }
 
-/// The items of a page: `results`, or the first list of objects. A page without any is empty.
+/// The items of a page: `results`, or else the first list. A page is empty if it has nothing but its context; one that
+/// has something else, and no list, cannot be read.
 pub(super) fn items(page: Value) -> Option<Vec<Value>> {
     match page {
         Value::Array(items) => Some(items),
         Value::Object(mut fields) => match fields.remove("results") {
             Some(Value::Array(items)) => Some(items),
             Some(Value::Null) => Some(Vec::new()),
+            None if fields.keys().all(|key| matches!(key.as_str(), "paginationContext" | "nextToken")) => {
+                Some(Vec::new())
+            }
             _ => fields.into_iter().find_map(|(_, value)| match value {
                 Value::Array(items) => Some(items),
                 _ => None,
@@ -256,6 +264,10 @@ mod tests {
         assert_eq!(items(json!({ "results": [1], "paginationContext": {} })), Some(vec![json!(1)]));
         assert_eq!(items(json!({ "subscriptions": [1] })), Some(vec![json!(1)]));
         assert_eq!(items(json!({ "results": null })), Some(vec![]));
+        assert_eq!(items(json!({})), Some(vec![]));
+        assert_eq!(items(json!({ "paginationContext": { "nextToken": null } })), Some(vec![]));
+        assert_eq!(items(json!({ "results": { "1": {} } })), None);
+        assert_eq!(items(json!({ "subscriptions": {}, "paginationContext": {} })), None);
         assert_eq!(items(Value::Null), None);
     }
 
@@ -271,6 +283,8 @@ mod tests {
     #[test]
     fn a_type_is_namespace_and_name() {
         assert_eq!(EventType::parse("Alexa.Role.Management.Assignment").unwrap().namespace, "Alexa.Role.Management");
+        assert_eq!(EventType::read(&json!("A.B")), EventType::parse("A.B"));
         assert!(EventType::parse("Assignment").is_none() && EventType::parse("Alexa.").is_none());
+        assert!(EventType::parse("Alexa..Completion").is_none() && EventType::parse("Alexa.A b.C").is_none());
     }
 }
