@@ -51,8 +51,8 @@ pub(crate) struct Global {
     pub(crate) alexa: Alexa,
 }
 
-/// How to reach Alexa. The credentials come from LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or else from
-/// one of the two places below.
+/// How to reach Alexa. The credentials come from one of the two places below, or else from LWA_CLIENT_ID,
+/// LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Alexa")]
 #[expect(clippy::struct_field_names, reason = "the names of the options")]

@@ -1,5 +1,6 @@
 //! The ledger: the table of events that have taken effect.
 
+use asp_events::ledger::EXPIRES_AT;
 use aws_sdk_dynamodb::types::{TableStatus, TimeToLiveDescription, TimeToLiveStatus};
 
 use super::{
@@ -9,9 +10,6 @@ use super::{
 use crate::aws::failed;
 
 const LEDGER: &str = "ledger";
-
-/// The attribute by which DynamoDB deletes what is old.
-const EXPIRES_AT: &str = "expiresAt";
 
 /// Checks the table.
 pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
