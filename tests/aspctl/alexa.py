@@ -118,6 +118,7 @@ class _Fault:
     applied: bool = False
     body: Any = None
     retry_after: object = None
+    location: str | None = None
 
 
 class Alexa:
@@ -245,13 +246,22 @@ class Alexa:
     # ── Faults ──
 
     def fail_next(
-        self, n: int, status: int, retry_after: object = None, path: str = "", body: Any = None, applied: bool = False
+        self,
+        n: int,
+        status: int,
+        retry_after: object = None,
+        path: str = "",
+        body: Any = None,
+        applied: bool = False,
+        location: str | None = None,
     ) -> None:
         """The next n matching requests fail; `applied`: after they took effect.
 
-        `path` is how the path begins, or method and path: "POST /v1/". `body` is a text or JSON.
+        `path` is how the path begins, or method and path: "POST /v1/". `body` is a text or JSON. `location` is where a
+        redirect leads to.
         """
-        self._faults.append(_Fault(status, n, path, applied=applied, body=body, retry_after=retry_after))
+        fault = _Fault(status, n, path, applied=applied, body=body, retry_after=retry_after, location=location)
+        self._faults.append(fault)
 
     def drop_answer_of(self, n: int, path: str = "") -> None:
         """The nth matching request from now takes effect, and the connection is closed without an answer."""
@@ -304,7 +314,8 @@ class Alexa:
         except _Refusal as refusal:
             answer = _Answer(refusal.status, self._error(refusal.body))
         if fault is not None:
-            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            named = {"Retry-After": fault.retry_after, "Location": fault.location}
+            headers = {name: str(value) for name, value in named.items() if value is not None}
             body = self._error("Request Throttled") if fault.body is None else fault.body
             answer = _Answer(fault.status, body, headers) if fault.status else None
         return answer

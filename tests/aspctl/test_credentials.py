@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from alexa import Credentials, Request
+from alexa import Alexa, Credentials, Request
 from test_subscriptions import AlexaTest
 from tool import run
 
@@ -70,6 +70,13 @@ class Tokens(AlexaTest):
         self.assertIn("answered with another refresh token", warning)
         self.assertNotIn("Atzr|", warning)
         self.assertEqual(self.ok("--quiet", "list").err, "")
+
+    def test_a_redirect_takes_neither_a_token_nor_the_credentials_along(self) -> None:
+        for path, status in (("GET /v1", 302), ("GET /v1", 307), ("POST /auth", 307)):
+            with self.subTest(path=path, status=status), Alexa() as other:
+                self.alexa.fail_next(1, status, path=path, location=other.url + path.split()[1])
+                self.assertIn(f"{status}", self.refused("list"))
+                self.assertEqual(other.requests, [])
 
     def test_the_exchange_is_a_form(self) -> None:
         self.ok("list")

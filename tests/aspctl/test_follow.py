@@ -246,6 +246,19 @@ class FollowTest(StackTest):
         self.assertIn("Allow sns:Subscribe to the identity that runs aspctl", denied.err)
         self.assertIn("DeleteQueue", relay.calls)
 
+    def test_a_subscription_that_is_under_way_when_another_fails_is_removed_too(self) -> None:
+        first = threading.Lock()
+
+        def deny_the_first() -> Answer:
+            if first.acquire(blocking=False):
+                return XML_DENIED
+            time.sleep(0.3)  # slower than the denial
+            return None
+
+        with between(self.stack.endpoint, Subscribe=deny_the_first) as relay:
+            self.assertEqual(self.run_tool("tail", endpoint=relay.endpoint).status, 1)
+        self.assertEqual((relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe")), (3, 2))
+
     def test_interrupted_while_it_is_made_it_is_removed(self) -> None:
         tails = []
 
@@ -340,6 +353,18 @@ class FollowTest(StackTest):
         with between(self.stack.endpoint, GetItem=publish) as relay:
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
         self.assertEqual(ended.status, 0, ended.err)
+
+    def test_wait_looks_once_more_when_its_time_is_up(self) -> None:
+        subject, looks = unit(), []
+
+        def only_the_second() -> Answer:
+            looks.append(subject)
+            item = {"Item": self.item(self.signal_of(subject))} if len(looks) == 2 else {}
+            return 200, json.dumps(item).encode()
+
+        with between(self.stack.endpoint, GetItem=only_the_second) as relay:
+            ended = self.run_tool("wait", "--unit", subject, "--timeout", "1s", endpoint=relay.endpoint)
+        self.assertEqual((ended.status, len(looks)), (0, 2), ended.err)
 
     def test_who_misses_the_message_finds_it_in_the_ledger_later(self) -> None:
         ended = self.end(self.looks_again)

@@ -62,14 +62,14 @@ impl Alexa {
         require_tls("--lwa-url (ASPCTL_LWA_URL)", &args.lwa_url)?;
         let credentials = credentials::read(global).await?;
         let http = http_client()?;
+        let patience = args.alexa_backoff.min(LONGEST_WAIT);
         let backoff = ExponentialBuilder::default()
-            .with_min_delay(args.alexa_backoff)
+            .with_min_delay(patience)
             .with_max_delay(LONGEST_WAIT)
             .with_max_times(REPEATS)
             .with_jitter();
         let login = Login::new(http.clone(), args.lwa_url.clone(), credentials);
-        let (url, patience) = (args.alexa_url.clone(), args.alexa_backoff.min(LONGEST_WAIT));
-        Ok(Self { http, url, login, token: Mutex::default(), backoff, patience })
+        Ok(Self { http, url: args.alexa_url.clone(), login, token: Mutex::default(), backoff, patience })
     }
 
     /// Gets a token, as every other call does by itself.
@@ -250,10 +250,15 @@ async fn repeat<T>(
             answer => return answer,
         };
         let Some(wait) = waits.next() else { return Err(error) };
-        let wait = error.retry_after().map_or(wait, |asked| asked.min(LONGEST_RETRY_AFTER));
+        let wait = asked_or(wait, &error);
         tracing::debug!("{error}; again in {:.1} s", wait.as_secs_f64());
         tokio::time::sleep(wait).await;
     }
+}
+
+/// How long to wait: as asked, if that is not too long.
+fn asked_or(reckoned: Duration, error: &AlexaError) -> Duration {
+    error.retry_after().map_or(reckoned, |asked| asked.min(LONGEST_RETRY_AFTER))
 }
 
 /// Reads an answer: an error by its status, and else its JSON, or null where there is none.
@@ -337,6 +342,20 @@ mod tests {
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn a_wait_is_as_long_as_asked_but_not_for_ever() {
+        let wait = |retry_after: Option<u64>| {
+            let error = AlexaError::Busy {
+                call: String::new(),
+                status: reqwest::StatusCode::TOO_MANY_REQUESTS,
+                message: String::new(),
+                retry_after: retry_after.map(Duration::from_secs),
+            };
+            asked_or(Duration::from_secs(2), &error).as_secs()
+        };
+        assert_eq!([wait(None), wait(Some(0)), wait(Some(90)), wait(Some(86_400))], [2, 0, 90, 120]);
     }
 
     #[test]

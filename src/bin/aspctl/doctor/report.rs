@@ -259,6 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_checked_is_not_well() {
+        let (warning, skipped) =
+            (link(vec![Finding::warning("a", "b")]), Link::new("topic", Err(NotWell::needs("stack"))));
+        assert!(is_well(&[link(vec![]), warning]));
+        assert!(!is_well(&[link(vec![]), skipped]) && !is_well(&[link(vec![Finding::failed("c", "d")])]));
+    }
+
+    #[test]
     fn programs_get_a_row_for_each_finding() {
         let both = link(vec![Finding::failed("c", "d"), Finding::warning("a", "b")]);
         let rows = [link(vec![]), both, Link::new("policy", Err(NotWell::needs("stack")))];

@@ -451,6 +451,12 @@ mod tests {
         let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
         assert_eq!(changes.unreadable.len(), 2);
         assert_eq!(causes(&changes), [(Cause::Missing, vec![])]);
+
+        // It may be of the configuration that else nothing needs.
+        let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
+        let all = [subscription(1, 1, 1, json!({})), subscriptions[0].clone()];
+        assert_eq!(Changes::between(TOPIC, &wanted, &configurations, &all[..1], NOW).surplus.len(), 1);
+        assert!(Changes::between(TOPIC, &wanted, &configurations, &all, NOW).surplus.is_empty());
     }
 
     #[test]
