@@ -178,6 +178,12 @@ class Applying(AlexaTest):
         self.assertIn("Done: 0 created, 6 deleted.", result.lines)
         self.assertIn("Nothing to do", self.ok("apply", "--prune").out)
 
+    def test_an_empty_file_prunes_nothing(self) -> None:
+        self.ok("apply")
+        self.write(f'topic = "{TOPIC}"')
+        self.assertIn("aspctl destroy", self.refused("apply", "--prune", "--yes"))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+
     def test_another_topic_and_a_shared_configuration_are_left_alone(self) -> None:
         other = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": OTHER_TOPIC}]})
         channels = [{"type": "SNS", "id": TOPIC}, {"type": "SNS", "id": OTHER_TOPIC}]
@@ -352,6 +358,30 @@ class Interrupted(AlexaTest):
         def check() -> None:
             [subscription] = self.alexa.subscriptions
             self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
+
+        self.at_each_call(prepare, check, "apply")
+
+    def test_pruning_resumes_after_a_kill_at_each_call(self) -> None:
+        def prepare() -> None:
+            self.write(ONE_ROOM.replace("units = [", f'units = ["{ROOMS[1]}", "{ROOMS[2]}", '))
+            self.ok("apply")
+            self.write(ONE_ROOM)
+
+        def check() -> None:
+            self.assertEqual((self.entities(), len(self.alexa.configurations)), ([unit(ROOMS[0])], 1))
+
+        self.at_each_call(prepare, check, "apply", "--prune", "--yes")
+
+    def test_a_renewal_resumes_after_a_kill_at_each_call(self) -> None:
+        def prepare() -> None:
+            self.write(ONE_ROOM + "duration_seconds = 3600")
+            self.alexa.advance(-1801)
+            self.ok("apply")
+            self.alexa.advance(1801)
+
+        def check() -> None:
+            [subscription] = self.alexa.subscriptions
+            self.assertGreater(subscription.expires_at or 0, self.alexa.clock() + 1800)
 
         self.at_each_call(prepare, check, "apply")
 

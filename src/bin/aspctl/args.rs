@@ -57,17 +57,13 @@ pub(crate) struct Global {
 #[command(next_help_heading = "Alexa")]
 #[expect(clippy::struct_field_names, reason = "the names of the options")]
 pub(crate) struct Alexa {
-    /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token), readable by you alone
-    #[arg(
-        long,
-        global = true,
-        env = "ASPCTL_CREDENTIALS_FILE",
-        value_name = "FILE",
-        conflicts_with = "credentials_secret"
-    )]
+    /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token), readable by you alone; else
+    /// ASPCTL_CREDENTIALS_FILE
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "credentials_secret")]
     pub(crate) credentials_file: Option<PathBuf>,
-    /// Secret of AWS Secrets Manager with them (JSON: lwa-client-id, lwa-client-secret, lwa-refresh-token)
-    #[arg(long, global = true, env = "ASPCTL_CREDENTIALS_SECRET", value_name = "NAME OR ARN")]
+    /// Secret of AWS Secrets Manager with them (JSON: lwa-client-id, lwa-client-secret, lwa-refresh-token); else
+    /// ASPCTL_CREDENTIALS_SECRET
+    #[arg(long, global = true, value_name = "NAME OR ARN")]
     pub(crate) credentials_secret: Option<String>,
     /// Host of the Event Messenger API
     #[arg(

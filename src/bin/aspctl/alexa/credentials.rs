@@ -2,13 +2,16 @@
 //!
 //! No message here quotes what was read.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
-    args::Global,
+    args::{Alexa, Global},
     aws::{Aws, failed},
     error::Error,
 };
@@ -26,18 +29,35 @@ pub(super) struct Credentials {
     pub(super) refresh_token: SecretString,
 }
 
-/// Reads them from the place that is named, or else from the environment.
+/// Reads them from the place that an option names, or else a variable, or else from the variables themselves.
 pub(super) async fn read(global: &Global) -> Result<Credentials, Error> {
-    let args = &global.alexa;
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    match place(&global.alexa, &variable) {
+        Some(Place::File(path)) => from_file(&path),
+        Some(Place::Secret(id)) => from_secrets_manager(&Aws::load(global).await?, &id).await,
+        None => from_environment(variable),
+    }
+}
+
+/// Where credentials are kept.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    File(PathBuf),
+    Secret(String),
+}
+
+fn place(args: &Alexa, variable: &impl Fn(&str) -> Option<String>) -> Option<Place> {
+    let file = || variable("ASPCTL_CREDENTIALS_FILE").map(|path| Place::File(path.into()));
+    let secret = || variable("ASPCTL_CREDENTIALS_SECRET").map(Place::Secret);
     match (&args.credentials_file, &args.credentials_secret) {
-        (Some(path), _) => from_file(path),
-        (None, Some(id)) => from_secrets_manager(&Aws::load(global).await?, id).await,
-        (None, None) => from_environment(|name| env::var(name).ok()),
+        (Some(path), _) => Some(Place::File(path.clone())),
+        (None, Some(id)) => Some(Place::Secret(id.clone())),
+        (None, None) => file().or_else(secret),
     }
 }
 
 fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Error> {
-    let values = VARIABLES.map(|name| variable(name).filter(|value| !value.trim().is_empty()));
+    let values = VARIABLES.map(variable);
     let missing: Vec<_> =
         VARIABLES.iter().zip(&values).filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
     if let [Some(client_id), Some(client_secret), Some(refresh_token)] = values {
@@ -113,7 +133,10 @@ async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, Error>
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Args;
 
     #[test]
     fn the_environment_needs_all_three() {
@@ -122,6 +145,20 @@ mod tests {
         let error = from_environment(|name| all(name).filter(|_| name == "LWA_CLIENT_ID")).unwrap_err().to_string();
         assert!(error.contains("LWA_CLIENT_SECRET, LWA_REFRESH_TOKEN are not set"), "{error}");
         assert!(!error.contains("value of"), "{error}");
+    }
+
+    #[test]
+    fn an_option_comes_before_a_variable() {
+        let place = |args: &[&str], variables: &[&str]| {
+            let args = Args::try_parse_from([&["aspctl", "list"], args].concat()).unwrap();
+            place(&args.global.alexa, &|name| variables.contains(&name).then(|| "v".to_owned()))
+        };
+        let both = ["ASPCTL_CREDENTIALS_FILE", "ASPCTL_CREDENTIALS_SECRET"];
+        assert_eq!(place(&["--credentials-file", "f"], &both), Some(Place::File("f".into())));
+        assert_eq!(place(&["--credentials-secret", "s"], &both), Some(Place::Secret("s".to_owned())));
+        assert_eq!(place(&[], &both), Some(Place::File("v".into())));
+        assert_eq!(place(&[], &both[1..]), Some(Place::Secret("v".to_owned())));
+        assert_eq!(place(&[], &["LWA_CLIENT_ID"]), None);
     }
 
     #[test]

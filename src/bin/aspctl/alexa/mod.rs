@@ -8,7 +8,7 @@ mod error;
 mod login;
 mod resource;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::{DateTime, Utc};
@@ -150,7 +150,7 @@ impl Alexa {
     /// Follows the pages until no further one is named. Source: "Pagination".
     async fn list(&self, path: &str) -> Result<Vec<Value>, AlexaError> {
         let mut items = Vec::new();
-        let mut next: Option<String> = None;
+        let (mut next, mut seen) = (None::<String>, HashSet::new());
         loop {
             let mut url = self.at(path);
             url.set_query(Some(&format!("owner=~caller&maxResults={PAGE}")));
@@ -161,13 +161,11 @@ impl Alexa {
             let after = resource::next_token(&page);
             let unreadable = || AlexaError::Unreadable { call: format!("GET /{path}"), missing: "results" };
             items.extend(resource::items(page).ok_or_else(unreadable)?);
-            if after.is_none() {
-                return Ok(items);
-            }
-            if after == next {
+            let Some(after) = after else { return Ok(items) };
+            if !seen.insert(after.clone()) {
                 return Err(AlexaError::Unreadable { call: format!("GET /{path}"), missing: "new nextToken" });
             }
-            next = after;
+            next = Some(after);
         }
     }
 

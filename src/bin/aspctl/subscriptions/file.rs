@@ -2,7 +2,7 @@
 //! JSON Schema, from which editors show them.
 #![expect(clippy::doc_markdown, reason = "the schema's descriptions are plain text")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -139,27 +139,35 @@ fn parse(place: &str, text: &str) -> Result<Contents, Error> {
 }
 
 fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
-    let mut wanted: Vec<(usize, Wanted)> = Vec::new();
+    let (mut wanted, mut numbers) = (Vec::new(), BTreeMap::new());
     for (number, entry) in (1..).zip(entries) {
         let place = format!("{place}, subscription {number}");
         for subscription in entry.wanted(&place)? {
-            let twin =
-                wanted.iter().find(|(_, other)| other.is_about(&subscription.event_type, &subscription.entities));
-            if let Some((first, _)) = twin {
+            if let Some(first) = numbers.insert(subscription.matter(), number) {
                 let problem = format!("it repeats what subscription {first} says of {}", subscription.event_type);
                 return Err(Error::input(place, problem, "Remove one of the two"));
             }
-            wanted.push((number, subscription));
+            wanted.push(subscription);
         }
     }
-    Ok(wanted.into_iter().map(|(_, subscription)| subscription).collect())
+    Ok(wanted)
 }
 
 impl Wanted {
     /// Whether it is of this type and about the same, however Alexa writes that down.
     pub(crate) fn is_about(&self, event_type: &EventType, entities: &Map<String, Value>) -> bool {
-        self.event_type == *event_type && essence(&self.entities) == essence(entities)
+        self.matter() == matter(event_type, entities)
     }
+
+    /// Its type and what it is about.
+    pub(super) fn matter(&self) -> String {
+        matter(&self.event_type, &self.entities)
+    }
+}
+
+/// The type of events and what they are about, as a text: the same for what means the same.
+pub(super) fn matter(event_type: &EventType, entities: &Map<String, Value>) -> String {
+    format!("{event_type} {}", Value::Object(essence(entities)))
 }
 
 /// Entities without what an answer may add or leave out: their types, which their names tell, and nulls.

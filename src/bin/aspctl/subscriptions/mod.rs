@@ -100,6 +100,10 @@ pub(crate) async fn plan(args: &Plan, global: &Global, terminal: &Terminal) -> R
 /// Creates what is missing, replaces what has changed or ends, and with `--prune` deletes what the file does not name.
 pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
     let desired = Desired::read(&args.file, global).await?;
+    if args.prune && desired.wanted.is_empty() {
+        let (place, problem) = (args.file.file.display().to_string(), "it names no subscription");
+        return Err(Error::input(place, problem, "If all shall go, run aspctl destroy; else name what shall stay"));
+    }
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
     let changes = present.changes(&desired);
@@ -163,6 +167,7 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     for id in &configurations {
         even_unread(terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}")))?;
     }
+    even_unread(say_unreadable(&changes, terminal))?;
     let all = count(changes.unnamed.len(), "subscription", "subscriptions");
     let configured = count(configurations.len(), "configuration", "configurations");
     terminal.confirm(
@@ -172,11 +177,9 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     let ids: Vec<_> =
         changes.unnamed.iter().filter_map(|subscription| subscription.id.as_deref()).chain(configurations).collect();
     let run = Run { alexa: &alexa, terminal, progress: terminal.progress(ids.len() as u64) };
-    let mut deleted = 0;
-    for id in ids {
-        deleted += run.delete(id).await?;
-    }
+    let deleted = run.delete_all(&ids).await;
     run.progress.finish_and_clear();
+    let deleted = deleted?;
     even_unread(terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted.")))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -267,6 +270,14 @@ impl Run<'_> {
         Err(AlexaError::Gone { id: dead.unwrap_or_default() })
     }
 
+    async fn delete_all(&self, ids: &[&str]) -> Result<usize, AlexaError> {
+        let mut deleted = 0;
+        for id in ids {
+            deleted += self.delete(id).await?;
+        }
+        Ok(deleted)
+    }
+
     async fn delete_subscription(&self, subscription: &Subscription) -> Result<usize, AlexaError> {
         match &subscription.id {
             Some(id) => self.delete(id).await,
@@ -353,13 +364,17 @@ fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<()
         );
         terminal.note(format_args!("Left alone: {unnamed}; --prune deletes them."));
     }
-    if !changes.unreadable.is_empty() {
-        terminal.note(format_args!(
-            "{WARNING}Not comparable:{WARNING:#} {} that may go to this topic; aspctl list --output json shows them.",
-            count(changes.unreadable.len(), "entry of Alexa's list", "entries of Alexa's list")
-        ));
+    say_unreadable(changes, terminal)
+}
+
+fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), Error> {
+    if changes.unreadable.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    terminal.say(format_args!(
+        "{WARNING}Not comparable:{WARNING:#} {} that may go to this topic; aspctl list --output json shows them.",
+        count(changes.unreadable.len(), "entry of Alexa's list", "entries of Alexa's list")
+    ))
 }
 
 fn deletion(subscription: &Subscription, reason: &str) -> String {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::file::Wanted;
+use super::file::{Wanted, matter};
 use crate::alexa::{Configuration, EventType, Subscription};
 
 /// How long before its end a subscription is renewed if nobody knows for how long it was made.
@@ -92,11 +92,14 @@ impl<'a> Changes<'a> {
             kept: Vec::new(),
             unreadable: own.unreadable,
         };
-        let mut others = own.subscriptions;
+        let mut others: BTreeMap<String, Vec<(&Subscription, bool)>> = BTreeMap::new();
+        for (subscription, is_own) in own.subscriptions {
+            if let (Some(event_type), Some(entities)) = (&subscription.event_type, &subscription.entities) {
+                others.entry(matter(event_type, entities)).or_default().push((subscription, is_own));
+            }
+        }
         for wanted in wanted {
-            let (mut same, rest): (Vec<_>, _) =
-                others.into_iter().partition(|(subscription, _)| is_about(wanted, subscription));
-            others = rest;
+            let mut same = others.remove(&wanted.matter()).unwrap_or_default();
             same.sort_by_cached_key(|(subscription, _)| fitness(wanted, subscription, now));
             let best = same.last().map(|(subscription, _)| (*subscription, fitness(wanted, subscription, now)));
             let cause = match best {
@@ -114,7 +117,7 @@ impl<'a> Changes<'a> {
             let replaces = deletable(&same);
             changes.creations.push(Creation { wanted, cause, salt: salt(wanted, cause, &replaces, now), replaces });
         }
-        changes.unnamed = deletable(&others);
+        changes.unnamed = others.values().flat_map(|same| deletable(same)).collect();
         changes.surplus = surplus(&changes);
         changes
     }
@@ -163,13 +166,6 @@ impl<'a> Own<'a> {
         let configuration = candidates.first().copied();
         let configurations = named.into_values().filter(|c| is_own(c)).collect();
         Self { configuration, configurations, subscriptions: own, unreadable }
-    }
-}
-
-fn is_about(wanted: &Wanted, subscription: &Subscription) -> bool {
-    match (&subscription.event_type, &subscription.entities) {
-        (Some(event_type), Some(entities)) => wanted.is_about(event_type, entities),
-        _ => false,
     }
 }
 
