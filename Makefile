@@ -121,8 +121,8 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
 
 .PHONY: install
-install: ## Build aspctl and install it into Cargo's folder for programs (minutes)
-	cargo install --locked --path . --features cli --bin aspctl --profile tool
+install: ## Build aspctl and install it into Cargo's folder for programs (minutes, or seconds after the demo)
+	cargo install --locked --path . --features cli --bin aspctl --profile dev
 
 .PHONY: watch
 watch: ## Run the function from the working copy against the stack of `make demo KEEP=1`
