@@ -138,10 +138,10 @@ class DoctorTest(unittest.TestCase):
         return self.assert_said(rows, "failed", link, *fragments)
 
     def assert_warns(self, link: str, *fragments: str) -> None:
-        """This link warns, and nothing fails for that."""
+        """This link alone wants attention, which is not well either."""
         status, rows = self.doctor()
         self.assertEqual([row["link"] for row in rows if row["state"] != "ok"], [link], json.dumps(rows, indent=1))
-        self.assertEqual(status, 0)
+        self.assertEqual(status, 1)
         self.assert_said(rows, "warning", link, *fragments)
 
     def assert_said(self, rows: list[Row], state: str, link: str, *fragments: str) -> Row:
@@ -180,6 +180,16 @@ class Doctor(DoctorTest):
         self.assertRegex(unsent.out, "(?m)^- skipped +made-up event +needs all other links$")
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
+
+    def test_people_are_told_what_wants_attention(self) -> None:
+        other = self.configure(self.arn("EventsTopic"))
+        self.addCleanup(self.alexa.resources[CONFIGURATIONS].pop, other)
+        result = self.run_doctor()
+        self.assertEqual(result.status, 1)
+        self.assertRegex(result.out, "(?m)^! warning +configuration\n    • .*\n      → .*aspctl delete")
+        self.assertEqual(result.err, f"Nothing failed, and 1 of {len(ALL)} links want attention.\n")
+        status, row = self.rehearse("automation-success")
+        self.assertEqual((status, row["state"]), (1, "ok"), row)
 
     def test_credentials_in_secrets_manager(self) -> None:
         own = self.alexa.credentials

@@ -220,8 +220,13 @@ pub(super) fn show(links: &[Link], form: Output, terminal: &Terminal) -> Result<
     Ok(is_well(links))
 }
 
-/// Whether nothing failed, and everything could be checked.
-pub(super) fn is_well(links: &[Link]) -> bool {
+/// Whether all is well: what wants attention is not.
+fn is_well(links: &[Link]) -> bool {
+    links.iter().all(|link| link.state() == State::Ok)
+}
+
+/// Whether nothing failed, and everything could be checked: events come through.
+pub(super) fn is_whole(links: &[Link]) -> bool {
     links.iter().all(|link| matches!(link.state(), State::Ok | State::Warning))
 }
 
@@ -259,11 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_checked_is_not_well() {
-        let (warning, skipped) =
-            (link(vec![Finding::warning("a", "b")]), Link::new("topic", Err(NotWell::needs("stack"))));
-        assert!(is_well(&[link(vec![]), warning]));
-        assert!(!is_well(&[link(vec![]), skipped]) && !is_well(&[link(vec![Finding::failed("c", "d")])]));
+    fn what_wants_attention_or_could_not_be_checked_is_not_well() {
+        let is = |checked: Checked| {
+            let links = [link(vec![]), Link::new("topic", checked)];
+            (is_well(&links), is_whole(&links))
+        };
+        assert_eq!(is(Ok("fine".to_owned())), (true, true));
+        assert_eq!(is(Err(Finding::warning("a", "b").into())), (false, true));
+        assert_eq!(is(Err(Finding::failed("c", "d").into())), (false, false));
+        assert_eq!(is(Err(NotWell::needs("stack"))), (false, false));
     }
 
     #[test]
