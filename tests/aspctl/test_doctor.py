@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -336,9 +337,22 @@ class Doctor(DoctorTest):
         self.assert_fails(SUBSCRIBED, "2 of 2 subscriptions missing")
 
     def test_a_subscription_ends_soon(self) -> None:
-        id = self.subscribe("Alexa.Enterprise.Endpoint.Activity", "Voice", {}, subscriptionDurationInSeconds=3600)
+        activity = "Alexa.Enterprise.Endpoint.Activity"
+        id = self.subscribe(activity, "Voice", {}, subscriptionDurationInSeconds=3600)
+        subscriptions = self.alexa.resources[SUBSCRIPTIONS]
+        self.addCleanup(subscriptions.pop, id)
+        subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 800)
+        # What the file does not name may end.
+        self.assertEqual(self.doctor()[0], 0)
+        self.write(f'{FILE}\n[[subscription]]\nevents = ["{activity}.Voice"]\nentities = {{}}\n')
+        self.assert_warns(SUBSCRIBED, f"1 ends soon: {id}", "aspctl apply renews")
+        subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 1000)
+        self.assertEqual(self.doctor()[0], 0)
+
+    def test_a_subscription_is_there_twice(self) -> None:
+        id = self.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
-        self.assert_warns(SUBSCRIBED, id, "aspctl apply renews")
+        self.assert_warns(SUBSCRIBED, "1 subscription is there twice", "aspctl apply deletes the surplus")
 
     def test_a_subscription_cannot_be_read(self) -> None:
         id = self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": self.configuration})

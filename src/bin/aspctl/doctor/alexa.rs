@@ -23,8 +23,8 @@ const ACCOUNT: &str = "Amazon account";
 const CONFIGURATION: &str = "configuration";
 const SUBSCRIPTIONS: &str = "subscriptions";
 
-/// How long before its end a subscription wants attention.
-const SOON: TimeDelta = TimeDelta::days(1);
+/// How long before its end a subscription wants attention if nobody knows for how long it was made.
+const SOON: TimeDelta = TimeDelta::hours(12);
 
 /// What Alexa knows.
 #[derive(Debug)]
@@ -170,53 +170,100 @@ fn subscriptions(
         None => false,
     };
     let here: Vec<_> = all.iter().filter(leads_here).collect();
-    let findings = [
-        missing(&wanted.wanted, &here),
-        expiring(&here, now),
-        unreadable(all.iter().filter(|one| !one.is_readable() && (one.configuration_id.is_none() || leads_here(one)))),
-    ];
+    let compared: Vec<_> = wanted.wanted.iter().map(|wanted| Compared::of(wanted, &here)).collect();
+    let unreadable =
+        unreadable(all.iter().filter(|one| !one.is_readable() && (one.configuration_id.is_none() || leads_here(one))));
+    let findings = missing(&compared).into_iter().chain(expiring(&compared, now)).chain(double(&compared, now));
     let detail = format!("{}, and none is missing", count(wanted.wanted.len(), "subscription"));
-    well_unless(findings.into_iter().flatten().collect(), detail)
+    well_unless(findings.chain(unreadable).collect(), detail)
+}
+
+/// A subscription of the file, and all that Alexa has of it.
+#[derive(Debug)]
+struct Compared<'a> {
+    wanted: &'a Wanted,
+    twins: Vec<&'a Subscription>,
+}
+
+impl<'a> Compared<'a> {
+    fn of(wanted: &'a Wanted, here: &[&'a Subscription]) -> Self {
+        let is_about = |one: &&Subscription| match (&one.event_type, &one.entities) {
+            (Some(event_type), Some(entities)) => wanted.is_about(event_type, entities),
+            _ => false,
+        };
+        Self { wanted, twins: here.iter().copied().filter(is_about).collect() }
+    }
+
+    /// The one that lasts longest: all the same what becomes of the others.
+    fn best(&self) -> Option<&'a Subscription> {
+        self.twins.iter().copied().max_by_key(|one| one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// Whether each event comes twice.
+    fn is_double(&self, now: DateTime<Utc>) -> bool {
+        let is_live = |one: &&&Subscription| one.is_readable() && one.expires_at.is_none_or(|end| end > now);
+        self.twins.iter().filter(is_live).nth(1).is_some()
+    }
+
+    /// How long before its end the best one wants attention: long after `aspctl apply` would have renewed it.
+    fn margin(&self, best: &Subscription) -> TimeDelta {
+        let seconds = self.wanted.duration_seconds.or(best.duration_seconds);
+        let quarter = seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds / 4).ok()?));
+        quarter.unwrap_or(SOON)
+    }
+
+    fn about(&self) -> String {
+        format!("{} for {}", self.wanted.event_type, describe(&self.wanted.entities))
+    }
 }
 
 /// What the file names and Alexa does not have.
-fn missing(wanted: &[Wanted], here: &[&Subscription]) -> Option<Finding> {
-    let is_there = |wanted: &&Wanted| {
-        here.iter().any(|one| match (&one.event_type, &one.entities) {
-            (Some(event_type), Some(entities)) => wanted.is_about(event_type, entities),
-            _ => false,
-        })
-    };
-    let about = |wanted: &Wanted| format!("{} for {}", wanted.event_type, describe(&wanted.entities));
-    let missing: Vec<_> = wanted.iter().filter(|one| !is_there(one)).map(about).collect();
+fn missing(compared: &[Compared<'_>]) -> Option<Finding> {
+    let missing: Vec<_> = compared.iter().filter(|one| one.twins.is_empty()).map(Compared::about).collect();
     if missing.is_empty() {
         return None;
     }
     let problem =
-        format!("{} of {} missing: {}", missing.len(), count(wanted.len(), "subscription"), missing.join("; "));
+        format!("{} of {} missing: {}", missing.len(), count(compared.len(), "subscription"), missing.join("; "));
     Some(Finding::failed(problem, "aspctl apply creates what is missing"))
 }
 
-/// What has ended, or will soon.
-fn expiring(here: &[&Subscription], now: DateTime<Utc>) -> Option<Finding> {
-    let ending = |until: DateTime<Utc>| {
-        let ending = here.iter().filter(move |one| one.expires_at.is_some_and(|end| end <= until));
-        ending.map(|one| one.id.as_deref().unwrap_or("one without an id")).collect::<Vec<_>>()
+/// What has ended, or will soon. What the file does not name may end.
+fn expiring(compared: &[Compared<'_>], now: DateTime<Utc>) -> Vec<Finding> {
+    let ending = |is_wanted: &dyn Fn(TimeDelta, TimeDelta) -> bool| {
+        let best = compared.iter().filter_map(|one| {
+            let best = one.best()?;
+            is_wanted(best.expires_at? - now, one.margin(best)).then(|| id(best))
+        });
+        best.collect::<Vec<_>>()
     };
-    let (ended, soon) = (ending(now), ending(now + SOON));
-    let advice = "aspctl apply renews what ends: run it on a schedule";
+    let ended = ending(&|left, _| left <= TimeDelta::zero());
+    let soon = ending(&|left, margin| left > TimeDelta::zero() && left < margin);
     let told = |ids: &[&str], one: &str, several: &str| {
         format!("{} {}: {}", ids.len(), if ids.len() == 1 { one } else { several }, ids.join(", "))
     };
-    if !ended.is_empty() {
-        return Some(Finding::failed(told(&ended, "has ended", "have ended"), advice));
-    }
-    (!soon.is_empty()).then(|| Finding::warning(told(&soon, "ends within a day", "end within a day"), advice))
+    let advice = "aspctl apply renews what ends: run it on a schedule";
+    let failed = (!ended.is_empty()).then(|| Finding::failed(told(&ended, "has ended", "have ended"), advice));
+    let warning = (!soon.is_empty()).then(|| Finding::warning(told(&soon, "ends soon", "end soon"), advice));
+    failed.into_iter().chain(warning).collect()
+}
+
+/// What Alexa has twice.
+fn double(compared: &[Compared<'_>], now: DateTime<Utc>) -> Option<Finding> {
+    let double: Vec<_> = compared.iter().filter(|one| one.is_double(now)).map(Compared::about).collect();
+    let are = if double.len() == 1 { "is" } else { "are" };
+    let problem = format!("{} {are} there twice: {}", count(double.len(), "subscription"), double.join("; "));
+    let advice = "Each event may come twice (the function drops the second). aspctl apply deletes the surplus";
+    (!double.is_empty()).then(|| Finding::warning(problem, advice))
+}
+
+fn id(subscription: &Subscription) -> &str {
+    subscription.id.as_deref().unwrap_or("one without an id")
 }
 
 /// What cannot be compared with the file.
 fn unreadable<'a>(unreadable: impl Iterator<Item = &'a Subscription>) -> Option<Finding> {
-    let ids: Vec<_> = unreadable.map(|one| one.id.as_deref().unwrap_or("one without an id")).collect();
+    let ids: Vec<_> = unreadable.map(id).collect();
     let problem = format!("{} of Alexa's list cannot be read: {}", ids.len(), ids.join(", "));
     (!ids.is_empty())
         .then(|| Finding::warning(problem, "aspctl get ID shows one whole; please report what it looks like"))
@@ -258,17 +305,20 @@ mod tests {
         }
     }
 
+    fn same() -> Wanted {
+        wanted("Alexa.Role.Management.Assignment", &json!({ "resource": { "resourceId": "amzn1.alexa.unit.did.1" } }))
+    }
+
     #[test]
     fn a_subscription_is_there_with_the_same_type_and_entities() {
-        let (here, entities) = (listed(&json!({})), json!({ "resource": { "resourceId": "amzn1.alexa.unit.did.1" } }));
-        let same = wanted("Alexa.Role.Management.Assignment", &entities);
-        assert_eq!(missing(std::slice::from_ref(&same), &[&here]), None);
+        let (here, same) = (listed(&json!({})), same());
+        assert_eq!(missing(&[Compared::of(&same, &[&here])]), None);
         let others = [
-            wanted("Alexa.Role.Management.Revocation", &entities),
+            Wanted { event_type: EventType::parse("Alexa.Role.Management.Revocation").unwrap(), ..same },
             wanted("Alexa.Role.Management.Assignment", &json!({})),
             wanted("Alexa.Role.Management.Assignment", &json!({ "unit": { "parent": { "id": "p" } } })),
         ];
-        let problem = missing(&others, &[&here]).unwrap().problem;
+        let problem = missing(&others.each_ref().map(|one| Compared::of(one, &[&here]))).unwrap().problem;
         assert_eq!(
             problem,
             "3 of 3 subscriptions missing: Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
@@ -278,15 +328,42 @@ mod tests {
 
     #[test]
     fn a_subscription_is_renewed_before_it_ends() {
-        let ending = |time: DateTime<Utc>| listed(&json!({ "expiresAt": time.to_rfc3339() }));
-        let (ended, soon, later) = (ending(now()), ending(now() + SOON), ending(now() + SOON + TimeDelta::seconds(1)));
-        assert_eq!(expiring(&[&listed(&json!({})), &later], now()), None);
-        let warning = expiring(&[&soon, &later], now()).unwrap();
-        assert!(warning.problem.starts_with("1 ends within a day"), "{warning:?}");
+        let ending = |left: TimeDelta| listed(&json!({ "expiresAt": (now() + left).to_rfc3339() }));
+        let second = TimeDelta::seconds(1);
+        let found = |wanted: &Wanted, here: &[&Subscription]| expiring(&[Compared::of(wanted, here)], now());
+        let (ended, soon, later) = (ending(TimeDelta::zero()), ending(SOON - second), ending(SOON));
+        assert_eq!(found(&same(), &[&listed(&json!({}))]), []);
+        assert_eq!(found(&same(), &[&later]), []);
+        let advice = "aspctl apply renews what ends: run it on a schedule";
+        let id = "amzn1.alexa.aem.subscription.2";
+        assert_eq!(found(&same(), &[&soon]), [Finding::warning(format!("1 ends soon: {id}"), advice)]);
+        assert_eq!(found(&same(), &[&ended]), [Finding::failed(format!("1 has ended: {id}"), advice)]);
+        // Of a day a quarter, whoever says that it was made for a day.
+        let day = Wanted { duration_seconds: Some(86_400), ..same() };
+        assert_eq!(found(&day, &[&soon]), []);
+        assert_eq!(found(&day, &[&ending(TimeDelta::hours(6))]), []);
+        assert_eq!(found(&day, &[&ending(TimeDelta::hours(6) - second)]).len(), 1);
+        let end = (now() + TimeDelta::hours(6)).to_rfc3339();
+        let of_a_day = listed(&json!({ "expiresAt": end, "subscriptionDurationInSeconds": 86_400 }));
+        assert_eq!(found(&same(), &[&of_a_day]), []);
+        // The best one counts, and nothing that the file does not name.
+        assert_eq!(found(&same(), &[&later, &ended]), []);
+        assert_eq!(found(&same(), &[&listed(&json!({})), &soon]), []);
+        assert_eq!(found(&wanted("Alexa.Role.Management.Revocation", &json!({})), &[&ended]), []);
+    }
+
+    #[test]
+    fn twins_are_two_that_live() {
+        let (one, same) = (listed(&json!({})), same());
+        let ended = listed(&json!({ "expiresAt": now().to_rfc3339() }));
+        let bare = listed(&json!({ "id": null }));
+        let found = |here: &[&Subscription]| double(&[Compared::of(&same, here)], now());
+        for here in [vec![], vec![&one], vec![&one, &ended], vec![&one, &bare]] {
+            assert_eq!(found(&here), None, "{here:?}");
+        }
+        let warning = found(&[&one, &one]).unwrap();
+        assert!(warning.problem.starts_with("1 subscription is there twice: Alexa.Role.Management.Assignment for"));
         assert_eq!(warning, Finding::warning(&warning.problem, &warning.advice));
-        let failed = expiring(&[&soon, &ended], now()).unwrap();
-        assert!(failed.problem.starts_with("1 has ended"), "{failed:?}");
-        assert_eq!(failed, Finding::failed(&failed.problem, &failed.advice));
     }
 
     #[test]
