@@ -445,8 +445,8 @@ class Doctor(DoctorTest):
         self.assertEqual(len(listed), 1)
         return str(listed[0]["SubscriptionArn"])
 
-    def set_subscription(self, name: str, value: str, before: str) -> None:
-        attribute = {"SubscriptionArn": self.subscription("EventsTopic"), "AttributeName": name}
+    def set_subscription(self, name: str, value: str, before: str, topic: str = "EventsTopic") -> None:
+        attribute = {"SubscriptionArn": self.subscription(topic), "AttributeName": name}
         sns = self.client("sns")
         self.addCleanup(sns.set_subscription_attributes, **attribute, AttributeValue=before)
         sns.set_subscription_attributes(**attribute, AttributeValue=value)
@@ -585,12 +585,50 @@ class Doctor(DoctorTest):
         for kind in ("Retry", "Readiness", "Quarantine"):
             topic, queue = self.arn(f"{kind}Topic"), self.arn(f"{kind}Queue")
             sns.unsubscribe(SubscriptionArn=self.subscription(f"{kind}Topic"))
-            self.addCleanup(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue)
+            redrive = json.dumps({"deadLetterTargetArn": self.arn(f"{kind}DeadLetterQueue")})
+            attributes = {"RawMessageDelivery": "true", "RedrivePolicy": redrive}
+            self.addCleanup(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=attributes)
         status, rows = self.doctor()
         self.assertEqual(status, 1)
         failed = [(row["link"], row["advice"].split()[8]) for row in rows if row["state"] != "ok"]
         queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Quarantine")]
         self.assertEqual(failed, [(SIGNALS, queue) for queue in queues])
+
+    def test_a_topic_of_signals_does_not_hand_all_to_its_queue(self) -> None:
+        redrive = json.dumps({"deadLetterTargetArn": self.arn("ReadinessDeadLetterQueue")})
+        for name, value, before, said in [
+            ("FilterPolicy", '{"unitId": ["u"]}', "{}", '{"unitId": ["u"]}'),
+            ("RawMessageDelivery", "false", "true", "in an envelope"),
+            ("RedrivePolicy", "{}", redrive, "lost"),
+        ]:
+            with self.subTest(name):
+                self.set_subscription(name, value, before, topic="ReadinessTopic")
+                self.assert_fails(SIGNALS, said, "ReadinessQueue", f"--attribute-name {name}")
+                self.doCleanups()
+
+    def set_queue_policy(self, queue: str, policy: str) -> None:
+        url, sqs = self.stack.queue_url(f"{queue}Arn"), self.client("sqs")
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+        self.addCleanup(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": attributes["Policy"]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+
+    def assert_needs_policy(self, link: str, queue: str, topic: str) -> None:
+        """The doctor finds that the topic may not send to the queue, and what it advises mends that."""
+        self.set_queue_policy(queue, "")
+        row = self.assert_fails(link, "no statement allows", self.arn(queue), self.arn(topic))
+        statement = json.loads(row["advice"].partition("): ")[2])
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        url = self.stack.queue_url(f"{queue}Arn")
+        self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
+        self.assertEqual(self.doctor()[0], 0)
+        self.doCleanups()
+
+    def test_a_queue_does_not_let_its_topic_send(self) -> None:
+        for kind in ("Retry", "Readiness", "Quarantine"):
+            for queue in ("Queue", "DeadLetterQueue"):
+                with self.subTest(f"{kind}{queue}"):
+                    self.assert_needs_policy(SIGNALS, f"{kind}{queue}", f"{kind}Topic")
+        self.assert_needs_policy(DELIVERY, "EventsDeadLetterQueue", "EventsTopic")
 
     # ── The alarms and the ledger ──
 
@@ -706,6 +744,13 @@ class Buffered(DoctorTest):
         status, rows = self.doctor()
         self.assertEqual([row for row in rows if row["state"] != "ok"], [])
         self.assertEqual(status, 0)
+
+    def test_the_queue_does_not_let_the_topic_send(self) -> None:
+        url, sqs = self.stack.queue_url("IngestionQueueArn"), self.client("sqs")
+        policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+        self.addCleanup(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": policy})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+        self.assert_fails(DELIVERY, "no statement allows", url.rpartition("/")[2], self.arn("EventsTopic"))
 
     def test_nothing_is_taken_from_the_queue(self) -> None:
         awslambda = self.client("lambda")

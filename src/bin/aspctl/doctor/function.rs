@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
+    delivery::Delivery,
     policy::{self, Call, Caller, Verdict},
     report::{Checked, Finding, Link, NotWell, well_unless},
     stack::{Deployed, resource_name},
-    topic::{self, Subscriber, TOPIC},
+    topic::{self, TOPIC},
 };
 use crate::{aws::failed, error::Error};
 
@@ -32,11 +33,18 @@ impl Ingestion {
         }
     }
 
-    /// What the topic hands events to: the protocol, and the output with the endpoint.
-    fn endpoint(self) -> (&'static str, &'static str) {
-        match self {
+    /// What the topic hands events to. A queue gets them in the envelope, which names the message and the topic.
+    fn delivery(self) -> Delivery {
+        let (protocol, endpoint) = match self {
             Self::Direct => ("lambda", "AspEventsFunctionArn"),
             Self::Buffered => ("sqs", "IngestionQueueArn"),
+        };
+        Delivery {
+            topic: "EventsTopicArn",
+            protocol,
+            endpoint,
+            dead_letters: "EventsDeadLetterQueueArn",
+            is_raw: false,
         }
     }
 }
@@ -91,51 +99,13 @@ pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link>
 
 /// The topic hands events to the function or its queue, all of them, and keeps what it cannot hand over.
 async fn delivery(deployed: Deployed<'_>) -> Checked {
-    let (topic, dead_letters) = (deployed.output("EventsTopicArn")?, deployed.output("EventsDeadLetterQueueArn")?);
-    let (protocol, output) = Ingestion::of(deployed).endpoint();
-    let endpoint = deployed.output(output)?;
-    let subscribers = match topic::subscribers(deployed.aws, topic).await {
+    let delivery = Ingestion::of(deployed).delivery();
+    let subscribers = match topic::subscribers(deployed.aws, deployed.output(delivery.topic)?).await {
         Err(error) if error.is_missing() => return Err(NotWell::needs(TOPIC)),
         subscribers => subscribers?,
     };
-    let Some(subscriber) = subscriber(&subscribers, protocol, endpoint) else {
-        let redrive = json!({ "deadLetterTargetArn": dead_letters }).to_string();
-        let advice = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol {protocol} --notification-endpoint {endpoint} \
-             --attributes '{}' subscribes it",
-            json!({ "RedrivePolicy": redrive })
-        );
-        return Err(Finding::failed(format!("{topic} does not hand events to {endpoint}"), advice).into());
-    };
-    let attributes = deployed.aws.sns().get_subscription_attributes().subscription_arn(&subscriber.arn).send().await;
-    let attributes = attributes.map_err(failed("sns:GetSubscriptionAttributes", &subscriber.arn))?.attributes;
-    let findings = hands_over_all(&subscriber.arn, &attributes.unwrap_or_default(), dead_letters);
-    well_unless(findings, format!("all events go to {}", resource_name(endpoint)))
-}
-
-fn subscriber<'a>(subscribers: &'a [Subscriber], protocol: &str, endpoint: &str) -> Option<&'a Subscriber> {
-    subscribers.iter().find(|one| one.protocol == protocol && one.endpoint == endpoint && one.is_confirmed())
-}
-
-fn hands_over_all(arn: &str, attributes: &HashMap<String, String>, dead_letters: &str) -> Vec<Finding> {
-    let attribute = |name: &str| attributes.get(name).map(String::as_str).unwrap_or_default();
-    let set = format!("aws sns set-subscription-attributes --subscription-arn {arn} --attribute-name");
-    let filter = Some(attribute("FilterPolicy")).filter(|filter| !matches!(*filter, "" | "{}" | "null"));
-    let filter = filter.map(|filter| {
-        let problem = format!("a filter policy keeps events from the function: {filter}");
-        Finding::failed(problem, format!("{set} FilterPolicy --attribute-value '{{}}' removes it"))
-    });
-    let redrive: Value = serde_json::from_str(attribute("RedrivePolicy")).unwrap_or(Value::Null);
-    let target = redrive.get("deadLetterTargetArn").and_then(Value::as_str);
-    let redrive = (target != Some(dead_letters)).then(|| {
-        let problem = match target {
-            Some(other) => format!("what cannot be handed over goes to {other} and not to EventsDeadLetterQueue"),
-            None => "what cannot be handed over is lost: the subscription has no dead-letter queue".to_owned(),
-        };
-        let policy = json!({ "deadLetterTargetArn": dead_letters });
-        Finding::failed(problem, format!("{set} RedrivePolicy --attribute-value '{policy}' sets it"))
-    });
-    filter.into_iter().chain(redrive).collect()
+    let findings = delivery.findings(deployed, &subscribers).await?;
+    well_unless(findings, format!("all events go to {}", deployed.name(delivery.endpoint)?))
 }
 
 /// The function, unless it does not exist.
@@ -326,11 +296,6 @@ mod tests {
         Function { name: "f".to_owned(), state: "Active".to_owned(), ..Function::default() }
     }
 
-    fn attributes(redrive: &str, filter: &str) -> HashMap<String, String> {
-        let attributes = [("RedrivePolicy", redrive), ("FilterPolicy", filter)];
-        attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-    }
-
     fn one(findings: &[Finding]) -> &Finding {
         assert_eq!(findings.len(), 1, "{findings:?}");
         &findings[0]
@@ -341,32 +306,6 @@ mod tests {
             Err(NotWell::Findings(findings)) => one(&findings).clone(),
             other => panic!("{other:?} is no finding"),
         }
-    }
-
-    #[test]
-    fn a_subscription_counts_once_it_is_confirmed() {
-        let subscriber_of = |arn: &str| Subscriber {
-            arn: arn.to_owned(),
-            protocol: "lambda".to_owned(),
-            endpoint: FUNCTION.to_owned(),
-        };
-        let found = |arn: &str, protocol: &str| subscriber(&[subscriber_of(arn)], protocol, FUNCTION).is_some();
-        assert!(found("arn:aws:sns:::1", "lambda"));
-        assert!(!found("PendingConfirmation", "lambda") && !found("arn:aws:sns:::1", "sqs"));
-    }
-
-    #[test]
-    fn a_subscription_hands_over_all_and_keeps_the_rest() {
-        let redrive = format!("{{\"deadLetterTargetArn\":\"{QUEUE}\"}}");
-        for filter in ["", "{}"] {
-            assert_eq!(hands_over_all("s", &attributes(&redrive, filter), QUEUE), []);
-        }
-        let filtered = hands_over_all("s", &attributes(&redrive, "{\"a\":[1]}"), QUEUE);
-        assert!(one(&filtered).problem.contains("{\"a\":[1]}") && one(&filtered).advice.contains("FilterPolicy"));
-        let lost = hands_over_all("s", &HashMap::new(), QUEUE);
-        assert!(one(&lost).problem.contains("lost") && one(&lost).advice.contains(QUEUE));
-        let elsewhere = hands_over_all("s", &attributes(&redrive, ""), "other");
-        assert!(one(&elsewhere).problem.contains(QUEUE));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod alarms;
 mod alexa;
+mod delivery;
 mod function;
 mod ledger;
 mod log;

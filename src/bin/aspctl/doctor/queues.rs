@@ -4,9 +4,10 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 
 use super::{
-    report::{Checked, Finding, Link, NotWell, well_unless},
+    delivery::Delivery,
+    report::{Checked, Finding, Link, NotWell, found, well_unless},
     stack::Deployed,
-    topic::{self, Subscriber},
+    topic,
 };
 use crate::{aws::failed, error::Error};
 
@@ -26,11 +27,29 @@ const OF_FAILURES: [(&str, &str); 6] = [
 
 const OF_QUARANTINE: [(&str, &str); 1] = [("QuarantineQueueArn", "quarantine")];
 
-/// The topics of signals, and the queue of each.
-const OF_SIGNALS: [(&str, &str); 3] = [
-    ("RetryTopicArn", "RetryQueueArn"),
-    ("ReadinessTopicArn", "ReadinessQueueArn"),
-    ("QuarantineTopicArn", "QuarantineQueueArn"),
+/// The topics of signals, and the queues of each.
+const OF_SIGNALS: [Delivery; 3] = [
+    Delivery {
+        topic: "RetryTopicArn",
+        protocol: "sqs",
+        endpoint: "RetryQueueArn",
+        dead_letters: "RetryDeadLetterQueueArn",
+        is_raw: true,
+    },
+    Delivery {
+        topic: "ReadinessTopicArn",
+        protocol: "sqs",
+        endpoint: "ReadinessQueueArn",
+        dead_letters: "ReadinessDeadLetterQueueArn",
+        is_raw: true,
+    },
+    Delivery {
+        topic: "QuarantineTopicArn",
+        protocol: "sqs",
+        endpoint: "QuarantineQueueArn",
+        dead_letters: "QuarantineDeadLetterQueueArn",
+        is_raw: true,
+    },
 ];
 
 /// Messages that can be received are not all there are.
@@ -50,11 +69,10 @@ pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link>
 async fn empty(deployed: &Result<Deployed<'_>, NotWell>, queues: &[(&str, &'static str)]) -> Checked {
     let deployed = deployed.clone()?;
     let depths = join_all(queues.iter().map(|(output, _)| depth(deployed, output))).await;
-    let findings = queues.iter().zip(depths).map(|((output, source), depth)| match depth {
-        Ok(depth) => Ok(kept(output, source, depth)),
-        Err(NotWell::Findings(findings)) => Ok(findings),
-        Err(skipped) => Err(skipped),
-    });
+    let findings = queues
+        .iter()
+        .zip(depths)
+        .map(|((output, source), depth)| found(depth.map(|depth| kept(output, source, depth))));
     let findings: Vec<_> = findings.collect::<Result<Vec<_>, _>>()?.concat();
     well_unless(findings, if queues.len() == 1 { "empty" } else { "all are empty" })
 }
@@ -83,31 +101,15 @@ fn kept(output: &str, source: &str, depth: u64) -> Vec<Finding> {
 
 async fn signals(deployed: &Result<Deployed<'_>, NotWell>) -> Checked {
     let deployed = deployed.clone()?;
-    let findings = join_all(OF_SIGNALS.iter().map(|(topic, queue)| signal(deployed, topic, queue))).await;
-    let findings = findings.into_iter().map(|finding| match finding {
-        Ok(finding) => Ok(finding.into_iter().collect()),
-        Err(NotWell::Findings(findings)) => Ok(findings),
-        Err(skipped) => Err(skipped),
-    });
-    well_unless(findings.collect::<Result<Vec<Vec<_>>, _>>()?.concat(), "each topic has its queue")
+    let findings = join_all(OF_SIGNALS.iter().map(|delivery| signal(deployed, delivery))).await;
+    let findings = findings.into_iter().map(found).collect::<Result<Vec<_>, _>>()?.concat();
+    well_unless(findings, "each topic has its queue")
 }
 
-async fn signal(deployed: Deployed<'_>, topic: &str, queue: &str) -> Result<Option<Finding>, NotWell> {
-    let (topic, queue) = (deployed.output(topic)?, deployed.output(queue)?);
+async fn signal(deployed: Deployed<'_>, delivery: &Delivery) -> Result<Vec<Finding>, NotWell> {
+    let topic = deployed.output(delivery.topic)?;
     let subscribers = topic::subscribers(deployed.aws, topic).await.map_err(|error| deployed.unread(error))?;
-    Ok(unsubscribed(&subscribers, topic, queue))
-}
-
-fn unsubscribed(subscribers: &[Subscriber], topic: &str, queue: &str) -> Option<Finding> {
-    let is_there = subscribers.iter().any(|one| one.protocol == "sqs" && one.endpoint == queue && one.is_confirmed());
-    let finding = || {
-        let advice = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol sqs --notification-endpoint {queue} --attributes \
-             RawMessageDelivery=true subscribes it"
-        );
-        Finding::failed(format!("{topic} does not hand its messages to {queue}"), advice)
-    };
-    (!is_there).then(finding)
+    delivery.findings(deployed, &subscribers).await
 }
 
 #[cfg(test)]
@@ -121,18 +123,5 @@ mod tests {
         assert!(one[0].problem.starts_with("1 message waits in OnFailureQueue"), "{one:?}");
         assert!(one[0].advice.starts_with("aspctl replay on-failure --dry-run"), "{one:?}");
         assert!(kept("OnFailureQueueArn", "on-failure", 12)[0].problem.starts_with("12 messages wait"));
-    }
-
-    #[test]
-    fn a_topic_of_signals_has_its_queue() {
-        let subscriber = |arn: &str, endpoint: &str| Subscriber {
-            arn: arn.to_owned(),
-            protocol: "sqs".to_owned(),
-            endpoint: endpoint.to_owned(),
-        };
-        assert_eq!(unsubscribed(&[subscriber("arn:1", "q")], "t", "q"), None);
-        for subscribers in [vec![], vec![subscriber("arn:1", "other")], vec![subscriber("PendingConfirmation", "q")]] {
-            assert!(unsubscribed(&subscribers, "t", "q").unwrap().advice.contains("--notification-endpoint q"));
-        }
     }
 }

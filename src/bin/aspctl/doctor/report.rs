@@ -96,6 +96,14 @@ pub(super) fn well_unless(findings: Vec<Finding>, detail: impl Into<String>) -> 
     if findings.is_empty() { Ok(detail.into()) } else { Err(NotWell::Findings(findings)) }
 }
 
+/// Gathers what is wrong in several parts of a link: a part that could not be read is one that is wrong.
+pub(super) fn found(part: Result<Vec<Finding>, NotWell>) -> Result<Vec<Finding>, NotWell> {
+    match part {
+        Err(NotWell::Findings(findings)) => Ok(findings),
+        part => part,
+    }
+}
+
 /// What was read for several links: the one of this name tells why it could not be, and the others need that one.
 pub(super) fn needed<'a, T>(read: &'a Result<T, NotWell>, link: &str) -> Result<&'a T, NotWell> {
     read.as_ref().map_err(|_| NotWell::needs(link))
