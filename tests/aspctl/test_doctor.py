@@ -424,6 +424,11 @@ class Doctor(DoctorTest):
         key = self.key(allowed | {"Resource": "*"})
         self.assert_warns(ENCRYPTION, key, "does not say")
 
+    def test_the_topic_has_a_key_that_alexa_may_perhaps_use(self) -> None:
+        allowed = {"Sid": "via", "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}
+        key = self.key(allowed | {"Condition": {"StringEquals": {"kms:ViaService": "sns.us-east-1.amazonaws.com"}}})
+        self.assert_warns(ENCRYPTION, "it cannot be told", key, "statement via", ROLE)
+
     def test_the_topics_key_is_disabled(self) -> None:
         key = self.key()
         self.client("kms").disable_key(KeyId=key)

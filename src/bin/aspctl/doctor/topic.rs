@@ -157,12 +157,18 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
         let advice = format!("aws kms enable-key --key-id {} enables it, and {remove}", key.arn);
         return Finding::failed(format!("the topic's key {} is not enabled", key.arn), advice);
     }
-    let is_allowed = |action: &&str| {
+    let (mut refused, mut open) = (Vec::new(), Vec::new());
+    for action in KEY_ACTIONS {
         let call = Call { by: Caller::Role(role), action, resource: &key.arn };
-        matches!(policy::verdict(&key.policy, &call), Some(Verdict::Allowed { unless: None, .. }))
-    };
-    let refused: Vec<_> = KEY_ACTIONS.into_iter().filter(|action| !is_allowed(action)).collect();
-    if refused.is_empty() {
+        match policy::verdict(&key.policy, &call) {
+            Some(Verdict::Allowed { unless: None, .. }) => {}
+            Some(Verdict::Allowed { unless: Some(name), .. } | Verdict::NotAllowed { perhaps: Some(name) }) => {
+                open.push(format!("{action} (statement {name})"));
+            }
+            Some(Verdict::Denied { .. } | Verdict::NotAllowed { perhaps: None }) | None => refused.push(action),
+        }
+    }
+    if refused.is_empty() && open.is_empty() {
         let problem = format!("the topic is encrypted with {}, whose policy allows Alexa's role", key.arn);
         return Finding::warning(
             problem,
@@ -173,9 +179,14 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
         "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": role },
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
-    let problem = format!("the topic's key {} does not allow {} to {role}", key.arn, refused.join(" and "));
     let put = format!("aws kms put-key-policy --key-id {} takes the whole policy", key.arn);
-    Finding::failed(problem, format!("{remove}. Or add this statement to the key's policy ({put}): {statement}"))
+    let advice = format!("{remove}. Or add this statement to the key's policy ({put}): {statement}");
+    if refused.is_empty() {
+        let open = open.join(" and ");
+        let problem = format!("it cannot be told whether the topic's key {} allows {open} to {role}", key.arn);
+        return Finding::warning(problem, advice);
+    }
+    Finding::failed(format!("the topic's key {} does not allow {} to {role}", key.arn, refused.join(" and ")), advice)
 }
 
 /// A subscription of a topic.
@@ -270,5 +281,23 @@ mod tests {
         assert_eq!(refused, Finding::failed(&refused.problem, &refused.advice));
         assert!(refused.problem.contains("kms:GenerateDataKey and kms:Decrypt"), "{refused:?}");
         assert!(refused.advice.contains("kms:GenerateDataKey*"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_key_with_a_condition_cannot_be_told() {
+        let topic = topic(ARN, &[]);
+        let via = |action: &str| {
+            key(&json!({
+                "Sid": "via", "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": action, "Resource": "*",
+                "Condition": { "StringEquals": { "kms:ViaService": "sns.us-east-1.amazonaws.com" } },
+            }))
+        };
+        let open = usable(&topic, &via("kms:*"));
+        assert_eq!(open, Finding::warning(&open.problem, &open.advice));
+        let both = "kms:GenerateDataKey (statement via) and kms:Decrypt (statement via)";
+        assert!(open.problem.starts_with("it cannot be told") && open.problem.contains(both), "{open:?}");
+        let refused = usable(&topic, &via("kms:Decrypt"));
+        assert_eq!(refused, Finding::failed(&refused.problem, &refused.advice));
+        assert!(refused.problem.contains("does not allow kms:GenerateDataKey to"), "{refused:?}");
     }
 }
