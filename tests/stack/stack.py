@@ -85,10 +85,19 @@ class Stack:
         name = self.outputs[output].rpartition(":")[2]
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
-    def update(self, parameters: Mapping[str, str], seconds: float = 120) -> None:
-        """Deploys the same template with these parameters."""
-        self.client("cloudformation").update_stack(
-            StackName=NAME, UsePreviousTemplate=True, Parameters=_parameters(parameters), Capabilities=CAPABILITIES
+    def update(
+        self, parameters: Mapping[str, str], seconds: float = 120, outputs: Mapping[str, str] | None = None
+    ) -> None:
+        """Deploys the same template with these parameters, and with outputs in place of those that were left out."""
+        cloudformation = self.client("cloudformation")
+        template: dict[str, Any] = {"UsePreviousTemplate": True}
+        if outputs:
+            body = cloudformation.get_template(StackName=NAME)["TemplateBody"]
+            body = json.loads(body) if isinstance(body, str) else body
+            body["Outputs"].update({name: {"Value": value} for name, value in outputs.items()})
+            template = {"TemplateBody": json.dumps(body)}
+        cloudformation.update_stack(
+            StackName=NAME, **template, Parameters=_parameters(parameters), Capabilities=CAPABILITIES
         )
         _wait_for(self, "UPDATE", seconds)
 

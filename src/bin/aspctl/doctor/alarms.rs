@@ -1,8 +1,11 @@
 //! Alarms: that they are there, that they tell somebody, and what they say now.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudwatch::types::{AlarmType, CompositeAlarm, MetricAlarm, StateValue};
 
 use super::{
+    function::Ingestion,
     report::{Checked, Finding, Link, NotWell, well_unless},
     stack::Deployed,
     topic::{self, Subscriber},
@@ -11,6 +14,34 @@ use crate::aws::failed;
 
 const ALARMS: &str = "alarms";
 const SUBSCRIBERS: &str = "alarms' subscribers";
+
+/// The outputs with the alarms.
+const OUTPUTS: [&str; 21] = [
+    "EventsDeadLetterQueueAlarmArn",
+    "EventsRedriveAlarmArn",
+    "FailedEventsAlarmArn",
+    "FunctionDestinationAlarmArn",
+    "FunctionErrorsAlarmArn",
+    "FunctionThrottlesAlarmArn",
+    "IngestionDeadLetterQueueAlarmArn",
+    "IngestionQueueAgeAlarmArn",
+    "LedgerUnavailableAlarmArn",
+    "LiveSkillFailureAlarmArn",
+    "OnFailureQueueAlarmArn",
+    "QuarantineAlarmArn",
+    "QuarantineDeadLetterQueueAlarmArn",
+    "QuarantineRedriveAlarmArn",
+    "ReadinessDeadLetterQueueAlarmArn",
+    "ReadinessQueueAgeAlarmArn",
+    "ReadinessRedriveAlarmArn",
+    "RetryDeadLetterQueueAlarmArn",
+    "RetryQueueAgeAlarmArn",
+    "RetryRedriveAlarmArn",
+    "SkillFailureBySkillAlarmArn",
+];
+
+/// The alarm that there is only with a queue between the topic and the function.
+const OF_BUFFERED: &str = "FailedEventsAlarmArn";
 
 /// The most names in one call. Source: Amazon CloudWatch API, `DescribeAlarms`.
 const NAMES: usize = 100;
@@ -59,8 +90,8 @@ pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link>
 
 async fn alarms(deployed: Deployed<'_>) -> Checked {
     let topic = deployed.output("AlarmTopicArn")?;
-    let outputs = deployed.stack.outputs().iter().filter(|(output, _)| output.ends_with("AlarmArn"));
-    let names: Vec<_> = outputs.filter_map(|(output, _)| deployed.name(output).ok()).collect();
+    let expected = expected(Ingestion::of(deployed));
+    let names: Vec<_> = expected.iter().filter_map(|output| deployed.name(output).ok()).collect();
     let mut found: Vec<Alarm> = Vec::new();
     for names in names.chunks(NAMES) {
         let request = deployed.aws.cloudwatch().describe_alarms();
@@ -73,10 +104,21 @@ async fn alarms(deployed: Deployed<'_>) -> Checked {
             found.extend(page.composite_alarms.unwrap_or_default().into_iter().map(Alarm::from));
         }
     }
-    if names.is_empty() {
-        return Err(Finding::failed("the stack has no alarms", "Deploy the template of this version").into());
-    }
-    well_unless(judge(&names, &found, topic, &deployed.revert()), format!("{} are quiet", found.len()))
+    let judged = judge(&names, &found, topic, &deployed.revert());
+    let findings = lacking(&expected, deployed.stack.outputs()).into_iter().chain(judged).collect();
+    well_unless(findings, format!("{} are quiet", found.len()))
+}
+
+/// The outputs that a stack of this version has.
+fn expected(ingestion: Ingestion) -> Vec<&'static str> {
+    OUTPUTS.into_iter().filter(|output| *output != OF_BUFFERED || ingestion == Ingestion::Buffered).collect()
+}
+
+/// An older template has fewer alarms.
+fn lacking(expected: &[&str], outputs: &BTreeMap<String, String>) -> Option<Finding> {
+    let lacking: Vec<_> = expected.iter().filter(|output| !outputs.contains_key(**output)).copied().collect();
+    let problem = format!("the stack has no {}", lacking.join(", "));
+    (!lacking.is_empty()).then(|| Finding::failed(problem, "Deploy the template of this version"))
 }
 
 fn judge(names: &[&str], found: &[Alarm], topic: &str, revert: &str) -> Vec<Finding> {
@@ -160,6 +202,32 @@ mod tests {
         assert!(silent.problem.starts_with("b tells nobody"), "{silent:?}");
         let up = one(Alarm { is_up: true, ..alarm("b") });
         assert_eq!(up.problem, "b is up: Threshold Crossed");
+    }
+
+    #[test]
+    fn the_outputs_are_those_of_the_template() {
+        let template = include_str!("../../../../template.yaml");
+        let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
+        let keys = outputs.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let mut names: Vec<_> = keys.map(|key| key.trim().trim_end_matches(':')).collect();
+        names.retain(|name| name.ends_with("AlarmArn"));
+        names.sort_unstable();
+        assert_eq!(names, OUTPUTS);
+        let conditional = outputs.split("\n  ").filter(|line| line.trim_start().starts_with("Condition:")).count();
+        assert_eq!(conditional, 1);
+        assert!(outputs.contains(&format!("  {OF_BUFFERED}:\n    Condition: IsBuffered\n")));
+    }
+
+    #[test]
+    fn an_alarm_that_the_template_lacked_is_told() {
+        let direct = expected(Ingestion::Direct);
+        let mut outputs: BTreeMap<_, _> = direct.iter().map(|name| ((*name).to_owned(), "arn".to_owned())).collect();
+        assert_eq!(lacking(&direct, &outputs), None);
+        let advice = "Deploy the template of this version";
+        let finding = Finding::failed("the stack has no FailedEventsAlarmArn", advice);
+        assert_eq!(lacking(&expected(Ingestion::Buffered), &outputs), Some(finding));
+        outputs.remove("QuarantineAlarmArn");
+        assert_eq!(lacking(&direct, &outputs), Some(Finding::failed("the stack has no QuarantineAlarmArn", advice)));
     }
 
     #[test]

@@ -20,13 +20,13 @@ const DESTINATION: &str = "on-failure destination";
 
 /// The way from the topic to the function: the stack's parameter `Ingestion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ingestion {
+pub(super) enum Ingestion {
     Direct,
     Buffered,
 }
 
 impl Ingestion {
-    fn of(deployed: Deployed<'_>) -> Self {
+    pub(super) fn of(deployed: Deployed<'_>) -> Self {
         match deployed.stack.parameter("Ingestion") {
             Some("Buffered") => Self::Buffered,
             _ => Self::Direct,
