@@ -137,6 +137,11 @@ class Applying(AlexaTest):
         plan = self.ok("plan", "--output", "json").json
         self.assertEqual((plan["create"], plan["delete"], len(plan["unchanged"])), ([], [], 7))
 
+    def test_a_type_that_the_function_would_quarantine_is_told(self) -> None:
+        self.assertEqual(self.ok("plan").err, "", "all types of the file are known")
+        self.write(ONE_ROOM.replace("Completion", "Completed"))
+        self.assertIn("does not know Alexa.Automation.Execution.Completed", self.ok("plan").err)
+
     def test_apply_twice_changes_nothing(self) -> None:
         self.ok("apply")
         before = len(self.called("POST", "DELETE"))
@@ -215,7 +220,7 @@ class Applying(AlexaTest):
         self.assertEqual(len(self.alexa.subscriptions), 7)
         self.ok("destroy", "--yes")
         self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
-        self.assertIn("Nothing sends events", self.ok("destroy", "--yes").out)
+        self.assertIn("No configuration sends events", self.ok("destroy", "--yes").out)
         # Alexa answers with what the same tokens made before, and that is gone.
         self.ok("apply")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
@@ -237,6 +242,10 @@ class Applying(AlexaTest):
                 self.alexa.fail_next(1, 404, path=f"GET /v1/eventMessenger/{kind}/")
                 self.ok("apply")
                 self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
+
+    def test_a_configuration_goes_after_its_subscriptions(self) -> None:
+        self.ok("apply")
+        self.assertIn("goes after its subscriptions", self.refused("delete", "--yes", self.alexa.configurations[0].id))
 
     def test_destroy_takes_a_topic_that_the_file_has_left(self) -> None:
         self.ok("apply")

@@ -83,7 +83,7 @@ pub(crate) struct Alexa {
         value_name = "URL"
     )]
     pub(crate) lwa_url: Url,
-    /// First wait after Alexa has answered 429, 500 or 503; it doubles up to 30 s, and Retry-After comes first
+    /// First wait after Alexa has answered 429, 500, 502, 503 or 504; it doubles up to 30 s, and Retry-After comes first
     #[arg(long, global = true, env = "ASPCTL_ALEXA_BACKOFF", default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) alexa_backoff: Duration,
 }
@@ -184,7 +184,7 @@ pub(crate) struct Apply {
 pub(crate) struct Destroy {
     #[command(flatten)]
     pub(crate) file: File,
-    /// Topic whose configurations and subscriptions to delete; else that of the file
+    /// Topic whose configurations and subscriptions to delete; else that of the file, or of the stack if there is no file
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
     /// Do not ask
@@ -257,7 +257,7 @@ pub(crate) enum EventKind {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) file: File,
-    /// Publish a synthetic event of this type to the events topic, once the checks have passed, and wait for its effect
+    /// Publish a synthetic event of this type to the events topic, after the checks, and wait for its effect
     #[arg(long, value_name = "TYPE", num_args = 0..=1, default_missing_value = "subscription-activation")]
     pub(crate) send: Option<EventKind>,
     /// How long to wait for the effect

@@ -66,8 +66,9 @@ impl Error {
         match self {
             Self::Alexa(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
-            Self::Interrupted(_) => true,
-            Self::Input { .. } | Self::Declined(_) | Self::Left { .. } | Self::Output(_) => false,
+            Self::Input { .. } | Self::Declined(_) | Self::Interrupted(_) | Self::Left { .. } | Self::Output(_) => {
+                false
+            }
         }
     }
 

@@ -77,6 +77,9 @@ impl AlexaError {
                  unit is this customer's"
             }
             Self::Missing { .. } => "Alexa has nothing of this id for this customer: aspctl list shows what it has",
+            Self::Refused { status: StatusCode::CONFLICT, .. } => {
+                "A configuration goes after its subscriptions: aspctl list shows them, and aspctl destroy deletes all of a topic"
+            }
             Self::Refused { .. } => "Check the ids in the request; -v shows it whole",
             Self::Unreadable { .. } => "Alexa's answers may have changed: -v shows it whole; please report it",
             Self::Gone { .. } => "It may repeat an earlier answer: wait some hours, and apply again",

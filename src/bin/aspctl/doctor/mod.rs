@@ -50,10 +50,8 @@ pub(crate) async fn run(args: &args::Doctor, global: &Global, terminal: &Termina
     .concat();
     if let Some(kind) = args.send {
         let checked = match &deployed {
-            Ok(deployed) if report::is_whole(&links) => {
-                send::run(kind, args.timeout, deployed.aws, deployed.stack, terminal).await
-            }
-            _ => Err(NotWell::needs("all other links")),
+            Ok(deployed) => send::run(kind, args.timeout, deployed.aws, deployed.stack, terminal).await,
+            Err(_) => Err(NotWell::needs("stack")),
         };
         links.push(Link::new("made-up event", checked));
     }

@@ -183,6 +183,9 @@ impl Retry {
         let types: Vec<_> = self.errors.iter().filter_map(|error| error.r#type.as_deref()).map(plain).collect();
         let types = if types.is_empty() { String::new() } else { format!(": {}", types.join(", ")) };
         let (attempt, most, unit) = (self.attempt, self.max_attempts, on(self.unit_id.as_ref()));
+        if attempt > most {
+            return format!("{decision}, failure {attempt} with {most} allowed{unit}{types}");
+        }
         format!("{decision}, attempt {attempt} of {most}{}{unit}{types}", not_before.unwrap_or_default())
     }
 }
@@ -247,7 +250,7 @@ mod tests {
                 retry,
                 "retry       s  RETRY, attempt 1 of 5, not before 2026-11-20T09:02:33Z on u: INTERNAL_SERVER_ERROR",
             ),
-            ("aspevents.automation.retry.v1", exhausted, "retry       s  EXHAUSTED, attempt 6 of 5"),
+            ("aspevents.automation.retry.v1", exhausted, "retry       s  EXHAUSTED, failure 6 with 5 allowed"),
             ("aspevents.unit.readiness.v1", json!({"ready": true}), "unit        s  ready"),
             ("aspevents.unit.readiness.v1", failed, "unit        s  not ready: E, m"),
             ("aspevents.role.readiness.v1", revoked, "role        s  not ready, REVOKED on u"),

@@ -11,8 +11,9 @@
 pub(crate) mod file;
 pub(crate) mod plan;
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
+use asp_events::event::{self, AspEvent, Content};
 use chrono::Utc;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use self::{
     plan::{Cause, Changes, Creation, describe, describe_subscription},
 };
 use crate::{
-    alexa::{Alexa, AlexaError, Configuration, Subscription},
+    alexa::{Alexa, AlexaError, Configuration, EventType, Subscription},
     args::{Apply, DEFAULT_STACK, Destroy, File as FileArg, Global, Output, Plan},
     aws::{Aws, Stack},
     error::Error,
@@ -116,7 +117,7 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
         terminal.confirm(
             format_args!(
                 "Delete {}?",
-                count(pruned, "thing that the file does not name", "things that the file does not name")
+                count(pruned, "entry that the file does not name", "entries that the file does not name")
             ),
             args.yes,
         )?;
@@ -150,7 +151,8 @@ fn unreadable(number: usize) -> Error {
 pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
     let topic = match &args.topic {
         Some(topic) => topic.clone(),
-        None => Desired::read(&args.file, global).await?.topic,
+        None if args.file.file.exists() => Desired::read(&args.file, global).await?.topic,
+        None => topic_of_stack(None, String::new(), global).await?,
     };
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
@@ -158,7 +160,7 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     let changes = present.changes(&nothing);
     let configurations: Vec<_> = changes.own.iter().filter_map(|configuration| configuration.id.as_deref()).collect();
     if configurations.is_empty() {
-        even_unread(terminal.say(format_args!("Nothing sends events to {} alone.", nothing.topic)))?;
+        even_unread(terminal.say(format_args!("No configuration sends events to {} alone.", nothing.topic)))?;
         return Ok(ExitCode::SUCCESS);
     }
     for subscription in &changes.unnamed {
@@ -364,7 +366,26 @@ fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<()
         );
         terminal.note(format_args!("Left alone: {unnamed}; --prune deletes them."));
     }
+    note_unknown(changes, terminal);
     say_unreadable(changes, terminal)
+}
+
+/// Whether the function of this version can do more with such events than to quarantine them. A misspelt type is none.
+fn is_known(event_type: &EventType) -> bool {
+    let sample = json!({ "header": { "eventId": { "id": "sample" }, "eventType": event_type }, "payload": {} });
+    match event::decode(&sample.to_string()) {
+        Ok(Content::Event(event)) => !matches!(event.detail, AspEvent::Unknown(_)),
+        Ok(Content::Greeting) | Err(_) => true,
+    }
+}
+
+fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {
+    let types = changes.creations.iter().map(|creation| &creation.wanted.event_type);
+    for event_type in types.filter(|event_type| !is_known(event_type)).collect::<BTreeSet<_>>() {
+        terminal.note(format_args!(
+            "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the function quarantines its events."
+        ));
+    }
 }
 
 fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), Error> {
