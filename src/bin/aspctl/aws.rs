@@ -18,7 +18,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct AwsError {
     action: &'static str,
     target: String,
-    code: Option<String>,
     cause: String,
     kind: Kind,
 }
@@ -86,20 +85,18 @@ where
 {
     let target = target.into();
     move |error| {
-        let code = error.code().map(str::to_owned);
-        let cause = match (&code, error.message()) {
+        let code = error.code();
+        let cause = match (code, error.message()) {
             (Some(code), Some(message)) => format!("{code}: {}", first_line(message)),
             _ => chain(&error),
         };
         let kind = match &error {
-            SdkError::ServiceError(answer) => {
-                kind(code.as_deref().unwrap_or_default(), &cause, answer.raw().status().as_u16())
-            }
+            SdkError::ServiceError(answer) => kind(code.unwrap_or_default(), &cause, answer.raw().status().as_u16()),
             SdkError::ConstructionFailure(_) => Kind::Malformed,
             _ if cause.contains("credentials") || cause.contains("token") => Kind::Credentials,
             _ => Kind::Unreachable,
         };
-        AwsError { action, target, code, cause, kind }
+        AwsError { action, target, cause, kind }
     }
 }
 
@@ -210,6 +207,11 @@ impl Aws {
     }
 }
 
+/// What follows the last colon or slash of an ARN.
+pub(crate) fn resource_name(arn: &str) -> &str {
+    arn.rsplit([':', '/']).next().unwrap_or(arn)
+}
+
 /// A deployed stack of asp-events, by its outputs.
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -272,10 +274,9 @@ impl Stack {
         })
     }
 
-    /// The resource's name in the ARN of an output: what follows the last colon or slash.
+    /// The resource's name in the ARN of an output.
     pub(crate) fn resource_name(&self, output: &str) -> Result<&str, Error> {
-        let arn = self.output(output)?;
-        Ok(arn.rsplit([':', '/']).next().unwrap_or(arn))
+        self.output(output).map(resource_name)
     }
 
     /// The URL of the queue whose ARN is in an output.

@@ -121,6 +121,12 @@ pub(crate) fn even_unread(said: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
+/// `1 event`, `2 events`.
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// Prints help, the version or what is wrong with the command line; the exit status.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print();

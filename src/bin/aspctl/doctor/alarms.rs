@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudwatch::types::{AlarmType, CompositeAlarm, MetricAlarm, StateValue};
+use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
 use super::{
     function::Ingestion,
@@ -68,18 +68,6 @@ impl From<MetricAlarm> for Alarm {
     }
 }
 
-impl From<CompositeAlarm> for Alarm {
-    fn from(alarm: CompositeAlarm) -> Self {
-        Self {
-            name: alarm.alarm_name.unwrap_or_default(),
-            is_enabled: alarm.actions_enabled.unwrap_or_default(),
-            actions: alarm.alarm_actions.unwrap_or_default(),
-            is_up: alarm.state_value == Some(StateValue::Alarm),
-            reason: alarm.state_reason.unwrap_or_default(),
-        }
-    }
-}
-
 /// Checks the alarms, and who hears of them.
 pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
     let alarms = async { alarms(deployed.clone()?).await };
@@ -94,14 +82,12 @@ async fn alarms(deployed: Deployed<'_>) -> Checked {
     let names: Vec<_> = expected.iter().filter_map(|output| deployed.name(output).ok()).collect();
     let mut found: Vec<Alarm> = Vec::new();
     for names in names.chunks(NAMES) {
-        let request = deployed.aws.cloudwatch().describe_alarms();
-        let request = request.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
         let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let request = deployed.aws.cloudwatch().describe_alarms();
         let mut pages = request.set_alarm_names(Some(names)).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("cloudwatch:DescribeAlarms", "the stack's alarms"))?;
             found.extend(page.metric_alarms.unwrap_or_default().into_iter().map(Alarm::from));
-            found.extend(page.composite_alarms.unwrap_or_default().into_iter().map(Alarm::from));
         }
     }
     let judged = judge(&names, &found, topic, &deployed.revert());
@@ -173,7 +159,7 @@ fn hear(subscribers: &[Subscriber], topic: &str) -> Checked {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::stack::tests::template_outputs, *};
 
     fn alarm(name: &str) -> Alarm {
         let actions = vec!["other".to_owned(), "topic".to_owned()];
@@ -208,11 +194,7 @@ mod tests {
     fn the_outputs_are_those_of_the_template() {
         let template = include_str!("../../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
-        let keys = outputs.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-        let mut names: Vec<_> = keys.map(|key| key.trim().trim_end_matches(':')).collect();
-        names.retain(|name| name.ends_with("AlarmArn"));
-        names.sort_unstable();
-        assert_eq!(names, OUTPUTS);
+        assert_eq!(template_outputs(|name| name.ends_with("AlarmArn")), OUTPUTS);
         let conditional = outputs.split("\n  ").filter(|line| line.trim_start().starts_with("Condition:")).count();
         assert_eq!(conditional, 1);
         assert!(outputs.contains(&format!("  {OF_BUFFERED}:\n    Condition: IsBuffered\n")));

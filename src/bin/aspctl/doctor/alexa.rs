@@ -1,5 +1,7 @@
 //! Alexa's side: the login, the configuration and the subscriptions.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -11,9 +13,10 @@ use crate::{
     args::Global,
     error::Error,
     subscriptions::{
-        file::{Contents, Destination, Wanted},
+        file::{Contents, Destination, Wanted, matter_of},
         plan::describe,
     },
+    terminal::counted,
 };
 
 const LOGIN: &str = "Login with Amazon";
@@ -89,7 +92,7 @@ pub(super) fn links(
 /// That the lists are answered shows that the token has the scope `alexa::enterprise:management`.
 fn api(read: &Read) -> Checked {
     let (configurations, subscriptions) = (told(&read.configurations)?.len(), told(&read.subscriptions)?.len());
-    Ok(format!("{}, {}", count(configurations, "configuration"), count(subscriptions, "subscription")))
+    Ok(format!("{}, {}", counted(configurations, "configuration"), counted(subscriptions, "subscription")))
 }
 
 /// The file must be about the stack that is looked at.
@@ -107,7 +110,7 @@ fn file(wanted: &Contents, topic: Option<&str>, deployed: Option<&Deployed<'_>>)
         Destination::Stack(_) | Destination::Topic(_) => None,
     };
     let findings = elsewhere.into_iter().map(|(problem, advice)| Finding::failed(problem, advice)).collect();
-    well_unless(findings, format!("names {}", count(wanted.wanted.len(), "subscription")))
+    well_unless(findings, format!("names {}", counted(wanted.wanted.len(), "subscription")))
 }
 
 /// Events about devices come only for the account that sets them up. Source: "Receive Events for Alexa Smart
@@ -170,11 +173,11 @@ fn subscriptions(
         None => false,
     };
     let here: Vec<_> = all.iter().filter(leads_here).collect();
-    let compared: Vec<_> = wanted.wanted.iter().map(|wanted| Compared::of(wanted, &here)).collect();
+    let compared = compare(&wanted.wanted, &here);
     let unreadable =
         unreadable(all.iter().filter(|one| !one.is_readable() && (one.configuration_id.is_none() || leads_here(one))));
     let findings = missing(&compared).into_iter().chain(expiring(&compared, now)).chain(double(&compared, now));
-    let detail = format!("{}, and none is missing", count(wanted.wanted.len(), "subscription"));
+    let detail = format!("{}, and none is missing", counted(wanted.wanted.len(), "subscription"));
     well_unless(findings.chain(unreadable).collect(), detail)
 }
 
@@ -185,15 +188,17 @@ struct Compared<'a> {
     twins: Vec<&'a Subscription>,
 }
 
-impl<'a> Compared<'a> {
-    fn of(wanted: &'a Wanted, here: &[&'a Subscription]) -> Self {
-        let is_about = |one: &&Subscription| match (&one.event_type, &one.entities) {
-            (Some(event_type), Some(entities)) => wanted.is_about(event_type, entities),
-            _ => false,
-        };
-        Self { wanted, twins: here.iter().copied().filter(is_about).collect() }
+fn compare<'a>(wanted: &'a [Wanted], here: &[&'a Subscription]) -> Vec<Compared<'a>> {
+    let mut twins: BTreeMap<String, Vec<&Subscription>> = BTreeMap::new();
+    for (matter, one) in here.iter().filter_map(|one| Some((matter_of(one)?, *one))) {
+        twins.entry(matter).or_default().push(one);
     }
+    let with_twins =
+        |wanted: &'a Wanted| Compared { wanted, twins: twins.remove(&wanted.matter()).unwrap_or_default() };
+    wanted.iter().map(with_twins).collect()
+}
 
+impl<'a> Compared<'a> {
     /// The one that lasts longest: all the same what becomes of the others.
     fn best(&self) -> Option<&'a Subscription> {
         self.twins.iter().copied().max_by_key(|one| one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
@@ -224,7 +229,7 @@ fn missing(compared: &[Compared<'_>]) -> Option<Finding> {
         return None;
     }
     let problem =
-        format!("{} of {} missing: {}", missing.len(), count(compared.len(), "subscription"), missing.join("; "));
+        format!("{} of {} missing: {}", missing.len(), counted(compared.len(), "subscription"), missing.join("; "));
     Some(Finding::failed(problem, "aspctl apply creates what is missing"))
 }
 
@@ -252,7 +257,7 @@ fn expiring(compared: &[Compared<'_>], now: DateTime<Utc>) -> Vec<Finding> {
 fn double(compared: &[Compared<'_>], now: DateTime<Utc>) -> Option<Finding> {
     let double: Vec<_> = compared.iter().filter(|one| one.is_double(now)).map(Compared::about).collect();
     let are = if double.len() == 1 { "is" } else { "are" };
-    let problem = format!("{} {are} there twice: {}", count(double.len(), "subscription"), double.join("; "));
+    let problem = format!("{} {are} there twice: {}", counted(double.len(), "subscription"), double.join("; "));
     let advice = "Each event may come twice (the function drops the second). aspctl apply deletes the surplus";
     (!double.is_empty()).then(|| Finding::warning(problem, advice))
 }
@@ -267,10 +272,6 @@ fn unreadable<'a>(unreadable: impl Iterator<Item = &'a Subscription>) -> Option<
     let problem = format!("{} of Alexa's list cannot be read: {}", ids.len(), ids.join(", "));
     (!ids.is_empty())
         .then(|| Finding::warning(problem, "aspctl get ID shows one whole; please report what it looks like"))
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -312,13 +313,13 @@ mod tests {
     #[test]
     fn a_subscription_is_there_with_the_same_type_and_entities() {
         let (here, same) = (listed(&json!({})), same());
-        assert_eq!(missing(&[Compared::of(&same, &[&here])]), None);
+        assert_eq!(missing(&compare(std::slice::from_ref(&same), &[&here])), None);
         let others = [
             Wanted { event_type: EventType::parse("Alexa.Role.Management.Revocation").unwrap(), ..same },
             wanted("Alexa.Role.Management.Assignment", &json!({})),
             wanted("Alexa.Role.Management.Assignment", &json!({ "unit": { "parent": { "id": "p" } } })),
         ];
-        let problem = missing(&others.each_ref().map(|one| Compared::of(one, &[&here]))).unwrap().problem;
+        let problem = missing(&compare(&others, &[&here])).unwrap().problem;
         assert_eq!(
             problem,
             "3 of 3 subscriptions missing: Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
@@ -330,7 +331,8 @@ mod tests {
     fn a_subscription_is_renewed_before_it_ends() {
         let ending = |left: TimeDelta| listed(&json!({ "expiresAt": (now() + left).to_rfc3339() }));
         let second = TimeDelta::seconds(1);
-        let found = |wanted: &Wanted, here: &[&Subscription]| expiring(&[Compared::of(wanted, here)], now());
+        let found =
+            |wanted: &Wanted, here: &[&Subscription]| expiring(&compare(std::slice::from_ref(wanted), here), now());
         let (ended, soon, later) = (ending(TimeDelta::zero()), ending(SOON - second), ending(SOON));
         assert_eq!(found(&same(), &[&listed(&json!({}))]), []);
         assert_eq!(found(&same(), &[&later]), []);
@@ -357,7 +359,7 @@ mod tests {
         let (one, same) = (listed(&json!({})), same());
         let ended = listed(&json!({ "expiresAt": now().to_rfc3339() }));
         let bare = listed(&json!({ "id": null }));
-        let found = |here: &[&Subscription]| double(&[Compared::of(&same, here)], now());
+        let found = |here: &[&Subscription]| double(&compare(std::slice::from_ref(&same), here), now());
         for here in [vec![], vec![&one], vec![&one, &ended], vec![&one, &bare]] {
             assert_eq!(found(&here), None, "{here:?}");
         }

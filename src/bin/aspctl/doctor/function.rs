@@ -8,10 +8,13 @@ use super::{
     delivery::Delivery,
     policy::{self, Call, Caller, Verdict},
     report::{Checked, Finding, Link, NotWell, well_unless},
-    stack::{Deployed, resource_name},
+    stack::Deployed,
     topic::{self, TOPIC},
 };
-use crate::{aws::failed, error::Error};
+use crate::{
+    aws::{failed, resource_name},
+    error::Error,
+};
 
 const DELIVERY: &str = "topic's delivery";
 const FUNCTION: &str = "function";

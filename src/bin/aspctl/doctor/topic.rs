@@ -7,10 +7,10 @@ use serde_json::json;
 use super::{
     policy::{self, Call, Caller, Verdict},
     report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
-    stack::{Deployed, resource_name},
+    stack::Deployed,
 };
 use crate::{
-    aws::{Aws, AwsError, failed},
+    aws::{Aws, AwsError, failed, resource_name},
     error::Error,
 };
 

@@ -28,7 +28,7 @@ use self::{
     origin::{Input, Origin},
     preview::Preview,
     queue::Depth,
-    tally::{Problems, Tally, as_u64, counted},
+    tally::{Problems, Tally, as_u64},
     target::{Outgoing, Target, next_batch},
 };
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
     aws::{Aws, Stack},
     error::Error,
     interrupt::Interrupts,
-    terminal::{BAD, GOOD, Terminal, even_unread},
+    terminal::{BAD, GOOD, Terminal, counted, even_unread},
 };
 
 /// So many messages are held in memory, and shown before the question; the rest follows in small portions.

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{alexa::EventType, error::Error};
+use crate::{
+    alexa::{EventType, Subscription},
+    error::Error,
+};
 
 /// What Alexa shall send, and where to. `aspctl apply` makes it so.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -154,19 +157,19 @@ fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
 }
 
 impl Wanted {
-    /// Whether it is of this type and about the same, however Alexa writes that down.
-    pub(crate) fn is_about(&self, event_type: &EventType, entities: &Map<String, Value>) -> bool {
-        self.matter() == matter(event_type, entities)
-    }
-
     /// Its type and what it is about.
-    pub(super) fn matter(&self) -> String {
+    pub(crate) fn matter(&self) -> String {
         matter(&self.event_type, &self.entities)
     }
 }
 
-/// The type of events and what they are about, as a text: the same for what means the same.
-pub(super) fn matter(event_type: &EventType, entities: &Map<String, Value>) -> String {
+/// The same of a subscription that Alexa has, as far as it shows them.
+pub(crate) fn matter_of(subscription: &Subscription) -> Option<String> {
+    Some(matter(subscription.event_type.as_ref()?, subscription.entities.as_ref()?))
+}
+
+/// The type of events and what they are about, as a text: the same for what means the same, however Alexa writes it down.
+fn matter(event_type: &EventType, entities: &Map<String, Value>) -> String {
     format!("{event_type} {}", Value::Object(essence(entities)))
 }
 
@@ -399,7 +402,7 @@ mod tests {
             "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]"
         ))
         .unwrap()[0];
-        let about = |entities: Value| wanted.is_about(&wanted.event_type, entities.as_object().unwrap());
+        let about = |entities: Value| wanted.matter() == matter(&wanted.event_type, entities.as_object().unwrap());
         assert!(about(json!({ "unit": { "id": UNIT } })));
         assert!(about(json!({ "unit": { "id": UNIT, "type": "Unit", "parent": null }, "skill": null })));
         assert!(!about(json!({ "unit": { "id": UNIT, "parent": { "id": "p" } } })));

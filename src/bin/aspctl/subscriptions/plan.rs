@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::file::{Wanted, matter};
+use super::file::{Wanted, matter_of};
 use crate::alexa::{Configuration, EventType, Subscription};
 
 /// How long before its end a subscription is renewed if nobody knows for how long it was made.
@@ -94,8 +94,8 @@ impl<'a> Changes<'a> {
         };
         let mut others: BTreeMap<String, Vec<(&Subscription, bool)>> = BTreeMap::new();
         for (subscription, is_own) in own.subscriptions {
-            if let (Some(event_type), Some(entities)) = (&subscription.event_type, &subscription.entities) {
-                others.entry(matter(event_type, entities)).or_default().push((subscription, is_own));
+            if let Some(matter) = matter_of(subscription) {
+                others.entry(matter).or_default().push((subscription, is_own));
             }
         }
         for wanted in wanted {
