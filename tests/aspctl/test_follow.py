@@ -276,7 +276,9 @@ class FollowTest(StackTest):
     def test_the_subscriptions_go_before_the_queue(self) -> None:
         with between(self.stack.endpoint) as relay:
             self.assertEqual(self.run_tool("tail", "--for", "0s", endpoint=relay.endpoint).status, 0)
-        self.assertEqual(relay.calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
+        # The poll that the end cuts off may reach the relay after the first removal.
+        calls = [call for call in relay.calls if call != "ReceiveMessage"]
+        self.assertEqual(calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
 
     def test_what_cannot_be_removed_is_named_with_the_commands_that_remove_it(self) -> None:
         with between(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
