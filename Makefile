@@ -10,7 +10,7 @@ PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 30
-BOOTSTRAP := target/debug/asp-events
+BOOTSTRAP := target/demo/asp-events
 ASPCTL := target/debug/aspctl
 STORM_EVENTS ?= 30000
 # Whatever the user has set: the demo and the tests look for the program there.
@@ -37,8 +37,9 @@ help: ## List the targets
 .PHONY: demo
 demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a stand-in for Alexa (KEEP=1: leave it running)
 	@echo "Building the function and aspctl (the first time takes some minutes) …"
-	@cargo build --locked --features cli --bins
-	@$(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
+	@cargo build --locked --profile demo --package asp-events
+	@cargo build --locked --profile demo --package aspctl
+	@ASPCTL=target/demo/aspctl $(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
 
 # The last two wait more than they work, so that they run side by side, and the files of the last as well.
 .PHONY: test
@@ -55,21 +56,20 @@ fmt: ## Formatting of the Rust code
 
 .PHONY: lint
 lint: ## Clippy, pedantic, no warnings
-	cargo clippy --locked --features cli --all-targets -- -D warnings
-	cargo check --locked --bin asp-events # as it is deployed, without what the feature brings to shared crates
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: unit
 unit: ## Unit, property and wire-level tests
-	cargo test --locked --features cli
+	cargo test --locked --workspace
 
 .PHONY: docs
 docs: ## Documentation builds without warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --features cli --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: deny
 deny: $(DENY) ## Dependency policy: licences, banned crates, sources
 	$(DENY) check bans
-	$(DENY) --all-features check licenses sources
+	$(DENY) --workspace check licenses sources
 
 .PHONY: template
 template: $(VENV) ## Lint the SAM template
@@ -78,18 +78,19 @@ template: $(VENV) ## Lint the SAM template
 
 .PHONY: e2e
 e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
-	cargo test --locked --features cli --no-run --test function
-	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) $(PY) -m unittest discover -v -s tests/stack
+	cargo build --locked --profile demo --package asp-events
+	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/stack
 
 .PHONY: tool
 tool: $(VENV) ## aspctl against the local stack and a stand-in for Alexa
-	cargo test --locked --features cli --no-run --test function
+	cargo build --locked --profile demo --package asp-events
+	cargo test --locked --workspace --no-run
 	cd tests/aspctl && ls test_*.py | ASP_EVENTS_BOOTSTRAP=$(CURDIR)/$(BOOTSTRAP) ASPCTL=$(CURDIR)/$(ASPCTL) \
 		xargs -n 1 -P 2 $(CURDIR)/$(PY) -m unittest discover -v -s . -p
 
 .PHONY: prove
 prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
-	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --features cli --test function -- --nocapture --test-threads 1 \
+	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --test function -- --nocapture --test-threads 1 \
 		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
 
 .PHONY: bench
@@ -98,7 +99,7 @@ bench: ## Time from the start of the process to its first poll for work, release
 
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
-	$(DENY) --all-features check advisories
+	$(DENY) --workspace check advisories
 
 # The first folder takes what covers more, the others are only read; input that breaks something is in fuzz/artifacts.
 # Once that is mended, the input belongs into fuzz/corpus, which `make unit` checks.
@@ -122,7 +123,7 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 
 .PHONY: install
 install: ## Build aspctl and install it into Cargo's folder for programs (minutes, or seconds after the demo)
-	cargo install --locked --path . --features cli --bin aspctl --profile dev
+	cargo install --locked --path aspctl --profile demo
 
 .PHONY: watch
 watch: ## Run the function from the working copy against the stack of `make demo KEEP=1`

@@ -1,7 +1,7 @@
 """`aspctl doctor` finds each break of the chain, says what to do, and blames nothing else for it.
 
 One stack serves all tests: each breaks one link, and puts it right again. What MiniStack cannot be broken in, such as
-a mail address that has not confirmed, is tested at the functions that judge it (src/bin/aspctl/doctor).
+a mail address that has not confirmed, is tested at the functions that judge it (aspctl/src/doctor).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """aspctl replay: kept events go back where they belong, and nothing is lost on the way.
 
-ASP_EVENTS_BOOTSTRAP=target/debug/asp-events ASPCTL=target/debug/aspctl \
+ASP_EVENTS_BOOTSTRAP=target/demo/asp-events ASPCTL=target/debug/aspctl \
     python -m unittest discover -v -s tests/aspctl -p test_replay.py
 """
 

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from stack import ROOT, Stack, running
 from watch import KEPT, Received, Watch, messages
 
-BOOTSTRAP = Path(os.environ.get("ASP_EVENTS_BOOTSTRAP", ROOT / "target/debug/asp-events")).resolve()
+BOOTSTRAP = Path(os.environ.get("ASP_EVENTS_BOOTSTRAP", ROOT / "target/demo/asp-events")).resolve()
 
 
 def text_of(sample: str) -> str:

@@ -1,6 +1,6 @@
 """Shows the program at work: every sample of events/ goes through SNS, and what comes out is printed as it happens.
 
-    python tests/stack/demo.py --bootstrap target/debug/asp-events [--keep]
+    python tests/stack/demo.py --bootstrap target/demo/asp-events [--keep]
 
 Then aspctl subscribes a stand-in for Alexa. Ends with 0 only if every sample had the effect named in EXPECTED, and the
 second act went as it should.
@@ -247,7 +247,7 @@ def show_how_to_go_on(stack: Stack, screen: Screen) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    default = ROOT / "target/debug/asp-events"
+    default = ROOT / "target/demo/asp-events"
     parser.add_argument("--bootstrap", type=Path, default=default, help="the function's binary")
     parser.add_argument("--keep", action="store_true", help="leave the stack running at the end")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Runs template.yaml on this machine: starts MiniStack, a local stand-in for AWS, and deploys the template to it.
 
-    with running(Path("target/debug/asp-events")) as stack:
+    with running(Path("target/demo/asp-events")) as stack:
         stack.client("sns").publish(TopicArn=stack.outputs["EventsTopicArn"], Message="{}")
 
 Everything stays on the loopback interface and in one temporary folder, and all of it is gone afterwards.

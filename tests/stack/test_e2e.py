@@ -1,6 +1,6 @@
 """End to end: the deployed template, the real binary, events through SNS, and what arrives at the consumers' queues.
 
-ASP_EVENTS_BOOTSTRAP=target/debug/asp-events python -m unittest discover tests/stack
+ASP_EVENTS_BOOTSTRAP=target/demo/asp-events python -m unittest discover tests/stack
 """
 
 from __future__ import annotations

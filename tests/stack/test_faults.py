@@ -1,6 +1,6 @@
 """Faults: whatever is missing or broken, the event is kept whole, and once that is mended it takes effect, once.
 
-ASP_EVENTS_BOOTSTRAP=target/debug/asp-events python -m unittest discover tests/stack
+ASP_EVENTS_BOOTSTRAP=target/demo/asp-events python -m unittest discover tests/stack
 """
 
 from __future__ import annotations
