@@ -1,5 +1,5 @@
-//! How long the function takes from the start of its process to its first poll for work: the part of a cold start that
-//! is this program's own. `make bench` runs it.
+//! How long the function takes from the start of its process to its first poll for work: the part
+//! of a cold start that is this program's own. `make bench` runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -34,9 +34,18 @@ fn exec_to_next() -> Duration {
     let started = Instant::now();
     let mut process = Command::new(env!("CARGO_BIN_EXE_asp-events"))
         .env_clear()
-        .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr().unwrap().to_string())
-        .envs([("AWS_LAMBDA_FUNCTION_NAME", "f"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
-        .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
+        .env(
+            "AWS_LAMBDA_RUNTIME_API",
+            runtime_api.local_addr().unwrap().to_string(),
+        )
+        .envs([
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+        ])
+        .envs([
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_REGION", "us-east-1"),
+        ])
         .envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")])
         .env("RETRY_TOPIC_ARN", topic("retry"))
         .env("READINESS_TOPIC_ARN", topic("readiness"))

@@ -11,7 +11,8 @@ use crate::{message::Topic, retry::RetryPolicy};
 pub struct Config {
     /// The region of the function, and so of its topics.
     pub region: String,
-    /// The credentials that Lambda puts into the environment; they live as long as the execution environment.
+    /// The credentials that Lambda puts into the environment; they live as long as the execution
+    /// environment.
     pub credentials: Credentials,
     /// Where to publish.
     pub topics: Topics,
@@ -68,7 +69,10 @@ impl Config {
     /// # Errors
     /// Names every variable that is missing or malformed, not just the first.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut env = Reader { variable, problems: Vec::new() };
+        let mut env = Reader {
+            variable,
+            problems: Vec::new(),
+        };
         let region = env.required("AWS_REGION");
         let topics = Topics {
             retry: env.topic_arn("RETRY_TOPIC_ARN", &region),
@@ -84,7 +88,9 @@ impl Config {
         let cloudwatch_endpoint = env.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH");
         let dynamodb_endpoint = env.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
         if !env.problems.is_empty() {
-            return Err(ConfigError { problems: env.problems });
+            return Err(ConfigError {
+                problems: env.problems,
+            });
         }
         Ok(Self {
             region,
@@ -101,7 +107,8 @@ impl Config {
     }
 }
 
-/// Reads variables and collects what is wrong with them. After a problem the value that is returned does not matter.
+/// Reads variables and collects what is wrong with them. After a problem the value that is returned
+/// does not matter.
 struct Reader<F> {
     variable: F,
     problems: Vec<String>,
@@ -152,7 +159,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     fn credentials(&mut self) -> Credentials {
         let access_key = self.required("AWS_ACCESS_KEY_ID");
         let secret_key = self.required("AWS_SECRET_ACCESS_KEY");
-        Credentials::new(access_key, secret_key, self.get("AWS_SESSION_TOKEN"), None, "environment")
+        Credentials::new(
+            access_key,
+            secret_key,
+            self.get("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        )
     }
 
     /// Source of the rule: the CloudWatch API reference, `PutMetricData`.
@@ -179,12 +192,17 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     fn number(&mut self, name: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
-        let Some(text) = self.get(name) else { return default };
+        let Some(text) = self.get(name) else {
+            return default;
+        };
         match text.trim().parse() {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (start, end) = range.into_inner();
-                self.problem(name, format_args!("is {text:?}, not a whole number from {start} to {end}"));
+                self.problem(
+                    name,
+                    format_args!("is {text:?}, not a whole number from {start} to {end}"),
+                );
                 default
             }
         }
@@ -198,14 +216,24 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         if base > max {
             self.problem("RETRY_MAX_SECONDS", "is less than RETRY_BASE_SECONDS");
         }
-        RetryPolicy { max_attempts, base, max, window }
+        RetryPolicy {
+            max_attempts,
+            base,
+            max,
+            window,
+        }
     }
 
     /// The service's own variable, or else the one for all services.
     fn endpoint(&mut self, name: &str) -> Option<String> {
-        let (name, url) = [name, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, self.get(name)?)))?;
+        let (name, url) = [name, "AWS_ENDPOINT_URL"]
+            .into_iter()
+            .find_map(|name| Some((name, self.get(name)?)))?;
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            self.problem(name, format_args!("is {url:?}, not a URL that begins with http:// or https://"));
+            self.problem(
+                name,
+                format_args!("is {url:?}, not a URL that begins with http:// or https://"),
+            );
         }
         Some(url)
     }
@@ -230,7 +258,10 @@ fn is_account(text: &str) -> bool {
 
 /// A FIFO topic, whose name ends in `.fifo`, wants message groups that the function does not have.
 fn is_topic_name(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    (1..=256).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 #[cfg(test)]
@@ -239,16 +270,20 @@ mod tests {
 
     fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let topic = |name: &str| format!("arn:aws:sns:us-east-1:123456789012:{name}");
-        Config::read(|name| match changes.iter().find(|(changed, _)| *changed == name) {
-            Some((_, value)) => Some((*value).to_owned()),
-            None => match name {
-                "AWS_REGION" => Some("us-east-1".to_owned()),
-                "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".to_owned()),
-                "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" => Some("secret-key".to_owned()),
-                "RETRY_TOPIC_ARN" | "READINESS_TOPIC_ARN" | "QUARANTINE_TOPIC_ARN" => Some(topic(name)),
-                _ => None,
+        Config::read(
+            |name| match changes.iter().find(|(changed, _)| *changed == name) {
+                Some((_, value)) => Some((*value).to_owned()),
+                None => match name {
+                    "AWS_REGION" => Some("us-east-1".to_owned()),
+                    "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".to_owned()),
+                    "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" => Some("secret-key".to_owned()),
+                    "RETRY_TOPIC_ARN" | "READINESS_TOPIC_ARN" | "QUARANTINE_TOPIC_ARN" => {
+                        Some(topic(name))
+                    }
+                    _ => None,
+                },
             },
-        })
+        )
     }
 
     fn problems(changes: &[(&str, &str)]) -> Vec<String> {
@@ -261,15 +296,31 @@ mod tests {
         assert_eq!(config.metric_namespace, "AlexaSmartProperties");
         assert_eq!(config.ledger_ttl, Duration::from_secs(86_400));
         let seconds = Duration::from_secs;
-        let retry = RetryPolicy { max_attempts: 5, base: seconds(30), max: seconds(900), window: seconds(3600) };
+        let retry = RetryPolicy {
+            max_attempts: 5,
+            base: seconds(30),
+            max: seconds(900),
+            window: seconds(3600),
+        };
         assert_eq!(config.retry, retry);
-        assert_eq!((config.sns_endpoint, config.cloudwatch_endpoint, config.dynamodb_endpoint), (None, None, None));
+        assert_eq!(
+            (
+                config.sns_endpoint,
+                config.cloudwatch_endpoint,
+                config.dynamodb_endpoint
+            ),
+            (None, None, None)
+        );
         assert_eq!(config.ledger_table, None);
     }
 
     #[test]
     fn a_service_endpoint_goes_before_the_general_one() {
-        let config = read(&[("AWS_ENDPOINT_URL", "http://all"), ("AWS_ENDPOINT_URL_SNS", "http://sns")]).unwrap();
+        let config = read(&[
+            ("AWS_ENDPOINT_URL", "http://all"),
+            ("AWS_ENDPOINT_URL_SNS", "http://sns"),
+        ])
+        .unwrap();
         assert_eq!(config.sns_endpoint.as_deref(), Some("http://sns"));
         assert_eq!(config.cloudwatch_endpoint.as_deref(), Some("http://all"));
     }
@@ -277,37 +328,66 @@ mod tests {
     #[test]
     fn names_every_bad_variable_at_once() {
         let error = Config::read(|_| None).unwrap_err();
-        for name in ["AWS_REGION", "RETRY_TOPIC_ARN", "READINESS_TOPIC_ARN", "QUARANTINE_TOPIC_ARN"] {
-            assert!(error.to_string().contains(&format!("{name} is missing")), "{error}");
+        for name in [
+            "AWS_REGION",
+            "RETRY_TOPIC_ARN",
+            "READINESS_TOPIC_ARN",
+            "QUARANTINE_TOPIC_ARN",
+        ] {
+            assert!(
+                error.to_string().contains(&format!("{name} is missing")),
+                "{error}"
+            );
         }
-        let found =
-            problems(&[("RETRY_TOPIC_ARN", "retries"), ("RETRY_MAX_ATTEMPTS", "many"), ("READINESS_TOPIC_ARN", " ")]);
+        let found = problems(&[
+            ("RETRY_TOPIC_ARN", "retries"),
+            ("RETRY_MAX_ATTEMPTS", "many"),
+            ("READINESS_TOPIC_ARN", " "),
+        ]);
         assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]
     fn refuses_a_topic_of_another_region() {
-        let found = problems(&[("RETRY_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:retries")]);
-        assert_eq!(found, ["RETRY_TOPIC_ARN is a topic of eu-west-1, and the function runs in us-east-1"]);
+        let found = problems(&[(
+            "RETRY_TOPIC_ARN",
+            "arn:aws:sns:eu-west-1:123456789012:retries",
+        )]);
+        assert_eq!(
+            found,
+            ["RETRY_TOPIC_ARN is a topic of eu-west-1, and the function runs in us-east-1"]
+        );
     }
 
     #[test]
     fn refuses_what_aws_would_refuse_later() {
         for (name, value) in [
-            ("QUARANTINE_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:name.fifo"),
+            (
+                "QUARANTINE_TOPIC_ARN",
+                "arn:aws:sns:us-east-1:123456789012:name.fifo",
+            ),
             ("QUARANTINE_TOPIC_ARN", "arn:aws:sns:us-east-1:1234:name"),
-            ("QUARANTINE_TOPIC_ARN", "arn:aws:sqs:us-east-1:123456789012:name"),
+            (
+                "QUARANTINE_TOPIC_ARN",
+                "arn:aws:sqs:us-east-1:123456789012:name",
+            ),
             ("METRIC_NAMESPACE", "AWS/Mine"),
             ("METRIC_NAMESPACE", "Ümlaut"),
             ("LEDGER_TTL_SECONDS", "0"),
             ("RETRY_MAX_SECONDS", "29"),
             ("RETRY_WINDOW_SECONDS", "-1"),
             ("LEDGER_TABLE", "no"),
-            ("LEDGER_TABLE", "arn:aws:dynamodb:us-east-1:123456789012:table/ledger"),
+            (
+                "LEDGER_TABLE",
+                "arn:aws:dynamodb:us-east-1:123456789012:table/ledger",
+            ),
             ("AWS_ENDPOINT_URL_SNS", "localhost:4566"),
         ] {
             let found = problems(&[(name, value)]);
-            assert!(found.len() == 1 && found[0].starts_with(name), "{name}={value}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].starts_with(name),
+                "{name}={value}: {found:?}"
+            );
         }
     }
 

@@ -10,7 +10,8 @@ use serde_json::{Value, value::RawValue};
 
 use crate::json::{self, Misfit};
 
-/// An invocation's records, each readable or not; one unreadable record does not harm its neighbours.
+/// An invocation's records, each readable or not; one unreadable record does not harm its
+/// neighbours.
 #[derive(Debug)]
 pub struct Envelope {
     /// Who invoked the function, which decides the form of its answer.
@@ -43,7 +44,8 @@ pub struct Record {
     pub item: Option<String>,
 }
 
-/// The invocation, or one record of it, is neither an SNS event nor an SQS batch. A repeat cannot cure it.
+/// The invocation, or one record of it, is neither an SNS event nor an SQS batch. A repeat cannot
+/// cure it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{path}: {found}. The function takes SNS events and SQS batches: invoke it through a topic or a queue, \
@@ -60,7 +62,11 @@ pub struct UnsupportedEnvelope {
 
 impl From<Misfit> for UnsupportedEnvelope {
     fn from(Misfit { path, problem }: Misfit) -> Self {
-        Self { path, found: problem, item: None }
+        Self {
+            path,
+            found: problem,
+            item: None,
+        }
     }
 }
 
@@ -89,34 +95,53 @@ struct Origin {
 /// Decodes the raw body of an invocation.
 ///
 /// # Errors
-/// The body is neither an SNS event nor an SQS batch. A single record that does not fit is an error in its place.
+/// The body is neither an SNS event nor an SQS batch. A single record that does not fit is an error
+/// in its place.
 pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
     // Serde would take the fields out of an array, in their order.
     if body.trim_start().starts_with('[') {
         let found = "an array, not an object".to_owned();
-        return Err(UnsupportedEnvelope { path: "$".to_owned(), found, item: None });
+        return Err(UnsupportedEnvelope {
+            path: "$".to_owned(),
+            found,
+            item: None,
+        });
     }
-    let Records { records } = json::read_text("$", body).map_err(|misfit| describe(body, misfit))?;
+    let Records { records } =
+        json::read_text("$", body).map_err(|misfit| describe(body, misfit))?;
     let source = match records.first() {
         Some(first) => source_of(0, first)?,
         None => Source::Sns,
     };
-    let records = records.iter().enumerate().map(|(index, raw)| record(source, index, raw)).collect();
+    let records = records
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| record(source, index, raw))
+        .collect();
     Ok(Envelope { source, records })
 }
 
-/// Adds to a misfit what kind of body it was, because a wrong event source is best known by its keys.
+/// Adds to a misfit what kind of body it was, because a wrong event source is best known by its
+/// keys.
 fn describe(body: &str, misfit: Misfit) -> UnsupportedEnvelope {
     let found = match serde_json::from_str::<Value>(body) {
         Err(error) => format!("no JSON ({error})"),
         Ok(Value::Object(fields)) if fields.contains_key("Records") => return misfit.into(),
         Ok(Value::Object(fields)) => {
-            let keys: Vec<_> = fields.keys().take(8).map(|key| key.chars().take(40).collect::<String>()).collect();
+            let keys: Vec<_> = fields
+                .keys()
+                .take(8)
+                .map(|key| key.chars().take(40).collect::<String>())
+                .collect();
             format!("an object without \"Records\", with the keys {keys:?}")
         }
         Ok(other) => format!("{}, not an object", json::kind(&other)),
     };
-    UnsupportedEnvelope { path: "$".to_owned(), found, item: None }
+    UnsupportedEnvelope {
+        path: "$".to_owned(),
+        found,
+        item: None,
+    }
 }
 
 fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope> {
@@ -127,7 +152,10 @@ fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope
         "aws:sqs" => Ok(Source::Sqs),
         other => Err(UnsupportedEnvelope {
             path: format!("{root}.EventSource"),
-            found: format!("a record of {:?}", other.chars().take(40).collect::<String>()),
+            found: format!(
+                "a record of {:?}",
+                other.chars().take(40).collect::<String>()
+            ),
             item: None,
         }),
     }
@@ -142,7 +170,10 @@ fn record(source: Source, index: usize, raw: &RawValue) -> Result<Record, Unsupp
         }
         (Source::Sqs, Source::Sqs) => match json::read_text(&root, raw.get()) {
             Ok(item) => from_item(&root, item),
-            Err(misfit) => Err(UnsupportedEnvelope { item: item_id(raw), ..misfit.into() }),
+            Err(misfit) => Err(UnsupportedEnvelope {
+                item: item_id(raw),
+                ..misfit.into()
+            }),
         },
         _ => Err(UnsupportedEnvelope {
             path: root,
@@ -159,7 +190,10 @@ fn item_id(raw: &RawValue) -> Option<String> {
     struct Item {
         message_id: String,
     }
-    serde_json::from_str(raw.get()).ok().map(|item: Item| item.message_id).filter(|id| !id.is_empty())
+    serde_json::from_str(raw.get())
+        .ok()
+        .map(|item: Item| item.message_id)
+        .filter(|id| !id.is_empty())
 }
 
 fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
@@ -172,13 +206,17 @@ fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
     }
 }
 
-/// A body is an SNS notification, or, with raw delivery, the message itself; whether that is an event shows later.
+/// A body is an SNS notification, or, with raw delivery, the message itself; whether that is an
+/// event shows later.
 fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope> {
-    let id = item.message_id.filter(|id| !id.is_empty()).ok_or_else(|| UnsupportedEnvelope {
-        path: format!("{root}.messageId"),
-        found: "no message id, without which a failed item cannot be named".to_owned(),
-        item: None,
-    })?;
+    let id = item
+        .message_id
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| UnsupportedEnvelope {
+            path: format!("{root}.messageId"),
+            found: "no message id, without which a failed item cannot be named".to_owned(),
+            item: None,
+        })?;
     let body = item.body.unwrap_or_default();
     Ok(match serde_json::from_str::<SnsMessage>(&body) {
         Ok(notification) => from_notification(notification, Some(id)),
@@ -186,7 +224,10 @@ fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope
             text: body,
             message_id: id.clone(),
             topic_arn: None,
-            sent_at: item.attributes.get("SentTimestamp").and_then(|millis| from_millis(millis)),
+            sent_at: item
+                .attributes
+                .get("SentTimestamp")
+                .and_then(|millis| from_millis(millis)),
             item: Some(id),
         },
     })
@@ -230,9 +271,15 @@ mod tests {
         let envelope = decode_value(&json!({"Records": [sns_record("hello")]})).unwrap();
         assert_eq!(envelope.source, Source::Sns);
         let record = envelope.records[0].clone().unwrap();
-        assert_eq!((record.text.as_str(), record.message_id.as_str()), ("hello", "m-1"));
+        assert_eq!(
+            (record.text.as_str(), record.message_id.as_str()),
+            ("hello", "m-1")
+        );
         assert_eq!(record.topic_arn.as_deref(), Some("arn:topic"));
-        assert_eq!(record.sent_at.unwrap().to_rfc3339(), "2026-11-20T09:00:00+00:00");
+        assert_eq!(
+            record.sent_at.unwrap().to_rfc3339(),
+            "2026-11-20T09:00:00+00:00"
+        );
         assert_eq!(record.item, None);
     }
 
@@ -242,7 +289,10 @@ mod tests {
         let envelope = decode_value(&json!({"Records": [sqs_record(&body)]})).unwrap();
         assert_eq!(envelope.source, Source::Sqs);
         let record = envelope.records[0].clone().unwrap();
-        assert_eq!((record.text.as_str(), record.message_id.as_str()), ("hello", "m-1"));
+        assert_eq!(
+            (record.text.as_str(), record.message_id.as_str()),
+            ("hello", "m-1")
+        );
         assert_eq!(record.item.as_deref(), Some("q-1"));
     }
 
@@ -250,9 +300,15 @@ mod tests {
     fn takes_a_raw_sqs_body_as_the_message() {
         let envelope = decode_value(&json!({"Records": [sqs_record("{\"header\":{}}")]})).unwrap();
         let record = envelope.records[0].clone().unwrap();
-        assert_eq!((record.text.as_str(), record.message_id.as_str()), ("{\"header\":{}}", "q-1"));
+        assert_eq!(
+            (record.text.as_str(), record.message_id.as_str()),
+            ("{\"header\":{}}", "q-1")
+        );
         assert_eq!(record.topic_arn, None);
-        assert_eq!(record.sent_at.unwrap().to_rfc3339(), "2025-11-20T09:00:00+00:00");
+        assert_eq!(
+            record.sent_at.unwrap().to_rfc3339(),
+            "2025-11-20T09:00:00+00:00"
+        );
     }
 
     #[test]
@@ -274,7 +330,10 @@ mod tests {
             Some("$.Records: found integer, expected a sequence")
         );
         let error = found(r#"{"Records":[{"eventSource":"aws:s3"}]}"#);
-        assert_eq!((error.path.as_str(), error.found.as_str()), ("$.Records[0].EventSource", "a record of \"aws:s3\""));
+        assert_eq!(
+            (error.path.as_str(), error.found.as_str()),
+            ("$.Records[0].EventSource", "a record of \"aws:s3\"")
+        );
         assert_eq!(found(r#"{"Records":[{}]}"#).path, "$.Records[0]");
     }
 
@@ -282,12 +341,21 @@ mod tests {
     fn a_record_that_does_not_fit_leaves_its_neighbours_alone() {
         let mut broken = sns_record("x");
         broken["Sns"].as_object_mut().unwrap().remove("Message");
-        let envelope =
-            decode_value(&json!({"Records": [sns_record("a"), broken, sqs_record("b"), sns_record("c")]})).unwrap();
-        let texts: Vec<_> = envelope.records.iter().map(|r| r.as_ref().ok().map(|r| r.text.as_str())).collect();
+        let envelope = decode_value(
+            &json!({"Records": [sns_record("a"), broken, sqs_record("b"), sns_record("c")]}),
+        )
+        .unwrap();
+        let texts: Vec<_> = envelope
+            .records
+            .iter()
+            .map(|r| r.as_ref().ok().map(|r| r.text.as_str()))
+            .collect();
         assert_eq!(texts, [Some("a"), None, None, Some("c")]);
         let error = envelope.records[1].as_ref().unwrap_err();
-        assert_eq!((error.path.as_str(), error.found.as_str()), ("$.Records[1].Sns", "missing field `Message`"));
+        assert_eq!(
+            (error.path.as_str(), error.found.as_str()),
+            ("$.Records[1].Sns", "missing field `Message`")
+        );
     }
 
     #[test]
@@ -295,6 +363,9 @@ mod tests {
         let mut item = sqs_record("x");
         item["messageId"] = Value::Null;
         let envelope = decode_value(&json!({"Records": [item]})).unwrap();
-        assert_eq!(envelope.records[0].as_ref().unwrap_err().path, "$.Records[0].messageId");
+        assert_eq!(
+            envelope.records[0].as_ref().unwrap_err().path,
+            "$.Records[0].messageId"
+        );
     }
 }

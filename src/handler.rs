@@ -50,7 +50,8 @@ pub struct Invocation<'a> {
     pub deadline: DateTime<Utc>,
 }
 
-/// When each part of an invocation's work ends at the latest, so that time is left for the next and for the answer.
+/// When each part of an invocation's work ends at the latest, so that time is left for the next and
+/// for the answer.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     claim: Instant,
@@ -84,10 +85,15 @@ struct Delivery {
 }
 
 impl Handler<Sns, CloudWatch> {
-    /// The handler of a deployed function, which calls AWS through `http`; `emit` writes the function's own metrics.
+    /// The handler of a deployed function, which calls AWS through `http`; `emit` writes the
+    /// function's own metrics.
     #[must_use]
     pub fn deployed(config: Config, http: SharedHttpClient, emit: fn(&[Value])) -> Self {
-        let Clients { sns, cloudwatch, dynamodb } = client::clients(&config, http);
+        let Clients {
+            sns,
+            cloudwatch,
+            dynamodb,
+        } = client::clients(&config, http);
         let table = config.ledger_table.map(|name| Table::new(dynamodb, name));
         Self::new(
             Sns::new(sns, config.topics),
@@ -101,7 +107,8 @@ impl Handler<Sns, CloudWatch> {
 }
 
 impl<P: Publish, C: Count> Handler<P, C> {
-    /// A handler with these ways to the outside; `emit` writes the function's own metrics, which lie in `namespace`.
+    /// A handler with these ways to the outside; `emit` writes the function's own metrics, which
+    /// lie in `namespace`.
     #[must_use]
     pub fn new(
         publish: P,
@@ -111,32 +118,61 @@ impl<P: Publish, C: Count> Handler<P, C> {
         namespace: String,
         emit: fn(&[Value]),
     ) -> Self {
-        Self { publish, count, ledger, retry, namespace, emit, warm: AtomicBool::new(false) }
+        Self {
+            publish,
+            count,
+            ledger,
+            retry,
+            namespace,
+            emit,
+            warm: AtomicBool::new(false),
+        }
     }
 
     /// Handles the raw body of one invocation.
     ///
     /// # Errors
-    /// The body is neither an SNS event nor an SQS batch, or records of an SNS event failed. Every record was tried.
-    pub async fn handle(&self, body: &str, invocation: &Invocation<'_>) -> Result<Answer, InvocationError> {
+    /// The body is neither an SNS event nor an SQS batch, or records of an SNS event failed. Every
+    /// record was tried.
+    pub async fn handle(
+        &self,
+        body: &str,
+        invocation: &Invocation<'_>,
+    ) -> Result<Answer, InvocationError> {
         let schedule = Schedule::of(invocation);
         let envelope = match envelope::decode(body) {
             Ok(envelope) => envelope,
-            Err(error) => Envelope { source: Source::Sns, records: vec![Err(error)] },
+            Err(error) => Envelope {
+                source: Source::Sns,
+                records: vec![Err(error)],
+            },
         };
-        let session = self.ledger.open(invocation.request_id, invocation.now, invocation.deadline);
+        let session = self
+            .ledger
+            .open(invocation.request_id, invocation.now, invocation.deadline);
         let planned = plan(&envelope.records, route::route);
         let claimed = claim(&session, planned, schedule.claim).await;
-        let tasks = self.prepare(&session, &envelope.records, claimed, invocation.now, schedule.claim).await;
-        let outcomes = self.deliver(&session, &tasks, invocation.now, schedule).await;
+        let tasks = self
+            .prepare(
+                &session,
+                &envelope.records,
+                claimed,
+                invocation.now,
+                schedule.claim,
+            )
+            .await;
+        let outcomes = self
+            .deliver(&session, &tasks, invocation.now, schedule)
+            .await;
         log_records(invocation, &envelope.records, &tasks, &outcomes);
         (self.emit)(&self.documents(invocation, &session, &tasks, &outcomes));
         let items = envelope.records.iter().map(item);
         outcome::answer(envelope.source, &items.zip(&outcomes).collect::<Vec<_>>())
     }
 
-    /// Counts the runs of automations against their budgets, stores the signals, so that who misses one on the topic and
-    /// then looks into the table finds it, and turns the plans into deliveries.
+    /// Counts the runs of automations against their budgets, stores the signals, so that who misses
+    /// one on the topic and then looks into the table finds it, and turns the plans into
+    /// deliveries.
     async fn prepare(
         &self,
         session: &Session<'_>,
@@ -147,7 +183,8 @@ impl<P: Publish, C: Count> Handler<P, C> {
     ) -> Vec<Task<Delivery>> {
         let runs: Vec<_> = tasks.iter().filter_map(Task::run).collect();
         let signals: Vec<_> = tasks.iter().filter_map(Task::signal).collect();
-        let (counted, stored) = join(session.count(&runs, until), session.store(&signals, until)).await;
+        let (counted, stored) =
+            join(session.count(&runs, until), session.store(&signals, until)).await;
         let (mut counted, mut stored) = (counted.into_iter(), stored.into_iter());
         let mut prepare = |plan, record: &Result<Record, UnsupportedEnvelope>| {
             let answer = match &plan {
@@ -156,13 +193,19 @@ impl<P: Publish, C: Count> Handler<P, C> {
                 Plan::Ignore | Plan::Count(_) | Plan::Quarantine(_) => None,
             };
             match (answer.transpose(), record) {
-                (Ok(count), Ok(record)) => guarded(|| self.delivery(plan, record, count.unwrap_or_default(), now))
-                    .unwrap_or_else(Delivery::failed),
+                (Ok(count), Ok(record)) => {
+                    guarded(|| self.delivery(plan, record, count.unwrap_or_default(), now))
+                        .unwrap_or_else(Delivery::failed)
+                }
                 (Err(error), _) => Delivery::failed(error.into()),
                 (_, Err(error)) => Delivery::failed(error.clone().into()),
             }
         };
-        tasks.into_iter().zip(records).map(|(task, record)| task.then(|plan| prepare(plan, record))).collect()
+        tasks
+            .into_iter()
+            .zip(records)
+            .map(|(task, record)| task.then(|plan| prepare(plan, record)))
+            .collect()
     }
 
     /// The delivery that a plan comes to; `count` is that of the automation's failures.
@@ -180,7 +223,9 @@ impl<P: Publish, C: Count> Handler<P, C> {
                         decision: Some(decision),
                         ..Delivery::of(Effect::Publish(message), Outcome::Handled)
                     },
-                    Err(too_large) => Delivery::quarantine(route::quarantine_oversized(record, &too_large)),
+                    Err(too_large) => {
+                        Delivery::quarantine(route::quarantine_oversized(record, &too_large))
+                    }
                 }
             }
         }
@@ -195,7 +240,8 @@ impl<P: Publish, C: Count> Handler<P, C> {
         schedule: Schedule,
     ) -> Vec<Outcome> {
         let effects: Vec<_> = tasks.iter().map(Task::effect).collect();
-        let results = deliver::deliver(&self.publish, &self.count, &effects, now, schedule.deliver).await;
+        let results =
+            deliver::deliver(&self.publish, &self.count, &effects, now, schedule.deliver).await;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(tasks.len());
         let (mut delivered, mut failed) = (Vec::new(), Vec::new());
         for (task, result) in tasks.iter().zip(results) {
@@ -206,7 +252,11 @@ impl<P: Publish, C: Count> Handler<P, C> {
                 (Step::SameAs(first), _) => repeated(outcomes.get(*first)),
             };
             if let Step::Do(_) = &task.step {
-                let claims = if matches!(outcome, Outcome::Failed(_)) { &mut failed } else { &mut delivered };
+                let claims = if matches!(outcome, Outcome::Failed(_)) {
+                    &mut failed
+                } else {
+                    &mut delivered
+                };
                 claims.push(task.key.as_str());
             }
             outcomes.push(outcome);
@@ -222,28 +272,46 @@ impl<P: Publish, C: Count> Handler<P, C> {
         tasks: &[Task<Delivery>],
         outcomes: &[Outcome],
     ) -> Vec<Value> {
-        let observations: Vec<_> =
-            tasks.iter().zip(outcomes).map(|(task, outcome)| observation(task, outcome, invocation.now)).collect();
+        let observations: Vec<_> = tasks
+            .iter()
+            .zip(outcomes)
+            .map(|(task, outcome)| observation(task, outcome, invocation.now))
+            .collect();
         let circumstances = Circumstances {
             cold_start: !self.warm.swap(true, Ordering::Relaxed),
             ledger_unavailable: session.was_unreachable(),
         };
-        telemetry::documents(&self.namespace, invocation.request_id, invocation.now, circumstances, &observations)
+        telemetry::documents(
+            &self.namespace,
+            invocation.request_id,
+            invocation.now,
+            circumstances,
+            &observations,
+        )
     }
 }
 
 impl Schedule {
-    /// What the ledger does first gets a third of the time to the deadline, deliveries have until three quarters of it are
-    /// over, and the twentieth at the end is for the answer.
+    /// What the ledger does first gets a third of the time to the deadline, deliveries have until
+    /// three quarters of it are over, and the twentieth at the end is for the answer.
     fn of(invocation: &Invocation<'_>) -> Self {
-        let left = (invocation.deadline - invocation.now).to_std().unwrap_or(Duration::ZERO);
+        let left = (invocation.deadline - invocation.now)
+            .to_std()
+            .unwrap_or(Duration::ZERO);
         let start = Instant::now();
-        Self { claim: start + left / 3, deliver: start + left / 4 * 3, settle: start + left / 20 * 19 }
+        Self {
+            claim: start + left / 3,
+            deliver: start + left / 4 * 3,
+            settle: start + left / 20 * 19,
+        }
     }
 }
 
 /// Routes the records; what comes a second time in one invocation goes with the first.
-fn plan(records: &[Result<Record, UnsupportedEnvelope>], route: fn(&Record) -> Routed) -> Vec<Task<Plan>> {
+fn plan(
+    records: &[Result<Record, UnsupportedEnvelope>],
+    route: fn(&Record) -> Routed,
+) -> Vec<Task<Plan>> {
     let mut first_with: HashMap<String, usize> = HashMap::new();
     let plan = |(index, record): (usize, &Result<Record, UnsupportedEnvelope>)| {
         let mut task = match record {
@@ -261,16 +329,27 @@ fn plan(records: &[Result<Record, UnsupportedEnvelope>], route: fn(&Record) -> R
     records.iter().enumerate().map(plan).collect()
 }
 
-/// Claims the events, and drops the plans for those that are done already, or not this invocation's to do.
-async fn claim(session: &Session<'_>, mut tasks: Vec<Task<Plan>>, until: Instant) -> Vec<Task<Plan>> {
+/// Claims the events, and drops the plans for those that are done already, or not this invocation's
+/// to do.
+async fn claim(
+    session: &Session<'_>,
+    mut tasks: Vec<Task<Plan>>,
+    until: Instant,
+) -> Vec<Task<Plan>> {
     let is_planned = |task: &Task<Plan>| matches!(task.step, Step::Do(_));
-    let keys: Vec<_> = tasks.iter().filter(|task| is_planned(task)).map(|task| task.key.as_str()).collect();
+    let keys: Vec<_> = tasks
+        .iter()
+        .filter(|task| is_planned(task))
+        .map(|task| task.key.as_str())
+        .collect();
     let mut answers = session.claim(&keys, until).await.into_iter();
     for task in tasks.iter_mut().filter(|task| is_planned(task)) {
         match answers.next() {
             Some(Ok(Claim::Granted)) => {}
             Some(Ok(Claim::Completed)) => task.step = Step::Settled(Outcome::Duplicate),
-            Some(Ok(Claim::Held)) | None => task.step = Step::Settled(Outcome::Failed(Failure::Held)),
+            Some(Ok(Claim::Held)) | None => {
+                task.step = Step::Settled(Outcome::Failed(Failure::Held))
+            }
             Some(Err(error)) => task.step = Step::Settled(Outcome::Failed(error.into())),
         }
     }
@@ -284,23 +363,44 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
 
 impl Task<Plan> {
     fn planned(routed: Routed) -> Self {
-        let Routed { key, header, known, plan } = routed;
+        let Routed {
+            key,
+            header,
+            known,
+            plan,
+        } = routed;
         let step = match plan {
             Plan::Ignore => Step::Settled(Outcome::Ignored),
             plan => Step::Do(plan),
         };
-        Self { key, header, known, step }
+        Self {
+            key,
+            header,
+            known,
+            step,
+        }
     }
 
     fn failed(failure: Failure) -> Self {
-        Self { key: String::new(), header: None, known: false, step: Step::Settled(Outcome::Failed(failure)) }
+        Self {
+            key: String::new(),
+            header: None,
+            known: false,
+            step: Step::Settled(Outcome::Failed(failure)),
+        }
     }
 
     /// The run of an automation that the event tells of.
     fn run(&self) -> Option<Run> {
         match &self.step {
-            Step::Do(Plan::Retry(failed)) => Some(Run::failed(&failed.automation_id, &self.key, failed.origin.time)),
-            Step::Do(Plan::EndRetries { automation_id, at }) => Some(Run::worked(automation_id, *at)),
+            Step::Do(Plan::Retry(failed)) => Some(Run::failed(
+                &failed.automation_id,
+                &self.key,
+                failed.origin.time,
+            )),
+            Step::Do(Plan::EndRetries { automation_id, at }) => {
+                Some(Run::worked(automation_id, *at))
+            }
             _ => None,
         }
     }
@@ -319,7 +419,12 @@ impl Task<Plan> {
             Step::Settled(outcome) => Step::Settled(outcome),
             Step::SameAs(first) => Step::SameAs(first),
         };
-        Task { key: self.key, header: self.header, known: self.known, step }
+        Task {
+            key: self.key,
+            header: self.header,
+            known: self.known,
+            step,
+        }
     }
 }
 
@@ -332,7 +437,8 @@ impl Task<Delivery> {
     }
 
     fn effect(&self) -> &Effect {
-        self.delivery().map_or(&Effect::None, |delivery| &delivery.effect)
+        self.delivery()
+            .map_or(&Effect::None, |delivery| &delivery.effect)
     }
 
     fn decision(&self) -> Option<Decision> {
@@ -346,7 +452,12 @@ impl Task<Delivery> {
 
 impl Delivery {
     fn of(effect: Effect, outcome: Outcome) -> Self {
-        Self { effect, outcome, decision: None, reason: None }
+        Self {
+            effect,
+            outcome,
+            decision: None,
+            reason: None,
+        }
     }
 
     fn failed(failure: Failure) -> Self {
@@ -355,15 +466,21 @@ impl Delivery {
 
     fn quarantine(quarantined: Result<Quarantined, TooLarge>) -> Self {
         match quarantined {
-            Ok(Quarantined { reason, detail, message }) => {
-                Self { reason: Some((reason, detail)), ..Self::of(Effect::Publish(message), Outcome::Quarantined) }
-            }
+            Ok(Quarantined {
+                reason,
+                detail,
+                message,
+            }) => Self {
+                reason: Some((reason, detail)),
+                ..Self::of(Effect::Publish(message), Outcome::Quarantined)
+            },
             Err(too_large) => Self::failed(too_large.into()),
         }
     }
 }
 
-/// A repeat within one invocation shares the fate of the first: it is a duplicate of what took effect, or fails with it.
+/// A repeat within one invocation shares the fate of the first: it is a duplicate of what took
+/// effect, or fails with it.
 fn repeated(first: Option<&Outcome>) -> Outcome {
     match first {
         Some(Outcome::Failed(failure)) => Outcome::Failed(failure.clone()),
@@ -385,7 +502,11 @@ fn observation(task: &Task<Delivery>, outcome: &Outcome, now: DateTime<Utc>) -> 
         Some(_) => "Unknown".to_owned(),
         None => "None".to_owned(),
     };
-    let age = task.header.as_ref().and_then(Header::event_time).map(|time| (now - time).as_seconds_f64());
+    let age = task
+        .header
+        .as_ref()
+        .and_then(Header::event_time)
+        .map(|time| (now - time).as_seconds_f64());
     Observation {
         event_type,
         outcome: outcome.as_str(),
@@ -395,7 +516,8 @@ fn observation(task: &Task<Delivery>, outcome: &Outcome, now: DateTime<Utc>) -> 
     }
 }
 
-/// Logs one line for each record, with all that is needed to follow it. The payload is there at DEBUG only.
+/// Logs one line for each record, with all that is needed to follow it. The payload is there at
+/// DEBUG only.
 fn log_records(
     invocation: &Invocation<'_>,
     records: &[Result<Record, UnsupportedEnvelope>],
@@ -424,15 +546,31 @@ fn log_records(
             Outcome::Failed(failure) if failure.is_transient() => {
                 line!(warn, error = %failure, "failed, to be repeated");
             }
-            Outcome::Failed(failure) => line!(error, error = %failure, "failed, and a repeat cannot cure it"),
-            Outcome::Quarantined => line!(warn, reason, detail, "no event that this version can read"),
-            _ => line!(info, decision = task.decision().map(Decision::as_str), "done"),
+            Outcome::Failed(failure) => {
+                line!(error, error = %failure, "failed, and a repeat cannot cure it")
+            }
+            Outcome::Quarantined => {
+                line!(warn, reason, detail, "no event that this version can read")
+            }
+            _ => line!(
+                info,
+                decision = task.decision().map(Decision::as_str),
+                "done"
+            ),
         }
         if let Some(version) = header.and_then(Header::unexpected_version) {
             let version: String = version.to_string().chars().take(20).collect();
-            line!(warn, headerVersion = version, "an unexpected header version, read as 2.0");
+            line!(
+                warn,
+                headerVersion = version,
+                "an unexpected header version, read as 2.0"
+            );
         }
-        line!(debug, payload = record.map(|record| record.text.as_str()), "as received");
+        line!(
+            debug,
+            payload = record.map(|record| record.text.as_str()),
+            "as received"
+        );
     }
 }
 
@@ -446,25 +584,53 @@ mod tests {
     fn a_panic_over_one_record_is_its_failure() {
         let record = |text: &str| {
             let text = text.to_owned();
-            Ok(Record { text, message_id: "m".to_owned(), topic_arn: None, sent_at: None, item: None })
+            Ok(Record {
+                text,
+                message_id: "m".to_owned(),
+                topic_arn: None,
+                sent_at: None,
+                item: None,
+            })
         };
-        let route = |record: &Record| if record.text == "panic" { panic!("told to") } else { route::route(record) };
+        let route = |record: &Record| {
+            if record.text == "panic" {
+                panic!("told to")
+            } else {
+                route::route(record)
+            }
+        };
         let tasks = plan(&[record("a"), record("panic"), record("b")], route);
-        let failed = |task: &Task<Plan>| matches!(task.step, Step::Settled(Outcome::Failed(Failure::Defect)));
-        assert_eq!(tasks.iter().map(failed).collect::<Vec<_>>(), [false, true, false]);
+        let failed = |task: &Task<Plan>| {
+            matches!(task.step, Step::Settled(Outcome::Failed(Failure::Defect)))
+        };
+        assert_eq!(
+            tasks.iter().map(failed).collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 
     #[test]
     fn all_work_ends_before_the_deadline_in_its_order() {
         let now = Utc::now();
         for millis in [30_000, 3_000, 100, 0, -5_000] {
-            let invocation = Invocation { request_id: "r", now, deadline: now + TimeDelta::milliseconds(millis) };
+            let invocation = Invocation {
+                request_id: "r",
+                now,
+                deadline: now + TimeDelta::milliseconds(millis),
+            };
             let started = Instant::now();
-            let Schedule { claim, deliver, settle } = Schedule::of(&invocation);
+            let Schedule {
+                claim,
+                deliver,
+                settle,
+            } = Schedule::of(&invocation);
             assert!(claim <= deliver && deliver <= settle);
             let left = Duration::from_millis(millis.try_into().unwrap_or(0));
             let ends = settle.duration_since(started);
-            assert!(ends <= left * 19 / 20 + Duration::from_millis(50), "{millis} ms: {ends:?}");
+            assert!(
+                ends <= left * 19 / 20 + Duration::from_millis(50),
+                "{millis} ms: {ends:?}"
+            );
         }
     }
 }

@@ -12,7 +12,8 @@ pub(crate) struct Misfit {
     pub(crate) problem: String,
 }
 
-/// Reads `T` from a value that stands at `root`, so that an error names the full path, such as `$.payload.automation`.
+/// Reads `T` from a value that stands at `root`, so that an error names the full path, such as
+/// `$.payload.automation`.
 pub(crate) fn read<'de, T: Deserialize<'de>>(root: &str, value: &'de Value) -> Result<T, Misfit> {
     serde_path_to_error::deserialize(value).map_err(|error| misfit(root, &error))
 }
@@ -41,21 +42,32 @@ fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> 
         Segment::Map { key } | Segment::Enum { variant: key } => format!(".{key}"),
         Segment::Unknown => String::new(),
     };
-    let path = std::iter::once(root.to_owned()).chain(error.path().iter().map(segment)).collect();
-    Misfit { path, problem: without_value(&error.inner().to_string()) }
+    let path = std::iter::once(root.to_owned())
+        .chain(error.path().iter().map(segment))
+        .collect();
+    Misfit {
+        path,
+        problem: without_value(&error.inner().to_string()),
+    }
 }
 
-/// Cuts the value out of serde's "invalid type: string "…", expected …", which belongs to the guest and not to a log,
-/// and the line and column, which the path makes needless.
+/// Cuts the value out of serde's "invalid type: string "…", expected …", which belongs to the guest
+/// and not to a log, and the line and column, which the path makes needless.
 fn without_value(problem: &str) -> String {
-    let problem = problem.rsplit_once(" at line ").map_or(problem, |(problem, _)| problem);
+    let problem = problem
+        .rsplit_once(" at line ")
+        .map_or(problem, |(problem, _)| problem);
     for lead in ["invalid type: ", "invalid value: "] {
         if let Some(found) = problem.strip_prefix(lead)
             && let Some((found, expected)) = found.rsplit_once(", expected ")
         {
             let found = found.split(' ').next().unwrap_or(found);
             // A type of this crate means nothing to whoever sent the JSON.
-            let expected = if expected.starts_with("struct ") { "an object" } else { expected };
+            let expected = if expected.starts_with("struct ") {
+                "an object"
+            } else {
+                expected
+            };
             return format!("found {found}, expected {expected}");
         }
     }
@@ -87,9 +99,17 @@ mod tests {
     #[test]
     fn never_repeats_a_value() {
         let error = read::<Outer>("$", &json!({"list": "guest, expected a secret"})).unwrap_err();
-        assert_eq!(error.to_string(), "$.list: found string, expected a sequence");
+        assert_eq!(
+            error.to_string(),
+            "$.list: found string, expected a sequence"
+        );
         let error = read_text::<Outer>("$", r#"{"list":[{"id":12345}]}"#).unwrap_err();
         assert_eq!(error.path, "$.list[0].id");
-        assert!(error.problem.starts_with("found integer, expected a string"), "{error}");
+        assert!(
+            error
+                .problem
+                .starts_with("found integer, expected a string"),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Turns the events of Alexa Smart Properties into CloudWatch metrics, retry triggers and readiness signals.
+//! Turns the events of Alexa Smart Properties into CloudWatch metrics, retry triggers and readiness
+//! signals.
 //!
 //! An event travels in one direction, one module after the other:
 //!
@@ -8,9 +9,10 @@
 //!              or SQS body  (enum)    (pure)    CloudWatch  quarantined · failed
 //! ```
 //!
-//! [`envelope`], [`event`], [`route`], [`retry`] and [`message`] are pure and total: text in, a value out, no clock, no
-//! network and no panic on any input. [`deliver`] publishes and counts. The [`ledger`] stands around it: claim before,
-//! complete after. Both call [`aws`]. [`handler`] is the loop that joins them.
+//! [`envelope`], [`event`], [`route`], [`retry`] and [`message`] are pure and total: text in, a
+//! value out, no clock, no network and no panic on any input. [`deliver`] publishes and counts. The
+//! [`ledger`] stands around it: claim before, complete after. Both call [`aws`]. [`handler`] is the
+//! loop that joins them.
 
 pub mod aws;
 pub mod config;

@@ -10,7 +10,9 @@ use asp_events::{
     telemetry,
 };
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime, service_fn, tower::util::MapRequestLayer};
+use lambda_runtime::{
+    Error, LambdaEvent, LambdaInvocation, Runtime, service_fn, tower::util::MapRequestLayer,
+};
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,13 +36,18 @@ async fn run() -> Result<(), Error> {
             now: Utc::now(),
             deadline: DateTime::from(event.context.deadline()),
         };
-        // Boxed, because with the runtime's futures around it the compiler finds this one nested too deep.
+        // Boxed, because with the runtime's futures around it the compiler finds this one nested
+        // too deep.
         Box::pin(handler.handle(event.payload.get(), &invocation)).await
     });
-    Runtime::new(service).layer(MapRequestLayer::new(readable)).run().await
+    Runtime::new(service)
+        .layer(MapRequestLayer::new(readable))
+        .run()
+        .await
 }
 
-/// The runtime ends itself over a body that is not JSON; as a JSON string it reaches the handler, which says what it is.
+/// The runtime ends itself over a body that is not JSON; as a JSON string it reaches the handler,
+/// which says what it is.
 fn readable(mut invocation: LambdaInvocation) -> LambdaInvocation {
     if let Some(text) = envelope::json_string_of_other(&invocation.body) {
         invocation.body = text.into();

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-/// The longest value of a CloudWatch dimension, in characters. Source: the CloudWatch API reference, `Dimension`.
+/// The longest value of a CloudWatch dimension, in characters. Source: the CloudWatch API
+/// reference, `Dimension`.
 const MAX_DIMENSION_CHARS: usize = 1024;
 
 /// The metric's name.
 pub const SKILL_INTERACTION_FAILURE: &str = "SkillInteractionFailure";
 
-/// What is counted together: failures of one skill, in one stage, of one kind. All values are safe for CloudWatch.
+/// What is counted together: failures of one skill, in one stage, of one kind. All values are safe
+/// for CloudWatch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SkillFailure {
     /// The dimension `SkillId`.
@@ -40,26 +42,44 @@ impl SkillFailure {
     }
 }
 
-/// The points for these failures, equal ones merged: each combination once with all dimensions and each stage once by
-/// itself, for the alarm over all live skills.
+/// The points for these failures, equal ones merged: each combination once with all dimensions and
+/// each stage once by itself, for the alarm over all live skills.
 #[must_use]
 pub fn data_points<'a>(failures: &[&'a SkillFailure]) -> Vec<DataPoint<'a>> {
     let mut counts: BTreeMap<Vec<(&'static str, &'a str)>, u32> = BTreeMap::new();
     for failure in failures {
         let stage = ("SkillStage", failure.stage.as_str());
-        let all = vec![("SkillId", failure.skill_id.as_str()), stage, ("ErrorType", failure.error_type.as_str())];
+        let all = vec![
+            ("SkillId", failure.skill_id.as_str()),
+            stage,
+            ("ErrorType", failure.error_type.as_str()),
+        ];
         for dimensions in [all, vec![stage]] {
             *counts.entry(dimensions).or_default() += 1;
         }
     }
-    counts.into_iter().map(|(dimensions, count)| DataPoint { dimensions, count }).collect()
+    counts
+        .into_iter()
+        .map(|(dimensions, count)| DataPoint { dimensions, count })
+        .collect()
 }
 
-/// A value that CloudWatch accepts: 1 to 1,024 printable ASCII characters, not only blanks, no colon in front.
-/// Source: the CloudWatch API reference, `Dimension`.
+/// A value that CloudWatch accepts: 1 to 1,024 printable ASCII characters, not only blanks, no
+/// colon in front. Source: the CloudWatch API reference, `Dimension`.
 fn dimension_value(value: &str) -> String {
-    let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-    let safe: String = value.trim().chars().take(MAX_DIMENSION_CHARS).map(printable).collect();
+    let printable = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '?'
+        }
+    };
+    let safe: String = value
+        .trim()
+        .chars()
+        .take(MAX_DIMENSION_CHARS)
+        .map(printable)
+        .collect();
     match safe.strip_prefix(':') {
         _ if safe.is_empty() => "?".to_owned(),
         Some(rest) => format!("?{rest}"),
@@ -92,10 +112,17 @@ mod tests {
         let b = SkillFailure::new("b", "live", "X");
         let dev = SkillFailure::new("a", "development", "X");
         let points = data_points(&[&a, &b, &dev, &a]);
-        let count =
-            |dimensions: &[(&'static str, &str)]| points.iter().find(|p| p.dimensions == dimensions).map(|p| p.count);
+        let count = |dimensions: &[(&'static str, &str)]| {
+            points
+                .iter()
+                .find(|p| p.dimensions == dimensions)
+                .map(|p| p.count)
+        };
         assert_eq!(points.len(), 5);
-        assert_eq!(count(&[("SkillId", "a"), ("SkillStage", "live"), ("ErrorType", "X")]), Some(2));
+        assert_eq!(
+            count(&[("SkillId", "a"), ("SkillStage", "live"), ("ErrorType", "X")]),
+            Some(2)
+        );
         assert_eq!(count(&[("SkillStage", "live")]), Some(3));
         assert_eq!(count(&[("SkillStage", "development")]), Some(1));
     }

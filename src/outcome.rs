@@ -56,7 +56,8 @@ pub enum Failure {
     /// It is no record that the function takes.
     #[error(transparent)]
     Unsupported(#[from] UnsupportedEnvelope),
-    /// The function has a defect that this record brings out: a panic, or an effect without an answer.
+    /// The function has a defect that this record brings out: a panic, or an effect without an
+    /// answer.
     #[error(
         "the function failed over it by a defect of its own: please report it, with the record, which its owner keeps"
     )]
@@ -100,7 +101,8 @@ pub struct Summary {
     pub quarantined: usize,
 }
 
-/// The invocation failed, so that Lambda tries it again and then puts it into the on-failure queue, whole.
+/// The invocation failed, so that Lambda tries it again and then puts it into the on-failure queue,
+/// whole.
 #[derive(thiserror::Error)]
 pub enum InvocationError {
     /// Records failed for a cause that a repeat can cure.
@@ -134,7 +136,11 @@ pub struct FailedRecords {
 
 impl fmt::Display for FailedRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} records failed ({})", self.failed, self.records, self.cause)
+        write!(
+            f,
+            "{} of {} records failed ({})",
+            self.failed, self.records, self.cause
+        )
     }
 }
 
@@ -146,15 +152,22 @@ impl From<InvocationError> for Diagnostic {
             InvocationError::Unquarantinable(_) => "Unquarantinable",
             InvocationError::UnsupportedEnvelope(_) => "UnsupportedEnvelope",
         };
-        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: error_type.to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }
 
 /// Answers for records with their outcomes and, in an SQS batch, their items.
 ///
 /// # Errors
-/// Records of an SNS event failed, because SNS knows no partial success; or an item of a batch has no id to name it by.
-pub fn answer(source: Source, outcomes: &[(Option<&str>, &Outcome)]) -> Result<Answer, InvocationError> {
+/// Records of an SNS event failed, because SNS knows no partial success; or an item of a batch has
+/// no id to name it by.
+pub fn answer(
+    source: Source,
+    outcomes: &[(Option<&str>, &Outcome)],
+) -> Result<Answer, InvocationError> {
     match source {
         Source::Sns => summary(outcomes).map(Answer::Sns),
         Source::Sqs => {
@@ -162,7 +175,9 @@ pub fn answer(source: Source, outcomes: &[(Option<&str>, &Outcome)]) -> Result<A
             for (item, outcome) in outcomes {
                 match (item, outcome) {
                     (Some(item), Outcome::Failed(_)) => response.add_failure(*item),
-                    (None, Outcome::Failed(Failure::Unsupported(error))) => return Err(error.clone().into()),
+                    (None, Outcome::Failed(Failure::Unsupported(error))) => {
+                        return Err(error.clone().into());
+                    }
                     _ => {}
                 }
             }
@@ -172,7 +187,10 @@ pub fn answer(source: Source, outcomes: &[(Option<&str>, &Outcome)]) -> Result<A
 }
 
 fn summary(outcomes: &[(Option<&str>, &Outcome)]) -> Result<Summary, InvocationError> {
-    let mut summary = Summary { records: outcomes.len(), ..Summary::default() };
+    let mut summary = Summary {
+        records: outcomes.len(),
+        ..Summary::default()
+    };
     let mut failures = Vec::new();
     for (_, outcome) in outcomes {
         match outcome {
@@ -188,8 +206,15 @@ fn summary(outcomes: &[(Option<&str>, &Outcome)]) -> Result<Summary, InvocationE
 
 /// One cause that a repeat can cure makes the whole invocation worth repeating.
 fn failed(records: usize, failures: &[&Failure]) -> Option<InvocationError> {
-    let cause = failures.iter().find(|failure| failure.is_transient()).or(failures.first())?;
-    let count = FailedRecords { failed: failures.len(), records, cause: Failure::clone(cause) };
+    let cause = failures
+        .iter()
+        .find(|failure| failure.is_transient())
+        .or(failures.first())?;
+    let count = FailedRecords {
+        failed: failures.len(),
+        records,
+        cause: Failure::clone(cause),
+    };
     Some(match cause {
         failure if failure.is_transient() => InvocationError::Retryable(count),
         Failure::TooLarge(_) => InvocationError::Unquarantinable(count),
@@ -218,7 +243,12 @@ mod tests {
 
     #[test]
     fn counts_every_outcome_for_sns() {
-        let outcomes = [Outcome::Handled, Outcome::Duplicate, Outcome::Ignored, Outcome::Quarantined];
+        let outcomes = [
+            Outcome::Handled,
+            Outcome::Duplicate,
+            Outcome::Ignored,
+            Outcome::Quarantined,
+        ];
         assert_eq!(
             answer_to(Source::Sns, &outcomes).unwrap(),
             r#"{"records":4,"handled":1,"duplicate":1,"ignored":1,"quarantined":1}"#
@@ -227,23 +257,37 @@ mod tests {
 
     #[test]
     fn fails_the_invocation_with_the_cause_that_decides() {
-        let error = answer_to(Source::Sns, &[Outcome::Handled, too_large(), transient()]).unwrap_err();
+        let error =
+            answer_to(Source::Sns, &[Outcome::Handled, too_large(), transient()]).unwrap_err();
         assert_eq!(error.error_type, "Retryable");
         assert_eq!(
             error.error_message,
             "2 of 3 records failed (another invocation is delivering this event), \
             for a cause that a repeat can cure"
         );
-        assert_eq!(answer_to(Source::Sns, &[too_large()]).unwrap_err().error_type, "Unquarantinable");
+        assert_eq!(
+            answer_to(Source::Sns, &[too_large()])
+                .unwrap_err()
+                .error_type,
+            "Unquarantinable"
+        );
     }
 
     #[test]
     fn lists_the_failed_items_for_sqs() {
-        let outcomes = [Outcome::Handled, transient(), Outcome::Quarantined, too_large()];
+        let outcomes = [
+            Outcome::Handled,
+            transient(),
+            Outcome::Quarantined,
+            too_large(),
+        ];
         assert_eq!(
             answer_to(Source::Sqs, &outcomes).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"item-1"},{"itemIdentifier":"item-3"}]}"#
         );
-        assert_eq!(answer_to(Source::Sqs, &[Outcome::Handled]).unwrap(), r#"{"batchItemFailures":[]}"#);
+        assert_eq!(
+            answer_to(Source::Sqs, &[Outcome::Handled]).unwrap(),
+            r#"{"batchItemFailures":[]}"#
+        );
     }
 }

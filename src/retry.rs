@@ -89,7 +89,8 @@ struct ErrorData<'a> {
 }
 
 impl FailedAutomation {
-    /// What to do about it, the `attempt`-th failure in the window. The first failure asks for the first retry.
+    /// What to do about it, the `attempt`-th failure in the window. The first failure asks for the
+    /// first retry.
     #[must_use]
     pub fn decide(&self, attempt: u32, policy: &RetryPolicy) -> Decision {
         let hopeless = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
@@ -111,7 +112,8 @@ impl FailedAutomation {
         policy: &RetryPolicy,
         now: DateTime<Utc>,
     ) -> Result<Message, TooLarge> {
-        let not_before = (decision == Decision::Retry).then(|| now + policy.delay(attempt, &self.origin.id));
+        let not_before =
+            (decision == Decision::Retry).then(|| now + policy.delay(attempt, &self.origin.id));
         let data = Data {
             automation_id: &self.automation_id,
             unit_id: self.unit_id.as_deref(),
@@ -127,16 +129,19 @@ impl FailedAutomation {
             id: &self.origin.id,
             subject: Some(&self.automation_id),
             time: self.origin.time,
-            attributes: &[("decision", Some(decision.as_str())), ("unitId", self.unit_id.as_deref())],
+            attributes: &[
+                ("decision", Some(decision.as_str())),
+                ("unitId", self.unit_id.as_deref()),
+            ],
         };
         draft.with_source(&data, &self.origin.source)
     }
 }
 
 impl RetryPolicy {
-    /// The wait before a retry: doubling, capped, and of that the second half at random, so that automations that
-    /// failed together do not come back together. The randomness is the event's id, so that the same event always
-    /// gets the same answer.
+    /// The wait before a retry: doubling, capped, and of that the second half at random, so that
+    /// automations that failed together do not come back together. The randomness is the event's
+    /// id, so that the same event always gets the same answer.
     #[must_use]
     pub fn delay(&self, attempt: u32, event_id: &str) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
@@ -156,9 +161,13 @@ fn error_data(error: &AutomationError) -> ErrorData<'_> {
     }
 }
 
-/// Whether repeating can cure it. Ids that do not exist stay wrong; whatever is unknown deserves another try.
+/// Whether repeating can cure it. Ids that do not exist stay wrong; whatever is unknown deserves
+/// another try.
 fn is_retryable(error: &AutomationError) -> bool {
-    !matches!(error.r#type, Some(AutomationErrorType::EndpointNotFound | AutomationErrorType::UnitNotFound))
+    !matches!(
+        error.r#type,
+        Some(AutomationErrorType::EndpointNotFound | AutomationErrorType::UnitNotFound)
+    )
 }
 
 #[cfg(test)]
@@ -177,25 +186,47 @@ mod tests {
 
     fn failed(types: &[Option<&str>]) -> FailedAutomation {
         FailedAutomation {
-            origin: Origin { id: "e".into(), time: None, source: RawValue::from_string("{}".into()).unwrap() },
+            origin: Origin {
+                id: "e".into(),
+                time: None,
+                source: RawValue::from_string("{}".into()).unwrap(),
+            },
             automation_id: "a".into(),
             unit_id: None,
-            errors: types.iter().map(|r#type| serde_json::from_value(json!({ "type": r#type })).unwrap()).collect(),
+            errors: types
+                .iter()
+                .map(|r#type| serde_json::from_value(json!({ "type": r#type })).unwrap())
+                .collect(),
         }
     }
 
     #[test]
     fn retries_what_a_repeat_may_cure() {
-        let retry = [&[][..], &[None], &[Some("INTERNAL_SERVER_ERROR")], &[Some("NEVER_SEEN")]];
+        let retry = [
+            &[][..],
+            &[None],
+            &[Some("INTERNAL_SERVER_ERROR")],
+            &[Some("NEVER_SEEN")],
+        ];
         for types in retry {
-            assert_eq!(failed(types).decide(1, &policy()), Decision::Retry, "{types:?}");
+            assert_eq!(
+                failed(types).decide(1, &policy()),
+                Decision::Retry,
+                "{types:?}"
+            );
         }
-        assert_eq!(failed(&[Some("ENDPOINT_NOT_FOUND"), Some("NEVER_SEEN")]).decide(1, &policy()), Decision::Retry);
+        assert_eq!(
+            failed(&[Some("ENDPOINT_NOT_FOUND"), Some("NEVER_SEEN")]).decide(1, &policy()),
+            Decision::Retry
+        );
     }
 
     #[test]
     fn asks_for_a_fix_where_no_error_can_be_cured() {
-        for types in [&[Some("ENDPOINT_NOT_FOUND")][..], &[Some("ENDPOINT_NOT_FOUND"), Some("UNIT_NOT_FOUND")]] {
+        for types in [
+            &[Some("ENDPOINT_NOT_FOUND")][..],
+            &[Some("ENDPOINT_NOT_FOUND"), Some("UNIT_NOT_FOUND")],
+        ] {
             assert_eq!(failed(types).decide(1, &policy()), Decision::FixThenRetry);
             assert_eq!(failed(types).decide(9, &policy()), Decision::FixThenRetry);
         }
@@ -209,10 +240,21 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_cap_with_jitter_in_its_second_half() {
-        for (attempt, nominal) in [(1, 30), (2, 60), (3, 120), (5, 480), (6, 900), (40, 900), (u32::MAX, 900)] {
+        for (attempt, nominal) in [
+            (1, 30),
+            (2, 60),
+            (3, 120),
+            (5, 480),
+            (6, 900),
+            (40, 900),
+            (u32::MAX, 900),
+        ] {
             for id in ["a", "b", "12345-6789-1011-abcd-example"] {
                 let delay = policy().delay(attempt, id).as_millis();
-                assert!(delay >= nominal * 500 && delay <= nominal * 1000, "attempt {attempt}, {id}: {delay} ms");
+                assert!(
+                    delay >= nominal * 500 && delay <= nominal * 1000,
+                    "attempt {attempt}, {id}: {delay} ms"
+                );
                 assert_eq!(delay, policy().delay(attempt, id).as_millis());
             }
         }

@@ -1,7 +1,7 @@
 //! What the function tells about itself: JSON log lines, and metrics embedded in them.
 //!
-//! The metrics cost no network call and a failure to write them fails no event. Source of the format: "CloudWatch
-//! embedded metric format".
+//! The metrics cost no network call and a failure to write them fails no event. Source of the
+//! format: "CloudWatch embedded metric format".
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// The most values of one metric in one document. Source: the embedded metric format specification.
 const MAX_VALUES: usize = 100;
@@ -33,7 +35,8 @@ pub struct Circumstances {
 /// What one record adds to the function's metrics.
 #[derive(Debug)]
 pub struct Observation {
-    /// The event's type, or a fixed word where this version does not know it: each value is a metric that costs money.
+    /// The event's type, or a fixed word where this version does not know it: each value is a
+    /// metric that costs money.
     pub event_type: String,
     /// The outcome's name.
     pub outcome: &'static str,
@@ -47,25 +50,36 @@ pub struct Observation {
 
 /// Starts logging to standard output, with the level and the format of Lambda's own variables.
 ///
-/// Lines of other crates are shown from WARN on: at lower levels the SDK tells about requests, and so about payloads.
+/// Lines of other crates are shown from WARN on: at lower levels the SDK tells about requests, and
+/// so about payloads.
 pub fn init_logging() {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     let level = level.as_deref().map_or(LevelFilter::INFO, level_filter);
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("asp_events", level);
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("asp_events", level);
     let registry = tracing_subscriber::registry().with(targets);
-    let text = env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("text"));
-    let lines = tracing_subscriber::fmt::layer().with_target(false).without_time();
+    let text =
+        env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("text"));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .without_time();
     let installed = if text {
         registry.with(lines.with_ansi(false)).try_init()
     } else {
-        registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
+        registry
+            .with(lines.json().flatten_event(true).with_span_list(false))
+            .try_init()
     };
     // A second start in one process, as in tests, keeps the first one's subscriber.
     drop(installed);
     panic::set_hook(Box::new(|panic| {
         // Where, and not the message, which can hold parts of an event.
         let location = panic.location().map(ToString::to_string);
-        tracing::error!(location, "the function panicked, which is a defect: please report it");
+        tracing::error!(
+            location,
+            "the function panicked, which is a defect: please report it"
+        );
     }));
 }
 
@@ -103,7 +117,13 @@ pub fn documents(
     let mut ages: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for seen in observations {
         let mut count = |metric, dimensions| *counts.entry((metric, dimensions)).or_default() += 1;
-        count("Events", vec![("EventType", seen.event_type.as_str()), ("Outcome", seen.outcome)]);
+        count(
+            "Events",
+            vec![
+                ("EventType", seen.event_type.as_str()),
+                ("Outcome", seen.outcome),
+            ],
+        );
         if seen.outcome == "failed" {
             count("FailedEvents", Vec::new());
         }
@@ -115,17 +135,31 @@ pub fn documents(
         }
         ages.entry(&seen.event_type).or_default().extend(seen.age);
     }
-    let Circumstances { cold_start, ledger_unavailable } = circumstances;
-    for (metric, is_so) in [("ColdStarts", cold_start), ("LedgerUnavailable", ledger_unavailable)] {
+    let Circumstances {
+        cold_start,
+        ledger_unavailable,
+    } = circumstances;
+    for (metric, is_so) in [
+        ("ColdStarts", cold_start),
+        ("LedgerUnavailable", ledger_unavailable),
+    ] {
         counts.extend(is_so.then_some(((metric, Vec::new()), 1)));
     }
     let document = |metric, unit, dimensions: &[(&str, &str)], value| {
         document(namespace, request_id, now, metric, unit, dimensions, value)
     };
-    let counted =
-        counts.iter().map(|((metric, dimensions), count)| document(metric, "Count", dimensions, json!(count)));
+    let counted = counts
+        .iter()
+        .map(|((metric, dimensions), count)| document(metric, "Count", dimensions, json!(count)));
     let observed = ages.iter().flat_map(|(event_type, ages)| {
-        ages.chunks(MAX_VALUES).map(|ages| document("EventAge", "Seconds", &[("EventType", *event_type)], json!(ages)))
+        ages.chunks(MAX_VALUES).map(|ages| {
+            document(
+                "EventAge",
+                "Seconds",
+                &[("EventType", *event_type)],
+                json!(ages),
+            )
+        })
     });
     counted.chain(observed).collect()
 }
@@ -141,8 +175,10 @@ fn document(
     value: Value,
 ) -> Value {
     let names: Vec<_> = dimensions.iter().map(|(name, _)| name).collect();
-    let mut fields: Map<String, Value> =
-        dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let mut fields: Map<String, Value> = dimensions
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
     fields.insert(
         "_aws".to_owned(),
         json!({
@@ -163,28 +199,49 @@ mod tests {
     use super::*;
 
     fn seen(outcome: &'static str, age: f64) -> Observation {
-        Observation { event_type: "T".into(), outcome, age: Some(age), decision: Some("RETRY"), reason: None }
+        Observation {
+            event_type: "T".into(),
+            outcome,
+            age: Some(age),
+            decision: Some("RETRY"),
+            reason: None,
+        }
     }
 
     fn documents_of(observations: &[Observation]) -> Vec<Value> {
         let now = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
-        let circumstances = Circumstances { cold_start: true, ledger_unavailable: true };
+        let circumstances = Circumstances {
+            cold_start: true,
+            ledger_unavailable: true,
+        };
         documents("Mine", "request", now, circumstances, observations)
     }
 
     #[test]
     fn writes_one_document_for_each_set_of_dimension_values() {
-        let documents = documents_of(&[seen("handled", 1.5), seen("handled", 2.0), seen("failed", 3.0)]);
+        let documents = documents_of(&[
+            seen("handled", 1.5),
+            seen("handled", 2.0),
+            seen("failed", 3.0),
+        ]);
         let find = |metric: &str, outcome: Option<&str>| {
-            documents.iter().find(|d| d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome)
+            documents.iter().find(|d| {
+                d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome
+            })
         };
         assert_eq!(documents.len(), 7);
         assert_eq!(find("FailedEvents", None).unwrap()["FailedEvents"], 1);
-        assert_eq!(find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"], 1);
+        assert_eq!(
+            find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"],
+            1
+        );
         assert_eq!(find("Events", Some("handled")).unwrap()["Events"], 2);
         assert_eq!(find("Events", Some("failed")).unwrap()["Events"], 1);
         assert_eq!(find("RetryDecisions", None).unwrap()["RetryDecisions"], 3);
-        assert_eq!(find("EventAge", None).unwrap()["EventAge"], json!([1.5, 2.0, 3.0]));
+        assert_eq!(
+            find("EventAge", None).unwrap()["EventAge"],
+            json!([1.5, 2.0, 3.0])
+        );
         assert_eq!(
             *find("ColdStarts", None).unwrap(),
             json!({
@@ -197,7 +254,9 @@ mod tests {
 
     #[test]
     fn keeps_to_the_formats_limit_of_values() {
-        let observations: Vec<_> = (0..250).map(|index| seen("handled", f64::from(index))).collect();
+        let observations: Vec<_> = (0..250)
+            .map(|index| seen("handled", f64::from(index)))
+            .collect();
         let lengths: Vec<_> = documents_of(&observations)
             .iter()
             .filter_map(|document| Some(document.get("EventAge")?.as_array()?.len()))

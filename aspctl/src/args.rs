@@ -1,5 +1,9 @@
 //! The command line. The comments on commands and options are their help, and the man page.
-#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "help is plain text")]
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "help is plain text"
+)]
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,12 +16,17 @@ use reqwest::Url;
 /// The stack's name in samconfig.toml.
 pub(crate) const DEFAULT_STACK: &str = "asp-events";
 
-/// Subscribes to the events of Alexa Smart Properties, checks the whole chain from Alexa to the alarms, follows what
-/// comes out of it, and replays what was kept.
+/// Subscribes to the events of Alexa Smart Properties, checks the whole chain from Alexa to the
+/// alarms, follows what comes out of it, and replays what was kept.
 ///
 /// Exit status: 0 done, 1 failed (and whatever a command says of its own), 64 wrong usage.
 #[derive(Debug, Parser)]
-#[command(name = "aspctl", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "aspctl",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -45,24 +54,35 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// When to colour; NO_COLOR is honoured too
-    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", value_enum)]
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        value_name = "WHEN",
+        value_enum
+    )]
     pub(crate) color: Color,
     #[command(flatten)]
     pub(crate) alexa: Alexa,
 }
 
-/// How to reach Alexa. The credentials come from one of the two places below, or else from LWA_CLIENT_ID,
-/// LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN.
+/// How to reach Alexa. The credentials come from one of the two places below, or else from
+/// LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Alexa")]
 #[expect(clippy::struct_field_names, reason = "the names of the options")]
 pub(crate) struct Alexa {
-    /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token), readable by you alone; else
-    /// ASPCTL_CREDENTIALS_FILE
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "credentials_secret")]
+    /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token),
+    /// readable by you alone; else ASPCTL_CREDENTIALS_FILE
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "credentials_secret"
+    )]
     pub(crate) credentials_file: Option<PathBuf>,
-    /// Secret of AWS Secrets Manager with them (JSON: lwa-client-id, lwa-client-secret, lwa-refresh-token); else
-    /// ASPCTL_CREDENTIALS_SECRET
+    /// Secret of AWS Secrets Manager with them (JSON: lwa-client-id, lwa-client-secret,
+    /// lwa-refresh-token); else ASPCTL_CREDENTIALS_SECRET
     #[arg(long, global = true, value_name = "NAME OR ARN")]
     pub(crate) credentials_secret: Option<String>,
     /// Host of the Event Messenger API
@@ -83,7 +103,8 @@ pub(crate) struct Alexa {
         value_name = "URL"
     )]
     pub(crate) lwa_url: Url,
-    /// First wait after Alexa has answered 429, 500, 502, 503 or 504; it doubles up to 30 s, and Retry-After comes first
+    /// First wait after Alexa has answered 429, 500, 502, 503 or 504; it doubles up to 30 s, and
+    /// Retry-After comes first
     #[arg(long, global = true, env = "ASPCTL_ALEXA_BACKOFF", default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) alexa_backoff: Duration,
 }
@@ -109,7 +130,8 @@ impl From<Color> for ColorChoice {
 pub(crate) enum Command {
     /// Show what `apply` would change
     Plan(Plan),
-    /// Create the subscriptions that the file names and Alexa does not have, and renew those that expire
+    /// Create the subscriptions that the file names and Alexa does not have, and renew those that
+    /// expire
     Apply(Apply),
     /// Delete everything that sends events to the topic
     Destroy(Destroy),
@@ -127,9 +149,11 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Wait until a unit, device or principal is ready. Exit status 0 ready, 2 failed, 3 timed out
     Wait(Wait),
-    /// Show the last readiness of a unit, device or principal. Exit status 0 ready, 2 failed, 3 not known
+    /// Show the last readiness of a unit, device or principal. Exit status 0 ready, 2 failed, 3 not
+    /// known
     Status(Status),
-    /// Send kept events again: from the on-failure queue, a dead-letter queue, the quarantine or a file
+    /// Send kept events again: from the on-failure queue, a dead-letter queue, the quarantine or a
+    /// file
     Replay(Replay),
     /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
     Generate(Generate),
@@ -139,7 +163,13 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct File {
     /// File that names the topic and the subscriptions
-    #[arg(short, long, env = "ASPCTL_FILE", default_value = "subscriptions.toml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        env = "ASPCTL_FILE",
+        default_value = "subscriptions.toml",
+        value_name = "FILE"
+    )]
     pub(crate) file: PathBuf,
 }
 
@@ -184,7 +214,8 @@ pub(crate) struct Apply {
 pub(crate) struct Destroy {
     #[command(flatten)]
     pub(crate) file: File,
-    /// Topic whose configurations and subscriptions to delete; else that of the file, or of the stack if there is no file
+    /// Topic whose configurations and subscriptions to delete; else that of the file, or of the
+    /// stack if there is no file
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
     /// Do not ask
@@ -216,7 +247,8 @@ pub(crate) struct List {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// Id of a subscription (amzn1.alexa.aem.subscription.…) or configuration (amzn1.alexa.aem.subscription.configuration.…)
+    /// Id of a subscription (amzn1.alexa.aem.subscription.…) or configuration
+    /// (amzn1.alexa.aem.subscription.configuration.…)
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// Form of the result
@@ -243,7 +275,8 @@ pub(crate) enum EventKind {
     AutomationFailure,
     /// An automation worked (Alexa.Automation.Execution.Completion)
     AutomationSuccess,
-    /// The subscription of a new unit is active, or failed to be (Alexa.Enterprise.Subscription.Activation)
+    /// The subscription of a new unit is active, or failed to be
+    /// (Alexa.Enterprise.Subscription.Activation)
     SubscriptionActivation,
     /// A role was assigned (Alexa.Role.Management.Assignment)
     RoleAssignment,
@@ -257,7 +290,8 @@ pub(crate) enum EventKind {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) file: File,
-    /// Publish a synthetic event of this type to the events topic, after the checks, and wait for its effect
+    /// Publish a synthetic event of this type to the events topic, after the checks, and wait for
+    /// its effect
     #[arg(long, value_name = "TYPE", num_args = 0..=1, default_missing_value = "subscription-activation")]
     pub(crate) send: Option<EventKind>,
     /// How long to wait for the effect
@@ -317,7 +351,8 @@ pub(crate) struct About {
     /// Account that set the device up (device-setup)
     #[arg(long, value_name = "ID")]
     pub(crate) user: Option<String>,
-    /// Type of the error; with subscription-activation, role-assignment and device-setup it makes the event a failure
+    /// Type of the error; with subscription-activation, role-assignment and device-setup it makes
+    /// the event a failure
     #[arg(long, value_name = "TYPE")]
     pub(crate) error: Option<String>,
     /// Time of the event (RFC 3339); else now
@@ -388,8 +423,8 @@ pub(crate) struct Wait {
     /// How long to wait
     #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Count only what happened since then: a time (RFC 3339) or a duration ago (15m). For a subject that was ready, or
-    /// failed, before
+    /// Count only what happened since then: a time (RFC 3339) or a duration ago (15m). For a
+    /// subject that was ready, or failed, before
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
     /// Form of the result
@@ -419,9 +454,11 @@ pub(crate) enum Source {
     Quarantine,
     /// Retry triggers that nobody could process (RetryDeadLetterQueue); they go back to RetryQueue
     RetryDlq,
-    /// Readiness signals that nobody could process (ReadinessDeadLetterQueue); they go back to ReadinessQueue
+    /// Readiness signals that nobody could process (ReadinessDeadLetterQueue); they go back to
+    /// ReadinessQueue
     ReadinessDlq,
-    /// Quarantined messages that could not be delivered (QuarantineDeadLetterQueue); they go back to QuarantineQueue
+    /// Quarantined messages that could not be delivered (QuarantineDeadLetterQueue); they go back
+    /// to QuarantineQueue
     QuarantineDlq,
 }
 
@@ -439,8 +476,8 @@ pub(crate) struct Replay {
     /// Where the events lie
     #[arg(value_name = "SOURCE", required_unless_present = "file")]
     pub(crate) source: Option<Source>,
-    /// File of events in JSON, one a line or in an array, or of what holds events: invocation payloads, SNS's
-    /// notifications, messages of the function; - for standard input
+    /// File of events in JSON, one a line or in an array, or of what holds events: invocation
+    /// payloads, SNS's notifications, messages of the function; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(crate) file: Option<PathBuf>,
     /// Where events go; what the function published goes back to its queue
@@ -499,9 +536,13 @@ fn since(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let ago = humantime::parse_duration(text).ok().and_then(|ago| chrono::TimeDelta::from_std(ago).ok());
+    let ago = humantime::parse_duration(text)
+        .ok()
+        .and_then(|ago| chrono::TimeDelta::from_std(ago).ok());
     ago.and_then(|ago| Utc::now().checked_sub_signed(ago))
-        .ok_or_else(|| "neither a time such as 2026-11-22T09:00:00Z nor a duration such as 15m".to_owned())
+        .ok_or_else(|| {
+            "neither a time such as 2026-11-22T09:00:00Z nor a duration such as 15m".to_owned()
+        })
 }
 
 #[cfg(test)]
@@ -517,7 +558,10 @@ mod tests {
 
     #[test]
     fn a_time_is_absolute_or_ago() {
-        assert_eq!(since("2026-11-22T10:00:00+01:00").unwrap().to_rfc3339(), "2026-11-22T09:00:00+00:00");
+        assert_eq!(
+            since("2026-11-22T10:00:00+01:00").unwrap().to_rfc3339(),
+            "2026-11-22T09:00:00+00:00"
+        );
         let ago = Utc::now() - since("15m").unwrap();
         assert!((899..=901).contains(&ago.num_seconds()), "{ago}");
         for text in ["", "yesterday", "300000000y"] {

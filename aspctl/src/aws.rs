@@ -65,21 +65,35 @@ impl AwsError {
     /// What to do.
     pub(crate) fn advice(&self) -> String {
         match self.kind {
-            Kind::Malformed => "Check the region (--region), AWS_ENDPOINT_URL and the names that were given".to_owned(),
-            Kind::Unreachable => "Check the network, the region (--region) and AWS_ENDPOINT_URL".to_owned(),
+            Kind::Malformed => {
+                "Check the region (--region), AWS_ENDPOINT_URL and the names that were given"
+                    .to_owned()
+            }
+            Kind::Unreachable => {
+                "Check the network, the region (--region) and AWS_ENDPOINT_URL".to_owned()
+            }
             Kind::Credentials => {
-                "Log in (aws sso login, or aws configure), or name another profile with --profile".to_owned()
+                "Log in (aws sso login, or aws configure), or name another profile with --profile"
+                    .to_owned()
             }
             Kind::Denied => format!("Allow {} to the identity that runs aspctl", self.action),
-            Kind::Missing => "Check the name, the region (--region) and the account (--profile)".to_owned(),
+            Kind::Missing => {
+                "Check the name, the region (--region) and the account (--profile)".to_owned()
+            }
             Kind::Busy => "AWS is busy: wait a minute".to_owned(),
-            Kind::Other => format!("AWS's reference of {} says more about this error", self.action),
+            Kind::Other => format!(
+                "AWS's reference of {} says more about this error",
+                self.action
+            ),
         }
     }
 }
 
 /// Makes an error of a failed call.
-pub(crate) fn failed<E>(action: &'static str, target: impl Into<String>) -> impl FnOnce(SdkError<E>) -> AwsError
+pub(crate) fn failed<E>(
+    action: &'static str,
+    target: impl Into<String>,
+) -> impl FnOnce(SdkError<E>) -> AwsError
 where
     E: ProvideErrorMetadata + error::Error + 'static,
 {
@@ -91,16 +105,26 @@ where
             _ => chain(&error),
         };
         let kind = match &error {
-            SdkError::ServiceError(answer) => kind(code.unwrap_or_default(), &cause, answer.raw().status().as_u16()),
+            SdkError::ServiceError(answer) => kind(
+                code.unwrap_or_default(),
+                &cause,
+                answer.raw().status().as_u16(),
+            ),
             SdkError::ConstructionFailure(_) => Kind::Malformed,
             _ if cause.contains("credentials") || cause.contains("token") => Kind::Credentials,
             _ => Kind::Unreachable,
         };
-        AwsError { action, target, cause, kind }
+        AwsError {
+            action,
+            target,
+            cause,
+            kind,
+        }
     }
 }
 
-/// Services name the same thing differently; `CloudFormation` calls a missing stack a `ValidationError`.
+/// Services name the same thing differently; `CloudFormation` calls a missing stack a
+/// `ValidationError`.
 fn kind(code: &str, cause: &str, status: u16) -> Kind {
     let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if has(&[
@@ -111,9 +135,16 @@ fn kind(code: &str, cause: &str, status: u16) -> Kind {
         "SignatureDoesNotMatch",
     ]) {
         Kind::Credentials
-    } else if has(&["AccessDenied", "AuthorizationError", "UnauthorizedOperation", "NotAuthorized"]) {
+    } else if has(&[
+        "AccessDenied",
+        "AuthorizationError",
+        "UnauthorizedOperation",
+        "NotAuthorized",
+    ]) {
         Kind::Denied
-    } else if has(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]) || cause.contains("does not exist") {
+    } else if has(&["NotFound", "NonExistent", "DoesNotExist", "NoSuch"])
+        || cause.contains("does not exist")
+    {
         Kind::Missing
     } else if has(&["Throttl", "TooManyRequests", "SlowDown"]) || status == 429 || status >= 500 {
         Kind::Busy
@@ -125,14 +156,22 @@ fn kind(code: &str, cause: &str, status: u16) -> Kind {
 /// An error with its causes; the SDK's own display shows whole answers.
 fn chain(error: &dyn error::Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(|cause| first_line(&cause.to_string()).to_owned()).collect::<Vec<_>>().join(": ")
+    causes
+        .map(|cause| first_line(&cause.to_string()).to_owned())
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
-/// What matters of a text of AWS. After it come lists of what was tried, or the request that was signed wrongly, with
-/// the session's token in it.
+/// What matters of a text of AWS. After it come lists of what was tried, or the request that was
+/// signed wrongly, with the session's token in it.
 fn first_line(text: &str) -> &str {
     let line = text.trim().lines().next().unwrap_or_default();
-    let line = if line.ends_with(':') { line.rsplit_once(". ").map_or(line, |(sentence, _)| sentence) } else { line };
+    let line = if line.ends_with(':') {
+        line.rsplit_once(". ")
+            .map_or(line, |(sentence, _)| sentence)
+    } else {
+        line
+    };
     line.trim_end_matches(['.', ':'])
 }
 
@@ -145,8 +184,12 @@ pub(crate) struct Aws {
 impl Aws {
     /// Finds credentials and region as the AWS CLI does. No call is made yet.
     pub(crate) async fn load(global: &Global) -> Result<Self, Error> {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http()).timeout_config(timeouts);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(TIMEOUT)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http())
+            .timeout_config(timeouts);
         if let Some(profile) = &global.profile {
             loader = loader.profile_name(profile);
         }
@@ -154,7 +197,10 @@ impl Aws {
             loader = loader.region(Region::new(region.clone()));
         }
         let config = loader.load().await;
-        if config.region().is_none_or(|region| region.as_ref().is_empty()) {
+        if config
+            .region()
+            .is_none_or(|region| region.as_ref().is_empty())
+        {
             let advice = "Give --region, set AWS_REGION, or put a region into the profile";
             return Err(Error::input("AWS region", "none is set", advice));
         }
@@ -224,8 +270,16 @@ pub(crate) struct Stack {
 impl Stack {
     /// Reads the outputs of the stack.
     pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Self, Error> {
-        let described = aws.cloudformation().describe_stacks().stack_name(name).send().await;
-        let described = described.map_err(failed("cloudformation:DescribeStacks", format!("the stack {name}")))?;
+        let described = aws
+            .cloudformation()
+            .describe_stacks()
+            .stack_name(name)
+            .send()
+            .await;
+        let described = described.map_err(failed(
+            "cloudformation:DescribeStacks",
+            format!("the stack {name}"),
+        ))?;
         let stack = described.stacks.unwrap_or_default().into_iter().next();
         let Some(stack) = stack else {
             return Err(Error::input(
@@ -234,13 +288,24 @@ impl Stack {
                 "Name another with --stack",
             ));
         };
-        let status = stack.stack_status.map(|status| status.as_str().to_owned()).unwrap_or_default();
+        let status = stack
+            .stack_status
+            .map(|status| status.as_str().to_owned())
+            .unwrap_or_default();
         let parameters = stack.parameters.unwrap_or_default().into_iter();
-        let parameters =
-            parameters.filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?))).collect();
+        let parameters = parameters
+            .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?)))
+            .collect();
         let outputs = stack.outputs.unwrap_or_default().into_iter();
-        let outputs = outputs.filter_map(|output| Some((output.output_key?, output.output_value?))).collect();
-        Ok(Self { name: name.to_owned(), status, parameters, outputs })
+        let outputs = outputs
+            .filter_map(|output| Some((output.output_key?, output.output_value?)))
+            .collect();
+        Ok(Self {
+            name: name.to_owned(),
+            status,
+            parameters,
+            outputs,
+        })
     }
 
     /// The stack's name.
@@ -296,7 +361,10 @@ mod tests {
     fn an_error_is_one_line_without_the_request_that_was_signed() {
         let signature = "The signature does not match. Check your key.\n\nThe Canonical String for this request should \
                          have been\n'POST\nx-amz-security-token:secret\n'";
-        assert_eq!(first_line(signature), "The signature does not match. Check your key");
+        assert_eq!(
+            first_line(signature),
+            "The signature does not match. Check your key"
+        );
         assert_eq!(
             first_line("no credentials found in chain. Attempted:\n  Environment: not set"),
             "no credentials found in chain"

@@ -1,4 +1,5 @@
-//! Why a command could not do what it was asked: one paragraph that says what, where, and what to do next.
+//! Why a command could not do what it was asked: one paragraph that says what, where, and what to
+//! do next.
 
 use std::{fmt::Display, io};
 
@@ -46,18 +47,39 @@ pub(crate) enum Error {
 
 impl Error {
     /// What the user gave cannot be used.
-    pub(crate) fn input(place: impl Into<String>, problem: impl Display, advice: impl Into<String>) -> Self {
-        Self::Input { place: place.into(), problem: problem.to_string(), advice: advice.into() }
+    pub(crate) fn input(
+        place: impl Into<String>,
+        problem: impl Display,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::Input {
+            place: place.into(),
+            problem: problem.to_string(),
+            advice: advice.into(),
+        }
     }
 
     /// What is wrong, and what to do: the two parts of the message.
     pub(crate) fn parts(&self) -> (String, String) {
         match self {
-            Self::Input { place, problem, advice } => (format!("{place}: {problem}"), advice.clone()),
+            Self::Input {
+                place,
+                problem,
+                advice,
+            } => (format!("{place}: {problem}"), advice.clone()),
             Self::Alexa(error) => (error.problem(), error.advice().to_owned()),
             Self::Aws(error) => (error.problem(), error.advice()),
-            Self::Left { queue, cause, commands } => (cause.trim_end_matches('.').to_owned(), left(queue, commands)),
-            Self::Declined(_) | Self::Interrupted(_) | Self::Output(_) => (self.to_string(), String::new()),
+            Self::Left {
+                queue,
+                cause,
+                commands,
+            } => (
+                cause.trim_end_matches('.').to_owned(),
+                left(queue, commands),
+            ),
+            Self::Declined(_) | Self::Interrupted(_) | Self::Output(_) => {
+                (self.to_string(), String::new())
+            }
         }
     }
 
@@ -66,9 +88,11 @@ impl Error {
         match self {
             Self::Alexa(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
-            Self::Input { .. } | Self::Declined(_) | Self::Interrupted(_) | Self::Left { .. } | Self::Output(_) => {
-                false
-            }
+            Self::Input { .. }
+            | Self::Declined(_)
+            | Self::Interrupted(_)
+            | Self::Left { .. }
+            | Self::Output(_) => false,
         }
     }
 

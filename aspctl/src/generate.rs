@@ -21,9 +21,14 @@ pub(crate) fn run(args: &Generate, terminal: &Terminal) -> Result<ExitCode, Erro
         }
         Generated::Man { folder } => {
             let place = folder.display().to_string();
-            let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Args::command(), folder));
-            written.map_err(|error: io::Error| Error::input(&place, error, "Give a folder that can be written to"))?;
-            terminal.note(format_args!("wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"));
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(Args::command(), folder));
+            written.map_err(|error: io::Error| {
+                Error::input(&place, error, "Give a folder that can be written to")
+            })?;
+            terminal.note(format_args!(
+                "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"
+            ));
         }
         Generated::Schema => terminal.json(&schemars::schema_for!(File))?,
     }

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 
 use crate::error::Error;
 
-/// The signals that ask to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. While it listens, they end nothing by themselves.
+/// The signals that ask to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. While it listens, they end
+/// nothing by themselves.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Interrupts {
@@ -70,5 +71,9 @@ impl Interrupts {
 }
 
 fn unheard(error: io::Error) -> Error {
-    Error::input("signals", error, "The system does not let aspctl listen for Ctrl-C, without which it does not begin")
+    Error::input(
+        "signals",
+        error,
+        "The system does not let aspctl listen for Ctrl-C, without which it does not begin",
+    )
 }

@@ -1,4 +1,5 @@
-//! `aspctl list`, `get` and `delete`: the subscriptions and configurations that Alexa has for this customer.
+//! `aspctl list`, `get` and `delete`: the subscriptions and configurations that Alexa has for this
+//! customer.
 
 use std::process::ExitCode;
 
@@ -13,18 +14,41 @@ use crate::{
 };
 
 /// Lists both kinds, or one.
-pub(crate) async fn list(args: &List, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn list(
+    args: &List,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let alexa = Alexa::connect(global).await?;
     // A filter on subscriptions leaves nothing to say about configurations.
     let filtered = args.event.is_some() || args.unit.is_some();
-    let with_configurations = args.kind != Some(Kind::Subscriptions) && !(args.kind.is_none() && filtered);
-    let configurations = if with_configurations { Some(alexa.configurations().await?) } else { None };
-    let subscriptions = if args.kind == Some(Kind::Configurations) { None } else { Some(alexa.subscriptions().await?) };
-    let subscriptions =
-        subscriptions.map(|all| all.into_iter().filter(|one| is_asked_for(one, args)).collect::<Vec<_>>());
+    let with_configurations =
+        args.kind != Some(Kind::Subscriptions) && !(args.kind.is_none() && filtered);
+    let configurations = if with_configurations {
+        Some(alexa.configurations().await?)
+    } else {
+        None
+    };
+    let subscriptions = if args.kind == Some(Kind::Configurations) {
+        None
+    } else {
+        Some(alexa.subscriptions().await?)
+    };
+    let subscriptions = subscriptions.map(|all| {
+        all.into_iter()
+            .filter(|one| is_asked_for(one, args))
+            .collect::<Vec<_>>()
+    });
     match args.output {
-        Output::Json => terminal.json(&as_json(configurations.as_deref(), subscriptions.as_deref()))?,
-        Output::Table => show(configurations.as_deref(), subscriptions.as_deref(), terminal)?,
+        Output::Json => terminal.json(&as_json(
+            configurations.as_deref(),
+            subscriptions.as_deref(),
+        ))?,
+        Output::Table => show(
+            configurations.as_deref(),
+            subscriptions.as_deref(),
+            terminal,
+        )?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -32,16 +56,26 @@ pub(crate) async fn list(args: &List, global: &Global, terminal: &Terminal) -> R
 fn is_asked_for(subscription: &Subscription, args: &List) -> bool {
     let (event_type, entities) = describe_subscription(subscription);
     args.event.as_ref().is_none_or(|asked| *asked == event_type)
-        && args.unit.as_ref().is_none_or(|asked| entities.split([' ', ',']).any(|word| word == asked))
+        && args
+            .unit
+            .as_ref()
+            .is_none_or(|asked| entities.split([' ', ',']).any(|word| word == asked))
 }
 
-fn as_json(configurations: Option<&[Configuration]>, subscriptions: Option<&[Subscription]>) -> Value {
-    let configurations = configurations.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
-    let subscriptions = subscriptions.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
+fn as_json(
+    configurations: Option<&[Configuration]>,
+    subscriptions: Option<&[Subscription]>,
+) -> Value {
+    let configurations =
+        configurations.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
+    let subscriptions =
+        subscriptions.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
     match (configurations, subscriptions) {
         (Some(configurations), None) => json!(configurations),
         (None, subscriptions) => json!(subscriptions),
-        (configurations, subscriptions) => json!({ "configurations": configurations, "subscriptions": subscriptions }),
+        (configurations, subscriptions) => {
+            json!({ "configurations": configurations, "subscriptions": subscriptions })
+        }
     }
 }
 
@@ -61,16 +95,31 @@ fn show(
     if let Some(subscriptions) = subscriptions {
         let row = |one: &Subscription| {
             let (event_type, entities) = describe_subscription(one);
-            let end = one.expires_at.map_or_else(|| "-".to_owned(), |end| end.format("%F %T UTC").to_string());
-            vec![or_unknown(one.id.as_ref()), event_type, entities, or_unknown(one.configuration_id.as_ref()), end]
+            let end = one
+                .expires_at
+                .map_or_else(|| "-".to_owned(), |end| end.format("%F %T UTC").to_string());
+            vec![
+                or_unknown(one.id.as_ref()),
+                event_type,
+                entities,
+                or_unknown(one.configuration_id.as_ref()),
+                end,
+            ]
         };
-        terminal.table(&["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "ENDS"], subscriptions.iter().map(row))?;
+        terminal.table(
+            &["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "ENDS"],
+            subscriptions.iter().map(row),
+        )?;
     }
     Ok(())
 }
 
 /// Shows one, with every field that Alexa gives.
-pub(crate) async fn get(args: &Get, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn get(
+    args: &Get,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     check_id(&args.id)?;
     let whole = Alexa::connect(global).await?.get(&args.id).await?;
     let whole = whole.ok_or_else(|| missing(&args.id))?;
@@ -87,21 +136,37 @@ pub(crate) async fn get(args: &Get, global: &Global, terminal: &Terminal) -> Res
 
 /// Every value of a JSON object, by its path.
 fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let below = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(name, value)| flatten(&below(name), value, rows));
+            fields
+                .iter()
+                .for_each(|(name, value)| flatten(&below(name), value, rows));
         }
         Value::Array(items) if !items.is_empty() => {
-            items.iter().enumerate().for_each(|(index, value)| flatten(&format!("{path}[{index}]"), value, rows));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| flatten(&format!("{path}[{index}]"), value, rows));
         }
         Value::String(text) => rows.push(vec![path.to_owned(), text.clone()]),
         value => rows.push(vec![path.to_owned(), value.to_string()]),
     }
 }
 
-/// Deletes by id, subscriptions before configurations. What is not there is an error, because a mistyped id is likelier than haste.
-pub(crate) async fn delete(args: &Delete, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+/// Deletes by id, subscriptions before configurations. What is not there is an error, because a
+/// mistyped id is likelier than haste.
+pub(crate) async fn delete(
+    args: &Delete,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     args.ids.iter().try_for_each(|id| check_id(id))?;
     let alexa = Alexa::connect(global).await?;
     let mut ids = args.ids.clone();
@@ -109,7 +174,10 @@ pub(crate) async fn delete(args: &Delete, global: &Global, terminal: &Terminal) 
     ids.dedup();
     let question = match ids.as_slice() {
         [id] => format!("Delete {id}? Events that only it asks for will not come any more."),
-        ids => format!("Delete these {}? Events that only they ask for will not come any more.", ids.len()),
+        ids => format!(
+            "Delete these {}? Events that only they ask for will not come any more.",
+            ids.len()
+        ),
     };
     terminal.confirm(question, args.yes)?;
     for id in &ids {
@@ -126,11 +194,19 @@ fn check_id(id: &str) -> Result<(), Error> {
         return Ok(());
     }
     let advice = "Give one that aspctl list shows, such as amzn1.alexa.aem.subscription.123";
-    Err(Error::input("ID", format!("{id:?} is not the id of a subscription or configuration"), advice))
+    Err(Error::input(
+        "ID",
+        format!("{id:?} is not the id of a subscription or configuration"),
+        advice,
+    ))
 }
 
 fn missing(id: &str) -> Error {
-    Error::input(id, "Alexa has nothing of this id for this customer", "aspctl list shows what it has")
+    Error::input(
+        id,
+        "Alexa has nothing of this id for this customer",
+        "aspctl list shows what it has",
+    )
 }
 
 #[cfg(test)]
@@ -140,8 +216,20 @@ mod tests {
     #[test]
     fn every_value_has_its_path() {
         let mut rows = Vec::new();
-        flatten("", &json!({ "id": "x", "channels": [{ "type": "SNS" }], "none": null, "empty": {} }), &mut rows);
+        flatten(
+            "",
+            &json!({ "id": "x", "channels": [{ "type": "SNS" }], "none": null, "empty": {} }),
+            &mut rows,
+        );
         rows.sort();
-        assert_eq!(rows, [["channels[0].type", "SNS"], ["empty", "{}"], ["id", "x"], ["none", "null"]]);
+        assert_eq!(
+            rows,
+            [
+                ["channels[0].type", "SNS"],
+                ["empty", "{}"],
+                ["id", "x"],
+                ["none", "null"]
+            ]
+        );
     }
 }

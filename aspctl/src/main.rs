@@ -1,7 +1,8 @@
-//! `aspctl`: subscribes to Alexa's events, checks the whole chain, follows what comes out, and replays what was kept.
+//! `aspctl`: subscribes to Alexa's events, checks the whole chain, follows what comes out, and
+//! replays what was kept.
 //!
-//! A command is parsed in [`args`], runs in the module of its name, talks to Alexa through [`alexa`] and to AWS through
-//! [`aws`], and prints through [`terminal`].
+//! A command is parsed in [`args`], runs in the module of its name, talks to Alexa through
+//! [`alexa`] and to AWS through [`aws`], and prints through [`terminal`].
 
 mod alexa;
 mod args;

@@ -1,7 +1,8 @@
 //! Waits for the readiness of a unit, device or principal, or shows the last that is known of it.
 //!
-//! `wait` follows the topic first and looks into the ledger then; the function writes there before it publishes. So it
-//! misses nothing, whichever comes first. It goes on looking now and then, because a new subscription may take effect late.
+//! `wait` follows the topic first and looks into the ledger then; the function writes there before
+//! it publishes. So it misses nothing, whichever comes first. It goes on looking now and then,
+//! because a new subscription may take effect late.
 
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
@@ -33,7 +34,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const LOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Waits until the subject is ready, or not, and prints the signal that says so.
-pub(crate) async fn wait(args: &Wait, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn wait(
+    args: &Wait,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let subject = subject(&args.subject);
     let started = Instant::now();
     let aws = Aws::load(global).await?;
@@ -57,7 +62,11 @@ pub(crate) async fn wait(args: &Wait, global: &Global, terminal: &Terminal) -> R
 }
 
 /// Shows what the ledger knows of the subject.
-pub(crate) async fn status(args: &Status, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn status(
+    args: &Status,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let subject = subject(&args.subject);
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -74,10 +83,17 @@ pub(crate) async fn status(args: &Status, global: &Global, terminal: &Terminal) 
 
 /// Whom the options name.
 fn subject(args: &args::Subject) -> Subject<'_> {
-    let args::Subject { unit, device, principal } = args;
+    let args::Subject {
+        unit,
+        device,
+        principal,
+    } = args;
     match (device, principal) {
         (Some(device), _) => Subject::Device(device),
-        (None, Some(id)) => Subject::Principal { id, unit: unit.as_deref() },
+        (None, Some(id)) => Subject::Principal {
+            id,
+            unit: unit.as_deref(),
+        },
         (None, None) => Subject::Unit(unit.as_deref().unwrap_or_default()),
     }
 }
@@ -88,7 +104,10 @@ fn named(subject: Subject<'_>) -> String {
         Subject::Unit(id) => format!("the unit {id}"),
         Subject::Device(id) => format!("the device {id}"),
         Subject::Principal { id, unit: None } => format!("the principal {id}"),
-        Subject::Principal { id, unit: Some(unit) } => format!("the principal {id} on the unit {unit}"),
+        Subject::Principal {
+            id,
+            unit: Some(unit),
+        } => format!("the principal {id} on the unit {unit}"),
     }
 }
 
@@ -101,11 +120,16 @@ struct Readiness {
 }
 
 impl Readiness {
-    /// A signal from the topic, if it is about the subject. One without a time is of now, as in the ledger.
+    /// A signal from the topic, if it is about the subject. One without a time is of now, as in the
+    /// ledger.
     fn of(message: Message, subject: Subject<'_>, now: DateTime<Utc>) -> Option<Self> {
         let (ready, subjects) = readiness(&message)?;
         let is_meant = subjects.into_iter().flatten().any(|other| other == subject);
-        is_meant.then(|| Self { at: message.time().unwrap_or(now), ready, message })
+        is_meant.then(|| Self {
+            at: message.time().unwrap_or(now),
+            ready,
+            message,
+        })
     }
 
     /// Prints the signal; the exit status that says whether the subject is ready.
@@ -114,26 +138,55 @@ impl Readiness {
             Output::Table => terminal.say(self.message.line()),
             Output::Json => terminal.say(self.message.text()),
         })?;
-        Ok(if self.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+        Ok(if self.ready {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(FAILED)
+        })
     }
 }
 
 /// What a signal says, and of whom.
 fn readiness(message: &Message) -> Option<(bool, [Option<Subject<'_>>; 2])> {
     Some(match message.content() {
-        Content::Unit(unit) => (unit.ready, [unit.unit_id.as_deref().map(Subject::Unit), None]),
-        Content::Device(device) => (device.ready, [device.endpoint_id.as_deref().map(Subject::Device), None]),
+        Content::Unit(unit) => (
+            unit.ready,
+            [unit.unit_id.as_deref().map(Subject::Unit), None],
+        ),
+        Content::Device(device) => (
+            device.ready,
+            [device.endpoint_id.as_deref().map(Subject::Device), None],
+        ),
         Content::Role(role) => {
-            let principal = |unit| Some(Subject::Principal { id: role.principal_id.as_deref()?, unit });
-            (role.ready, [principal(None), role.unit_id.as_deref().and_then(|unit| principal(Some(unit)))])
+            let principal = |unit| {
+                Some(Subject::Principal {
+                    id: role.principal_id.as_deref()?,
+                    unit,
+                })
+            };
+            (
+                role.ready,
+                [
+                    principal(None),
+                    role.unit_id
+                        .as_deref()
+                        .and_then(|unit| principal(Some(unit))),
+                ],
+            )
         }
         Content::Retry(_) | Content::Quarantine(_) | Content::Other(_) => return None,
     })
 }
 
 /// Of all that is known the newest, if it is new enough.
-fn newest(known: impl IntoIterator<Item = Readiness>, since: Option<DateTime<Utc>>) -> Option<Readiness> {
-    known.into_iter().filter(|readiness| since.is_none_or(|since| readiness.at >= since)).max_by_key(|known| known.at)
+fn newest(
+    known: impl IntoIterator<Item = Readiness>,
+    since: Option<DateTime<Utc>>,
+) -> Option<Readiness> {
+    known
+        .into_iter()
+        .filter(|readiness| since.is_none_or(|since| readiness.at >= since))
+        .max_by_key(|known| known.at)
 }
 
 /// The ledger's table, in which the function keeps each subject's last readiness.
@@ -145,13 +198,23 @@ struct Ledger {
 
 impl Ledger {
     fn of(stack: &Stack, aws: &Aws) -> Result<Self, Error> {
-        Ok(Self { client: aws.dynamodb(), table: stack.resource_name("LedgerTableArn")?.to_owned() })
+        Ok(Self {
+            client: aws.dynamodb(),
+            table: stack.resource_name("LedgerTableArn")?.to_owned(),
+        })
     }
 
     /// The last readiness of the subject.
     async fn look(&self, subject: Subject<'_>) -> Result<Option<Readiness>, Error> {
-        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let got = get.key(PARTITION_KEY, AttributeValue::S(subject.key())).send().await;
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(true);
+        let got = get
+            .key(PARTITION_KEY, AttributeValue::S(subject.key()))
+            .send()
+            .await;
         let item = got.map_err(failed("dynamodb:GetItem", &self.table))?.item;
         Ok(item.and_then(|item| stored(&item, Utc::now())))
     }
@@ -165,7 +228,11 @@ fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<
     }
     let message = Message::read(item.get(SIGNAL)?.as_s().ok()?)?;
     let (ready, _) = readiness(&message)?;
-    Some(Readiness { at: DateTime::from_timestamp_millis(number(EVENT_AT)?)?, ready, message })
+    Some(Readiness {
+        at: DateTime::from_timestamp_millis(number(EVENT_AT)?)?,
+        ready,
+        message,
+    })
 }
 
 /// Waiting for one subject.
@@ -202,7 +269,9 @@ impl Waiting<'_> {
     async fn next(&self) -> Result<Readiness, Error> {
         let mut looked = Instant::now();
         loop {
-            let mut known = self.receive(LOOK_EVERY.saturating_sub(looked.elapsed())).await?;
+            let mut known = self
+                .receive(LOOK_EVERY.saturating_sub(looked.elapsed()))
+                .await?;
             if looked.elapsed() >= LOOK_EVERY {
                 known.extend(self.look().await);
                 looked = Instant::now();
@@ -215,7 +284,9 @@ impl Waiting<'_> {
 
     async fn receive(&self, longest: Duration) -> Result<Vec<Readiness>, Error> {
         let messages = self.followed.receive(longest).await?.into_iter();
-        Ok(messages.filter_map(|message| Readiness::of(message, self.subject, Utc::now())).collect())
+        Ok(messages
+            .filter_map(|message| Readiness::of(message, self.subject, Utc::now()))
+            .collect())
     }
 
     /// Looks into the ledger; where it cannot be read, the topic has to do.
@@ -223,10 +294,15 @@ impl Waiting<'_> {
         let problem = match timeout(LOOK_TIME, self.ledger.look(self.subject)).await {
             Ok(Ok(known)) => return known,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("DynamoDB did not answer within {}.", humantime::format_duration(LOOK_TIME)),
+            Err(_) => format!(
+                "DynamoDB did not answer within {}.",
+                humantime::format_duration(LOOK_TIME)
+            ),
         };
         if !self.is_told.replace(true) {
-            let note = format_args!("what came before cannot be seen, and only what comes now counts: {problem}");
+            let note = format_args!(
+                "what came before cannot be seen, and only what comes now counts: {problem}"
+            );
             self.terminal.note(note);
         }
         None
@@ -248,8 +324,15 @@ mod tests {
     }
 
     fn unit(seconds: i64, ready: bool) -> Readiness {
-        let message = signal("aspevents.unit.readiness.v1", &json!({"ready": ready, "unitId": "u"}));
-        Readiness { at: at(seconds), ready, message }
+        let message = signal(
+            "aspevents.unit.readiness.v1",
+            &json!({"ready": ready, "unitId": "u"}),
+        );
+        Readiness {
+            at: at(seconds),
+            ready,
+            message,
+        }
     }
 
     #[test]
@@ -257,9 +340,18 @@ mod tests {
         let ready_at = |known: Vec<Readiness>, since: Option<i64>| {
             newest(known, since.map(at)).map(|known| (known.ready, known.at.timestamp()))
         };
-        assert_eq!(ready_at(vec![unit(2, true), unit(1, false)], None), Some((true, 2)));
-        assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], None), Some((false, 2)));
-        assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], Some(2)), Some((false, 2)));
+        assert_eq!(
+            ready_at(vec![unit(2, true), unit(1, false)], None),
+            Some((true, 2))
+        );
+        assert_eq!(
+            ready_at(vec![unit(1, true), unit(2, false)], None),
+            Some((false, 2))
+        );
+        assert_eq!(
+            ready_at(vec![unit(1, true), unit(2, false)], Some(2)),
+            Some((false, 2))
+        );
         assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], Some(3)), None);
     }
 
@@ -269,11 +361,21 @@ mod tests {
         let number = |value: &str| AttributeValue::N(value.to_owned());
         let item = |signal: &str, expires_at: &str| {
             let signal = AttributeValue::S(signal.to_owned());
-            let item = [("eventAt", number("1500")), ("signal", signal), ("expiresAt", number(expires_at))];
-            stored(&item.map(|(name, value)| (name.to_owned(), value)).into(), at(100))
+            let item = [
+                ("eventAt", number("1500")),
+                ("signal", signal),
+                ("expiresAt", number(expires_at)),
+            ];
+            stored(
+                &item.map(|(name, value)| (name.to_owned(), value)).into(),
+                at(100),
+            )
         };
         let readiness = item(text, "101").unwrap();
-        assert_eq!((readiness.ready, readiness.at.timestamp_millis()), (true, 1500));
+        assert_eq!(
+            (readiness.ready, readiness.at.timestamp_millis()),
+            (true, 1500)
+        );
         assert!(item(text, "100").is_none());
         assert!(item("no signal", "101").is_none());
         assert!(stored(&HashMap::new(), at(100)).is_none());
@@ -285,13 +387,33 @@ mod tests {
         let anywhere = json!({"ready": true, "change": "ASSIGNED", "principalId": "p"});
         let device = json!({"ready": true, "endpointId": "d", "unitId": "u"});
         let is_of = |kind: &str, data: &serde_json::Value, subject| {
-            Readiness::of(signal(&format!("aspevents.{kind}.readiness.v1"), data), subject, at(0)).is_some()
+            Readiness::of(
+                signal(&format!("aspevents.{kind}.readiness.v1"), data),
+                subject,
+                at(0),
+            )
+            .is_some()
         };
         let principal = |unit| Subject::Principal { id: "p", unit };
-        assert!(is_of("role", &role, principal(None)) && is_of("role", &role, principal(Some("u"))));
-        assert!(!is_of("role", &role, principal(Some("v"))) && !is_of("role", &role, Subject::Unit("u")));
-        assert!(is_of("role", &anywhere, principal(None)) && !is_of("role", &anywhere, principal(Some("u"))));
-        assert!(is_of("device", &device, Subject::Device("d")) && !is_of("device", &device, Subject::Unit("u")));
-        assert!(is_of("unit", &json!({"ready": true, "unitId": "u"}), Subject::Unit("u")));
+        assert!(
+            is_of("role", &role, principal(None)) && is_of("role", &role, principal(Some("u")))
+        );
+        assert!(
+            !is_of("role", &role, principal(Some("v")))
+                && !is_of("role", &role, Subject::Unit("u"))
+        );
+        assert!(
+            is_of("role", &anywhere, principal(None))
+                && !is_of("role", &anywhere, principal(Some("u")))
+        );
+        assert!(
+            is_of("device", &device, Subject::Device("d"))
+                && !is_of("device", &device, Subject::Unit("u"))
+        );
+        assert!(is_of(
+            "unit",
+            &json!({"ready": true, "unitId": "u"}),
+            Subject::Unit("u")
+        ));
     }
 }

@@ -37,30 +37,53 @@ pub(crate) struct Sample {
 }
 
 /// Publishes sample events, or prints them.
-pub(crate) async fn run(args: &Send, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn run(
+    args: &Send,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     if args.count > 1 && args.about.event_id.is_some() {
-        return Err(Error::input("--event-id", "events of the same id are one event", "Leave it out, or --count"));
+        return Err(Error::input(
+            "--event-id",
+            "events of the same id are one event",
+            "Leave it out, or --count",
+        ));
     }
-    let samples = (0..args.count).map(|_| Sample::new(args.kind, &args.about)).collect::<Result<Vec<_>, _>>()?;
+    let samples = (0..args.count)
+        .map(|_| Sample::new(args.kind, &args.about))
+        .collect::<Result<Vec<_>, _>>()?;
     if args.print {
-        samples.iter().try_for_each(|sample| terminal.say(&sample.text))?;
+        samples
+            .iter()
+            .try_for_each(|sample| terminal.say(&sample.text))?;
         return Ok(ExitCode::SUCCESS);
     }
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
-    let publish = async |sample: &Sample| Ok::<_, Error>((sample.id.clone(), sample.publish(&aws, &stack).await?));
-    terminal.note(format_args!("publishing to {}: event id, SNS message id", stack.output("EventsTopicArn")?));
+    let publish = async |sample: &Sample| {
+        Ok::<_, Error>((sample.id.clone(), sample.publish(&aws, &stack).await?))
+    };
+    terminal.note(format_args!(
+        "publishing to {}: event id, SNS message id",
+        stack.output("EventsTopicArn")?
+    ));
     let published = stream::iter(&samples).map(publish).buffered(AT_ONCE);
     published
-        .try_for_each(async |(id, message_id)| even_unread(terminal.say(format_args!("{id}  {message_id}"))))
+        .try_for_each(async |(id, message_id)| {
+            even_unread(terminal.say(format_args!("{id}  {message_id}")))
+        })
         .await?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Sample {
-    /// An event of this kind, now or when `about` says, under a new id or the one that `about` names.
+    /// An event of this kind, now or when `about` says, under a new id or the one that `about`
+    /// names.
     pub(crate) fn new(kind: EventKind, about: &About) -> Result<Self, Error> {
-        let id = about.event_id.clone().unwrap_or_else(|| format!("aspctl-{:032x}", fastrand::u128(..)));
+        let id = about
+            .event_id
+            .clone()
+            .unwrap_or_else(|| format!("aspctl-{:032x}", fastrand::u128(..)));
         let text = event(kind, about, &id, about.at.unwrap_or_else(Utc::now))?.to_string();
         Ok(Self { id, text })
     }
@@ -68,8 +91,17 @@ impl Sample {
     /// Publishes it to the events topic; the id of the SNS message.
     pub(crate) async fn publish(&self, aws: &Aws, stack: &Stack) -> Result<String, Error> {
         let topic = stack.output("EventsTopicArn")?;
-        let published = aws.sns().publish().topic_arn(topic).message(&self.text).send().await;
-        Ok(published.map_err(failed("sns:Publish", topic))?.message_id.unwrap_or_default())
+        let published = aws
+            .sns()
+            .publish()
+            .topic_arn(topic)
+            .message(&self.text)
+            .send()
+            .await;
+        Ok(published
+            .map_err(failed("sns:Publish", topic))?
+            .message_id
+            .unwrap_or_default())
     }
 }
 
@@ -78,7 +110,9 @@ impl EventKind {
     pub(crate) fn event_type(self) -> (&'static str, &'static str) {
         match self {
             Self::SkillFailure => ("Alexa.Skill.Interaction", "Failure"),
-            Self::AutomationFailure | Self::AutomationSuccess => ("Alexa.Automation.Execution", "Completion"),
+            Self::AutomationFailure | Self::AutomationSuccess => {
+                ("Alexa.Automation.Execution", "Completion")
+            }
             Self::SubscriptionActivation => ("Alexa.Enterprise.Subscription", "Activation"),
             Self::RoleAssignment => ("Alexa.Role.Management", "Assignment"),
             Self::RoleRevocation => ("Alexa.Role.Management", "Revocation"),
@@ -100,7 +134,8 @@ impl EventKind {
     }
 }
 
-/// Refuses what was given in vain, because it would be silently missing in the event, and what is empty.
+/// Refuses what was given in vain, because it would be silently missing in the event, and what is
+/// empty.
 fn check(kind: EventKind, about: &About) -> Result<(), Error> {
     let given = [
         ("unit", &about.unit),
@@ -118,12 +153,25 @@ fn check(kind: EventKind, about: &About) -> Result<(), Error> {
     for (option, value) in given {
         let Some(value) = value else { continue };
         if option != "event-id" && !kind.options().contains(&option) {
-            let takes = kind.options().iter().map(|option| format!("--{option}")).collect::<Vec<_>>().join(", ");
+            let takes = kind
+                .options()
+                .iter()
+                .map(|option| format!("--{option}"))
+                .collect::<Vec<_>>()
+                .join(", ");
             let problem = "this type of event has no such thing";
-            return Err(Error::input(format!("--{option}"), problem, format!("Leave it out; the type takes {takes}")));
+            return Err(Error::input(
+                format!("--{option}"),
+                problem,
+                format!("Leave it out; the type takes {takes}"),
+            ));
         }
         if value.is_empty() {
-            return Err(Error::input(format!("--{option}"), "it is empty", "Give a value, or leave it out"));
+            return Err(Error::input(
+                format!("--{option}"),
+                "it is empty",
+                "Give a value, or leave it out",
+            ));
         }
     }
     Ok(())
@@ -131,14 +179,19 @@ fn check(kind: EventKind, about: &About) -> Result<(), Error> {
 
 /// Builds an event. Pure.
 ///
-/// What is not given has an obviously made-up value with the prefix that Alexa's ids have. The shapes of role and device
-/// events, which Amazon has not published, are those of this project's samples.
+/// What is not given has an obviously made-up value with the prefix that Alexa's ids have. The
+/// shapes of role and device events, which Amazon has not published, are those of this project's
+/// samples.
 fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<Value, Error> {
     check(kind, about)?;
-    let or = |given: &Option<String>, made_up: &str| given.clone().unwrap_or_else(|| made_up.to_owned());
+    let or =
+        |given: &Option<String>, made_up: &str| given.clone().unwrap_or_else(|| made_up.to_owned());
     let unit = or(&about.unit, UNIT);
     let skill = or(&about.skill, SKILL);
-    let failure = about.error.as_ref().map(|r#type| json!({"type": r#type, "message": MESSAGE}));
+    let failure = about
+        .error
+        .as_ref()
+        .map(|r#type| json!({"type": r#type, "message": MESSAGE}));
     let result = match failure {
         Some(error) => json!({"status": "FAILED", "error": error}),
         None => json!({"status": "SUCCEEDED"}),
@@ -157,9 +210,17 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
         ),
         EventKind::AutomationFailure => {
             let mut error = Map::new();
-            error.insert("type".to_owned(), or(&about.error, "INTERNAL_SERVER_ERROR").into());
+            error.insert(
+                "type".to_owned(),
+                or(&about.error, "INTERNAL_SERVER_ERROR").into(),
+            );
             error.insert("message".to_owned(), MESSAGE.into());
-            error.extend(about.device.clone().map(|device| ("id".to_owned(), device.into())));
+            error.extend(
+                about
+                    .device
+                    .clone()
+                    .map(|device| ("id".to_owned(), device.into())),
+            );
             let result = json!({"status": "FAILURE", "errors": [error]});
             (
                 json!({"unit": {"type": "Unit", "id": unit}}),
@@ -189,11 +250,22 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
             let device = or(&about.device, ENDPOINT);
             let user = json!({"type": "User", "id": or(&about.user, ACCOUNT)});
             let mut entities = Map::new();
-            entities.insert("endpoint".to_owned(), json!({"type": "Endpoint", "id": device}));
+            entities.insert(
+                "endpoint".to_owned(),
+                json!({"type": "Endpoint", "id": device}),
+            );
             entities.insert("user".to_owned(), user);
             // A device that was just set up is in no unit, as a rule.
-            entities.extend(about.unit.clone().map(|id| ("unit".to_owned(), json!({"type": "Unit", "id": id}))));
-            (Value::Object(entities), json!({"endpoint": {"id": device}, "result": result}))
+            entities.extend(
+                about
+                    .unit
+                    .clone()
+                    .map(|id| ("unit".to_owned(), json!({"type": "Unit", "id": id}))),
+            );
+            (
+                Value::Object(entities),
+                json!({"endpoint": {"id": device}, "result": result}),
+            )
         }
     };
     let (namespace, name) = kind.event_type();
@@ -230,7 +302,14 @@ mod tests {
 
     fn planned(kind: EventKind, about: &About) -> Plan {
         let text = text(kind, about);
-        route(&Record { text, message_id: "m".to_owned(), topic_arn: None, sent_at: None, item: None }).plan
+        route(&Record {
+            text,
+            message_id: "m".to_owned(),
+            topic_arn: None,
+            sent_at: None,
+            item: None,
+        })
+        .plan
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form of an option")]
@@ -250,66 +329,147 @@ mod tests {
     fn the_function_reads_each_as_what_it_is() {
         for kind in EventKind::value_variants() {
             let text = text(*kind, &About::default());
-            let Ok(Content::Event(event)) = asp::decode(&text) else { panic!("{kind:?}") };
+            let Ok(Content::Event(event)) = asp::decode(&text) else {
+                panic!("{kind:?}")
+            };
             let is_it = match kind {
-                EventKind::SkillFailure => matches!(event.detail, AspEvent::SkillInteractionFailure(_)),
+                EventKind::SkillFailure => {
+                    matches!(event.detail, AspEvent::SkillInteractionFailure(_))
+                }
                 EventKind::AutomationFailure | EventKind::AutomationSuccess => {
                     matches!(event.detail, AspEvent::AutomationCompletion(_))
                 }
-                EventKind::SubscriptionActivation => matches!(event.detail, AspEvent::SubscriptionActivation(_)),
+                EventKind::SubscriptionActivation => {
+                    matches!(event.detail, AspEvent::SubscriptionActivation(_))
+                }
                 EventKind::RoleAssignment => matches!(event.detail, AspEvent::RoleAssignment(_)),
                 EventKind::RoleRevocation => matches!(event.detail, AspEvent::RoleRevocation(_)),
                 EventKind::DeviceSetup => matches!(event.detail, AspEvent::SetupCompletion(_)),
             };
             assert!(is_it, "{kind:?}: {:?}", event.detail);
-            assert_eq!((event.header.event_id(), event.header.unexpected_version()), (Some("id-1"), None));
-            assert!(text.contains(r#""timestamp":"2026-11-22T09:00:00Z""#), "in the precision of Alexa: {text}");
+            assert_eq!(
+                (event.header.event_id(), event.header.unexpected_version()),
+                (Some("id-1"), None)
+            );
+            assert!(
+                text.contains(r#""timestamp":"2026-11-22T09:00:00Z""#),
+                "in the precision of Alexa: {text}"
+            );
         }
     }
 
     #[test]
     fn failures_of_skills_and_automations_go_where_they_belong() {
-        let skill = About { skill: some("s"), stage: some("development"), error: some("TIMEOUT"), ..About::default() };
-        let Plan::Count(failure) = planned(EventKind::SkillFailure, &skill) else { panic!("{skill:?}") };
-        assert_eq!([failure.skill_id, failure.stage, failure.error_type], ["s", "development", "TIMEOUT"]);
+        let skill = About {
+            skill: some("s"),
+            stage: some("development"),
+            error: some("TIMEOUT"),
+            ..About::default()
+        };
+        let Plan::Count(failure) = planned(EventKind::SkillFailure, &skill) else {
+            panic!("{skill:?}")
+        };
+        assert_eq!(
+            [failure.skill_id, failure.stage, failure.error_type],
+            ["s", "development", "TIMEOUT"]
+        );
 
-        let about = About { automation: some("a"), unit: some("u"), device: some("d"), ..About::default() };
-        let Plan::Retry(failed) = planned(EventKind::AutomationFailure, &about) else { panic!("{about:?}") };
-        assert_eq!((failed.automation_id.as_str(), failed.unit_id.as_deref()), ("a", Some("u")));
+        let about = About {
+            automation: some("a"),
+            unit: some("u"),
+            device: some("d"),
+            ..About::default()
+        };
+        let Plan::Retry(failed) = planned(EventKind::AutomationFailure, &about) else {
+            panic!("{about:?}")
+        };
+        assert_eq!(
+            (failed.automation_id.as_str(), failed.unit_id.as_deref()),
+            ("a", Some("u"))
+        );
         assert_eq!(failed.errors[0].endpoint_id.as_deref(), Some("d"));
 
-        let about = About { automation: some("a"), ..About::default() };
-        let Plan::EndRetries { automation_id, at: worked } = planned(EventKind::AutomationSuccess, &about) else {
+        let about = About {
+            automation: some("a"),
+            ..About::default()
+        };
+        let Plan::EndRetries {
+            automation_id,
+            at: worked,
+        } = planned(EventKind::AutomationSuccess, &about)
+        else {
             panic!()
         };
-        assert_eq!((automation_id.as_str(), worked.unwrap().timestamp()), ("a", at().timestamp()));
+        assert_eq!(
+            (automation_id.as_str(), worked.unwrap().timestamp()),
+            ("a", at().timestamp())
+        );
     }
 
     #[test]
     fn readiness_is_as_the_options_say() {
-        let unit = About { unit: some("u"), parent: some("p"), error: some("E"), ..About::default() };
+        let unit = About {
+            unit: some("u"),
+            parent: some("p"),
+            error: some("E"),
+            ..About::default()
+        };
         let signal_of_unit = signal(EventKind::SubscriptionActivation, &unit);
-        assert_eq!([&signal_of_unit["data"]["unitId"], &signal_of_unit["data"]["parentUnitId"]], ["u", "p"]);
+        assert_eq!(
+            [
+                &signal_of_unit["data"]["unitId"],
+                &signal_of_unit["data"]["parentUnitId"]
+            ],
+            ["u", "p"]
+        );
         assert_eq!(signal_of_unit["data"]["error"]["type"], "E");
 
-        let role = About { unit: some("u"), principal: some("p"), ..About::default() };
-        for (kind, ready) in [(EventKind::RoleAssignment, true), (EventKind::RoleRevocation, false)] {
+        let role = About {
+            unit: some("u"),
+            principal: some("p"),
+            ..About::default()
+        };
+        for (kind, ready) in [
+            (EventKind::RoleAssignment, true),
+            (EventKind::RoleRevocation, false),
+        ] {
             let data = signal(kind, &role)["data"].take();
-            assert_eq!((&data["unitId"], &data["principalId"]), (&json!("u"), &json!("p")));
-            assert_eq!((&data["roleId"], &data["ready"]), (&json!(ROLE), &json!(ready)));
+            assert_eq!(
+                (&data["unitId"], &data["principalId"]),
+                (&json!("u"), &json!("p"))
+            );
+            assert_eq!(
+                (&data["roleId"], &data["ready"]),
+                (&json!(ROLE), &json!(ready))
+            );
         }
 
-        let device = About { device: some("d"), ..About::default() };
+        let device = About {
+            device: some("d"),
+            ..About::default()
+        };
         let data = signal(EventKind::DeviceSetup, &device)["data"].take();
         assert_eq!(
             [&data["endpointId"], &data["userId"], &data["unitId"]],
             [&json!("d"), &json!(ACCOUNT), &Value::Null]
         );
 
-        let kinds = [EventKind::SubscriptionActivation, EventKind::RoleAssignment, EventKind::DeviceSetup];
+        let kinds = [
+            EventKind::SubscriptionActivation,
+            EventKind::RoleAssignment,
+            EventKind::DeviceSetup,
+        ];
         for (error, ready) in [(None, true), (some("E"), false)] {
-            let about = About { error, ..About::default() };
-            assert!(kinds.iter().all(|kind| signal(*kind, &about)["data"]["ready"] == ready), "{about:?}");
+            let about = About {
+                error,
+                ..About::default()
+            };
+            assert!(
+                kinds
+                    .iter()
+                    .all(|kind| signal(*kind, &about)["data"]["ready"] == ready),
+                "{about:?}"
+            );
         }
     }
 
@@ -317,20 +477,62 @@ mod tests {
     fn what_means_nothing_is_refused() {
         let refused = |kind, about: About| event(kind, &about, "id", at()).unwrap_err().to_string();
         assert_eq!(
-            refused(EventKind::RoleRevocation, About { error: some("E"), ..About::default() }),
+            refused(
+                EventKind::RoleRevocation,
+                About {
+                    error: some("E"),
+                    ..About::default()
+                }
+            ),
             "--error: this type of event has no such thing. Leave it out; the type takes --unit, --principal, --role."
         );
-        assert!(refused(EventKind::DeviceSetup, About { skill: some("s"), ..About::default() }).starts_with("--skill"));
-        assert!(refused(EventKind::DeviceSetup, About { device: some(""), ..About::default() }).contains("empty"));
-        assert!(refused(EventKind::SkillFailure, About { event_id: some(""), ..About::default() }).contains("empty"));
+        assert!(
+            refused(
+                EventKind::DeviceSetup,
+                About {
+                    skill: some("s"),
+                    ..About::default()
+                }
+            )
+            .starts_with("--skill")
+        );
+        assert!(
+            refused(
+                EventKind::DeviceSetup,
+                About {
+                    device: some(""),
+                    ..About::default()
+                }
+            )
+            .contains("empty")
+        );
+        assert!(
+            refused(
+                EventKind::SkillFailure,
+                About {
+                    event_id: some(""),
+                    ..About::default()
+                }
+            )
+            .contains("empty")
+        );
     }
 
     #[test]
     fn each_has_an_id_of_its_own() {
         let new = || Sample::new(EventKind::DeviceSetup, &About::default()).unwrap();
         let (one, other) = (new(), new());
-        assert!(one.id != other.id && one.text.contains(&one.id) && one.id.starts_with("aspctl-"), "{one:?}");
-        let about = About { event_id: some("mine"), ..About::default() };
-        assert_eq!(Sample::new(EventKind::DeviceSetup, &about).unwrap().id, "mine");
+        assert!(
+            one.id != other.id && one.text.contains(&one.id) && one.id.starts_with("aspctl-"),
+            "{one:?}"
+        );
+        let about = About {
+            event_id: some("mine"),
+            ..About::default()
+        };
+        assert_eq!(
+            Sample::new(EventKind::DeviceSetup, &about).unwrap().id,
+            "mine"
+        );
     }
 }

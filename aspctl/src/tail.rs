@@ -20,14 +20,23 @@ use crate::{
 /// So long is for ever.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Prints what is published from now on, until it is interrupted, has printed enough or nobody reads any more.
-pub(crate) async fn run(args: &Tail, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+/// Prints what is published from now on, until it is interrupted, has printed enough or nobody
+/// reads any more.
+pub(crate) async fn run(
+    args: &Tail,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let signals = signals(args)?;
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
     note_others(&aws, &stack, terminal).await;
     let outcome = follow(&aws, &stack, &signals, async |followed| {
-        terminal.note(format_args!("following {} of {}; Ctrl-C ends it", names(&signals), stack.name()));
+        terminal.note(format_args!(
+            "following {} of {}; Ctrl-C ends it",
+            names(&signals),
+            stack.name()
+        ));
         let end = Instant::now() + args.duration.unwrap_or(FOR_EVER).min(FOR_EVER);
         tokio::select! {
             printed = timeout_at(end, print(args, followed, terminal)) => printed.unwrap_or(Ok(())),
@@ -51,7 +60,11 @@ fn signals(args: &Tail) -> Result<Vec<Signal>, Error> {
     if wanted(&Signal::Retry) {
         return Ok(vec![Signal::Retry]);
     }
-    Err(Error::input("--decision", "only retry triggers have one", "Leave out --type, or give --type retry"))
+    Err(Error::input(
+        "--decision",
+        "only retry triggers have one",
+        "Leave out --type, or give --type retry",
+    ))
 }
 
 fn names(signals: &[Signal]) -> String {
@@ -86,7 +99,11 @@ async fn print(args: &Tail, followed: &Followed, terminal: &Terminal) -> Result<
     loop {
         let messages = followed.receive(FOR_EVER).await?;
         for message in messages.iter().filter(|message| is_wanted(args, message)) {
-            let line = if as_text { message.line() } else { message.text().to_owned() };
+            let line = if as_text {
+                message.line()
+            } else {
+                message.text().to_owned()
+            };
             terminal.say(line)?;
             left -= 1;
             if left == 0 {
@@ -102,16 +119,22 @@ fn is_wanted(args: &Tail, message: &Message) -> bool {
     about && (args.decisions.is_empty() || message.decision().is_some_and(decided))
 }
 
-/// Ends when nobody reads the output any more, such as `head` that has its lines: one would else notice only at the next
-/// message. It does not end for a file, or where that cannot be found out.
+/// Ends when nobody reads the output any more, such as `head` that has its lines: one would else
+/// notice only at the next message. It does not end for a file, or where that cannot be found out.
 #[cfg(unix)]
 async fn reader_gone() {
     use std::{fs::File, os::fd::AsFd as _};
     use tokio::{io::Interest, net::unix::pipe::Sender};
 
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    let Ok(output) = output.and_then(Sender::from_file_unchecked) else { return future::pending().await };
-    while output.ready(Interest::ERROR).await.is_ok_and(|ready| !ready.is_error() && !ready.is_write_closed()) {}
+    let Ok(output) = output.and_then(Sender::from_file_unchecked) else {
+        return future::pending().await;
+    };
+    while output
+        .ready(Interest::ERROR)
+        .await
+        .is_ok_and(|ready| !ready.is_error() && !ready.is_write_closed())
+    {}
 }
 
 #[cfg(not(unix))]

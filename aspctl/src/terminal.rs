@@ -1,5 +1,5 @@
-//! What the user sees. Results go to standard output; notes, questions, progress and errors to standard error, so that
-//! a pipe gets results alone.
+//! What the user sees. Results go to standard output; notes, questions, progress and errors to
+//! standard error, so that a pipe gets results alone.
 
 use std::{
     fmt::Display,
@@ -13,7 +13,9 @@ use comfy_table::{Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{args::Global, error::Error};
 
@@ -28,7 +30,8 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 /// What matters more.
 pub(crate) const STRONG: Style = Style::new().bold();
 
-/// The exit status of wrong usage, as in `sysexits.h`; not clap's 2, which means "failed" to those who wait.
+/// The exit status of wrong usage, as in `sysexits.h`; not clap's 2, which means "failed" to those
+/// who wait.
 const USAGE: u8 = 64;
 
 /// Standard output and standard error, as the user wants them.
@@ -37,7 +40,10 @@ pub(crate) struct Terminal {
     quiet: bool,
 }
 
-#[expect(clippy::unused_self, reason = "results go the same way as notes, which --quiet concerns")]
+#[expect(
+    clippy::unused_self,
+    reason = "results go the same way as notes, which --quiet concerns"
+)]
 impl Terminal {
     /// Sets colours and logging for the whole process.
     pub(crate) fn new(global: &Global) -> Self {
@@ -46,7 +52,9 @@ impl Terminal {
             choice.write_global();
         }
         log(global);
-        Self { quiet: global.quiet }
+        Self {
+            quiet: global.quiet,
+        }
     }
 
     /// A line of the result.
@@ -63,7 +71,11 @@ impl Terminal {
     }
 
     /// A result with columns.
-    pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Error> {
+    pub(crate) fn table(
+        &self,
+        head: &[&str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> Result<(), Error> {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(head).add_rows(rows);
         for column in table.column_iter_mut() {
@@ -83,7 +95,9 @@ impl Terminal {
             return Ok(());
         }
         if !io::stdin().is_terminal() {
-            return Err(Error::Declined("nobody can be asked here; --yes does it without a question"));
+            return Err(Error::Declined(
+                "nobody can be asked here; --yes does it without a question",
+            ));
         }
         write!(anstream::stderr(), "{question} [y/N] ")?;
         let mut answer = String::new();
@@ -96,7 +110,11 @@ impl Terminal {
 
     /// A bar for so many steps; hidden by `--quiet`, and where standard error is no terminal.
     pub(crate) fn progress(&self, steps: u64) -> ProgressBar {
-        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if self.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
         ProgressBar::with_draw_target(Some(steps), target)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -107,13 +125,21 @@ impl Terminal {
         if error.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
-        let again = if error.is_transient() { " It may work if you run it again." } else { "" };
-        drop(writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}{again}"));
+        let again = if error.is_transient() {
+            " It may work if you run it again."
+        } else {
+            ""
+        };
+        drop(writeln!(
+            anstream::stderr(),
+            "{BAD}error:{BAD:#} {error}{again}"
+        ));
         ExitCode::FAILURE
     }
 }
 
-/// Goes on where nobody reads the output any more: for what changes something, or whose exit status says something.
+/// Goes on where nobody reads the output any more: for what changes something, or whose exit status
+/// says something.
 pub(crate) fn even_unread(said: Result<(), Error>) -> Result<(), Error> {
     match said {
         Err(error) if error.is_closed_pipe() => Ok(()),
@@ -130,7 +156,11 @@ pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, what:
 /// Prints help, the version or what is wrong with the command line; the exit status.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print();
-    if error.use_stderr() || printed.is_err() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if error.use_stderr() || printed.is_err() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Logs what this program does, not what the libraries do, which might show a secret.
@@ -140,8 +170,16 @@ fn log(global: &Global) {
         Global { verbose: 0, .. } => Level::WARN,
         _ => Level::DEBUG,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false);
     let own = Targets::new().with_target("aspctl", level);
     // Fails only where a logger is set already, and nobody else sets one.
-    drop(tracing_subscriber::registry().with(lines.without_time()).with(own).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(lines.without_time())
+            .with(own)
+            .try_init(),
+    );
 }

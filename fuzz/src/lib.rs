@@ -1,4 +1,5 @@
-//! What holds for whatever arrives. The fuzzers look for bytes that break it, and `cargo test` checks those of their corpus.
+//! What holds for whatever arrives. The fuzzers look for bytes that break it, and `cargo test`
+//! checks those of their corpus.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,22 +12,35 @@ use asp_events::{
 use chrono::DateTime;
 use serde_json::{Value, value::RawValue};
 
-/// Any bytes as the body of an invocation: each record has one entry, in its place, because an answer by position
-/// would otherwise name the wrong one.
+/// Any bytes as the body of an invocation: each record has one entry, in its place, because an
+/// answer by position would otherwise name the wrong one.
 ///
 /// # Panics
 /// It does not hold.
 pub fn envelope(bytes: &[u8]) {
     let body = envelope::json_string_of_other(bytes)
         .unwrap_or_else(|| String::from_utf8(bytes.to_vec()).expect("JSON is text"));
-    let Ok(envelope) = envelope::decode(&body) else { return };
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&body).expect("what has records is an object");
-    let records: Vec<&RawValue> = serde_json::from_str(fields["Records"].get()).expect("the records are an array");
-    assert_eq!(envelope.records.len(), records.len(), "one entry for each record");
+    let Ok(envelope) = envelope::decode(&body) else {
+        return;
+    };
+    let fields: BTreeMap<String, &RawValue> =
+        serde_json::from_str(&body).expect("what has records is an object");
+    let records: Vec<&RawValue> =
+        serde_json::from_str(fields["Records"].get()).expect("the records are an array");
+    assert_eq!(
+        envelope.records.len(),
+        records.len(),
+        "one entry for each record"
+    );
     for (entry, raw) in envelope.records.iter().zip(records) {
         let Ok(readable) = entry else { continue };
-        let alone = envelope::decode(&format!(r#"{{"Records":[{raw}]}}"#)).expect("readable by itself, too");
-        assert_eq!(alone.records, [Ok(readable.clone())], "the same without its neighbours");
+        let alone = envelope::decode(&format!(r#"{{"Records":[{raw}]}}"#))
+            .expect("readable by itself, too");
+        assert_eq!(
+            alone.records,
+            [Ok(readable.clone())],
+            "the same without its neighbours"
+        );
         record(readable);
     }
 }
@@ -45,12 +59,16 @@ pub fn event(bytes: &[u8]) {
     });
 }
 
-/// A record has a key and always the same plan, because both decide what counts as a repeat; what is published for it
-/// can be read, and the quarantine keeps its text.
+/// A record has a key and always the same plan, because both decide what counts as a repeat; what
+/// is published for it can be read, and the quarantine keeps its text.
 fn record(record: &Record) {
     let routed = route::route(record);
     assert!(!routed.key.is_empty(), "a key");
-    assert_eq!(format!("{routed:?}"), format!("{:?}", route::route(record)), "the same each time");
+    assert_eq!(
+        format!("{routed:?}"),
+        format!("{:?}", route::route(record)),
+        "the same each time"
+    );
     match routed.plan {
         Plan::Ignore | Plan::Count(_) | Plan::EndRetries { .. } | Plan::Quarantine(Err(_)) => {}
         Plan::Signal(signal) => assert_eq!(cloud_event(&signal.message)["id"], routed.key),
@@ -63,33 +81,58 @@ fn record(record: &Record) {
             };
             for attempt in [1, 3] {
                 let decision = failed.decide(attempt, &policy);
-                if let Ok(message) = failed.trigger(attempt, decision, &policy, DateTime::UNIX_EPOCH) {
+                if let Ok(message) =
+                    failed.trigger(attempt, decision, &policy, DateTime::UNIX_EPOCH)
+                {
                     assert_eq!(cloud_event(&message)["id"], routed.key);
                 }
             }
         }
         Plan::Quarantine(Ok(quarantined)) => {
             let kept = &cloud_event(&quarantined.message)["data"]["message"];
-            assert_eq!(kept.as_str(), Some(record.text.as_str()), "the quarantine keeps it, byte for byte");
+            assert_eq!(
+                kept.as_str(),
+                Some(record.text.as_str()),
+                "the quarantine keeps it, byte for byte"
+            );
         }
     }
 }
 
 /// The body of a message that SNS takes and a consumer can read.
 fn cloud_event(message: &Message) -> Value {
-    assert!(message.size() <= MAX_MESSAGE_BYTES, "{} bytes", message.size());
+    assert!(
+        message.size() <= MAX_MESSAGE_BYTES,
+        "{} bytes",
+        message.size()
+    );
     let body: Value = serde_json::from_str(&message.body).expect("a message is JSON");
-    assert_eq!((&body["specversion"], &body["source"]), (&Value::from("1.0"), &Value::from(SOURCE)));
+    assert_eq!(
+        (&body["specversion"], &body["source"]),
+        (&Value::from("1.0"), &Value::from(SOURCE))
+    );
     assert_eq!(body["datacontenttype"], "application/json");
     assert!(body["data"].is_object());
     for name in ["id", "type", "subject"] {
         let given = body.get(name).map(|value| value.as_str().expect("a text"));
-        assert!(given.map_or(name == "subject", |text| !text.is_empty()), "{name}");
+        assert!(
+            given.map_or(name == "subject", |text| !text.is_empty()),
+            "{name}"
+        );
     }
     if let Some(time) = body.get("time") {
         DateTime::parse_from_rfc3339(time.as_str().expect("a text")).expect("a time by RFC 3339");
     }
-    assert_eq!(message.attributes.first(), Some(&("type", body["type"].as_str().unwrap_or_default().to_owned())));
-    assert!(message.attributes.iter().all(|(_, value)| !value.is_empty()), "SNS refuses empty attributes");
+    assert_eq!(
+        message.attributes.first(),
+        Some(&("type", body["type"].as_str().unwrap_or_default().to_owned()))
+    );
+    assert!(
+        message
+            .attributes
+            .iter()
+            .all(|(_, value)| !value.is_empty()),
+        "SNS refuses empty attributes"
+    );
     body
 }

@@ -53,18 +53,32 @@ impl AwsError {
         matches!(self, Self::Transient { .. })
     }
 
-    /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may cure it.
-    pub(crate) fn from_sdk<E>(action: &'static str, target: &str, error: &SdkError<E, HttpResponse>) -> Self
+    /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may
+    /// cure it.
+    pub(crate) fn from_sdk<E>(
+        action: &'static str,
+        target: &str,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
-                let transient = is_transient_status(service.raw().status().as_u16()) || is_transient_code(code);
-                Self::new(action, target, transient, code, answered(code, service.err().message()))
+                let transient =
+                    is_transient_status(service.raw().status().as_u16()) || is_transient_code(code);
+                Self::new(
+                    action,
+                    target,
+                    transient,
+                    code,
+                    answered(code, service.err().message()),
+                )
             }
-            SdkError::ConstructionFailure(_) => Self::new(action, target, false, "ConstructionFailure", chain(error)),
+            SdkError::ConstructionFailure(_) => {
+                Self::new(action, target, false, "ConstructionFailure", chain(error))
+            }
             _ => Self::new(action, target, true, "", chain(error)),
         }
     }
@@ -77,15 +91,30 @@ impl AwsError {
         code: &str,
         message: Option<&str>,
     ) -> Self {
-        Self::new(action, target, !sender_fault || is_transient_code(code), code, answered(code, message))
+        Self::new(
+            action,
+            target,
+            !sender_fault || is_transient_code(code),
+            code,
+            answered(code, message),
+        )
     }
 
     fn new(action: &'static str, target: &str, transient: bool, code: &str, cause: String) -> Self {
         let target = target.to_owned();
         if transient {
-            Self::Transient { action, target, cause }
+            Self::Transient {
+                action,
+                target,
+                cause,
+            }
         } else {
-            Self::Refused { action, target, code: code.to_owned(), cause }
+            Self::Refused {
+                action,
+                target,
+                code: code.to_owned(),
+                cause,
+            }
         }
     }
 }
@@ -97,7 +126,10 @@ fn answered(code: &str, message: Option<&str>) -> String {
 /// An error with its causes. Not the SDK's own display, which shows whole answers with all headers.
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// An error with a status of success is an answer that could not be read.
@@ -105,8 +137,8 @@ fn is_transient_status(status: u16) -> bool {
     !(400..500).contains(&status) || status == 429 || status == 408
 }
 
-/// The codes that come with a status of 400 or 403 and still pass by themselves. Expired credentials do, because the
-/// next execution environment has new ones.
+/// The codes that come with a status of 400 or 403 and still pass by themselves. Expired
+/// credentials do, because the next execution environment has new ones.
 fn is_transient_code(code: &str) -> bool {
     let code = code.trim_end_matches("Exception");
     code.contains("Throttl")
@@ -136,7 +168,8 @@ fn remedy(code: &str, action: &str) -> String {
     } else if code.contains("NotFound") {
         "Create it, or put the function's environment variable right".to_owned()
     } else {
-        "The record is kept by its owner: the on-failure queue, or the queue that it came from".to_owned()
+        "The record is kept by its owner: the on-failure queue, or the queue that it came from"
+            .to_owned()
     }
 }
 
@@ -162,14 +195,26 @@ mod tests {
         ] {
             assert!(entry(sender_fault, code).is_transient(), "{code}");
         }
-        for code in ["AuthorizationError", "NotFound", "InvalidParameter", "KMSDisabled", "KMSAccessDenied"] {
+        for code in [
+            "AuthorizationError",
+            "NotFound",
+            "InvalidParameter",
+            "KMSDisabled",
+            "KMSAccessDenied",
+        ] {
             assert!(!entry(true, code).is_transient(), "{code}");
         }
     }
 
     #[test]
     fn says_what_to_create() {
-        let error = AwsError::from_entry("dynamodb:PutItem", "ledger", true, "ResourceNotFoundException", Some("none"));
+        let error = AwsError::from_entry(
+            "dynamodb:PutItem",
+            "ledger",
+            true,
+            "ResourceNotFoundException",
+            Some("none"),
+        );
         assert_eq!(
             error.to_string(),
             "dynamodb:PutItem on ledger was refused: ResourceNotFoundException: none. \

@@ -1,4 +1,5 @@
-//! What all calls to AWS have in common: how the clients are built, how long a call may take, what its error means.
+//! What all calls to AWS have in common: how the clients are built, how long a call may take, what
+//! its error means.
 
 pub mod client;
 pub mod error;
@@ -9,18 +10,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::error::AwsError;
 
-/// Ends a call in time for the invocation to answer. Whether it took effect is then unknown, as with any time-out.
+/// Ends a call in time for the invocation to answer. Whether it took effect is then unknown, as
+/// with any time-out.
 pub(crate) async fn by<T>(
     until: Instant,
     action: &'static str,
     target: &str,
     call: impl Future<Output = T>,
 ) -> Result<T, AwsError> {
-    timeout_at(until, call).await.map_err(|_| AwsError::Transient {
-        action,
-        target: target.to_owned(),
-        cause: "the invocation's time is up".to_owned(),
-    })
+    timeout_at(until, call)
+        .await
+        .map_err(|_| AwsError::Transient {
+            action,
+            target: target.to_owned(),
+            cause: "the invocation's time is up".to_owned(),
+        })
 }
 
 /// Waits a little, longer each round and at random, so that those who met do not meet again.

@@ -15,7 +15,8 @@ use crate::{
     metric::{DataPoint, SKILL_INTERACTION_FAILURE, SkillFailure, data_points},
 };
 
-/// `PutMetricData` takes 1,000 metrics, and each failure makes two at most. Source: the CloudWatch API reference.
+/// `PutMetricData` takes 1,000 metrics, and each failure makes two at most. Source: the CloudWatch
+/// API reference.
 const MAX_FAILURES: usize = 500;
 
 const ACTION: &str = "cloudwatch:PutMetricData";
@@ -34,9 +35,21 @@ impl CloudWatch {
         Self { client, namespace }
     }
 
-    async fn put(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Result<(), AwsError> {
-        let data = data_points(failures).iter().map(|point| datum(point, now)).collect();
-        let request = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));
+    async fn put(
+        &self,
+        failures: &[&SkillFailure],
+        now: DateTime<Utc>,
+        until: Instant,
+    ) -> Result<(), AwsError> {
+        let data = data_points(failures)
+            .iter()
+            .map(|point| datum(point, now))
+            .collect();
+        let request = self
+            .client
+            .put_metric_data()
+            .namespace(&self.namespace)
+            .set_metric_data(Some(data));
         by(until, ACTION, &self.namespace, request.send())
             .await?
             .map(drop)
@@ -45,16 +58,25 @@ impl CloudWatch {
 }
 
 impl Count for CloudWatch {
-    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Vec<Result<(), AwsError>> {
-        let calls =
-            failures.chunks(MAX_FAILURES).map(async |chunk| vec![self.put(chunk, now, until).await; chunk.len()]);
+    async fn count(
+        &self,
+        failures: &[&SkillFailure],
+        now: DateTime<Utc>,
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>> {
+        let calls = failures
+            .chunks(MAX_FAILURES)
+            .map(async |chunk| vec![self.put(chunk, now, until).await; chunk.len()]);
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
 
-/// Stamped with the time of receipt: an alarm evaluates now, and Alexa may deliver ten minutes late.
+/// Stamped with the time of receipt: an alarm evaluates now, and Alexa may deliver ten minutes
+/// late.
 fn datum(point: &DataPoint<'_>, now: DateTime<Utc>) -> MetricDatum {
-    let dimension = |(name, value): &(&'static str, &str)| Dimension::builder().name(*name).value(*value).build();
+    let dimension = |(name, value): &(&'static str, &str)| {
+        Dimension::builder().name(*name).value(*value).build()
+    };
     MetricDatum::builder()
         .metric_name(SKILL_INTERACTION_FAILURE)
         .set_dimensions(Some(point.dimensions.iter().map(dimension).collect()))

@@ -32,21 +32,31 @@ pub enum Effect {
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait Publish {
     /// Publishes messages to one topic, in time; the answers stand in the order of the messages.
-    async fn publish(&self, topic: Topic, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>>;
+    async fn publish(
+        &self,
+        topic: Topic,
+        messages: &[&Message],
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>>;
 }
 
 /// Counts failures of skills.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait Count {
     /// Counts failures as of `now`, in time; the answers stand in the order of the failures.
-    async fn count(&self, failures: &[&SkillFailure], now: DateTime<Utc>, until: Instant) -> Vec<Result<(), AwsError>>;
+    async fn count(
+        &self,
+        failures: &[&SkillFailure],
+        now: DateTime<Utc>,
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>>;
 }
 
-/// Delivers the effects of an invocation. The answers stand in the order of the effects; a failure of one leaves the
-/// others alone.
+/// Delivers the effects of an invocation. The answers stand in the order of the effects; a failure
+/// of one leaves the others alone.
 ///
-/// Messages go first, all at once: a consumer drops a repeat by its id. The metric goes last, right before the ledger
-/// notes what was done, because nobody can take a second count back.
+/// Messages go first, all at once: a consumer drops a repeat by its id. The metric goes last, right
+/// before the ledger notes what was done, because nobody can take a second count back.
 pub async fn deliver(
     publish: &impl Publish,
     count: &impl Count,
@@ -55,7 +65,8 @@ pub async fn deliver(
     until: Instant,
 ) -> Vec<Result<(), Failure>> {
     let mut failures: Group<&SkillFailure> = Group::default();
-    let mut topics = [Topic::Retry, Topic::Readiness, Topic::Quarantine].map(|topic| (topic, Group::default()));
+    let mut topics =
+        [Topic::Retry, Topic::Readiness, Topic::Quarantine].map(|topic| (topic, Group::default()));
     for (index, effect) in effects.iter().enumerate() {
         match effect {
             Effect::None => {}
@@ -68,13 +79,22 @@ pub async fn deliver(
             }
         }
     }
-    let publishing =
-        topics.iter().map(|(topic, group)| group.send(async |messages| publish.publish(*topic, messages, until).await));
+    let publishing = topics.iter().map(|(topic, group)| {
+        group.send(async |messages| publish.publish(*topic, messages, until).await)
+    });
     let published = join_all(publishing).await;
-    let counted = failures.send(async |failures| count.count(failures, now, until).await).await;
+    let counted = failures
+        .send(async |failures| count.count(failures, now, until).await)
+        .await;
 
     // An effect for which no answer comes has not happened.
-    let unanswered = |effect: &&Effect| if matches!(effect, Effect::None) { Ok(()) } else { Err(Failure::Defect) };
+    let unanswered = |effect: &&Effect| {
+        if matches!(effect, Effect::None) {
+            Ok(())
+        } else {
+            Err(Failure::Defect)
+        }
+    };
     let mut results: Vec<_> = effects.iter().map(unanswered).collect();
     for (index, result) in published.into_iter().flatten().chain(counted) {
         if let Some(slot) = results.get_mut(index) {
@@ -92,7 +112,10 @@ struct Group<T> {
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { indexes: Vec::new(), items: Vec::new() }
+        Self {
+            indexes: Vec::new(),
+            items: Vec::new(),
+        }
     }
 }
 
@@ -102,8 +125,8 @@ impl<T> Group<T> {
         self.items.push(item);
     }
 
-    /// Sends the items, if there are any, and says what became of each effect. A panic is the failure of these alone: of
-    /// the messages to one topic, or of the metric.
+    /// Sends the items, if there are any, and says what became of each effect. A panic is the
+    /// failure of these alone: of the messages to one topic, or of the metric.
     async fn send(
         &self,
         send: impl AsyncFnOnce(&[T]) -> Vec<Result<(), AwsError>>,
@@ -113,7 +136,13 @@ impl<T> Group<T> {
         }
         let indexes = self.indexes.iter().copied();
         match AssertUnwindSafe(send(&self.items)).catch_unwind().await {
-            Ok(results) => indexes.zip(results.into_iter().map(|result| result.map_err(Failure::from))).collect(),
+            Ok(results) => indexes
+                .zip(
+                    results
+                        .into_iter()
+                        .map(|result| result.map_err(Failure::from)),
+                )
+                .collect(),
             Err(_) => indexes.map(|index| (index, Err(Failure::Defect))).collect(),
         }
     }

@@ -34,54 +34,94 @@ impl Sns {
         Self { client, topics }
     }
 
-    async fn publish_one(&self, arn: &str, message: &Message, until: Instant) -> Result<(), AwsError> {
+    async fn publish_one(
+        &self,
+        arn: &str,
+        message: &Message,
+        until: Instant,
+    ) -> Result<(), AwsError> {
         let request = self
             .client
             .publish()
             .topic_arn(arn)
             .message(&message.body)
             .set_message_attributes(Some(attributes(message).collect()));
-        by(until, ACTION, arn, request.send()).await?.map(drop).map_err(|error| AwsError::from_sdk(ACTION, arn, &error))
+        by(until, ACTION, arn, request.send())
+            .await?
+            .map(drop)
+            .map_err(|error| AwsError::from_sdk(ACTION, arn, &error))
     }
 
-    /// A batch that succeeds can hold entries that failed; one that is not mentioned at all did not arrive either.
-    async fn publish_batch(&self, arn: &str, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>> {
-        let entries = messages.iter().enumerate().filter_map(|(index, message)| entry(index, message));
-        let request =
-            self.client.publish_batch().topic_arn(arn).set_publish_batch_request_entries(Some(entries.collect()));
+    /// A batch that succeeds can hold entries that failed; one that is not mentioned at all did not
+    /// arrive either.
+    async fn publish_batch(
+        &self,
+        arn: &str,
+        messages: &[&Message],
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>> {
+        let entries = messages
+            .iter()
+            .enumerate()
+            .filter_map(|(index, message)| entry(index, message));
+        let request = self
+            .client
+            .publish_batch()
+            .topic_arn(arn)
+            .set_publish_batch_request_entries(Some(entries.collect()));
         let answer = match by(until, ACTION, arn, request.send()).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return vec![Err(AwsError::from_sdk(ACTION, arn, &error)); messages.len()],
+            Ok(Err(error)) => {
+                return vec![Err(AwsError::from_sdk(ACTION, arn, &error)); messages.len()];
+            }
             Err(late) => return vec![Err(late); messages.len()],
         };
         let result = |index: usize| {
             let id = index.to_string();
-            if answer.successful().iter().any(|entry| entry.id() == Some(&id)) {
+            if answer
+                .successful()
+                .iter()
+                .any(|entry| entry.id() == Some(&id))
+            {
                 return Ok(());
             }
-            Err(match answer.failed().iter().find(|entry| entry.id() == id) {
-                Some(failed) => {
-                    AwsError::from_entry(ACTION, arn, failed.sender_fault(), failed.code(), failed.message())
-                }
-                None => AwsError::from_entry(ACTION, arn, false, "NotAnswered", None),
-            })
+            Err(
+                match answer.failed().iter().find(|entry| entry.id() == id) {
+                    Some(failed) => AwsError::from_entry(
+                        ACTION,
+                        arn,
+                        failed.sender_fault(),
+                        failed.code(),
+                        failed.message(),
+                    ),
+                    None => AwsError::from_entry(ACTION, arn, false, "NotAnswered", None),
+                },
+            )
         };
         (0..messages.len()).map(result).collect()
     }
 }
 
 impl Publish for Sns {
-    async fn publish(&self, topic: Topic, messages: &[&Message], until: Instant) -> Vec<Result<(), AwsError>> {
+    async fn publish(
+        &self,
+        topic: Topic,
+        messages: &[&Message],
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>> {
         let arn = self.topics.arn(topic);
-        let calls = batches(messages).into_iter().map(async |batch| match batch {
-            [message] => vec![self.publish_one(arn, message, until).await],
-            messages => self.publish_batch(arn, messages, until).await,
-        });
+        let calls = batches(messages)
+            .into_iter()
+            .map(async |batch| match batch {
+                [message] => vec![self.publish_one(arn, message, until).await],
+                messages => self.publish_batch(arn, messages, until).await,
+            });
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
 
-/// Cuts a list into batches that SNS takes: not too many entries, and together no larger than one message may be.
+/// Cuts a list into batches that SNS takes: not too many entries, and together no larger than one
+/// message may be.
 fn batches<'a, 'm>(mut messages: &'a [&'m Message]) -> Vec<&'a [&'m Message]> {
     let mut batches = Vec::new();
     while !messages.is_empty() {
@@ -93,7 +133,12 @@ fn batches<'a, 'm>(mut messages: &'a [&'m Message]) -> Vec<&'a [&'m Message]> {
             }
             None => false,
         };
-        let count = messages.iter().take(MAX_BATCH_ENTRIES).take_while(fits).count().max(1);
+        let count = messages
+            .iter()
+            .take(MAX_BATCH_ENTRIES)
+            .take_while(fits)
+            .count()
+            .max(1);
         let (batch, rest) = messages.split_at(count);
         batches.push(batch);
         messages = rest;
@@ -101,7 +146,8 @@ fn batches<'a, 'm>(mut messages: &'a [&'m Message]) -> Vec<&'a [&'m Message]> {
     batches
 }
 
-/// The builder cannot fail with an id; should it, the entry is missing in the answer and so counted as failed.
+/// The builder cannot fail with an id; should it, the entry is missing in the answer and so counted
+/// as failed.
 fn entry(index: usize, message: &Message) -> Option<PublishBatchRequestEntry> {
     PublishBatchRequestEntry::builder()
         .id(index.to_string())
@@ -113,7 +159,11 @@ fn entry(index: usize, message: &Message) -> Option<PublishBatchRequestEntry> {
 
 fn attributes(message: &Message) -> impl Iterator<Item = (String, MessageAttributeValue)> {
     message.attributes.iter().filter_map(|(name, value)| {
-        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build().ok()?;
+        let value = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+            .ok()?;
         Some(((*name).to_owned(), value))
     })
 }
@@ -123,7 +173,11 @@ mod tests {
     use super::*;
 
     fn message(size: usize) -> Message {
-        Message { topic: Topic::Retry, body: "x".repeat(size), attributes: Vec::new() }
+        Message {
+            topic: Topic::Retry,
+            body: "x".repeat(size),
+            attributes: Vec::new(),
+        }
     }
 
     fn lengths(sizes: &[usize]) -> Vec<usize> {

@@ -1,7 +1,8 @@
-//! The payloads whose shape Amazon has not published: searched for the ids that they are known to carry.
+//! The payloads whose shape Amazon has not published: searched for the ids that they are known to
+//! carry.
 //!
-//! Every id has a documented prefix, so it is found wherever it stands. What is not found is absent: nothing here is
-//! required.
+//! Every id has a documented prefix, so it is found wherever it stands. What is not found is
+//! absent: nothing here is required.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,9 +30,17 @@ pub struct RoleChange {
 
 impl RoleChange {
     pub(super) fn find(header: &Header, payload: &Value) -> Self {
-        let first = |prefixes| ids(header, payload, prefixes).into_iter().next().map(str::to_owned);
+        let first = |prefixes| {
+            ids(header, payload, prefixes)
+                .into_iter()
+                .next()
+                .map(str::to_owned)
+        };
         Self {
-            unit_id: header.entity("/resource/resourceId").map(str::to_owned).or_else(|| first(UNIT)),
+            unit_id: header
+                .entity("/resource/resourceId")
+                .map(str::to_owned)
+                .or_else(|| first(UNIT)),
             principal_id: at(payload, "/principal/id")
                 .or_else(|| at(payload, "/principalId"))
                 .map(str::to_owned)
@@ -59,7 +68,12 @@ impl SetupCompletion {
     /// # Errors
     /// Two different devices: to associate the wrong one would reset it, so a person has to look.
     pub(super) fn find(header: &Header, payload: &Value) -> Result<Self, Misfit> {
-        let first = |prefixes| ids(header, payload, prefixes).into_iter().next().map(str::to_owned);
+        let first = |prefixes| {
+            ids(header, payload, prefixes)
+                .into_iter()
+                .next()
+                .map(str::to_owned)
+        };
         Ok(Self {
             endpoint_id: endpoint(header, payload)?.map(str::to_owned),
             unit_id: first(UNIT),
@@ -81,17 +95,23 @@ fn endpoint<'a>(header: &'a Header, payload: &'a Value) -> Result<Option<&'a str
         [first, rest @ ..] if rest.iter().all(|id| id == first) => Ok(Some(first)),
         _ => Err(Misfit {
             path: "$".to_owned(),
-            problem: "two different endpoint ids, and nothing says which device is meant".to_owned(),
+            problem: "two different endpoint ids, and nothing says which device is meant"
+                .to_owned(),
         }),
     }
 }
 
 fn at<'a>(payload: &'a Value, pointer: &str) -> Option<&'a str> {
-    payload.pointer(pointer)?.as_str().filter(|id| !id.is_empty())
+    payload
+        .pointer(pointer)?
+        .as_str()
+        .filter(|id| !id.is_empty())
 }
 
 fn status(payload: &Value) -> Option<Status> {
-    let value = payload.pointer("/result/status").or_else(|| payload.get("status"))?;
+    let value = payload
+        .pointer("/result/status")
+        .or_else(|| payload.get("status"))?;
     Status::deserialize(value).ok()
 }
 
@@ -106,9 +126,13 @@ fn ids<'a>(header: &'a Header, payload: &'a Value, prefixes: &[&str]) -> Vec<&'a
 /// Recursion is bounded: `serde_json` reads at most 128 levels.
 fn collect<'a>(value: &'a Value, prefixes: &[&str], found: &mut Vec<&'a str>) {
     match value {
-        Value::String(text) if prefixes.iter().any(|prefix| text.starts_with(prefix)) => found.push(text),
+        Value::String(text) if prefixes.iter().any(|prefix| text.starts_with(prefix)) => {
+            found.push(text)
+        }
         Value::Array(items) => items.iter().for_each(|item| collect(item, prefixes, found)),
-        Value::Object(fields) => fields.values().for_each(|item| collect(item, prefixes, found)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|item| collect(item, prefixes, found)),
         _ => {}
     }
 }

@@ -41,8 +41,8 @@ pub struct AutomationError {
     pub endpoint_id: Option<String>,
 }
 
-/// The kinds of automation error. `ENDPOINT_NOT_FOUND` is the documented one; "incorrect endpoint ID or unit ID, or an
-/// internal server error" are the documented causes.
+/// The kinds of automation error. `ENDPOINT_NOT_FOUND` is the documented one; "incorrect endpoint
+/// ID or unit ID, or an internal server error" are the documented causes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum AutomationErrorType {
@@ -132,15 +132,23 @@ pub struct ActivationResult {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ActivationError {
     /// `INTERNAL_SERVER_ERROR` is the documented value; kept as it is.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub r#type: Option<String>,
     /// For logging only, by the documents.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub message: Option<String>,
 }
 
-/// The status of a result. The documents show `FAILURE` for automations and `SUCCEEDED` for activations; each
-/// vocabulary's other half is assumed.
+/// The status of a result. The documents show `FAILURE` for automations and `SUCCEEDED` for
+/// activations; each vocabulary's other half is assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum Status {
@@ -178,19 +186,33 @@ pub struct Reference {
     pub id: String,
 }
 
-/// Refuses an empty text, which could name nothing: neither a CloudEvents subject nor an SNS attribute may be empty.
+/// Refuses an empty text, which could name nothing: neither a CloudEvents subject nor an SNS
+/// attribute may be empty.
 pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if text.is_empty() { Err(de::Error::custom("must not be empty")) } else { Ok(text) }
+    if text.is_empty() {
+        Err(de::Error::custom("must not be empty"))
+    } else {
+        Ok(text)
+    }
 }
 
-/// Reads a field that no effect depends on: whatever does not fit is absent, and stays in the source event.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+/// Reads a field that no effect depends on: whatever does not fit is absent, and stays in the
+/// source event.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
 /// As [`lenient`], for a list: an entry that does not fit is still an entry.
-fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     let entries: Option<Vec<Value>> = lenient(deserializer)?;
-    Ok(entries.unwrap_or_default().into_iter().map(|entry| T::deserialize(entry).unwrap_or_default()).collect())
+    Ok(entries
+        .unwrap_or_default()
+        .into_iter()
+        .map(|entry| T::deserialize(entry).unwrap_or_default())
+        .collect())
 }

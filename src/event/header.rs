@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::documented::{lenient, non_empty};
 
-/// The header of an event. Only the event's type must be readable: a missing id or time does not make a failure of a
-/// skill less of a failure.
+/// The header of an event. Only the event's type must be readable: a missing id or time does not
+/// make a failure of a skill less of a failure.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
@@ -56,14 +56,19 @@ impl Header {
     /// The id that Alexa gave the event: an opaque text, by the documents unique.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
-        self.event_id.as_ref().map(|event_id| event_id.id.as_str()).filter(|id| !id.is_empty())
+        self.event_id
+            .as_ref()
+            .map(|event_id| event_id.id.as_str())
+            .filter(|id| !id.is_empty())
     }
 
-    /// When the event happened: RFC 3339, with or without fractions and offset. Absent where Alexa's time cannot be
-    /// read, or lies outside the years that RFC 3339 can write.
+    /// When the event happened: RFC 3339, with or without fractions and offset. Absent where
+    /// Alexa's time cannot be read, or lies outside the years that RFC 3339 can write.
     #[must_use]
     pub fn event_time(&self) -> Option<DateTime<Utc>> {
-        let time = DateTime::parse_from_rfc3339(&self.event_time.as_ref()?.timestamp).ok()?.to_utc();
+        let time = DateTime::parse_from_rfc3339(&self.event_time.as_ref()?.timestamp)
+            .ok()?
+            .to_utc();
         (0..=9999).contains(&time.year()).then_some(time)
     }
 
@@ -92,7 +97,11 @@ impl Header {
 
     /// The text at a JSON pointer into the entities.
     pub(super) fn entity(&self, pointer: &str) -> Option<&str> {
-        self.entities.0.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
+        self.entities
+            .0
+            .pointer(pointer)?
+            .as_str()
+            .filter(|text| !text.is_empty())
     }
 
     pub(super) fn entities(&self) -> &Value {
@@ -100,14 +109,19 @@ impl Header {
     }
 }
 
-/// The entities by name. The documents call them an array in tables and show a map in every example: both are read.
+/// The entities by name. The documents call them an array in tables and show a map in every
+/// example: both are read.
 #[derive(Debug, Clone, Default)]
 struct Entities(Value);
 
 impl<'de> Deserialize<'de> for Entities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Array(items) if items.iter().all(|item| item.get("type").is_some_and(Value::is_string)) => {
+            Value::Array(items)
+                if items
+                    .iter()
+                    .all(|item| item.get("type").is_some_and(Value::is_string)) =>
+            {
                 Value::Object(by_type(items))
             }
             other => other,

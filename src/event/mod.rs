@@ -1,8 +1,8 @@
 //! The events of Alexa Smart Properties, read from the text of an SNS message.
 //!
-//! Documented shapes are read strictly where the function needs a field and tolerantly elsewhere; shapes that Amazon
-//! has not published are searched for what they are known to carry ([`assumed`]). Value lists are open enums, because
-//! the documents name only some of their values.
+//! Documented shapes are read strictly where the function needs a field and tolerantly elsewhere;
+//! shapes that Amazon has not published are searched for what they are known to carry
+//! ([`assumed`]). Value lists are open enums, because the documents name only some of their values.
 
 pub mod assumed;
 pub mod documented;
@@ -46,13 +46,16 @@ pub enum AspEvent {
     AutomationCompletion(AutomationCompletion),
     /// `Alexa.Skill.Interaction` / `Failure`: a skill timed out or answered wrongly.
     SkillInteractionFailure(SkillInteractionFailure),
-    /// `Alexa.Enterprise.Subscription` / `Activation`: a unit is ready for child units, skills and devices.
+    /// `Alexa.Enterprise.Subscription` / `Activation`: a unit is ready for child units, skills and
+    /// devices.
     SubscriptionActivation(SubscriptionActivation),
-    /// `Alexa.Role.Management` / `Assignment`: a principal may act on a unit and, if so asked, its sub-units.
+    /// `Alexa.Role.Management` / `Assignment`: a principal may act on a unit and, if so asked, its
+    /// sub-units.
     RoleAssignment(RoleChange),
     /// `Alexa.Role.Management` / `Revocation`: it may no longer.
     RoleRevocation(RoleChange),
-    /// `Alexa.Endpoint.Lifecycle` / `SetupCompletion`: a device is ready to be associated with a unit.
+    /// `Alexa.Endpoint.Lifecycle` / `SetupCompletion`: a device is ready to be associated with a
+    /// unit.
     SetupCompletion(SetupCompletion),
     /// Any other type, as a whole: new ones appear without notice.
     Unknown(Value),
@@ -88,11 +91,12 @@ impl Reason {
 /// Common readers of JSON take 127 levels, and a message has the event at its third.
 const MAX_DEPTH: usize = 125;
 
-/// The text of a message is no event. A repeat cannot cure it; the text says where and what, never a value.
+/// The text of a message is no event. A repeat cannot cure it; the text says where and what, never
+/// a value.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// See [`Reason::NotJson`]. Also numbers, nesting and escapes that common JSON readers refuse, so that whatever
-    /// is published can be read by every consumer.
+    /// See [`Reason::NotJson`]. Also numbers, nesting and escapes that common JSON readers refuse,
+    /// so that whatever is published can be read by every consumer.
     #[error("the message cannot be read as JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     /// It is JSON, but what would be published for it is nested more deeply than common readers go.
@@ -134,9 +138,14 @@ pub fn decode(text: &str) -> Result<Content, DecodeError> {
         // A publisher that encodes twice sends a JSON string that holds the event.
         Value::String(inner) => match serde_json::from_str(without_bom(&inner)) {
             Ok(Value::Object(fields)) => object(without_bom(&inner), fields),
-            _ => Err(DecodeError::NotAnEvent("$: expected an object, found a string that holds none".to_owned())),
+            _ => Err(DecodeError::NotAnEvent(
+                "$: expected an object, found a string that holds none".to_owned(),
+            )),
         },
-        other => Err(DecodeError::NotAnEvent(format!("$: expected an object, found {}", json::kind(&other)))),
+        other => Err(DecodeError::NotAnEvent(format!(
+            "$: expected an object, found {}",
+            json::kind(&other)
+        ))),
     }
 }
 
@@ -149,19 +158,31 @@ fn object(text: &str, fields: Map<String, Value>) -> Result<Content, DecodeError
         return Ok(Content::Greeting);
     }
     let header: Header = match fields.get("header") {
-        Some(header @ Value::Object(_)) => json::read("$.header", header).map_err(|misfit| invalid(&misfit, None))?,
+        Some(header @ Value::Object(_)) => {
+            json::read("$.header", header).map_err(|misfit| invalid(&misfit, None))?
+        }
         Some(other) => {
             let found = json::kind(other);
-            return Err(DecodeError::NotAnEvent(format!("$.header: expected an object, found {found}")));
+            return Err(DecodeError::NotAnEvent(format!(
+                "$.header: expected an object, found {found}"
+            )));
         }
-        None => return Err(DecodeError::NotAnEvent("$.header: missing, so this is no Alexa event".to_owned())),
+        None => {
+            return Err(DecodeError::NotAnEvent(
+                "$.header: missing, so this is no Alexa event".to_owned(),
+            ));
+        }
     };
     if 1 + fields.values().map(depth).max().unwrap_or(0) > MAX_DEPTH {
         return Err(DecodeError::TooDeep);
     }
     let source = serde_json::from_str(text)?;
     match detail(&header, fields) {
-        Ok(detail) => Ok(Content::Event(Box::new(Event { header, detail, source }))),
+        Ok(detail) => Ok(Content::Event(Box::new(Event {
+            header,
+            detail,
+            source,
+        }))),
         Err(misfit) => Err(invalid(&misfit, Some(Box::new(header)))),
     }
 }
@@ -176,27 +197,38 @@ fn depth(value: &Value) -> usize {
 }
 
 fn invalid(misfit: &Misfit, header: Option<Box<Header>>) -> DecodeError {
-    DecodeError::InvalidEvent { problem: misfit.to_string(), header }
+    DecodeError::InvalidEvent {
+        problem: misfit.to_string(),
+        header,
+    }
 }
 
 fn detail(header: &Header, fields: Map<String, Value>) -> Result<AspEvent, Misfit> {
     let payload = fields.get("payload").unwrap_or(&Value::Null);
     let event_type = &header.event_type;
-    Ok(match (event_type.namespace.as_str(), event_type.name.as_str()) {
-        ("Alexa.Automation.Execution", "Completion") => {
-            AspEvent::AutomationCompletion(json::read("$.payload", payload)?)
-        }
-        ("Alexa.Skill.Interaction", "Failure") => AspEvent::SkillInteractionFailure(json::read("$.payload", payload)?),
-        ("Alexa.Enterprise.Subscription", "Activation") => {
-            AspEvent::SubscriptionActivation(json::read("$.payload", payload)?)
-        }
-        ("Alexa.Role.Management", "Assignment") => AspEvent::RoleAssignment(RoleChange::find(header, payload)),
-        ("Alexa.Role.Management", "Revocation") => AspEvent::RoleRevocation(RoleChange::find(header, payload)),
-        ("Alexa.Endpoint.Lifecycle", "SetupCompletion") => {
-            AspEvent::SetupCompletion(SetupCompletion::find(header, payload)?)
-        }
-        _ => AspEvent::Unknown(Value::Object(fields)),
-    })
+    Ok(
+        match (event_type.namespace.as_str(), event_type.name.as_str()) {
+            ("Alexa.Automation.Execution", "Completion") => {
+                AspEvent::AutomationCompletion(json::read("$.payload", payload)?)
+            }
+            ("Alexa.Skill.Interaction", "Failure") => {
+                AspEvent::SkillInteractionFailure(json::read("$.payload", payload)?)
+            }
+            ("Alexa.Enterprise.Subscription", "Activation") => {
+                AspEvent::SubscriptionActivation(json::read("$.payload", payload)?)
+            }
+            ("Alexa.Role.Management", "Assignment") => {
+                AspEvent::RoleAssignment(RoleChange::find(header, payload))
+            }
+            ("Alexa.Role.Management", "Revocation") => {
+                AspEvent::RoleRevocation(RoleChange::find(header, payload))
+            }
+            ("Alexa.Endpoint.Lifecycle", "SetupCompletion") => {
+                AspEvent::SetupCompletion(SetupCompletion::find(header, payload)?)
+            }
+            _ => AspEvent::Unknown(Value::Object(fields)),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -227,8 +259,11 @@ mod tests {
 
     #[test]
     fn the_source_is_kept_to_the_letter() {
-        let text = r#" {"header": {"eventType":{"namespace":"A","name":"B"}},  "n": 1.50, "n": 1e3} "#;
-        let Content::Event(event) = decode(text).unwrap() else { panic!("a greeting") };
+        let text =
+            r#" {"header": {"eventType":{"namespace":"A","name":"B"}},  "n": 1.50, "n": 1e3} "#;
+        let Content::Event(event) = decode(text).unwrap() else {
+            panic!("a greeting")
+        };
         assert_eq!(event.source.get(), text.trim());
     }
 
@@ -241,9 +276,13 @@ mod tests {
             ("FAILED", Status::Failed),
             ("success?", Status::Other("success?".to_owned())),
         ] {
-            let payload = json!({"automation": {"id": "a"}, "result": {"status": text, "errors": null}});
+            let payload =
+                json!({"automation": {"id": "a"}, "result": {"status": text, "errors": null}});
             let detail = detail_of(&event("Alexa.Automation.Execution", "Completion", &payload));
-            assert!(matches!(detail, AspEvent::AutomationCompletion(c) if c.result.status == status), "{text}");
+            assert!(
+                matches!(detail, AspEvent::AutomationCompletion(c) if c.result.status == status),
+                "{text}"
+            );
         }
     }
 
@@ -252,28 +291,62 @@ mod tests {
         let skill = |payload| event("Alexa.Skill.Interaction", "Failure", &payload);
         for (value, problem) in [
             (json!({"header": {}}), "$.header: missing field `eventType`"),
-            (json!({"header": {"eventType": {"namespace": "A"}}}), "$.header.eventType: missing field `name`"),
+            (
+                json!({"header": {"eventType": {"namespace": "A"}}}),
+                "$.header.eventType: missing field `name`",
+            ),
             (
                 json!({"header": {"eventType": {"namespace": "", "name": "B"}}}),
                 "$.header.eventType.namespace: must not be empty",
             ),
-            (skill(json!({"error": {"type": "X"}})), "$.payload: missing field `skill`"),
-            (skill(json!({"skill": {"id": 5}})), "$.payload.skill.id: found integer, expected a string"),
-            (skill(json!({"skill": {"id": "", "stage": "live"}})), "$.payload.skill.id: must not be empty"),
-            (skill(Value::Null), "$.payload: found null, expected an object"),
+            (
+                skill(json!({"error": {"type": "X"}})),
+                "$.payload: missing field `skill`",
+            ),
+            (
+                skill(json!({"skill": {"id": 5}})),
+                "$.payload.skill.id: found integer, expected a string",
+            ),
+            (
+                skill(json!({"skill": {"id": "", "stage": "live"}})),
+                "$.payload.skill.id: must not be empty",
+            ),
+            (
+                skill(Value::Null),
+                "$.payload: found null, expected an object",
+            ),
         ] {
             let error = decode_value(&value).unwrap_err();
-            assert_eq!((error.reason(), error.to_string().as_str()), (Reason::InvalidEvent, problem));
+            assert_eq!(
+                (error.reason(), error.to_string().as_str()),
+                (Reason::InvalidEvent, problem)
+            );
         }
     }
 
     #[test]
     fn what_is_no_event_says_what_it_is() {
         for (text, reason, problem) in [
-            ("[1]", Reason::NotAnEvent, "$: expected an object, found an array"),
-            (r#"{"AlarmName":"x"}"#, Reason::NotAnEvent, "$.header: missing, so this is no Alexa event"),
-            (r#"{"header":7}"#, Reason::NotAnEvent, "$.header: expected an object, found a number"),
-            (r#""text""#, Reason::NotAnEvent, "$: expected an object, found a string that holds none"),
+            (
+                "[1]",
+                Reason::NotAnEvent,
+                "$: expected an object, found an array",
+            ),
+            (
+                r#"{"AlarmName":"x"}"#,
+                Reason::NotAnEvent,
+                "$.header: missing, so this is no Alexa event",
+            ),
+            (
+                r#"{"header":7}"#,
+                Reason::NotAnEvent,
+                "$.header: expected an object, found a number",
+            ),
+            (
+                r#""text""#,
+                Reason::NotAnEvent,
+                "$: expected an object, found a string that holds none",
+            ),
             (
                 "{",
                 Reason::NotJson,
@@ -281,7 +354,10 @@ mod tests {
             ),
         ] {
             let error = decode(text).unwrap_err();
-            assert_eq!((error.reason(), error.to_string().as_str()), (reason, problem));
+            assert_eq!(
+                (error.reason(), error.to_string().as_str()),
+                (reason, problem)
+            );
         }
     }
 }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::message::fnv1a;
 
-/// How many failures of one automation are told apart: more than any budget allows, and little enough for one item.
+/// How many failures of one automation are told apart: more than any budget allows, and little
+/// enough for one item.
 const MAX_FAILURES: usize = 1_001;
 
 /// An automation ran.
@@ -22,13 +23,23 @@ impl Run {
     /// It failed, as the event with this key says.
     #[must_use]
     pub fn failed(automation_id: &str, key: &str, at: Option<DateTime<Utc>>) -> Self {
-        Self { automation_id: automation_id.to_owned(), event: format!("{:016x}", fnv1a(key)), at, worked: false }
+        Self {
+            automation_id: automation_id.to_owned(),
+            event: format!("{:016x}", fnv1a(key)),
+            at,
+            worked: false,
+        }
     }
 
     /// It worked.
     #[must_use]
     pub fn worked(automation_id: &str, at: Option<DateTime<Utc>>) -> Self {
-        Self { automation_id: automation_id.to_owned(), event: String::new(), at, worked: true }
+        Self {
+            automation_id: automation_id.to_owned(),
+            event: String::new(),
+            at,
+            worked: true,
+        }
     }
 
     pub(super) fn automation_id(&self) -> &str {
@@ -57,15 +68,23 @@ pub(super) struct Budget {
 
 /// What a run makes of a budget, and the number of the failure; 0 for a success.
 ///
-/// The same event counts once, however often it comes. A success ends the budget, unless a failure happened after it:
-/// events arrive in any order.
-pub(super) fn after(run: &Run, budget: Option<Budget>, now: DateTime<Utc>, window: Duration) -> (Option<Budget>, u32) {
+/// The same event counts once, however often it comes. A success ends the budget, unless a failure
+/// happened after it: events arrive in any order.
+pub(super) fn after(
+    run: &Run,
+    budget: Option<Budget>,
+    now: DateTime<Utc>,
+    window: Duration,
+) -> (Option<Budget>, u32) {
     let budget = budget.filter(|budget| budget.window_ends > now);
     if run.worked {
         return (budget.filter(|budget| budget.failed_since(run.at)), 0);
     }
-    let mut budget =
-        budget.unwrap_or_else(|| Budget { window_ends: now + window, last_failure: None, failures: Vec::new() });
+    let mut budget = budget.unwrap_or_else(|| Budget {
+        window_ends: now + window,
+        last_failure: None,
+        failures: Vec::new(),
+    });
     let count = budget.count(&run.event, run.at);
     (Some(budget), count)
 }
@@ -77,7 +96,11 @@ impl Budget {
 
     fn count(&mut self, event: &str, at: Option<DateTime<Utc>>) -> u32 {
         self.last_failure = self.last_failure.max(at);
-        let index = self.failures.iter().position(|known| known == event).unwrap_or(self.failures.len());
+        let index = self
+            .failures
+            .iter()
+            .position(|known| known == event)
+            .unwrap_or(self.failures.len());
         if index == self.failures.len() && index < MAX_FAILURES {
             self.failures.push(event.to_owned());
         }
@@ -113,28 +136,51 @@ mod tests {
     #[test]
     fn distinct_failures_count_within_the_window() {
         let arrived = [(0, "1"), (50, "2"), (60, "1"), (99, "3"), (100, "4")];
-        let runs: Vec<_> = arrived.iter().map(|(now, key)| (*now, failed(key, *now))).collect();
-        assert_eq!(counts(&runs), [1, 2, 1, 3, 1], "the third came again, the last begins a new window");
+        let runs: Vec<_> = arrived
+            .iter()
+            .map(|(now, key)| (*now, failed(key, *now)))
+            .collect();
+        assert_eq!(
+            counts(&runs),
+            [1, 2, 1, 3, 1],
+            "the third came again, the last begins a new window"
+        );
     }
 
     #[test]
     fn a_success_ends_the_count_unless_a_failure_happened_after_it() {
         let worked = |seconds| Run::worked("a", Some(at(seconds)));
-        let runs =
-            [(11, failed("1", 10)), (12, worked(9)), (12, failed("2", 12)), (13, worked(12)), (14, failed("3", 13))];
+        let runs = [
+            (11, failed("1", 10)),
+            (12, worked(9)),
+            (12, failed("2", 12)),
+            (13, worked(12)),
+            (14, failed("3", 13)),
+        ];
         assert_eq!(counts(&runs), [1, 0, 2, 0, 1]);
     }
 
     #[test]
     fn the_latest_failure_is_the_one_that_happened_last() {
-        let runs =
-            [(20, failed("1", 20)), (21, failed("2", 10)), (22, Run::worked("a", Some(at(15)))), (23, failed("3", 23))];
+        let runs = [
+            (20, failed("1", 20)),
+            (21, failed("2", 10)),
+            (22, Run::worked("a", Some(at(15)))),
+            (23, failed("3", 23)),
+        ];
         assert_eq!(counts(&runs), [1, 2, 0, 3]);
     }
 
     #[test]
     fn a_success_without_a_time_ends_the_count() {
-        assert_eq!(counts(&[(0, failed("1", 0)), (1, Run::worked("a", None)), (2, failed("2", 2))]), [1, 0, 1]);
+        assert_eq!(
+            counts(&[
+                (0, failed("1", 0)),
+                (1, Run::worked("a", None)),
+                (2, failed("2", 2))
+            ]),
+            [1, 0, 1]
+        );
     }
 
     #[test]
@@ -145,6 +191,10 @@ mod tests {
         }
         assert_eq!(budget.as_ref().unwrap().failures.len(), MAX_FAILURES);
         let (_, count) = after(&failed("last", 0), budget, at(0), WINDOW);
-        assert_eq!(usize::try_from(count).unwrap(), MAX_FAILURES + 1, "still beyond every budget");
+        assert_eq!(
+            usize::try_from(count).unwrap(),
+            MAX_FAILURES + 1,
+            "still beyond every budget"
+        );
     }
 }

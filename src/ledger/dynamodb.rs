@@ -10,8 +10,8 @@
 //! | a principal's, on whatever unit | `readiness#principal#<id>` | the same |
 //! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
 //!
-//! `expiresAt` is the table's time to live, which DynamoDB counts in seconds; it deletes late, by days, so that every
-//! condition looks at the time as well.
+//! `expiresAt` is the table's time to live, which DynamoDB counts in seconds; it deletes late, by
+//! days, so that every condition looks at the time as well.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,8 +23,9 @@ use aws_sdk_dynamodb::{
     error::BuildError,
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure::AllOld,
-        TransactWriteItem, error::TransactionCanceledException,
+        AttributeValue, CancellationReason, KeysAndAttributes, Put,
+        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
+        error::TransactionCanceledException,
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -49,13 +50,15 @@ pub const EVENT_AT: &str = "eventAt";
 /// The attribute with a stored signal: the text of the message.
 pub const SIGNAL: &str = "signal";
 
-/// The attribute with the table's time to live, in seconds. Who reads an item after it takes it for deleted.
+/// The attribute with the table's time to live, in seconds. Who reads an item after it takes it for
+/// deleted.
 pub const EXPIRES_AT: &str = "expiresAt";
 
 /// How long a signal is stored: as long as the queues keep their messages.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 
-/// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB API reference.
+/// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB
+/// API reference.
 const MAX_BATCH: usize = 100;
 
 /// The longest partition key, in bytes. Source: the DynamoDB developer guide, constraints.
@@ -96,7 +99,8 @@ enum Written {
 
 /// Why nothing of a transaction was written.
 enum NotWritten {
-    /// The conditions of some writes did not hold, each of the given item, or other writers were in the way.
+    /// The conditions of some writes did not hold, each of the given item, or other writers were in
+    /// the way.
     Cancelled(Vec<Option<Written>>),
     /// The call failed.
     Failed(AwsError),
@@ -109,23 +113,40 @@ impl Table {
         Self { client, name }
     }
 
-    /// Claims events: each if it is absent, or forgotten, or if the lease of an earlier claim has run out.
-    pub(super) async fn claim(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<Claim, AwsError>> {
+    /// Claims events: each if it is absent, or forgotten, or if the lease of an earlier claim has
+    /// run out.
+    pub(super) async fn claim(
+        &self,
+        keys: &[&str],
+        lease: &Lease,
+        until: Instant,
+    ) -> Vec<Result<Claim, AwsError>> {
         let claim = |key: &&str| {
             Write::new(
                 &pk("event", key),
-                [text("heldBy", &lease.holder), millis("leaseUntil", lease.until), expiry(lease.until)],
+                [
+                    text("heldBy", &lease.holder),
+                    millis("leaseUntil", lease.until),
+                    expiry(lease.until),
+                ],
             )
             .provided(
                 "attribute_not_exists(pk) OR expiresAt <= :seconds OR leaseUntil <= :millis",
-                [number(":seconds", lease.now.timestamp()), millis(":millis", lease.now)],
+                [
+                    number(":seconds", lease.now.timestamp()),
+                    millis(":millis", lease.now),
+                ],
             )
         };
         let written = self.write(keys.iter().map(claim).collect(), until).await;
-        written.into_iter().map(|written| written.map(|written| claimed(&written, lease))).collect()
+        written
+            .into_iter()
+            .map(|written| written.map(|written| claimed(&written, lease)))
+            .collect()
     }
 
-    /// Notes that events took effect. Without a condition, because it is so, whoever has claimed them meanwhile.
+    /// Notes that events took effect. Without a condition, because it is so, whoever has claimed
+    /// them meanwhile.
     pub(super) async fn complete(
         &self,
         keys: &[&str],
@@ -133,24 +154,40 @@ impl Table {
         known_until: DateTime<Utc>,
         until: Instant,
     ) -> Vec<Result<(), AwsError>> {
-        let complete = |key: &&str| Write::new(&pk("event", key), [millis("completedAt", now), expiry(known_until)]);
-        self.write_all(keys.iter().map(complete).collect(), until).await
+        let complete = |key: &&str| {
+            Write::new(
+                &pk("event", key),
+                [millis("completedAt", now), expiry(known_until)],
+            )
+        };
+        self.write_all(keys.iter().map(complete).collect(), until)
+            .await
     }
 
     /// Gives claims back by ending their leases, unless another invocation has taken them over.
-    pub(super) async fn release(&self, keys: &[&str], lease: &Lease, until: Instant) -> Vec<Result<(), AwsError>> {
+    pub(super) async fn release(
+        &self,
+        keys: &[&str],
+        lease: &Lease,
+        until: Instant,
+    ) -> Vec<Result<(), AwsError>> {
         let release = |key: &&str| {
             Write::new(
                 &pk("event", key),
-                [text("heldBy", &lease.holder), millis("leaseUntil", lease.now), expiry(lease.now)],
+                [
+                    text("heldBy", &lease.holder),
+                    millis("leaseUntil", lease.now),
+                    expiry(lease.now),
+                ],
             )
             .provided("heldBy = :holder", [text(":holder", &lease.holder)])
         };
-        self.write_all(keys.iter().map(release).collect(), until).await
+        self.write_all(keys.iter().map(release).collect(), until)
+            .await
     }
 
-    /// Counts runs, those of one automation in their order. Reads all budgets, writes those that change, and goes back
-    /// to the ones that another invocation has changed in between.
+    /// Counts runs, those of one automation in their order. Reads all budgets, writes those that
+    /// change, and goes back to the ones that another invocation has changed in between.
     pub(super) async fn count(
         &self,
         runs: &[&Run],
@@ -160,9 +197,18 @@ impl Table {
     ) -> Vec<Result<u32, AwsError>> {
         let mut pending: BTreeMap<&str, Vec<(usize, &Run)>> = BTreeMap::new();
         for (index, run) in runs.iter().enumerate() {
-            pending.entry(run.automation_id()).or_default().push((index, run));
+            pending
+                .entry(run.automation_id())
+                .or_default()
+                .push((index, run));
         }
-        let mut items = match self.read(pending.keys().map(|id| pk("automation", id)).collect(), until).await {
+        let mut items = match self
+            .read(
+                pending.keys().map(|id| pk("automation", id)).collect(),
+                until,
+            )
+            .await
+        {
             Ok(items) => items,
             Err(error) => return vec![Err(error); runs.len()],
         };
@@ -187,7 +233,11 @@ impl Table {
             let mut written: BTreeMap<_, _> = written_ids.into_iter().zip(written).collect();
             pending.retain(|id, runs| match written.remove(id) {
                 // Its own write, which DynamoDB took although the answer was lost on the way.
-                Some(Ok(Written::Refused(Some(item)))) if string(&item, "revision") == Some(&lease.holder) => false,
+                Some(Ok(Written::Refused(Some(item))))
+                    if string(&item, "revision") == Some(&lease.holder) =>
+                {
+                    false
+                }
                 Some(Ok(Written::Refused(item))) => {
                     items.extend(item.map(|item| (pk("automation", id), item)));
                     true
@@ -204,12 +254,17 @@ impl Table {
             }
             pause(round).await;
         }
-        counts.extend(pending.into_values().flatten().map(|(index, _)| (index, Err(self.contended()))));
+        counts.extend(
+            pending
+                .into_values()
+                .flatten()
+                .map(|(index, _)| (index, Err(self.contended()))),
+        );
         counts.into_values().collect()
     }
 
-    /// Stores a signal of this time under a subject's key, unless that of a newer event is there. Of equally old ones the
-    /// last stays.
+    /// Stores a signal of this time under a subject's key, unless that of a newer event is there.
+    /// Of equally old ones the last stays.
     pub(super) async fn store(
         &self,
         key: &str,
@@ -218,7 +273,11 @@ impl Table {
         now: DateTime<Utc>,
         until: Instant,
     ) -> Result<(), AwsError> {
-        let item = [millis(EVENT_AT, at), text(SIGNAL, signal), expiry(now + SIGNALS_KEPT)];
+        let item = [
+            millis(EVENT_AT, at),
+            text(SIGNAL, signal),
+            expiry(now + SIGNALS_KEPT),
+        ];
         let write = Write::new(key, item).provided(
             "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
             [millis(":eventAt", at), number(":seconds", now.timestamp())],
@@ -227,19 +286,38 @@ impl Table {
     }
 
     /// Reads items, as they are after all writes that were answered.
-    async fn read(&self, mut pks: Vec<String>, until: Instant) -> Result<HashMap<String, Item>, AwsError> {
+    async fn read(
+        &self,
+        mut pks: Vec<String>,
+        until: Instant,
+    ) -> Result<HashMap<String, Item>, AwsError> {
         let (mut items, mut reads) = (HashMap::new(), 0);
         while !pks.is_empty() {
             let mut rest = pks.split_off(pks.len().min(MAX_BATCH));
-            let keys = pks.iter().map(|pk| Item::from([text(PARTITION_KEY, pk)])).collect();
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let keys = pks
+                .iter()
+                .map(|pk| Item::from([text(PARTITION_KEY, pk)]))
+                .collect();
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build();
             let wanted = wanted.map_err(|error| self.transient(GET, &error.to_string()))?;
-            let request = self.client.batch_get_item().request_items(&self.name, wanted);
+            let request = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, wanted);
             let answer = by(until, GET, &self.name, request.send())
                 .await?
                 .map_err(|error| AwsError::from_sdk(GET, &self.name, &error))?;
-            let unread = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys);
-            let unread: Vec<_> = unread.filter_map(|key| string(&key, PARTITION_KEY).cloned()).collect();
+            let unread = answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .flat_map(|keys| keys.keys);
+            let unread: Vec<_> = unread
+                .filter_map(|key| string(&key, PARTITION_KEY).cloned())
+                .collect();
             if !unread.is_empty() {
                 reads += 1;
                 if reads > MAX_READS {
@@ -249,7 +327,9 @@ impl Table {
                 rest.extend(unread);
             }
             let found = answer.responses.unwrap_or_default().into_values().flatten();
-            items.extend(found.filter_map(|item| Some((string(&item, PARTITION_KEY)?.clone(), item))));
+            items.extend(
+                found.filter_map(|item| Some((string(&item, PARTITION_KEY)?.clone(), item))),
+            );
             pks = rest;
         }
         Ok(items)
@@ -257,18 +337,29 @@ impl Table {
 
     /// Writes where it does not matter whether the condition held.
     async fn write_all(&self, writes: Vec<Write>, until: Instant) -> Vec<Result<(), AwsError>> {
-        self.write(writes, until).await.into_iter().map(|written| written.map(drop)).collect()
+        self.write(writes, until)
+            .await
+            .into_iter()
+            .map(|written| written.map(drop))
+            .collect()
     }
 
-    /// Writes items, each for itself, in as few calls as that takes; the answers stand in the order of the writes.
+    /// Writes items, each for itself, in as few calls as that takes; the answers stand in the order
+    /// of the writes.
     async fn write(&self, writes: Vec<Write>, until: Instant) -> Vec<Result<Written, AwsError>> {
-        let calls = writes.chunks(MAX_BATCH).map(|writes| self.write_batch(writes, until));
+        let calls = writes
+            .chunks(MAX_BATCH)
+            .map(|writes| self.write_batch(writes, until));
         join_all(calls).await.into_iter().flatten().collect()
     }
 
-    /// A transaction writes all or nothing. If some conditions do not hold, the rest goes again without them; what even
-    /// then does not go together goes one by one.
-    async fn write_batch(&self, writes: &[Write], until: Instant) -> Vec<Result<Written, AwsError>> {
+    /// A transaction writes all or nothing. If some conditions do not hold, the rest goes again
+    /// without them; what even then does not go together goes one by one.
+    async fn write_batch(
+        &self,
+        writes: &[Write],
+        until: Instant,
+    ) -> Vec<Result<Written, AwsError>> {
         let mut results: BTreeMap<usize, Result<Written, AwsError>> = BTreeMap::new();
         let mut pending: Vec<(usize, &Write)> = writes.iter().enumerate().collect();
         for round in 0..2 {
@@ -281,30 +372,59 @@ impl Table {
                 pause(round).await;
             }
             match self.write_together(&pending, until).await {
-                Ok(()) => results.extend(pending.drain(..).map(|(index, _)| (index, Ok(Written::Done)))),
+                Ok(()) => results.extend(
+                    pending
+                        .drain(..)
+                        .map(|(index, _)| (index, Ok(Written::Done))),
+                ),
                 Err(NotWritten::Failed(error)) => {
-                    let error = if met_others && error.is_outage() { self.contended() } else { error };
-                    results.extend(pending.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+                    let error = if met_others && error.is_outage() {
+                        self.contended()
+                    } else {
+                        error
+                    };
+                    results.extend(
+                        pending
+                            .drain(..)
+                            .map(|(index, _)| (index, Err(error.clone()))),
+                    );
                 }
                 Err(NotWritten::Cancelled(reasons)) => {
                     let refused = pending.iter().zip(reasons);
-                    results.extend(refused.filter_map(|((index, _), reason)| Some((*index, Ok(reason?)))));
+                    results.extend(
+                        refused.filter_map(|((index, _), reason)| Some((*index, Ok(reason?)))),
+                    );
                     pending.retain(|(index, _)| !results.contains_key(index));
                 }
             }
         }
         let met_others = pending.len() > 1;
-        let one_by_one =
-            pending.into_iter().map(async |(index, write)| (index, self.write_one(write, met_others, until).await));
+        let one_by_one = pending
+            .into_iter()
+            .map(async |(index, write)| (index, self.write_one(write, met_others, until).await));
         results.extend(join_all(one_by_one).await);
         results.into_values().collect()
     }
 
-    async fn write_together(&self, writes: &[(usize, &Write)], until: Instant) -> Result<(), NotWritten> {
-        let items: Result<Vec<_>, _> = writes.iter().map(|(_, write)| write.in_transaction(&self.name)).collect();
-        let items = items.map_err(|error| NotWritten::Failed(self.transient(PUT, &error.to_string())))?;
-        let request = self.client.transact_write_items().set_transact_items(Some(items));
-        match by(until, PUT, &self.name, request.send()).await.map_err(NotWritten::Failed)? {
+    async fn write_together(
+        &self,
+        writes: &[(usize, &Write)],
+        until: Instant,
+    ) -> Result<(), NotWritten> {
+        let items: Result<Vec<_>, _> = writes
+            .iter()
+            .map(|(_, write)| write.in_transaction(&self.name))
+            .collect();
+        let items =
+            items.map_err(|error| NotWritten::Failed(self.transient(PUT, &error.to_string())))?;
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items));
+        match by(until, PUT, &self.name, request.send())
+            .await
+            .map_err(NotWritten::Failed)?
+        {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
@@ -318,9 +438,14 @@ impl Table {
         }
     }
 
-    /// Writes one item, again while a transaction of somebody else is at it. Who has met others is never told that the
-    /// table is out of reach, because they are the ones who may have the event.
-    async fn write_one(&self, write: &Write, mut met_others: bool, until: Instant) -> Result<Written, AwsError> {
+    /// Writes one item, again while a transaction of somebody else is at it. Who has met others is
+    /// never told that the table is out of reach, because they are the ones who may have the event.
+    async fn write_one(
+        &self,
+        write: &Write,
+        mut met_others: bool,
+        until: Instant,
+    ) -> Result<Written, AwsError> {
         for round in 0.. {
             match self.try_to_write_one(write, until).await {
                 Ok(Some(written)) => return Ok(written),
@@ -334,8 +459,16 @@ impl Table {
     }
 
     /// Nothing is written where a transaction is at the item.
-    async fn try_to_write_one(&self, write: &Write, until: Instant) -> Result<Option<Written>, AwsError> {
-        let mut request = self.client.put_item().table_name(&self.name).set_item(Some(write.item.clone()));
+    async fn try_to_write_one(
+        &self,
+        write: &Write,
+        until: Instant,
+    ) -> Result<Option<Written>, AwsError> {
+        let mut request = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(write.item.clone()));
         if let Some((expression, values)) = write.condition.clone() {
             request = request
                 .condition_expression(expression)
@@ -356,32 +489,65 @@ impl Table {
 
     /// Where the table has no capacity for a transaction, it has none for its parts either.
     fn throttling(&self, cancelled: &TransactionCanceledException) -> Option<AwsError> {
-        let others = |code: &&str| !matches!(*code, "None" | "ConditionalCheckFailed" | "TransactionConflict");
-        let codes = cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).filter(others);
-        codes.map(|code| AwsError::from_entry(PUT, &self.name, true, code, None)).find(AwsError::is_transient)
+        let others = |code: &&str| {
+            !matches!(
+                *code,
+                "None" | "ConditionalCheckFailed" | "TransactionConflict"
+            )
+        };
+        let codes = cancelled
+            .cancellation_reasons()
+            .iter()
+            .filter_map(CancellationReason::code)
+            .filter(others);
+        codes
+            .map(|code| AwsError::from_entry(PUT, &self.name, true, code, None))
+            .find(AwsError::is_transient)
     }
 
     fn contended(&self) -> AwsError {
-        AwsError::Contended { action: PUT, target: self.name.clone() }
+        AwsError::Contended {
+            action: PUT,
+            target: self.name.clone(),
+        }
     }
 
     fn transient(&self, action: &'static str, cause: &str) -> AwsError {
-        AwsError::Transient { action, target: self.name.clone(), cause: cause.to_owned() }
+        AwsError::Transient {
+            action,
+            target: self.name.clone(),
+            cause: cause.to_owned(),
+        }
     }
 }
 
 impl Write {
     fn new<const N: usize>(pk: &str, attributes: [(String, AttributeValue); N]) -> Self {
-        let item = attributes.into_iter().chain([text(PARTITION_KEY, pk)]).collect();
-        Self { item, condition: None }
+        let item = attributes
+            .into_iter()
+            .chain([text(PARTITION_KEY, pk)])
+            .collect();
+        Self {
+            item,
+            condition: None,
+        }
     }
 
-    fn provided<const N: usize>(self, condition: &'static str, values: [(String, AttributeValue); N]) -> Self {
-        Self { condition: Some((condition, Item::from(values))), ..self }
+    fn provided<const N: usize>(
+        self,
+        condition: &'static str,
+        values: [(String, AttributeValue); N],
+    ) -> Self {
+        Self {
+            condition: Some((condition, Item::from(values))),
+            ..self
+        }
     }
 
     fn in_transaction(&self, table: &str) -> Result<TransactWriteItem, BuildError> {
-        let mut put = Put::builder().table_name(table).set_item(Some(self.item.clone()));
+        let mut put = Put::builder()
+            .table_name(table)
+            .set_item(Some(self.item.clone()));
         if let Some((expression, values)) = self.condition.clone() {
             put = put
                 .condition_expression(expression)
@@ -392,35 +558,62 @@ impl Write {
     }
 }
 
-/// The writes of a transaction whose conditions did not hold; the others were in order, or in each other's way.
+/// The writes of a transaction whose conditions did not hold; the others were in order, or in each
+/// other's way.
 fn refusals(cancelled: &TransactionCanceledException) -> Vec<Option<Written>> {
     let refusal = |code: Option<&str>, item: Option<&Item>| {
         (code == Some("ConditionalCheckFailed")).then(|| Written::Refused(item.cloned()))
     };
-    cancelled.cancellation_reasons().iter().map(|reason| refusal(reason.code(), reason.item())).collect()
+    cancelled
+        .cancellation_reasons()
+        .iter()
+        .map(|reason| refusal(reason.code(), reason.item()))
+        .collect()
 }
 
-/// What an attempt to claim an event comes to. A claim of one's own is one whose answer was lost on the way.
+/// What an attempt to claim an event comes to. A claim of one's own is one whose answer was lost on
+/// the way.
 fn claimed(written: &Written, lease: &Lease) -> Claim {
     match written {
         Written::Done => Claim::Granted,
-        Written::Refused(Some(item)) if string(item, "heldBy") == Some(&lease.holder) => Claim::Granted,
+        Written::Refused(Some(item)) if string(item, "heldBy") == Some(&lease.holder) => {
+            Claim::Granted
+        }
         Written::Refused(Some(item)) if item.contains_key("completedAt") => Claim::Completed,
         Written::Refused(_) => Claim::Held,
     }
 }
 
-/// Writes a budget over the item that it was made from. A budget that has ended is one without failures, whose window
-/// is over.
+/// Writes a budget over the item that it was made from. A budget that has ended is one without
+/// failures, whose window is over.
 fn budget_write(id: &str, budget: Option<&Budget>, seen: Option<&Item>, lease: &Lease) -> Write {
     let ends = budget.map_or(lease.now, |budget| budget.window_ends);
-    let failures = budget.map(|budget| budget.failures.iter().cloned().map(AttributeValue::S).collect());
-    let failures = ("failures".to_owned(), AttributeValue::L(failures.unwrap_or_default()));
+    let failures = budget.map(|budget| {
+        budget
+            .failures
+            .iter()
+            .cloned()
+            .map(AttributeValue::S)
+            .collect()
+    });
+    let failures = (
+        "failures".to_owned(),
+        AttributeValue::L(failures.unwrap_or_default()),
+    );
     let mut write = Write::new(
         &pk("automation", id),
-        [failures, millis("windowEndsAt", ends), text("revision", &lease.holder), expiry(ends)],
+        [
+            failures,
+            millis("windowEndsAt", ends),
+            text("revision", &lease.holder),
+            expiry(ends),
+        ],
     );
-    write.item.extend(budget.and_then(|budget| budget.last_failure).map(|at| millis("lastFailureAt", at)));
+    write.item.extend(
+        budget
+            .and_then(|budget| budget.last_failure)
+            .map(|at| millis("lastFailureAt", at)),
+    );
     match seen.and_then(|item| string(item, "revision")) {
         Some(revision) => write.provided("revision = :seen", [text(":seen", revision)]),
         None => write.provided("attribute_not_exists(revision)", []),
@@ -434,12 +627,16 @@ fn budget_in(item: &Item) -> Option<Budget> {
     Some(Budget {
         window_ends: time("windowEndsAt")?,
         last_failure: time("lastFailureAt"),
-        failures: failures.iter().filter_map(|failure| failure.as_s().ok().cloned()).collect(),
+        failures: failures
+            .iter()
+            .filter_map(|failure| failure.as_s().ok().cloned())
+            .collect(),
     })
     .filter(|budget| !budget.failures.is_empty())
 }
 
-/// The partition key of an id. One that is too long, as Alexa sets no limit, is told apart by its hash.
+/// The partition key of an id. One that is too long, as Alexa sets no limit, is told apart by its
+/// hash.
 pub(super) fn pk(kind: &str, id: &str) -> String {
     let pk = format!("{kind}#{id}");
     if pk.len() <= MAX_KEY_BYTES {

@@ -1,4 +1,5 @@
-//! The ledger in the memory of one execution environment: what there is without a table, or while it is out of reach.
+//! The ledger in the memory of one execution environment: what there is without a table, or while
+//! it is out of reach.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -72,7 +73,10 @@ struct Recent<V> {
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new() }
+        Self {
+            values: HashMap::new(),
+            order: VecDeque::new(),
+        }
     }
 }
 
@@ -134,7 +138,14 @@ mod tests {
             memory.claim(&index.to_string(), at(0), at(30));
         }
         assert_eq!(memory.events.values.len(), CAPACITY);
-        assert_eq!(memory.claim("0", at(1), at(31)), Claim::Granted, "the oldest is forgotten");
-        assert_eq!(memory.claim(&CAPACITY.to_string(), at(1), at(31)), Claim::Held);
+        assert_eq!(
+            memory.claim("0", at(1), at(31)),
+            Claim::Granted,
+            "the oldest is forgotten"
+        );
+        assert_eq!(
+            memory.claim(&CAPACITY.to_string(), at(1), at(31)),
+            Claim::Held
+        );
     }
 }

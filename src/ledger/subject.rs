@@ -1,4 +1,5 @@
-//! Whose readiness is stored, and under which key: what the function writes, and what a reader of the table looks for.
+//! Whose readiness is stored, and under which key: what the function writes, and what a reader of
+//! the table looks for.
 
 use super::dynamodb::pk;
 
@@ -26,7 +27,10 @@ impl<'a> Subject<'a> {
             Self::Unit(id) => pk("readiness#unit", id),
             Self::Device(id) => pk("readiness#device", id),
             Self::Principal { id, unit: None } => pk("readiness#principal", id),
-            Self::Principal { id, unit: Some(unit) } => pk("readiness#principal", &format!("{id}#{unit}")),
+            Self::Principal {
+                id,
+                unit: Some(unit),
+            } => pk("readiness#principal", &format!("{id}#{unit}")),
         }
     }
 
@@ -47,13 +51,31 @@ mod tests {
         for (subject, key) in [
             (Subject::Unit("a"), "readiness#unit#a"),
             (Subject::Device("a"), "readiness#device#a"),
-            (Subject::Principal { id: "a", unit: None }, "readiness#principal#a"),
-            (Subject::Principal { id: "a", unit: Some("b") }, "readiness#principal#a#b"),
+            (
+                Subject::Principal {
+                    id: "a",
+                    unit: None,
+                },
+                "readiness#principal#a",
+            ),
+            (
+                Subject::Principal {
+                    id: "a",
+                    unit: Some("b"),
+                },
+                "readiness#principal#a#b",
+            ),
         ] {
             assert_eq!((subject.key().as_str(), subject.id()), (key, "a"));
         }
         let long = "x".repeat(3000);
-        let keys = ["b", "c"].map(|unit| Subject::Principal { id: &long, unit: Some(unit) }.key());
+        let keys = ["b", "c"].map(|unit| {
+            Subject::Principal {
+                id: &long,
+                unit: Some(unit),
+            }
+            .key()
+        });
         assert!(keys[0] != keys[1] && keys.iter().all(|key| key.len() == 2048));
     }
 }

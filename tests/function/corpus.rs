@@ -5,7 +5,11 @@
 mod checks;
 
 fn check_corpus(target: &str, check: fn(&[u8])) {
-    let files = std::fs::read_dir(format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let files = std::fs::read_dir(format!(
+        "{}/fuzz/corpus/{target}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
     let broken: Vec<_> = files
         .map(|file| file.unwrap().path())
         .filter(|path| {

@@ -12,7 +12,10 @@ const ACTIVATION: &str = include_str!("../documented/subscription-activation.txt
 #[tokio::test]
 async fn the_automation_asks_for_a_fix() {
     let function = Function::start().await;
-    assert_eq!(function.answer(&sns_event(&[AUTOMATION])).await["handled"], 1);
+    assert_eq!(
+        function.answer(&sns_event(&[AUTOMATION])).await["handled"],
+        1
+    );
     let message = function.aws.only_message();
     assert_eq!(message.body["subject"], "amzn1.alexa.automation.12345");
     assert_eq!(message.attributes["decision"], "FIX_THEN_RETRY");
@@ -24,9 +27,13 @@ async fn the_automation_asks_for_a_fix() {
 }
 
 #[tokio::test]
-async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_its_trailing_comma() {
+async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_its_trailing_comma()
+{
     let function = Function::start().await;
-    assert_eq!(function.answer(&sns_event(&[SKILL])).await["quarantined"], 1);
+    assert_eq!(
+        function.answer(&sns_event(&[SKILL])).await["quarantined"],
+        1
+    );
     let message = function.aws.only_message();
     assert_eq!(message.attributes["reason"], "NOT_JSON");
     assert_eq!(message.body["data"]["message"], SKILL);
@@ -39,7 +46,10 @@ async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_i
     assert_ne!(mended, SKILL);
     assert_eq!(function.answer(&sns_event(&[&mended])).await["handled"], 1);
     let data = function.aws.data();
-    let full = data.iter().find(|datum| datum.dimensions.len() == 3).unwrap();
+    let full = data
+        .iter()
+        .find(|datum| datum.dimensions.len() == 3)
+        .unwrap();
     assert_eq!(
         json!(full.dimensions),
         json!({"SkillId": "amzn1.ask.skill.12345", "SkillStage": "live", "ErrorType": "INVALID_RESPONSE"})
@@ -49,7 +59,10 @@ async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_i
 #[tokio::test]
 async fn the_activation_is_ready_by_its_status_though_an_error_stands_beside_it() {
     let function = Function::start().await;
-    assert_eq!(function.answer(&sns_event(&[ACTIVATION])).await["handled"], 1);
+    assert_eq!(
+        function.answer(&sns_event(&[ACTIVATION])).await["handled"],
+        1
+    );
     let message = function.aws.only_message();
     let mut data = message.body["data"].clone();
     data.as_object_mut().unwrap().remove("sourceEvent");
@@ -65,8 +78,14 @@ async fn a_unit_without_a_parent_is_ready_too() {
     let function = Function::start().await;
     let event: serde_json::Value = serde_json::from_str(ACTIVATION).unwrap();
     let mut orphan = event.clone();
-    orphan["header"]["entities"]["unit"].as_object_mut().unwrap().remove("parent");
-    assert_eq!(function.answer(&sns_event(&[&orphan.to_string()])).await["handled"], 1);
+    orphan["header"]["entities"]["unit"]
+        .as_object_mut()
+        .unwrap()
+        .remove("parent");
+    assert_eq!(
+        function.answer(&sns_event(&[&orphan.to_string()])).await["handled"],
+        1
+    );
     let message = function.aws.only_message();
     assert_eq!(message.body["data"].get("parentUnitId"), None);
     assert!(!message.attributes.contains_key("parentUnitId"));
@@ -76,12 +95,18 @@ async fn a_unit_without_a_parent_is_ready_too() {
 async fn all_three_at_once_share_an_id_and_are_three_events() {
     let function = Function::start().await;
     let mended = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
-    assert_eq!(function.answer(&sns_event(&[AUTOMATION, &mended, ACTIVATION])).await["handled"], 3);
+    assert_eq!(
+        function
+            .answer(&sns_event(&[AUTOMATION, &mended, ACTIVATION]))
+            .await["handled"],
+        3
+    );
     assert_eq!(function.aws.calls(Operation::PutMetricData).len(), 1);
     assert_eq!(function.aws.published().len(), 2);
 }
 
-/// The examples in the README are what the function publishes for the samples, but for the time of a retry.
+/// The examples in the README are what the function publishes for the samples, but for the time of
+/// a retry.
 #[tokio::test]
 async fn the_readme_shows_what_is_published() {
     let readme = include_str!("../../README.md");

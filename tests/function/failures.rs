@@ -26,8 +26,17 @@ const ATTEMPTS: usize = 3;
 #[tokio::test]
 async fn a_short_fault_is_cured_by_the_sdks_own_retries() {
     let function = Function::start().await;
-    function.aws.fail(Operation::Publish, [Fault::Error(500, "InternalError"), Fault::Error(400, "Throttling")]);
-    assert_eq!(function.answer(&sample("subscription-activated")).await["handled"], 1);
+    function.aws.fail(
+        Operation::Publish,
+        [
+            Fault::Error(500, "InternalError"),
+            Fault::Error(400, "Throttling"),
+        ],
+    );
+    assert_eq!(
+        function.answer(&sample("subscription-activated")).await["handled"],
+        1
+    );
     assert_eq!(function.aws.calls(Operation::Publish).len(), 3);
 }
 
@@ -35,34 +44,61 @@ async fn a_short_fault_is_cured_by_the_sdks_own_retries() {
 async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery_succeeds() {
     let function = Function::start().await;
     let event = automation("1", "a", "FAILURE", &json!([]));
-    function.aws.fail(Operation::Publish, vec![Fault::Error(503, "ServiceUnavailable"); ATTEMPTS]);
+    function.aws.fail(
+        Operation::Publish,
+        vec![Fault::Error(503, "ServiceUnavailable"); ATTEMPTS],
+    );
     let (error_type, text) = function.error(&sns_event(&[&event])).await;
     assert_eq!(error_type, "Retryable");
-    assert!(text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-"), "{text}");
+    assert!(
+        text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-"),
+        "{text}"
+    );
     assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
     let calls = function.aws.calls(Operation::Publish);
     let attempt = |index: usize| calls[index].messages[0].body["data"]["attempt"].clone();
-    assert_eq!((attempt(0), attempt(ATTEMPTS)), (json!(1), json!(1)), "the same event counts once");
+    assert_eq!(
+        (attempt(0), attempt(ATTEMPTS)),
+        (json!(1), json!(1)),
+        "the same event counts once"
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_fails_the_invocation_at_once_and_names_the_missing_permission() {
     let function = Function::start().await;
-    function.aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    function.aws.fail(
+        Operation::Publish,
+        [Fault::Error(403, "AuthorizationError")],
+    );
     let (error_type, text) = function.error(&sample("subscription-activated")).await;
     assert_eq!(error_type, "Undeliverable");
-    assert!(text.contains(":123456789012:readiness was refused"), "{text}");
-    assert!(text.contains("Allow sns:Publish on it in the function's role"), "{text}");
+    assert!(
+        text.contains(":123456789012:readiness was refused"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Allow sns:Publish on it in the function's role"),
+        "{text}"
+    );
     assert_eq!(function.aws.count(), 1);
 }
 
 #[tokio::test]
 async fn a_refused_metric_names_the_permission_too() {
     let function = Function::start().await;
-    function.aws.fail(Operation::PutMetricData, [Fault::Error(403, "AccessDenied")]);
-    let (error_type, text) = function.error(&sns_event(&[&skill_failure("1", "s", "live", "X")])).await;
+    function.aws.fail(
+        Operation::PutMetricData,
+        [Fault::Error(403, "AccessDenied")],
+    );
+    let (error_type, text) = function
+        .error(&sns_event(&[&skill_failure("1", "s", "live", "X")]))
+        .await;
     assert_eq!(error_type, "Undeliverable");
-    assert!(text.contains("cloudwatch:PutMetricData on AlexaSmartProperties was refused"), "{text}");
+    assert!(
+        text.contains("cloudwatch:PutMetricData on AlexaSmartProperties was refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -70,22 +106,48 @@ async fn one_failed_effect_leaves_its_neighbours_alone() {
     let function = Function::start().await;
     let skill = skill_failure("1", "s", "live", "X");
     let retry = automation("2", "a", "FAILURE", &json!([]));
-    function.aws.fail(Operation::PutMetricData, vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS]);
-    let answer = function.answer(&sqs_event(&[&skill, &retry, "no event"])).await;
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]}));
+    function.aws.fail(
+        Operation::PutMetricData,
+        vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS],
+    );
+    let answer = function
+        .answer(&sqs_event(&[&skill, &retry, "no event"]))
+        .await;
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]})
+    );
     assert_eq!(function.aws.published().len(), 2);
-    assert_eq!(function.answer(&sqs_event(&[&skill, &retry, "no event"])).await, json!({"batchItemFailures": []}));
-    assert_eq!(function.aws.published().len(), 2, "what had taken effect is not repeated");
+    assert_eq!(
+        function
+            .answer(&sqs_event(&[&skill, &retry, "no event"]))
+            .await,
+        json!({"batchItemFailures": []})
+    );
+    assert_eq!(
+        function.aws.published().len(),
+        2,
+        "what had taken effect is not repeated"
+    );
 }
 
 #[tokio::test]
 async fn entries_that_fail_in_a_batch_that_succeeds_are_failures() {
     let function = Function::start().await;
-    function.aws.fail(Operation::PublishBatch, [Fault::Entries(vec![1], "InternalError", false)]);
+    function.aws.fail(
+        Operation::PublishBatch,
+        [Fault::Entries(vec![1], "InternalError", false)],
+    );
     let answer = function.answer(&sqs_event(&["a", "b", "c"])).await;
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]}));
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]})
+    );
 
-    function.aws.fail(Operation::PublishBatch, [Fault::Entries(vec![0, 1], "AuthorizationError", true)]);
+    function.aws.fail(
+        Operation::PublishBatch,
+        [Fault::Entries(vec![0, 1], "AuthorizationError", true)],
+    );
     let (error_type, text) = function.error(&sns_event(&["d", "e"])).await;
     assert_eq!(error_type, "Undeliverable");
     assert!(text.starts_with("2 of 2 records failed"), "{text}");
@@ -95,7 +157,10 @@ async fn entries_that_fail_in_a_batch_that_succeeds_are_failures() {
 async fn a_repeat_within_an_invocation_fails_with_the_first() {
     let function = Function::start().await;
     let event = skill_failure("1", "s", "live", "X");
-    function.aws.fail(Operation::PutMetricData, vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS]);
+    function.aws.fail(
+        Operation::PutMetricData,
+        vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS],
+    );
     let answer = function.answer(&sqs_event(&[&event, &event])).await;
     let both = json!([{"itemIdentifier": "item-0"}, {"itemIdentifier": "item-1"}]);
     assert_eq!(answer, json!({"batchItemFailures": both}));
@@ -104,9 +169,14 @@ async fn a_repeat_within_an_invocation_fails_with_the_first() {
 #[tokio::test]
 async fn an_envelope_of_another_kind_is_unsupported() {
     let function = Function::start().await;
-    for body in
-        ["{}", "[]", "null", "\"text\"", r#"{"detail-type":"x","source":"aws.s3"}"#, r#"{"Records":[{"s3":{}}]}"#]
-    {
+    for body in [
+        "{}",
+        "[]",
+        "null",
+        "\"text\"",
+        r#"{"detail-type":"x","source":"aws.s3"}"#,
+        r#"{"Records":[{"s3":{}}]}"#,
+    ] {
         let (error_type, text) = function.error(body).await;
         assert_eq!(error_type, "UnsupportedEnvelope", "{body}");
         assert!(text.starts_with('$'), "{text}");
@@ -116,27 +186,50 @@ async fn an_envelope_of_another_kind_is_unsupported() {
 #[tokio::test]
 async fn a_record_that_does_not_fit_fails_the_invocation_after_its_neighbours_were_handled() {
     let function = Function::start().await;
-    let mut event: serde_json::Value =
-        serde_json::from_str(&sns_event(&[&skill_failure("1", "s", "live", "X"), "broken"])).unwrap();
-    event["Records"][1]["Sns"].as_object_mut().unwrap().remove("Message");
+    let mut event: serde_json::Value = serde_json::from_str(&sns_event(&[
+        &skill_failure("1", "s", "live", "X"),
+        "broken",
+    ]))
+    .unwrap();
+    event["Records"][1]["Sns"]
+        .as_object_mut()
+        .unwrap()
+        .remove("Message");
     let (error_type, text) = function.error(&event.to_string()).await;
     assert_eq!(error_type, "UnsupportedEnvelope");
-    assert!(text.starts_with("$.Records[1].Sns: missing field `Message`"), "{text}");
+    assert!(
+        text.starts_with("$.Records[1].Sns: missing field `Message`"),
+        "{text}"
+    );
     assert_eq!(function.aws.data().len(), 2);
 }
 
 #[tokio::test]
 async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let (closed, silent) = (format!("http://{closed}"), format!("http://{}", silent.local_addr().unwrap()));
-    let endpoints = [("AWS_ENDPOINT_URL_SNS", closed.as_str()), ("AWS_ENDPOINT_URL_CLOUDWATCH", silent.as_str())];
+    let (closed, silent) = (
+        format!("http://{closed}"),
+        format!("http://{}", silent.local_addr().unwrap()),
+    );
+    let endpoints = [
+        ("AWS_ENDPOINT_URL_SNS", closed.as_str()),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", silent.as_str()),
+    ];
     let function = Function::start_with(&endpoints).await;
-    assert_eq!(function.error(&sample("subscription-activated")).await.0, "Retryable");
+    assert_eq!(
+        function.error(&sample("subscription-activated")).await.0,
+        "Retryable"
+    );
     let (error_type, text) = function.error(&sample("skill-failure-timeout")).await;
     assert_eq!(error_type, "Retryable");
     assert!(
-        text.contains("cloudwatch:PutMetricData on AlexaSmartProperties failed for now: request has timed out"),
+        text.contains(
+            "cloudwatch:PutMetricData on AlexaSmartProperties failed for now: request has timed out"
+        ),
         "{text}"
     );
 }
@@ -144,43 +237,73 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
 #[tokio::test]
 async fn before_an_aws_that_never_answers_at_all_the_function_answers_in_time() {
     let aws = FakeAws::start().await;
-    for operation in
-        [Operation::Claim, Operation::PublishBatch, Operation::Publish, Operation::PutMetricData, Operation::Release]
-    {
+    for operation in [
+        Operation::Claim,
+        Operation::PublishBatch,
+        Operation::Publish,
+        Operation::PutMetricData,
+        Operation::Release,
+    ] {
         aws.fail_every(operation, Fault::Hang);
     }
     let events: Vec<_> = (0..4).map(Owned::new).collect();
     let (handler, time) = (environment(&aws, client::http()), TimeDelta::seconds(10));
     let delivery = deliver(&handler, Ingestion::Buffered, &events, Utc::now(), time);
-    let kept = tokio::time::timeout(time.to_std().unwrap(), delivery).await.expect("answered before the deadline");
+    let kept = tokio::time::timeout(time.to_std().unwrap(), delivery)
+        .await
+        .expect("answered before the deadline");
     assert_eq!(kept.len(), 4);
 }
 
 #[tokio::test]
 async fn too_many_requests_are_retryable_whatever_their_code() {
     let function = Function::start().await;
-    function.aws.fail(Operation::Publish, vec![Fault::Error(429, "Whatever"); ATTEMPTS]);
-    assert_eq!(function.error(&sample("subscription-activated")).await.0, "Retryable");
+    function.aws.fail(
+        Operation::Publish,
+        vec![Fault::Error(429, "Whatever"); ATTEMPTS],
+    );
+    assert_eq!(
+        function.error(&sample("subscription-activated")).await.0,
+        "Retryable"
+    );
 }
 
 #[tokio::test]
 async fn entries_that_an_answer_does_not_mention_are_failures() {
     let function = Function::start().await;
-    function.aws.fail(Operation::PublishBatch, [Fault::Unmentioned(vec![0])]);
+    function
+        .aws
+        .fail(Operation::PublishBatch, [Fault::Unmentioned(vec![0])]);
     let answer = function.answer(&sqs_event(&["a", "b"])).await;
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]}));
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]})
+    );
 }
 
 #[tokio::test]
 async fn more_failures_than_one_call_takes_go_out_in_several() {
     let function = Function::start().await;
-    let failures: Vec<_> =
-        (0..1100).map(|index| skill_failure(&format!("{index}"), &format!("s{index}"), "live", "X")).collect();
-    let answer = function.answer(&sqs_event(&failures.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    let failures: Vec<_> = (0..1100)
+        .map(|index| skill_failure(&format!("{index}"), &format!("s{index}"), "live", "X"))
+        .collect();
+    let answer = function
+        .answer(&sqs_event(
+            &failures.iter().map(String::as_str).collect::<Vec<_>>(),
+        ))
+        .await;
     assert_eq!(answer, json!({"batchItemFailures": []}));
-    let live: f64 =
-        function.aws.data().iter().filter(|datum| datum.dimensions.len() == 1).map(|datum| datum.value).sum();
-    assert_eq!((live, function.aws.calls(Operation::PutMetricData).len()), (1100.0, 3));
+    let live: f64 = function
+        .aws
+        .data()
+        .iter()
+        .filter(|datum| datum.dimensions.len() == 1)
+        .map(|datum| datum.value)
+        .sum();
+    assert_eq!(
+        (live, function.aws.calls(Operation::PutMetricData).len()),
+        (1100.0, 3)
+    );
 }
 
 #[tokio::test]
@@ -189,7 +312,12 @@ async fn independent_calls_are_made_at_once() {
     function.aws.let_meet(3);
     let retry = automation("2", "a", "FAILURE", &json!([]));
     let ready = message_of("subscription-activated");
-    assert_eq!(function.answer(&sns_event(&[&retry, &ready, "no event"])).await["records"], 3);
+    assert_eq!(
+        function
+            .answer(&sns_event(&[&retry, &ready, "no event"]))
+            .await["records"],
+        3
+    );
     assert_eq!(function.aws.count(), 3);
 }
 
@@ -200,8 +328,14 @@ async fn an_item_that_does_not_fit_is_a_failed_item_and_without_an_id_a_failed_b
         serde_json::from_str(&sqs_event(&[&skill_failure("1", "s", "live", "X"), "x"])).unwrap();
     batch["Records"][1]["body"] = json!(7);
     let answer = function.answer(&batch.to_string()).await;
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]}));
-    batch["Records"][1].as_object_mut().unwrap().remove("messageId");
+    assert_eq!(
+        answer,
+        json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]})
+    );
+    batch["Records"][1]
+        .as_object_mut()
+        .unwrap()
+        .remove("messageId");
     let (error_type, text) = function.error(&batch.to_string()).await;
     assert_eq!(error_type, "UnsupportedEnvelope");
     assert!(text.starts_with("$.Records[1]"), "{text}");
@@ -211,7 +345,12 @@ async fn an_item_that_does_not_fit_is_a_failed_item_and_without_an_id_a_failed_b
 struct Panicking;
 
 impl Publish for Panicking {
-    async fn publish(&self, topic: Topic, messages: &[&Message], _: Instant) -> Vec<Result<(), AwsError>> {
+    async fn publish(
+        &self,
+        topic: Topic,
+        messages: &[&Message],
+        _: Instant,
+    ) -> Vec<Result<(), AwsError>> {
         assert_ne!(topic, Topic::Retry, "told to");
         vec![Ok(()); messages.len()]
     }
@@ -224,18 +363,42 @@ async fn a_panic_over_one_record_leaves_its_neighbours_and_the_next_invocation_a
     let clients = client::clients(&config, client::http());
     let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
     let ledger = Ledger::new(None, config.ledger_ttl, config.retry.window);
-    let handler = Handler::new(Panicking, count, ledger, config.retry, "Test".to_owned(), |_| {});
+    let handler = Handler::new(
+        Panicking,
+        count,
+        ledger,
+        config.retry,
+        "Test".to_owned(),
+        |_| {},
+    );
     let skill = skill_failure("1", "s", "live", "X");
     let retry = automation("2", "a", "FAILURE", &json!([]));
     let ready = message_of("subscription-activated");
 
     let now = invocation(Utc::now());
-    let answer = handler.handle(&sqs_event(&[&skill, &retry, &ready]), &now).await.unwrap();
+    let answer = handler
+        .handle(&sqs_event(&[&skill, &retry, &ready]), &now)
+        .await
+        .unwrap();
     let failed = json!({"batchItemFailures": [{"itemIdentifier": "item-1"}]});
     assert_eq!(serde_json::to_value(answer).unwrap(), failed);
-    let error = Diagnostic::from(handler.handle(&sns_event(&[&retry]), &now).await.unwrap_err());
+    let error = Diagnostic::from(
+        handler
+            .handle(&sns_event(&[&retry]), &now)
+            .await
+            .unwrap_err(),
+    );
     assert_eq!(error.error_type, "Undeliverable");
-    assert!(error.error_message.contains("by a defect of its own"), "{}", error.error_message);
-    assert!(handler.handle(&sns_event(&[&skill, &ready]), &now).await.is_ok());
+    assert!(
+        error.error_message.contains("by a defect of its own"),
+        "{}",
+        error.error_message
+    );
+    assert!(
+        handler
+            .handle(&sns_event(&[&skill, &ready]), &now)
+            .await
+            .is_ok()
+    );
     assert_eq!(aws.data().len(), 2, "counted once");
 }

@@ -1,5 +1,5 @@
-//! The fault matrix: whatever goes wrong at whatever call, each event has had its effect or is still with its owner,
-//! who delivers it again. `make prove` prints it as a table.
+//! The fault matrix: whatever goes wrong at whatever call, each event has had its effect or is
+//! still with its owner, who delivers it again. `make prove` prints it as a table.
 
 use std::{
     sync::{
@@ -87,16 +87,22 @@ impl Trouble {
             (Self::Malformed, _) => Fault::Malformed,
             (Self::Half, _) => Fault::Half,
             (Self::Status(status), _) => Fault::Error(status, code(status, operation)),
-            (Self::Partial, Operation::PublishBatch) => Fault::Entries(vec![0], "InternalError", false),
+            (Self::Partial, Operation::PublishBatch) => {
+                Fault::Entries(vec![0], "InternalError", false)
+            }
             (Self::Partial, Operation::ReadBudgets) => Fault::Unprocessed,
             (Self::Partial, Operation::Publish | Operation::PutMetricData) => return None,
             (Self::Partial, _) => Fault::Cancelled("TransactionConflict"),
         })
     }
 
-    /// Whether AWS may have done what it was asked although the function cannot know: the effect can come twice.
+    /// Whether AWS may have done what it was asked although the function cannot know: the effect
+    /// can come twice.
     fn is_ambiguous(self) -> bool {
-        matches!(self, Self::ResetAfter | Self::HangAfter | Self::Malformed | Self::Half)
+        matches!(
+            self,
+            Self::ResetAfter | Self::HangAfter | Self::Malformed | Self::Half
+        )
     }
 }
 
@@ -118,8 +124,15 @@ fn code(status: u16, operation: Operation) -> &'static str {
 }
 
 /// The cell's letter in the table, or what is wrong.
-async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, when: When) -> Result<char, String> {
-    let Some(fault) = trouble.fault(operation) else { return Ok('-') };
+async fn cell(
+    http: &SharedHttpClient,
+    operation: Operation,
+    trouble: Trouble,
+    when: When,
+) -> Result<char, String> {
+    let Some(fault) = trouble.fault(operation) else {
+        return Ok('-');
+    };
     let aws = FakeAws::start().await;
     // Claims are only given back where a delivery failed.
     if operation == Operation::Release {
@@ -134,27 +147,49 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
         When::Later => aws.fail_call(operation, 1, fault),
         When::Every => aws.fail_every(operation, fault),
     }
-    // Where every call hangs, or meets others for ever, all that counts is that the deadline is kept.
-    let hangs = matches!(trouble, Trouble::Hang | Trouble::HangAfter | Trouble::Partial) && when == When::Every;
+    // Where every call hangs, or meets others for ever, all that counts is that the deadline is
+    // kept.
+    let hangs = matches!(
+        trouble,
+        Trouble::Hang | Trouble::HangAfter | Trouble::Partial
+    ) && when == When::Every;
     let time = if hangs { TimeDelta::seconds(2) } else { ENOUGH };
-    // In so little time a write to the ledger beside the fault can run out of it, on a busy machine.
+    // In so little time a write to the ledger beside the fault can run out of it, on a busy
+    // machine.
     let flows = hangs || is_flowing(operation, trouble);
 
     let now = Utc::now();
-    let handler = environment(&aws, if calls_refused { refusing } else { http.clone() });
-    let batches: [Vec<_>; 2] = [(0..10).map(Owned::new).collect(), (10..20).map(Owned::new).collect()];
+    let handler = environment(
+        &aws,
+        if calls_refused {
+            refusing
+        } else {
+            http.clone()
+        },
+    );
+    let batches: [Vec<_>; 2] = [
+        (0..10).map(Owned::new).collect(),
+        (10..20).map(Owned::new).collect(),
+    ];
     let singles: Vec<_> = (20..30).map(Owned::new).collect();
     for event in batches.iter().flatten().chain(&singles) {
         event.prepare(&aws, now);
     }
     let mut kept = Vec::new();
-    for (ingestion, events) in
-        batches.iter().map(|batch| (Ingestion::Buffered, batch)).chain([(Ingestion::Direct, &singles)])
+    for (ingestion, events) in batches
+        .iter()
+        .map(|batch| (Ingestion::Buffered, batch))
+        .chain([(Ingestion::Direct, &singles)])
     {
         let started = std::time::Instant::now();
         let still = deliver(&handler, ingestion, events, now, time).await;
-        let invocations = if ingestion == Ingestion::Direct { events.len() } else { 1 };
-        // Twice the time, because a busy machine is no defect: without the deadline it would be five times.
+        let invocations = if ingestion == Ingestion::Direct {
+            events.len()
+        } else {
+            1
+        };
+        // Twice the time, because a busy machine is no defect: without the deadline it would be
+        // five times.
         let limit = 2 * time.to_std().unwrap() * u32::try_from(invocations).unwrap();
         if started.elapsed() > limit {
             return Err(format!("answered after {:?}", started.elapsed()));
@@ -169,7 +204,11 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
         }
         kept.push((ingestion, still));
     }
-    let happened = if calls_refused { refused.load(Ordering::Relaxed) > 0 } else { aws.attempts(operation) > 0 };
+    let happened = if calls_refused {
+        refused.load(Ordering::Relaxed) > 0
+    } else {
+        aws.attempts(operation) > 0
+    };
     if !happened || aws.faults_left() > 0 {
         return Err("the call was never made".to_owned());
     }
@@ -177,7 +216,14 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
     aws.heal();
     let handler = environment(&aws, http.clone());
     for (ingestion, still) in &kept {
-        let left = deliver(&handler, *ingestion, still, now + TimeDelta::seconds(60), ENOUGH).await;
+        let left = deliver(
+            &handler,
+            *ingestion,
+            still,
+            now + TimeDelta::seconds(60),
+            ENOUGH,
+        )
+        .await;
         if !left.is_empty() {
             return Err(format!("not delivered when all was well again: {left:?}"));
         }
@@ -192,7 +238,8 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
             0 => return Err(format!("lost in the end: {event:?}")),
             1 => {}
             _ if trouble.is_ambiguous() && is_delivery(operation, event) => {}
-            // In so little time a delivery beside the fault can run out of it, too, on a busy machine.
+            // In so little time a delivery beside the fault can run out of it, too, on a busy
+            // machine.
             2 if hangs => {}
             times => return Err(format!("{times} times: {event:?}")),
         }
@@ -204,7 +251,9 @@ async fn cell(http: &SharedHttpClient, operation: Operation, trouble: Trouble, w
 fn is_delivery(operation: Operation, event: &Owned) -> bool {
     match event.effect {
         Effect::Metric(_) => operation == Operation::PutMetricData,
-        Effect::Message(_) | Effect::Quarantine => matches!(operation, Operation::Publish | Operation::PublishBatch),
+        Effect::Message(_) | Effect::Quarantine => {
+            matches!(operation, Operation::Publish | Operation::PublishBatch)
+        }
         Effect::EndOfBudget(_) => false,
     }
 }
@@ -217,12 +266,21 @@ fn is_excused(operation: Operation, event: &Owned) -> bool {
 /// Whether events flow without the ledger, because it is out of reach before their delivery.
 fn is_flowing(operation: Operation, trouble: Trouble) -> bool {
     use Operation::{Claim, ReadBudgets, WriteBudgets, WriteReadiness};
-    matches!(operation, Claim | ReadBudgets | WriteBudgets | WriteReadiness)
-        && !matches!(trouble, Trouble::Slow | Trouble::Status(400 | 403 | 404) | Trouble::Partial)
+    matches!(
+        operation,
+        Claim | ReadBudgets | WriteBudgets | WriteReadiness
+    ) && !matches!(
+        trouble,
+        Trouble::Slow | Trouble::Status(400 | 403 | 404) | Trouble::Partial
+    )
 }
 
 /// An HTTP client that finds nobody listening for calls of this operation, and how often it did.
-fn nobody_listens(http: SharedHttpClient, operation: Operation, when: When) -> (SharedHttpClient, Arc<AtomicUsize>) {
+fn nobody_listens(
+    http: SharedHttpClient,
+    operation: Operation,
+    when: When,
+) -> (SharedHttpClient, Arc<AtomicUsize>) {
     let (seen, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let count = refused.clone();
     let is_of_operation = all_of(operation);
@@ -246,15 +304,26 @@ async fn whatever_goes_wrong_no_event_is_lost() {
         .iter()
         .flat_map(|operation| TROUBLES.iter().map(move |trouble| (*operation, *trouble)))
         .flat_map(|(operation, trouble)| WHENS.map(|when| (operation, trouble, when)));
-    let mut results: Vec<_> = stream::iter(cells.enumerate().map(async |(number, (operation, trouble, when))| {
-        (number, operation, trouble, when, cell(&http, operation, trouble, when).await)
-    }))
+    let mut results: Vec<_> = stream::iter(cells.enumerate().map(
+        async |(number, (operation, trouble, when))| {
+            (
+                number,
+                operation,
+                trouble,
+                when,
+                cell(&http, operation, trouble, when).await,
+            )
+        },
+    ))
     .buffer_unordered(96)
     .collect()
     .await;
     results.sort_by_key(|(number, ..)| *number);
-    // A busy machine runs out of the invocation's time elsewhere than the cell means; alone it does not.
-    for (_, operation, trouble, when, result) in results.iter_mut().filter(|(.., result)| result.is_err()) {
+    // A busy machine runs out of the invocation's time elsewhere than the cell means; alone it does
+    // not.
+    for (_, operation, trouble, when, result) in
+        results.iter_mut().filter(|(.., result)| result.is_err())
+    {
         *result = cell(&http, *operation, *trouble, *when).await;
     }
 
@@ -268,12 +337,26 @@ async fn whatever_goes_wrong_no_event_is_lost() {
     for operation in Operation::ALL {
         print!("\n{:<14}", format!("{operation:?}"));
         for trouble in TROUBLES {
-            let letters = results.iter().filter(|(_, of, with, ..)| *of == operation && *with == trouble);
-            print!(" {:>10}", letters.map(|(.., result)| result.as_ref().copied().unwrap_or('X')).collect::<String>());
+            let letters = results
+                .iter()
+                .filter(|(_, of, with, ..)| *of == operation && *with == trouble);
+            print!(
+                " {:>10}",
+                letters
+                    .map(|(.., result)| result.as_ref().copied().unwrap_or('X'))
+                    .collect::<String>()
+            );
         }
     }
     println!();
-    let wrong: Vec<_> = results.iter().filter(|(.., result)| result.is_err()).collect();
+    let wrong: Vec<_> = results
+        .iter()
+        .filter(|(.., result)| result.is_err())
+        .collect();
     assert!(wrong.is_empty(), "{} cells: {wrong:#?}", wrong.len());
-    assert_eq!(results.len(), Operation::ALL.len() * TROUBLES.len() * WHENS.len(), "no cell is left out");
+    assert_eq!(
+        results.len(),
+        Operation::ALL.len() * TROUBLES.len() * WHENS.len(),
+        "no cell is left out"
+    );
 }

@@ -1,9 +1,10 @@
-//! What the ledger remembers, as the function uses it: in the table that all execution environments share, and in
-//! memory without one.
+//! What the ledger remembers, as the function uses it: in the table that all execution environments
+//! share, and in memory without one.
 //!
-//! The cases are those that idempotency layers of the field are tested with: done, in progress, lease over before and
-//! during the work, forgotten, deleted by the time to live, the store failing at each of its calls, no id, an empty id,
-//! the same id with another payload, a handler that fails, and many at the same time.
+//! The cases are those that idempotency layers of the field are tested with: done, in progress,
+//! lease over before and during the work, forgotten, deleted by the time to live, the store failing
+//! at each of its calls, no id, an empty id, the same id with another payload, a handler that
+//! fails, and many at the same time.
 
 use std::time::Duration;
 
@@ -45,35 +46,58 @@ fn failure(id: &str) -> String {
 
 /// A run of the automation, at a time.
 fn run(id: &str, status: &str, time: &str) -> String {
-    automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace("2026-11-20T09:00:00Z", time)
+    automation(id, "amzn1.alexa.automation.1", status, &json!([]))
+        .replace("2026-11-20T09:00:00Z", time)
 }
 
 /// The attempts that the failures of a batch turn out to be.
 async fn attempts_in_batch(aws: &FakeAws, runs: &[String]) -> Vec<Value> {
     let runs: Vec<_> = runs.iter().map(String::as_str).collect();
-    assert!(new_environment(aws).handle(&sqs_event(&runs), &invocation(NOW)).await.is_ok());
-    aws.published().iter().map(|message| message.body["data"]["attempt"].clone()).collect()
+    assert!(
+        new_environment(aws)
+            .handle(&sqs_event(&runs), &invocation(NOW))
+            .await
+            .is_ok()
+    );
+    aws.published()
+        .iter()
+        .map(|message| message.body["data"]["attempt"].clone())
+        .collect()
 }
 
 fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
     let answer = serde_json::to_value(answer.unwrap()).unwrap();
-    (answer["handled"].as_u64().unwrap(), answer["duplicate"].as_u64().unwrap())
+    (
+        answer["handled"].as_u64().unwrap(),
+        answer["duplicate"].as_u64().unwrap(),
+    )
 }
 
 /// Delivers the automation event with the id 1 to a new environment.
 async fn deliver_one(aws: &FakeAws, now: DateTime<Utc>) -> Result<Answer, InvocationError> {
-    new_environment(aws).handle(&sns_event(&[&failure("1")]), &invocation(now)).await
+    new_environment(aws)
+        .handle(&sns_event(&[&failure("1")]), &invocation(now))
+        .await
 }
 
 fn is_held(answer: Result<Answer, InvocationError>) -> bool {
     let error = Diagnostic::from(answer.unwrap_err());
-    error.error_type == "Retryable" && error.error_message.contains("another invocation is delivering this event")
+    error.error_type == "Retryable"
+        && error
+            .error_message
+            .contains("another invocation is delivering this event")
 }
 
 fn ledger_of(aws: &FakeAws) -> Ledger {
-    let Config { ledger_ttl, retry, .. } = config(&aws.url, &[]);
+    let Config {
+        ledger_ttl, retry, ..
+    } = config(&aws.url, &[]);
     let clients = client::clients(&config(&aws.url, &[]), client::http());
-    Ledger::new(Some(Table::new(clients.dynamodb, "ledger".to_owned())), ledger_ttl, retry.window)
+    Ledger::new(
+        Some(Table::new(clients.dynamodb, "ledger".to_owned())),
+        ledger_ttl,
+        retry.window,
+    )
 }
 
 fn soon() -> Instant {
@@ -85,10 +109,23 @@ async fn claim(session: &Session<'_>) -> Claim {
 }
 
 /// The attempt that a failure with this id and time turns out to be.
-async fn attempt(aws: &FakeAws, handler: &Handler<Sns, CloudWatch>, now: DateTime<Utc>, id: &str, time: &str) -> u64 {
+async fn attempt(
+    aws: &FakeAws,
+    handler: &Handler<Sns, CloudWatch>,
+    now: DateTime<Utc>,
+    id: &str,
+    time: &str,
+) -> u64 {
     let event = run(id, "FAILURE", time);
-    assert!(handler.handle(&sns_event(&[&event]), &invocation(now)).await.is_ok());
-    aws.published().pop().unwrap().body["data"]["attempt"].as_u64().unwrap()
+    assert!(
+        handler
+            .handle(&sns_event(&[&event]), &invocation(now))
+            .await
+            .is_ok()
+    );
+    aws.published().pop().unwrap().body["data"]["attempt"]
+        .as_u64()
+        .unwrap()
 }
 
 // The life of an event
@@ -100,8 +137,15 @@ async fn a_handled_event_is_completed_in_the_table_and_a_duplicate_everywhere() 
     let completed = json!({
         "pk": format!("event#{KEY}"), "completedAt": 1_795_165_200_400_i64, "expiresAt": 1_795_165_201 + 86_400
     });
-    assert_eq!(aws.item(&format!("event#{KEY}")), Some(completed), "milliseconds and seconds, the end rounded up");
-    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(1)).await), (0, 1));
+    assert_eq!(
+        aws.item(&format!("event#{KEY}")),
+        Some(completed),
+        "milliseconds and seconds, the end rounded up"
+    );
+    assert_eq!(
+        handled(deliver_one(&aws, NOW + TimeDelta::seconds(1)).await),
+        (0, 1)
+    );
     assert_eq!(aws.published().len(), 1);
 }
 
@@ -112,12 +156,19 @@ async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
     let session = ledger.open("request-1", NOW, NOW + TimeDelta::milliseconds(12_345));
     assert_eq!(claim(&session).await, Claim::Granted);
     let item = aws.item(&format!("event#{KEY}")).unwrap();
-    assert_eq!((&item["leaseUntil"], &item["expiresAt"]), (&json!(1_795_165_217_745_i64), &json!(1_795_165_218)));
-    assert!(item["heldBy"].as_str().unwrap().starts_with("request-1/"), "{item}");
+    assert_eq!(
+        (&item["leaseUntil"], &item["expiresAt"]),
+        (&json!(1_795_165_217_745_i64), &json!(1_795_165_218))
+    );
+    assert!(
+        item["heldBy"].as_str().unwrap().starts_with("request-1/"),
+        "{item}"
+    );
 }
 
 #[tokio::test]
-async fn a_claim_of_another_invocation_is_a_retryable_failure_until_its_lease_is_over_to_the_millisecond() {
+async fn a_claim_of_another_invocation_is_a_retryable_failure_until_its_lease_is_over_to_the_millisecond()
+ {
     for (millis, is_over) in [(1, false), (0, true), (-1, true)] {
         let aws = FakeAws::start().await;
         let lease = NOW.timestamp_millis() + millis;
@@ -141,7 +192,11 @@ async fn a_completed_event_is_forgotten_at_its_second_though_the_table_still_has
         let aws = FakeAws::start().await;
         let completed_at = NOW.timestamp_millis() - 86_400_000;
         aws.put_item(json!({"pk": format!("event#{KEY}"), "completedAt": completed_at, "expiresAt": expires}));
-        assert_eq!(handled(deliver_one(&aws, NOW).await), outcome, "expires at {expires}, now {second}.4");
+        assert_eq!(
+            handled(deliver_one(&aws, NOW).await),
+            outcome,
+            "expires at {expires}, now {second}.4"
+        );
     }
 }
 
@@ -150,28 +205,48 @@ async fn an_item_that_the_table_has_deleted_is_a_new_event() {
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     aws.expire(NOW + TimeDelta::seconds(86_400));
-    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_400)).await), (0, 1), "not before its time");
+    assert_eq!(
+        handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_400)).await),
+        (0, 1),
+        "not before its time"
+    );
     aws.expire(NOW + TimeDelta::seconds(86_401));
     assert_eq!(aws.item(&format!("event#{KEY}")), None);
-    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_401)).await), (1, 0));
+    assert_eq!(
+        handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_401)).await),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
 async fn the_id_alone_makes_a_repeat_whatever_else_is_in_the_event() {
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
-    let changed = automation("1", "another", "FAILURE", &json!([{"type": "INTERNAL_SERVER_ERROR"}]));
-    let answer = new_environment(&aws).handle(&sns_event(&[&changed]), &invocation(NOW)).await;
+    let changed = automation(
+        "1",
+        "another",
+        "FAILURE",
+        &json!([{"type": "INTERNAL_SERVER_ERROR"}]),
+    );
+    let answer = new_environment(&aws)
+        .handle(&sns_event(&[&changed]), &invocation(NOW))
+        .await;
     assert_eq!(handled(answer), (0, 1));
 }
 
 #[tokio::test]
 async fn an_event_that_failed_is_released_and_can_come_again_at_once() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    aws.fail(
+        Operation::Publish,
+        [Fault::Error(403, "AuthorizationError")],
+    );
     assert!(deliver_one(&aws, NOW).await.is_err());
     assert_eq!(aws.attempts(Operation::Release), 1);
-    assert_eq!(handled(deliver_one(&aws, NOW + TimeDelta::milliseconds(1)).await), (1, 0));
+    assert_eq!(
+        handled(deliver_one(&aws, NOW + TimeDelta::milliseconds(1)).await),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
@@ -179,9 +254,14 @@ async fn a_claim_whose_answer_was_lost_is_ones_own() {
     for batch in [1, 2] {
         let aws = FakeAws::start().await;
         aws.fail(Operation::Claim, [Fault::ResetAfter]);
-        let events: Vec<_> = (0..batch).map(|index| failure(&index.to_string())).collect();
+        let events: Vec<_> = (0..batch)
+            .map(|index| failure(&index.to_string()))
+            .collect();
         let body = sns_event(&events.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(handled(new_environment(&aws).handle(&body, &invocation(NOW)).await), (batch, 0));
+        assert_eq!(
+            handled(new_environment(&aws).handle(&body, &invocation(NOW)).await),
+            (batch, 0)
+        );
         assert_eq!(aws.attempts(Operation::Claim), 2, "the SDK tried again");
     }
 }
@@ -192,7 +272,10 @@ async fn lambdas_repeat_with_the_same_request_id_does_not_share_a_claim() {
     let ledger = ledger_of(&aws);
     let open = || ledger.open("request-1", NOW, NOW + TimeDelta::seconds(30));
     let (first, second) = (open(), open());
-    assert_eq!((claim(&first).await, claim(&second).await), (Claim::Granted, Claim::Held));
+    assert_eq!(
+        (claim(&first).await, claim(&second).await),
+        (Claim::Granted, Claim::Held)
+    );
 }
 
 #[tokio::test]
@@ -204,12 +287,23 @@ async fn whoever_was_too_slow_can_complete_but_not_release_a_claim_that_was_take
         ledgers[index].open("request", now, now + TimeDelta::seconds(30))
     };
     let (slow, next) = (open(0, 0), open(1, 35));
-    assert_eq!((claim(&slow).await, claim(&next).await), (Claim::Granted, Claim::Granted));
+    assert_eq!(
+        (claim(&slow).await, claim(&next).await),
+        (Claim::Granted, Claim::Granted)
+    );
     slow.settle(&[], &[KEY], soon()).await;
-    assert_eq!(claim(&open(2, 36)).await, Claim::Held, "the claim is the next one's");
+    assert_eq!(
+        claim(&open(2, 36)).await,
+        Claim::Held,
+        "the claim is the next one's"
+    );
     slow.settle(&[KEY], &[], soon()).await;
     next.settle(&[], &[KEY], soon()).await;
-    assert_eq!(claim(&open(2, 37)).await, Claim::Completed, "what took effect took effect");
+    assert_eq!(
+        claim(&open(2, 37)).await,
+        Claim::Completed,
+        "what took effect took effect"
+    );
 }
 
 #[tokio::test]
@@ -218,10 +312,16 @@ async fn of_many_environments_at_once_one_delivers() {
     let environments: Vec<_> = (0..8).map(|_| new_environment(&aws)).collect();
     let body = sns_event(&[&failure("1")]);
     let now = invocation(NOW);
-    let answers = join_all(environments.iter().map(|environment| environment.handle(&body, &now))).await;
+    let answers = join_all(
+        environments
+            .iter()
+            .map(|environment| environment.handle(&body, &now)),
+    )
+    .await;
     let (done, held): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    let took_effect =
-        done.into_iter().filter(|answer| serde_json::to_value(answer.as_ref().unwrap()).unwrap()["handled"] == 1);
+    let took_effect = done
+        .into_iter()
+        .filter(|answer| serde_json::to_value(answer.as_ref().unwrap()).unwrap()["handled"] == 1);
     assert_eq!((took_effect.count(), aws.published().len()), (1, 1));
     assert!(held.into_iter().all(is_held));
 }
@@ -231,7 +331,9 @@ async fn an_event_without_an_id_is_known_by_its_sns_message() {
     let aws = FakeAws::start().await;
     let event = skill_failure("", "s", "live", "X");
     for (environment, message, outcome) in [(0, 7, (1, 0)), (1, 7, (0, 1)), (2, 8, (1, 0))] {
-        let answer = new_environment(&aws).handle(&sns_event_from(message, &[&event]), &invocation(NOW)).await;
+        let answer = new_environment(&aws)
+            .handle(&sns_event_from(message, &[&event]), &invocation(NOW))
+            .await;
         assert_eq!(handled(answer), outcome, "environment {environment}");
     }
     assert_eq!(aws.items(), 2);
@@ -243,7 +345,14 @@ async fn an_id_longer_than_a_key_may_be_is_told_apart_by_its_hash() {
     let id = |end: &str| format!("{}{end}", "é".repeat(2000));
     for (end, outcome) in [("a", (1, 0)), ("b", (1, 0)), ("a", (0, 1))] {
         let event = automation(&id(end), &id("automation"), "FAILURE", &json!([]));
-        assert_eq!(handled(new_environment(&aws).handle(&sns_event(&[&event]), &invocation(NOW)).await), outcome);
+        assert_eq!(
+            handled(
+                new_environment(&aws)
+                    .handle(&sns_event(&[&event]), &invocation(NOW))
+                    .await
+            ),
+            outcome
+        );
     }
 }
 
@@ -252,8 +361,17 @@ async fn without_a_table_the_memory_of_the_environment_remembers() {
     let function = Function::start_with(&[("LEDGER_TTL_SECONDS", "60")]).await;
     let event = sns_event(&[&failure("1")]);
     for (seconds, messages) in [(0, 1), (59, 1), (60, 2)] {
-        assert!(function.handle_at(NOW + TimeDelta::seconds(seconds), &event).await.is_ok());
-        assert_eq!(function.aws.published().len(), messages, "after {seconds} s");
+        assert!(
+            function
+                .handle_at(NOW + TimeDelta::seconds(seconds), &event)
+                .await
+                .is_ok()
+        );
+        assert_eq!(
+            function.aws.published().len(),
+            messages,
+            "after {seconds} s"
+        );
     }
     assert_eq!(function.aws.items(), 0);
 }
@@ -262,17 +380,40 @@ async fn without_a_table_the_memory_of_the_environment_remembers() {
 
 #[tokio::test]
 async fn while_the_table_is_out_of_reach_events_flow_and_the_memory_tells_repeats() {
-    for fault in [Fault::Error(500, "InternalServerError"), Fault::Error(400, "ThrottlingException"), Fault::Reset] {
+    for fault in [
+        Fault::Error(500, "InternalServerError"),
+        Fault::Error(400, "ThrottlingException"),
+        Fault::Reset,
+    ] {
         let aws = FakeAws::start().await;
-        for operation in [Operation::Claim, Operation::ReadBudgets, Operation::Complete] {
+        for operation in [
+            Operation::Claim,
+            Operation::ReadBudgets,
+            Operation::Complete,
+        ] {
             aws.fail_every(operation, fault.clone());
         }
         let handler = new_environment(&aws);
         for (outcome, now) in [((1, 0), NOW), ((0, 1), NOW + TimeDelta::seconds(1))] {
-            assert_eq!(handled(handler.handle(&sns_event(&[&failure("1")]), &invocation(now)).await), outcome);
+            assert_eq!(
+                handled(
+                    handler
+                        .handle(&sns_event(&[&failure("1")]), &invocation(now))
+                        .await
+                ),
+                outcome
+            );
         }
-        assert_eq!(attempt(&aws, &handler, NOW, "2", "2026-11-20T09:00:01Z").await, 2, "the memory counts on");
-        assert_eq!(aws.attempts(Operation::ReadBudgets), 0, "to find it out of reach once is enough");
+        assert_eq!(
+            attempt(&aws, &handler, NOW, "2", "2026-11-20T09:00:01Z").await,
+            2,
+            "the memory counts on"
+        );
+        assert_eq!(
+            aws.attempts(Operation::ReadBudgets),
+            0,
+            "to find it out of reach once is enough"
+        );
     }
 }
 
@@ -284,33 +425,59 @@ async fn what_took_effect_while_the_table_was_away_is_a_duplicate_when_it_is_bac
         aws.fail_every(operation, Fault::Error(500, "InternalServerError"));
     }
     let body = sns_event(&[&failure("1")]);
-    assert_eq!(handled(handler.handle(&body, &invocation(NOW)).await), (1, 0));
+    assert_eq!(
+        handled(handler.handle(&body, &invocation(NOW)).await),
+        (1, 0)
+    );
     aws.heal();
-    assert_eq!(handled(handler.handle(&body, &invocation(NOW)).await), (0, 1));
+    assert_eq!(
+        handled(handler.handle(&body, &invocation(NOW)).await),
+        (0, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_short_absence_of_the_table_costs_no_memory_of_the_event() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Claim, vec![Fault::Error(500, "InternalServerError"); 3]);
+    aws.fail(
+        Operation::Claim,
+        vec![Fault::Error(500, "InternalServerError"); 3],
+    );
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
-    assert_eq!(handled(deliver_one(&aws, NOW).await), (0, 1), "another environment knows it");
+    assert_eq!(
+        handled(deliver_one(&aws, NOW).await),
+        (0, 1),
+        "another environment knows it"
+    );
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_fails_the_event_before_it_takes_effect_and_is_named_with_the_permission() {
-    for (operation, permission) in
-        [(Operation::Claim, "dynamodb:PutItem"), (Operation::ReadBudgets, "dynamodb:BatchGetItem")]
-    {
+async fn a_table_that_refuses_fails_the_event_before_it_takes_effect_and_is_named_with_the_permission()
+ {
+    for (operation, permission) in [
+        (Operation::Claim, "dynamodb:PutItem"),
+        (Operation::ReadBudgets, "dynamodb:BatchGetItem"),
+    ] {
         let aws = FakeAws::start().await;
         aws.fail(operation, [Fault::Error(400, "AccessDeniedException")]);
         let error = Diagnostic::from(deliver_one(&aws, NOW).await.unwrap_err());
         assert_eq!(error.error_type, "Undeliverable");
-        for part in [format!("{permission} on ledger was refused"), format!("Allow {permission} on it")] {
-            assert!(error.error_message.contains(&part), "{}", error.error_message);
+        for part in [
+            format!("{permission} on ledger was refused"),
+            format!("Allow {permission} on it"),
+        ] {
+            assert!(
+                error.error_message.contains(&part),
+                "{}",
+                error.error_message
+            );
         }
         assert_eq!(aws.published().len(), 0);
-        assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0), "it is not held");
+        assert_eq!(
+            handled(deliver_one(&aws, NOW).await),
+            (1, 0),
+            "it is not held"
+        );
     }
 }
 
@@ -321,7 +488,18 @@ async fn attempts_count_on_across_environments_within_the_window() {
     let aws = FakeAws::start().await;
     for (id, seconds, expected) in [("1", 0, 1), ("2", 1800, 2), ("3", 3599, 3), ("4", 3600, 1)] {
         let now = NOW + TimeDelta::seconds(seconds);
-        assert_eq!(attempt(&aws, &new_environment(&aws), now, id, "2026-11-20T09:00:00Z").await, expected, "{id}");
+        assert_eq!(
+            attempt(
+                &aws,
+                &new_environment(&aws),
+                now,
+                id,
+                "2026-11-20T09:00:00Z"
+            )
+            .await,
+            expected,
+            "{id}"
+        );
     }
     let item = aws.item("automation#amzn1.alexa.automation.1").unwrap();
     assert_eq!(item["windowEndsAt"], NOW.timestamp_millis() + 7_200_000);
@@ -333,12 +511,21 @@ async fn attempts_count_on_across_environments_within_the_window() {
 async fn failures_at_the_same_time_in_many_environments_all_count() {
     let aws = FakeAws::start().await;
     let environments: Vec<_> = (0..6).map(|_| new_environment(&aws)).collect();
-    let bodies: Vec<_> = (0..12).map(|id| sns_event_from(id, &[&failure(&id.to_string())])).collect();
+    let bodies: Vec<_> = (0..12)
+        .map(|id| sns_event_from(id, &[&failure(&id.to_string())]))
+        .collect();
     let now = invocation(NOW);
-    let invocations = bodies.iter().enumerate().map(|(index, body)| environments[index % 6].handle(body, &now));
+    let invocations = bodies
+        .iter()
+        .enumerate()
+        .map(|(index, body)| environments[index % 6].handle(body, &now));
     assert!(join_all(invocations).await.iter().all(Result::is_ok));
     let attempt = |body: &Value| body["data"]["attempt"].as_u64().unwrap();
-    let mut attempts: Vec<_> = aws.published().iter().map(|message| attempt(&message.body)).collect();
+    let mut attempts: Vec<_> = aws
+        .published()
+        .iter()
+        .map(|message| attempt(&message.body))
+        .collect();
     attempts.sort_unstable();
     assert_eq!(attempts, (1..=12).collect::<Vec<_>>());
     assert!(
@@ -351,20 +538,70 @@ async fn failures_at_the_same_time_in_many_environments_all_count() {
 #[tokio::test]
 async fn an_event_that_comes_again_after_its_effect_was_lost_counts_once() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    aws.fail(
+        Operation::Publish,
+        [Fault::Error(403, "AuthorizationError")],
+    );
     assert!(deliver_one(&aws, NOW).await.is_err());
-    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "2", "2026-11-20T09:00:01Z").await, 2);
-    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:00Z").await, 1);
+    assert_eq!(
+        attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            "2",
+            "2026-11-20T09:00:01Z"
+        )
+        .await,
+        2
+    );
+    assert_eq!(
+        attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            "1",
+            "2026-11-20T09:00:00Z"
+        )
+        .await,
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_success_ends_the_count_in_all_environments_unless_it_is_older_than_a_failure() {
     let aws = FakeAws::start().await;
-    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:10Z").await, 1);
-    for (id, time, expected) in [("2", "2026-11-20T09:00:09Z", 2), ("4", "2026-11-20T09:00:20Z", 1)] {
+    assert_eq!(
+        attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            "1",
+            "2026-11-20T09:00:10Z"
+        )
+        .await,
+        1
+    );
+    for (id, time, expected) in [
+        ("2", "2026-11-20T09:00:09Z", 2),
+        ("4", "2026-11-20T09:00:20Z", 1),
+    ] {
         let success = sns_event(&[&run(id, "SUCCESS", time)]);
-        assert_eq!(handled(new_environment(&aws).handle(&success, &invocation(NOW)).await), (1, 0));
-        let next = attempt(&aws, &new_environment(&aws), NOW, &format!("after {id}"), "2026-11-20T09:00:11Z").await;
+        assert_eq!(
+            handled(
+                new_environment(&aws)
+                    .handle(&success, &invocation(NOW))
+                    .await
+            ),
+            (1, 0)
+        );
+        let next = attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            &format!("after {id}"),
+            "2026-11-20T09:00:11Z",
+        )
+        .await;
         assert_eq!(next, expected, "after a success at {time}");
     }
 }
@@ -378,22 +615,57 @@ async fn runs_of_one_batch_count_in_the_order_in_which_they_happened() {
         run("3", "SUCCESS", "2026-11-20T09:00:30Z"),
         run("2", "FAILURE", "2026-11-20T09:00:20Z"),
     ];
-    assert_eq!(attempts_in_batch(&aws, &runs).await, [json!(1), json!(1), json!(2)], "of the events 4, 1 and 2");
+    assert_eq!(
+        attempts_in_batch(&aws, &runs).await,
+        [json!(1), json!(1), json!(2)],
+        "of the events 4, 1 and 2"
+    );
 }
 
 #[tokio::test]
 async fn a_success_without_failures_before_it_writes_no_budget() {
     let aws = FakeAws::start().await;
-    assert!(new_environment(&aws).handle(&sample("automation-success"), &invocation(NOW)).await.is_ok());
-    assert_eq!((aws.attempts(Operation::ReadBudgets), aws.attempts(Operation::WriteBudgets)), (1, 0));
+    assert!(
+        new_environment(&aws)
+            .handle(&sample("automation-success"), &invocation(NOW))
+            .await
+            .is_ok()
+    );
+    assert_eq!(
+        (
+            aws.attempts(Operation::ReadBudgets),
+            aws.attempts(Operation::WriteBudgets)
+        ),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
 async fn an_item_that_is_no_budget_is_written_over() {
     let aws = FakeAws::start().await;
     aws.put_item(json!({"pk": "automation#amzn1.alexa.automation.1", "failures": "many"}));
-    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "1", "2026-11-20T09:00:00Z").await, 1);
-    assert_eq!(attempt(&aws, &new_environment(&aws), NOW, "2", "2026-11-20T09:00:00Z").await, 2);
+    assert_eq!(
+        attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            "1",
+            "2026-11-20T09:00:00Z"
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        attempt(
+            &aws,
+            &new_environment(&aws),
+            NOW,
+            "2",
+            "2026-11-20T09:00:00Z"
+        )
+        .await,
+        2
+    );
 }
 
 #[tokio::test]
@@ -401,7 +673,14 @@ async fn without_a_table_the_memory_counts() {
     let function = Function::start_with(&[("RETRY_WINDOW_SECONDS", "60")]).await;
     for (id, seconds, expected) in [("1", 0, 1), ("2", 59, 2), ("3", 60, 1)] {
         let now = NOW + TimeDelta::seconds(seconds);
-        let attempt = attempt(&function.aws, &function.handler, now, id, "2026-11-20T09:00:00Z").await;
+        let attempt = attempt(
+            &function.aws,
+            &function.handler,
+            now,
+            id,
+            "2026-11-20T09:00:00Z",
+        )
+        .await;
         assert_eq!(attempt, expected, "after {seconds} s");
     }
 }
@@ -412,14 +691,32 @@ async fn without_a_table_the_memory_counts() {
 async fn a_batch_costs_a_handful_of_calls() {
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..100).map(Owned::new).collect();
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(kept.is_empty());
-    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in batches of 10; and one for
-    // the readiness of each of 20 units.
+    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in
+    // batches of 10; and one for the readiness of each of 20 units.
     assert_eq!(aws.count(), 5 + 6 + 20);
-    let again = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    let again = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(again.is_empty());
-    assert_eq!(aws.count(), 5 + 6 + 20 + 1, "that all are known is one call");
+    assert_eq!(
+        aws.count(),
+        5 + 6 + 20 + 1,
+        "that all are known is one call"
+    );
 }
 
 #[tokio::test]
@@ -429,27 +726,66 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
     for event in &held {
         let lease = NOW.timestamp_millis() + 1000;
         let pk = format!("event#{}", event.key(Ingestion::Buffered));
-        aws.put_item(json!({"pk": pk, "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000}));
+        aws.put_item(
+            json!({"pk": pk, "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000}),
+        );
     }
     let known: Vec<_> = (0..3).map(|number| Owned::of_kind(1, number)).collect();
-    deliver(&new_environment(&aws), Ingestion::Buffered, &known, NOW, TimeDelta::seconds(30)).await;
+    deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &known,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     let calls = aws.count();
 
     let new = (20..25).map(|number| Owned::of_kind(1, number));
     let events: Vec<_> = known.iter().chain(&held).cloned().chain(new).collect();
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
-    assert_eq!(kept.iter().map(|event| event.number).collect::<Vec<_>>(), [10, 11]);
-    assert!(events.iter().all(|event| event.happened(&aws) == usize::from(!(10..12).contains(&event.number))));
-    assert_eq!(aws.count() - calls, 6, "two transactions to claim, then as always");
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
+    assert_eq!(
+        kept.iter().map(|event| event.number).collect::<Vec<_>>(),
+        [10, 11]
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event.happened(&aws) == usize::from(!(10..12).contains(&event.number)))
+    );
+    assert_eq!(
+        aws.count() - calls,
+        6,
+        "two transactions to claim, then as always"
+    );
 }
 
 #[tokio::test]
 async fn more_events_than_a_transaction_takes_go_into_several() {
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..250).map(|number| Owned::of_kind(1, number)).collect();
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(kept.is_empty());
-    for operation in [Operation::Claim, Operation::ReadBudgets, Operation::WriteBudgets, Operation::Complete] {
+    for operation in [
+        Operation::Claim,
+        Operation::ReadBudgets,
+        Operation::WriteBudgets,
+        Operation::Complete,
+    ] {
         assert_eq!(aws.attempts(operation), 3, "{operation:?}");
     }
 }
@@ -457,11 +793,25 @@ async fn more_events_than_a_transaction_takes_go_into_several() {
 #[tokio::test]
 async fn transactions_that_are_in_each_others_way_end_well() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Claim, vec![Fault::Cancelled("TransactionConflict"); 4]);
+    aws.fail(
+        Operation::Claim,
+        vec![Fault::Cancelled("TransactionConflict"); 4],
+    );
     let events: Vec<_> = (0..5).map(Owned::new).collect();
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(kept.is_empty());
-    assert_eq!(aws.attempts(Operation::Claim), 2 + 5 + 2, "in the end each by itself, and two of them again");
+    assert_eq!(
+        aws.attempts(Operation::Claim),
+        2 + 5 + 2,
+        "in the end each by itself, and two of them again"
+    );
 }
 
 #[tokio::test]
@@ -469,21 +819,47 @@ async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::Claim, [Fault::Cancelled("ThrottlingError")]);
     let events: Vec<_> = (0..50).map(|number| Owned::of_kind(2, number)).collect();
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(kept.is_empty(), "they flow without the ledger");
     assert_eq!(aws.attempts(Operation::Claim), 1);
 }
 
 #[tokio::test]
 async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last() {
-    use Operation::{Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness};
+    use Operation::{
+        Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
+    };
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..5).map(Owned::new).collect();
-    deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     let mut operations = aws.operations();
     // Budgets and readiness are nothing to each other, and go at the same time.
     operations[1..4].sort_by_key(|operation| *operation == WriteReadiness);
-    let order = [Claim, ReadBudgets, WriteBudgets, WriteReadiness, Publish, Publish, Publish, PutMetricData, Complete];
+    let order = [
+        Claim,
+        ReadBudgets,
+        WriteBudgets,
+        WriteReadiness,
+        Publish,
+        Publish,
+        Publish,
+        PutMetricData,
+        Complete,
+    ];
     assert_eq!(operations, order);
 }
 
@@ -492,21 +868,42 @@ async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last()
 #[tokio::test]
 async fn a_conflict_is_waited_for_and_never_a_grant() {
     let conflict = Fault::Cancelled("TransactionConflict");
-    for operation in [Operation::Claim, Operation::WriteBudgets, Operation::Complete] {
+    for operation in [
+        Operation::Claim,
+        Operation::WriteBudgets,
+        Operation::Complete,
+    ] {
         let aws = FakeAws::start().await;
         aws.fail(operation, vec![conflict.clone(); 4]);
-        assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0), "{operation:?}");
+        assert_eq!(
+            handled(deliver_one(&aws, NOW).await),
+            (1, 0),
+            "{operation:?}"
+        );
         assert_eq!(aws.attempts(operation), 5);
-        assert_eq!(handled(deliver_one(&aws, NOW).await), (0, 1), "{operation:?}");
+        assert_eq!(
+            handled(deliver_one(&aws, NOW).await),
+            (0, 1),
+            "{operation:?}"
+        );
     }
     for operation in [Operation::Claim, Operation::WriteBudgets] {
         let aws = FakeAws::start().await;
         aws.fail_every(operation, conflict.clone());
-        let short = Invocation { deadline: NOW + TimeDelta::seconds(2), ..invocation(NOW) };
-        let answer = new_environment(&aws).handle(&sns_event(&[&failure("1")]), &short).await;
+        let short = Invocation {
+            deadline: NOW + TimeDelta::seconds(2),
+            ..invocation(NOW)
+        };
+        let answer = new_environment(&aws)
+            .handle(&sns_event(&[&failure("1")]), &short)
+            .await;
         let error = Diagnostic::from(answer.unwrap_err());
         assert_eq!(error.error_type, "Retryable");
-        assert!(error.error_message.contains("met others at the same item"), "{}", error.error_message);
+        assert!(
+            error.error_message.contains("met others at the same item"),
+            "{}",
+            error.error_message
+        );
         assert_eq!(aws.published().len(), 0);
     }
 }
@@ -518,8 +915,18 @@ async fn budgets_that_came_back_unread_are_read_again() {
     for event in &events {
         event.prepare(&aws, NOW);
     }
-    aws.fail(Operation::ReadBudgets, [Fault::Unprocessed, Fault::Unprocessed]);
-    let kept = deliver(&new_environment(&aws), Ingestion::Buffered, &events, NOW, TimeDelta::seconds(30)).await;
+    aws.fail(
+        Operation::ReadBudgets,
+        [Fault::Unprocessed, Fault::Unprocessed],
+    );
+    let kept = deliver(
+        &new_environment(&aws),
+        Ingestion::Buffered,
+        &events,
+        NOW,
+        TimeDelta::seconds(30),
+    )
+    .await;
     assert!(kept.is_empty() && events.iter().all(|event| event.happened(&aws) == 1));
     assert_eq!(aws.attempts(Operation::ReadBudgets), 3);
 }
@@ -531,9 +938,23 @@ async fn a_success_whose_budget_could_not_be_ended_comes_again() {
         event[0].prepare(&aws, NOW);
         aws.fail(operation, vec![Fault::Error(500, "InternalServerError"); 3]);
         let handler = new_environment(&aws);
-        let kept = deliver(&handler, Ingestion::Direct, &event, NOW, TimeDelta::seconds(30)).await;
+        let kept = deliver(
+            &handler,
+            Ingestion::Direct,
+            &event,
+            NOW,
+            TimeDelta::seconds(30),
+        )
+        .await;
         assert_eq!((kept.len(), event[0].happened(&aws)), (1, 0));
-        let kept = deliver(&handler, Ingestion::Direct, &event, NOW, TimeDelta::seconds(30)).await;
+        let kept = deliver(
+            &handler,
+            Ingestion::Direct,
+            &event,
+            NOW,
+            TimeDelta::seconds(30),
+        )
+        .await;
         assert_eq!((kept.len(), event[0].happened(&aws)), (0, 1));
     }
 }

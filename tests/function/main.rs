@@ -47,7 +47,10 @@ impl Function {
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let aws = aws::FakeAws::start().await;
         let config = config(&aws.url, variables);
-        Self { aws, handler: Handler::deployed(config, client::http(), |_| {}) }
+        Self {
+            aws,
+            handler: Handler::deployed(config, client::http(), |_| {}),
+        }
     }
 
     async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {
@@ -72,23 +75,42 @@ impl Function {
 
 /// An invocation that is received now and has half a minute.
 fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
-    Invocation { request_id: "request-1", now, deadline: now + TimeDelta::seconds(30) }
+    Invocation {
+        request_id: "request-1",
+        now,
+        deadline: now + TimeDelta::seconds(30),
+    }
 }
 
 /// The configuration of a deployed function, with these variables before its own.
 fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
     let own = environment(endpoint);
     Config::read(|name| {
-        let given = variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
-        given.or_else(|| own.iter().find(|(own, _)| *own == name).map(|(_, value)| value.clone()))
+        let given = variables
+            .iter()
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| (*value).to_owned());
+        given.or_else(|| {
+            own.iter()
+                .find(|(own, _)| *own == name)
+                .map(|(_, value)| value.clone())
+        })
     })
     .unwrap()
 }
 
-/// The environment variables of a deployed function. Each endpoint has a region of its own, because the SDK shares its
-/// allowance of retries between the clients of a process by region: tests would take it from each other.
+/// The environment variables of a deployed function. Each endpoint has a region of its own, because
+/// the SDK shares its allowance of retries between the clients of a process by region: tests would
+/// take it from each other.
 fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
-    let region = format!("us-east-{}", endpoint.rsplit(':').next().unwrap().trim_start_matches("//"));
+    let region = format!(
+        "us-east-{}",
+        endpoint
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .trim_start_matches("//")
+    );
     let topic = |name| format!("arn:aws:sns:{region}:123456789012:{name}");
     vec![
         ("AWS_REGION", region.clone()),
@@ -110,7 +132,10 @@ fn sample(name: &str) -> String {
 /// The text of the (first) message in a sample.
 fn message_of(name: &str) -> String {
     let sample: Value = serde_json::from_str(&sample(name)).unwrap();
-    sample["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned()
+    sample["Records"][0]["Sns"]["Message"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// An SNS event with these messages; the ids are those of their places.
@@ -168,11 +193,24 @@ fn alexa_event(id: &str, namespace: &str, name: &str, entities: &Value, payload:
 
 fn skill_failure(id: &str, skill: &str, stage: &str, error: &str) -> String {
     let payload = json!({"skill": {"id": skill, "stage": stage}, "error": {"type": error}});
-    alexa_event(id, "Alexa.Skill.Interaction", "Failure", &json!({}), &payload)
+    alexa_event(
+        id,
+        "Alexa.Skill.Interaction",
+        "Failure",
+        &json!({}),
+        &payload,
+    )
 }
 
 fn automation(id: &str, automation: &str, status: &str, errors: &Value) -> String {
-    let payload = json!({"automation": {"id": automation}, "result": {"status": status, "errors": errors}});
+    let payload =
+        json!({"automation": {"id": automation}, "result": {"status": status, "errors": errors}});
     let entities = json!({"unit": {"type": "Unit", "id": "amzn1.alexa.unit.did.1"}});
-    alexa_event(id, "Alexa.Automation.Execution", "Completion", &entities, &payload)
+    alexa_event(
+        id,
+        "Alexa.Automation.Execution",
+        "Completion",
+        &entities,
+        &payload,
+    )
 }

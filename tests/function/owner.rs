@@ -1,4 +1,5 @@
-//! Those who own an event until the function has answered for it, and what the function then owes them.
+//! Those who own an event until the function has answered for it, and what the function then owes
+//! them.
 
 use asp_events::{
     deliver::{CloudWatch, Sns},
@@ -11,7 +12,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use crate::{automation, aws::FakeAws, config, message_of, skill_failure, sns_event_from, sqs_event_from};
+use crate::{
+    automation, aws::FakeAws, config, message_of, skill_failure, sns_event_from, sqs_event_from,
+};
 
 /// An event as its owner knows it.
 #[derive(Debug, Clone)]
@@ -52,7 +55,10 @@ impl Owned {
     pub(crate) fn of_kind(kind: usize, number: usize) -> Self {
         let id = number.to_string();
         let (text, effect) = match kind {
-            0 => (skill_failure(&id, &format!("skill-{id}"), "live", "X"), Effect::Metric(format!("skill-{id}"))),
+            0 => (
+                skill_failure(&id, &format!("skill-{id}"), "live", "X"),
+                Effect::Metric(format!("skill-{id}")),
+            ),
             1 => (
                 automation(&id, &format!("automation-{id}"), "FAILURE", &json!([])),
                 Effect::Message(format!("Alexa.Automation.Execution.Completion/{id}")),
@@ -66,10 +72,17 @@ impl Owned {
             3 => (format!("no event {id}"), Effect::Quarantine),
             _ => {
                 let automation_id = format!("automation-{id}");
-                (automation(&id, &automation_id, "SUCCESS", &json!([])), Effect::EndOfBudget(automation_id))
+                (
+                    automation(&id, &automation_id, "SUCCESS", &json!([])),
+                    Effect::EndOfBudget(automation_id),
+                )
             }
         };
-        Self { number, text, effect }
+        Self {
+            number,
+            text,
+            effect,
+        }
     }
 
     /// The id of the event's effect, which is its key in the ledger.
@@ -78,15 +91,24 @@ impl Owned {
             Ingestion::Direct => format!("message-{}", self.number),
             Ingestion::Buffered => format!("item-{}", self.number),
         };
-        let record = Record { text: self.text.clone(), message_id, topic_arn: None, sent_at: None, item: None };
+        let record = Record {
+            text: self.text.clone(),
+            message_id,
+            topic_arn: None,
+            sent_at: None,
+            item: None,
+        };
         route(&record).key
     }
 
-    /// Whether those who ask for the readiness that the event tells of find it in the table; there is none of other events.
+    /// Whether those who ask for the readiness that the event tells of find it in the table; there
+    /// is none of other events.
     pub(crate) fn is_stored(&self, aws: &FakeAws) -> bool {
-        let is_readiness =
-            matches!(&self.effect, Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription"));
-        !is_readiness || aws.item(&format!("readiness#unit#unit-{}", self.number)).is_some()
+        let is_readiness = matches!(&self.effect, Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription"));
+        !is_readiness
+            || aws
+                .item(&format!("readiness#unit#unit-{}", self.number))
+                .is_some()
     }
 
     /// Makes what the event ends.
@@ -103,13 +125,21 @@ impl Owned {
     /// How often the event has had its effect.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
-            Effect::Message(id) => aws.published().iter().filter(|message| message.body["id"] == id.as_str()).count(),
-            Effect::Quarantine => {
-                aws.published().iter().filter(|message| message.body["data"]["message"] == self.text.as_str()).count()
-            }
-            Effect::Metric(skill) => {
-                aws.data().iter().filter(|datum| datum.dimensions.get("SkillId") == Some(skill)).count()
-            }
+            Effect::Message(id) => aws
+                .published()
+                .iter()
+                .filter(|message| message.body["id"] == id.as_str())
+                .count(),
+            Effect::Quarantine => aws
+                .published()
+                .iter()
+                .filter(|message| message.body["data"]["message"] == self.text.as_str())
+                .count(),
+            Effect::Metric(skill) => aws
+                .data()
+                .iter()
+                .filter(|datum| datum.dimensions.get("SkillId") == Some(skill))
+                .count(),
             Effect::EndOfBudget(automation) => {
                 let item = aws.item(&format!("automation#{automation}"));
                 usize::from(item.is_some_and(|item| item["failures"] == json!([])))
@@ -120,12 +150,22 @@ impl Owned {
 
 /// A new execution environment of the function.
 pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns, CloudWatch> {
-    Handler::deployed(config(&aws.url, &[("LEDGER_TABLE", "ledger")]), http, |_| {})
+    Handler::deployed(
+        config(&aws.url, &[("LEDGER_TABLE", "ledger")]),
+        http,
+        |_| {},
+    )
 }
 
-/// The events that are not among those which their owner still has: the function has answered for them.
-pub(crate) fn answered_for<'a>(events: &'a [Owned], kept: &[Owned]) -> impl Iterator<Item = &'a Owned> {
-    events.iter().filter(|event| kept.iter().all(|kept| kept.number != event.number))
+/// The events that are not among those which their owner still has: the function has answered for
+/// them.
+pub(crate) fn answered_for<'a>(
+    events: &'a [Owned],
+    kept: &[Owned],
+) -> impl Iterator<Item = &'a Owned> {
+    events
+        .iter()
+        .filter(|event| kept.iter().all(|kept| kept.number != event.number))
 }
 
 /// Delivers events, and returns those that their owner still has.
@@ -136,7 +176,11 @@ pub(crate) async fn deliver(
     now: DateTime<Utc>,
     time: TimeDelta,
 ) -> Vec<Owned> {
-    let invocation = Invocation { request_id: "request-1", now, deadline: now + time };
+    let invocation = Invocation {
+        request_id: "request-1",
+        now,
+        deadline: now + time,
+    };
     match ingestion {
         Ingestion::Direct => {
             let mut kept = Vec::new();
@@ -150,12 +194,18 @@ pub(crate) async fn deliver(
         }
         Ingestion::Buffered if events.is_empty() => Vec::new(),
         Ingestion::Buffered => {
-            let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+            let items: Vec<_> = events
+                .iter()
+                .map(|event| (event.number, event.text.as_str()))
+                .collect();
             match handler.handle(&sqs_event_from(&items), &invocation).await {
                 Ok(Answer::Sqs(response)) => {
                     let failed = |event: &&Owned| {
                         let item = format!("item-{}", event.number);
-                        response.batch_item_failures.iter().any(|failure| failure.item_identifier == item)
+                        response
+                            .batch_item_failures
+                            .iter()
+                            .any(|failure| failure.item_identifier == item)
                     };
                     events.iter().filter(failed).cloned().collect()
                 }

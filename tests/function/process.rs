@@ -31,7 +31,10 @@ struct RuntimeApi {
 
 impl RuntimeApi {
     async fn start(bodies: Vec<Vec<u8>>) -> (Self, String) {
-        let api = Self { waiting: Arc::new(Mutex::new(bodies.into())), ..Self::default() };
+        let api = Self {
+            waiting: Arc::new(Mutex::new(bodies.into())),
+            ..Self::default()
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let app = Router::new()
@@ -48,11 +51,16 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     match body {
         None => std::future::pending().await,
         Some(body) => {
-            let deadline = (Utc::now() + TimeDelta::seconds(30)).timestamp_millis().to_string();
+            let deadline = (Utc::now() + TimeDelta::seconds(30))
+                .timestamp_millis()
+                .to_string();
             let headers = [
                 ("lambda-runtime-aws-request-id", "request-1".to_owned()),
                 ("lambda-runtime-deadline-ms", deadline),
-                ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned()),
+                (
+                    "lambda-runtime-invoked-function-arn",
+                    "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned(),
+                ),
             ];
             (headers, body).into_response()
         }
@@ -65,8 +73,15 @@ async fn keep(
     _: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let kind = if kind == "response" { "response" } else { "error" };
-    api.answers.lock().unwrap().push((kind, serde_json::from_slice(&body).unwrap()));
+    let kind = if kind == "response" {
+        "response"
+    } else {
+        "error"
+    };
+    api.answers
+        .lock()
+        .unwrap()
+        .push((kind, serde_json::from_slice(&body).unwrap()));
     (axum::http::StatusCode::ACCEPTED, "{}").into_response()
 }
 
@@ -88,17 +103,30 @@ async fn run_before(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &st
     let (api, address) = RuntimeApi::start(bodies).await;
     let mut process = spawn(aws, &address, variables);
     for _ in 0..600 {
-        if api.answers.lock().unwrap().len() >= count && count > 0 || process.try_wait().unwrap().is_some() {
+        if api.answers.lock().unwrap().len() >= count && count > 0
+            || process.try_wait().unwrap().is_some()
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(process.start_kill());
     let output = process.wait_with_output().await.unwrap();
-    let output = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let output = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines = output
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     let answers = api.answers.lock().unwrap().clone();
-    Run { answers, lines, output }
+    Run {
+        answers,
+        lines,
+        output,
+    }
 }
 
 fn spawn(aws: &FakeAws, runtime_api: &str, variables: &[(&str, &str)]) -> Child {
@@ -124,11 +152,17 @@ fn spawn(aws: &FakeAws, runtime_api: &str, variables: &[(&str, &str)]) -> Child 
 impl Run {
     /// The log lines about records; the others are metric documents.
     fn record_lines(&self) -> Vec<&Value> {
-        self.lines.iter().filter(|line| line.get("messageId").is_some()).collect()
+        self.lines
+            .iter()
+            .filter(|line| line.get("messageId").is_some())
+            .collect()
     }
 
     fn metric(&self, name: &str) -> Vec<&Value> {
-        self.lines.iter().filter(|line| line.get("_aws").is_some() && line.get(name).is_some()).collect()
+        self.lines
+            .iter()
+            .filter(|line| line.get("_aws").is_some() && line.get(name).is_some())
+            .collect()
     }
 }
 
@@ -139,7 +173,10 @@ async fn answers_logs_and_measures() {
     assert_eq!(
         run.answers,
         [
-            ("response", json!({"records": 5, "handled": 3, "duplicate": 0, "ignored": 1, "quarantined": 1})),
+            (
+                "response",
+                json!({"records": 5, "handled": 3, "duplicate": 0, "ignored": 1, "quarantined": 1})
+            ),
             ("response", json!({"batchItemFailures": []})),
         ]
     );
@@ -150,52 +187,127 @@ async fn answers_logs_and_measures() {
         assert_eq!(line["requestId"], "request-1");
         assert!(line["outcome"].is_string() && line["level"].is_string());
         if line["outcome"] == "handled" {
-            assert!(line["eventId"].is_string() && line["eventType"].as_str().unwrap().starts_with("Alexa."), "{line}");
+            assert!(
+                line["eventId"].is_string()
+                    && line["eventType"].as_str().unwrap().starts_with("Alexa."),
+                "{line}"
+            );
         }
     }
-    let quarantined = lines.iter().find(|line| line["outcome"] == "quarantined").unwrap();
-    assert_eq!((&quarantined["level"], &quarantined["reason"]), (&json!("WARN"), &json!("NOT_JSON")));
-    assert!(!run.output.contains("amzn1.alexa.unit"), "payload in a log: {}", run.output);
+    let quarantined = lines
+        .iter()
+        .find(|line| line["outcome"] == "quarantined")
+        .unwrap();
+    assert_eq!(
+        (&quarantined["level"], &quarantined["reason"]),
+        (&json!("WARN"), &json!("NOT_JSON"))
+    );
+    assert!(
+        !run.output.contains("amzn1.alexa.unit"),
+        "payload in a log: {}",
+        run.output
+    );
 
     assert_eq!(run.metric("ColdStarts").len(), 1);
-    let events: u64 = run.metric("Events").iter().map(|document| document["Events"].as_u64().unwrap()).sum();
+    let events: u64 = run
+        .metric("Events")
+        .iter()
+        .map(|document| document["Events"].as_u64().unwrap())
+        .sum();
     assert_eq!(events, 9);
     assert_eq!(run.metric("Quarantined")[0]["Reason"], "NOT_JSON");
-    assert_eq!(run.metric("RetryDecisions").len(), 2, "one for each invocation");
+    assert_eq!(
+        run.metric("RetryDecisions").len(),
+        2,
+        "one for each invocation"
+    );
     let ages = run.metric("EventAge");
     assert!(ages.len() >= 4, "{}", run.output);
-    assert!(ages.iter().all(|document| document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == "Seconds"));
+    assert!(ages.iter().all(
+        |document| document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == "Seconds"
+    ));
     for document in run.lines.iter().filter(|line| line.get("_aws").is_some()) {
-        assert_eq!(document["level"], "INFO", "Lambda filters lines by their level");
+        assert_eq!(
+            document["level"], "INFO",
+            "Lambda filters lines by their level"
+        );
         let directive = &document["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "AlexaSmartProperties");
         for name in directive["Dimensions"][0].as_array().unwrap() {
-            assert!(document[name.as_str().unwrap()].is_string(), "the dimension {name} has no value");
+            assert!(
+                document[name.as_str().unwrap()].is_string(),
+                "the dimension {name} has no value"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_function_lives_on() {
-    let bodies = vec![b"not json".to_vec(), vec![0xff, 0xfe], b"{}".to_vec(), sample("greeting").into_bytes()];
+    let bodies = vec![
+        b"not json".to_vec(),
+        vec![0xff, 0xfe],
+        b"{}".to_vec(),
+        sample("greeting").into_bytes(),
+    ];
     let run = run(bodies, &[]).await;
-    let kinds: Vec<_> = run.answers.iter().map(|(kind, body)| (*kind, body["errorType"].as_str())).collect();
+    let kinds: Vec<_> = run
+        .answers
+        .iter()
+        .map(|(kind, body)| (*kind, body["errorType"].as_str()))
+        .collect();
     let unsupported = ("error", Some("UnsupportedEnvelope"));
-    assert_eq!(kinds, [unsupported, unsupported, unsupported, ("response", None)]);
-    let failed: Vec<_> = run.lines.iter().filter(|line| line["outcome"] == "failed").collect();
+    assert_eq!(
+        kinds,
+        [unsupported, unsupported, unsupported, ("response", None)]
+    );
+    let failed: Vec<_> = run
+        .lines
+        .iter()
+        .filter(|line| line["outcome"] == "failed")
+        .collect();
     assert_eq!(failed.len(), 3, "{}", run.output);
-    assert!(failed.iter().all(|line| line["requestId"] == "request-1" && line["level"] == "ERROR"));
-    assert_eq!(run.metric("Events").iter().filter(|document| document["Outcome"] == "failed").count(), 3);
+    assert!(
+        failed
+            .iter()
+            .all(|line| line["requestId"] == "request-1" && line["level"] == "ERROR")
+    );
+    assert_eq!(
+        run.metric("Events")
+            .iter()
+            .filter(|document| document["Outcome"] == "failed")
+            .count(),
+        3
+    );
 }
 
 #[tokio::test]
 async fn the_payload_is_in_the_log_at_debug_only() {
-    let body = sns_event(&[&automation("1", "amzn1.alexa.automation.1", "FAILURE", &json!([]))]).into_bytes();
+    let body = sns_event(&[&automation(
+        "1",
+        "amzn1.alexa.automation.1",
+        "FAILURE",
+        &json!([]),
+    )])
+    .into_bytes();
     let quiet = run(vec![body.clone()], &[]).await;
-    assert!(!quiet.output.contains("amzn1.alexa.automation.1"), "{}", quiet.output);
+    assert!(
+        !quiet.output.contains("amzn1.alexa.automation.1"),
+        "{}",
+        quiet.output
+    );
     let loud = run(vec![body], &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
-    let debug = loud.record_lines().into_iter().find(|line| line["level"] == "DEBUG").unwrap();
-    assert!(debug["payload"].as_str().unwrap().contains("amzn1.alexa.automation.1"));
+    let debug = loud
+        .record_lines()
+        .into_iter()
+        .find(|line| line["level"] == "DEBUG")
+        .unwrap();
+    assert!(
+        debug["payload"]
+            .as_str()
+            .unwrap()
+            .contains("amzn1.alexa.automation.1")
+    );
     assert!(!loud.output.contains("secret"), "{}", loud.output);
 }
 
@@ -205,39 +317,90 @@ async fn lambdas_variables_choose_level_and_format() {
     let silent = run(vec![body.clone()], &[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]).await;
     assert!(silent.record_lines().is_empty(), "{}", silent.output);
     let text = run(vec![body], &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
-    assert!(text.record_lines().is_empty() && text.output.contains("outcome=\"ignored\""), "{}", text.output);
+    assert!(
+        text.record_lines().is_empty() && text.output.contains("outcome=\"ignored\""),
+        "{}",
+        text.output
+    );
 }
 
 #[tokio::test]
 async fn does_not_start_with_a_bad_environment_and_names_all_that_is_wrong() {
-    let variables = [("RETRY_TOPIC_ARN", ""), ("READINESS_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:x")];
+    let variables = [
+        ("RETRY_TOPIC_ARN", ""),
+        (
+            "READINESS_TOPIC_ARN",
+            "arn:aws:sns:eu-west-1:123456789012:x",
+        ),
+    ];
     let run = run(Vec::new(), &variables).await;
-    let lines: Vec<_> = run.lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    let lines: Vec<_> = run
+        .lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
     assert_eq!(lines.len(), 1, "{}", run.output);
     let error = lines[0]["error"].as_str().unwrap();
     assert!(error.contains("RETRY_TOPIC_ARN is missing"), "{error}");
-    assert!(error.contains("READINESS_TOPIC_ARN is a topic of eu-west-1"), "{error}");
+    assert!(
+        error.contains("READINESS_TOPIC_ARN is a topic of eu-west-1"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn an_unexpected_header_version_is_a_warning() {
     let event = automation("1", "a", "SUCCESS", &json!([])).replace("\"2.0\"", "\"3.0\"");
     let run = run(vec![sns_event(&[&event]).into_bytes()], &[]).await;
-    let warning = run.record_lines().into_iter().find(|line| line["level"] == "WARN").unwrap();
-    assert_eq!((&warning["headerVersion"], &warning["eventId"]), (&json!("\"3.0\""), &json!("1")));
+    let warning = run
+        .record_lines()
+        .into_iter()
+        .find(|line| line["level"] == "WARN")
+        .unwrap();
+    assert_eq!(
+        (&warning["headerVersion"], &warning["eventId"]),
+        (&json!("\"3.0\""), &json!("1"))
+    );
     assert_eq!(run.answers[0].1["handled"], 1);
 }
 
 #[tokio::test]
 async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
     let events: Vec<_> = (0..20).map(|number| Owned::of_kind(2, number)).collect();
-    let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+    let items: Vec<_> = events
+        .iter()
+        .map(|event| (event.number, event.text.as_str()))
+        .collect();
     let aws = FakeAws::start().await;
-    aws.fail_every(Operation::WriteReadiness, Fault::Error(500, "InternalServerError"));
-    let run = run_before(&aws, vec![sqs_event_from(&items).into_bytes()], &[("LEDGER_TABLE", "ledger")]).await;
-    assert_eq!(run.answers[0].1, json!({"batchItemFailures": []}), "{}", run.output);
-    assert_eq!((run.metric("LedgerUnavailable").len(), aws.published().len()), (1, 20));
-    assert_eq!(run.lines.iter().filter(|line| line["level"] == "WARN").count(), 1, "{}", run.output);
+    aws.fail_every(
+        Operation::WriteReadiness,
+        Fault::Error(500, "InternalServerError"),
+    );
+    let run = run_before(
+        &aws,
+        vec![sqs_event_from(&items).into_bytes()],
+        &[("LEDGER_TABLE", "ledger")],
+    )
+    .await;
+    assert_eq!(
+        run.answers[0].1,
+        json!({"batchItemFailures": []}),
+        "{}",
+        run.output
+    );
+    assert_eq!(
+        (run.metric("LedgerUnavailable").len(), aws.published().len()),
+        (1, 20)
+    );
+    assert_eq!(
+        run.lines
+            .iter()
+            .filter(|line| line["level"] == "WARN")
+            .count(),
+        1,
+        "{}",
+        run.output
+    );
 }
 
 #[tokio::test]
@@ -247,29 +410,72 @@ async fn a_ledger_out_of_reach_is_a_warning_and_a_metric_and_one_that_refuses_is
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
     let unreachable = run_before(&aws, vec![body()], &with_table).await;
-    assert_eq!(unreachable.answers[0].1["handled"], 1, "{}", unreachable.output);
+    assert_eq!(
+        unreachable.answers[0].1["handled"], 1,
+        "{}",
+        unreachable.output
+    );
     assert_eq!(unreachable.metric("LedgerUnavailable").len(), 1);
-    let line = unreachable.lines.iter().find(|line| line["level"] == "WARN").unwrap();
-    assert!(line["message"].as_str().unwrap().starts_with("the ledger is out of reach"), "{line}");
-    assert!(line["error"].as_str().unwrap().contains("dynamodb:PutItem on ledger failed for now"), "{line}");
+    let line = unreachable
+        .lines
+        .iter()
+        .find(|line| line["level"] == "WARN")
+        .unwrap();
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("the ledger is out of reach"),
+        "{line}"
+    );
+    assert!(
+        line["error"]
+            .as_str()
+            .unwrap()
+            .contains("dynamodb:PutItem on ledger failed for now"),
+        "{line}"
+    );
 
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(400, "AccessDeniedException"));
     let refused = run_before(&aws, vec![body()], &with_table).await;
     assert_eq!(refused.answers[0].1["errorType"], "Undeliverable");
-    assert!(refused.record_lines().iter().any(|line| line["level"] == "ERROR" && line["outcome"] == "failed"));
+    assert!(
+        refused
+            .record_lines()
+            .iter()
+            .any(|line| line["level"] == "ERROR" && line["outcome"] == "failed")
+    );
     assert!(refused.metric("LedgerUnavailable").is_empty());
 
     let aws = FakeAws::start().await;
-    aws.fail_every(Operation::Complete, Fault::Error(400, "AccessDeniedException"));
+    aws.fail_every(
+        Operation::Complete,
+        Fault::Error(400, "AccessDeniedException"),
+    );
     let unnoted = run_before(&aws, vec![body()], &with_table).await;
     assert_eq!(unnoted.answers[0].1["handled"], 1, "{}", unnoted.output);
     assert_eq!(unnoted.metric("LedgerUnavailable").len(), 1);
-    let line = unnoted.lines.iter().find(|line| line["level"] == "ERROR").unwrap();
-    assert!(line["message"].as_str().unwrap().starts_with("the ledger refuses to note"), "{line}");
+    let line = unnoted
+        .lines
+        .iter()
+        .find(|line| line["level"] == "ERROR")
+        .unwrap();
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("the ledger refuses to note"),
+        "{line}"
+    );
 
     let aws = FakeAws::start().await;
-    assert!(run_before(&aws, vec![body()], &with_table).await.metric("LedgerUnavailable").is_empty());
+    assert!(
+        run_before(&aws, vec![body()], &with_table)
+            .await
+            .metric("LedgerUnavailable")
+            .is_empty()
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -279,13 +485,25 @@ async fn memory_stays_flat() {
     const BATCHES: usize = 150;
     const EVENTS: usize = 100;
     let batch = |batch: usize| {
-        let events: Vec<_> = (0..EVENTS).map(|event| Owned::new(batch * EVENTS + event)).collect();
-        let items: Vec<_> = events.iter().map(|event| (event.number, event.text.as_str())).collect();
+        let events: Vec<_> = (0..EVENTS)
+            .map(|event| Owned::new(batch * EVENTS + event))
+            .collect();
+        let items: Vec<_> = events
+            .iter()
+            .map(|event| (event.number, event.text.as_str()))
+            .collect();
         sqs_event_from(&items).into_bytes()
     };
     let aws = FakeAws::start_counting().await;
     let (api, address) = RuntimeApi::start((0..BATCHES).map(batch).collect()).await;
-    let mut process = spawn(&aws, &address, &[("LEDGER_TABLE", "ledger"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR")]);
+    let mut process = spawn(
+        &aws,
+        &address,
+        &[
+            ("LEDGER_TABLE", "ledger"),
+            ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+        ],
+    );
     let (mut output, id) = (process.stdout.take().unwrap(), process.id().unwrap());
     tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
     let mut sizes = Vec::new();
@@ -296,15 +514,33 @@ async fn memory_stays_flat() {
         }
         sizes.push(resident_kib(id));
     }
-    assert!(api.answers.lock().unwrap().iter().all(|(_, answer)| answer == &json!({"batchItemFailures": []})));
-    assert!(sizes[1] <= sizes[0] + 1024, "grown by 3,000 events from {} KiB to {} KiB", sizes[0], sizes[1]);
-    println!("resident after {} and {} events: {sizes:?} KiB", BATCHES * EVENTS * 4 / 5, BATCHES * EVENTS);
+    assert!(
+        api.answers
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|(_, answer)| answer == &json!({"batchItemFailures": []}))
+    );
+    assert!(
+        sizes[1] <= sizes[0] + 1024,
+        "grown by 3,000 events from {} KiB to {} KiB",
+        sizes[0],
+        sizes[1]
+    );
+    println!(
+        "resident after {} and {} events: {sizes:?} KiB",
+        BATCHES * EVENTS * 4 / 5,
+        BATCHES * EVENTS
+    );
 }
 
 /// What a process has in memory, as Linux tells.
 #[cfg(target_os = "linux")]
 fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -18,7 +18,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{aws::assert_fits_schema, config, invocation, message_of, sample, sns_event, sqs_event};
+use crate::{
+    aws::assert_fits_schema, config, invocation, message_of, sample, sns_event, sqs_event,
+};
 
 const SAMPLES: [&str; 15] = [
     "automation-failure-endpoint-not-found",
@@ -46,19 +48,37 @@ struct Kept {
 }
 
 impl Publish for &Kept {
-    async fn publish(&self, topic: Topic, messages: &[&Message], _: Instant) -> Vec<Result<(), AwsError>> {
-        assert!(messages.iter().all(|message| message.topic == topic && message.size() <= MAX_MESSAGE_BYTES));
+    async fn publish(
+        &self,
+        topic: Topic,
+        messages: &[&Message],
+        _: Instant,
+    ) -> Vec<Result<(), AwsError>> {
+        assert!(
+            messages
+                .iter()
+                .all(|message| message.topic == topic && message.size() <= MAX_MESSAGE_BYTES)
+        );
         for message in messages {
             assert_fits_schema(&serde_json::from_str(&message.body).unwrap());
         }
-        self.messages.borrow_mut().extend(messages.iter().copied().cloned());
+        self.messages
+            .borrow_mut()
+            .extend(messages.iter().copied().cloned());
         vec![Ok(()); messages.len()]
     }
 }
 
 impl Count for &Kept {
-    async fn count(&self, failures: &[&SkillFailure], _: DateTime<Utc>, _: Instant) -> Vec<Result<(), AwsError>> {
-        self.failures.borrow_mut().extend(failures.iter().copied().cloned());
+    async fn count(
+        &self,
+        failures: &[&SkillFailure],
+        _: DateTime<Utc>,
+        _: Instant,
+    ) -> Vec<Result<(), AwsError>> {
+        self.failures
+            .borrow_mut()
+            .extend(failures.iter().copied().cloned());
         vec![Ok(()); failures.len()]
     }
 }
@@ -73,17 +93,27 @@ impl Kept {
             let body: Value = serde_json::from_str(&message.body).unwrap();
             body["data"]["message"].as_str().unwrap().to_owned()
         };
-        self.messages.borrow().iter().filter(|message| message.topic == Topic::Quarantine).map(text).collect()
+        self.messages
+            .borrow()
+            .iter()
+            .filter(|message| message.topic == Topic::Quarantine)
+            .map(text)
+            .collect()
     }
 }
 
 fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
     let kept = Kept::default();
     let answer = {
-        let Config { ledger_ttl, retry, .. } = config("http://127.0.0.1", &[]);
+        let Config {
+            ledger_ttl, retry, ..
+        } = config("http://127.0.0.1", &[]);
         let ledger = Ledger::new(None, ledger_ttl, retry.window);
         let handler = Handler::new(&kept, &kept, ledger, retry, "Test".to_owned(), |_| {});
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         runtime.block_on(handler.handle(body, &invocation(Utc::now())))
     };
     (kept, answer)
@@ -94,16 +124,27 @@ fn check_message(text: &str) {
     let (kept, answer) = handle(&sns_event(&[text]));
     match answer {
         Ok(Answer::Sns(summary)) => {
-            let outcomes = [summary.handled, summary.duplicate, summary.ignored, summary.quarantined];
+            let outcomes = [
+                summary.handled,
+                summary.duplicate,
+                summary.ignored,
+                summary.quarantined,
+            ];
             assert_eq!(outcomes.iter().sum::<usize>(), 1, "{outcomes:?}");
             if summary.quarantined == 1 {
-                assert_eq!(kept.quarantined(), [text], "the quarantine keeps it, byte for byte");
+                assert_eq!(
+                    kept.quarantined(),
+                    [text],
+                    "the quarantine keeps it, byte for byte"
+                );
             } else {
                 assert!(kept.effects() <= 1 && kept.quarantined().is_empty());
             }
         }
         Ok(Answer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
-        Err(InvocationError::Unquarantinable(_)) => assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0),
+        Err(InvocationError::Unquarantinable(_)) => {
+            assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0)
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -111,8 +152,14 @@ fn check_message(text: &str) {
 /// A readable sample with one of its bytes changed, or cut, or doubled.
 fn damaged() -> impl Strategy<Value = String> {
     let sample = prop::sample::select(&SAMPLES[..]).prop_map(message_of);
-    (sample, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(
-        |(text, from, to, byte, how)| {
+    (
+        sample,
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        any::<u8>(),
+        0..4,
+    )
+        .prop_map(|(text, from, to, byte, how)| {
             let mut bytes = text.into_bytes();
             let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
             let (from, to) = (from.min(to), from.max(to));
@@ -123,8 +170,7 @@ fn damaged() -> impl Strategy<Value = String> {
                 _ => bytes.extend_from_within(from..to),
             }
             String::from_utf8_lossy(&bytes).into_owned()
-        },
-    )
+        })
 }
 
 /// JSON of any shape, of words that mean something to the function and of others.
@@ -180,7 +226,9 @@ fn json() -> impl Strategy<Value = Value> {
 fn with_any_value() -> impl Strategy<Value = String> {
     let sample = prop::sample::select(&SAMPLES[..]).prop_map(message_of);
     (sample, any::<prop::sample::Index>(), json()).prop_map(|(text, index, value)| {
-        let Ok(mut event) = serde_json::from_str::<Value>(&text) else { return text };
+        let Ok(mut event) = serde_json::from_str::<Value>(&text) else {
+            return text;
+        };
         let places = count_values(&event);
         replace(&mut event, &mut index.index(places), &value);
         event.to_string()
@@ -289,7 +337,13 @@ fn a_deeply_nested_event_is_published_only_if_it_can_be_read() {
     let nested = |levels| (0..levels).fold(Value::Null, |inner, _| Value::from(vec![inner]));
     for levels in 120..130 {
         let payload = serde_json::json!({ "x": nested(levels) });
-        check_message(&crate::alexa_event("e", "Alexa.Role.Management", "Assignment", &Value::Null, &payload));
+        check_message(&crate::alexa_event(
+            "e",
+            "Alexa.Role.Management",
+            "Assignment",
+            &Value::Null,
+            &payload,
+        ));
         check_message(&crate::automation("e", "a", "FAILURE", &nested(levels)));
     }
 }
@@ -306,7 +360,10 @@ fn a_time_that_rfc_3339_cannot_write_is_left_out() {
 
 #[test]
 fn an_array_is_no_envelope() {
-    assert!(matches!(handle("[[]]").1, Err(InvocationError::UnsupportedEnvelope(_))));
+    assert!(matches!(
+        handle("[[]]").1,
+        Err(InvocationError::UnsupportedEnvelope(_))
+    ));
 }
 
 #[test]

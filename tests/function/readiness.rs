@@ -1,4 +1,5 @@
-//! What the ledger's table holds of readiness signals, for those who ask after a signal has gone out.
+//! What the ledger's table holds of readiness signals, for those who ask after a signal has gone
+//! out.
 
 use std::{
     collections::BTreeMap,
@@ -36,25 +37,47 @@ const UNIT: &str = "readiness#unit#unit-1";
 /// The activation of a unit, at a time.
 fn activation(id: &str, unit: &str, status: &str, time: &str) -> String {
     let payload = json!({"result": {"status": status}});
-    alexa_event(id, "Alexa.Enterprise.Subscription", "Activation", &json!({"unit": {"id": unit}}), &payload)
-        .replace("2026-11-20T09:00:00Z", time)
+    alexa_event(
+        id,
+        "Alexa.Enterprise.Subscription",
+        "Activation",
+        &json!({"unit": {"id": unit}}),
+        &payload,
+    )
+    .replace("2026-11-20T09:00:00Z", time)
 }
 
 /// The activation of the unit, so many seconds after nine o'clock.
 fn activated(id: &str, seconds: u32) -> String {
-    activation(id, "unit-1", "SUCCEEDED", &format!("2026-11-20T09:00:{seconds:02}Z"))
+    activation(
+        id,
+        "unit-1",
+        "SUCCEEDED",
+        &format!("2026-11-20T09:00:{seconds:02}Z"),
+    )
 }
 
 /// A role of the principal on a unit, so many seconds after nine o'clock.
 fn assigned(id: &str, unit: &str, seconds: u32) -> String {
     let payload = json!({"principal": {"id": "principal-1"}});
-    alexa_event(id, "Alexa.Role.Management", "Assignment", &json!({"resource": {"resourceId": unit}}), &payload)
-        .replace("2026-11-20T09:00:00Z", &format!("2026-11-20T09:00:{seconds:02}Z"))
+    alexa_event(
+        id,
+        "Alexa.Role.Management",
+        "Assignment",
+        &json!({"resource": {"resourceId": unit}}),
+        &payload,
+    )
+    .replace(
+        "2026-11-20T09:00:00Z",
+        &format!("2026-11-20T09:00:{seconds:02}Z"),
+    )
 }
 
 /// Delivers a body to a new environment.
 async fn handle(aws: &FakeAws, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
-    environment(aws, client::http()).handle(body, &invocation(now)).await
+    environment(aws, client::http())
+        .handle(body, &invocation(now))
+        .await
 }
 
 /// Delivers events, one invocation and environment after the other.
@@ -67,15 +90,27 @@ async fn deliver(aws: &FakeAws, events: &[String]) {
 /// Delivers events as one batch, and returns the items that failed.
 async fn deliver_batch(aws: &FakeAws, events: &[String]) -> Value {
     let events: Vec<_> = events.iter().map(String::as_str).collect();
-    let answer = serde_json::to_value(handle(aws, NOW, &sqs_event(&events)).await.unwrap()).unwrap();
-    answer["batchItemFailures"].as_array().unwrap().iter().map(|item| item["itemIdentifier"].clone()).collect()
+    let answer =
+        serde_json::to_value(handle(aws, NOW, &sqs_event(&events)).await.unwrap()).unwrap();
+    answer["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["itemIdentifier"].clone())
+        .collect()
 }
 
 /// The event of the signal that an item holds.
 fn event_in(aws: &FakeAws, key: &str) -> String {
     let item = aws.item(key).unwrap_or_else(|| panic!("no item {key}"));
     let signal: Value = serde_json::from_str(item["signal"].as_str().unwrap()).unwrap();
-    signal["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    signal["id"]
+        .as_str()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 /// The length of a message's text as it was published.
@@ -91,37 +126,60 @@ async fn a_signal_is_in_the_table_as_published_under_each_of_its_subjects() {
     let unit = |unit| vec![format!("readiness#unit#amzn1.alexa.unit.did.{unit}")];
     let role = |principal: &str, unit| {
         let principal = format!("readiness#principal#{principal}");
-        vec![principal.clone(), format!("{principal}#amzn1.alexa.unit.did.{unit}")]
+        vec![
+            principal.clone(),
+            format!("{principal}#amzn1.alexa.unit.did.{unit}"),
+        ]
     };
-    for name in ["subscription-activated", "subscription-activation-failed", "role-assigned", "role-revoked"]
-        .into_iter()
-        .chain(["device-setup-completed"])
+    for name in [
+        "subscription-activated",
+        "subscription-activation-failed",
+        "role-assigned",
+        "role-revoked",
+    ]
+    .into_iter()
+    .chain(["device-setup-completed"])
     {
         let event: Value = serde_json::from_str(&message_of(name)).unwrap();
         let id_at = |pointer: &str| event.pointer(pointer).unwrap().as_str().unwrap();
         let short = |pointer: &str| id_at(pointer).rsplit('.').next().unwrap().to_owned();
         let keys = match name {
-            "device-setup-completed" => vec![format!("readiness#device#{}", id_at("/payload/endpoint/id"))],
-            "role-assigned" | "role-revoked" => {
-                role(id_at("/payload/principal/id"), short("/header/entities/resource/resourceId"))
-            }
+            "device-setup-completed" => vec![format!(
+                "readiness#device#{}",
+                id_at("/payload/endpoint/id")
+            )],
+            "role-assigned" | "role-revoked" => role(
+                id_at("/payload/principal/id"),
+                short("/header/entities/resource/resourceId"),
+            ),
             _ => unit(short("/header/entities/unit/id")),
         };
         let aws = FakeAws::start().await;
         handle(&aws, NOW, &sample(name)).await.unwrap();
         let message = aws.only_message();
         let time = event["header"]["eventTime"]["timestamp"].as_str().unwrap();
-        let event_at = DateTime::parse_from_rfc3339(time).unwrap().timestamp_millis();
+        let event_at = DateTime::parse_from_rfc3339(time)
+            .unwrap()
+            .timestamp_millis();
         for key in &keys {
-            let item = aws.item(key).unwrap_or_else(|| panic!("{name}: no item {key}"));
+            let item = aws
+                .item(key)
+                .unwrap_or_else(|| panic!("{name}: no item {key}"));
             let signal = item["signal"].as_str().unwrap();
             assert_eq!(
                 (serde_json::from_str(signal).ok(), signal.len()),
                 (Some(message.body.clone()), length(&message))
             );
-            assert_eq!(item, json!({"pk": key, "eventAt": event_at, "signal": signal, "expiresAt": FORGOTTEN}));
+            assert_eq!(
+                item,
+                json!({"pk": key, "eventAt": event_at, "signal": signal, "expiresAt": FORGOTTEN})
+            );
         }
-        assert_eq!(aws.items(), 1 + keys.len(), "{name}: the event, and nothing but these");
+        assert_eq!(
+            aws.items(),
+            1 + keys.len(),
+            "{name}: the event, and nothing but these"
+        );
     }
 }
 
@@ -131,12 +189,23 @@ async fn whoever_reads_the_table_finds_the_items_by_their_subjects() {
     deliver(&aws, &[activated("1", 0), assigned("2", "unit-1", 0)]).await;
     let subjects = [
         Subject::Unit("unit-1"),
-        Subject::Principal { id: "principal-1", unit: None },
-        Subject::Principal { id: "principal-1", unit: Some("unit-1") },
+        Subject::Principal {
+            id: "principal-1",
+            unit: None,
+        },
+        Subject::Principal {
+            id: "principal-1",
+            unit: Some("unit-1"),
+        },
     ];
     for subject in subjects {
         let item = aws.item(&subject.key()).unwrap();
-        let names: Vec<_> = item.as_object().unwrap().keys().map(String::as_str).collect();
+        let names: Vec<_> = item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         let mut expected = [PARTITION_KEY, EVENT_AT, SIGNAL, EXPIRES_AT];
         expected.sort_unstable();
         assert_eq!(names, expected, "{subject:?}");
@@ -146,11 +215,37 @@ async fn whoever_reads_the_table_finds_the_items_by_their_subjects() {
 #[tokio::test]
 async fn what_names_no_subject_and_what_is_no_readiness_is_not_stored() {
     let aws = FakeAws::start().await;
-    let nobody = alexa_event("1", "Alexa.Role.Management", "Assignment", &json!({}), &json!({}));
+    let nobody = alexa_event(
+        "1",
+        "Alexa.Role.Management",
+        "Assignment",
+        &json!({}),
+        &json!({}),
+    );
     let on_a_unit = assigned("2", "unit-1", 0).replace("principal-1", "");
-    let nothing = alexa_event("3", "Alexa.Endpoint.Lifecycle", "SetupCompletion", &json!({}), &json!({}));
-    deliver(&aws, &[nobody, on_a_unit, nothing, skill_failure("4", "s", "live", "X"), "no event".to_owned()]).await;
-    for name in ["automation-failure-internal-error", "automation-success", "bad-unknown-type"] {
+    let nothing = alexa_event(
+        "3",
+        "Alexa.Endpoint.Lifecycle",
+        "SetupCompletion",
+        &json!({}),
+        &json!({}),
+    );
+    deliver(
+        &aws,
+        &[
+            nobody,
+            on_a_unit,
+            nothing,
+            skill_failure("4", "s", "live", "X"),
+            "no event".to_owned(),
+        ],
+    )
+    .await;
+    for name in [
+        "automation-failure-internal-error",
+        "automation-success",
+        "bad-unknown-type",
+    ] {
         handle(&aws, NOW, &sample(name)).await.unwrap();
     }
     assert_eq!(aws.attempts(Operation::WriteReadiness), 0);
@@ -161,10 +256,20 @@ async fn without_its_own_time_an_event_has_that_of_sns_and_without_both_that_of_
     let aws = FakeAws::start().await;
     let timeless = activation("1", "unit-1", "SUCCEEDED", "no time");
     handle(&aws, NOW, &sns_event(&[&timeless])).await.unwrap();
-    assert_eq!(aws.item(UNIT).unwrap()["eventAt"], 1_795_165_200_000_i64, "nine o'clock");
+    assert_eq!(
+        aws.item(UNIT).unwrap()["eventAt"],
+        1_795_165_200_000_i64,
+        "nine o'clock"
+    );
 
     let aws = FakeAws::start().await;
-    handle(&aws, NOW, &sqs_event(&[&timeless]).replace("SentTimestamp", "Other")).await.unwrap();
+    handle(
+        &aws,
+        NOW,
+        &sqs_event(&[&timeless]).replace("SentTimestamp", "Other"),
+    )
+    .await
+    .unwrap();
     assert_eq!(aws.item(UNIT).unwrap()["eventAt"], NOW.timestamp_millis());
 }
 
@@ -176,11 +281,16 @@ async fn the_largest_signal_fits_the_table() {
         let mut event = event.clone();
         event["payload"]["padding"] = "x".repeat(padding).into();
         event["header"]["eventId"]["id"] = padding.to_string().into();
-        handle(&aws, NOW, &sns_event(&[&event.to_string()])).await.unwrap();
+        handle(&aws, NOW, &sns_event(&[&event.to_string()]))
+            .await
+            .unwrap();
         let item = aws.item(UNIT).unwrap();
         let signal: Value = serde_json::from_str(item["signal"].as_str().unwrap()).unwrap();
         assert_eq!(signal["data"].get("sourceEvent").is_some(), is_whole);
-        assert_eq!(Some(&signal), aws.published().last().map(|message| &message.body));
+        assert_eq!(
+            Some(&signal),
+            aws.published().last().map(|message| &message.body)
+        );
     }
 }
 
@@ -188,7 +298,8 @@ async fn the_largest_signal_fits_the_table() {
 async fn an_id_longer_than_a_key_may_be_is_found_by_its_subject() {
     let aws = FakeAws::start().await;
     let id = |end: &str| format!("{}{end}", "é".repeat(2000));
-    let events = ["a", "b"].map(|end| activation(end, &id(end), "SUCCEEDED", "2026-11-20T09:00:00Z"));
+    let events =
+        ["a", "b"].map(|end| activation(end, &id(end), "SUCCEEDED", "2026-11-20T09:00:00Z"));
     deliver(&aws, &events).await;
     for end in ["a", "b"] {
         assert_eq!(event_in(&aws, &Subject::Unit(&id(end)).key()), end);
@@ -198,9 +309,17 @@ async fn an_id_longer_than_a_key_may_be_is_found_by_its_subject() {
 #[tokio::test]
 async fn a_role_on_one_unit_does_not_hide_that_on_another() {
     let aws = FakeAws::start().await;
-    deliver(&aws, &[assigned("1", "unit-1", 1), assigned("2", "unit-2", 2)]).await;
+    deliver(
+        &aws,
+        &[assigned("1", "unit-1", 1), assigned("2", "unit-2", 2)],
+    )
+    .await;
     for (key, event) in [("", "2"), ("#unit-1", "1"), ("#unit-2", "2")] {
-        assert_eq!(event_in(&aws, &format!("readiness#principal#principal-1{key}")), event, "{key}");
+        assert_eq!(
+            event_in(&aws, &format!("readiness#principal#principal-1{key}")),
+            event,
+            "{key}"
+        );
     }
 }
 
@@ -208,7 +327,13 @@ async fn a_role_on_one_unit_does_not_hide_that_on_another() {
 async fn without_a_table_nothing_is_stored() {
     let function = Function::start().await;
     function.answer(&sns_event(&[&activated("1", 0)])).await;
-    assert_eq!((function.aws.items(), function.aws.attempts(Operation::WriteReadiness)), (0, 0));
+    assert_eq!(
+        (
+            function.aws.items(),
+            function.aws.attempts(Operation::WriteReadiness)
+        ),
+        (0, 0)
+    );
 }
 
 // Which signal is the last
@@ -223,8 +348,16 @@ async fn the_newest_event_stays_whatever_came_last_and_of_equally_old_ones_the_l
     ] {
         let aws = FakeAws::start().await;
         deliver(&aws, &events).await;
-        assert_eq!(event_in(&aws, UNIT), last, "one after the other: {events:?}");
-        assert_eq!(aws.published().len(), 2, "an old signal is a signal all the same");
+        assert_eq!(
+            event_in(&aws, UNIT),
+            last,
+            "one after the other: {events:?}"
+        );
+        assert_eq!(
+            aws.published().len(),
+            2,
+            "an old signal is a signal all the same"
+        );
 
         let aws = FakeAws::start().await;
         assert_eq!(deliver_batch(&aws, &events).await, json!([]));
@@ -242,7 +375,10 @@ async fn of_many_environments_at_once_the_newest_event_stays() {
     };
     let bodies: Vec<_> = (0..30).map(|place| body(place * 7 % 30)).collect();
     let now = invocation(NOW);
-    let invocations = bodies.iter().enumerate().map(|(place, body)| environments[place % 6].handle(body, &now));
+    let invocations = bodies
+        .iter()
+        .enumerate()
+        .map(|(place, body)| environments[place % 6].handle(body, &now));
     assert!(join_all(invocations).await.iter().all(Result::is_ok));
     assert_eq!(event_in(&aws, UNIT), "29");
 }
@@ -255,7 +391,11 @@ async fn what_has_expired_gives_way_to_an_older_event_though_the_table_still_has
         let newer = NOW.timestamp_millis();
         aws.put_item(json!({"pk": UNIT, "eventAt": newer, "signal": "{\"id\":\"another\"}", "expiresAt": expires}));
         deliver(&aws, &[activated("1", 0)]).await;
-        assert_eq!(event_in(&aws, UNIT) == "1", gives_way, "expires at {expires}, now {second}.4");
+        assert_eq!(
+            event_in(&aws, UNIT) == "1",
+            gives_way,
+            "expires at {expires}, now {second}.4"
+        );
     }
 }
 
@@ -272,19 +412,32 @@ async fn a_signal_is_in_the_table_before_it_goes_out() {
 #[tokio::test]
 async fn a_duplicate_is_not_stored_again_and_one_whose_publication_failed_is() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::Publish, [Fault::Error(403, "AuthorizationError")]);
+    aws.fail(
+        Operation::Publish,
+        [Fault::Error(403, "AuthorizationError")],
+    );
     let body = sns_event(&[&activated("1", 0)]);
     for (stored, is_ok) in [(1, false), (2, true), (2, true)] {
         assert_eq!(handle(&aws, NOW, &body).await.is_ok(), is_ok);
         assert_eq!(aws.attempts(Operation::WriteReadiness), stored);
     }
-    assert_eq!((aws.published().len(), event_in(&aws, UNIT)), (1, "1".to_owned()));
+    assert_eq!(
+        (aws.published().len(), event_in(&aws, UNIT)),
+        (1, "1".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn of_a_batch_only_the_newest_about_each_subject_is_written() {
     let aws = FakeAws::start().await;
-    let unit = |id, unit, seconds: u32| activation(id, unit, "FAILED", &format!("2026-11-20T09:00:{seconds:02}Z"));
+    let unit = |id, unit, seconds: u32| {
+        activation(
+            id,
+            unit,
+            "FAILED",
+            &format!("2026-11-20T09:00:{seconds:02}Z"),
+        )
+    };
     let events = [
         unit("1", "unit-1", 3),
         unit("2", "unit-1", 5),
@@ -304,7 +457,11 @@ async fn of_a_batch_only_the_newest_about_each_subject_is_written() {
         (on_1.as_str(), "5"),
         (on_2.as_str(), "6"),
     ]);
-    assert!(expected.iter().all(|(key, event)| event_in(&aws, key) == *event));
+    assert!(
+        expected
+            .iter()
+            .all(|(key, event)| event_in(&aws, key) == *event)
+    );
     assert_eq!(aws.published().len(), 6);
 }
 
@@ -312,11 +469,19 @@ async fn of_a_batch_only_the_newest_about_each_subject_is_written() {
 async fn the_signals_of_a_batch_are_written_at_once() {
     let aws = FakeAws::start().await;
     let handler = environment(&aws, client::http());
-    let events: Vec<_> = (0..8).map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-")).collect();
-    aws.fail(Operation::WriteReadiness, vec![Fault::Slow(Duration::from_secs(1)); 8]);
+    let events: Vec<_> = (0..8)
+        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-"))
+        .collect();
+    aws.fail(
+        Operation::WriteReadiness,
+        vec![Fault::Slow(Duration::from_secs(1)); 8],
+    );
     let started = Instant::now();
     let events: Vec<_> = events.iter().map(String::as_str).collect();
-    handler.handle(&sqs_event(&events), &invocation(NOW)).await.unwrap();
+    handler
+        .handle(&sqs_event(&events), &invocation(NOW))
+        .await
+        .unwrap();
     assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
     assert_eq!(aws.attempts(Operation::WriteReadiness), 8);
 }
@@ -325,7 +490,11 @@ async fn the_signals_of_a_batch_are_written_at_once() {
 
 #[tokio::test]
 async fn while_the_table_is_out_of_reach_signals_go_out_without_it() {
-    for fault in [Fault::Error(500, "InternalServerError"), Fault::Error(400, "ThrottlingException"), Fault::Reset] {
+    for fault in [
+        Fault::Error(500, "InternalServerError"),
+        Fault::Error(400, "ThrottlingException"),
+        Fault::Reset,
+    ] {
         let aws = FakeAws::start().await;
         aws.fail_every(Operation::WriteReadiness, fault);
         deliver(&aws, &[activated("1", 0)]).await;
@@ -338,34 +507,62 @@ async fn a_table_that_was_found_out_of_reach_is_not_asked_again() {
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
     deliver(&aws, &[activated("1", 0)]).await;
-    assert_eq!((aws.published().len(), aws.attempts(Operation::WriteReadiness)), (1, 0));
+    assert_eq!(
+        (
+            aws.published().len(),
+            aws.attempts(Operation::WriteReadiness)
+        ),
+        (1, 0)
+    );
 
     let aws = FakeAws::start().await;
-    aws.fail_every(Operation::WriteReadiness, Fault::Error(500, "InternalServerError"));
-    let events: Vec<_> = (0..60).map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-")).collect();
+    aws.fail_every(
+        Operation::WriteReadiness,
+        Fault::Error(500, "InternalServerError"),
+    );
+    let events: Vec<_> = (0..60)
+        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-"))
+        .collect();
     assert_eq!(deliver_batch(&aws, &events).await, json!([]));
     assert_eq!(aws.published().len(), 60);
     let attempts = aws.attempts(Operation::WriteReadiness);
-    assert!(attempts < 60, "{attempts}: the first to fail are the last to ask");
+    assert!(
+        attempts < 60,
+        "{attempts}: the first to fail are the last to ask"
+    );
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_fails_the_event_before_its_signal_goes_out_and_is_named_with_the_permission() {
+async fn a_table_that_refuses_fails_the_event_before_its_signal_goes_out_and_is_named_with_the_permission()
+ {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::WriteReadiness, [Fault::Error(400, "AccessDeniedException")]);
+    aws.fail(
+        Operation::WriteReadiness,
+        [Fault::Error(400, "AccessDeniedException")],
+    );
     let body = sns_event(&[&activated("1", 0)]);
     let error = Diagnostic::from(handle(&aws, NOW, &body).await.unwrap_err());
     assert_eq!(error.error_type, "Undeliverable");
-    assert!(error.error_message.contains("Allow dynamodb:PutItem on it"), "{}", error.error_message);
+    assert!(
+        error.error_message.contains("Allow dynamodb:PutItem on it"),
+        "{}",
+        error.error_message
+    );
     assert_eq!(aws.published().len(), 0);
     assert!(handle(&aws, NOW, &body).await.is_ok(), "it is not held");
-    assert_eq!((aws.published().len(), event_in(&aws, UNIT)), (1, "1".to_owned()));
+    assert_eq!(
+        (aws.published().len(), event_in(&aws, UNIT)),
+        (1, "1".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn one_that_is_refused_takes_along_what_it_stood_for_and_leaves_its_neighbours_alone() {
     let aws = FakeAws::start().await;
-    aws.fail(Operation::WriteReadiness, [Fault::Error(400, "AccessDeniedException")]);
+    aws.fail(
+        Operation::WriteReadiness,
+        [Fault::Error(400, "AccessDeniedException")],
+    );
     let events = [
         activated("1", 1),
         assigned("2", "unit-1", 0),
@@ -374,7 +571,10 @@ async fn one_that_is_refused_takes_along_what_it_stood_for_and_leaves_its_neighb
         "no event".to_owned(),
     ];
     let failed = deliver_batch(&aws, &events).await;
-    assert!(failed == json!(["item-0", "item-2"]) || failed == json!(["item-1"]), "{failed}");
+    assert!(
+        failed == json!(["item-0", "item-2"]) || failed == json!(["item-1"]),
+        "{failed}"
+    );
     assert_eq!(aws.published().len() + failed.as_array().unwrap().len(), 4);
     assert_eq!(aws.data().len(), 2);
 }
@@ -385,15 +585,30 @@ async fn a_conflict_with_others_is_waited_for_and_never_passed_over() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteReadiness, vec![conflict.clone(); 4]);
     deliver(&aws, &[activated("1", 0)]).await;
-    assert_eq!((aws.attempts(Operation::WriteReadiness), event_in(&aws, UNIT)), (5, "1".to_owned()));
+    assert_eq!(
+        (
+            aws.attempts(Operation::WriteReadiness),
+            event_in(&aws, UNIT)
+        ),
+        (5, "1".to_owned())
+    );
 
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::WriteReadiness, conflict);
-    let short = Invocation { deadline: NOW + TimeDelta::seconds(2), ..invocation(NOW) };
-    let answer = environment(&aws, client::http()).handle(&sns_event(&[&activated("1", 0)]), &short).await;
+    let short = Invocation {
+        deadline: NOW + TimeDelta::seconds(2),
+        ..invocation(NOW)
+    };
+    let answer = environment(&aws, client::http())
+        .handle(&sns_event(&[&activated("1", 0)]), &short)
+        .await;
     let error = Diagnostic::from(answer.unwrap_err());
     assert_eq!(error.error_type, "Retryable");
-    assert!(error.error_message.contains("met others at the same item"), "{}", error.error_message);
+    assert!(
+        error.error_message.contains("met others at the same item"),
+        "{}",
+        error.error_message
+    );
     assert_eq!(aws.published().len(), 0);
 }
 
@@ -402,17 +617,35 @@ async fn a_write_that_was_done_but_not_answered_is_done() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteReadiness, [Fault::ResetAfter]);
     deliver(&aws, &[activated("1", 0)]).await;
-    assert_eq!((aws.published().len(), event_in(&aws, UNIT)), (1, "1".to_owned()));
+    assert_eq!(
+        (aws.published().len(), event_in(&aws, UNIT)),
+        (1, "1".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn who_waits_for_a_budget_keeps_no_signal_from_the_table() {
     let aws = FakeAws::start().await;
-    aws.fail_every(Operation::WriteBudgets, Fault::Cancelled("TransactionConflict"));
-    let events = [automation("1", "a", "FAILURE", &json!([])), activated("2", 0)];
+    aws.fail_every(
+        Operation::WriteBudgets,
+        Fault::Cancelled("TransactionConflict"),
+    );
+    let events = [
+        automation("1", "a", "FAILURE", &json!([])),
+        activated("2", 0),
+    ];
     let events: Vec<_> = events.iter().map(String::as_str).collect();
-    let short = Invocation { deadline: NOW + TimeDelta::seconds(2), ..invocation(NOW) };
-    let answer = environment(&aws, client::http()).handle(&sqs_event(&events), &short).await.unwrap();
+    let short = Invocation {
+        deadline: NOW + TimeDelta::seconds(2),
+        ..invocation(NOW)
+    };
+    let answer = environment(&aws, client::http())
+        .handle(&sqs_event(&events), &short)
+        .await
+        .unwrap();
     let failed = json!({"batchItemFailures": [{"itemIdentifier": "item-0"}]});
-    assert_eq!((serde_json::to_value(answer).unwrap(), event_in(&aws, UNIT)), (failed, "2".to_owned()));
+    assert_eq!(
+        (serde_json::to_value(answer).unwrap(), event_in(&aws, UNIT)),
+        (failed, "2".to_owned())
+    );
 }

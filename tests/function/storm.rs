@@ -1,5 +1,6 @@
-//! The storm: many events, each delivered several times, out of order, over several execution environments that share
-//! one ledger, while AWS fails again and again. `make prove` makes a larger one.
+//! The storm: many events, each delivered several times, out of order, over several execution
+//! environments that share one ledger, while AWS fails again and again. `make prove` makes a larger
+//! one.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
@@ -35,7 +36,10 @@ fn faults() -> Vec<Fault> {
 
 /// A number from the environment, for a storm of another size.
 fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+    })
 }
 
 /// Xorshift: as good as any for shuffling, and the same for the same seed.
@@ -58,28 +62,58 @@ impl Shuffle {
 
 /// One event in twenty comes by itself, the others in batches: the same event always the same way.
 fn ingestion(event: &Owned) -> Ingestion {
-    if (event.number / 5).is_multiple_of(20) { Ingestion::Direct } else { Ingestion::Buffered }
+    if (event.number / 5).is_multiple_of(20) {
+        Ingestion::Direct
+    } else {
+        Ingestion::Buffered
+    }
 }
 
 /// Delivers what one environment gets in a round, and returns what has to come again.
-async fn environment_round(aws: &FakeAws, deliveries: Vec<Owned>, now: DateTime<Utc>) -> Vec<Owned> {
+async fn environment_round(
+    aws: &FakeAws,
+    deliveries: Vec<Owned>,
+    now: DateTime<Utc>,
+) -> Vec<Owned> {
     let handler = environment(aws, client::http());
-    let (direct, buffered): (Vec<_>, Vec<_>) =
-        deliveries.into_iter().partition(|event| ingestion(event) == Ingestion::Direct);
-    let mut again = deliver(&handler, Ingestion::Direct, &direct, now, TimeDelta::seconds(30)).await;
+    let (direct, buffered): (Vec<_>, Vec<_>) = deliveries
+        .into_iter()
+        .partition(|event| ingestion(event) == Ingestion::Direct);
+    let mut again = deliver(
+        &handler,
+        Ingestion::Direct,
+        &direct,
+        now,
+        TimeDelta::seconds(30),
+    )
+    .await;
     for batch in buffered.chunks(BATCH) {
         // A queue does not hand out a message twice in one batch.
         let mut seen = BTreeSet::new();
-        let (batch, twice): (Vec<_>, Vec<_>) =
-            batch.iter().cloned().partition(|event: &Owned| seen.insert(event.number));
-        again.extend(deliver(&handler, Ingestion::Buffered, &batch, now, TimeDelta::seconds(30)).await);
+        let (batch, twice): (Vec<_>, Vec<_>) = batch
+            .iter()
+            .cloned()
+            .partition(|event: &Owned| seen.insert(event.number));
+        again.extend(
+            deliver(
+                &handler,
+                Ingestion::Buffered,
+                &batch,
+                now,
+                TimeDelta::seconds(30),
+            )
+            .await,
+        );
         again.extend(twice);
     }
     again
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -115,9 +149,14 @@ fn in_a_storm_each_event_takes_effect_once() {
             let share = due.len().div_ceil(ENVIRONMENTS).max(1);
             let parts: Vec<_> = due
                 .chunks(share)
-                .map(|part| scope.spawn(|| runtime().block_on(environment_round(&aws, part.to_vec(), at))))
+                .map(|part| {
+                    scope.spawn(|| runtime().block_on(environment_round(&aws, part.to_vec(), at)))
+                })
                 .collect();
-            parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+            parts
+                .into_iter()
+                .flat_map(|part| part.join().unwrap())
+                .collect()
         });
         round += 1;
     }
@@ -130,22 +169,43 @@ fn in_a_storm_each_event_takes_effect_once() {
         Effect::Metric(_) | Effect::EndOfBudget(_) => "",
     };
     let with_message = events.iter().filter(|event| !topic(event).is_empty());
-    let wanted: BTreeSet<_> =
-        with_message.map(|event| (topic(event).to_owned(), event.key(ingestion(event)))).collect();
-    assert_eq!(published.keys().cloned().collect::<BTreeSet<_>>(), wanted, "each event has its message, by its id");
+    let wanted: BTreeSet<_> = with_message
+        .map(|event| (topic(event).to_owned(), event.key(ingestion(event))))
+        .collect();
+    assert_eq!(
+        published.keys().cloned().collect::<BTreeSet<_>>(),
+        wanted,
+        "each event has its message, by its id"
+    );
     let twice: usize = published.values().map(|times| times - 1).sum();
 
-    let failures = events.iter().filter(|event| matches!(event.effect, Effect::Metric(_))).count();
+    let failures = events
+        .iter()
+        .filter(|event| matches!(event.effect, Effect::Metric(_)))
+        .count();
     let sums = aws.sums();
-    let counted: f64 = sums.iter().filter(|(dimensions, _)| dimensions.len() == 1).map(|(_, sum)| sum).sum();
+    let counted: f64 = sums
+        .iter()
+        .filter(|(dimensions, _)| dimensions.len() == 1)
+        .map(|(_, sum)| sum)
+        .sum();
     for event in &events {
         if let Effect::Metric(skill) = &event.effect {
-            let sum = sums.iter().find(|(dimensions, _)| dimensions.get("SkillId") == Some(skill)).map(|(_, sum)| sum);
+            let sum = sums
+                .iter()
+                .find(|(dimensions, _)| dimensions.get("SkillId") == Some(skill))
+                .map(|(_, sum)| sum);
             assert!(sum.is_some_and(|sum| *sum >= 1.0), "{skill} is not counted");
         }
     }
-    let ends: Vec<_> = events.iter().filter(|event| matches!(event.effect, Effect::EndOfBudget(_))).collect();
-    let ended = ends.iter().filter(|event| event.happened(&aws) == 1).count();
+    let ends: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event.effect, Effect::EndOfBudget(_)))
+        .collect();
+    let ended = ends
+        .iter()
+        .filter(|event| event.happened(&aws) == 1)
+        .count();
     let unstored = events.iter().filter(|event| !event.is_stored(&aws)).count();
     println!(
         "{count} events, {deliveries} deliveries, {} calls in {round} rounds and {:.0?}: messages published again {twice}, \
@@ -155,12 +215,27 @@ fn in_a_storm_each_event_takes_effect_once() {
         ends.len(),
         count / 5,
     );
-    // A batch that found the ledger out of reach, three times in a row, flows, ends no budget and stores no readiness.
-    assert!(ended * 100 >= ends.len() * 99, "{ended} of {} budgets ended", ends.len());
-    assert!(unstored * 100 <= count / 5, "{unstored} of {} units are not in the table", count / 5);
+    // A batch that found the ledger out of reach, three times in a row, flows, ends no budget and
+    // stores no readiness.
+    assert!(
+        ended * 100 >= ends.len() * 99,
+        "{ended} of {} budgets ended",
+        ends.len()
+    );
+    assert!(
+        unstored * 100 <= count / 5,
+        "{unstored} of {} units are not in the table",
+        count / 5
+    );
     // Doubled is what AWS did and could not say: as many as its calls had faults, at most.
     let (failures, messages) = (f64::from(u32::try_from(failures).unwrap()), published.len());
-    assert!((failures..=failures * (1.0 + FAULT_RATE)).contains(&counted), "{counted} counted for {failures}");
-    assert!(twice <= messages / 20, "{twice} of {messages} messages came again");
+    assert!(
+        (failures..=failures * (1.0 + FAULT_RATE)).contains(&counted),
+        "{counted} counted for {failures}"
+    );
+    assert!(
+        twice <= messages / 20,
+        "{twice} of {messages} messages came again"
+    );
     assert!(aws.attempts(Operation::Claim) > 0);
 }

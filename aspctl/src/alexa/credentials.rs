@@ -1,4 +1,5 @@
-//! Where the Login with Amazon credentials come from: the environment, a file, or AWS Secrets Manager.
+//! Where the Login with Amazon credentials come from: the environment, a file, or AWS Secrets
+//! Manager.
 //!
 //! No message here quotes what was read.
 
@@ -18,7 +19,8 @@ use crate::{
 
 const VARIABLES: [&str; 3] = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
 
-/// A client of Login with Amazon that may act for a customer. The names with dashes are those of Amazon's own samples.
+/// A client of Login with Amazon that may act for a customer. The names with dashes are those of
+/// Amazon's own samples.
 #[derive(Debug, Deserialize)]
 pub(super) struct Credentials {
     #[serde(alias = "lwa-client-id")]
@@ -29,7 +31,8 @@ pub(super) struct Credentials {
     pub(super) refresh_token: SecretString,
 }
 
-/// Reads them from the place that an option names, or else a variable, or else from the variables themselves.
+/// Reads them from the place that an option names, or else a variable, or else from the variables
+/// themselves.
 pub(super) async fn read(global: &Global) -> Result<Credentials, Error> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match place(&global.alexa, &variable) {
@@ -58,30 +61,60 @@ fn place(args: &Alexa, variable: &impl Fn(&str) -> Option<String>) -> Option<Pla
 
 fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Error> {
     let values = VARIABLES.map(variable);
-    let missing: Vec<_> =
-        VARIABLES.iter().zip(&values).filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+    let missing: Vec<_> = VARIABLES
+        .iter()
+        .zip(&values)
+        .filter(|(_, value)| value.is_none())
+        .map(|(name, _)| *name)
+        .collect();
     if let [Some(client_id), Some(client_secret), Some(refresh_token)] = values {
-        return Ok(Credentials { client_id, client_secret: client_secret.into(), refresh_token: refresh_token.into() });
+        return Ok(Credentials {
+            client_id,
+            client_secret: client_secret.into(),
+            refresh_token: refresh_token.into(),
+        });
     }
     let advice = "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or name where they are with --credentials-file or \
                   --credentials-secret";
-    Err(Error::input("Login with Amazon credentials", format_args!("{} not set", is_are(&missing)), advice))
+    Err(Error::input(
+        "Login with Amazon credentials",
+        format_args!("{} not set", is_are(&missing)),
+        advice,
+    ))
 }
 
 fn is_are(names: &[&str]) -> String {
-    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+    format!(
+        "{} {}",
+        names.join(", "),
+        if names.len() == 1 { "is" } else { "are" }
+    )
 }
 
 fn from_file(path: &Path) -> Result<Credentials, Error> {
     let place = path.display().to_string();
-    let unreadable = |error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)");
+    let unreadable = |error| {
+        Error::input(
+            &place,
+            error,
+            "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)",
+        )
+    };
     require_private(path)?;
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let malformed = |error: toml::de::Error| {
-        let line =
-            error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
-        let problem = format!("line {line} or what follows is not as it should be (its content is not shown here)");
-        Error::input(&place, problem, "Give client_id, client_secret and refresh_token, each a text in quotes")
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.lines().count().max(1));
+        let problem = format!(
+            "line {line} or what follows is not as it should be (its content is not shown here)"
+        );
+        Error::input(
+            &place,
+            problem,
+            "Give client_id, client_secret and refresh_token, each a text in quotes",
+        )
     };
     toml::from_str(&text).map_err(malformed)
 }
@@ -97,8 +130,13 @@ fn require_private(path: &Path) -> Result<(), Error> {
 
     let place = path.display().to_string();
     let metadata = std::fs::metadata(path);
-    let metadata =
-        metadata.map_err(|error| Error::input(&place, error, "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)"))?;
+    let metadata = metadata.map_err(|error| {
+        Error::input(
+            &place,
+            error,
+            "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)",
+        )
+    })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & OTHERS == 0 {
         return Ok(());
@@ -107,7 +145,9 @@ fn require_private(path: &Path) -> Result<(), Error> {
     Err(Error::input(
         &place,
         problem,
-        format!("Run chmod 600 {place}, and have the refresh token renewed if others may have read it"),
+        format!(
+            "Run chmod 600 {place}, and have the refresh token renewed if others may have read it"
+        ),
     ))
 }
 
@@ -119,7 +159,10 @@ fn require_private(_: &Path) -> Result<(), Error> {
 
 async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, Error> {
     let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
-    let secret = secret.map_err(failed("secretsmanager:GetSecretValue", format!("the secret {id}")))?;
+    let secret = secret.map_err(failed(
+        "secretsmanager:GetSecretValue",
+        format!("the secret {id}"),
+    ))?;
     let malformed = || {
         let problem = "it is not JSON with the three keys (its content is not shown here)";
         Error::input(
@@ -141,9 +184,17 @@ mod tests {
     #[test]
     fn the_environment_needs_all_three() {
         let all = |name: &str| Some(format!("value of {name}"));
-        assert_eq!(from_environment(all).unwrap().client_id, "value of LWA_CLIENT_ID");
-        let error = from_environment(|name| all(name).filter(|_| name == "LWA_CLIENT_ID")).unwrap_err().to_string();
-        assert!(error.contains("LWA_CLIENT_SECRET, LWA_REFRESH_TOKEN are not set"), "{error}");
+        assert_eq!(
+            from_environment(all).unwrap().client_id,
+            "value of LWA_CLIENT_ID"
+        );
+        let error = from_environment(|name| all(name).filter(|_| name == "LWA_CLIENT_ID"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("LWA_CLIENT_SECRET, LWA_REFRESH_TOKEN are not set"),
+            "{error}"
+        );
         assert!(!error.contains("value of"), "{error}");
     }
 
@@ -151,11 +202,19 @@ mod tests {
     fn an_option_comes_before_a_variable() {
         let place = |args: &[&str], variables: &[&str]| {
             let args = Args::try_parse_from([&["aspctl", "list"], args].concat()).unwrap();
-            place(&args.global.alexa, &|name| variables.contains(&name).then(|| "v".to_owned()))
+            place(&args.global.alexa, &|name| {
+                variables.contains(&name).then(|| "v".to_owned())
+            })
         };
         let both = ["ASPCTL_CREDENTIALS_FILE", "ASPCTL_CREDENTIALS_SECRET"];
-        assert_eq!(place(&["--credentials-file", "f"], &both), Some(Place::File("f".into())));
-        assert_eq!(place(&["--credentials-secret", "s"], &both), Some(Place::Secret("s".to_owned())));
+        assert_eq!(
+            place(&["--credentials-file", "f"], &both),
+            Some(Place::File("f".into()))
+        );
+        assert_eq!(
+            place(&["--credentials-secret", "s"], &both),
+            Some(Place::Secret("s".to_owned()))
+        );
         assert_eq!(place(&[], &both), Some(Place::File("v".into())));
         assert_eq!(place(&[], &both[1..]), Some(Place::Secret("v".to_owned())));
         assert_eq!(place(&[], &["LWA_CLIENT_ID"]), None);
@@ -165,6 +224,9 @@ mod tests {
     fn they_are_never_shown() {
         let credentials = from_environment(|name| Some(format!("value of {name}"))).unwrap();
         let shown = format!("{credentials:?}");
-        assert!(!shown.contains("LWA_CLIENT_SECRET") && !shown.contains("LWA_REFRESH_TOKEN"), "{shown}");
+        assert!(
+            !shown.contains("LWA_CLIENT_SECRET") && !shown.contains("LWA_REFRESH_TOKEN"),
+            "{shown}"
+        );
     }
 }

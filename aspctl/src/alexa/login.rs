@@ -14,7 +14,8 @@ use super::{credentials::Credentials, error::AlexaError};
 /// How long before its end a token is renewed, so that none runs out under way.
 const EARLY: Duration = Duration::from_secs(60);
 
-/// What a token lives for if its answer does not say, and at most. Source: Login with Amazon, access tokens.
+/// What a token lives for if its answer does not say, and at most. Source: Login with Amazon,
+/// access tokens.
 const LIFETIME: u64 = 3600;
 
 /// The token endpoint, and whose tokens.
@@ -57,7 +58,11 @@ struct Answer {
 
 impl Login {
     pub(super) fn new(http: Client, url: Url, credentials: Credentials) -> Self {
-        Self { http, url, credentials }
+        Self {
+            http,
+            url,
+            credentials,
+        }
     }
 
     /// Where the account's id is told: on the host of the token endpoint, not of the API.
@@ -81,26 +86,40 @@ impl Login {
         let sent = self.http.post(self.url.clone()).form(&request).send().await;
         let response = sent.map_err(|error| AlexaError::unreachable(CALL, &error))?;
         let status = response.status();
-        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| super::retry_after(value, Utc::now()));
-        let text = response.text().await.map_err(|error| AlexaError::unreachable(CALL, &error))?;
+        let text = response
+            .text()
+            .await
+            .map_err(|error| AlexaError::unreachable(CALL, &error))?;
         tracing::debug!("{status}");
         if !status.is_success() {
             let body = serde_json::from_str(&text).unwrap_or(Value::Null);
             return Err(AlexaError::login(status, &body, retry_after));
         }
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|_| AlexaError::Unreadable { call: CALL.to_owned(), missing: "access_token" })?;
+        let answer: Answer = serde_json::from_str(&text).map_err(|_| AlexaError::Unreadable {
+            call: CALL.to_owned(),
+            missing: "access_token",
+        })?;
         self.compare(answer.refresh_token.as_ref());
         let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(LIFETIME).min(LIFETIME));
-        Ok(Token { secret: answer.access_token, due: Instant::now() + useful(lifetime) })
+        Ok(Token {
+            secret: answer.access_token,
+            due: Instant::now() + useful(lifetime),
+        })
     }
 
-    /// The documents speak of a new refresh token with each answer; seen was always the same. The old one stays valid.
+    /// The documents speak of a new refresh token with each answer; seen was always the same. The
+    /// old one stays valid.
     fn compare(&self, refresh_token: Option<&SecretString>) {
         let own = self.credentials.refresh_token.expose_secret();
         if refresh_token.is_some_and(|new| new.expose_secret() != own) {
-            tracing::warn!("Login with Amazon answered with another refresh token; the stored one is still used");
+            tracing::warn!(
+                "Login with Amazon answered with another refresh token; the stored one is still used"
+            );
         }
     }
 }
@@ -117,6 +136,9 @@ mod tests {
     #[test]
     fn a_token_is_renewed_early() {
         let useful = |seconds| useful(Duration::from_secs(seconds)).as_secs();
-        assert_eq!([useful(3600), useful(120), useful(60), useful(0)], [3540, 60, 30, 0]);
+        assert_eq!(
+            [useful(3600), useful(120), useful(60), useful(0)],
+            [3540, 60, 30, 0]
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Alexa's Event Messenger API: its calls, and what of their answers is relied on.
 //!
-//! Host, operations and bodies are those of "Receive Events for Alexa Smart Properties" and of Amazon's own Postman
-//! collection. What answers look like is hardly documented, so that [`resource`] reads them tolerantly.
+//! Host, operations and bodies are those of "Receive Events for Alexa Smart Properties" and of
+//! Amazon's own Postman collection. What answers look like is hardly documented, so that
+//! [`resource`] reads them tolerantly.
 
 mod credentials;
 mod error;
@@ -27,7 +28,8 @@ use crate::{args::Global, error::Error};
 /// An answer that takes longer is none.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits after the first call. Amazon's own tool repeats six times. Source: "Handle API throttling", and its sample.
+/// Waits after the first call. Amazon's own tool repeats six times. Source: "Handle API
+/// throttling", and its sample.
 const REPEATS: usize = 6;
 
 /// The longest wait before a repeat that is reckoned here.
@@ -69,18 +71,33 @@ impl Alexa {
             .with_max_times(REPEATS)
             .with_jitter();
         let login = Login::new(http.clone(), args.lwa_url.clone(), credentials);
-        Ok(Self { http, url: args.alexa_url.clone(), login, token: Mutex::default(), backoff, patience })
+        Ok(Self {
+            http,
+            url: args.alexa_url.clone(),
+            login,
+            token: Mutex::default(),
+            backoff,
+            patience,
+        })
     }
 
     /// Gets a token, as every other call does by itself.
     pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
-        repeat(self.backoff, async || self.token().await).await.map(drop)
+        repeat(self.backoff, async || self.token().await)
+            .await
+            .map(drop)
     }
 
-    /// The id of the account, which events about devices need. It takes the scope `profile` or `profile:user_id`.
+    /// The id of the account, which events about devices need. It takes the scope `profile` or
+    /// `profile:user_id`.
     pub(crate) async fn user_id(&self) -> Result<Option<String>, AlexaError> {
-        let profile = self.call(&Method::GET, self.login.profile_url(), None).await?;
-        Ok(profile.get("user_id").and_then(Value::as_str).map(str::to_owned))
+        let profile = self
+            .call(&Method::GET, self.login.profile_url(), None)
+            .await?;
+        Ok(profile
+            .get("user_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned))
     }
 
     /// All configurations of this customer. One that the list only hints at is read by itself.
@@ -89,7 +106,9 @@ impl Alexa {
         for item in self.list(CONFIGURATIONS).await? {
             let listed = Configuration::read(item);
             let whole = match &listed.id {
-                Some(id) if listed.topics.is_empty() => self.get(id).await?.map(Configuration::read),
+                Some(id) if listed.topics.is_empty() => {
+                    self.get(id).await?.map(Configuration::read)
+                }
                 _ => None,
             };
             configurations.push(whole.filter(|whole| whole.id.is_some()).unwrap_or(listed));
@@ -116,7 +135,8 @@ impl Alexa {
         found(self.call(&Method::GET, self.resource(id), None).await)
     }
 
-    /// Whether there is one of this id, which Alexa has just named. What is new may be shown a little later.
+    /// Whether there is one of this id, which Alexa has just named. What is new may be shown a
+    /// little later.
     pub(crate) async fn exists(&self, id: &str) -> Result<bool, AlexaError> {
         if self.get(id).await?.is_some() {
             return Ok(true);
@@ -126,12 +146,17 @@ impl Alexa {
     }
 
     /// Creates the configuration that sends events to a topic; its id.
-    pub(crate) async fn create_configuration(&self, topic: &str, token: &str) -> Result<String, AlexaError> {
+    pub(crate) async fn create_configuration(
+        &self,
+        topic: &str,
+        token: &str,
+    ) -> Result<String, AlexaError> {
         let body = json!({ "deliveryChannels": [{ "type": "SNS", "id": topic }], "idempotencyToken": token });
         self.create(CONFIGURATIONS, &body).await
     }
 
-    /// Creates a subscription from a request that names its configuration and its idempotency token; its id.
+    /// Creates a subscription from a request that names its configuration and its idempotency
+    /// token; its id.
     pub(crate) async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
         self.create(SUBSCRIPTIONS, request).await
     }
@@ -141,10 +166,16 @@ impl Alexa {
         Ok(found(self.call(&Method::DELETE, self.resource(id), None).await)?.is_some())
     }
 
-    /// The id is in the body and in the header `Location`; here the body may be anything with an id in it.
+    /// The id is in the body and in the header `Location`; here the body may be anything with an id
+    /// in it.
     async fn create(&self, path: &str, request: &Value) -> Result<String, AlexaError> {
-        let answer = self.call(&Method::POST, self.at(path), Some(request)).await?;
-        resource::id(&answer).ok_or_else(|| AlexaError::Unreadable { call: format!("POST /{path}"), missing: "id" })
+        let answer = self
+            .call(&Method::POST, self.at(path), Some(request))
+            .await?;
+        resource::id(&answer).ok_or_else(|| AlexaError::Unreadable {
+            call: format!("POST /{path}"),
+            missing: "id",
+        })
     }
 
     /// Follows the pages until no further one is named. Source: "Pagination".
@@ -159,11 +190,17 @@ impl Alexa {
             }
             let page = self.call(&Method::GET, url, None).await?;
             let after = resource::next_token(&page);
-            let unreadable = || AlexaError::Unreadable { call: format!("GET /{path}"), missing: "results" };
+            let unreadable = || AlexaError::Unreadable {
+                call: format!("GET /{path}"),
+                missing: "results",
+            };
             items.extend(resource::items(page).ok_or_else(unreadable)?);
             let Some(after) = after else { return Ok(items) };
             if !seen.insert(after.clone()) {
-                return Err(AlexaError::Unreadable { call: format!("GET /{path}"), missing: "new nextToken" });
+                return Err(AlexaError::Unreadable {
+                    call: format!("GET /{path}"),
+                    missing: "new nextToken",
+                });
             }
             next = Some(after);
         }
@@ -177,7 +214,11 @@ impl Alexa {
 
     /// Ids are opaque, and so escaped.
     fn resource(&self, id: &str) -> Url {
-        let path = if resource::is_configuration(id) { CONFIGURATIONS } else { SUBSCRIPTIONS };
+        let path = if resource::is_configuration(id) {
+            CONFIGURATIONS
+        } else {
+            SUBSCRIPTIONS
+        };
         let mut url = self.at(path);
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
@@ -185,8 +226,14 @@ impl Alexa {
         url
     }
 
-    /// Makes a call, again if Alexa is busy, and with a new token if the old one is refused before its time.
-    async fn call(&self, method: &Method, url: Url, body: Option<&Value>) -> Result<Value, AlexaError> {
+    /// Makes a call, again if Alexa is busy, and with a new token if the old one is refused before
+    /// its time.
+    async fn call(
+        &self,
+        method: &Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<Value, AlexaError> {
         let once = async || {
             let token = self.token().await?;
             match self.attempt(method, &url, body, &token).await {
@@ -208,14 +255,20 @@ impl Alexa {
         token: &SecretString,
     ) -> Result<Value, AlexaError> {
         let call = format!("{method} {}", url.path());
-        let mut request = self.http.request(method.clone(), url.clone()).bearer_auth(token.expose_secret());
+        let mut request = self
+            .http
+            .request(method.clone(), url.clone())
+            .bearer_auth(token.expose_secret());
         if let Some(body) = body {
             tracing::debug!("{method} {url} {body}");
             request = request.json(body);
         } else {
             tracing::debug!("{method} {url}");
         }
-        let response = request.send().await.map_err(|error| AlexaError::unreachable(&call, &error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| AlexaError::unreachable(&call, &error))?;
         read(call, response).await
     }
 
@@ -235,7 +288,8 @@ impl Alexa {
     }
 }
 
-/// Repeats what may pass by itself, later each time: as long as `Retry-After` says, or twice as long as before.
+/// Repeats what may pass by itself, later each time: as long as `Retry-After` says, or twice as
+/// long as before.
 async fn repeat<T>(
     backoff: ExponentialBuilder,
     call: impl AsyncFnMut() -> Result<T, AlexaError>,
@@ -247,7 +301,9 @@ async fn repeat<T>(
             Err(error) if error.is_transient() => error,
             answer => return answer,
         };
-        let Some(wait) = waits.next() else { return Err(error) };
+        let Some(wait) = waits.next() else {
+            return Err(error);
+        };
         let wait = asked_or(wait, &error);
         tracing::debug!("{error}; again in {:.1} s", wait.as_secs_f64());
         tokio::time::sleep(wait).await;
@@ -256,26 +312,49 @@ async fn repeat<T>(
 
 /// How long to wait: as asked, if that is not too long.
 fn asked_or(reckoned: Duration, error: &AlexaError) -> Duration {
-    error.retry_after().map_or(reckoned, |asked| asked.min(LONGEST_RETRY_AFTER))
+    error
+        .retry_after()
+        .map_or(reckoned, |asked| asked.min(LONGEST_RETRY_AFTER))
 }
 
 /// Reads an answer: an error by its status, and else its JSON, or null where there is none.
 async fn read(call: String, response: Response) -> Result<Value, AlexaError> {
     let status = response.status();
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
     let request_id = header(header::HeaderName::from_static("x-amzn-requestid"));
     let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(&value, Utc::now()));
     let location = header(header::LOCATION);
-    let text = response.text().await.map_err(|error| AlexaError::unreachable(&call, &error))?;
+    let text = response
+        .text()
+        .await
+        .map_err(|error| AlexaError::unreachable(&call, &error))?;
     tracing::debug!("{status} {} {text}", request_id.as_deref().unwrap_or("-"));
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
     if status.is_success() {
-        return Ok(if resource::id(&body).is_some() { body } else { with_id(body, location) });
+        return Ok(if resource::id(&body).is_some() {
+            body
+        } else {
+            with_id(body, location)
+        });
     }
-    Err(AlexaError::answered(call, status, &body, &text, request_id, retry_after))
+    Err(AlexaError::answered(
+        call,
+        status,
+        &body,
+        &text,
+        request_id,
+        retry_after,
+    ))
 }
 
-/// Where a body without an id comes with a `Location`, that is the id. Source: "Receive Events for Alexa Smart Properties".
+/// Where a body without an id comes with a `Location`, that is the id. Source: "Receive Events for
+/// Alexa Smart Properties".
 fn with_id(body: Value, location: Option<String>) -> Value {
     match (body, location) {
         (Value::Object(mut fields), Some(id)) => {
@@ -310,13 +389,22 @@ fn http_client() -> Result<Client, Error> {
     // Refused only if a provider is set already, which is then as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let agent = concat!("aspctl/", env!("CARGO_PKG_VERSION"));
-    let client = Client::builder().user_agent(agent).timeout(TIMEOUT).redirect(redirect::Policy::none()).build();
+    let client = Client::builder()
+        .user_agent(agent)
+        .timeout(TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .build();
     client.map_err(|error| {
-        Error::input("the HTTP client", error, "Check the proxy variables and the system's certificates")
+        Error::input(
+            "the HTTP client",
+            error,
+            "Check the proxy variables and the system's certificates",
+        )
     })
 }
 
-/// A token must not cross a network in the clear; a stand-in for Alexa on this machine may go without TLS.
+/// A token must not cross a network in the clear; a stand-in for Alexa on this machine may go
+/// without TLS.
 fn require_tls(option: &str, url: &Url) -> Result<(), Error> {
     let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
@@ -335,10 +423,18 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_number_or_a_date() {
-        let now = DateTime::parse_from_rfc3339("1994-11-06T08:49:37Z").unwrap().to_utc();
+        let now = DateTime::parse_from_rfc3339("1994-11-06T08:49:37Z")
+            .unwrap()
+            .to_utc();
         assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now),
+            Some(Duration::ZERO)
+        );
         assert_eq!(retry_after("soon", now), None);
     }
 
@@ -353,15 +449,29 @@ mod tests {
             };
             asked_or(Duration::from_secs(2), &error).as_secs()
         };
-        assert_eq!([wait(None), wait(Some(0)), wait(Some(90)), wait(Some(86_400))], [2, 0, 90, 120]);
+        assert_eq!(
+            [
+                wait(None),
+                wait(Some(0)),
+                wait(Some(90)),
+                wait(Some(86_400))
+            ],
+            [2, 0, 90, 120]
+        );
     }
 
     #[test]
     fn tokens_do_not_cross_a_network_in_the_clear() {
         let check = |url: &str| require_tls("--alexa-url", &Url::parse(url).unwrap()).is_ok();
-        assert!(check("https://api.amazonalexa.com") && check("http://127.0.0.1:8080") && check("http://[::1]:80"));
         assert!(
-            !check("http://api.amazonalexa.com") && !check("ftp://localhost") && !check("http://127.0.0.1.example.com")
+            check("https://api.amazonalexa.com")
+                && check("http://127.0.0.1:8080")
+                && check("http://[::1]:80")
+        );
+        assert!(
+            !check("http://api.amazonalexa.com")
+                && !check("ftp://localhost")
+                && !check("http://127.0.0.1.example.com")
         );
     }
 
@@ -369,7 +479,10 @@ mod tests {
     fn an_answer_without_an_id_takes_it_from_the_location() {
         let id = Some("amzn1.alexa.aem.subscription.1".to_owned());
         assert_eq!(with_id(Value::Null, id.clone()), json!({ "id": id }));
-        assert_eq!(with_id(json!({"a": 1}), id.clone()), json!({ "a": 1, "id": id }));
+        assert_eq!(
+            with_id(json!({"a": 1}), id.clone()),
+            json!({ "a": 1, "id": id })
+        );
         assert_eq!(with_id(json!({"a": 1}), None), json!({ "a": 1 }));
     }
 }

@@ -1,7 +1,7 @@
 //! Configurations and subscriptions as Alexa shows them.
 //!
-//! The documents show neither. What Amazon's requests call a field is looked for at any depth, so that an answer that
-//! echoes the request, or wraps it, can be read.
+//! The documents show neither. What Amazon's requests call a field is looked for at any depth, so
+//! that an answer that echoes the request, or wraps it, can be read.
 
 use std::{collections::VecDeque, fmt};
 
@@ -25,8 +25,12 @@ impl EventType {
     /// Reads `namespace.name`, all of whose parts are letters and digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = text.rsplit_once('.')?;
-        let is_part = |part: &str| !part.is_empty() && part.chars().all(|char| char.is_ascii_alphanumeric());
-        text.split('.').all(is_part).then(|| Self { namespace: namespace.to_owned(), name: name.to_owned() })
+        let is_part =
+            |part: &str| !part.is_empty() && part.chars().all(|char| char.is_ascii_alphanumeric());
+        text.split('.').all(is_part).then(|| Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
     }
 
     /// Reads an object, as in requests, or `namespace.name`.
@@ -35,7 +39,10 @@ impl EventType {
             return Self::parse(text);
         }
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some(Self { namespace: text("namespace")?, name: text("name")? })
+        Some(Self {
+            namespace: text("namespace")?,
+            name: text("name")?,
+        })
     }
 }
 
@@ -80,8 +87,15 @@ pub(crate) struct Subscription {
 impl Configuration {
     /// Reads what can be read.
     pub(crate) fn read(whole: Value) -> Self {
-        let id = find(&whole, &|_, value| value.as_str().filter(|text| is_configuration(text)).map(str::to_owned));
-        let channels = find(&whole, &|key, value| (key == "deliveryChannels").then(|| value.as_array().cloned())?);
+        let id = find(&whole, &|_, value| {
+            value
+                .as_str()
+                .filter(|text| is_configuration(text))
+                .map(str::to_owned)
+        });
+        let channels = find(&whole, &|key, value| {
+            (key == "deliveryChannels").then(|| value.as_array().cloned())?
+        });
         let topic = |channel: &Value| channel.get("id").and_then(Value::as_str).map(str::to_owned);
         let topics = channels.iter().flatten().filter_map(topic).collect();
         Self { id, topics, whole }
@@ -92,14 +106,25 @@ impl Subscription {
     /// Reads what can be read.
     pub(crate) fn read(whole: Value) -> Self {
         let text = |name: &'static str| {
-            find(&whole, &move |key, value| (key == name).then(|| value.as_str().map(str::to_owned))?)
+            find(&whole, &move |key, value| {
+                (key == name).then(|| value.as_str().map(str::to_owned))?
+            })
         };
-        let configuration_id =
-            find(&whole, &|_, value| value.as_str().filter(|text| is_configuration(text)).map(str::to_owned));
-        let event_type = find(&whole, &|key, value| (key == "eventType").then(|| EventType::read(value))?);
-        let entities = find(&whole, &|key, value| (key == "entities").then(|| value.as_object().cloned())?);
-        let duration_seconds =
-            find(&whole, &|key, value| (key == "subscriptionDurationInSeconds").then(|| value.as_u64())?);
+        let configuration_id = find(&whole, &|_, value| {
+            value
+                .as_str()
+                .filter(|text| is_configuration(text))
+                .map(str::to_owned)
+        });
+        let event_type = find(&whole, &|key, value| {
+            (key == "eventType").then(|| EventType::read(value))?
+        });
+        let entities = find(&whole, &|key, value| {
+            (key == "entities").then(|| value.as_object().cloned())?
+        });
+        let duration_seconds = find(&whole, &|key, value| {
+            (key == "subscriptionDurationInSeconds").then(|| value.as_u64())?
+        });
         // No name of the field is documented.
         let expires_at = find(&whole, &|key, value| {
             let key = key.to_lowercase();
@@ -120,7 +145,10 @@ impl Subscription {
 
     /// Whether it can be compared with what is wanted.
     pub(crate) fn is_readable(&self) -> bool {
-        self.id.is_some() && self.configuration_id.is_some() && self.event_type.is_some() && self.entities.is_some()
+        self.id.is_some()
+            && self.configuration_id.is_some()
+            && self.event_type.is_some()
+            && self.entities.is_some()
     }
 }
 
@@ -134,23 +162,29 @@ pub(crate) fn is_resource(id: &str) -> bool {
     id.strip_prefix(ID).is_some_and(|rest| !rest.is_empty())
 }
 
-/// The id of an answer: of what was created, or of the subscription rather than of its configuration.
+/// The id of an answer: of what was created, or of the subscription rather than of its
+/// configuration.
 pub(super) fn id(whole: &Value) -> Option<String> {
     let own = |text: &&str| text.starts_with(ID) && !is_configuration(text);
-    let subscription = find(whole, &|_, value| value.as_str().filter(own).map(str::to_owned));
+    let subscription = find(whole, &|_, value| {
+        value.as_str().filter(own).map(str::to_owned)
+    });
     let named = || whole.get("id").and_then(Value::as_str).map(str::to_owned);
     subscription.or_else(named)
 }
 
-/// The items of a page: `results`, or else the first list. A page is empty if it has nothing but its context; one that
-/// has something else, and no list, cannot be read.
+/// The items of a page: `results`, or else the first list. A page is empty if it has nothing but
+/// its context; one that has something else, and no list, cannot be read.
 pub(super) fn items(page: Value) -> Option<Vec<Value>> {
     match page {
         Value::Array(items) => Some(items),
         Value::Object(mut fields) => match fields.remove("results") {
             Some(Value::Array(items)) => Some(items),
             Some(Value::Null) => Some(Vec::new()),
-            None if fields.keys().all(|key| matches!(key.as_str(), "paginationContext" | "nextToken")) => {
+            None if fields
+                .keys()
+                .all(|key| matches!(key.as_str(), "paginationContext" | "nextToken")) =>
+            {
                 Some(Vec::new())
             }
             _ => fields.into_iter().find_map(|(_, value)| match value {
@@ -164,14 +198,21 @@ pub(super) fn items(page: Value) -> Option<Vec<Value>> {
 
 /// The token of the next page: absent, null or empty on the last.
 pub(super) fn next_token(page: &Value) -> Option<String> {
-    let token = page.pointer("/paginationContext/nextToken").or_else(|| page.get("nextToken"))?;
-    token.as_str().filter(|token| !token.is_empty()).map(str::to_owned)
+    let token = page
+        .pointer("/paginationContext/nextToken")
+        .or_else(|| page.get("nextToken"))?;
+    token
+        .as_str()
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
 }
 
 /// RFC 3339, or seconds or milliseconds since 1970.
 fn time(value: &Value) -> Option<DateTime<Utc>> {
     match value {
-        Value::String(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()),
+        Value::String(text) => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.to_utc()),
         Value::Number(number) => match number.as_i64()? {
             seconds if seconds < 100_000_000_000 => DateTime::from_timestamp(seconds, 0),
             millis => DateTime::from_timestamp_millis(millis),
@@ -180,7 +221,8 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The first field that fits, the outermost first. Entities are the customer's own, and nothing is looked for in them.
+/// The first field that fits, the outermost first. Entities are the customer's own, and nothing is
+/// looked for in them.
 fn find<T>(whole: &Value, fits: &dyn Fn(&str, &Value) -> Option<T>) -> Option<T> {
     let mut levels = VecDeque::from([whole]);
     while let Some(level) = levels.pop_front() {
@@ -189,7 +231,12 @@ fn find<T>(whole: &Value, fits: &dyn Fn(&str, &Value) -> Option<T>) -> Option<T>
                 if let Some(found) = fields.iter().find_map(|(key, value)| fits(key, value)) {
                     return Some(found);
                 }
-                levels.extend(fields.iter().filter(|(key, _)| *key != "entities").map(|(_, value)| value));
+                levels.extend(
+                    fields
+                        .iter()
+                        .filter(|(key, _)| *key != "entities")
+                        .map(|(_, value)| value),
+                );
             }
             Value::Array(items) => levels.extend(items),
             _ => {}
@@ -222,18 +269,29 @@ mod tests {
     fn check(subscription: &Subscription) {
         assert!(subscription.is_readable(), "{subscription:?}");
         assert_eq!(subscription.id.as_deref(), Some(SUBSCRIPTION));
-        assert_eq!(subscription.configuration_id.as_deref(), Some(CONFIGURATION));
-        assert_eq!(subscription.event_type.as_ref().unwrap().to_string(), "Alexa.Skill.Interaction.Failure");
+        assert_eq!(
+            subscription.configuration_id.as_deref(),
+            Some(CONFIGURATION)
+        );
+        assert_eq!(
+            subscription.event_type.as_ref().unwrap().to_string(),
+            "Alexa.Skill.Interaction.Failure"
+        );
         assert_eq!(subscription.header_version.as_deref(), Some("V2"));
         assert_eq!(subscription.duration_seconds, Some(3600));
-        assert_eq!(subscription.expires_at.unwrap().to_rfc3339(), "2026-11-22T10:00:00+00:00");
+        assert_eq!(
+            subscription.expires_at.unwrap().to_rfc3339(),
+            "2026-11-22T10:00:00+00:00"
+        );
     }
 
     #[test]
     fn an_echo_of_the_request_is_read_wherever_it_lies() {
         check(&Subscription::read(echo()));
         check(&Subscription::read(json!({ "subscription": echo() })));
-        check(&Subscription::read(json!({ "meta": { "version": 1 }, "item": [{ "value": echo() }] })));
+        check(&Subscription::read(
+            json!({ "meta": { "version": 1 }, "item": [{ "value": echo() }] }),
+        ));
     }
 
     #[test]
@@ -246,7 +304,8 @@ mod tests {
     #[test]
     fn a_configuration_names_its_topics() {
         let channels = json!([{ "type": "SNS", "id": "arn:1" }, { "type": "SNS", "id": "arn:2" }]);
-        let configuration = Configuration::read(json!({ "id": CONFIGURATION, "deliveryChannels": channels }));
+        let configuration =
+            Configuration::read(json!({ "id": CONFIGURATION, "deliveryChannels": channels }));
         assert_eq!(configuration.id.as_deref(), Some(CONFIGURATION));
         assert_eq!(configuration.topics, ["arn:1", "arn:2"]);
         assert_eq!(id(&configuration.whole).as_deref(), Some(CONFIGURATION));
@@ -254,20 +313,37 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_token_or_a_null_one() {
-        assert_eq!(next_token(&json!({ "paginationContext": { "nextToken": "a+/=" } })).as_deref(), Some("a+/="));
-        assert_eq!(next_token(&json!({ "nextToken": "b" })).as_deref(), Some("b"));
-        for last in
-            [json!({}), json!({ "paginationContext": {} }), json!({ "paginationContext": { "nextToken": null } })]
-        {
+        assert_eq!(
+            next_token(&json!({ "paginationContext": { "nextToken": "a+/=" } })).as_deref(),
+            Some("a+/=")
+        );
+        assert_eq!(
+            next_token(&json!({ "nextToken": "b" })).as_deref(),
+            Some("b")
+        );
+        for last in [
+            json!({}),
+            json!({ "paginationContext": {} }),
+            json!({ "paginationContext": { "nextToken": null } }),
+        ] {
             assert_eq!(next_token(&last), None);
         }
-        assert_eq!(items(json!({ "results": [1], "paginationContext": {} })), Some(vec![json!(1)]));
+        assert_eq!(
+            items(json!({ "results": [1], "paginationContext": {} })),
+            Some(vec![json!(1)])
+        );
         assert_eq!(items(json!({ "subscriptions": [1] })), Some(vec![json!(1)]));
         assert_eq!(items(json!({ "results": null })), Some(vec![]));
         assert_eq!(items(json!({})), Some(vec![]));
-        assert_eq!(items(json!({ "paginationContext": { "nextToken": null } })), Some(vec![]));
+        assert_eq!(
+            items(json!({ "paginationContext": { "nextToken": null } })),
+            Some(vec![])
+        );
         assert_eq!(items(json!({ "results": { "1": {} } })), None);
-        assert_eq!(items(json!({ "subscriptions": {}, "paginationContext": {} })), None);
+        assert_eq!(
+            items(json!({ "subscriptions": {}, "paginationContext": {} })),
+            None
+        );
         assert_eq!(items(Value::Null), None);
     }
 
@@ -282,9 +358,17 @@ mod tests {
 
     #[test]
     fn a_type_is_namespace_and_name() {
-        assert_eq!(EventType::parse("Alexa.Role.Management.Assignment").unwrap().namespace, "Alexa.Role.Management");
+        assert_eq!(
+            EventType::parse("Alexa.Role.Management.Assignment")
+                .unwrap()
+                .namespace,
+            "Alexa.Role.Management"
+        );
         assert_eq!(EventType::read(&json!("A.B")), EventType::parse("A.B"));
         assert!(EventType::parse("Assignment").is_none() && EventType::parse("Alexa.").is_none());
-        assert!(EventType::parse("Alexa..Completion").is_none() && EventType::parse("Alexa.A b.C").is_none());
+        assert!(
+            EventType::parse("Alexa..Completion").is_none()
+                && EventType::parse("Alexa.A b.C").is_none()
+        );
     }
 }

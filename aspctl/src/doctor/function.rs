@@ -36,7 +36,8 @@ impl Ingestion {
         }
     }
 
-    /// What the topic hands events to. A queue gets them in the envelope, which names the message and the topic.
+    /// What the topic hands events to. A queue gets them in the envelope, which names the message
+    /// and the topic.
     fn delivery(self) -> Delivery {
         let (protocol, endpoint) = match self {
             Self::Direct => ("lambda", "AspEventsFunctionArn"),
@@ -100,28 +101,41 @@ pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link>
     ]
 }
 
-/// The topic hands events to the function or its queue, all of them, and keeps what it cannot hand over.
+/// The topic hands events to the function or its queue, all of them, and keeps what it cannot hand
+/// over.
 async fn delivery(deployed: Deployed<'_>) -> Checked {
     let delivery = Ingestion::of(deployed).delivery();
-    let subscribers = match topic::subscribers(deployed.aws, deployed.output(delivery.topic)?).await {
+    let subscribers = match topic::subscribers(deployed.aws, deployed.output(delivery.topic)?).await
+    {
         Err(error) if error.is_missing() => return Err(NotWell::needs(TOPIC)),
         subscribers => subscribers?,
     };
     let findings = delivery.findings(deployed, &subscribers).await?;
-    well_unless(findings, format!("all events go to {}", deployed.name(delivery.endpoint)?))
+    well_unless(
+        findings,
+        format!("all events go to {}", deployed.name(delivery.endpoint)?),
+    )
 }
 
 /// The function, unless it does not exist.
 async fn read(deployed: Deployed<'_>) -> Result<Option<Function>, NotWell> {
     let name = deployed.name("AspEventsFunctionArn")?;
     let lambda = deployed.aws.lambda();
-    let read = lambda.get_function_configuration().function_name(name).send().await;
+    let read = lambda
+        .get_function_configuration()
+        .function_name(name)
+        .send()
+        .await;
     let read = match read.map_err(failed("lambda:GetFunctionConfiguration", name)) {
         Ok(read) => read,
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let concurrency = lambda.get_function_concurrency().function_name(name).send().await;
+    let concurrency = lambda
+        .get_function_concurrency()
+        .function_name(name)
+        .send()
+        .await;
     let concurrency = concurrency.map_err(failed("lambda:GetFunctionConcurrency", name));
     let (reserved_concurrency, unread) = match concurrency {
         Ok(concurrency) => (concurrency.reserved_concurrent_executions, Vec::new()),
@@ -129,12 +143,21 @@ async fn read(deployed: Deployed<'_>) -> Result<Option<Function>, NotWell> {
     };
     Ok(Some(Function {
         name: name.to_owned(),
-        state: read.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        state: read
+            .state
+            .map(|state| state.as_str().to_owned())
+            .unwrap_or_default(),
         state_reason: read.state_reason.unwrap_or_default(),
-        last_update: read.last_update_status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        last_update: read
+            .last_update_status
+            .map(|status| status.as_str().to_owned())
+            .unwrap_or_default(),
         last_update_reason: read.last_update_status_reason.unwrap_or_default(),
         reserved_concurrency,
-        variables: read.environment.and_then(|environment| environment.variables).unwrap_or_default(),
+        variables: read
+            .environment
+            .and_then(|environment| environment.variables)
+            .unwrap_or_default(),
         unread,
     }))
 }
@@ -144,29 +167,52 @@ fn judge(deployed: Deployed<'_>, function: Option<&Function>) -> Checked {
     let wanted = [
         ("RETRY_TOPIC_ARN", deployed.output("RetryTopicArn")?),
         ("READINESS_TOPIC_ARN", deployed.output("ReadinessTopicArn")?),
-        ("QUARANTINE_TOPIC_ARN", deployed.output("QuarantineTopicArn")?),
+        (
+            "QUARANTINE_TOPIC_ARN",
+            deployed.output("QuarantineTopicArn")?,
+        ),
         ("LEDGER_TABLE", deployed.name("LedgerTableArn")?),
     ];
     let revert = |problem| Finding::failed(problem, deployed.revert());
-    let Some(function) = function else { return Err(revert(format!("there is no function {name}")).into()) };
+    let Some(function) = function else {
+        return Err(revert(format!("there is no function {name}")).into());
+    };
     let settings = settings(function, &wanted).map(revert);
-    let findings = runs(function).into_iter().chain(settings).chain(function.unread.clone()).collect();
+    let findings = runs(function)
+        .into_iter()
+        .chain(settings)
+        .chain(function.unread.clone())
+        .collect();
     well_unless(findings, format!("{name} is {}", function.state))
 }
 
 /// Whether Lambda would run it.
 fn runs(function: &Function) -> Vec<Finding> {
-    let Function { name, state, state_reason, last_update, last_update_reason, .. } = function;
+    let Function {
+        name,
+        state,
+        state_reason,
+        last_update,
+        last_update_reason,
+        ..
+    } = function;
     let state = match state.as_str() {
-        // Lambda puts a function to sleep that had nothing to do for weeks, and wakes it at the next invocation.
+        // Lambda puts a function to sleep that had nothing to do for weeks, and wakes it at the
+        // next invocation.
         "Active" | "Inactive" => None,
-        "Pending" => Some(Finding::failed(format!("{name} is being created"), "Wait a minute, and ask again")),
-        other => {
-            Some(Finding::failed(format!("{name} is {other}: {state_reason}"), "Mend the reason and deploy again"))
-        }
+        "Pending" => Some(Finding::failed(
+            format!("{name} is being created"),
+            "Wait a minute, and ask again",
+        )),
+        other => Some(Finding::failed(
+            format!("{name} is {other}: {state_reason}"),
+            "Mend the reason and deploy again",
+        )),
     };
     let last_update = (last_update == "Failed").then(|| {
-        let problem = format!("the last update of {name} failed, and the version before it runs: {last_update_reason}");
+        let problem = format!(
+            "the last update of {name} failed, and the version before it runs: {last_update_reason}"
+        );
         Finding::failed(problem, "Mend the reason and deploy again")
     });
     let is_off = function.reserved_concurrency == Some(0);
@@ -182,7 +228,9 @@ fn runs(function: &Function) -> Vec<Finding> {
 
 /// The variables that do not name what the stack has.
 fn settings(function: &Function, wanted: &[(&str, &str)]) -> Option<String> {
-    let is_other = |(name, value): &&(&str, &str)| function.variables.get(*name).map(String::as_str) != Some(*value);
+    let is_other = |(name, value): &&(&str, &str)| {
+        function.variables.get(*name).map(String::as_str) != Some(*value)
+    };
     let others: Vec<_> = wanted
         .iter()
         .filter(is_other)
@@ -191,13 +239,27 @@ fn settings(function: &Function, wanted: &[(&str, &str)]) -> Option<String> {
             None => format!("{name} is not set"),
         })
         .collect();
-    (!others.is_empty()).then(|| format!("the function's environment is not the stack's: {}", others.join("; ")))
+    (!others.is_empty()).then(|| {
+        format!(
+            "the function's environment is not the stack's: {}",
+            others.join("; ")
+        )
+    })
 }
 
 /// SNS may invoke the function.
 async fn permission(deployed: Deployed<'_>) -> Checked {
-    let (function, topic) = (deployed.output("AspEventsFunctionArn")?, deployed.output("EventsTopicArn")?);
-    let policy = deployed.aws.lambda().get_policy().function_name(function).send().await;
+    let (function, topic) = (
+        deployed.output("AspEventsFunctionArn")?,
+        deployed.output("EventsTopicArn")?,
+    );
+    let policy = deployed
+        .aws
+        .lambda()
+        .get_policy()
+        .function_name(function)
+        .send()
+        .await;
     let policy = match policy.map_err(failed("lambda:GetPolicy", function)) {
         Ok(policy) => policy.policy,
         Err(error) if error.is_missing() => None,
@@ -207,25 +269,48 @@ async fn permission(deployed: Deployed<'_>) -> Checked {
 }
 
 fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
-    let by = Caller::Service { name: "sns.amazonaws.com", source_arn: topic };
-    let call = Call { by, action: "lambda:InvokeFunction", resource: function };
+    let by = Caller::Service {
+        name: "sns.amazonaws.com",
+        source_arn: topic,
+    };
+    let call = Call {
+        by,
+        action: "lambda:InvokeFunction",
+        resource: function,
+    };
     let add = format!(
         "aws lambda add-permission --function-name {function} --statement-id alexa-events \
          --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} allows it"
     );
     let problem = match policy::verdict(policy, &call) {
-        Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows SNS to invoke it")),
-        Some(Verdict::Denied { by } | Verdict::Allowed { unless: Some(by), .. }) => {
-            let problem = format!("statement {by} of the function's policy denies that SNS invokes it, or may");
-            let advice =
-                format!("aws lambda remove-permission --function-name {function} --statement-id {by} removes it");
+        Some(Verdict::Allowed { by, unless: None }) => {
+            return Ok(format!("statement {by} allows SNS to invoke it"));
+        }
+        Some(
+            Verdict::Denied { by }
+            | Verdict::Allowed {
+                unless: Some(by), ..
+            },
+        ) => {
+            let problem = format!(
+                "statement {by} of the function's policy denies that SNS invokes it, or may"
+            );
+            let advice = format!(
+                "aws lambda remove-permission --function-name {function} --statement-id {by} removes it"
+            );
             return Err(Finding::failed(problem, advice).into());
         }
-        Some(Verdict::NotAllowed { perhaps: Some(name) }) => {
-            format!("it cannot be told whether statement {name} allows SNS to invoke the function for {topic}")
+        Some(Verdict::NotAllowed {
+            perhaps: Some(name),
+        }) => {
+            format!(
+                "it cannot be told whether statement {name} allows SNS to invoke the function for {topic}"
+            )
         }
         Some(Verdict::NotAllowed { perhaps: None }) | None => {
-            format!("SNS may not invoke the function for {topic}: what comes goes to EventsDeadLetterQueue")
+            format!(
+                "SNS may not invoke the function for {topic}: what comes goes to EventsDeadLetterQueue"
+            )
         }
     };
     Err(Finding::failed(problem, add).into())
@@ -233,15 +318,28 @@ fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
 
 /// Lambda takes events from the queue.
 async fn mapping(deployed: Deployed<'_>) -> Checked {
-    let (function, queue) = (deployed.output("AspEventsFunctionArn")?, deployed.output("IngestionQueueArn")?);
+    let (function, queue) = (
+        deployed.output("AspEventsFunctionArn")?,
+        deployed.output("IngestionQueueArn")?,
+    );
     let listed = deployed.aws.lambda().list_event_source_mappings();
-    let listed = listed.function_name(function).event_source_arn(queue).send().await;
+    let listed = listed
+        .function_name(function)
+        .event_source_arn(queue)
+        .send()
+        .await;
     let listed = listed.map_err(failed("lambda:ListEventSourceMappings", function))?;
     let mappings = listed.event_source_mappings.unwrap_or_default().into_iter();
-    let states: Vec<_> = mappings.map(|one| (one.uuid.unwrap_or_default(), one.state.unwrap_or_default())).collect();
+    let states: Vec<_> = mappings
+        .map(|one| (one.uuid.unwrap_or_default(), one.state.unwrap_or_default()))
+        .collect();
     match takes_from_queue(&states, queue) {
         Ok(detail) => Ok(detail),
-        Err(None) => Err(Finding::failed(format!("nothing takes events from {queue}"), deployed.revert()).into()),
+        Err(None) => Err(Finding::failed(
+            format!("nothing takes events from {queue}"),
+            deployed.revert(),
+        )
+        .into()),
         Err(Some(finding)) => Err(finding.into()),
     }
 }
@@ -256,17 +354,30 @@ fn takes_from_queue(mappings: &[(String, String)], queue: &str) -> Result<String
     Err(Some(if state.ends_with("ing") {
         Finding::failed(problem, "Wait a minute, and ask again")
     } else {
-        Finding::failed(problem, format!("aws lambda update-event-source-mapping --uuid {id} --enabled enables it"))
+        Finding::failed(
+            problem,
+            format!("aws lambda update-event-source-mapping --uuid {id} --enabled enables it"),
+        )
     }))
 }
 
 /// Lambda keeps what the function gives up on.
 async fn destination(deployed: Deployed<'_>) -> Checked {
-    let (function, queue) = (deployed.name("AspEventsFunctionArn")?, deployed.output("OnFailureQueueArn")?);
+    let (function, queue) = (
+        deployed.name("AspEventsFunctionArn")?,
+        deployed.output("OnFailureQueueArn")?,
+    );
     let config = deployed.aws.lambda().get_function_event_invoke_config();
-    let config = config.function_name(function).qualifier("$LATEST").send().await;
+    let config = config
+        .function_name(function)
+        .qualifier("$LATEST")
+        .send()
+        .await;
     let config = match config.map_err(failed("lambda:GetFunctionEventInvokeConfig", function)) {
-        Ok(config) => config.destination_config.and_then(|config| config.on_failure).and_then(|to| to.destination),
+        Ok(config) => config
+            .destination_config
+            .and_then(|config| config.on_failure)
+            .and_then(|to| to.destination),
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
@@ -276,13 +387,20 @@ async fn destination(deployed: Deployed<'_>) -> Checked {
 fn keeps_failures(function: &str, destination: Option<&str>, queue: &str) -> Checked {
     let problem = match destination {
         Some(kept) if kept == queue => {
-            return Ok(format!("what the function gives up on goes to {}", resource_name(queue)));
+            return Ok(format!(
+                "what the function gives up on goes to {}",
+                resource_name(queue)
+            ));
         }
-        Some(other) => format!("events on which the function gives up go to {other} and not to OnFailureQueue"),
-        None => "events on which the function gives up are lost: it has no on-failure destination".to_owned(),
+        Some(other) => {
+            format!("events on which the function gives up go to {other} and not to OnFailureQueue")
+        }
+        None => "events on which the function gives up are lost: it has no on-failure destination"
+            .to_owned(),
     };
     let config = json!({ "OnFailure": { "Destination": queue } });
-    let update = format!("aws lambda update-function-event-invoke-config --function-name {function}");
+    let update =
+        format!("aws lambda update-function-event-invoke-config --function-name {function}");
     let advice = format!("{update} --destination-config '{config}' sets it");
     Err(Finding::failed(problem, advice).into())
 }
@@ -296,7 +414,11 @@ mod tests {
     const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:q";
 
     fn function() -> Function {
-        Function { name: "f".to_owned(), state: "Active".to_owned(), ..Function::default() }
+        Function {
+            name: "f".to_owned(),
+            state: "Active".to_owned(),
+            ..Function::default()
+        }
     }
 
     fn one(findings: &[Finding]) -> &Finding {
@@ -314,25 +436,63 @@ mod tests {
     #[test]
     fn a_function_that_does_not_run_says_why() {
         assert_eq!(runs(&function()), []);
-        let off = runs(&Function { reserved_concurrency: Some(0), ..function() });
+        let off = runs(&Function {
+            reserved_concurrency: Some(0),
+            ..function()
+        });
         assert!(one(&off).advice.contains("delete-function-concurrency"));
-        assert_eq!(runs(&Function { reserved_concurrency: Some(1), ..function() }), []);
+        assert_eq!(
+            runs(&Function {
+                reserved_concurrency: Some(1),
+                ..function()
+            }),
+            []
+        );
         let reason = || "the role cannot be assumed".to_owned();
-        let failed = runs(&Function { state: "Failed".to_owned(), state_reason: reason(), ..function() });
+        let failed = runs(&Function {
+            state: "Failed".to_owned(),
+            state_reason: reason(),
+            ..function()
+        });
         assert!(one(&failed).problem.contains(&reason()));
-        let update = Function { last_update: "Failed".to_owned(), last_update_reason: reason(), ..function() };
+        let update = Function {
+            last_update: "Failed".to_owned(),
+            last_update_reason: reason(),
+            ..function()
+        };
         assert!(one(&runs(&update)).problem.contains(&reason()));
-        assert!(one(&runs(&Function { state: "Pending".to_owned(), ..function() })).advice.contains("Wait"));
-        assert_eq!(runs(&Function { state: "Inactive".to_owned(), ..function() }), []);
+        assert!(
+            one(&runs(&Function {
+                state: "Pending".to_owned(),
+                ..function()
+            }))
+            .advice
+            .contains("Wait")
+        );
+        assert_eq!(
+            runs(&Function {
+                state: "Inactive".to_owned(),
+                ..function()
+            }),
+            []
+        );
     }
 
     #[test]
     fn the_variables_are_those_of_the_stack() {
-        let variables = [("A", "1"), ("B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let function = Function { variables, ..function() };
+        let variables = [("A", "1"), ("B", "2")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let function = Function {
+            variables,
+            ..function()
+        };
         assert_eq!(settings(&function, &[("A", "1"), ("B", "2")]), None);
         let problem = settings(&function, &[("A", "1"), ("B", "3"), ("C", "4")]).unwrap();
-        assert!(problem.ends_with("B is 2 and not 3; C is not set"), "{problem}");
+        assert!(
+            problem.ends_with("B is 2 and not 3; C is not set"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -347,7 +507,11 @@ mod tests {
         };
         assert!(lets_sns_invoke(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
         for policy in ["{}", &allowing("arn:aws:sns:us-east-1:123456789012:other")] {
-            assert!(finding(lets_sns_invoke(policy, FUNCTION, EVENTS)).advice.contains("add-permission"));
+            assert!(
+                finding(lets_sns_invoke(policy, FUNCTION, EVENTS))
+                    .advice
+                    .contains("add-permission")
+            );
         }
     }
 
@@ -355,7 +519,13 @@ mod tests {
     fn a_mapping_takes_from_the_queue_while_enabled() {
         let of = |state: &str| takes_from_queue(&[("1".to_owned(), state.to_owned())], QUEUE);
         assert!(of("Enabled").is_ok());
-        assert!(of("Disabled").unwrap_err().unwrap().advice.contains("--uuid 1 --enabled"));
+        assert!(
+            of("Disabled")
+                .unwrap_err()
+                .unwrap()
+                .advice
+                .contains("--uuid 1 --enabled")
+        );
         assert!(of("Enabling").unwrap_err().unwrap().advice.contains("Wait"));
         assert_eq!(takes_from_queue(&[], QUEUE), Err(None));
     }
@@ -363,8 +533,20 @@ mod tests {
     #[test]
     fn failures_go_to_the_stacks_queue() {
         assert!(keeps_failures("f", Some(QUEUE), QUEUE).is_ok());
-        assert!(finding(keeps_failures("f", None, QUEUE)).problem.contains("lost"));
-        assert!(finding(keeps_failures("f", Some("other"), QUEUE)).problem.contains("other"));
-        assert!(finding(keeps_failures("f", None, QUEUE)).advice.contains(QUEUE));
+        assert!(
+            finding(keeps_failures("f", None, QUEUE))
+                .problem
+                .contains("lost")
+        );
+        assert!(
+            finding(keeps_failures("f", Some("other"), QUEUE))
+                .problem
+                .contains("other")
+        );
+        assert!(
+            finding(keeps_failures("f", None, QUEUE))
+                .advice
+                .contains(QUEUE)
+        );
     }
 }

@@ -24,10 +24,18 @@ async fn check(deployed: Deployed<'_>) -> Checked {
         dynamodb.describe_table().table_name(name).send(),
         dynamodb.describe_time_to_live().table_name(name).send(),
     );
-    let table = table.map_err(failed("dynamodb:DescribeTable", name)).map_err(|error| deployed.unread(error))?.table;
-    let time_to_live = time_to_live.map_err(failed("dynamodb:DescribeTimeToLive", name))?.time_to_live_description;
+    let table = table
+        .map_err(failed("dynamodb:DescribeTable", name))
+        .map_err(|error| deployed.unread(error))?
+        .table;
+    let time_to_live = time_to_live
+        .map_err(failed("dynamodb:DescribeTimeToLive", name))?
+        .time_to_live_description;
     let status = table.and_then(|table| table.table_status);
-    let findings = is_active(name, status.as_ref()).into_iter().chain(forgets(name, time_to_live.as_ref())).collect();
+    let findings = is_active(name, status.as_ref())
+        .into_iter()
+        .chain(forgets(name, time_to_live.as_ref()))
+        .collect();
     well_unless(findings, format!("{name} is active and forgets in time"))
 }
 
@@ -44,7 +52,10 @@ fn is_active(name: &str, status: Option<&TableStatus>) -> Option<Finding> {
 fn forgets(name: &str, time_to_live: Option<&TimeToLiveDescription>) -> Option<Finding> {
     let status = time_to_live.and_then(|time_to_live| time_to_live.time_to_live_status.as_ref());
     let attribute = time_to_live.and_then(|time_to_live| time_to_live.attribute_name.as_deref());
-    let is_on = matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+    let is_on = matches!(
+        status,
+        Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)
+    );
     if is_on && attribute.is_none_or(|name| name == EXPIRES_AT) {
         return None;
     }
@@ -52,7 +63,10 @@ fn forgets(name: &str, time_to_live: Option<&TimeToLiveDescription>) -> Option<F
     let advice = format!(
         "aws dynamodb update-time-to-live --table-name {name} --time-to-live-specification {specification} sets it"
     );
-    Some(Finding::failed(format!("{name} forgets nothing and grows: its time to live by {EXPIRES_AT} is off"), advice))
+    Some(Finding::failed(
+        format!("{name} forgets nothing and grows: its time to live by {EXPIRES_AT} is off"),
+        advice,
+    ))
 }
 
 #[cfg(test)]
@@ -63,8 +77,17 @@ mod tests {
     fn a_table_is_active_or_works_while_it_is_changed() {
         assert_eq!(is_active("t", Some(&TableStatus::Active)), None);
         assert_eq!(is_active("t", Some(&TableStatus::Updating)), None);
-        for status in [TableStatus::Deleting, TableStatus::Archived, TableStatus::InaccessibleEncryptionCredentials] {
-            assert!(is_active("t", Some(&status)).unwrap().problem.contains(status.as_str()));
+        for status in [
+            TableStatus::Deleting,
+            TableStatus::Archived,
+            TableStatus::InaccessibleEncryptionCredentials,
+        ] {
+            assert!(
+                is_active("t", Some(&status))
+                    .unwrap()
+                    .problem
+                    .contains(status.as_str())
+            );
         }
         assert!(is_active("t", None).is_some());
     }
@@ -72,17 +95,37 @@ mod tests {
     #[test]
     fn a_table_forgets_by_its_attribute() {
         let description = |status, attribute: &str| {
-            TimeToLiveDescription::builder().time_to_live_status(status).attribute_name(attribute).build()
+            TimeToLiveDescription::builder()
+                .time_to_live_status(status)
+                .attribute_name(attribute)
+                .build()
         };
-        assert_eq!(forgets("t", Some(&description(TimeToLiveStatus::Enabled, EXPIRES_AT))), None);
-        assert_eq!(forgets("t", Some(&description(TimeToLiveStatus::Enabling, EXPIRES_AT))), None);
+        assert_eq!(
+            forgets(
+                "t",
+                Some(&description(TimeToLiveStatus::Enabled, EXPIRES_AT))
+            ),
+            None
+        );
+        assert_eq!(
+            forgets(
+                "t",
+                Some(&description(TimeToLiveStatus::Enabling, EXPIRES_AT))
+            ),
+            None
+        );
         let others = [
             description(TimeToLiveStatus::Disabled, EXPIRES_AT),
             description(TimeToLiveStatus::Disabling, EXPIRES_AT),
             description(TimeToLiveStatus::Enabled, "other"),
         ];
         for other in others {
-            assert!(forgets("t", Some(&other)).unwrap().advice.contains("update-time-to-live"));
+            assert!(
+                forgets("t", Some(&other))
+                    .unwrap()
+                    .advice
+                    .contains("update-time-to-live")
+            );
         }
         assert!(forgets("t", None).is_some());
     }

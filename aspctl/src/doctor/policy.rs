@@ -1,7 +1,7 @@
 //! What a resource's policy says about one call, as far as it can be told from outside.
 //!
-//! Follows "IAM JSON policy elements" and "Policy evaluation logic". What depends on circumstances that nobody here
-//! knows stays open rather than being guessed.
+//! Follows "IAM JSON policy elements" and "Policy evaluation logic". What depends on circumstances
+//! that nobody here knows stays open rather than being guessed.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -97,15 +97,24 @@ pub(super) fn verdict(policy: &str, call: &Call<'_>) -> Option<Verdict> {
     let statements = policy.statements.as_slice();
     let first = |effect: &str, wanted: Fit| {
         let mut numbered = statements.iter().enumerate();
-        let fits = |(_, statement): &(usize, &Statement)| statement.effect == effect && statement.fits(call) == wanted;
-        numbered.find(fits).map(|(index, statement)| statement.name(index))
+        let fits = |(_, statement): &(usize, &Statement)| {
+            statement.effect == effect && statement.fits(call) == wanted
+        };
+        numbered
+            .find(fits)
+            .map(|(index, statement)| statement.name(index))
     };
     if let Some(by) = first("Deny", Fit::Yes) {
         return Some(Verdict::Denied { by });
     }
     Some(match first("Allow", Fit::Yes) {
-        Some(by) => Verdict::Allowed { by, unless: first("Deny", Fit::Unknown) },
-        None => Verdict::NotAllowed { perhaps: first("Allow", Fit::Unknown) },
+        Some(by) => Verdict::Allowed {
+            by,
+            unless: first("Deny", Fit::Unknown),
+        },
+        None => Verdict::NotAllowed {
+            perhaps: first("Allow", Fit::Unknown),
+        },
     })
 }
 
@@ -116,22 +125,36 @@ pub(super) fn account(arn: &str) -> &str {
 
 impl Statement {
     fn name(&self, index: usize) -> String {
-        self.sid.clone().unwrap_or_else(|| format!("number {}", index + 1))
+        self.sid
+            .clone()
+            .unwrap_or_else(|| format!("number {}", index + 1))
     }
 
     /// `NotPrincipal`, `NotAction` and `NotResource` stay open: they are easily read wrongly.
     fn fits(&self, call: &Call<'_>) -> Fit {
         let any = |patterns: &Option<OneOrMany<String>>, fits: &dyn Fn(&str) -> Fit| {
-            patterns.as_ref().map_or(Fit::Unknown, |patterns| Fit::any(patterns.as_slice().iter().map(|p| fits(p))))
+            patterns.as_ref().map_or(Fit::Unknown, |patterns| {
+                Fit::any(patterns.as_slice().iter().map(|p| fits(p)))
+            })
         };
-        let action =
-            |pattern: &str| Fit::from(is_like(&pattern.to_ascii_lowercase(), &call.action.to_ascii_lowercase()));
+        let action = |pattern: &str| {
+            Fit::from(is_like(
+                &pattern.to_ascii_lowercase(),
+                &call.action.to_ascii_lowercase(),
+            ))
+        };
         let resource = |pattern: &str| like(pattern, call.resource);
         Fit::all([
-            self.principal.as_ref().map_or(Fit::Unknown, |principal| call.by.is(principal)),
+            self.principal
+                .as_ref()
+                .map_or(Fit::Unknown, |principal| call.by.is(principal)),
             any(&self.action, &action),
             any(&self.resource, &resource),
-            Fit::all(self.condition.iter().map(|(operator, keys)| condition(operator, keys, call.by))),
+            Fit::all(
+                self.condition
+                    .iter()
+                    .map(|(operator, keys)| condition(operator, keys, call.by)),
+            ),
         ])
     }
 }
@@ -145,11 +168,12 @@ impl From<bool> for Fit {
 impl Fit {
     /// One that does not fit decides.
     fn all(fits: impl IntoIterator<Item = Self>) -> Self {
-        fits.into_iter().fold(Self::Yes, |all, fit| match (all, fit) {
-            (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Yes, fit) => fit,
-            (Self::Unknown, _) => Self::Unknown,
-        })
+        fits.into_iter()
+            .fold(Self::Yes, |all, fit| match (all, fit) {
+                (Self::No, _) | (_, Self::No) => Self::No,
+                (Self::Yes, fit) => fit,
+                (Self::Unknown, _) => Self::Unknown,
+            })
     }
 
     /// One that fits decides.
@@ -169,13 +193,19 @@ impl Fit {
 impl Caller<'_> {
     /// Whether a statement's principal is this caller, or its account.
     fn is(&self, principal: &Value) -> Fit {
-        let Value::Object(kinds) = principal else { return Fit::from(principal == "*") };
+        let Value::Object(kinds) = principal else {
+            return Fit::from(principal == "*");
+        };
         let kind = match self {
             Self::Role(_) => "AWS",
             Self::Service { .. } => "Service",
         };
-        let own = kinds.get(kind).map_or(Fit::No, |names| Fit::any(texts(names).map(|name| self.is_named(name))));
-        let all = kinds.get("AWS").is_some_and(|names| texts(names).any(|name| name == "*"));
+        let own = kinds.get(kind).map_or(Fit::No, |names| {
+            Fit::any(texts(names).map(|name| self.is_named(name)))
+        });
+        let all = kinds
+            .get("AWS")
+            .is_some_and(|names| texts(names).any(|name| name == "*"));
         Fit::any([own, Fit::from(all)])
     }
 
@@ -184,7 +214,9 @@ impl Caller<'_> {
             Self::Service { name: own, .. } => Fit::from(name == *own),
             Self::Role(_) if is_account(name, self) => Fit::Yes,
             // One session of the role, whose name nobody knows.
-            Self::Role(arn) if name.contains(":assumed-role/") && account(name) == account(arn) => Fit::Unknown,
+            Self::Role(arn) if name.contains(":assumed-role/") && account(name) == account(arn) => {
+                Fit::Unknown
+            }
             Self::Role(arn) => Fit::from(name == *arn),
         }
     }
@@ -196,11 +228,16 @@ impl Caller<'_> {
             ("aws:securetransport", _) => Key::Is("true"),
             ("aws:principalarn", Self::Role(arn)) => Key::Is(arn),
             ("aws:principalaccount", Self::Role(arn)) => Key::Is(account(arn)),
-            ("aws:principalarn" | "aws:principalaccount" | "aws:principalorgid", Self::Service { .. }) => Key::Absent,
-            // Set by services alone. SNS's own key is the topic owner's account, for callers of that account.
-            ("aws:sourcearn" | "aws:sourceaccount" | "aws:sourceowner" | "aws:sourceorgid", Self::Role(_)) => {
-                Key::Absent
-            }
+            (
+                "aws:principalarn" | "aws:principalaccount" | "aws:principalorgid",
+                Self::Service { .. },
+            ) => Key::Absent,
+            // Set by services alone. SNS's own key is the topic owner's account, for callers of
+            // that account.
+            (
+                "aws:sourcearn" | "aws:sourceaccount" | "aws:sourceowner" | "aws:sourceorgid",
+                Self::Role(_),
+            ) => Key::Absent,
             ("aws:sourcearn", Self::Service { source_arn, .. }) => Key::Is(source_arn),
             ("aws:sourceaccount", Self::Service { source_arn, .. }) => Key::Is(account(source_arn)),
             _ => Key::Unknown,
@@ -208,21 +245,28 @@ impl Caller<'_> {
     }
 }
 
-/// Whether a principal is the whole account of the caller: `arn:aws:iam::123456789012:root`, or the number alone.
+/// Whether a principal is the whole account of the caller: `arn:aws:iam::123456789012:root`, or the
+/// number alone.
 fn is_account(name: &str, caller: &Caller<'_>) -> bool {
-    let Caller::Role(arn) = caller else { return false };
+    let Caller::Role(arn) = caller else {
+        return false;
+    };
     let own = account(arn);
     name == own || (name.ends_with(":root") && name.contains(":iam:") && account(name) == own)
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let items = value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice);
     items.iter().filter_map(Value::as_str)
 }
 
 /// Whether all keys of one operator of a condition fit. One that is not known here stays open.
 fn condition(operator: &str, keys: &Value, caller: Caller<'_>) -> Fit {
-    let Value::Object(keys) = keys else { return Fit::Unknown };
+    let Value::Object(keys) = keys else {
+        return Fit::Unknown;
+    };
     Fit::all(keys.iter().map(|(name, values)| match caller.key(name) {
         Key::Is(value) => key_fits(operator, values, Some(value)),
         Key::Absent => key_fits(operator, values, None),
@@ -233,13 +277,19 @@ fn condition(operator: &str, keys: &Value, caller: Caller<'_>) -> Fit {
 /// Whether the value of a key, or its absence, is what the operator asks for.
 fn key_fits(operator: &str, values: &Value, value: Option<&str>) -> Fit {
     let (quantifier, operator) = operator.split_once(':').unwrap_or(("", operator));
-    let (operator, if_exists) = operator.strip_suffix("IfExists").map_or((operator, false), |plain| (plain, true));
+    let (operator, if_exists) = operator
+        .strip_suffix("IfExists")
+        .map_or((operator, false), |plain| (plain, true));
     let values: Vec<String> = match values {
         Value::Array(items) => items.iter().map(scalar).collect(),
         value => vec![scalar(value)],
     };
     if operator == "Null" {
-        return Fit::any(values.iter().map(|wants| Fit::from((wants == "true") == value.is_none())));
+        return Fit::any(
+            values
+                .iter()
+                .map(|wants| Fit::from((wants == "true") == value.is_none())),
+        );
     }
     let (is_negated, compare): (bool, fn(&str, &str) -> Fit) = match operator {
         "StringEquals" => (false, equal),
@@ -261,12 +311,18 @@ fn key_fits(operator: &str, values: &Value, value: Option<&str>) -> Fit {
 
 /// Numbers and truth values may stand without quotes.
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A policy variable has a value that nobody knows here.
 fn unless_variable(pattern: &str, fits: impl FnOnce() -> bool) -> Fit {
-    if pattern.contains("${") { Fit::Unknown } else { fits().into() }
+    if pattern.contains("${") {
+        Fit::Unknown
+    } else {
+        fits().into()
+    }
 }
 
 fn equal(wanted: &str, value: &str) -> Fit {
@@ -284,18 +340,27 @@ fn like(pattern: &str, value: &str) -> Fit {
 /// Each of an ARN's six parts is compared by itself.
 fn arn_like(pattern: &str, value: &str) -> Fit {
     unless_variable(pattern, || {
-        let (patterns, parts): (Vec<_>, Vec<_>) = (pattern.splitn(6, ':').collect(), value.splitn(6, ':').collect());
+        let (patterns, parts): (Vec<_>, Vec<_>) = (
+            pattern.splitn(6, ':').collect(),
+            value.splitn(6, ':').collect(),
+        );
         pattern == "*"
             || (patterns.len() == parts.len()
-                && patterns.iter().zip(&parts).all(|(pattern, part)| is_like(pattern, part)))
+                && patterns
+                    .iter()
+                    .zip(&parts)
+                    .all(|(pattern, part)| is_like(pattern, part)))
     })
 }
 
 /// `*` stands for any text, `?` for one character.
 fn is_like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     // Where each prefix of the pattern can end in the text: one row after the other.
-    let mut ends: Vec<bool> = std::iter::once(true).chain(text.iter().map(|_| false)).collect();
+    let mut ends: Vec<bool> = std::iter::once(true)
+        .chain(text.iter().map(|_| false))
+        .collect();
     for wanted in pattern {
         let mut before = false;
         let mut reached = false;
@@ -323,9 +388,16 @@ mod tests {
     const ROLE: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:asp-events-EventsTopic-1";
     const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:asp-events";
-    const PUBLISH: Call<'_> = Call { by: Caller::Role(ROLE), action: "sns:Publish", resource: TOPIC };
+    const PUBLISH: Call<'_> = Call {
+        by: Caller::Role(ROLE),
+        action: "sns:Publish",
+        resource: TOPIC,
+    };
     const INVOKE: Call<'_> = Call {
-        by: Caller::Service { name: "sns.amazonaws.com", source_arn: TOPIC },
+        by: Caller::Service {
+            name: "sns.amazonaws.com",
+            source_arn: TOPIC,
+        },
         action: "lambda:InvokeFunction",
         resource: FUNCTION,
     };
@@ -337,13 +409,23 @@ mod tests {
 
     fn with(change: &Value) -> Value {
         let mut statement = documented();
-        statement.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        statement.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        statement
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        statement
+            .as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
         statement
     }
 
     fn of(statements: &[Value], call: &Call<'_>) -> Verdict {
-        verdict(&json!({ "Version": "2012-10-17", "Statement": statements }).to_string(), call).unwrap()
+        verdict(
+            &json!({ "Version": "2012-10-17", "Statement": statements }).to_string(),
+            call,
+        )
+        .unwrap()
     }
 
     /// What one statement says: that it allows, does not, or cannot be told.
@@ -359,13 +441,20 @@ mod tests {
     fn denies(change: &Value) -> Verdict {
         let deny = json!({ "Sid": "deny", "Effect": "Deny", "Principal": "*" });
         let mut deny = with(&deny);
-        deny.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        deny.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        deny.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        deny.as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
         of(&[documented(), deny], &PUBLISH)
     }
 
     fn allowed(unless: Option<&str>) -> Verdict {
-        Verdict::Allowed { by: "grant".to_owned(), unless: unless.map(str::to_owned) }
+        Verdict::Allowed {
+            by: "grant".to_owned(),
+            unless: unless.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -373,55 +462,113 @@ mod tests {
         assert_eq!(of(&[documented()], &PUBLISH), allowed(None));
         let text = include_str!("../../../../tests/documented/topic-policy-statement.txt");
         let statement: Value = serde_json::from_str(text).unwrap();
-        let call = Call { resource: statement["Resource"].as_str().unwrap(), ..PUBLISH };
-        assert!(matches!(of(std::slice::from_ref(&statement), &call), Verdict::Allowed { .. }));
+        let call = Call {
+            resource: statement["Resource"].as_str().unwrap(),
+            ..PUBLISH
+        };
+        assert!(matches!(
+            of(std::slice::from_ref(&statement), &call),
+            Verdict::Allowed { .. }
+        ));
     }
 
     #[test]
     fn a_statement_has_a_name_or_a_position() {
         let nameless = with(&json!({ "Sid": null }));
         let other = with(&json!({ "Action": "sns:Subscribe" }));
-        assert_eq!(of(&[other, nameless], &PUBLISH), Verdict::Allowed { by: "number 2".to_owned(), unless: None });
+        assert_eq!(
+            of(&[other, nameless], &PUBLISH),
+            Verdict::Allowed {
+                by: "number 2".to_owned(),
+                unless: None
+            }
+        );
     }
 
     #[test]
     fn a_policy_may_have_one_statement_without_brackets_or_none() {
         let one = json!({ "Statement": documented() }).to_string();
         assert_eq!(verdict(&one, &PUBLISH), Some(allowed(None)));
-        assert_eq!(verdict("{}", &PUBLISH), Some(Verdict::NotAllowed { perhaps: None }));
+        assert_eq!(
+            verdict("{}", &PUBLISH),
+            Some(Verdict::NotAllowed { perhaps: None })
+        );
         assert_eq!(verdict("", &PUBLISH), None);
         assert_eq!(verdict("7", &PUBLISH), None);
     }
 
     #[test]
     fn actions_have_wildcards_and_no_case() {
-        for action in ["SNS:Publish", "sns:publish", "sns:*", "*", "SNS:Pub*", "sns:Publis?"] {
+        for action in [
+            "SNS:Publish",
+            "sns:publish",
+            "sns:*",
+            "*",
+            "SNS:Pub*",
+            "sns:Publis?",
+        ] {
             assert_eq!(says(&json!({ "Action": action })), Fit::Yes, "{action}");
-            assert_eq!(says(&json!({ "Action": ["sns:Subscribe", action] })), Fit::Yes, "{action}");
+            assert_eq!(
+                says(&json!({ "Action": ["sns:Subscribe", action] })),
+                Fit::Yes,
+                "{action}"
+            );
         }
-        for action in ["sns:Subscribe", "sns:PublishBatch", "sqs:*", "sns:Publish?", ""] {
+        for action in [
+            "sns:Subscribe",
+            "sns:PublishBatch",
+            "sqs:*",
+            "sns:Publish?",
+            "",
+        ] {
             assert_eq!(says(&json!({ "Action": action })), Fit::No, "{action}");
         }
     }
 
     #[test]
     fn resources_have_wildcards_and_case() {
-        for resource in ["*", "arn:aws:sns:*", "arn:aws:sns:us-east-?:123456789012:asp-events-*"] {
-            assert_eq!(says(&json!({ "Resource": ["arn:aws:sns:::other", resource] })), Fit::Yes, "{resource}");
+        for resource in [
+            "*",
+            "arn:aws:sns:*",
+            "arn:aws:sns:us-east-?:123456789012:asp-events-*",
+        ] {
+            assert_eq!(
+                says(&json!({ "Resource": ["arn:aws:sns:::other", resource] })),
+                Fit::Yes,
+                "{resource}"
+            );
         }
-        for resource in ["arn:aws:sns:us-east-1:123456789012:other", "arn:aws:sns:us-east-1:123456789012:ASP-events-*"]
-        {
-            assert_eq!(says(&json!({ "Resource": resource })), Fit::No, "{resource}");
+        for resource in [
+            "arn:aws:sns:us-east-1:123456789012:other",
+            "arn:aws:sns:us-east-1:123456789012:ASP-events-*",
+        ] {
+            assert_eq!(
+                says(&json!({ "Resource": resource })),
+                Fit::No,
+                "{resource}"
+            );
         }
-        assert_eq!(says(&json!({ "Resource": "arn:aws:sns:us-east-1:${aws:PrincipalAccount}:*" })), Fit::Unknown);
+        assert_eq!(
+            says(&json!({ "Resource": "arn:aws:sns:us-east-1:${aws:PrincipalAccount}:*" })),
+            Fit::Unknown
+        );
     }
 
     #[test]
     fn a_principal_is_the_role_its_account_or_everybody() {
         let account = "006860194444";
         let root = format!("arn:aws:iam::{account}:root");
-        for principal in [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ROLE }), json!({ "AWS": ["1", account] })] {
-            assert_eq!(says(&json!({ "Principal": principal })), Fit::Yes, "{principal}");
+        for principal in [
+            json!("*"),
+            json!({ "AWS": "*" }),
+            json!({ "AWS": ROLE }),
+            json!({ "AWS": ["1", account] }),
+        ] {
+            assert_eq!(
+                says(&json!({ "Principal": principal })),
+                Fit::Yes,
+                "{principal}"
+            );
         }
         assert_eq!(says(&json!({ "Principal": { "AWS": root } })), Fit::Yes);
         let others = [
@@ -434,18 +581,37 @@ mod tests {
             json!({}),
         ];
         for principal in others {
-            assert_eq!(says(&json!({ "Principal": principal })), Fit::No, "{principal}");
+            assert_eq!(
+                says(&json!({ "Principal": principal })),
+                Fit::No,
+                "{principal}"
+            );
         }
         let session = "arn:aws:sts::006860194444:assumed-role/AlexaEventConsumerSnsIamRole/session";
-        assert_eq!(says(&json!({ "Principal": { "AWS": session } })), Fit::Unknown);
+        assert_eq!(
+            says(&json!({ "Principal": { "AWS": session } })),
+            Fit::Unknown
+        );
     }
 
     #[test]
     fn what_excludes_by_not_stays_open_unless_the_rest_decides() {
-        assert_eq!(says(&json!({ "Principal": null, "NotPrincipal": { "AWS": "1" } })), Fit::Unknown);
-        assert_eq!(says(&json!({ "Action": null, "NotAction": "sns:Subscribe" })), Fit::Unknown);
-        assert_eq!(says(&json!({ "Resource": null, "NotResource": "arn:aws:sns:::other" })), Fit::Unknown);
-        assert_eq!(says(&json!({ "Action": null, "NotAction": "sns:*", "Resource": "other" })), Fit::No);
+        assert_eq!(
+            says(&json!({ "Principal": null, "NotPrincipal": { "AWS": "1" } })),
+            Fit::Unknown
+        );
+        assert_eq!(
+            says(&json!({ "Action": null, "NotAction": "sns:Subscribe" })),
+            Fit::Unknown
+        );
+        assert_eq!(
+            says(&json!({ "Resource": null, "NotResource": "arn:aws:sns:::other" })),
+            Fit::Unknown
+        );
+        assert_eq!(
+            says(&json!({ "Action": null, "NotAction": "sns:*", "Resource": "other" })),
+            Fit::No
+        );
     }
 
     #[test]
@@ -458,7 +624,11 @@ mod tests {
             json!({ "Null": { "aws:SourceArn": "false" } }),
         ];
         for condition in conditions {
-            assert_eq!(says(&json!({ "Condition": condition })), Fit::No, "{condition}");
+            assert_eq!(
+                says(&json!({ "Condition": condition })),
+                Fit::No,
+                "{condition}"
+            );
         }
         let conditions = [
             json!({ "StringNotEquals": { "aws:SourceAccount": "123456789012" } }),
@@ -467,7 +637,11 @@ mod tests {
             json!({ "Null": { "aws:SourceArn": true } }),
         ];
         for condition in conditions {
-            assert_eq!(says(&json!({ "Condition": condition })), Fit::Yes, "{condition}");
+            assert_eq!(
+                says(&json!({ "Condition": condition })),
+                Fit::Yes,
+                "{condition}"
+            );
         }
     }
 
@@ -483,7 +657,11 @@ mod tests {
             json!({ "Bool": { "aws:SecureTransport": "true" }, "StringLike": { "aws:PrincipalAccount": "0*" } }),
         ];
         for condition in conditions {
-            assert_eq!(says(&json!({ "Condition": condition })), Fit::Yes, "{condition}");
+            assert_eq!(
+                says(&json!({ "Condition": condition })),
+                Fit::Yes,
+                "{condition}"
+            );
         }
         let conditions = [
             json!({ "ArnNotEquals": { "aws:PrincipalArn": ROLE } }),
@@ -492,7 +670,11 @@ mod tests {
             json!({ "Bool": { "aws:SecureTransport": "true" }, "StringEquals": { "aws:PrincipalAccount": "1" } }),
         ];
         for condition in conditions {
-            assert_eq!(says(&json!({ "Condition": condition })), Fit::No, "{condition}");
+            assert_eq!(
+                says(&json!({ "Condition": condition })),
+                Fit::No,
+                "{condition}"
+            );
         }
     }
 
@@ -506,7 +688,11 @@ mod tests {
             json!({ "StringEquals": "aws:PrincipalAccount" }),
         ];
         for condition in conditions {
-            assert_eq!(says(&json!({ "Condition": condition })), Fit::Unknown, "{condition}");
+            assert_eq!(
+                says(&json!({ "Condition": condition })),
+                Fit::Unknown,
+                "{condition}"
+            );
         }
         let both = json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/8" }, "Bool": { "aws:SecureTransport": "false" } });
         assert_eq!(says(&json!({ "Condition": both })), Fit::No);
@@ -514,14 +700,21 @@ mod tests {
 
     #[test]
     fn a_denial_comes_first() {
-        let denied = Verdict::Denied { by: "deny".to_owned() };
+        let denied = Verdict::Denied {
+            by: "deny".to_owned(),
+        };
         assert_eq!(denies(&json!({})), denied);
         assert_eq!(denies(&json!({ "Action": "*", "Resource": "*" })), denied);
         assert_eq!(
-            denies(&json!({ "Condition": { "StringNotEquals": { "AWS:SourceOwner": "123456789012" } } })),
+            denies(
+                &json!({ "Condition": { "StringNotEquals": { "AWS:SourceOwner": "123456789012" } } })
+            ),
             denied
         );
-        assert_eq!(denies(&json!({ "Principal": { "AWS": "arn:aws:iam::123456789012:root" } })), allowed(None));
+        assert_eq!(
+            denies(&json!({ "Principal": { "AWS": "arn:aws:iam::123456789012:root" } })),
+            allowed(None)
+        );
         assert_eq!(denies(&json!({ "Action": "sns:Subscribe" })), allowed(None));
     }
 
@@ -530,14 +723,23 @@ mod tests {
         let both = json!({ "Bool": { "aws:SecureTransport": "false" }, "ArnNotEquals": { "aws:PrincipalArn": ROLE } });
         assert_eq!(denies(&json!({ "Condition": both })), allowed(None));
         // Nor does the usual one, without an exception, as long as Alexa speaks TLS.
-        assert_eq!(denies(&json!({ "Condition": { "Bool": { "aws:SecureTransport": "false" } } })), allowed(None));
+        assert_eq!(
+            denies(&json!({ "Condition": { "Bool": { "aws:SecureTransport": "false" } } })),
+            allowed(None)
+        );
     }
 
     #[test]
     fn a_denial_that_cannot_be_told_is_named() {
-        assert_eq!(denies(&json!({ "Principal": null, "NotPrincipal": { "AWS": ROLE } })), allowed(Some("deny")));
+        assert_eq!(
+            denies(&json!({ "Principal": null, "NotPrincipal": { "AWS": ROLE } })),
+            allowed(Some("deny"))
+        );
         let organization = json!({ "StringNotEquals": { "aws:PrincipalOrgID": "o-1" } });
-        assert_eq!(denies(&json!({ "Condition": organization })), allowed(Some("deny")));
+        assert_eq!(
+            denies(&json!({ "Condition": organization })),
+            allowed(Some("deny"))
+        );
     }
 
     #[test]
@@ -548,7 +750,10 @@ mod tests {
                 "Action": "lambda:InvokeFunction", "Resource": FUNCTION,
                 "Condition": { "ArnLike": { "AWS:SourceArn": TOPIC } },
             });
-            statement.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            statement
+                .as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
             of(&[statement], &INVOKE)
         };
         assert_eq!(statement(json!({})), allowed(None));
@@ -556,20 +761,40 @@ mod tests {
         let account = json!({ "StringEquals": { "AWS:SourceAccount": "123456789012" } });
         assert_eq!(statement(json!({ "Condition": account })), allowed(None));
         let none = Verdict::NotAllowed { perhaps: None };
-        let other = json!({ "ArnLike": { "AWS:SourceArn": "arn:aws:sns:us-east-1:123456789012:other" } });
+        let other =
+            json!({ "ArnLike": { "AWS:SourceArn": "arn:aws:sns:us-east-1:123456789012:other" } });
         assert_eq!(statement(json!({ "Condition": other })), none);
-        assert_eq!(statement(json!({ "Principal": { "Service": "s3.amazonaws.com" } })), none);
-        assert_eq!(statement(json!({ "Principal": { "AWS": "123456789012" } })), none);
+        assert_eq!(
+            statement(json!({ "Principal": { "Service": "s3.amazonaws.com" } })),
+            none
+        );
+        assert_eq!(
+            statement(json!({ "Principal": { "AWS": "123456789012" } })),
+            none
+        );
     }
 
     #[test]
     fn wildcards() {
-        for (pattern, text) in
-            [("", ""), ("*", ""), ("*", "abc"), ("a*c", "abbbc"), ("a?c", "abc"), ("*b*", "abc"), ("**", "x")]
-        {
+        for (pattern, text) in [
+            ("", ""),
+            ("*", ""),
+            ("*", "abc"),
+            ("a*c", "abbbc"),
+            ("a?c", "abc"),
+            ("*b*", "abc"),
+            ("**", "x"),
+        ] {
             assert!(is_like(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("", "a"), ("?", ""), ("a", "ab"), ("a?c", "ac"), ("a*d", "abc"), ("?", "ab")] {
+        for (pattern, text) in [
+            ("", "a"),
+            ("?", ""),
+            ("a", "ab"),
+            ("a?c", "ac"),
+            ("a*d", "abc"),
+            ("?", "ab"),
+        ] {
             assert!(!is_like(pattern, text), "{pattern} {text}");
         }
     }

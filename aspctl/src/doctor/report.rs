@@ -42,12 +42,20 @@ enum Severity {
 impl Finding {
     /// The chain is broken here, or may be.
     pub(super) fn failed(problem: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity: Severity::Failed, problem: problem.into(), advice: advice.into() }
+        Self {
+            severity: Severity::Failed,
+            problem: problem.into(),
+            advice: advice.into(),
+        }
     }
 
     /// Events come through, but somebody should look at this.
     pub(super) fn warning(problem: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, problem: problem.into(), advice: advice.into() }
+        Self {
+            severity: Severity::Warning,
+            problem: problem.into(),
+            advice: advice.into(),
+        }
     }
 }
 
@@ -69,7 +77,14 @@ impl From<&Error> for Finding {
     fn from(error: &Error) -> Self {
         let (problem, advice) = error.parts();
         let is_denied = matches!(error, Error::Aws(error) if error.is_denied());
-        Self::failed(if is_denied { format!("cannot tell: {problem}") } else { problem }, advice)
+        Self::failed(
+            if is_denied {
+                format!("cannot tell: {problem}")
+            } else {
+                problem
+            },
+            advice,
+        )
     }
 }
 
@@ -93,10 +108,15 @@ impl From<AlexaError> for NotWell {
 
 /// Well, unless there are findings.
 pub(super) fn well_unless(findings: Vec<Finding>, detail: impl Into<String>) -> Checked {
-    if findings.is_empty() { Ok(detail.into()) } else { Err(NotWell::Findings(findings)) }
+    if findings.is_empty() {
+        Ok(detail.into())
+    } else {
+        Err(NotWell::Findings(findings))
+    }
 }
 
-/// Gathers what is wrong in several parts of a link: a part that could not be read is one that is wrong.
+/// Gathers what is wrong in several parts of a link: a part that could not be read is one that is
+/// wrong.
 pub(super) fn found(part: Result<Vec<Finding>, NotWell>) -> Result<Vec<Finding>, NotWell> {
     match part {
         Err(NotWell::Findings(findings)) => Ok(findings),
@@ -104,7 +124,8 @@ pub(super) fn found(part: Result<Vec<Finding>, NotWell>) -> Result<Vec<Finding>,
     }
 }
 
-/// What was read for several links: the one of this name tells why it could not be, and the others need that one.
+/// What was read for several links: the one of this name tells why it could not be, and the others
+/// need that one.
 pub(super) fn needed<'a, T>(read: &'a Result<T, NotWell>, link: &str) -> Result<&'a T, NotWell> {
     read.as_ref().map_err(|_| NotWell::needs(link))
 }
@@ -130,9 +151,11 @@ impl Link {
         match &self.checked {
             Ok(_) => State::Ok,
             Err(NotWell::Skipped(_)) => State::Skipped,
-            Err(NotWell::Findings(findings)) => {
-                findings.iter().map(|finding| finding.severity).max().map_or(State::Ok, State::from)
-            }
+            Err(NotWell::Findings(findings)) => findings
+                .iter()
+                .map(|finding| finding.severity)
+                .max()
+                .map_or(State::Ok, State::from),
         }
     }
 
@@ -154,9 +177,17 @@ impl Link {
     fn rows(&self) -> Vec<Row<'_>> {
         match &self.checked {
             Ok(detail) | Err(NotWell::Skipped(detail)) => {
-                vec![Row { link: self.name, state: self.state(), detail, advice: None }]
+                vec![Row {
+                    link: self.name,
+                    state: self.state(),
+                    detail,
+                    advice: None,
+                }]
             }
-            Err(NotWell::Findings(findings)) => findings.iter().map(|finding| Row::of(self.name, finding)).collect(),
+            Err(NotWell::Findings(findings)) => findings
+                .iter()
+                .map(|finding| Row::of(self.name, finding))
+                .collect(),
         }
     }
 }
@@ -203,7 +234,12 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(link: &'a str, finding: &'a Finding) -> Self {
-        Self { link, state: finding.severity.into(), detail: &finding.problem, advice: Some(&finding.advice) }
+        Self {
+            link,
+            state: finding.severity.into(),
+            detail: &finding.problem,
+            advice: Some(&finding.advice),
+        }
     }
 }
 
@@ -212,18 +248,33 @@ pub(super) fn show(links: &[Link], form: Output, terminal: &Terminal) -> Result<
     even_unread(match form {
         Output::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
         Output::Table => {
-            let width = links.iter().map(|link| link.name.len()).max().unwrap_or_default();
-            links.iter().flat_map(|link| lines(link, width)).try_for_each(|line| terminal.say(line))
+            let width = links
+                .iter()
+                .map(|link| link.name.len())
+                .max()
+                .unwrap_or_default();
+            links
+                .iter()
+                .flat_map(|link| lines(link, width))
+                .try_for_each(|line| terminal.say(line))
         }
     })?;
     let count = |state: State| links.iter().filter(|link| link.state() == state).count();
-    let (warning, failed, skipped) = (count(State::Warning), count(State::Failed), count(State::Skipped));
+    let (warning, failed, skipped) = (
+        count(State::Warning),
+        count(State::Failed),
+        count(State::Skipped),
+    );
     let all = links.len();
     terminal.note(match (failed, skipped, warning) {
         (0, 0, 0) => format!("{GOOD}All is well.{GOOD:#}"),
-        (0, 0, _) => format!("{GOOD}Nothing failed{GOOD:#}, and {warning} of {all} links want attention."),
+        (0, 0, _) => {
+            format!("{GOOD}Nothing failed{GOOD:#}, and {warning} of {all} links want attention.")
+        }
         (_, 0, _) => format!("{BAD}{failed} of {all} links failed.{BAD:#}"),
-        _ => format!("{BAD}{failed} of {all} links failed{BAD:#}, and {skipped} could not be checked."),
+        _ => format!(
+            "{BAD}{failed} of {all} links failed{BAD:#}, and {skipped} could not be checked."
+        ),
     });
     Ok(is_well(links))
 }
@@ -237,7 +288,8 @@ fn lines(link: &Link, width: usize) -> Vec<String> {
     let (mark, word, style) = link.state().shown();
     let (name, summary) = (link.name, link.summary());
     let width = if summary.is_empty() { 0 } else { width + 2 };
-    let head = format!("{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}");
+    let head =
+        format!("{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}");
     let findings = link.findings().iter().flat_map(|finding| {
         let (.., style) = State::from(finding.severity).shown();
         let problem = format!("    {style}•{style:#} {}", finding.problem);
@@ -263,7 +315,10 @@ mod tests {
         assert_eq!(link(vec![]).state(), State::Ok);
         assert_eq!(link(vec![warning.clone()]).state(), State::Warning);
         assert_eq!(link(vec![failed, warning]).state(), State::Failed);
-        assert_eq!(Link::new("topic", Err(NotWell::needs("stack"))).state(), State::Skipped);
+        assert_eq!(
+            Link::new("topic", Err(NotWell::needs("stack"))).state(),
+            State::Skipped
+        );
     }
 
     #[test]
@@ -281,7 +336,11 @@ mod tests {
     #[test]
     fn programs_get_a_row_for_each_finding() {
         let both = link(vec![Finding::failed("c", "d"), Finding::warning("a", "b")]);
-        let rows = [link(vec![]), both, Link::new("policy", Err(NotWell::needs("stack")))];
+        let rows = [
+            link(vec![]),
+            both,
+            Link::new("policy", Err(NotWell::needs("stack"))),
+        ];
         assert_eq!(
             json!(rows.iter().flat_map(Link::rows).collect::<Vec<_>>()),
             json!([
@@ -301,6 +360,9 @@ mod tests {
         };
         assert_eq!(plain(&link(vec![])), "✓ ok       topic   fine");
         let failed = link(vec![Finding::failed("it is broken", "mend it")]);
-        assert_eq!(plain(&failed), "✗ FAILED   topic\n    • it is broken\n      → mend it");
+        assert_eq!(
+            plain(&failed),
+            "✗ FAILED   topic\n    • it is broken\n      → mend it"
+        );
     }
 }

@@ -22,19 +22,35 @@ use crate::{
 
 use super::report::{Checked, Finding};
 
-/// The stage of a skill that is said to have failed: no alarm watches it, so that the rehearsal raises none.
+/// The stage of a skill that is said to have failed: no alarm watches it, so that the rehearsal
+/// raises none.
 const STAGE: &str = "development";
 /// The type of its error.
 const ERROR: &str = "INVALID_RESPONSE";
 
-/// Publishes an event of this kind to the events topic, and waits for its effect: a message on a topic, or where the
-/// function publishes none, a metric or the ledger's note that the event is done.
-pub(super) async fn run(kind: EventKind, timeout: Duration, aws: &Aws, stack: &Stack, terminal: &Terminal) -> Checked {
+/// Publishes an event of this kind to the events topic, and waits for its effect: a message on a
+/// topic, or where the function publishes none, a metric or the ledger's note that the event is
+/// done.
+pub(super) async fn run(
+    kind: EventKind,
+    timeout: Duration,
+    aws: &Aws,
+    stack: &Stack,
+    terminal: &Terminal,
+) -> Checked {
     let of_skill = |value: &str| (kind == EventKind::SkillFailure).then(|| value.to_owned());
-    let about = About { stage: of_skill(STAGE), error: of_skill(ERROR), ..About::default() };
+    let about = About {
+        stage: of_skill(STAGE),
+        error: of_skill(ERROR),
+        ..About::default()
+    };
     let sample = Sample::new(kind, &about)?;
     let (namespace, name) = kind.event_type();
-    let event = Event { key: format!("{namespace}.{name}/{}", sample.id), sample, timeout };
+    let event = Event {
+        key: format!("{namespace}.{name}/{}", sample.id),
+        sample,
+        timeout,
+    };
     terminal.note(format_args!(
         "publishing the made-up event {} ({namespace}.{name}), and waiting up to {} for its effect",
         event.sample.id,
@@ -74,14 +90,22 @@ struct Effect {
 impl Event {
     /// Waits for the event's message on a topic, which is followed first.
     async fn message(&self, aws: &Aws, stack: &Stack, signal: Signal) -> Result<Effect, Error> {
-        let name = if signal == Signal::Retry { "retry trigger" } else { "readiness signal" };
+        let name = if signal == Signal::Retry {
+            "retry trigger"
+        } else {
+            "readiness signal"
+        };
         let signals = [signal];
         let came = follow(aws, stack, &signals, async |followed| {
             self.sample.publish(aws, stack).await?;
             self.until(async || self.is_among(followed).await).await
         });
         let after = came.await?;
-        Ok(Effect { name: format!("its {name} came out"), after, excuse: None })
+        Ok(Effect {
+            name: format!("its {name} came out"),
+            after,
+            excuse: None,
+        })
     }
 
     async fn is_among(&self, followed: &Followed) -> Result<bool, Error> {
@@ -89,36 +113,56 @@ impl Event {
         Ok(messages.iter().any(|message| message.id() == self.key))
     }
 
-    /// Waits until the failure of a made-up skill has been counted. What was counted of it in earlier rehearsals does not
-    /// count.
+    /// Waits until the failure of a made-up skill has been counted. What was counted of it in
+    /// earlier rehearsals does not count.
     async fn metric(&self, aws: &Aws, stack: &Stack) -> Result<Effect, Error> {
         let failures = Failures::of(aws, stack).await?;
         let before = failures.sum().await?;
         self.sample.publish(aws, stack).await?;
-        let after = self.until(async || Ok(failures.sum().await? > before)).await?;
-        let name =
-            format!("metric {SKILL_INTERACTION_FAILURE} counted it, in the stage {STAGE}, which raises no alarm");
+        let after = self
+            .until(async || Ok(failures.sum().await? > before))
+            .await?;
+        let name = format!(
+            "metric {SKILL_INTERACTION_FAILURE} counted it, in the stage {STAGE}, which raises no alarm"
+        );
         let excuse = "CloudWatch can take two minutes to show a metric: try --timeout 3m";
-        Ok(Effect { name, after, excuse: Some(excuse) })
+        Ok(Effect {
+            name,
+            after,
+            excuse: Some(excuse),
+        })
     }
 
-    /// Waits until the ledger says that the event is done. A success of an automation ends its retry budget, and nothing
-    /// else tells of it.
+    /// Waits until the ledger says that the event is done. A success of an automation ends its
+    /// retry budget, and nothing else tells of it.
     async fn note(&self, aws: &Aws, stack: &Stack) -> Result<Effect, Error> {
         let (client, table) = (aws.dynamodb(), stack.resource_name("LedgerTableArn")?);
         let is_done = async || {
             let get = client.get_item().table_name(table).consistent_read(true);
-            let got = get.key(PARTITION_KEY, AttributeValue::S(format!("event#{}", self.key))).send().await;
+            let got = get
+                .key(
+                    PARTITION_KEY,
+                    AttributeValue::S(format!("event#{}", self.key)),
+                )
+                .send()
+                .await;
             let item = got.map_err(failed("dynamodb:GetItem", table))?.item;
             Ok(item.is_some_and(|item| item.contains_key("completedAt")))
         };
         self.sample.publish(aws, stack).await?;
         let after = self.until(is_done).await?;
-        Ok(Effect { name: "the ledger notes it as done".to_owned(), after, excuse: None })
+        Ok(Effect {
+            name: "the ledger notes it as done".to_owned(),
+            after,
+            excuse: None,
+        })
     }
 
     /// How long it took until it was so; nothing if it was not in time.
-    async fn until(&self, is_so: impl AsyncFn() -> Result<bool, Error>) -> Result<Option<Duration>, Error> {
+    async fn until(
+        &self,
+        is_so: impl AsyncFn() -> Result<bool, Error>,
+    ) -> Result<Option<Duration>, Error> {
         let started = Instant::now();
         let so = async {
             for pause in (0..).map(|tries: u64| Duration::from_millis(100 << tries.min(5))) {
@@ -135,11 +179,21 @@ impl Event {
         }
     }
 
-    fn judge(&self, Effect { name, after, excuse }: Effect) -> Checked {
+    fn judge(
+        &self,
+        Effect {
+            name,
+            after,
+            excuse,
+        }: Effect,
+    ) -> Checked {
         let id = &self.sample.id;
         if let Some(after) = after {
             let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-            return Ok(format!("{id}: after {} {name}", humantime::format_duration(after)));
+            return Ok(format!(
+                "{id}: after {} {name}",
+                humantime::format_duration(after)
+            ));
         }
         let timeout = humantime::format_duration(self.timeout);
         let problem = format!("published {id}, and within {timeout} it was not seen that {name}");
@@ -161,21 +215,43 @@ impl Failures {
     /// The function's own environment says where it counts.
     async fn of(aws: &Aws, stack: &Stack) -> Result<Self, Error> {
         let function = stack.output("AspEventsFunctionArn")?;
-        let read = aws.lambda().get_function_configuration().function_name(function).send().await;
-        let variables = read.map_err(failed("lambda:GetFunctionConfiguration", function))?.environment;
-        let namespace = variables.and_then(|environment| environment.variables?.remove("METRIC_NAMESPACE"));
+        let read = aws
+            .lambda()
+            .get_function_configuration()
+            .function_name(function)
+            .send()
+            .await;
+        let variables = read
+            .map_err(failed("lambda:GetFunctionConfiguration", function))?
+            .environment;
+        let namespace =
+            variables.and_then(|environment| environment.variables?.remove("METRIC_NAMESPACE"));
         let Some(namespace) = namespace else {
             let problem = "it has no environment variable METRIC_NAMESPACE";
-            return Err(Error::input(function, problem, "Deploy the template of this version"));
+            return Err(Error::input(
+                function,
+                problem,
+                "Deploy the template of this version",
+            ));
         };
-        // Whole minutes, as CloudWatch keeps them; it shows a point late, and under the time of receipt.
+        // Whole minutes, as CloudWatch keeps them; it shows a point late, and under the time of
+        // receipt.
         let start = (Utc::now().timestamp() / 60 - 5) * 60;
-        Ok(Self { client: aws.cloudwatch(), namespace, start })
+        Ok(Self {
+            client: aws.cloudwatch(),
+            namespace,
+            start,
+        })
     }
 
     async fn sum(&self) -> Result<f64, Error> {
-        let dimensions = [("SkillId", SKILL), ("SkillStage", STAGE), ("ErrorType", ERROR)];
-        let dimensions = dimensions.map(|(name, value)| Dimension::builder().name(name).value(value).build());
+        let dimensions = [
+            ("SkillId", SKILL),
+            ("SkillStage", STAGE),
+            ("ErrorType", ERROR),
+        ];
+        let dimensions =
+            dimensions.map(|(name, value)| Dimension::builder().name(name).value(value).build());
         let read = self
             .client
             .get_metric_statistics()
@@ -189,6 +265,11 @@ impl Failures {
             .send()
             .await;
         let read = read.map_err(failed("cloudwatch:GetMetricStatistics", &self.namespace))?;
-        Ok(read.datapoints.unwrap_or_default().iter().filter_map(|point| point.sum).sum())
+        Ok(read
+            .datapoints
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|point| point.sum)
+            .sum())
     }
 }

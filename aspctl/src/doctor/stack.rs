@@ -45,7 +45,9 @@ pub(super) struct Deployed<'a> {
 impl<'a> Deployed<'a> {
     /// An output. That it is missing is told by the link of the stack.
     pub(super) fn output(self, name: &str) -> Result<&'a str, NotWell> {
-        self.stack.output(name).map_err(|_| NotWell::Skipped(format!("needs the output {name} of the {STACK}")))
+        self.stack
+            .output(name)
+            .map_err(|_| NotWell::Skipped(format!("needs the output {name} of the {STACK}")))
     }
 
     /// The resource's name in the ARN of an output.
@@ -55,10 +57,15 @@ impl<'a> Deployed<'a> {
 
     /// Why a resource of the stack could not be read: because it is gone, or anything else.
     pub(super) fn unread(self, error: AwsError) -> NotWell {
-        if error.is_missing() { Finding::failed(error.problem(), self.revert()).into() } else { error.into() }
+        if error.is_missing() {
+            Finding::failed(error.problem(), self.revert()).into()
+        } else {
+            error.into()
+        }
     }
 
-    /// How to bring back what was changed by hand: another deployment of the same template does not see it.
+    /// How to bring back what was changed by hand: another deployment of the same template does not
+    /// see it.
     pub(super) fn revert(self) -> String {
         format!(
             "It was changed or deleted outside CloudFormation, which does not see that by itself: create a drift-aware \
@@ -81,17 +88,28 @@ pub(super) async fn read(aws: &Result<Aws, Error>, global: &Global) -> Read {
     let aws = match aws {
         Ok(aws) => aws,
         Err(error) => {
-            return Read { account: Err(Finding::from(error).into()), stack: Err(NotWell::needs(CREDENTIALS)) };
+            return Read {
+                account: Err(Finding::from(error).into()),
+                stack: Err(NotWell::needs(CREDENTIALS)),
+            };
         }
     };
     let identity = aws.sts().get_caller_identity().send().await;
     let identity = identity.map_err(failed("sts:GetCallerIdentity", "the account"));
     // Credentials that may not even ask this may be good for the rest.
     let is_known = identity.as_ref().map_or_else(AwsError::is_denied, |_| true);
-    let account = identity.map(|identity| identity.account.unwrap_or_default()).map_err(NotWell::from);
-    let stack =
-        if is_known { Stack::read(aws, &global.stack).await.map_err(unread) } else { Err(NotWell::needs(CREDENTIALS)) };
-    Read { account: account.map(|account| format!("account {account}, region {}", aws.region())), stack }
+    let account = identity
+        .map(|identity| identity.account.unwrap_or_default())
+        .map_err(NotWell::from);
+    let stack = if is_known {
+        Stack::read(aws, &global.stack).await.map_err(unread)
+    } else {
+        Err(NotWell::needs(CREDENTIALS))
+    };
+    Read {
+        account: account.map(|account| format!("account {account}, region {}", aws.region())),
+        stack,
+    }
 }
 
 /// A stack that does not exist is looked for in the wrong place, or was never deployed.
@@ -107,31 +125,47 @@ fn unread(error: Error) -> NotWell {
 
 pub(super) fn links(read: &Read) -> Vec<Link> {
     let account = told(&read.account).cloned();
-    let stack = told(&read.stack).and_then(|stack| judge(stack.name(), stack.status(), stack.outputs()));
+    let stack =
+        told(&read.stack).and_then(|stack| judge(stack.name(), stack.status(), stack.outputs()));
     vec![Link::new(CREDENTIALS, account), Link::new(STACK, stack)]
 }
 
 /// The stack that the other links need.
-pub(super) fn deployed<'a>(aws: &'a Result<Aws, Error>, read: &'a Read) -> Result<Deployed<'a>, NotWell> {
+pub(super) fn deployed<'a>(
+    aws: &'a Result<Aws, Error>,
+    read: &'a Read,
+) -> Result<Deployed<'a>, NotWell> {
     let stack = needed(&read.stack, STACK)?;
     let aws = aws.as_ref().map_err(|_| NotWell::needs(CREDENTIALS))?;
     Ok(Deployed { aws, stack })
 }
 
 fn judge(name: &str, status: &str, outputs: &BTreeMap<String, String>) -> Checked {
-    let missing: Vec<_> = OUTPUTS.into_iter().filter(|output| !outputs.contains_key(*output)).collect();
+    let missing: Vec<_> = OUTPUTS
+        .into_iter()
+        .filter(|output| !outputs.contains_key(*output))
+        .collect();
     let missing = (!missing.is_empty()).then(|| {
         Finding::failed(
             format!("the stack {name} has no output {}", missing.join(", ")),
             "Deploy the template of this version (sam build && sam deploy), or name another stack with --stack",
         )
     });
-    well_unless(deployment(name, status).into_iter().chain(missing).collect(), format!("{name} is {status}"))
+    well_unless(
+        deployment(name, status)
+            .into_iter()
+            .chain(missing)
+            .collect(),
+        format!("{name} is {status}"),
+    )
 }
 
 /// A stack that was rolled back works, but not as whoever deployed it meant.
 fn deployment(name: &str, status: &str) -> Option<Finding> {
-    if matches!(status, "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE") {
+    if matches!(
+        status,
+        "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE"
+    ) {
         return None;
     }
     let problem = format!("the stack {name} is {status}");
@@ -139,7 +173,10 @@ fn deployment(name: &str, status: &str) -> Option<Finding> {
         Finding::failed(problem, "Wait until its deployment is over, and ask again")
     } else {
         let events = format!("aws cloudformation describe-stack-events --stack-name {name}");
-        Finding::failed(problem, format!("{events} says what failed; mend that and deploy again"))
+        Finding::failed(
+            problem,
+            format!("{events} says what failed; mend that and deploy again"),
+        )
     })
 }
 
@@ -151,7 +188,9 @@ pub(super) mod tests {
     pub(in super::super) fn template_outputs(is_meant: impl Fn(&str) -> bool) -> Vec<&'static str> {
         let template = include_str!("../../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
-        let keys = outputs.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let keys = outputs
+            .lines()
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         let mut names: Vec<_> = keys.map(|key| key.trim().trim_end_matches(':')).collect();
         names.retain(|name| is_meant(name));
         names.sort_unstable();
@@ -163,27 +202,56 @@ pub(super) mod tests {
         for good in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"] {
             assert_eq!(deployment("s", good), None);
         }
-        let bad =
-            ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "DELETE_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"];
+        let bad = [
+            "ROLLBACK_COMPLETE",
+            "UPDATE_ROLLBACK_COMPLETE",
+            "DELETE_COMPLETE",
+            "CREATE_FAILED",
+            "DELETE_FAILED",
+        ];
         for bad in bad {
-            assert!(deployment("s", bad).unwrap().advice.contains("describe-stack-events"), "{bad}");
+            assert!(
+                deployment("s", bad)
+                    .unwrap()
+                    .advice
+                    .contains("describe-stack-events"),
+                "{bad}"
+            );
         }
-        for moving in ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"] {
-            assert!(deployment("s", moving).unwrap().advice.contains("Wait"), "{moving}");
+        for moving in [
+            "UPDATE_IN_PROGRESS",
+            "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+            "UPDATE_ROLLBACK_IN_PROGRESS",
+        ] {
+            assert!(
+                deployment("s", moving).unwrap().advice.contains("Wait"),
+                "{moving}"
+            );
         }
     }
 
     #[test]
     fn a_stack_has_all_outputs() {
-        let mut outputs: BTreeMap<_, _> = OUTPUTS.into_iter().map(|name| (name.to_owned(), "arn".to_owned())).collect();
+        let mut outputs: BTreeMap<_, _> = OUTPUTS
+            .into_iter()
+            .map(|name| (name.to_owned(), "arn".to_owned()))
+            .collect();
         assert!(judge("s", "CREATE_COMPLETE", &outputs).is_ok());
         outputs.remove("RetryTopicArn");
-        let Err(NotWell::Findings(findings)) = judge("s", "CREATE_COMPLETE", &outputs) else { panic!("it is well") };
-        assert!(findings[0].problem.contains("no output RetryTopicArn"), "{findings:?}");
+        let Err(NotWell::Findings(findings)) = judge("s", "CREATE_COMPLETE", &outputs) else {
+            panic!("it is well")
+        };
+        assert!(
+            findings[0].problem.contains("no output RetryTopicArn"),
+            "{findings:?}"
+        );
     }
 
     #[test]
     fn the_outputs_are_those_of_the_template() {
-        assert_eq!(template_outputs(|name| !name.ends_with("AlarmArn")), OUTPUTS);
+        assert_eq!(
+            template_outputs(|name| !name.ends_with("AlarmArn")),
+            OUTPUTS
+        );
     }
 }

@@ -96,9 +96,16 @@ struct CloudEvent {
 }
 
 impl Message {
-    /// Reads a message; nothing where it is no CloudEvents object, which the function never publishes.
+    /// Reads a message; nothing where it is no CloudEvents object, which the function never
+    /// publishes.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let CloudEvent { id, r#type, subject, time, data } = serde_json::from_str(text).ok()?;
+        let CloudEvent {
+            id,
+            r#type,
+            subject,
+            time,
+            data,
+        } = serde_json::from_str(text).ok()?;
         let content = match r#type.as_str() {
             "aspevents.automation.retry.v1" => read(data).map(Content::Retry),
             "aspevents.unit.readiness.v1" => read(data).map(Content::Unit),
@@ -107,10 +114,18 @@ impl Message {
             "aspevents.quarantine.v1" => read(data).map(Content::Quarantine),
             _ => None,
         };
-        let time = time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok()).map(|time| time.to_utc());
+        let time = time
+            .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
+            .map(|time| time.to_utc());
         let content = content.unwrap_or(Content::Other(r#type));
         // A line break in JSON can only stand between its parts.
-        Some(Self { text: text.trim().replace(['\n', '\r'], " "), id, subject, time, content })
+        Some(Self {
+            text: text.trim().replace(['\n', '\r'], " "),
+            id,
+            subject,
+            time,
+            content,
+        })
     }
 
     /// The message as it was published, on one line.
@@ -147,7 +162,9 @@ impl Message {
             Content::Unit(readiness) => &readiness.unit_id,
             Content::Role(readiness) => &readiness.unit_id,
             Content::Device(readiness) => &readiness.unit_id,
-            Content::Quarantine(quarantine) => return quarantine.message.contains(&format!("\"{unit}\"")),
+            Content::Quarantine(quarantine) => {
+                return quarantine.message.contains(&format!("\"{unit}\""));
+            }
             Content::Other(_) => &None,
         };
         unit_id.as_deref() == Some(unit)
@@ -155,19 +172,37 @@ impl Message {
 
     /// The message for people: time, kind, subject and what it says.
     pub(crate) fn line(&self) -> String {
-        let time = self.time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let time = self.time.map_or_else(
+            || "-".to_owned(),
+            |time| time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        );
         let (kind, says) = match &self.content {
             Content::Retry(retry) => ("retry", retry.says()),
-            Content::Unit(readiness) => {
-                ("unit", format!("{}{}", state(readiness.ready), because(readiness.error.as_ref())))
-            }
-            Content::Role(role) => {
-                ("role", format!("{}, {}{}", state(role.ready), plain(&role.change), on(role.unit_id.as_ref())))
-            }
-            Content::Device(device) => ("device", format!("{}{}", state(device.ready), on(device.unit_id.as_ref()))),
-            Content::Quarantine(Quarantine { reason, detail, .. }) => {
-                ("quarantine", format!("{} {}", styled(WARNING, reason), plain(detail)))
-            }
+            Content::Unit(readiness) => (
+                "unit",
+                format!(
+                    "{}{}",
+                    state(readiness.ready),
+                    because(readiness.error.as_ref())
+                ),
+            ),
+            Content::Role(role) => (
+                "role",
+                format!(
+                    "{}, {}{}",
+                    state(role.ready),
+                    plain(&role.change),
+                    on(role.unit_id.as_ref())
+                ),
+            ),
+            Content::Device(device) => (
+                "device",
+                format!("{}{}", state(device.ready), on(device.unit_id.as_ref())),
+            ),
+            Content::Quarantine(Quarantine { reason, detail, .. }) => (
+                "quarantine",
+                format!("{} {}", styled(WARNING, reason), plain(detail)),
+            ),
             Content::Other(name) => ("other", plain(name)),
         };
         let subject = styled(STRONG, self.subject.as_deref().unwrap_or("-"));
@@ -177,16 +212,35 @@ impl Message {
 
 impl Retry {
     fn says(&self) -> String {
-        let style = if self.decision == "RETRY" { WARNING } else { BAD };
+        let style = if self.decision == "RETRY" {
+            WARNING
+        } else {
+            BAD
+        };
         let decision = styled(style, &self.decision);
-        let not_before = self.not_before.as_ref().map(|time| format!(", not before {}", plain(time)));
-        let types: Vec<_> = self.errors.iter().filter_map(|error| error.r#type.as_deref()).map(plain).collect();
-        let types = if types.is_empty() { String::new() } else { format!(": {}", types.join(", ")) };
+        let not_before = self
+            .not_before
+            .as_ref()
+            .map(|time| format!(", not before {}", plain(time)));
+        let types: Vec<_> = self
+            .errors
+            .iter()
+            .filter_map(|error| error.r#type.as_deref())
+            .map(plain)
+            .collect();
+        let types = if types.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", types.join(", "))
+        };
         let (attempt, most, unit) = (self.attempt, self.max_attempts, on(self.unit_id.as_ref()));
         if attempt > most {
             return format!("{decision}, failure {attempt} with {most} allowed{unit}{types}");
         }
-        format!("{decision}, attempt {attempt} of {most}{}{unit}{types}", not_before.unwrap_or_default())
+        format!(
+            "{decision}, attempt {attempt} of {most}{}{unit}{types}",
+            not_before.unwrap_or_default()
+        )
     }
 }
 
@@ -196,13 +250,27 @@ fn read<T: DeserializeOwned>(data: Value) -> Option<T> {
 }
 
 fn state(ready: bool) -> String {
-    if ready { styled(GOOD, "ready") } else { styled(BAD, "not ready") }
+    if ready {
+        styled(GOOD, "ready")
+    } else {
+        styled(BAD, "not ready")
+    }
 }
 
 fn because(error: Option<&Problem>) -> String {
-    let Some(Problem { r#type, message }) = error else { return String::new() };
-    let parts: Vec<_> = [r#type, message].into_iter().flatten().map(|part| plain(part)).collect();
-    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+    let Some(Problem { r#type, message }) = error else {
+        return String::new();
+    };
+    let parts: Vec<_> = [r#type, message]
+        .into_iter()
+        .flatten()
+        .map(|part| plain(part))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", parts.join(", "))
+    }
 }
 
 fn on(unit: Option<&String>) -> String {
@@ -226,8 +294,11 @@ mod tests {
 
     fn message(r#type: &str, data: &Value) -> Message {
         let time = "2026-11-20T09:02:03Z";
-        Message::read(&json!({"id": "i", "type": r#type, "subject": "s", "time": time, "data": data}).to_string())
-            .unwrap()
+        Message::read(
+            &json!({"id": "i", "type": r#type, "subject": "s", "time": time, "data": data})
+                .to_string(),
+        )
+        .unwrap()
     }
 
     fn line(r#type: &str, data: &Value) -> String {
@@ -240,9 +311,11 @@ mod tests {
             "unitId": "u", "decision": "RETRY", "attempt": 1, "maxAttempts": 5, "notBefore": "2026-11-20T09:02:33Z",
             "errors": [{"type": "INTERNAL_SERVER_ERROR", "retryable": true}, {"retryable": true}],
         });
-        let exhausted = json!({"decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5, "errors": []});
+        let exhausted =
+            json!({"decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5, "errors": []});
         let failed = json!({"ready": false, "unitId": "u", "error": {"type": "E", "message": "m"}});
-        let revoked = json!({"ready": false, "change": "REVOKED", "unitId": "u", "principalId": "s"});
+        let revoked =
+            json!({"ready": false, "change": "REVOKED", "unitId": "u", "principalId": "s"});
         let quarantined = json!({"reason": "NOT_JSON", "detail": "at line 1", "message": "x"});
         for (r#type, data, says) in [
             (
@@ -250,14 +323,46 @@ mod tests {
                 retry,
                 "retry       s  RETRY, attempt 1 of 5, not before 2026-11-20T09:02:33Z on u: INTERNAL_SERVER_ERROR",
             ),
-            ("aspevents.automation.retry.v1", exhausted, "retry       s  EXHAUSTED, failure 6 with 5 allowed"),
-            ("aspevents.unit.readiness.v1", json!({"ready": true}), "unit        s  ready"),
-            ("aspevents.unit.readiness.v1", failed, "unit        s  not ready: E, m"),
-            ("aspevents.role.readiness.v1", revoked, "role        s  not ready, REVOKED on u"),
-            ("aspevents.device.readiness.v1", json!({"ready": true}), "device      s  ready"),
-            ("aspevents.quarantine.v1", quarantined, "quarantine  s  NOT_JSON at line 1"),
-            ("aspevents.unit.readiness.v2", json!({}), "other       s  aspevents.unit.readiness.v2"),
-            ("aspevents.unit.readiness.v1", json!([]), "other       s  aspevents.unit.readiness.v1"),
+            (
+                "aspevents.automation.retry.v1",
+                exhausted,
+                "retry       s  EXHAUSTED, failure 6 with 5 allowed",
+            ),
+            (
+                "aspevents.unit.readiness.v1",
+                json!({"ready": true}),
+                "unit        s  ready",
+            ),
+            (
+                "aspevents.unit.readiness.v1",
+                failed,
+                "unit        s  not ready: E, m",
+            ),
+            (
+                "aspevents.role.readiness.v1",
+                revoked,
+                "role        s  not ready, REVOKED on u",
+            ),
+            (
+                "aspevents.device.readiness.v1",
+                json!({"ready": true}),
+                "device      s  ready",
+            ),
+            (
+                "aspevents.quarantine.v1",
+                quarantined,
+                "quarantine  s  NOT_JSON at line 1",
+            ),
+            (
+                "aspevents.unit.readiness.v2",
+                json!({}),
+                "other       s  aspevents.unit.readiness.v2",
+            ),
+            (
+                "aspevents.unit.readiness.v1",
+                json!([]),
+                "other       s  aspevents.unit.readiness.v1",
+            ),
         ] {
             assert_eq!(line(r#type, &data), format!("2026-11-20T09:02:03Z  {says}"));
         }
@@ -266,7 +371,10 @@ mod tests {
     #[test]
     fn a_message_without_time_and_subject_has_its_columns_still() {
         let message = Message::read(r#"{"id": "i", "type": "t"}"#).unwrap();
-        assert_eq!(anstream::adapter::strip_str(&message.line()).to_string(), "-                     other       -  t");
+        assert_eq!(
+            anstream::adapter::strip_str(&message.line()).to_string(),
+            "-                     other       -  t"
+        );
         for text in ["", "[]", "{}", "not JSON", r#"{"id": "i"}"#] {
             assert!(Message::read(text).is_none(), "{text}");
         }
@@ -280,10 +388,14 @@ mod tests {
 
     #[test]
     fn a_quarantined_message_is_about_the_units_that_it_names() {
-        let quarantined = json!({"reason": "r", "detail": "d", "message": r#"{"unit": {"id": "room-10"}}"#});
+        let quarantined =
+            json!({"reason": "r", "detail": "d", "message": r#"{"unit": {"id": "room-10"}}"#});
         let quarantined = message("aspevents.quarantine.v1", &quarantined);
         assert!(quarantined.is_about("room-10") && !quarantined.is_about("room-1"));
-        let unit = message("aspevents.unit.readiness.v1", &json!({"ready": true, "unitId": "u", "parentUnitId": "p"}));
+        let unit = message(
+            "aspevents.unit.readiness.v1",
+            &json!({"ready": true, "unitId": "u", "parentUnitId": "p"}),
+        );
         assert!(unit.is_about("u") && !unit.is_about("p"));
     }
 }

@@ -1,9 +1,10 @@
 //! Follows what the function publishes, through a temporary queue that is subscribed to its topics.
 //!
-//! Queue and subscriptions are removed however the command ends: done, failed, by Ctrl-C, SIGTERM or SIGHUP. Only a
-//! `kill -9` leaves them: a queue named `aspctl-<stack>-…`, whose messages last an hour. Nothing else depends on it, and
-//! each command has a queue of its own, so that any number can run at once. No filter policies: a change to one takes up
-//! to 15 minutes to take effect, so that the commands filter by themselves.
+//! Queue and subscriptions are removed however the command ends: done, failed, by Ctrl-C, SIGTERM
+//! or SIGHUP. Only a `kill -9` leaves them: a queue named `aspctl-<stack>-…`, whose messages last
+//! an hour. Nothing else depends on it, and each command has a queue of its own, so that any number
+//! can run at once. No filter policies: a change to one takes up to 15 minutes to take effect, so
+//! that the commands filter by themselves.
 
 pub(crate) mod message;
 
@@ -34,14 +35,16 @@ const LONGEST_POLL: Duration = Duration::from_secs(20);
 /// How long SQS may not know a queue that it has just made; a second, by the documents.
 const YOUTH: Duration = Duration::from_secs(10);
 
-/// How often a poll is tried: with the waits between, for about a minute, so that who follows sits out a short outage.
+/// How often a poll is tried: with the waits between, for about a minute, so that who follows sits
+/// out a short outage.
 const TRIES: u32 = 10;
 
-/// The longest name of a queue, without its random end. Source: the SQS API reference, `CreateQueue`: 80.
+/// The longest name of a queue, without its random end. Source: the SQS API reference,
+/// `CreateQueue`: 80.
 const LONGEST_PREFIX: usize = 80 - 16;
 
-/// Follows topics while `work` runs, and cleans up when it is done, has failed or is interrupted. A second interruption
-/// ends at once.
+/// Follows topics while `work` runs, and cleans up when it is done, has failed or is interrupted. A
+/// second interruption ends at once.
 pub(crate) async fn follow<T>(
     aws: &Aws,
     stack: &Stack,
@@ -73,20 +76,44 @@ pub(crate) async fn follow<T>(
     }
 }
 
-/// The names of the temporary queues of this stack: of others who follow it now, or left by a `kill -9`.
+/// The names of the temporary queues of this stack: of others who follow it now, or left by a
+/// `kill -9`.
 pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, Error> {
-    let listed = aws.sqs().list_queues().queue_name_prefix(prefix(stack.name())).send().await;
-    let urls = listed.map_err(failed("sqs:ListQueues", prefix(stack.name())))?.queue_urls.unwrap_or_default();
-    Ok(urls.iter().filter_map(|url| url.rsplit('/').next()).map(str::to_owned).collect())
+    let listed = aws
+        .sqs()
+        .list_queues()
+        .queue_name_prefix(prefix(stack.name()))
+        .send()
+        .await;
+    let urls = listed
+        .map_err(failed("sqs:ListQueues", prefix(stack.name())))?
+        .queue_urls
+        .unwrap_or_default();
+    Ok(urls
+        .iter()
+        .filter_map(|url| url.rsplit('/').next())
+        .map(str::to_owned)
+        .collect())
 }
 
-/// How the names of the temporary queues begin. A stack may be given by its ARN, and a name takes letters, digits,
-/// hyphens and underscores.
+/// How the names of the temporary queues begin. A stack may be given by its ARN, and a name takes
+/// letters, digits, hyphens and underscores.
 fn prefix(stack: &str) -> String {
-    let name = stack.rsplit(":stack/").next().and_then(|name| name.split('/').next()).unwrap_or_default();
-    let name = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
+    let name = stack
+        .rsplit(":stack/")
+        .next()
+        .and_then(|name| name.split('/').next())
+        .unwrap_or_default();
+    let name = name
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     let end = iter::once('-');
-    "aspctl-".chars().chain(name).take(LONGEST_PREFIX - 1).chain(end).collect()
+    "aspctl-"
+        .chars()
+        .chain(name)
+        .take(LONGEST_PREFIX - 1)
+        .chain(end)
+        .collect()
 }
 
 /// What is made to follow topics, and has to be removed.
@@ -116,17 +143,24 @@ impl Part {
     fn removal(&self, region: &str) -> String {
         match self {
             Self::Queue(url) => format!("aws sqs delete-queue --region {region} --queue-url {url}"),
-            Self::Subscription(arn) => format!("aws sns unsubscribe --region {region} --subscription-arn {arn}"),
+            Self::Subscription(arn) => {
+                format!("aws sns unsubscribe --region {region} --subscription-arn {arn}")
+            }
         }
     }
 }
 
 impl Scaffold {
     fn new(aws: &Aws, stack: &Stack, signals: &[Signal]) -> Result<Self, Error> {
-        let topics = signals.iter().map(|signal| stack.output(topic(*signal)).map(str::to_owned));
+        let topics = signals
+            .iter()
+            .map(|signal| stack.output(topic(*signal)).map(str::to_owned));
         let topics = topics.collect::<Result<Vec<_>, _>>()?;
         let queue = format!("{}{:016x}", prefix(stack.name()), fastrand::u64(..));
-        let home = topics.first().and_then(|topic| topic.rsplit_once(':')).map_or("", |(home, _)| home);
+        let home = topics
+            .first()
+            .and_then(|topic| topic.rsplit_once(':'))
+            .map_or("", |(home, _)| home);
         Ok(Self {
             sns: aws.sns(),
             sqs: aws.sqs(),
@@ -151,15 +185,25 @@ impl Scaffold {
             .tags("aspctl", &self.stack)
             .send()
             .await;
-        let url = made.map_err(failed("sqs:CreateQueue", &self.queue))?.queue_url.unwrap_or_default();
+        let url = made
+            .map_err(failed("sqs:CreateQueue", &self.queue))?
+            .queue_url
+            .unwrap_or_default();
         self.parts.borrow_mut().push(Part::Queue(url.clone()));
-        // All are waited for, lest a subscription is made after another one has failed, and nobody knows of it.
+        // All are waited for, lest a subscription is made after another one has failed, and nobody
+        // knows of it.
         let subscribed = join_all(self.topics.iter().map(|topic| self.subscribe(topic))).await;
         subscribed.into_iter().collect::<Result<(), _>>()?;
-        Ok(Followed { sqs: self.sqs.clone(), queue: self.queue.clone(), url, made: Instant::now() })
+        Ok(Followed {
+            sqs: self.sqs.clone(),
+            queue: self.queue.clone(),
+            url,
+            made: Instant::now(),
+        })
     }
 
-    /// Raw: the body is the message as the function wrote it, and all that is needed of it is in there.
+    /// Raw: the body is the message as the function wrote it, and all that is needed of it is in
+    /// there.
     async fn subscribe(&self, topic: &str) -> Result<(), Error> {
         let subscribed = self
             .sns
@@ -171,12 +215,16 @@ impl Scaffold {
             .return_subscription_arn(true)
             .send()
             .await;
-        let arn = subscribed.map_err(failed("sns:Subscribe", topic))?.subscription_arn.unwrap_or_default();
+        let arn = subscribed
+            .map_err(failed("sns:Subscribe", topic))?
+            .subscription_arn
+            .unwrap_or_default();
         self.parts.borrow_mut().push(Part::Subscription(arn));
         Ok(())
     }
 
-    /// Removes the subscriptions, then the queue, as far as each lets itself be removed; the first error.
+    /// Removes the subscriptions, then the queue, as far as each lets itself be removed; the first
+    /// error.
     async fn remove(&self) -> Result<(), Error> {
         let parts = self.parts.borrow().clone();
         let mut outcome = Ok(());
@@ -198,17 +246,33 @@ impl Scaffold {
             }
             Part::Queue(url) => {
                 let removed = self.sqs.delete_queue().queue_url(url).send().await;
-                removed.map(drop).map_err(failed("sqs:DeleteQueue", &self.queue))
+                removed
+                    .map(drop)
+                    .map_err(failed("sqs:DeleteQueue", &self.queue))
             }
         };
-        removed.or_else(|error| if error.is_missing() { Ok(()) } else { Err(error.into()) })
+        removed.or_else(|error| {
+            if error.is_missing() {
+                Ok(())
+            } else {
+                Err(error.into())
+            }
+        })
     }
 
     /// The error that says what is left, and how to remove it.
     fn left(&self, cause: impl Into<String>) -> Error {
         let parts = self.parts.borrow();
-        let commands: Vec<_> = parts.iter().rev().map(|part| part.removal(&self.region)).collect();
-        Error::Left { queue: self.queue.clone(), cause: cause.into(), commands: commands.join("; ") }
+        let commands: Vec<_> = parts
+            .iter()
+            .rev()
+            .map(|part| part.removal(&self.region))
+            .collect();
+        Error::Left {
+            queue: self.queue.clone(),
+            cause: cause.into(),
+            commands: commands.join("; "),
+        }
     }
 }
 
@@ -244,7 +308,8 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// The next messages, as soon as there are any, those that came together by their time; none if none came for so long.
+    /// The next messages, as soon as there are any, those that came together by their time; none if
+    /// none came for so long.
     pub(crate) async fn receive(&self, longest: Duration) -> Result<Vec<Message>, Error> {
         // Whole seconds, rounded up: a poll of none would not wait.
         let wait = longest.min(LONGEST_POLL);
@@ -267,23 +332,43 @@ impl Followed {
             }
             received => received?.messages.unwrap_or_default(),
         };
-        let bodies: Vec<_> = received.iter().filter_map(|message| message.body.as_deref()).collect();
+        let bodies: Vec<_> = received
+            .iter()
+            .filter_map(|message| message.body.as_deref())
+            .collect();
         let mut messages: Vec<_> = bodies.into_iter().filter_map(Message::read).collect();
         messages.sort_by_key(Message::time);
-        self.delete(received.into_iter().filter_map(|message| message.receipt_handle)).await?;
+        self.delete(
+            received
+                .into_iter()
+                .filter_map(|message| message.receipt_handle),
+        )
+        .await?;
         Ok(messages)
     }
 
     /// Deletes copies that were received, so that they do not come again.
     async fn delete(&self, handles: impl Iterator<Item = String>) -> Result<(), Error> {
         let entry = |(index, handle): (usize, String)| {
-            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(handle).build()
+            DeleteMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(handle)
+                .build()
         };
         // All that is required is given.
-        let entries: Vec<_> = handles.enumerate().filter_map(|handle| entry(handle).ok()).collect();
+        let entries: Vec<_> = handles
+            .enumerate()
+            .filter_map(|handle| entry(handle).ok())
+            .collect();
         if !entries.is_empty() {
-            let call = self.sqs.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            call.send().await.map_err(failed("sqs:DeleteMessage", &self.queue))?;
+            let call = self
+                .sqs
+                .delete_message_batch()
+                .queue_url(&self.url)
+                .set_entries(Some(entries));
+            call.send()
+                .await
+                .map_err(failed("sqs:DeleteMessage", &self.queue))?;
         }
         Ok(())
     }
@@ -297,7 +382,10 @@ mod tests {
     fn a_name_fits_a_queue_whatever_the_stack_is_called() {
         for (stack, expected) in [
             ("asp-events", "aspctl-asp-events-"),
-            ("arn:aws:cloudformation:us-east-1:123456789012:stack/asp-events/00000000-0000", "aspctl-asp-events-"),
+            (
+                "arn:aws:cloudformation:us-east-1:123456789012:stack/asp-events/00000000-0000",
+                "aspctl-asp-events-",
+            ),
         ] {
             assert_eq!(prefix(stack), expected);
         }

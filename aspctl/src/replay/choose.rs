@@ -33,7 +33,8 @@ pub(super) struct Chosen {
 pub(super) enum Left {
     /// The filters do not choose it.
     NotChosen,
-    /// It came after the replay began: perhaps one that has failed again, which would go round in circles.
+    /// It came after the replay began: perhaps one that has failed again, which would go round in
+    /// circles.
     Newer,
     /// It holds no event.
     Unreadable(String),
@@ -54,9 +55,21 @@ pub(super) struct Choice {
 
 impl Choice {
     pub(super) fn new(args: &args::Replay, began: DateTime<Utc>) -> Self {
-        let args::Replay { events, units, reasons, .. } = args;
+        let args::Replay {
+            events,
+            units,
+            reasons,
+            ..
+        } = args;
         let (events, units, reasons) = (events.clone(), units.clone(), reasons.clone());
-        Self { events, units, reasons, since: args.since, began, budget: args.limit }
+        Self {
+            events,
+            units,
+            reasons,
+            since: args.since,
+            began,
+            budget: args.limit,
+        }
     }
 
     /// Whether the limit is reached.
@@ -76,20 +89,29 @@ impl Choice {
         }
         let events = found.events.map_err(Left::Unreadable)?;
         let all = events.len();
-        let events: Vec<_> = events.into_iter().filter(|event| self.accepts(event)).collect();
+        let events: Vec<_> = events
+            .into_iter()
+            .filter(|event| self.accepts(event))
+            .collect();
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         if events.is_empty() || self.at_most(count) < count {
             return Err(Left::NotChosen);
         }
         self.budget = self.budget.map(|budget| budget.saturating_sub(count));
-        Ok(Chosen { id: found.id, whole: events.len() == all, events })
+        Ok(Chosen {
+            id: found.id,
+            whole: events.len() == all,
+            events,
+        })
     }
 
     fn accepts(&self, event: &Event) -> bool {
         let about = &event.about;
         is_among(&self.events, about.event_type.as_deref())
             && is_among(&self.reasons, about.reason.as_deref())
-            && self.since.is_none_or(|since| about.time.is_some_and(|time| time >= since))
+            && self
+                .since
+                .is_none_or(|since| about.time.is_some_and(|time| time >= since))
             && (self.units.is_empty() || names_one(&self.units, &event.text))
     }
 }
@@ -99,8 +121,8 @@ fn is_among(wanted: &[String], value: Option<&str>) -> bool {
     wanted.is_empty() || value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value))
 }
 
-/// Whether a JSON text has one of these texts as a value, wherever that is: which field names the unit depends on the
-/// event, and what lies in a quarantine may be of any form.
+/// Whether a JSON text has one of these texts as a value, wherever that is: which field names the
+/// unit depends on the event, and what lies in a quarantine may be of any form.
 fn names_one(wanted: &[String], text: &str) -> bool {
     fn has(wanted: &[String], value: &Value) -> bool {
         match value {
@@ -122,7 +144,9 @@ mod tests {
 
     fn choice(options: &[&str]) -> Choice {
         let line = ["aspctl", "replay", "quarantine"].iter().chain(options);
-        let Command::Replay(args) = Args::try_parse_from(line).unwrap().command else { panic!("another command") };
+        let Command::Replay(args) = Args::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
         Choice::new(&args, at("2026-11-22T00:00:00Z"))
     }
 
@@ -137,11 +161,19 @@ mod tests {
             reason: Some("INVALID_EVENT".to_owned()),
             ..About::default()
         };
-        Event { text: text.to_owned(), about, ..Event::default() }
+        Event {
+            text: text.to_owned(),
+            about,
+            ..Event::default()
+        }
     }
 
     fn found(events: Vec<Event>) -> Found {
-        Found { id: "q-1".to_owned(), since: Some(at("2026-11-21T00:00:00Z")), events: Ok(events) }
+        Found {
+            id: "q-1".to_owned(),
+            since: Some(at("2026-11-21T00:00:00Z")),
+            events: Ok(events),
+        }
     }
 
     fn accepts(options: &[&str], event: Event) -> bool {
@@ -157,7 +189,10 @@ mod tests {
     #[test]
     fn the_type_must_be_named_whole() {
         assert!(accepts(&["--event", "A.B"], event("A.B", "")));
-        assert!(accepts(&["--event", "C.D", "--event", "A.B"], event("A.B", "")));
+        assert!(accepts(
+            &["--event", "C.D", "--event", "A.B"],
+            event("A.B", "")
+        ));
         assert!(!accepts(&["--event", "A"], event("A.B", "")));
         assert!(!accepts(&["--event", "A.B"], Event::default()));
     }
@@ -165,23 +200,41 @@ mod tests {
     #[test]
     fn a_unit_is_named_wherever_it_stands() {
         let text = r#"{"header":{"entities":[{"unit":{"id":"u-1"}}]}}"#;
-        assert!(accepts(&["--unit", "u-2", "--unit", "u-1"], event("A.B", text)));
+        assert!(accepts(
+            &["--unit", "u-2", "--unit", "u-1"],
+            event("A.B", text)
+        ));
         assert!(!accepts(&["--unit", "u"], event("A.B", text)));
-        assert!(!accepts(&["--unit", "u-1"], event("A.B", "u-1, but no JSON")));
+        assert!(!accepts(
+            &["--unit", "u-1"],
+            event("A.B", "u-1, but no JSON")
+        ));
     }
 
     #[test]
     fn time_and_reason_must_be_known() {
-        assert!(accepts(&["--since", "2026-11-20T09:00:00Z"], event("A.B", "")));
-        assert!(!accepts(&["--since", "2026-11-20T09:00:01Z"], event("A.B", "")));
-        assert!(!accepts(&["--since", "2026-11-20T09:00:00Z"], Event::default()));
+        assert!(accepts(
+            &["--since", "2026-11-20T09:00:00Z"],
+            event("A.B", "")
+        ));
+        assert!(!accepts(
+            &["--since", "2026-11-20T09:00:01Z"],
+            event("A.B", "")
+        ));
+        assert!(!accepts(
+            &["--since", "2026-11-20T09:00:00Z"],
+            Event::default()
+        ));
         assert!(accepts(&["--reason", "INVALID_EVENT"], event("A.B", "")));
         assert!(!accepts(&["--reason", "NOT_JSON"], event("A.B", "")));
     }
 
     #[test]
     fn all_filters_must_agree() {
-        assert!(!accepts(&["--event", "A.B", "--reason", "NOT_JSON"], event("A.B", "")));
+        assert!(!accepts(
+            &["--event", "A.B", "--reason", "NOT_JSON"],
+            event("A.B", "")
+        ));
     }
 
     #[test]
@@ -198,15 +251,27 @@ mod tests {
         let message = |count| found(vec![event("A.B", ""); count]);
         assert_eq!(choice.choose(message(3)), Err(Left::NotChosen));
         assert!(choice.choose(message(1)).is_ok() && !choice.is_spent());
-        assert_eq!((choice.choose(message(2)), choice.at_most(7)), (Err(Left::NotChosen), 1));
+        assert_eq!(
+            (choice.choose(message(2)), choice.at_most(7)),
+            (Err(Left::NotChosen), 1)
+        );
         assert!(choice.choose(message(1)).is_ok() && choice.is_spent());
     }
 
     #[test]
     fn what_came_after_the_start_or_holds_nothing_stays() {
-        let newer = Found { since: Some(at("2026-11-22T00:00:01Z")), ..found(vec![event("A.B", "")]) };
+        let newer = Found {
+            since: Some(at("2026-11-22T00:00:01Z")),
+            ..found(vec![event("A.B", "")])
+        };
         assert_eq!(choice(&[]).choose(newer), Err(Left::Newer));
-        let broken = Found { events: Err("why".to_owned()), ..found(vec![]) };
-        assert_eq!(choice(&[]).choose(broken), Err(Left::Unreadable("why".to_owned())));
+        let broken = Found {
+            events: Err("why".to_owned()),
+            ..found(vec![])
+        };
+        assert_eq!(
+            choice(&[]).choose(broken),
+            Err(Left::Unreadable("why".to_owned()))
+        );
     }
 }

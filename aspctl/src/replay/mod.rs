@@ -1,5 +1,5 @@
-//! `aspctl replay`: sends kept events again, and deletes what was accepted, in this order: what ends this program in
-//! between makes an event come twice, and never lose.
+//! `aspctl replay`: sends kept events again, and deletes what was accepted, in this order: what
+//! ends this program in between makes an event come twice, and never lose.
 //!
 //! ```text
 //! queue ─▶ read ─▶ choose ─▶ preview, question ─▶ target ─▶ accepted? ─▶ deleted from the queue
@@ -39,14 +39,19 @@ use crate::{
     terminal::{BAD, GOOD, Terminal, counted, even_unread},
 };
 
-/// So many messages are held in memory, and shown before the question; the rest follows in small portions.
+/// So many messages are held in memory, and shown before the question; the rest follows in small
+/// portions.
 const PREVIEW_MESSAGES: usize = 500;
 
 /// Nor are more bytes than these held at a time.
 const PREVIEW_BYTES: usize = 64 * 1024 * 1024;
 
 /// Sends kept events again.
-pub(crate) async fn run(args: &args::Replay, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn run(
+    args: &args::Replay,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let input = Input::of(args)?;
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -107,10 +112,18 @@ impl Replay<'_> {
     /// Shows what would be sent, asks, and sends it.
     async fn run(&mut self, args: &args::Replay) -> Result<End, Error> {
         if self.unseen() > as_u64(PREVIEW_MESSAGES) {
-            self.terminal.note(format_args!("{} has about {} messages.", self.origin.name(), self.unseen()));
+            self.terminal.note(format_args!(
+                "{} has about {} messages.",
+                self.origin.name(),
+                self.unseen()
+            ));
         }
         let (mut chosen, mut bytes, mut has_more) = (Vec::new(), 0, true);
-        while has_more && chosen.len() < PREVIEW_MESSAGES && bytes < PREVIEW_BYTES && !self.choice.is_spent() {
+        while has_more
+            && chosen.len() < PREVIEW_MESSAGES
+            && bytes < PREVIEW_BYTES
+            && !self.choice.is_spent()
+        {
             if self.interrupts.has_come() {
                 return Ok(End::Interrupted);
             }
@@ -118,11 +131,16 @@ impl Replay<'_> {
             let next = self.next().await?;
             has_more = next.is_some();
             for next in next.unwrap_or_default() {
-                bytes += next.events.iter().map(|event| event.text.len()).sum::<usize>();
+                bytes += next
+                    .events
+                    .iter()
+                    .map(|event| event.text.len())
+                    .sum::<usize>();
                 chosen.push(next);
             }
         }
-        let has_more = has_more && !self.choice.is_spent() && matches!(self.origin, Origin::Queue { .. });
+        let has_more =
+            has_more && !self.choice.is_spent() && matches!(self.origin, Origin::Queue { .. });
         let preview = Preview::of(&chosen);
         match self.show(&preview, &chosen, has_more) {
             // Whoever says --yes need not look.
@@ -171,13 +189,22 @@ impl Replay<'_> {
 
     /// How many events will be sent, roughly: what is not seen counts as chosen.
     fn steps(&self, preview: &Preview, has_more: bool) -> u64 {
-        preview.events() + if has_more { self.choice.at_most(self.unseen()) } else { 0 }
+        preview.events()
+            + if has_more {
+                self.choice.at_most(self.unseen())
+            } else {
+                0
+            }
     }
 
     fn show(&self, preview: &Preview, chosen: &[Chosen], has_more: bool) -> Result<(), Error> {
         let (terminal, name) = (self.terminal, self.origin.name());
         let rest = counted(self.unseen(), "more message");
-        let more = if has_more { format!(", and those chosen of about {rest},") } else { String::new() };
+        let more = if has_more {
+            format!(", and those chosen of about {rest},")
+        } else {
+            String::new()
+        };
         terminal.say(format_args!(
             "{}{more} from {name} to {}",
             counted(preview.events(), "event"),
@@ -197,9 +224,18 @@ impl Replay<'_> {
         }
         let mut refused = Problems::default();
         let events = chosen.iter().flat_map(|chosen| &chosen.events);
-        events.filter_map(|event| self.target.refusal(event)).for_each(|problem| refused.add(problem));
-        if let Problems { count, first: Some(problem) } = refused {
-            terminal.note(format_args!("{} will be refused: {problem}.", counted(count, "event")));
+        events
+            .filter_map(|event| self.target.refusal(event))
+            .for_each(|problem| refused.add(problem));
+        if let Problems {
+            count,
+            first: Some(problem),
+        } = refused
+        {
+            terminal.note(format_args!(
+                "{} will be refused: {problem}.",
+                counted(count, "event")
+            ));
         }
         if let Target::Queue { name, .. } = &self.target {
             terminal.note(format_args!(
@@ -207,7 +243,14 @@ impl Replay<'_> {
                  their events as repeats."
             ));
         }
-        if let Origin::Queue { depth: Depth { hidden: hidden @ 1.., .. }, .. } = &self.origin {
+        if let Origin::Queue {
+            depth: Depth {
+                hidden: hidden @ 1..,
+                ..
+            },
+            ..
+        } = &self.origin
+        {
             terminal.note(format_args!(
                 "{} of {name} cannot be seen now: another reader has them, or a replay that was killed less than 5 \
                  minutes ago had.",
@@ -217,10 +260,19 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Asks, and keeps the messages hidden as long as the question stands; no if this program shall end. The question
-    /// has a thread of its own, which nobody waits for then.
-    async fn confirm(&mut self, preview: &Preview, has_more: bool, yes: bool) -> Result<bool, Error> {
-        let more = if has_more { " and all that the filters choose of the rest" } else { "" };
+    /// Asks, and keeps the messages hidden as long as the question stands; no if this program shall
+    /// end. The question has a thread of its own, which nobody waits for then.
+    async fn confirm(
+        &mut self,
+        preview: &Preview,
+        has_more: bool,
+        yes: bool,
+    ) -> Result<bool, Error> {
+        let more = if has_more {
+            " and all that the filters choose of the rest"
+        } else {
+            ""
+        };
         let question = format!("Send {}{more}?", counted(preview.events(), "event"));
         let (answer, mut answered) = oneshot::channel();
         let terminal = self.terminal.clone();
@@ -237,7 +289,12 @@ impl Replay<'_> {
     }
 
     /// Sends what was shown, and then what else is chosen of the queue.
-    async fn send_all(&mut self, chosen: Vec<Chosen>, has_more: bool, bar: &ProgressBar) -> Result<End, Error> {
+    async fn send_all(
+        &mut self,
+        chosen: Vec<Chosen>,
+        has_more: bool,
+        bar: &ProgressBar,
+    ) -> Result<End, Error> {
         self.tally.has_begun = true;
         let mut next = Some(chosen);
         while let Some(chosen) = next {
@@ -259,14 +316,21 @@ impl Replay<'_> {
     async fn send(&mut self, chosen: Vec<Chosen>, bar: &ProgressBar) -> Result<End, Error> {
         let (mut open, mut waiting) = (Vec::new(), VecDeque::new());
         for Chosen { id, events, whole } in chosen {
-            let mut message = Open { id, waiting: 0, is_done_with: whole };
+            let mut message = Open {
+                id,
+                waiting: 0,
+                is_done_with: whole,
+            };
             for event in events {
                 if let Some(problem) = self.target.refusal(&event) {
                     message.is_done_with = false;
                     self.tally.refused.add(problem);
                 } else {
                     message.waiting += 1;
-                    waiting.push_back(Outgoing { from: open.len(), event });
+                    waiting.push_back(Outgoing {
+                        from: open.len(),
+                        event,
+                    });
                 }
             }
             open.push(message);
@@ -286,7 +350,9 @@ impl Replay<'_> {
             bar.inc(as_u64(answers.len()));
             let mut done = Vec::new();
             for (Outgoing { from, .. }, answer) in batch.into_iter().zip(answers) {
-                let Some(message) = open.get_mut(from) else { continue };
+                let Some(message) = open.get_mut(from) else {
+                    continue;
+                };
                 message.waiting -= 1;
                 match answer {
                     Ok(()) => self.tally.sent += 1,
@@ -312,7 +378,13 @@ impl Replay<'_> {
 
     /// Says what was done; the exit status.
     fn report(self, outcome: Result<End, Error>, released: u64) -> Result<ExitCode, Error> {
-        let Tally { has_begun, sent, refused, undeleted, .. } = &self.tally;
+        let Tally {
+            has_begun,
+            sent,
+            refused,
+            undeleted,
+            ..
+        } = &self.tally;
         if !has_begun {
             return match outcome? {
                 End::Interrupted => Err(Error::Interrupted("Nothing was sent".to_owned())),
@@ -320,25 +392,46 @@ impl Replay<'_> {
             };
         }
         let (name, target) = (self.origin.name(), self.target.describe());
-        self.say(format_args!("{GOOD}{} sent{GOOD:#} to {target}", counted(*sent, "event")))?;
+        self.say(format_args!(
+            "{GOOD}{} sent{GOOD:#} to {target}",
+            counted(*sent, "event")
+        ))?;
         let has_seen_all = matches!(outcome, Ok(End::Done)) && !self.choice.is_spent();
         match if has_seen_all { 0 } else { self.unseen() } {
             0 if released == 0 => {}
-            0 => self.say(format_args!("{} left in {name}{}", counted(released, "message"), self.tally.because()))?,
+            0 => self.say(format_args!(
+                "{} left in {name}{}",
+                counted(released, "message"),
+                self.tally.because()
+            ))?,
             unseen => {
                 let left = counted(released + unseen, "message");
-                self.say(format_args!("about {left} left in {name}{}", self.tally.because()))?;
+                self.say(format_args!(
+                    "about {left} left in {name}{}",
+                    self.tally.because()
+                ))?;
             }
         }
-        if let Problems { count, first: Some(problem) } = refused {
-            self.say(format_args!("{BAD}{} refused{BAD:#}; the first: {problem}", counted(*count, "event")))?;
+        if let Problems {
+            count,
+            first: Some(problem),
+        } = refused
+        {
+            self.say(format_args!(
+                "{BAD}{} refused{BAD:#}; the first: {problem}",
+                counted(*count, "event")
+            ))?;
         }
         if *undeleted > 0 {
             let messages = counted(*undeleted, "message");
-            self.say(format_args!("{BAD}{messages} sent, but not deleted{BAD:#}: {name} will give them out again"))?;
+            self.say(format_args!(
+                "{BAD}{messages} sent, but not deleted{BAD:#}: {name} will give them out again"
+            ))?;
         }
         match outcome? {
-            End::Interrupted => Err(Error::Interrupted("What was not sent is where it was".to_owned())),
+            End::Interrupted => Err(Error::Interrupted(
+                "What was not sent is where it was".to_owned(),
+            )),
             End::Shown | End::Done if refused.count + undeleted > 0 => Ok(ExitCode::FAILURE),
             End::Shown | End::Done => Ok(ExitCode::SUCCESS),
         }

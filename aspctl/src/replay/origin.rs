@@ -26,34 +26,75 @@ pub(super) enum Input {
 impl Input {
     /// Refuses what makes no sense, and reads the file, before anything is called.
     pub(super) fn of(args: &args::Replay) -> Result<Self, Error> {
-        let has_reasons = matches!(args.source, Some(Source::Quarantine | Source::QuarantineDlq));
+        let has_reasons = matches!(
+            args.source,
+            Some(Source::Quarantine | Source::QuarantineDlq)
+        );
         if !args.reasons.is_empty() && !has_reasons {
             let problem = "only what is in the quarantine has a reason";
-            return Err(Error::input("--reason", problem, "Leave it out, or replay quarantine"));
+            return Err(Error::input(
+                "--reason",
+                problem,
+                "Leave it out, or replay quarantine",
+            ));
         }
         match (&args.file, args.source.map(Place::of)) {
             (Some(path), _) => Self::file(path),
-            (None, Some(Place { name, back: Some(queue) })) if args.to == args::Target::Function => {
-                let problem =
-                    format!("what lies in {name} came out of the function, and is for the consumer of {queue}");
-                Err(Error::input("--to function", problem, format!("Leave it out: it goes back to {queue}")))
+            (
+                None,
+                Some(Place {
+                    name,
+                    back: Some(queue),
+                }),
+            ) if args.to == args::Target::Function => {
+                let problem = format!(
+                    "what lies in {name} came out of the function, and is for the consumer of {queue}"
+                );
+                Err(Error::input(
+                    "--to function",
+                    problem,
+                    format!("Leave it out: it goes back to {queue}"),
+                ))
             }
             (None, Some(place)) => Ok(Self::Queue(place)),
-            (None, None) => Err(Error::input("replay", "there is nothing to replay", "Name a source, or --file")),
+            (None, None) => Err(Error::input(
+                "replay",
+                "there is nothing to replay",
+                "Name a source, or --file",
+            )),
         }
     }
 
     /// Where its events go.
-    pub(super) async fn target(&self, to: args::Target, aws: &Aws, stack: &Stack) -> Result<Target, Error> {
-        if let &Self::Queue(Place { back: Some(name), .. }) = self {
-            return Ok(Target::Queue { sqs: aws.sqs(), url: queue_url(name, aws, stack).await?, name });
+    pub(super) async fn target(
+        &self,
+        to: args::Target,
+        aws: &Aws,
+        stack: &Stack,
+    ) -> Result<Target, Error> {
+        if let &Self::Queue(Place {
+            back: Some(name), ..
+        }) = self
+        {
+            return Ok(Target::Queue {
+                sqs: aws.sqs(),
+                url: queue_url(name, aws, stack).await?,
+                name,
+            });
         }
         let topic_arn = stack.output("EventsTopicArn")?.to_owned();
         Ok(match to {
-            args::Target::Topic => Target::Topic { sns: aws.sns(), arn: topic_arn },
+            args::Target::Topic => Target::Topic {
+                sns: aws.sns(),
+                arn: topic_arn,
+            },
             args::Target::Function => {
                 let arn = stack.output("AspEventsFunctionArn")?.to_owned();
-                Target::Function { lambda: aws.lambda(), arn, topic_arn }
+                Target::Function {
+                    lambda: aws.lambda(),
+                    arn,
+                    topic_arn,
+                }
             }
         })
     }
@@ -63,8 +104,13 @@ impl Input {
             Some("-") => ("standard input".to_owned(), io::read_to_string(io::stdin())),
             _ => (path.display().to_string(), fs::read_to_string(path)),
         };
-        let text =
-            text.map_err(|error| Error::input(&name, error, "Give a file of events, or - for standard input"))?;
+        let text = text.map_err(|error| {
+            Error::input(
+                &name,
+                error,
+                "Give a file of events, or - for standard input",
+            )
+        })?;
         let events = read::from_file(&name, &text)?;
         Ok(Self::File { name, events })
     }
@@ -101,8 +147,15 @@ async fn queue_url(name: &str, aws: &Aws, stack: &Stack) -> Result<String, Error
 /// Where events are taken from.
 #[derive(Debug)]
 pub(super) enum Origin {
-    File { name: String, events: Vec<Event> },
-    Queue { queue: Queue, body: Body, depth: Depth },
+    File {
+        name: String,
+        events: Vec<Event>,
+    },
+    Queue {
+        queue: Queue,
+        body: Body,
+        depth: Depth,
+    },
 }
 
 impl Origin {
@@ -111,8 +164,16 @@ impl Origin {
             Input::File { name, events } => Ok(Self::File { name, events }),
             Input::Queue(Place { name, back }) => {
                 let queue = Queue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
-                let body = if back.is_some() { Body::Signal } else { Body::Events };
-                Ok(Self::Queue { depth: queue.depth().await?, queue, body })
+                let body = if back.is_some() {
+                    Body::Signal
+                } else {
+                    Body::Events
+                };
+                Ok(Self::Queue {
+                    depth: queue.depth().await?,
+                    queue,
+                    body,
+                })
             }
         }
     }
@@ -128,7 +189,11 @@ impl Origin {
     pub(super) async fn next(&mut self) -> Result<Vec<Found>, Error> {
         match self {
             Self::File { events, .. } => {
-                let found = |event| Found { id: String::new(), since: None, events: Ok(vec![event]) };
+                let found = |event| Found {
+                    id: String::new(),
+                    since: None,
+                    events: Ok(vec![event]),
+                };
                 Ok(mem::take(events).into_iter().map(found).collect())
             }
             Self::Queue { queue, body, .. } => {
@@ -169,9 +234,13 @@ impl Origin {
 
     /// Gives back what was not sent; how many messages that were.
     pub(super) async fn release(&self, terminal: &Terminal) -> u64 {
-        let Self::Queue { queue, .. } = self else { return 0 };
+        let Self::Queue { queue, .. } = self else {
+            return 0;
+        };
         if let Err(error) = queue.release().await {
-            terminal.note(format_args!("{error} What was not sent comes back by itself within 5 minutes."));
+            terminal.note(format_args!(
+                "{error} What was not sent comes back by itself within 5 minutes."
+            ));
         }
         as_u64(queue.hidden())
     }

@@ -31,8 +31,14 @@ impl Preview {
     pub(super) fn of(chosen: &[Chosen]) -> Self {
         let mut preview = Self::default();
         for event in chosen.iter().flat_map(|chosen| &chosen.events) {
-            let About { event_type, reason, .. } = &event.about;
-            preview.groups.entry((event_type.clone(), reason.clone())).or_default().add(&event.about);
+            let About {
+                event_type, reason, ..
+            } = &event.about;
+            preview
+                .groups
+                .entry((event_type.clone(), reason.clone()))
+                .or_default()
+                .add(&event.about);
         }
         preview
     }
@@ -44,14 +50,25 @@ impl Preview {
 
     pub(super) fn head(&self) -> Vec<&'static str> {
         let reason = self.has_reasons().then_some("Reason");
-        ["Event type"].into_iter().chain(reason).chain(["Events", "Oldest", "Newest", "About"]).collect()
+        ["Event type"]
+            .into_iter()
+            .chain(reason)
+            .chain(["Events", "Oldest", "Newest", "About"])
+            .collect()
     }
 
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let row = |((event_type, reason), group): (&(Option<String>, Option<String>), &Group)| {
             let event_type = event_type.as_deref().map_or("(no event)".to_owned(), shown);
-            let reason = self.has_reasons().then(|| reason.as_deref().map_or(String::new(), shown));
-            let rest = [group.events.to_string(), time(group.oldest), time(group.newest), group.about()];
+            let reason = self
+                .has_reasons()
+                .then(|| reason.as_deref().map_or(String::new(), shown));
+            let rest = [
+                group.events.to_string(),
+                time(group.oldest),
+                time(group.newest),
+                group.about(),
+            ];
             [event_type].into_iter().chain(reason).chain(rest).collect()
         };
         self.groups.iter().map(row).collect()
@@ -76,18 +93,32 @@ impl Group {
     }
 
     fn about(&self) -> String {
-        let subjects = self.subjects.iter().map(|subject| shown(subject)).collect::<Vec<_>>().join(", ");
-        if self.has_more { subjects + ", …" } else { subjects }
+        let subjects = self
+            .subjects
+            .iter()
+            .map(|subject| shown(subject))
+            .collect::<Vec<_>>()
+            .join(", ");
+        if self.has_more {
+            subjects + ", …"
+        } else {
+            subjects
+        }
     }
 }
 
 fn time(time: Option<DateTime<Utc>>) -> String {
-    time.map_or(String::new(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    time.map_or(String::new(), |time| {
+        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    })
 }
 
 /// A text that others wrote, on one line and without what a terminal would obey.
 fn shown(text: &str) -> String {
-    text.chars().take(CHARACTERS).map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+    text.chars()
+        .take(CHARACTERS)
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,9 +136,16 @@ mod tests {
                 subject: subject.map(str::to_owned),
                 time: time.parse().ok(),
             };
-            Event { about, ..Event::default() }
+            Event {
+                about,
+                ..Event::default()
+            }
         };
-        vec![Chosen { id: String::new(), events: events.iter().map(event).collect(), whole: true }]
+        vec![Chosen {
+            id: String::new(),
+            events: events.iter().map(event).collect(),
+            whole: true,
+        }]
     }
 
     #[test]
@@ -120,9 +158,20 @@ mod tests {
             (Some("B"), None, Some("s-3"), ""),
         ]));
         assert_eq!(preview.events(), 5);
-        assert_eq!(preview.head(), ["Event type", "Events", "Oldest", "Newest", "About"]);
-        let rows =
-            [vec!["A", "1", "", "", ""], vec!["B", "4", "2026-11-20T08:00:00Z", "2026-11-20T10:00:00Z", "s-1, s-2, …"]];
+        assert_eq!(
+            preview.head(),
+            ["Event type", "Events", "Oldest", "Newest", "About"]
+        );
+        let rows = [
+            vec!["A", "1", "", "", ""],
+            vec![
+                "B",
+                "4",
+                "2026-11-20T08:00:00Z",
+                "2026-11-20T10:00:00Z",
+                "s-1, s-2, …",
+            ],
+        ];
         assert_eq!(preview.rows(), rows);
     }
 

@@ -1,7 +1,9 @@
-//! Reads a queue without losing anything: what is received stays hidden until it is deleted or released.
+//! Reads a queue without losing anything: what is received stays hidden until it is deleted or
+//! released.
 //!
-//! What is not sent stays hidden to the end too. SQS would hand a released message out again at once, and a replay of a
-//! few among many would go round in circles. Of those messages no more than ids and receipts are kept.
+//! What is not sent stays hidden to the end too. SQS would hand a released message out again at
+//! once, and a replay of a few among many would go round in circles. Of those messages no more than
+//! ids and receipts are kept.
 
 use std::{
     collections::HashMap,
@@ -11,8 +13,8 @@ use std::{
 use aws_sdk_sqs::{
     Client,
     types::{
-        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as Received,
-        MessageSystemAttributeName, QueueAttributeName,
+        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+        Message as Received, MessageSystemAttributeName, QueueAttributeName,
     },
 };
 use chrono::DateTime;
@@ -21,7 +23,8 @@ use futures_util::{StreamExt as _, stream};
 use super::read::Message;
 use crate::{aws::failed, error::Error};
 
-/// Seconds for which a message is hidden, unless that is renewed: so long it is away if this program is killed.
+/// Seconds for which a message is hidden, unless that is renewed: so long it is away if this
+/// program is killed.
 const HIDDEN: i32 = 300;
 
 /// When to renew it: in time even if that takes a minute or two, as it may for very many messages.
@@ -71,7 +74,14 @@ pub(super) struct Depth {
 
 impl Queue {
     pub(super) fn new(sqs: Client, url: String, name: &'static str) -> Self {
-        Self { sqs, url, name, seen: HashMap::new(), sent: 0, renewed: Instant::now() }
+        Self {
+            sqs,
+            url,
+            name,
+            seen: HashMap::new(),
+            sent: 0,
+            renewed: Instant::now(),
+        }
     }
 
     /// The queue's name in the template.
@@ -89,10 +99,25 @@ impl Queue {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
         let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let call = self.sqs.get_queue_attributes().queue_url(&self.url);
-        let answer = call.attribute_names(visible.clone()).attribute_names(hidden.clone()).send().await;
-        let counts = answer.map_err(failed("sqs:GetQueueAttributes", self.name))?.attributes.unwrap_or_default();
-        let count = |name| counts.get(&name).and_then(|count| count.parse().ok()).unwrap_or(0);
-        Ok(Depth { visible: count(visible), hidden: count(hidden) })
+        let answer = call
+            .attribute_names(visible.clone())
+            .attribute_names(hidden.clone())
+            .send()
+            .await;
+        let counts = answer
+            .map_err(failed("sqs:GetQueueAttributes", self.name))?
+            .attributes
+            .unwrap_or_default();
+        let count = |name| {
+            counts
+                .get(&name)
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0)
+        };
+        Ok(Depth {
+            visible: count(visible),
+            hidden: count(hidden),
+        })
     }
 
     /// Messages that were not received before; none once there are no more.
@@ -101,17 +126,30 @@ impl Queue {
             if self.hidden() >= MOST_HIDDEN {
                 break;
             }
-            let call = self.sqs.receive_message().queue_url(&self.url).visibility_timeout(HIDDEN);
-            // A long poll asks all servers of the queue; without it an answer can be empty though there are messages.
+            let call = self
+                .sqs
+                .receive_message()
+                .queue_url(&self.url)
+                .visibility_timeout(HIDDEN);
+            // A long poll asks all servers of the queue; without it an answer can be empty though
+            // there are messages.
             let call = call.max_number_of_messages(10).wait_time_seconds(1);
             let call = call.message_attribute_names("All");
-            let call = call.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
-            let received = call.send().await.map_err(failed("sqs:ReceiveMessage", self.name))?.messages;
+            let call =
+                call.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+            let received = call
+                .send()
+                .await
+                .map_err(failed("sqs:ReceiveMessage", self.name))?
+                .messages;
             let received = received.unwrap_or_default();
             if received.is_empty() {
                 break;
             }
-            let new: Vec<_> = received.into_iter().filter_map(|message| self.note(message)).collect();
+            let new: Vec<_> = received
+                .into_iter()
+                .filter_map(|message| self.note(message))
+                .collect();
             if !new.is_empty() {
                 return Ok(new);
             }
@@ -126,13 +164,23 @@ impl Queue {
             seen.receipt = receipt;
             return None;
         }
-        self.seen.insert(id.clone(), Seen { receipt, is_sent: false });
-        let millis = message.attributes.unwrap_or_default().remove(&MessageSystemAttributeName::SentTimestamp);
+        self.seen.insert(
+            id.clone(),
+            Seen {
+                receipt,
+                is_sent: false,
+            },
+        );
+        let millis = message
+            .attributes
+            .unwrap_or_default()
+            .remove(&MessageSystemAttributeName::SentTimestamp);
         Some(Message {
             id,
             body: message.body.unwrap_or_default(),
             attributes: message.message_attributes.unwrap_or_default(),
-            sent_at: millis.and_then(|millis| DateTime::from_timestamp_millis(millis.parse().ok()?)),
+            sent_at: millis
+                .and_then(|millis| DateTime::from_timestamp_millis(millis.parse().ok()?)),
         })
     }
 
@@ -142,14 +190,23 @@ impl Queue {
         for ids in ids.chunks(BATCH) {
             let mut entries = Vec::new();
             for (index, id) in ids.iter().enumerate() {
-                let Some(seen) = self.seen.get_mut(id) else { continue };
+                let Some(seen) = self.seen.get_mut(id) else {
+                    continue;
+                };
                 self.sent += usize::from(!seen.is_sent);
                 seen.is_sent = true;
                 let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
                 entries.extend(entry.receipt_handle(&seen.receipt).build());
             }
-            let call = self.sqs.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            let answer = call.send().await.map_err(failed("sqs:DeleteMessage", self.name))?;
+            let call = self
+                .sqs
+                .delete_message_batch()
+                .queue_url(&self.url)
+                .set_entries(Some(entries));
+            let answer = call
+                .send()
+                .await
+                .map_err(failed("sqs:DeleteMessage", self.name))?;
             refused += answer.failed.len();
         }
         Ok(refused)
@@ -174,17 +231,31 @@ impl Queue {
         self.hide(0).await
     }
 
-    /// Hides the messages that were not sent for so many seconds from now. One that is not hidden any more is refused,
-    /// which is no harm: it comes again.
+    /// Hides the messages that were not sent for so many seconds from now. One that is not hidden
+    /// any more is refused, which is no harm: it comes again.
     async fn hide(&self, seconds: i32) -> Result<(), Error> {
-        let receipts: Vec<_> = self.seen.values().filter(|seen| !seen.is_sent).map(|seen| &seen.receipt).collect();
+        let receipts: Vec<_> = self
+            .seen
+            .values()
+            .filter(|seen| !seen.is_sent)
+            .map(|seen| &seen.receipt)
+            .collect();
         let calls = receipts.chunks(BATCH).map(|receipts| {
             let entry = |(index, receipt): (usize, &&String)| {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-                entry.receipt_handle(*receipt).visibility_timeout(seconds).build().ok()
+                let entry =
+                    ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
+                entry
+                    .receipt_handle(*receipt)
+                    .visibility_timeout(seconds)
+                    .build()
+                    .ok()
             };
             let entries = receipts.iter().enumerate().filter_map(entry).collect();
-            self.sqs.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries)).send()
+            self.sqs
+                .change_message_visibility_batch()
+                .queue_url(&self.url)
+                .set_entries(Some(entries))
+                .send()
         });
         let mut answers = stream::iter(calls).buffer_unordered(CALLS);
         while let Some(answer) = answers.next().await {

@@ -61,12 +61,20 @@ pub(super) struct Message {
     pub(super) sent_at: Option<DateTime<Utc>>,
 }
 
-/// The events in a message of a queue, or why there are none. A text that is no event is still worth sending: it came
-/// from the topic, and what becomes of it is for the function to say.
+/// The events in a message of a queue, or why there are none. A text that is no event is still
+/// worth sending: it came from the topic, and what becomes of it is for the function to say.
 pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, String> {
-    let Message { body: text, attributes, sent_at, .. } = message;
+    let Message {
+        body: text,
+        attributes,
+        sent_at,
+        ..
+    } = message;
     let mut events = match body {
-        Body::Signal => vec![Event { attributes, ..signal(text) }],
+        Body::Signal => vec![Event {
+            attributes,
+            ..signal(text)
+        }],
         Body::Events => unwrapped(&text)?,
     };
     for event in &mut events {
@@ -75,8 +83,9 @@ pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, Str
     Ok(events)
 }
 
-/// The events in a file: one or several JSON texts, one after the other, each an event, an array of events, or what
-/// holds events. Here a text that is nothing of these is a mistake, and nothing of the file is sent.
+/// The events in a file: one or several JSON texts, one after the other, each an event, an array of
+/// events, or what holds events. Here a text that is nothing of these is a mistake, and nothing of
+/// the file is sent.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let wrong = |line: usize, problem: &dyn ToString| {
@@ -90,8 +99,12 @@ pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, Error> {
         let line = line_after(text, texts.byte_offset());
         match texts.next() {
             None => return Ok(events),
-            Some(Err(error)) => return Err(wrong(error.line(), &format_args!("no JSON ({error})"))),
-            Some(Ok(value)) => events.extend(in_file(value).map_err(|problem| wrong(line, &problem))?),
+            Some(Err(error)) => {
+                return Err(wrong(error.line(), &format_args!("no JSON ({error})")));
+            }
+            Some(Ok(value)) => {
+                events.extend(in_file(value).map_err(|problem| wrong(line, &problem))?)
+            }
         }
     }
 }
@@ -100,7 +113,11 @@ pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, Error> {
 fn line_after(text: &str, offset: usize) -> usize {
     let rest = text.get(offset..).unwrap_or_default();
     let start = text.len() - rest.trim_start().len();
-    1 + text.bytes().take(start).filter(|&byte| byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(start)
+        .filter(|&byte| byte == b'\n')
+        .count()
 }
 
 fn in_file(value: &RawValue) -> Result<Vec<Event>, String> {
@@ -139,7 +156,9 @@ enum Shape {
 }
 
 fn shape(text: &str) -> Shape {
-    let Ok(Value::Object(fields)) = serde_json::from_str(text) else { return Shape::Other };
+    let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
+        return Shape::Other;
+    };
     let has = |key: &str| fields.contains_key(key);
     if has("header") || fields.is_empty() {
         Shape::Event
@@ -194,7 +213,10 @@ fn invocation(payload: &str) -> Result<Vec<Event>, String> {
         sent_at: record.sent_at,
         ..Event::of(record.text)
     };
-    records.into_iter().map(|record| record.map(event).map_err(misfit)).collect()
+    records
+        .into_iter()
+        .map(|record| record.map(event).map_err(misfit))
+        .collect()
 }
 
 /// Read tolerantly: only the message matters.
@@ -240,15 +262,27 @@ struct Data<'a> {
 impl CloudEvent<'_> {
     /// The message of SNS from which this one was made, if it is whole in it.
     fn origin(&self) -> Option<&str> {
-        self.data.message.as_deref().or_else(|| self.data.source_event.map(RawValue::get))
+        self.data
+            .message
+            .as_deref()
+            .or_else(|| self.data.source_event.map(RawValue::get))
     }
 
     fn about(&self) -> About {
         let about = self.origin().map(About::of).unwrap_or_default();
-        // The id begins with the event's type, which matters where the event was too large to be carried along.
-        let event_type = || self.id.split_once('/').map(|(event_type, _)| event_type.to_owned());
+        // The id begins with the event's type, which matters where the event was too large to be
+        // carried along.
+        let event_type = || {
+            self.id
+                .split_once('/')
+                .map(|(event_type, _)| event_type.to_owned())
+        };
         About {
-            event_type: if self.origin().is_some() { about.event_type } else { event_type() },
+            event_type: if self.origin().is_some() {
+                about.event_type
+            } else {
+                event_type()
+            },
             subject: about.subject.or_else(|| self.subject.clone()),
             time: self.time.as_deref().and_then(rfc3339),
             reason: self.data.reason.clone(),
@@ -259,21 +293,44 @@ impl CloudEvent<'_> {
 /// The event from which a message of the function was made.
 fn cloud_event(message: CloudEvent<'_>) -> Result<Event, String> {
     let about = message.about();
-    let text = message.origin().ok_or("a message that does not hold the event it came from")?.to_owned();
-    let Data { message_id, topic_arn, .. } = message.data;
-    Ok(Event { text, message_id, topic_arn, about, ..Event::default() })
+    let text = message
+        .origin()
+        .ok_or("a message that does not hold the event it came from")?
+        .to_owned();
+    let Data {
+        message_id,
+        topic_arn,
+        ..
+    } = message.data;
+    Ok(Event {
+        text,
+        message_id,
+        topic_arn,
+        about,
+        ..Event::default()
+    })
 }
 
 /// A message of the function as such.
 fn signal(text: String) -> Event {
-    let about = parsed(&text).map(|message: CloudEvent<'_>| message.about()).unwrap_or_default();
-    Event { text, about, ..Event::default() }
+    let about = parsed(&text)
+        .map(|message: CloudEvent<'_>| message.about())
+        .unwrap_or_default();
+    Event {
+        text,
+        about,
+        ..Event::default()
+    }
 }
 
 impl Event {
     /// An event, or whatever else was sent to the topic.
     fn of(text: String) -> Self {
-        Self { about: About::of(&text), text, ..Self::default() }
+        Self {
+            about: About::of(&text),
+            text,
+            ..Self::default()
+        }
     }
 
     /// Fills in when it was sent, by the queue, and when it happened, by when it was sent.
@@ -290,7 +347,10 @@ impl About {
                 let subject = subject(&event);
                 (event.header, subject)
             }
-            Err(DecodeError::InvalidEvent { header: Some(header), .. }) => (*header, None),
+            Err(DecodeError::InvalidEvent {
+                header: Some(header),
+                ..
+            }) => (*header, None),
             Ok(Content::Greeting) | Err(_) => return Self::default(),
         };
         Self {
@@ -307,14 +367,18 @@ fn subject(event: &event::Event) -> Option<String> {
     match &event.detail {
         AspEvent::AutomationCompletion(completion) => Some(completion.automation.id.clone()),
         AspEvent::SkillInteractionFailure(failure) => Some(failure.skill.id.clone()),
-        AspEvent::RoleAssignment(change) | AspEvent::RoleRevocation(change) => change.principal_id.clone(),
+        AspEvent::RoleAssignment(change) | AspEvent::RoleRevocation(change) => {
+            change.principal_id.clone()
+        }
         AspEvent::SetupCompletion(completion) => completion.endpoint_id.clone(),
         AspEvent::SubscriptionActivation(_) | AspEvent::Unknown(_) => None,
     }
 }
 
 fn rfc3339(time: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(time).ok().map(|time| time.to_utc())
+    DateTime::parse_from_rfc3339(time)
+        .ok()
+        .map(|time| time.to_utc())
 }
 
 #[cfg(test)]
@@ -331,7 +395,12 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "short to call")]
     fn message(body: impl ToString) -> Message {
         let sent_at = rfc3339("2026-11-21T00:00:00Z");
-        Message { id: "q-1".to_owned(), body: body.to_string(), attributes: HashMap::new(), sent_at }
+        Message {
+            id: "q-1".to_owned(),
+            body: body.to_string(),
+            attributes: HashMap::new(),
+            sent_at,
+        }
     }
 
     fn notification(text: &str) -> Value {
@@ -341,7 +410,12 @@ mod tests {
 
     fn record(text: &str) -> Value {
         let mut sns = notification(text);
-        for key in ["SignatureVersion", "Signature", "SigningCertUrl", "UnsubscribeUrl"] {
+        for key in [
+            "SignatureVersion",
+            "Signature",
+            "SigningCertUrl",
+            "UnsubscribeUrl",
+        ] {
             sns[key] = json!("x");
         }
         json!({"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:sub", "Sns": sns})
@@ -379,9 +453,21 @@ mod tests {
                           "requestPayload": {"Records": [record(EVENT), record("not JSON")]},
                           "responsePayload": {"errorType": "Undeliverable"}});
         let events = from_queue(Body::Events, message(body)).unwrap();
-        assert_eq!(events.iter().map(|event| event.text.as_str()).collect::<Vec<_>>(), [EVENT, "not JSON"]);
+        assert_eq!(
+            events
+                .iter()
+                .map(|event| event.text.as_str())
+                .collect::<Vec<_>>(),
+            [EVENT, "not JSON"]
+        );
         assert_eq!(events[0].about, about());
-        assert_eq!((events[0].message_id.as_deref(), events[0].topic_arn.as_deref()), (Some("m-1"), Some("arn:topic")));
+        assert_eq!(
+            (
+                events[0].message_id.as_deref(),
+                events[0].topic_arn.as_deref()
+            ),
+            (Some("m-1"), Some("arn:topic"))
+        );
         assert_eq!(events[1].about.time, rfc3339("2026-11-20T09:00:00Z"));
     }
 
@@ -389,7 +475,10 @@ mod tests {
     fn a_record_of_a_failure_without_events_is_told_apart() {
         for payload in [json!({"Records": []}), json!({"detail": {}}), json!("text")] {
             let body = json!({"requestContext": {}, "requestPayload": payload});
-            assert!(from_queue(Body::Events, message(body)).is_err(), "{payload}");
+            assert!(
+                from_queue(Body::Events, message(body)).is_err(),
+                "{payload}"
+            );
         }
         assert!(from_queue(Body::Events, message(json!({"requestContext": {}}))).is_err());
     }
@@ -397,15 +486,24 @@ mod tests {
     #[test]
     fn takes_the_message_out_of_a_notification() {
         let event = one(Body::Events, message(notification(EVENT)));
-        assert_eq!((event.text.as_str(), event.message_id.as_deref()), (EVENT, Some("m-1")));
-        assert_eq!((event.sent_at, event.about), (rfc3339("2026-11-20T09:00:00Z"), about()));
+        assert_eq!(
+            (event.text.as_str(), event.message_id.as_deref()),
+            (EVENT, Some("m-1"))
+        );
+        assert_eq!(
+            (event.sent_at, event.about),
+            (rfc3339("2026-11-20T09:00:00Z"), about())
+        );
     }
 
     #[test]
     fn a_raw_body_is_the_message_whatever_it_is() {
         for text in [EVENT, "not JSON", "[1]", "{\"AlarmName\":\"x\"}"] {
             let event = one(Body::Events, message(text));
-            assert_eq!((event.text.as_str(), event.message_id.as_deref()), (text, None));
+            assert_eq!(
+                (event.text.as_str(), event.message_id.as_deref()),
+                (text, None)
+            );
             assert_eq!(event.sent_at, rfc3339("2026-11-21T00:00:00Z"));
         }
     }
@@ -414,22 +512,48 @@ mod tests {
     fn takes_the_message_out_of_a_quarantined_one_to_the_byte() {
         let text = " {\"a\":1e3}\n\u{feff}";
         let event = one(Body::Events, message(quarantined(text)));
-        assert_eq!((event.text.as_str(), event.message_id.as_deref()), (text, Some("m-1")));
+        assert_eq!(
+            (event.text.as_str(), event.message_id.as_deref()),
+            (text, Some("m-1"))
+        );
         assert_eq!(event.about.reason.as_deref(), Some("NOT_JSON"));
         assert_eq!(event.about.time, rfc3339("2026-11-20T09:00:01Z"));
-        assert_eq!(one(Body::Events, message(quarantined(EVENT))).about.subject.as_deref(), Some("automation-1"));
+        assert_eq!(
+            one(Body::Events, message(quarantined(EVENT)))
+                .about
+                .subject
+                .as_deref(),
+            Some("automation-1")
+        );
         let body = retry_trigger(&json!({}));
-        assert!(from_queue(Body::Events, message(body)).unwrap_err().contains("does not hold"));
+        assert!(
+            from_queue(Body::Events, message(body))
+                .unwrap_err()
+                .contains("does not hold")
+        );
     }
 
     #[test]
     fn a_signal_stays_whole_and_keeps_its_attributes() {
-        let attribute = MessageAttributeValue::builder().data_type("String").string_value("RETRY").build().unwrap();
+        let attribute = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value("RETRY")
+            .build()
+            .unwrap();
         let attributes = HashMap::from([("decision".to_owned(), attribute)]);
         let source: Value = serde_json::from_str(EVENT).unwrap();
-        for data in [json!({"sourceEvent": source}), json!({"sourceEventOmitted": true})] {
+        for data in [
+            json!({"sourceEvent": source}),
+            json!({"sourceEventOmitted": true}),
+        ] {
             let body = retry_trigger(&data).to_string();
-            let event = one(Body::Signal, Message { attributes: attributes.clone(), ..message(&body) });
+            let event = one(
+                Body::Signal,
+                Message {
+                    attributes: attributes.clone(),
+                    ..message(&body)
+                },
+            );
             assert_eq!((&event.text, &event.attributes), (&body, &attributes));
             assert_eq!(event.about, about(), "{data}");
         }
@@ -440,7 +564,11 @@ mod tests {
     }
 
     fn texts(file: &str) -> Vec<String> {
-        from_file("f", file).unwrap().into_iter().map(|event| event.text).collect()
+        from_file("f", file)
+            .unwrap()
+            .into_iter()
+            .map(|event| event.text)
+            .collect()
     }
 
     #[test]
@@ -449,14 +577,23 @@ mod tests {
         let source: Value = serde_json::from_str(EVENT).unwrap();
         let trigger = retry_trigger(&json!({ "sourceEvent": source }));
         assert_eq!(texts(EVENT), [EVENT]);
-        assert_eq!(texts(&format!("\u{feff}{line}\n\n{line}\r\n{{}}\n")), [line.as_str(), line.as_str(), "{}"]);
+        assert_eq!(
+            texts(&format!("\u{feff}{line}\n\n{line}\r\n{{}}\n")),
+            [line.as_str(), line.as_str(), "{}"]
+        );
         assert_eq!(texts(&format!("[{EVENT},\n{EVENT}]")), [EVENT, EVENT]);
-        assert_eq!(texts(&json!({"Records": [record("no JSON"), record(EVENT)]}).to_string()), ["no JSON", EVENT]);
+        assert_eq!(
+            texts(&json!({"Records": [record("no JSON"), record(EVENT)]}).to_string()),
+            ["no JSON", EVENT]
+        );
         assert_eq!(texts(&quarantined("no JSON").to_string()), ["no JSON"]);
         let undated = from_file("f", &notification("no JSON").to_string()).unwrap();
         assert_eq!(undated[0].about.time, rfc3339("2026-11-20T09:00:00Z"));
         assert_eq!(texts(&trigger.to_string()), [source.to_string()]);
-        assert_eq!(texts(&format!("{line}\n{}\n[{line}]", notification("n"))), [line.as_str(), "n", line.as_str()]);
+        assert_eq!(
+            texts(&format!("{line}\n{}\n[{line}]", notification("n"))),
+            [line.as_str(), "n", line.as_str()]
+        );
         assert!(texts(" \n").is_empty() && texts("[]").is_empty());
     }
 
@@ -464,9 +601,16 @@ mod tests {
     fn every_sample_of_the_project_can_be_replayed() {
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 let text = std::fs::read_to_string(&path).unwrap();
-                assert!(!from_file("f", &text).unwrap().is_empty(), "{}", path.display());
+                assert!(
+                    !from_file("f", &text).unwrap().is_empty(),
+                    "{}",
+                    path.display()
+                );
             }
         }
     }
@@ -475,15 +619,34 @@ mod tests {
     fn a_mistake_in_a_file_is_named_with_its_line() {
         let line = EVENT.replace('\n', " ");
         for (file, place, problem) in [
-            (format!("{line}\n\nhello\n"), "f, line 3: no JSON", "expected value"),
-            (format!("{line}\n\n {{\"a\":1}}\n{line}"), "f, line 3: it is no event", ""),
-            ("{\n  \"header\": {\n  }".to_owned(), "f, line 3: no JSON", "EOF"),
+            (
+                format!("{line}\n\nhello\n"),
+                "f, line 3: no JSON",
+                "expected value",
+            ),
+            (
+                format!("{line}\n\n {{\"a\":1}}\n{line}"),
+                "f, line 3: it is no event",
+                "",
+            ),
+            (
+                "{\n  \"header\": {\n  }".to_owned(),
+                "f, line 3: no JSON",
+                "EOF",
+            ),
             (format!("[{line}, 7]"), "f, line 1: it is no event", ""),
-            (format!("{line}\n{{\"Records\":[{{}}]}}"), "f, line 2: $.Records[0]", "missing field"),
+            (
+                format!("{line}\n{{\"Records\":[{{}}]}}"),
+                "f, line 2: $.Records[0]",
+                "missing field",
+            ),
             ("\"text\"".to_owned(), "f, line 1: it is no event", ""),
         ] {
             let error = from_file("f", &file).unwrap_err().to_string();
-            assert!(error.starts_with(place) && error.contains(problem), "{error}");
+            assert!(
+                error.starts_with(place) && error.contains(problem),
+                "{error}"
+            );
             assert!(error.contains("Nothing was sent"), "{error}");
         }
     }

@@ -35,18 +35,35 @@ impl Tally {
     /// Why messages stay, for people, behind a colon; empty if none does.
     pub(super) fn because(&self) -> String {
         let unreadable = match &self.unreadable {
-            Problems { count, first: Some(problem) } => format!("{count} without an event ({problem})"),
+            Problems {
+                count,
+                first: Some(problem),
+            } => format!("{count} without an event ({problem})"),
             Problems { first: None, .. } => String::new(),
         };
-        let counted = |count: u64, what: &str| if count == 0 { String::new() } else { format!("{count} {what}") };
+        let counted = |count: u64, what: &str| {
+            if count == 0 {
+                String::new()
+            } else {
+                format!("{count} {what}")
+            }
+        };
         let reasons = [
             counted(self.not_chosen, "not chosen"),
             counted(self.in_part, "chosen in part"),
             counted(self.newer, "that came after the replay began"),
             unreadable,
         ];
-        let reasons = reasons.into_iter().filter(|reason| !reason.is_empty()).collect::<Vec<_>>().join(", ");
-        if reasons.is_empty() { reasons } else { format!(": {reasons}") }
+        let reasons = reasons
+            .into_iter()
+            .filter(|reason| !reason.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ");
+        if reasons.is_empty() {
+            reasons
+        } else {
+            format!(": {reasons}")
+        }
     }
 }
 

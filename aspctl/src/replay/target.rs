@@ -1,4 +1,5 @@
-//! Sends events to where they go. What is accepted there is in the hands of AWS; only then may it be deleted here.
+//! Sends events to where they go. What is accepted there is in the hands of AWS; only then may it
+//! be deleted here.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::read::Event;
 use crate::{aws::failed, error::Error};
 
-/// The largest payload of an asynchronous invocation. Source: the AWS Lambda Developer Guide, "Lambda quotas".
+/// The largest payload of an asynchronous invocation. Source: the AWS Lambda Developer Guide,
+/// "Lambda quotas".
 const MAX_PAYLOAD_BYTES: usize = 1_048_576;
 
 /// The most entries that a call to SNS or SQS takes.
@@ -23,11 +25,22 @@ const BATCH: u32 = 10;
 #[derive(Debug)]
 pub(super) enum Target {
     /// The events topic, as if Alexa had published them.
-    Topic { sns: aws_sdk_sns::Client, arn: String },
+    Topic {
+        sns: aws_sdk_sns::Client,
+        arn: String,
+    },
     /// The function, as if the topic had invoked it.
-    Function { lambda: aws_sdk_lambda::Client, arn: String, topic_arn: String },
+    Function {
+        lambda: aws_sdk_lambda::Client,
+        arn: String,
+        topic_arn: String,
+    },
     /// The queue from which a signal came into its dead-letter queue.
-    Queue { sqs: aws_sdk_sqs::Client, url: String, name: &'static str },
+    Queue {
+        sqs: aws_sdk_sqs::Client,
+        url: String,
+        name: &'static str,
+    },
 }
 
 /// An event on its way, and which of the messages in work it comes from.
@@ -72,12 +85,12 @@ impl Target {
             Self::Topic { .. } if event.text.is_empty() => {
                 Some("it is empty, which SNS does not take; --to function does".to_owned())
             }
-            Self::Topic { .. } if bytes > MAX_MESSAGE_BYTES => {
-                Some(format!("it has {bytes} bytes, and the topic takes {MAX_MESSAGE_BYTES}; --to function takes more"))
-            }
-            Self::Queue { name, .. } if bytes > MAX_MESSAGE_BYTES => {
-                Some(format!("it has {bytes} bytes, and {name} takes {MAX_MESSAGE_BYTES}"))
-            }
+            Self::Topic { .. } if bytes > MAX_MESSAGE_BYTES => Some(format!(
+                "it has {bytes} bytes, and the topic takes {MAX_MESSAGE_BYTES}; --to function takes more"
+            )),
+            Self::Queue { name, .. } if bytes > MAX_MESSAGE_BYTES => Some(format!(
+                "it has {bytes} bytes, and {name} takes {MAX_MESSAGE_BYTES}"
+            )),
             Self::Topic { .. } | Self::Queue { .. } => None,
         }
     }
@@ -86,23 +99,46 @@ impl Target {
     pub(super) async fn send(&self, batch: &[Outgoing]) -> Result<Answers, Error> {
         match self {
             Self::Topic { sns, arn } => publish(sns, arn, batch).await,
-            Self::Function { lambda, arn, topic_arn } => invoke(lambda, arn, topic_arn, batch).await,
+            Self::Function {
+                lambda,
+                arn,
+                topic_arn,
+            } => invoke(lambda, arn, topic_arn, batch).await,
             Self::Queue { sqs, url, name } => enqueue(sqs, url, name, batch).await,
         }
     }
 }
 
-async fn publish(sns: &aws_sdk_sns::Client, arn: &str, batch: &[Outgoing]) -> Result<Answers, Error> {
+async fn publish(
+    sns: &aws_sdk_sns::Client,
+    arn: &str,
+    batch: &[Outgoing],
+) -> Result<Answers, Error> {
     let entry = |(index, outgoing): (usize, &Outgoing)| {
         let entry = PublishBatchRequestEntry::builder().id(index.to_string());
         entry.message(&outgoing.event.text).build().ok()
     };
     let entries = batch.iter().enumerate().filter_map(entry).collect();
-    let call = sns.publish_batch().topic_arn(arn).set_publish_batch_request_entries(Some(entries));
+    let call = sns
+        .publish_batch()
+        .topic_arn(arn)
+        .set_publish_batch_request_entries(Some(entries));
     let answer = call.send().await.map_err(failed("sns:Publish", arn))?;
-    let accepted = answer.successful().iter().filter_map(|entry| entry.id.clone()).collect();
-    let refused = answer.failed().iter().map(|entry| (entry.id(), entry.code(), entry.message()));
-    Ok(answers("SNS", batch, &accepted, &refused.collect::<Vec<_>>()))
+    let accepted = answer
+        .successful()
+        .iter()
+        .filter_map(|entry| entry.id.clone())
+        .collect();
+    let refused = answer
+        .failed()
+        .iter()
+        .map(|entry| (entry.id(), entry.code(), entry.message()));
+    Ok(answers(
+        "SNS",
+        batch,
+        &accepted,
+        &refused.collect::<Vec<_>>(),
+    ))
 }
 
 async fn enqueue(
@@ -112,19 +148,38 @@ async fn enqueue(
     batch: &[Outgoing],
 ) -> Result<Answers, Error> {
     let entry = |(index, outgoing): (usize, &Outgoing)| {
-        let attributes = Some(outgoing.event.attributes.clone()).filter(|attributes| !attributes.is_empty());
-        let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).set_message_attributes(attributes);
+        let attributes =
+            Some(outgoing.event.attributes.clone()).filter(|attributes| !attributes.is_empty());
+        let entry = SendMessageBatchRequestEntry::builder()
+            .id(index.to_string())
+            .set_message_attributes(attributes);
         entry.message_body(&outgoing.event.text).build().ok()
     };
     let entries = batch.iter().enumerate().filter_map(entry).collect();
-    let call = sqs.send_message_batch().queue_url(url).set_entries(Some(entries));
+    let call = sqs
+        .send_message_batch()
+        .queue_url(url)
+        .set_entries(Some(entries));
     let answer = call.send().await.map_err(failed("sqs:SendMessage", name))?;
-    let accepted = answer.successful().iter().map(|entry| entry.id.clone()).collect();
-    let refused = answer.failed().iter().map(|entry| (entry.id(), entry.code(), entry.message()));
-    Ok(answers("SQS", batch, &accepted, &refused.collect::<Vec<_>>()))
+    let accepted = answer
+        .successful()
+        .iter()
+        .map(|entry| entry.id.clone())
+        .collect();
+    let refused = answer
+        .failed()
+        .iter()
+        .map(|entry| (entry.id(), entry.code(), entry.message()));
+    Ok(answers(
+        "SQS",
+        batch,
+        &accepted,
+        &refused.collect::<Vec<_>>(),
+    ))
 }
 
-/// Brings the two lists of an answer into the order of the batch. Only what is named as accepted was accepted.
+/// Brings the two lists of an answer into the order of the batch. Only what is named as accepted
+/// was accepted.
 fn answers(
     service: &str,
     batch: &[Outgoing],
@@ -137,15 +192,19 @@ fn answers(
             return Ok(());
         }
         Err(match refused.iter().find(|(refused, ..)| *refused == id) {
-            Some((_, code, message)) => format!("{service}: {code}: {}", message.unwrap_or("no reason is given")),
+            Some((_, code, message)) => format!(
+                "{service}: {code}: {}",
+                message.unwrap_or("no reason is given")
+            ),
             None => format!("{service} did not say what became of it"),
         })
     };
     (0..batch.len()).map(answer).collect()
 }
 
-/// Invokes the function asynchronously, as SNS does: Lambda then owns the event, repeats it if it fails, and keeps it in
-/// `OnFailureQueue` in the end. A synchronous call would leave all of that to this program.
+/// Invokes the function asynchronously, as SNS does: Lambda then owns the event, repeats it if it
+/// fails, and keeps it in `OnFailureQueue` in the end. A synchronous call would leave all of that
+/// to this program.
 async fn invoke(
     lambda: &aws_sdk_lambda::Client,
     arn: &str,
@@ -155,11 +214,20 @@ async fn invoke(
     let mut answers = Vec::new();
     for Outgoing { event, .. } in batch {
         let payload = Blob::new(payload(event, topic_arn, Utc::now()));
-        let call = lambda.invoke().function_name(arn).invocation_type(InvocationType::Event).payload(payload);
-        let answer = call.send().await.map_err(failed("lambda:InvokeFunction", arn))?;
+        let call = lambda
+            .invoke()
+            .function_name(arn)
+            .invocation_type(InvocationType::Event)
+            .payload(payload);
+        let answer = call
+            .send()
+            .await
+            .map_err(failed("lambda:InvokeFunction", arn))?;
         answers.push(match answer.status_code() {
             202 => Ok(()),
-            other => Err(format!("Lambda answered with the status {other} instead of 202")),
+            other => Err(format!(
+                "Lambda answered with the status {other} instead of 202"
+            )),
         });
     }
     Ok(answers)
@@ -169,7 +237,10 @@ async fn invoke(
 fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
     let message_id = message_id(event);
     let topic_arn = event.topic_arn.as_deref().unwrap_or(topic_arn);
-    let timestamp = event.sent_at.unwrap_or(now).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let timestamp = event
+        .sent_at
+        .unwrap_or(now)
+        .to_rfc3339_opts(SecondsFormat::Millis, true);
     let sns = json!({
         "Type": "Notification", "MessageId": message_id, "TopicArn": topic_arn, "Subject": null, "Message": event.text,
         "Timestamp": timestamp, "SignatureVersion": "1", "Signature": "", "SigningCertUrl": "", "UnsubscribeUrl": "",
@@ -182,16 +253,20 @@ fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
     json!({"Records": [record]}).to_string()
 }
 
-/// The id under which the ledger knows what has no id of its own: that of the message which first carried it. Where that
-/// is not known it follows from the text, so that the same text is the same event. What was quarantined needs a new
-/// one: the ledger remembers the old one's quarantine, and the function would drop the message, which then is nowhere.
+/// The id under which the ledger knows what has no id of its own: that of the message which first
+/// carried it. Where that is not known it follows from the text, so that the same text is the same
+/// event. What was quarantined needs a new one: the ledger remembers the old one's quarantine, and
+/// the function would drop the message, which then is nowhere.
 fn message_id(event: &Event) -> String {
     match (&event.about.reason, &event.message_id) {
         (Some(_), _) => format!("aspctl-{:032x}", fastrand::u128(..)),
         (None, Some(id)) => id.clone(),
         (None, None) => {
             let digest = Sha256::digest(event.text.as_bytes());
-            digest.iter().take(16).fold("aspctl-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+            digest
+                .iter()
+                .take(16)
+                .fold("aspctl-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
         }
     }
 }
@@ -204,7 +279,9 @@ pub(super) fn next_batch(waiting: &mut VecDeque<Outgoing>, most: u32) -> Vec<Out
         if bytes > MAX_MESSAGE_BYTES && !batch.is_empty() {
             break;
         }
-        let Some(next) = waiting.pop_front() else { break };
+        let Some(next) = waiting.pop_front() else {
+            break;
+        };
         batch.push(next);
     }
     batch
@@ -217,7 +294,12 @@ fn size(event: &Event) -> usize {
             + value.string_value().map_or(0, str::len)
             + value.binary_value().map_or(0, |value| value.as_ref().len())
     };
-    event.text.len() + event.attributes.iter().map(|(name, attribute)| name.len() + value(attribute)).sum::<usize>()
+    event.text.len()
+        + event
+            .attributes
+            .iter()
+            .map(|(name, attribute)| name.len() + value(attribute))
+            .sum::<usize>()
 }
 
 /// The name in an ARN.
@@ -233,16 +315,28 @@ mod tests {
     use super::{super::read::About, *};
 
     fn event(bytes: usize) -> Event {
-        Event { text: "x".repeat(bytes), ..Event::default() }
+        Event {
+            text: "x".repeat(bytes),
+            ..Event::default()
+        }
     }
 
     fn waiting(sizes: &[usize]) -> VecDeque<Outgoing> {
-        sizes.iter().enumerate().map(|(from, &bytes)| Outgoing { from, event: event(bytes) }).collect()
+        sizes
+            .iter()
+            .enumerate()
+            .map(|(from, &bytes)| Outgoing {
+                from,
+                event: event(bytes),
+            })
+            .collect()
     }
 
     fn batches(sizes: &[usize], most: u32) -> Vec<usize> {
         let mut waiting = waiting(sizes);
-        let batches = std::iter::from_fn(|| Some(next_batch(&mut waiting, most)).filter(|batch| !batch.is_empty()));
+        let batches = std::iter::from_fn(|| {
+            Some(next_batch(&mut waiting, most)).filter(|batch| !batch.is_empty())
+        });
         batches.map(|batch| batch.len()).collect()
     }
 
@@ -260,8 +354,15 @@ mod tests {
 
     #[test]
     fn attributes_count() {
-        let attribute = MessageAttributeValue::builder().data_type("String").string_value("RETRY").build().unwrap();
-        let event = Event { attributes: [("decision".to_owned(), attribute)].into(), ..event(100) };
+        let attribute = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value("RETRY")
+            .build()
+            .unwrap();
+        let event = Event {
+            attributes: [("decision".to_owned(), attribute)].into(),
+            ..event(100)
+        };
         assert_eq!(size(&event), 100 + 8 + 6 + 5);
     }
 
@@ -270,8 +371,14 @@ mod tests {
         let batch: Vec<_> = waiting(&[1; 3]).into();
         let refused = [("1", "InternalError", None), ("9", "x", None)];
         let answers = answers("SNS", &batch, &["2".to_owned()].into(), &refused);
-        assert_eq!(answers[0].as_ref().unwrap_err(), "SNS did not say what became of it");
-        assert_eq!(answers[1].as_ref().unwrap_err(), "SNS: InternalError: no reason is given");
+        assert_eq!(
+            answers[0].as_ref().unwrap_err(),
+            "SNS did not say what became of it"
+        );
+        assert_eq!(
+            answers[1].as_ref().unwrap_err(),
+            "SNS: InternalError: no reason is given"
+        );
         assert!(answers[2].is_ok());
     }
 
@@ -291,26 +398,58 @@ mod tests {
             envelope.records.into_iter().next().unwrap().unwrap()
         };
         let again = record(&known);
-        assert_eq!((again.text.as_str(), again.message_id.as_str()), ("xxx", "m-1"));
-        assert_eq!((again.topic_arn.as_deref(), again.sent_at), (Some("arn:old"), Some(sent_at)));
+        assert_eq!(
+            (again.text.as_str(), again.message_id.as_str()),
+            ("xxx", "m-1")
+        );
+        assert_eq!(
+            (again.topic_arn.as_deref(), again.sent_at),
+            (Some("arn:old"), Some(sent_at))
+        );
         let (first, second, other) = (record(&event(3)), record(&event(3)), record(&event(4)));
-        assert_eq!((first.topic_arn.as_deref(), &first.message_id), (Some("arn:topic"), &second.message_id));
+        assert_eq!(
+            (first.topic_arn.as_deref(), &first.message_id),
+            (Some("arn:topic"), &second.message_id)
+        );
         assert_ne!(first.message_id, other.message_id);
-        let about = About { reason: Some("NOT_JSON".to_owned()), ..About::default() };
+        let about = About {
+            reason: Some("NOT_JSON".to_owned()),
+            ..About::default()
+        };
         let quarantined = Event { about, ..known };
-        let (first, second) = (record(&quarantined).message_id, record(&quarantined).message_id);
+        let (first, second) = (
+            record(&quarantined).message_id,
+            record(&quarantined).message_id,
+        );
         assert!(first != second && first != "m-1");
     }
 
     #[test]
     fn what_the_topic_does_not_take_is_told_before_it_is_sent() {
-        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
-        let topic =
-            Target::Topic { sns: aws_sdk_sns::Client::from_conf(config), arn: "arn:aws:sns:r:1:topic".to_owned() };
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .build();
+        let topic = Target::Topic {
+            sns: aws_sdk_sns::Client::from_conf(config),
+            arn: "arn:aws:sns:r:1:topic".to_owned(),
+        };
         assert_eq!(topic.refusal(&event(MAX_MESSAGE_BYTES)), None);
-        assert!(topic.refusal(&event(MAX_MESSAGE_BYTES + 1)).unwrap().contains("--to function"));
+        assert!(
+            topic
+                .refusal(&event(MAX_MESSAGE_BYTES + 1))
+                .unwrap()
+                .contains("--to function")
+        );
         assert!(topic.refusal(&event(0)).unwrap().contains("empty"));
-        assert_eq!((topic.batch(1), topic.batch(10), topic.batch(55), topic.batch(1000)), (1, 1, 5, 10));
+        assert_eq!(
+            (
+                topic.batch(1),
+                topic.batch(10),
+                topic.batch(55),
+                topic.batch(1000)
+            ),
+            (1, 1, 5, 10)
+        );
         assert_eq!(topic.describe(), "the topic topic");
     }
 }

@@ -1,6 +1,9 @@
-//! The subscriptions file: which events about what, and to which topic. The comments on its fields are in the
-//! JSON Schema, from which editors show them.
-#![expect(clippy::doc_markdown, reason = "the schema's descriptions are plain text")]
+//! The subscriptions file: which events about what, and to which topic. The comments on its fields
+//! are in the JSON Schema, from which editors show them.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the schema's descriptions are plain text"
+)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -17,28 +20,35 @@ use crate::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
-    /// ARN of the topic for the events: a standard topic whose policy lets Alexa publish. Instead of `stack`.
+    /// ARN of the topic for the events: a standard topic whose policy lets Alexa publish. Instead
+    /// of `stack`.
     #[schemars(regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"))]
     topic: Option<String>,
-    /// Name of the CloudFormation stack of asp-events, whose events topic is used. Without this and `topic` it is the one of --stack.
+    /// Name of the CloudFormation stack of asp-events, whose events topic is used. Without this and
+    /// `topic` it is the one of --stack.
     stack: Option<String>,
     /// The subscriptions: each entry stands for one per event type and entity.
     #[serde(default, rename = "subscription")]
     entries: Vec<Entry>,
 }
 
-/// Event types, and what they are about: exactly one of `units`, `parents`, `resources`, `groups` and `entities`.
+/// Event types, and what they are about: exactly one of `units`, `parents`, `resources`, `groups`
+/// and `entities`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     /// Event types, written namespace.name, such as Alexa.Automation.Execution.Completion.
-    #[schemars(length(min = 1), inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$")))]
+    #[schemars(
+        length(min = 1),
+        inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$"))
+    )]
     events: Vec<String>,
     /// Units that the events are about, for instance rooms: amzn1.alexa.unit.did.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
     units: Vec<String>,
-    /// Parents of the units that the events are about, for Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…
+    /// Parents of the units that the events are about, for
+    /// Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
     parents: Vec<String>,
@@ -46,7 +56,8 @@ struct Entry {
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
     skills: Vec<String>,
-    /// Units on which roles are assigned and revoked, for Alexa.Role.Management.*: amzn1.alexa.unit.did.…
+    /// Units on which roles are assigned and revoked, for Alexa.Role.Management.*:
+    /// amzn1.alexa.unit.did.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
     resources: Vec<String>,
@@ -55,9 +66,11 @@ struct Entry {
     groups: Vec<String>,
     /// The request's entities as Alexa shall get them, for all that the other fields cannot say.
     entities: Option<Map<String, Value>>,
-    /// Version of the events' headers (eventHeaderVersion), which Amazon's samples give for Alexa.Enterprise.Endpoint.Activity.*: V2.
+    /// Version of the events' headers (eventHeaderVersion), which Amazon's samples give for
+    /// Alexa.Enterprise.Endpoint.Activity.*: V2.
     header_version: Option<String>,
-    /// Seconds after which Alexa ends the subscription (subscriptionDurationInSeconds); `aspctl apply` renews it in its second half.
+    /// Seconds after which Alexa ends the subscription (subscriptionDurationInSeconds);
+    /// `aspctl apply` renews it in its second half.
     #[schemars(range(min = 60))]
     duration_seconds: Option<u64>,
 }
@@ -119,26 +132,48 @@ pub(crate) enum Destination {
 pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        Error::input(&place, error, "Name the file with --file; docs/aspctl.md shows how to write one")
+        Error::input(
+            &place,
+            error,
+            "Name the file with --file; docs/aspctl.md shows how to write one",
+        )
     })?;
     parse(&place, &text)
 }
 
 fn parse(place: &str, text: &str) -> Result<Contents, Error> {
     let file: File = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let problem = error.message().trim().trim_end_matches('.').replace('\n', "; ");
-        Error::input(format!("{place}, line {line}"), problem, "Put the line right; docs/aspctl.md lists the fields")
+        let problem = error
+            .message()
+            .trim()
+            .trim_end_matches('.')
+            .replace('\n', "; ");
+        Error::input(
+            format!("{place}, line {line}"),
+            problem,
+            "Put the line right; docs/aspctl.md lists the fields",
+        )
     })?;
     let destination = match (file.topic, file.stack) {
         (Some(_), Some(_)) => {
-            return Err(Error::input(place, "it has both topic and stack", "Keep one of them"));
+            return Err(Error::input(
+                place,
+                "it has both topic and stack",
+                "Keep one of them",
+            ));
         }
         (Some(topic), None) => check_topic(place, &topic).map(|()| Destination::Topic(topic))?,
         (None, stack) => Destination::Stack(stack),
     };
-    Ok(Contents { destination, wanted: wanted(place, &file.entries)? })
+    Ok(Contents {
+        destination,
+        wanted: wanted(place, &file.entries)?,
+    })
 }
 
 fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
@@ -147,7 +182,10 @@ fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
         let place = format!("{place}, subscription {number}");
         for subscription in entry.wanted(&place)? {
             if let Some(first) = numbers.insert(subscription.matter(), number) {
-                let problem = format!("it repeats what subscription {first} says of {}", subscription.event_type);
+                let problem = format!(
+                    "it repeats what subscription {first} says of {}",
+                    subscription.event_type
+                );
                 return Err(Error::input(place, problem, "Remove one of the two"));
             }
             wanted.push(subscription);
@@ -165,19 +203,28 @@ impl Wanted {
 
 /// The same of a subscription that Alexa has, as far as it shows them.
 pub(crate) fn matter_of(subscription: &Subscription) -> Option<String> {
-    Some(matter(subscription.event_type.as_ref()?, subscription.entities.as_ref()?))
+    Some(matter(
+        subscription.event_type.as_ref()?,
+        subscription.entities.as_ref()?,
+    ))
 }
 
-/// The type of events and what they are about, as a text: the same for what means the same, however Alexa writes it down.
+/// The type of events and what they are about, as a text: the same for what means the same, however
+/// Alexa writes it down.
 fn matter(event_type: &EventType, entities: &Map<String, Value>) -> String {
     format!("{event_type} {}", Value::Object(essence(entities)))
 }
 
-/// Entities without what an answer may add or leave out: their types, which their names tell, and nulls.
+/// Entities without what an answer may add or leave out: their types, which their names tell, and
+/// nulls.
 fn essence(entities: &Map<String, Value>) -> Map<String, Value> {
-    let kept = entities.iter().filter(|(key, value)| *key != "type" && !value.is_null());
+    let kept = entities
+        .iter()
+        .filter(|(key, value)| *key != "type" && !value.is_null());
     let essential = kept.map(|(key, value)| {
-        let value = value.as_object().map_or_else(|| value.clone(), |inner| Value::Object(essence(inner)));
+        let value = value
+            .as_object()
+            .map_or_else(|| value.clone(), |inner| Value::Object(essence(inner)));
         (key.clone(), value)
     });
     essential.collect()
@@ -186,7 +233,11 @@ fn essence(entities: &Map<String, Value>) -> Map<String, Value> {
 impl Entry {
     fn wanted(&self, place: &str) -> Result<Vec<Wanted>, Error> {
         if self.events.is_empty() {
-            return Err(Error::input(place, "events is empty", "Name the event types"));
+            return Err(Error::input(
+                place,
+                "events is empty",
+                "Name the event types",
+            ));
         }
         let subject = self.subject(place)?;
         let entities = self.entities(place)?;
@@ -213,28 +264,48 @@ impl Entry {
     /// Which fields say what the entry is about; none if it is free-form.
     fn subject(&self, place: &str) -> Result<Option<Subject>, Error> {
         let given = |ids: &[String]| !ids.is_empty();
-        match (given(&self.units), given(&self.parents), given(&self.resources), given(&self.groups), &self.entities) {
-            (true, false, false, false, None) if given(&self.skills) => Ok(Some(Subject::UnitsAndSkills)),
-            (true, false, false, false, None) => Ok(Some(Subject::Units)),
-            (_, _, _, _, _) if given(&self.skills) => {
-                Err(Error::input(place, "it has skills without units", "Name the units in which the skills run"))
+        match (
+            given(&self.units),
+            given(&self.parents),
+            given(&self.resources),
+            given(&self.groups),
+            &self.entities,
+        ) {
+            (true, false, false, false, None) if given(&self.skills) => {
+                Ok(Some(Subject::UnitsAndSkills))
             }
+            (true, false, false, false, None) => Ok(Some(Subject::Units)),
+            (_, _, _, _, _) if given(&self.skills) => Err(Error::input(
+                place,
+                "it has skills without units",
+                "Name the units in which the skills run",
+            )),
             (false, true, false, false, None) => Ok(Some(Subject::Parents)),
             (false, false, true, false, None) => Ok(Some(Subject::Resources)),
             (false, false, false, true, None) => Ok(Some(Subject::Groups)),
             (false, false, false, false, Some(_)) => Ok(None),
             (false, false, false, false, None) => {
-                let advice = "Name units, parents, resources or groups; or entities = {} to mean none";
-                Err(Error::input(place, "it does not say what the events are about", advice))
+                let advice =
+                    "Name units, parents, resources or groups; or entities = {} to mean none";
+                Err(Error::input(
+                    place,
+                    "it does not say what the events are about",
+                    advice,
+                ))
             }
             _ => {
                 let advice = "Make an entry of its own for each of units, parents, resources, groups and entities";
-                Err(Error::input(place, "it says in several ways what the events are about", advice))
+                Err(Error::input(
+                    place,
+                    "it says in several ways what the events are about",
+                    advice,
+                ))
             }
         }
     }
 
-    /// The entities of each subscription, in the form of Amazon's requests. Source: Amazon's Postman collection and CLI.
+    /// The entities of each subscription, in the form of Amazon's requests. Source: Amazon's
+    /// Postman collection and CLI.
     fn entities(&self, place: &str) -> Result<Vec<Map<String, Value>>, Error> {
         check_ids(place, "units", &self.units, "amzn1.alexa.unit.")?;
         check_ids(place, "parents", &self.parents, "amzn1.alexa.unit.")?;
@@ -247,8 +318,7 @@ impl Entry {
             self.skills.iter().map(of).collect::<Vec<_>>()
         };
         let parent = |id: &String| json!({ "unit": { "parent": { "type": "Unit", "id": id } } });
-        let resource =
-            |id: &String| json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": id } });
+        let resource = |id: &String| json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": id } });
         let group = |id: &String| json!({ "group": { "type": "AlexaGroup", "id": id } });
         let units: Vec<_> = if self.skills.is_empty() {
             self.units.iter().map(unit).collect()
@@ -260,9 +330,19 @@ impl Entry {
             .chain(self.parents.iter().map(parent))
             .chain(self.resources.iter().map(resource))
             .chain(self.groups.iter().map(group))
-            .chain(self.entities.iter().map(|entities| Value::Object(entities.clone())));
+            .chain(
+                self.entities
+                    .iter()
+                    .map(|entities| Value::Object(entities.clone())),
+            );
         Ok(all
-            .filter_map(|entities| if let Value::Object(entities) = entities { Some(entities) } else { None })
+            .filter_map(|entities| {
+                if let Value::Object(entities) = entities {
+                    Some(entities)
+                } else {
+                    None
+                }
+            })
             .collect())
     }
 }
@@ -270,53 +350,84 @@ impl Entry {
 /// Alexa takes standard topics only as far as anybody knows, and Lambda can subscribe to no other.
 fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
     let place = format!("{place}, topic");
-    let advice = "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
+    let advice =
+        "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
     match topic.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "sns", _, _, name] if is_fifo(name) => {
-            Err(Error::input(place, format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"), advice))
-        }
-        ["arn", _, "sns", region, account, name] if ![region, account, name].iter().any(|part| part.is_empty()) => {
+        ["arn", _, "sns", _, _, name] if is_fifo(name) => Err(Error::input(
+            place,
+            format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"),
+            advice,
+        )),
+        ["arn", _, "sns", region, account, name]
+            if ![region, account, name].iter().any(|part| part.is_empty()) =>
+        {
             Ok(())
         }
-        _ => Err(Error::input(place, format_args!("{topic:?} is not the ARN of a topic"), advice)),
+        _ => Err(Error::input(
+            place,
+            format_args!("{topic:?} is not the ARN of a topic"),
+            advice,
+        )),
     }
 }
 
 /// SNS marks FIFO topics by their name.
-#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "no file, and SNS knows it in lower case only")]
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "no file, and SNS knows it in lower case only"
+)]
 fn is_fifo(name: &str) -> bool {
     name.ends_with(".fifo")
 }
 
 /// An id in the wrong field would make a subscription that never gets an event.
 fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), Error> {
-    let is_wrong =
-        |id: &&String| id.len() <= prefix.len() || !id.starts_with(prefix) || id.contains(char::is_whitespace);
+    let is_wrong = |id: &&String| {
+        id.len() <= prefix.len() || !id.starts_with(prefix) || id.contains(char::is_whitespace)
+    };
     match ids.iter().find(is_wrong) {
         Some(id) => {
-            let problem = format!("{id:?} in {field} does not begin with {prefix:?}, or has blanks");
-            Err(Error::input(place, problem, "Check the id; entities takes any, as it is"))
+            let problem =
+                format!("{id:?} in {field} does not begin with {prefix:?}, or has blanks");
+            Err(Error::input(
+                place,
+                problem,
+                "Check the id; entities takes any, as it is",
+            ))
         }
         None => Ok(()),
     }
 }
 
-/// Known types take known entities; Alexa would refuse others, or never send an event. Unknown types take any.
+/// Known types take known entities; Alexa would refuse others, or never send an event. Unknown
+/// types take any.
 fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(), Error> {
-    let Some(subject) = subject else { return Ok(()) };
+    let Some(subject) = subject else {
+        return Ok(());
+    };
     let wanted = match event {
         "Alexa.Automation.Execution.Completion" => Subject::Units,
         "Alexa.Skill.Interaction.Failure" => Subject::UnitsAndSkills,
         "Alexa.Enterprise.Subscription.Activation" => Subject::Parents,
-        "Alexa.Role.Management.Assignment" | "Alexa.Role.Management.Revocation" => Subject::Resources,
+        "Alexa.Role.Management.Assignment" | "Alexa.Role.Management.Revocation" => {
+            Subject::Resources
+        }
         event if event.starts_with("Alexa.Group.Management.") => Subject::Groups,
         _ => return Ok(()),
     };
     if subject == wanted {
         return Ok(());
     }
-    let problem = format!("{event} takes {}, not {}", wanted.fields(), subject.fields());
-    Err(Error::input(place, problem, "Make an entry of its own for it, or use entities to say it as it is"))
+    let problem = format!(
+        "{event} takes {}, not {}",
+        wanted.fields(),
+        subject.fields()
+    );
+    Err(Error::input(
+        place,
+        problem,
+        "Make an entry of its own for it, or use entities to say it as it is",
+    ))
 }
 
 #[cfg(test)]
@@ -330,7 +441,11 @@ mod tests {
     }
 
     fn entities(text: &str) -> Vec<Value> {
-        wanted(text).unwrap().into_iter().map(|wanted| Value::Object(wanted.entities)).collect()
+        wanted(text)
+            .unwrap()
+            .into_iter()
+            .map(|wanted| Value::Object(wanted.entities))
+            .collect()
     }
 
     #[test]
@@ -345,7 +460,10 @@ mod tests {
             units = ["amzn1.alexa.unit.did.1"]
             skills = ["amzn1.ask.skill.a", "amzn1.ask.skill.b"]"#;
         let both = |s: &str| json!({ "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" }, "skill": { "type": "Skill", "id": s } });
-        assert_eq!(entities(skills), [both("amzn1.ask.skill.a"), both("amzn1.ask.skill.b")]);
+        assert_eq!(
+            entities(skills),
+            [both("amzn1.ask.skill.a"), both("amzn1.ask.skill.b")]
+        );
         let parents = "[[subscription]]\nevents = [\"Alexa.Enterprise.Subscription.Activation\"]\nparents = [\"amzn1.alexa.unit.did.1\"]";
         assert_eq!(
             entities(parents),
@@ -355,45 +473,105 @@ mod tests {
         let resource = json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "amzn1.alexa.unit.did.1" } });
         assert_eq!(entities(roles), [resource.clone(), resource]);
         let free = "[[subscription]]\nevents = [\"Alexa.Endpoint.Lifecycle.SetupCompletion\"]\nentities = { user = { type = \"User\", id = \"amzn1.account.1\" } }";
-        assert_eq!(entities(free), [json!({ "user": { "type": "User", "id": "amzn1.account.1" } })]);
-        assert_eq!(entities("[[subscription]]\nevents = [\"Alexa.New.Thing\"]\nentities = {}"), [json!({})]);
+        assert_eq!(
+            entities(free),
+            [json!({ "user": { "type": "User", "id": "amzn1.account.1" } })]
+        );
+        assert_eq!(
+            entities("[[subscription]]\nevents = [\"Alexa.New.Thing\"]\nentities = {}"),
+            [json!({})]
+        );
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_place() {
-        let entry =
-            |fields: &str| format!("[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\n{fields}");
+        let entry = |fields: &str| {
+            format!(
+                "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\n{fields}"
+            )
+        };
         for (text, place, problem) in [
-            ("topic = \"arn:aws:sns:us-east-1:1:a.fifo\"", "subscriptions.toml, topic", "FIFO"),
-            ("topic = \"my-topic\"", "subscriptions.toml, topic", "not the ARN"),
-            ("topic = \"arn:aws:sns:us-east-1:1:a\"\nstack = \"s\"", "subscriptions.toml", "both topic and stack"),
-            ("stack = \"s\"\nunit = 5", "subscriptions.toml, line 2", "unknown field `unit`"),
+            (
+                "topic = \"arn:aws:sns:us-east-1:1:a.fifo\"",
+                "subscriptions.toml, topic",
+                "FIFO",
+            ),
+            (
+                "topic = \"my-topic\"",
+                "subscriptions.toml, topic",
+                "not the ARN",
+            ),
+            (
+                "topic = \"arn:aws:sns:us-east-1:1:a\"\nstack = \"s\"",
+                "subscriptions.toml",
+                "both topic and stack",
+            ),
+            (
+                "stack = \"s\"\nunit = 5",
+                "subscriptions.toml, line 2",
+                "unknown field `unit`",
+            ),
             ("stack = \"s", "subscriptions.toml, line 1", "invalid"),
             (&entry(""), "subscription 1", "what the events are about"),
             (
-                &entry("units = [\"amzn1.alexa.unit.did.1\"]\nparents = [\"amzn1.alexa.unit.did.1\"]"),
+                &entry(
+                    "units = [\"amzn1.alexa.unit.did.1\"]\nparents = [\"amzn1.alexa.unit.did.1\"]",
+                ),
                 "subscription 1",
                 "several ways",
             ),
-            (&entry("units = [\"amzn1.ask.skill.1\"]"), "subscription 1", "units does not begin with"),
-            (&entry("units = [\"amzn1.alexa.unit.\"]"), "subscription 1", "units does not begin with"),
-            (&entry("skills = [\"amzn1.ask.skill.1\"]"), "subscription 1", "skills without units"),
-            (&entry("parents = [\"amzn1.alexa.unit.did.1\"]"), "subscription 1", "takes units, not parents"),
-            ("[[subscription]]\nevents = []\nunits = []", "subscription 1", "events is empty"),
-            ("[[subscription]]\nevents = [\"Failure\"]\nentities = {}", "subscription 1", "is no event type"),
+            (
+                &entry("units = [\"amzn1.ask.skill.1\"]"),
+                "subscription 1",
+                "units does not begin with",
+            ),
+            (
+                &entry("units = [\"amzn1.alexa.unit.\"]"),
+                "subscription 1",
+                "units does not begin with",
+            ),
+            (
+                &entry("skills = [\"amzn1.ask.skill.1\"]"),
+                "subscription 1",
+                "skills without units",
+            ),
+            (
+                &entry("parents = [\"amzn1.alexa.unit.did.1\"]"),
+                "subscription 1",
+                "takes units, not parents",
+            ),
+            (
+                "[[subscription]]\nevents = []\nunits = []",
+                "subscription 1",
+                "events is empty",
+            ),
+            (
+                "[[subscription]]\nevents = [\"Failure\"]\nentities = {}",
+                "subscription 1",
+                "is no event type",
+            ),
         ] {
             let error = wanted(text).unwrap_err().to_string();
-            assert!(error.contains(place) && error.contains(problem), "{text}\n{error}");
+            assert!(
+                error.contains(place) && error.contains(problem),
+                "{text}\n{error}"
+            );
             assert!(!error.contains('\n'), "{error}");
         }
     }
 
     #[test]
     fn what_is_said_twice_is_refused() {
-        let entry =
-            format!("[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]\n");
-        let error = wanted(&format!("{entry}{entry}duration_seconds = 60")).unwrap_err().to_string();
-        assert!(error.contains("subscription 2: it repeats what subscription 1 says"), "{error}");
+        let entry = format!(
+            "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]\n"
+        );
+        let error = wanted(&format!("{entry}{entry}duration_seconds = 60"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("subscription 2: it repeats what subscription 1 says"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -402,11 +580,19 @@ mod tests {
             "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]"
         ))
         .unwrap()[0];
-        let about = |entities: Value| wanted.matter() == matter(&wanted.event_type, entities.as_object().unwrap());
+        let about = |entities: Value| {
+            wanted.matter() == matter(&wanted.event_type, entities.as_object().unwrap())
+        };
         assert!(about(json!({ "unit": { "id": UNIT } })));
-        assert!(about(json!({ "unit": { "id": UNIT, "type": "Unit", "parent": null }, "skill": null })));
-        assert!(!about(json!({ "unit": { "id": UNIT, "parent": { "id": "p" } } })));
-        assert!(!about(json!({ "unit": { "id": UNIT }, "skill": { "id": "s" } })));
+        assert!(about(
+            json!({ "unit": { "id": UNIT, "type": "Unit", "parent": null }, "skill": null })
+        ));
+        assert!(!about(
+            json!({ "unit": { "id": UNIT, "parent": { "id": "p" } } })
+        ));
+        assert!(!about(
+            json!({ "unit": { "id": UNIT }, "skill": { "id": "s" } })
+        ));
         assert!(!about(json!({})));
     }
 }

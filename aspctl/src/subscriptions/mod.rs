@@ -1,4 +1,5 @@
-//! `aspctl plan`, `apply` and `destroy`: makes what Alexa sends to a topic equal to the subscriptions file.
+//! `aspctl plan`, `apply` and `destroy`: makes what Alexa sends to a topic equal to the
+//! subscriptions file.
 //!
 //! ```text
 //! file ──▶ wanted ──┐
@@ -6,7 +7,8 @@
 //! Alexa ─▶ lists ───┘
 //! ```
 //!
-//! Nothing is kept between runs. A run that is interrupted leaves a state like any other, from which the next goes on.
+//! Nothing is kept between runs. A run that is interrupted leaves a state like any other, from
+//! which the next goes on.
 
 pub(crate) mod file;
 pub(crate) mod plan;
@@ -48,7 +50,10 @@ pub(crate) struct Desired {
 impl Desired {
     /// Reads the file, and the stack's output if that has the topic.
     pub(crate) async fn read(file: &FileArg, global: &Global) -> Result<Self, Error> {
-        let Contents { destination, wanted } = file::read(&file.file)?;
+        let Contents {
+            destination,
+            wanted,
+        } = file::read(&file.file)?;
         let topic = match destination {
             Destination::Topic(topic) => topic,
             Destination::Stack(name) => {
@@ -59,10 +64,23 @@ impl Desired {
     }
 }
 
-async fn topic_of_stack(named: Option<&str>, place: String, global: &Global) -> Result<String, Error> {
-    if let Some(stack) = named.filter(|stack| global.stack != DEFAULT_STACK && *stack != global.stack) {
-        let problem = format!("it names the stack {stack}, and --stack (ASPCTL_STACK) names {}", global.stack);
-        return Err(Error::input(place, problem, "Name the same, or leave one of them out"));
+async fn topic_of_stack(
+    named: Option<&str>,
+    place: String,
+    global: &Global,
+) -> Result<String, Error> {
+    if let Some(stack) =
+        named.filter(|stack| global.stack != DEFAULT_STACK && *stack != global.stack)
+    {
+        let problem = format!(
+            "it names the stack {stack}, and --stack (ASPCTL_STACK) names {}",
+            global.stack
+        );
+        return Err(Error::input(
+            place,
+            problem,
+            "Name the same, or leave one of them out",
+        ));
     }
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, named.unwrap_or(&global.stack)).await?;
@@ -77,16 +95,29 @@ struct Present {
 
 impl Present {
     async fn read(alexa: &Alexa) -> Result<Self, AlexaError> {
-        Ok(Self { configurations: alexa.configurations().await?, subscriptions: alexa.subscriptions().await? })
+        Ok(Self {
+            configurations: alexa.configurations().await?,
+            subscriptions: alexa.subscriptions().await?,
+        })
     }
 
     fn changes<'a>(&'a self, desired: &'a Desired) -> Changes<'a> {
-        Changes::between(&desired.topic, &desired.wanted, &self.configurations, &self.subscriptions, Utc::now())
+        Changes::between(
+            &desired.topic,
+            &desired.wanted,
+            &self.configurations,
+            &self.subscriptions,
+            Utc::now(),
+        )
     }
 }
 
 /// Shows what `apply` would do.
-pub(crate) async fn plan(args: &Plan, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) async fn plan(
+    args: &Plan,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let desired = Desired::read(&args.file, global).await?;
     let present = Present::read(&Alexa::connect(global).await?).await?;
     let changes = present.changes(&desired);
@@ -95,15 +126,31 @@ pub(crate) async fn plan(args: &Plan, global: &Global, terminal: &Terminal) -> R
         Output::Table => show(&changes, args.prune, terminal),
     })?;
     let something = args.detailed_exitcode && !changes.is_empty(args.prune);
-    Ok(if something { ExitCode::from(SOMETHING_TO_DO) } else { ExitCode::SUCCESS })
+    Ok(if something {
+        ExitCode::from(SOMETHING_TO_DO)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
-/// Creates what is missing, replaces what has changed or ends, and with `--prune` deletes what the file does not name.
-pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+/// Creates what is missing, replaces what has changed or ends, and with `--prune` deletes what the
+/// file does not name.
+pub(crate) async fn apply(
+    args: &Apply,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let desired = Desired::read(&args.file, global).await?;
     if args.prune && desired.wanted.is_empty() {
-        let (place, problem) = (args.file.file.display().to_string(), "it names no subscription");
-        return Err(Error::input(place, problem, "If all shall go, run aspctl destroy; else name what shall stay"));
+        let (place, problem) = (
+            args.file.file.display().to_string(),
+            "it names no subscription",
+        );
+        return Err(Error::input(
+            place,
+            problem,
+            "If all shall go, run aspctl destroy; else name what shall stay",
+        ));
     }
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
@@ -117,7 +164,11 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
         terminal.confirm(
             format_args!(
                 "Delete {}?",
-                count(pruned, "entry that the file does not name", "entries that the file does not name")
+                count(
+                    pruned,
+                    "entry that the file does not name",
+                    "entries that the file does not name"
+                )
             ),
             args.yes,
         )?;
@@ -125,15 +176,30 @@ pub(crate) async fn apply(args: &Apply, global: &Global, terminal: &Terminal) ->
     if changes.is_empty(args.prune) {
         return Ok(ExitCode::SUCCESS);
     }
-    let run = Run { alexa: &alexa, terminal, progress: terminal.progress(steps(&changes, args.prune)) };
+    let run = Run {
+        alexa: &alexa,
+        terminal,
+        progress: terminal.progress(steps(&changes, args.prune)),
+    };
     let made = run.make(&changes, args.prune).await;
     run.progress.finish_and_clear();
     if made.is_err() {
-        terminal.note("Stopped before the end. What was done stays done; apply again does the rest.");
+        terminal
+            .note("Stopped before the end. What was done stays done; apply again does the rest.");
     }
-    let Made { created, renewed, deleted } = made?;
-    let renewed = if renewed > 0 { format!("{renewed} still the same, ") } else { String::new() };
-    even_unread(terminal.say(format_args!("{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted.")))?;
+    let Made {
+        created,
+        renewed,
+        deleted,
+    } = made?;
+    let renewed = if renewed > 0 {
+        format!("{renewed} still the same, ")
+    } else {
+        String::new()
+    };
+    even_unread(terminal.say(format_args!(
+        "{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."
+    )))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,8 +213,13 @@ fn unreadable(number: usize) -> Error {
     Error::input("Alexa's list", problem, advice)
 }
 
-/// Deletes everything that sends to the topic alone: subscriptions first, because their configuration must not go before.
-pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal) -> Result<ExitCode, Error> {
+/// Deletes everything that sends to the topic alone: subscriptions first, because their
+/// configuration must not go before.
+pub(crate) async fn destroy(
+    args: &Destroy,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     let topic = match &args.topic {
         Some(topic) => topic.clone(),
         None if args.file.file.exists() => Desired::read(&args.file, global).await?.topic,
@@ -156,11 +227,21 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     };
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
-    let nothing = Desired { topic, wanted: Vec::new() };
+    let nothing = Desired {
+        topic,
+        wanted: Vec::new(),
+    };
     let changes = present.changes(&nothing);
-    let configurations: Vec<_> = changes.own.iter().filter_map(|configuration| configuration.id.as_deref()).collect();
+    let configurations: Vec<_> = changes
+        .own
+        .iter()
+        .filter_map(|configuration| configuration.id.as_deref())
+        .collect();
     if configurations.is_empty() {
-        even_unread(terminal.say(format_args!("No configuration sends events to {} alone.", nothing.topic)))?;
+        even_unread(terminal.say(format_args!(
+            "No configuration sends events to {} alone.",
+            nothing.topic
+        )))?;
         return Ok(ExitCode::SUCCESS);
     }
     for subscription in &changes.unnamed {
@@ -173,12 +254,23 @@ pub(crate) async fn destroy(args: &Destroy, global: &Global, terminal: &Terminal
     let all = count(changes.unnamed.len(), "subscription", "subscriptions");
     let configured = count(configurations.len(), "configuration", "configurations");
     terminal.confirm(
-        format_args!("Delete {all} and {configured} of {}? No event will come any more.", nothing.topic),
+        format_args!(
+            "Delete {all} and {configured} of {}? No event will come any more.",
+            nothing.topic
+        ),
         args.yes,
     )?;
-    let ids: Vec<_> =
-        changes.unnamed.iter().filter_map(|subscription| subscription.id.as_deref()).chain(configurations).collect();
-    let run = Run { alexa: &alexa, terminal, progress: terminal.progress(ids.len() as u64) };
+    let ids: Vec<_> = changes
+        .unnamed
+        .iter()
+        .filter_map(|subscription| subscription.id.as_deref())
+        .chain(configurations)
+        .collect();
+    let run = Run {
+        alexa: &alexa,
+        terminal,
+        progress: terminal.progress(ids.len() as u64),
+    };
     let deleted = run.delete_all(&ids).await;
     run.progress.finish_and_clear();
     let deleted = deleted?;
@@ -228,7 +320,11 @@ impl Run<'_> {
             for subscription in &changes.unnamed {
                 made.deleted += self.delete_subscription(subscription).await?;
             }
-            for id in changes.surplus.iter().filter_map(|configuration| configuration.id.as_deref()) {
+            for id in changes
+                .surplus
+                .iter()
+                .filter_map(|configuration| configuration.id.as_deref())
+            {
                 made.deleted += self.delete(id).await?;
             }
         }
@@ -250,12 +346,22 @@ impl Run<'_> {
         Ok(id)
     }
 
-    async fn subscription(&self, creation: &Creation<'_>, configuration: &str) -> Result<String, AlexaError> {
-        self.living(async |dead| self.alexa.create_subscription(&creation.request(configuration, dead)).await).await
+    async fn subscription(
+        &self,
+        creation: &Creation<'_>,
+        configuration: &str,
+    ) -> Result<String, AlexaError> {
+        self.living(async |dead| {
+            self.alexa
+                .create_subscription(&creation.request(configuration, dead))
+                .await
+        })
+        .await
     }
 
-    /// Creates, and looks whether it is there. Alexa may remember a token longer than what it made: then the answer is
-    /// the id of something that was deleted since, and another token is needed, which may be used up as well.
+    /// Creates, and looks whether it is there. Alexa may remember a token longer than what it made:
+    /// then the answer is the id of something that was deleted since, and another token is needed,
+    /// which may be used up as well.
     async fn living(
         &self,
         create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
@@ -269,7 +375,9 @@ impl Run<'_> {
             tracing::debug!("{id} is the answer to an earlier request, and was deleted since");
             dead = Some(id);
         }
-        Err(AlexaError::Gone { id: dead.unwrap_or_default() })
+        Err(AlexaError::Gone {
+            id: dead.unwrap_or_default(),
+        })
     }
 
     async fn delete_all(&self, ids: &[&str]) -> Result<usize, AlexaError> {
@@ -290,7 +398,14 @@ impl Run<'_> {
     /// Deletes; 1 if it was still there.
     async fn delete(&self, id: &str) -> Result<usize, AlexaError> {
         let was_there = self.alexa.delete(id).await?;
-        self.done(format_args!("{} {id}", if was_there { "deleted" } else { "was already gone:" }));
+        self.done(format_args!(
+            "{} {id}",
+            if was_there {
+                "deleted"
+            } else {
+                "was already gone:"
+            }
+        ));
         Ok(usize::from(was_there))
     }
 
@@ -301,9 +416,18 @@ impl Run<'_> {
 }
 
 fn steps(changes: &Changes<'_>, prune: bool) -> u64 {
-    let replaced: usize = changes.creations.iter().map(|creation| 1 + creation.replaces.len()).sum();
-    let pruned = if prune { changes.unnamed.len() + changes.surplus.len() } else { 0 };
-    (replaced + usize::from(changes.configuration.is_none()) + changes.superseded.len() + pruned) as u64
+    let replaced: usize = changes
+        .creations
+        .iter()
+        .map(|creation| 1 + creation.replaces.len())
+        .sum();
+    let pruned = if prune {
+        changes.unnamed.len() + changes.surplus.len()
+    } else {
+        0
+    };
+    (replaced + usize::from(changes.configuration.is_none()) + changes.superseded.len() + pruned)
+        as u64
 }
 
 /// The plan, for people.
@@ -317,18 +441,29 @@ fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), E
     for creation in &changes.creations {
         let (mark, reason) = match creation.cause {
             Cause::Missing => (format!("{GOOD}+ create{GOOD:#}"), String::new()),
-            Cause::Changed => {
-                (format!("{WARNING}~ change{WARNING:#}"), "its header version or duration differs".to_owned())
-            }
-            Cause::Ending(end) => {
-                (format!("{WARNING}~ renew {WARNING:#}"), format!("ends {}", end.format("%F %T UTC")))
-            }
-            Cause::EndUnknown => {
-                (format!("{WARNING}~ renew {WARNING:#}"), "Alexa does not say when it ends".to_owned())
-            }
+            Cause::Changed => (
+                format!("{WARNING}~ change{WARNING:#}"),
+                "its header version or duration differs".to_owned(),
+            ),
+            Cause::Ending(end) => (
+                format!("{WARNING}~ renew {WARNING:#}"),
+                format!("ends {}", end.format("%F %T UTC")),
+            ),
+            Cause::EndUnknown => (
+                format!("{WARNING}~ renew {WARNING:#}"),
+                "Alexa does not say when it ends".to_owned(),
+            ),
         };
-        let Wanted { event_type, entities, .. } = creation.wanted;
-        terminal.say(format_args!("{mark}  {event_type}  {}{}", describe(entities), in_brackets(&reason)))?;
+        let Wanted {
+            event_type,
+            entities,
+            ..
+        } = creation.wanted;
+        terminal.say(format_args!(
+            "{mark}  {event_type}  {}{}",
+            describe(entities),
+            in_brackets(&reason)
+        ))?;
     }
     for subscription in &changes.superseded {
         terminal.say(deletion(subscription, "there is another one like it"))?;
@@ -337,17 +472,32 @@ fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), E
         for subscription in &changes.unnamed {
             terminal.say(deletion(subscription, "the file does not name it"))?;
         }
-        for id in changes.surplus.iter().filter_map(|configuration| configuration.id.as_deref()) {
-            terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}  (nothing needs it)"))?;
+        for id in changes
+            .surplus
+            .iter()
+            .filter_map(|configuration| configuration.id.as_deref())
+        {
+            terminal.say(format_args!(
+                "{BAD}- delete{BAD:#}  configuration {id}  (nothing needs it)"
+            ))?;
         }
     }
     summary(changes, prune, terminal)
 }
 
 fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), Error> {
-    let missing = changes.creations.iter().filter(|creation| creation.cause == Cause::Missing).count();
+    let missing = changes
+        .creations
+        .iter()
+        .filter(|creation| creation.cause == Cause::Missing)
+        .count();
     let replaced = changes.creations.len() - missing;
-    let deleted = changes.superseded.len() + if prune { changes.unnamed.len() + changes.surplus.len() } else { 0 };
+    let deleted = changes.superseded.len()
+        + if prune {
+            changes.unnamed.len() + changes.surplus.len()
+        } else {
+            0
+        };
     let kept = changes.kept.len();
     if changes.is_empty(prune) {
         terminal.say(format_args!(
@@ -355,8 +505,9 @@ fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<()
             count(kept, "subscription is", "subscriptions are")
         ))?;
     } else {
-        terminal
-            .say(format_args!("{missing} to create, {replaced} to replace, {deleted} to delete, {kept} unchanged."))?;
+        terminal.say(format_args!(
+            "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} unchanged."
+        ))?;
     }
     if !prune && !changes.unnamed.is_empty() {
         let unnamed = count(
@@ -370,7 +521,8 @@ fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<()
     say_unreadable(changes, terminal)
 }
 
-/// Whether the function of this version can do more with such events than to quarantine them. A misspelt type is none.
+/// Whether the function of this version can do more with such events than to quarantine them. A
+/// misspelt type is none.
 fn is_known(event_type: &EventType) -> bool {
     let sample = json!({ "header": { "eventId": { "id": "sample" }, "eventType": event_type }, "payload": {} });
     match event::decode(&sample.to_string()) {
@@ -380,8 +532,14 @@ fn is_known(event_type: &EventType) -> bool {
 }
 
 fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {
-    let types = changes.creations.iter().map(|creation| &creation.wanted.event_type);
-    for event_type in types.filter(|event_type| !is_known(event_type)).collect::<BTreeSet<_>>() {
+    let types = changes
+        .creations
+        .iter()
+        .map(|creation| &creation.wanted.event_type);
+    for event_type in types
+        .filter(|event_type| !is_known(event_type))
+        .collect::<BTreeSet<_>>()
+    {
         terminal.note(format_args!(
             "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the function quarantines its events."
         ));
@@ -401,11 +559,18 @@ fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), Erro
 fn deletion(subscription: &Subscription, reason: &str) -> String {
     let (event_type, entities) = describe_subscription(subscription);
     let id = subscription.id.as_deref().unwrap_or("?");
-    format!("{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{}", in_brackets(reason))
+    format!(
+        "{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{}",
+        in_brackets(reason)
+    )
 }
 
 fn in_brackets(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!("  ({reason})") }
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!("  ({reason})")
+    }
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -424,9 +589,17 @@ fn as_json(changes: &Changes<'_>, prune: bool) -> Value {
         let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
         json!({ "eventType": creation.wanted.event_type, "entities": creation.wanted.entities, "cause": cause, "replaces": replaces })
     };
-    let wholes = |subscriptions: &[&Subscription]| subscriptions.iter().map(|s| s.whole.clone()).collect::<Vec<_>>();
+    let wholes = |subscriptions: &[&Subscription]| {
+        subscriptions
+            .iter()
+            .map(|s| s.whole.clone())
+            .collect::<Vec<_>>()
+    };
     let (unnamed, surplus) = if prune {
-        (wholes(&changes.unnamed), changes.surplus.iter().map(|c| c.whole.clone()).collect())
+        (
+            wholes(&changes.unnamed),
+            changes.surplus.iter().map(|c| c.whole.clone()).collect(),
+        )
     } else {
         (vec![], vec![])
     };

@@ -53,7 +53,8 @@ pub(crate) struct Creation<'a> {
 pub(crate) enum Cause {
     /// There is none.
     Missing,
-    /// The one that there is has another header version or duration. There is no operation to change it.
+    /// The one that there is has another header version or duration. There is no operation to
+    /// change it.
     Changed,
     /// The one that there is ends then.
     Ending(DateTime<Utc>),
@@ -72,7 +73,8 @@ enum Fitness {
 }
 
 impl<'a> Changes<'a> {
-    /// Compares. A configuration that names other topics too counts as one of this topic, but nothing of it is deleted.
+    /// Compares. A configuration that names other topics too counts as one of this topic, but
+    /// nothing of it is deleted.
     pub(crate) fn between(
         topic: &'a str,
         wanted: &'a [Wanted],
@@ -95,13 +97,18 @@ impl<'a> Changes<'a> {
         let mut others: BTreeMap<String, Vec<(&Subscription, bool)>> = BTreeMap::new();
         for (subscription, is_own) in own.subscriptions {
             if let Some(matter) = matter_of(subscription) {
-                others.entry(matter).or_default().push((subscription, is_own));
+                others
+                    .entry(matter)
+                    .or_default()
+                    .push((subscription, is_own));
             }
         }
         for wanted in wanted {
             let mut same = others.remove(&wanted.matter()).unwrap_or_default();
             same.sort_by_cached_key(|(subscription, _)| fitness(wanted, subscription, now));
-            let best = same.last().map(|(subscription, _)| (*subscription, fitness(wanted, subscription, now)));
+            let best = same
+                .last()
+                .map(|(subscription, _)| (*subscription, fitness(wanted, subscription, now)));
             let cause = match best {
                 Some((subscription, Fitness::ForEver | Fitness::Until(_))) => {
                     changes.kept.push((wanted, subscription));
@@ -115,7 +122,12 @@ impl<'a> Changes<'a> {
                 Some((_, Fitness::EndUnknown)) => Cause::EndUnknown,
             };
             let replaces = deletable(&same);
-            changes.creations.push(Creation { wanted, cause, salt: salt(wanted, cause, &replaces, now), replaces });
+            changes.creations.push(Creation {
+                wanted,
+                cause,
+                salt: salt(wanted, cause, &replaces, now),
+                replaces,
+            });
         }
         changes.unnamed = others.values().flat_map(|same| deletable(same)).collect();
         changes.surplus = surplus(&changes);
@@ -130,7 +142,8 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// What Alexa has for a topic. The flag says whether it is for this topic alone, so that it may be deleted.
+/// What Alexa has for a topic. The flag says whether it is for this topic alone, so that it may be
+/// deleted.
 struct Own<'a> {
     configuration: Option<&'a str>,
     configurations: Vec<&'a Configuration>,
@@ -139,14 +152,29 @@ struct Own<'a> {
 }
 
 impl<'a> Own<'a> {
-    fn of(topic: &str, configurations: &'a [Configuration], subscriptions: &'a [Subscription]) -> Self {
-        let is_own = |configuration: &Configuration| configuration.topics.iter().all(|name| name == topic);
-        let named = configurations.iter().filter(|configuration| configuration.topics.iter().any(|name| name == topic));
-        let named: BTreeMap<&str, &Configuration> =
-            named.filter_map(|configuration| Some((configuration.id.as_deref()?, configuration))).collect();
-        let mut unreadable: Vec<_> =
-            configurations.iter().filter(|c| c.id.is_none() || c.topics.is_empty()).map(|c| &c.whole).collect();
-        let known = |id: &str| configurations.iter().any(|c| c.id.as_deref() == Some(id) && !c.topics.is_empty());
+    fn of(
+        topic: &str,
+        configurations: &'a [Configuration],
+        subscriptions: &'a [Subscription],
+    ) -> Self {
+        let is_own =
+            |configuration: &Configuration| configuration.topics.iter().all(|name| name == topic);
+        let named = configurations
+            .iter()
+            .filter(|configuration| configuration.topics.iter().any(|name| name == topic));
+        let named: BTreeMap<&str, &Configuration> = named
+            .filter_map(|configuration| Some((configuration.id.as_deref()?, configuration)))
+            .collect();
+        let mut unreadable: Vec<_> = configurations
+            .iter()
+            .filter(|c| c.id.is_none() || c.topics.is_empty())
+            .map(|c| &c.whole)
+            .collect();
+        let known = |id: &str| {
+            configurations
+                .iter()
+                .any(|c| c.id.as_deref() == Some(id) && !c.topics.is_empty())
+        };
         let mut own = Vec::new();
         for subscription in subscriptions {
             match subscription.configuration_id.as_deref() {
@@ -160,12 +188,25 @@ impl<'a> Own<'a> {
             }
         }
         // The one with the most subscriptions, so that it is the same in the next run.
-        let count = |id: &str| own.iter().filter(|(s, _)| s.configuration_id.as_deref() == Some(id)).count();
-        let mut candidates: Vec<_> = named.values().filter(|c| is_own(c)).filter_map(|c| c.id.as_deref()).collect();
+        let count = |id: &str| {
+            own.iter()
+                .filter(|(s, _)| s.configuration_id.as_deref() == Some(id))
+                .count()
+        };
+        let mut candidates: Vec<_> = named
+            .values()
+            .filter(|c| is_own(c))
+            .filter_map(|c| c.id.as_deref())
+            .collect();
         candidates.sort_by_key(|id| std::cmp::Reverse(count(id)));
         let configuration = candidates.first().copied();
         let configurations = named.into_values().filter(|c| is_own(c)).collect();
-        Self { configuration, configurations, subscriptions: own, unreadable }
+        Self {
+            configuration,
+            configurations,
+            subscriptions: own,
+            unreadable,
+        }
     }
 }
 
@@ -174,9 +215,13 @@ fn fitness(wanted: &Wanted, subscription: &Subscription, now: DateTime<Utc>) -> 
     fn differs<T: PartialEq>(wanted: Option<&T>, has: Option<&T>) -> bool {
         matches!((wanted, has), (Some(wanted), Some(has)) if wanted != has)
     }
-    if differs(wanted.header_version.as_ref(), subscription.header_version.as_ref())
-        || differs(wanted.duration_seconds.as_ref(), subscription.duration_seconds.as_ref())
-    {
+    if differs(
+        wanted.header_version.as_ref(),
+        subscription.header_version.as_ref(),
+    ) || differs(
+        wanted.duration_seconds.as_ref(),
+        subscription.duration_seconds.as_ref(),
+    ) {
         return Fitness::Other;
     }
     let seconds = wanted.duration_seconds.or(subscription.duration_seconds);
@@ -189,23 +234,35 @@ fn fitness(wanted: &Wanted, subscription: &Subscription, now: DateTime<Utc>) -> 
 }
 
 fn half(seconds: u64) -> TimeDelta {
-    i64::try_from(seconds / 2).ok().and_then(TimeDelta::try_seconds).unwrap_or(LEAD)
+    i64::try_from(seconds / 2)
+        .ok()
+        .and_then(TimeDelta::try_seconds)
+        .unwrap_or(LEAD)
 }
 
 fn deletable<'a>(subscriptions: &[(&'a Subscription, bool)]) -> Vec<&'a Subscription> {
-    subscriptions.iter().filter(|(_, own)| *own).map(|(subscription, _)| *subscription).collect()
+    subscriptions
+        .iter()
+        .filter(|(_, own)| *own)
+        .map(|(subscription, _)| *subscription)
+        .collect()
 }
 
-/// A renewal has the request of what it renews. With the same token Alexa would answer with the old subscription, so
-/// that the token also depends on that; where its end is unknown, on the half of a duration in which we are, so that
-/// Alexa answers with the same subscription until the next half.
+/// A renewal has the request of what it renews. With the same token Alexa would answer with the old
+/// subscription, so that the token also depends on that; where its end is unknown, on the half of a
+/// duration in which we are, so that Alexa answers with the same subscription until the next half.
 fn salt(wanted: &Wanted, cause: Cause, replaces: &[&Subscription], now: DateTime<Utc>) -> String {
     match cause {
         Cause::Missing | Cause::Changed => String::new(),
-        Cause::Ending(_) => replaces.iter().filter_map(|subscription| subscription.id.as_deref()).collect(),
+        Cause::Ending(_) => replaces
+            .iter()
+            .filter_map(|subscription| subscription.id.as_deref())
+            .collect(),
         Cause::EndUnknown => {
-            let seconds =
-                replaces.iter().find_map(|subscription| subscription.duration_seconds).or(wanted.duration_seconds);
+            let seconds = replaces
+                .iter()
+                .find_map(|subscription| subscription.duration_seconds)
+                .or(wanted.duration_seconds);
             let slot = half(seconds.unwrap_or_default()).num_seconds().max(1);
             (now.timestamp() / slot).to_string()
         }
@@ -216,32 +273,60 @@ fn salt(wanted: &Wanted, cause: Cause, replaces: &[&Subscription], now: DateTime
 fn surplus<'a>(changes: &Changes<'a>) -> Vec<&'a Configuration> {
     let in_use = |configuration: &Configuration| {
         let id = configuration.id.as_deref();
-        id == changes.configuration || changes.kept.iter().any(|(_, kept)| kept.configuration_id.as_deref() == id)
+        id == changes.configuration
+            || changes
+                .kept
+                .iter()
+                .any(|(_, kept)| kept.configuration_id.as_deref() == id)
     };
     let is_known = changes.unreadable.is_empty();
-    changes.own.iter().copied().filter(|configuration| is_known && !in_use(configuration)).collect()
+    changes
+        .own
+        .iter()
+        .copied()
+        .filter(|configuration| is_known && !in_use(configuration))
+        .collect()
 }
 
 impl Creation<'_> {
-    /// The request to Alexa. Its token is the same whenever the same is asked for the same reason, so that a repeat
-    /// after a lost answer creates nothing twice; `dead` is what Alexa answered to that token and does not have.
+    /// The request to Alexa. Its token is the same whenever the same is asked for the same reason,
+    /// so that a repeat after a lost answer creates nothing twice; `dead` is what Alexa answered to
+    /// that token and does not have.
     pub(crate) fn request(&self, configuration: &str, dead: Option<&str>) -> Value {
-        let Wanted { event_type, entities, header_version, duration_seconds } = self.wanted;
+        let Wanted {
+            event_type,
+            entities,
+            header_version,
+            duration_seconds,
+        } = self.wanted;
         let mut request = Map::from_iter([
-            ("subscriptionConfigurationId".to_owned(), json!(configuration)),
+            (
+                "subscriptionConfigurationId".to_owned(),
+                json!(configuration),
+            ),
             ("eventType".to_owned(), json!(event_type)),
             ("entities".to_owned(), json!(entities)),
         ]);
-        request.extend(header_version.as_ref().map(|version| ("eventHeaderVersion".to_owned(), json!(version))));
-        request.extend(duration_seconds.map(|seconds| ("subscriptionDurationInSeconds".to_owned(), json!(seconds))));
-        let token = token(&Value::Object(request.clone()), &[&self.salt, dead.unwrap_or_default()]);
+        request.extend(
+            header_version
+                .as_ref()
+                .map(|version| ("eventHeaderVersion".to_owned(), json!(version))),
+        );
+        request.extend(
+            duration_seconds
+                .map(|seconds| ("subscriptionDurationInSeconds".to_owned(), json!(seconds))),
+        );
+        let token = token(
+            &Value::Object(request.clone()),
+            &[&self.salt, dead.unwrap_or_default()],
+        );
         request.insert("idempotencyToken".to_owned(), json!(token));
         Value::Object(request)
     }
 }
 
-/// An idempotency token: the same for the same request, and another for another. Amazon's own tool sends a constant,
-/// with which a second request would be answered with the first one's resource.
+/// An idempotency token: the same for the same request, and another for another. Amazon's own tool
+/// sends a constant, with which a second request would be answered with the first one's resource.
 pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
     let mut hash = Sha256::new();
     hash.update(request.to_string());
@@ -257,25 +342,44 @@ pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
 pub(crate) fn describe(entities: &Map<String, Value>) -> String {
     let mut words = Vec::new();
     collect(entities, "", &mut words);
-    if words.is_empty() { "no entity".to_owned() } else { words.join(", ") }
+    if words.is_empty() {
+        "no entity".to_owned()
+    } else {
+        words.join(", ")
+    }
 }
 
 fn collect(entities: &Map<String, Value>, path: &str, words: &mut Vec<String>) {
     for (name, value) in entities {
         match (name.as_str(), value) {
             ("type" | "resourceType", _) | (_, Value::Null) => {}
-            ("id" | "resourceId", Value::String(id)) => words.push(format!("{path} {id}").trim_start().to_owned()),
+            ("id" | "resourceId", Value::String(id)) => {
+                words.push(format!("{path} {id}").trim_start().to_owned())
+            }
             (name, Value::Object(inner)) if path.is_empty() => collect(inner, name, words),
             (name, Value::Object(inner)) => collect(inner, &format!("{path}.{name}"), words),
-            (name, value) => words.push(format!("{path}.{name} {value}").trim_start_matches('.').to_owned()),
+            (name, value) => words.push(
+                format!("{path}.{name} {value}")
+                    .trim_start_matches('.')
+                    .to_owned(),
+            ),
         }
     }
 }
 
 /// The type of a subscription's events and what they are about, for people.
 pub(crate) fn describe_subscription(subscription: &Subscription) -> (String, String) {
-    let event_type = subscription.event_type.as_ref().map_or_else(|| "?".to_owned(), EventType::to_string);
-    (event_type, subscription.entities.as_ref().map_or_else(|| "?".to_owned(), describe))
+    let event_type = subscription
+        .event_type
+        .as_ref()
+        .map_or_else(|| "?".to_owned(), EventType::to_string);
+    (
+        event_type,
+        subscription
+            .entities
+            .as_ref()
+            .map_or_else(|| "?".to_owned(), describe),
+    )
 }
 
 #[cfg(test)]
@@ -286,7 +390,10 @@ mod tests {
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn configuration(number: u8, topics: &[&str]) -> Configuration {
-        let channels: Vec<_> = topics.iter().map(|topic| json!({ "type": "SNS", "id": topic })).collect();
+        let channels: Vec<_> = topics
+            .iter()
+            .map(|topic| json!({ "type": "SNS", "id": topic }))
+            .collect();
         Configuration::read(json!({
             "id": format!("amzn1.alexa.aem.subscription.configuration.{number}"), "deliveryChannels": channels,
         }))
@@ -320,21 +427,44 @@ mod tests {
     }
 
     fn ids(subscriptions: &[&Subscription]) -> Vec<String> {
-        subscriptions.iter().map(|s| s.id.as_deref().unwrap().rsplit('.').next().unwrap().to_owned()).collect()
+        subscriptions
+            .iter()
+            .map(|s| {
+                s.id.as_deref()
+                    .unwrap()
+                    .rsplit('.')
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
     }
 
     fn causes(changes: &Changes<'_>) -> Vec<(Cause, Vec<String>)> {
-        changes.creations.iter().map(|creation| (creation.cause, ids(&creation.replaces))).collect()
+        changes
+            .creations
+            .iter()
+            .map(|creation| (creation.cause, ids(&creation.replaces)))
+            .collect()
     }
 
     #[test]
     fn only_what_is_missing_is_created() {
         let (configurations, wanted) = ([configuration(1, &[TOPIC])], [wanted(1), wanted(2)]);
-        let subscriptions = [subscription(1, 1, 1, json!({})), subscription(9, 1, 9, json!({}))];
+        let subscriptions = [
+            subscription(1, 1, 1, json!({})),
+            subscription(9, 1, 9, json!({})),
+        ];
         let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
         assert_eq!(causes(&changes), [(Cause::Missing, vec![])]);
-        assert_eq!((changes.kept.len(), ids(&changes.unnamed)), (1, vec!["9".to_owned()]));
-        assert_eq!(changes.configuration, Some("amzn1.alexa.aem.subscription.configuration.1"));
+        assert_eq!(
+            (changes.kept.len(), ids(&changes.unnamed)),
+            (1, vec!["9".to_owned()])
+        );
+        assert_eq!(
+            changes.configuration,
+            Some("amzn1.alexa.aem.subscription.configuration.1")
+        );
         assert!(!changes.is_empty(false));
         let changes = Changes::between(TOPIC, &wanted[..1], &configurations, &subscriptions, NOW);
         assert!(changes.is_empty(false) && !changes.is_empty(true));
@@ -342,27 +472,53 @@ mod tests {
 
     #[test]
     fn other_topics_are_left_alone() {
-        let configurations = [configuration(1, &["arn:other"]), configuration(2, &[TOPIC, "arn:other"])];
-        let subscriptions =
-            [subscription(1, 1, 1, json!({})), subscription(2, 2, 2, json!({})), subscription(3, 2, 3, json!({}))];
+        let configurations = [
+            configuration(1, &["arn:other"]),
+            configuration(2, &[TOPIC, "arn:other"]),
+        ];
+        let subscriptions = [
+            subscription(1, 1, 1, json!({})),
+            subscription(2, 2, 2, json!({})),
+            subscription(3, 2, 3, json!({})),
+        ];
         let wanted = [wanted(1), wanted(2)];
         let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
-        assert_eq!(causes(&changes), [(Cause::Missing, vec![])], "the one of the other topic does not count");
+        assert_eq!(
+            causes(&changes),
+            [(Cause::Missing, vec![])],
+            "the one of the other topic does not count"
+        );
         assert_eq!(changes.kept.len(), 1, "the shared one counts");
-        assert!(changes.unnamed.is_empty() && changes.surplus.is_empty(), "nothing shared is deleted");
-        assert_eq!(changes.configuration, None, "nothing is added to a shared configuration");
+        assert!(
+            changes.unnamed.is_empty() && changes.surplus.is_empty(),
+            "nothing shared is deleted"
+        );
+        assert_eq!(
+            changes.configuration, None,
+            "nothing is added to a shared configuration"
+        );
     }
 
     #[test]
     fn one_of_twins_stays_and_a_surplus_configuration_goes() {
         let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
-        let subscriptions =
-            [subscription(1, 1, 1, json!({})), subscription(2, 2, 1, json!({})), subscription(3, 2, 2, json!({}))];
+        let subscriptions = [
+            subscription(1, 1, 1, json!({})),
+            subscription(2, 2, 1, json!({})),
+            subscription(3, 2, 2, json!({})),
+        ];
         let wanted = [wanted(1), wanted(2)];
         let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
         assert!(changes.creations.is_empty());
-        assert_eq!(changes.configuration, Some("amzn1.alexa.aem.subscription.configuration.2"), "the one with more");
-        assert_eq!((ids(&changes.superseded), changes.surplus.len()), (vec!["1".to_owned()], 1));
+        assert_eq!(
+            changes.configuration,
+            Some("amzn1.alexa.aem.subscription.configuration.2"),
+            "the one with more"
+        );
+        assert_eq!(
+            (ids(&changes.superseded), changes.surplus.len()),
+            (vec!["1".to_owned()], 1)
+        );
     }
 
     #[test]
@@ -371,7 +527,10 @@ mod tests {
         let mut wanted = [wanted(1)];
         wanted[0].header_version = Some("V2".to_owned());
         let same = [subscription(1, 1, 1, json!({}))];
-        assert!(Changes::between(TOPIC, &wanted, &configurations, &same, NOW).is_empty(true), "not shown is as asked");
+        assert!(
+            Changes::between(TOPIC, &wanted, &configurations, &same, NOW).is_empty(true),
+            "not shown is as asked"
+        );
         let other = [subscription(1, 1, 1, json!({ "eventHeaderVersion": "V1" }))];
         let changes = Changes::between(TOPIC, &wanted, &configurations, &other, NOW);
         assert_eq!(causes(&changes), [(Cause::Changed, vec!["1".to_owned()])]);
@@ -395,12 +554,20 @@ mod tests {
         let changes = Changes::between(TOPIC, &wanted, &configurations, &old, NOW);
         assert!(matches!(changes.creations[0].cause, Cause::Ending(_)));
         let first = wanted_request(&wanted[0], "");
-        assert_ne!(changes.creations[0].request("c", None)["idempotencyToken"], first["idempotencyToken"]);
+        assert_ne!(
+            changes.creations[0].request("c", None)["idempotencyToken"],
+            first["idempotencyToken"]
+        );
 
         // Created, and killed before the old one was deleted.
         let both = [
             old[0].clone(),
-            subscription(2, 1, 1, json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": 3600 })),
+            subscription(
+                2,
+                1,
+                1,
+                json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": 3600 }),
+            ),
         ];
         let changes = Changes::between(TOPIC, &wanted, &configurations, &both, NOW);
         assert!(changes.creations.is_empty());
@@ -408,7 +575,13 @@ mod tests {
     }
 
     fn wanted_request(wanted: &Wanted, salt: &str) -> Value {
-        Creation { wanted, cause: Cause::Missing, replaces: vec![], salt: salt.to_owned() }.request("c", None)
+        Creation {
+            wanted,
+            cause: Cause::Missing,
+            replaces: vec![],
+            salt: salt.to_owned(),
+        }
+        .request("c", None)
     }
 
     #[test]
@@ -420,7 +593,10 @@ mod tests {
         let token = |now: i64| {
             let now = DateTime::from_timestamp(now, 0).unwrap();
             let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, now);
-            assert_eq!(causes(&changes), [(Cause::EndUnknown, vec!["1".to_owned()])]);
+            assert_eq!(
+                causes(&changes),
+                [(Cause::EndUnknown, vec!["1".to_owned()])]
+            );
             changes.creations[0].request("c", None)["idempotencyToken"].clone()
         };
         assert_eq!(token(0), token(1799));
@@ -432,15 +608,32 @@ mod tests {
         let request = |wanted: &Wanted| wanted_request(wanted, "")["idempotencyToken"].clone();
         assert_eq!(request(&wanted(1)), request(&wanted(1)));
         assert_ne!(request(&wanted(1)), request(&wanted(2)));
-        assert_ne!(request(&wanted(1)), request(&Wanted { header_version: Some("V2".to_owned()), ..wanted(1) }));
-        let creation = Creation { wanted: &wanted(1), cause: Cause::Missing, replaces: vec![], salt: String::new() };
-        assert_ne!(creation.request("c", None), creation.request("c", Some("dead")));
+        assert_ne!(
+            request(&wanted(1)),
+            request(&Wanted {
+                header_version: Some("V2".to_owned()),
+                ..wanted(1)
+            })
+        );
+        let creation = Creation {
+            wanted: &wanted(1),
+            cause: Cause::Missing,
+            replaces: vec![],
+            salt: String::new(),
+        };
+        assert_ne!(
+            creation.request("c", None),
+            creation.request("c", Some("dead"))
+        );
         assert_ne!(creation.request("c", None), creation.request("d", None));
     }
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        let configurations = [configuration(1, &[TOPIC]), Configuration::read(json!({ "name": "?" }))];
+        let configurations = [
+            configuration(1, &[TOPIC]),
+            Configuration::read(json!({ "name": "?" })),
+        ];
         let bare = Subscription::read(json!({ "id": "amzn1.alexa.aem.subscription.1" }));
         let wanted = [wanted(1)];
         let subscriptions = [bare];
@@ -451,21 +644,41 @@ mod tests {
         // It may be of the configuration that else nothing needs.
         let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
         let all = [subscription(1, 1, 1, json!({})), subscriptions[0].clone()];
-        assert_eq!(Changes::between(TOPIC, &wanted, &configurations, &all[..1], NOW).surplus.len(), 1);
-        assert!(Changes::between(TOPIC, &wanted, &configurations, &all, NOW).surplus.is_empty());
+        assert_eq!(
+            Changes::between(TOPIC, &wanted, &configurations, &all[..1], NOW)
+                .surplus
+                .len(),
+            1
+        );
+        assert!(
+            Changes::between(TOPIC, &wanted, &configurations, &all, NOW)
+                .surplus
+                .is_empty()
+        );
     }
 
     #[test]
     fn entities_are_described_by_their_ids() {
         let describe = |entities: Value| describe(entities.as_object().unwrap());
         assert_eq!(describe(entities(1)), "unit amzn1.alexa.unit.did.1");
-        assert_eq!(describe(json!({ "unit": { "parent": { "type": "Unit", "id": "p" } } })), "unit.parent p");
-        assert_eq!(describe(json!({ "skill": { "id": "s" }, "unit": { "id": "u" } })), "skill s, unit u");
         assert_eq!(
-            describe(json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "u" } })),
+            describe(json!({ "unit": { "parent": { "type": "Unit", "id": "p" } } })),
+            "unit.parent p"
+        );
+        assert_eq!(
+            describe(json!({ "skill": { "id": "s" }, "unit": { "id": "u" } })),
+            "skill s, unit u"
+        );
+        assert_eq!(
+            describe(
+                json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "u" } })
+            ),
             "resource u"
         );
-        assert_eq!(describe(json!({ "user": { "accounts": ["a"] }, "all": true })), "all true, user.accounts [\"a\"]");
+        assert_eq!(
+            describe(json!({ "user": { "accounts": ["a"] }, "all": true })),
+            "all true, user.accounts [\"a\"]"
+        );
         assert_eq!(describe(json!({})), "no entity");
     }
 }

@@ -8,19 +8,38 @@ use hyper::{HeaderMap, Uri};
 use super::{Call, Datum, Operation, server::Answer};
 
 pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
-    assert!(uri.path().ends_with("/operation/PutMetricData"), "an unexpected operation: {uri}");
+    assert!(
+        uri.path().ends_with("/operation/PutMetricData"),
+        "an unexpected operation: {uri}"
+    );
     assert_eq!(headers["smithy-protocol"], "rpc-v2-cbor");
     let mut plain = Vec::new();
-    if headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
-        flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    if headers
+        .get("content-encoding")
+        .is_some_and(|encoding| encoding == "gzip")
+    {
+        flate2::read::GzDecoder::new(body)
+            .read_to_end(&mut plain)
+            .unwrap();
     } else {
         plain.extend_from_slice(body);
     }
     let request: Cbor = ciborium::from_reader(plain.as_slice()).unwrap();
-    let data: Vec<_> = list(&request, "MetricData").iter().map(decode_datum).collect();
-    assert!((1..=1000).contains(&data.len()), "CloudWatch refuses {} metrics", data.len());
+    let data: Vec<_> = list(&request, "MetricData")
+        .iter()
+        .map(decode_datum)
+        .collect();
+    assert!(
+        (1..=1000).contains(&data.len()),
+        "CloudWatch refuses {} metrics",
+        data.len()
+    );
     let namespace = text(&request, "Namespace");
-    Call { namespace, data, ..Call::new(Operation::PutMetricData, "PutMetricData") }
+    Call {
+        namespace,
+        data,
+        ..Call::new(Operation::PutMetricData, "PutMetricData")
+    }
 }
 
 fn decode_datum(datum: &Cbor) -> Datum {
@@ -49,7 +68,11 @@ fn decode_datum(datum: &Cbor) -> Datum {
 }
 
 fn field<'a>(map: &'a Cbor, name: &str) -> Option<&'a Cbor> {
-    map.as_map().unwrap().iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+    map.as_map()
+        .unwrap()
+        .iter()
+        .find(|(key, _)| key.as_text() == Some(name))
+        .map(|(_, value)| value)
 }
 
 fn text(map: &Cbor, name: &str) -> String {
@@ -80,6 +103,13 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
 fn cbor(status: u16, fields: Vec<(Cbor, Cbor)>) -> Answer {
     let mut body = Vec::new();
     ciborium::into_writer(&Cbor::Map(fields), &mut body).unwrap();
-    let headers = &[("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
-    Answer { status, headers, body }
+    let headers = &[
+        ("smithy-protocol", "rpc-v2-cbor"),
+        ("content-type", "application/cbor"),
+    ];
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }

@@ -20,24 +20,44 @@ pub(super) enum Operand {
     Value(Value),
 }
 
-/// Whether two operands stand as they should; they have no order if one is absent, or if their types differ.
+/// Whether two operands stand as they should; they have no order if one is absent, or if their
+/// types differ.
 type Comparator = fn(Option<Ordering>) -> bool;
 
 impl Condition {
     /// Reads an expression with its names and values; panics at what DynamoDB would refuse.
     pub(super) fn parse(expression: &str, names: &Item, values: &Item) -> Self {
-        let unused = names.keys().chain(values.keys()).map(String::as_str).collect();
-        let mut parser = Parser { tokens: tokens(expression).into_iter().peekable(), names, values, unused };
+        let unused = names
+            .keys()
+            .chain(values.keys())
+            .map(String::as_str)
+            .collect();
+        let mut parser = Parser {
+            tokens: tokens(expression).into_iter().peekable(),
+            names,
+            values,
+            unused,
+        };
         let condition = parser.or();
-        assert_eq!(parser.tokens.next(), None, "more than a condition: {expression}");
-        assert!(parser.unused.is_empty(), "{expression} does not use {:?}", parser.unused);
+        assert_eq!(
+            parser.tokens.next(),
+            None,
+            "more than a condition: {expression}"
+        );
+        assert!(
+            parser.unused.is_empty(),
+            "{expression} does not use {:?}",
+            parser.unused
+        );
         condition
     }
 
     pub(super) fn holds(&self, item: Option<&Item>) -> bool {
         match self {
             Self::Exists(name) => item.is_some_and(|item| item.contains_key(name)),
-            Self::Compare(left, comparator, right) => comparator(order(left.of(item), right.of(item))),
+            Self::Compare(left, comparator, right) => {
+                comparator(order(left.of(item), right.of(item)))
+            }
             Self::Not(condition) => !condition.holds(item),
             Self::And(left, right) => left.holds(item) && right.holds(item),
             Self::Or(left, right) => left.holds(item) || right.holds(item),
@@ -81,7 +101,9 @@ fn comparator(token: &str) -> Comparator {
 fn tokens(expression: &str) -> Vec<&str> {
     let (mut tokens, mut rest) = (Vec::new(), expression.trim_start());
     while !rest.is_empty() {
-        let symbol = ["<>", "<=", ">=", "=", "<", ">", "(", ")"].into_iter().find(|symbol| rest.starts_with(symbol));
+        let symbol = ["<>", "<=", ">=", "=", "<", ">", "(", ")"]
+            .into_iter()
+            .find(|symbol| rest.starts_with(symbol));
         let is_end = |c: char| !c.is_ascii_alphanumeric() && !"_#:".contains(c);
         let length = symbol.map_or_else(|| rest.find(is_end).unwrap_or(rest.len()), str::len);
         assert!(length > 0, "unexpected in a condition: {rest}");
@@ -118,7 +140,11 @@ impl<'a> Parser<'a> {
     }
 
     fn not(&mut self) -> Condition {
-        if self.takes("NOT") { Condition::Not(Box::new(self.not())) } else { self.primary() }
+        if self.takes("NOT") {
+            Condition::Not(Box::new(self.not()))
+        } else {
+            self.primary()
+        }
     }
 
     fn primary(&mut self) -> Condition {
@@ -137,15 +163,17 @@ impl<'a> Parser<'a> {
 
     fn exists(&mut self) -> Condition {
         assert!(self.takes("("), "a function without its parenthesis");
-        let Operand::Attribute(name) = self.operand() else { panic!("a value always exists") };
+        let Operand::Attribute(name) = self.operand() else {
+            panic!("a value always exists")
+        };
         assert!(self.takes(")"), "a function with more than one operand");
         Condition::Exists(name)
     }
 
     fn comparison(&mut self) -> Condition {
         let (left, comparator, right) = (self.operand(), comparator(self.next()), self.operand());
-        if let (Operand::Attribute(name), Operand::Value(value)) | (Operand::Value(value), Operand::Attribute(name)) =
-            (&left, &right)
+        if let (Operand::Attribute(name), Operand::Value(value))
+        | (Operand::Value(value), Operand::Attribute(name)) = (&left, &right)
         {
             assert_plausible(name, value);
         }
@@ -156,15 +184,24 @@ impl<'a> Parser<'a> {
         let token = self.next();
         self.unused.remove(token);
         match token.chars().next() {
-            Some(':') => {
-                Operand::Value(self.values.get(token).unwrap_or_else(|| panic!("no value for {token}")).clone())
-            }
+            Some(':') => Operand::Value(
+                self.values
+                    .get(token)
+                    .unwrap_or_else(|| panic!("no value for {token}"))
+                    .clone(),
+            ),
             Some('#') => {
-                let name = self.names.get(token).unwrap_or_else(|| panic!("no name for {token}"));
+                let name = self
+                    .names
+                    .get(token)
+                    .unwrap_or_else(|| panic!("no name for {token}"));
                 Operand::Attribute(name.as_str().unwrap().to_owned())
             }
             _ => {
-                assert!(token.starts_with(|c: char| c.is_ascii_alphabetic()), "no operand: {token}");
+                assert!(
+                    token.starts_with(|c: char| c.is_ascii_alphabetic()),
+                    "no operand: {token}"
+                );
                 Operand::Attribute(token.to_owned())
             }
         }

@@ -11,17 +11,23 @@ use super::{Call, Fault, Operation, condition::Condition, server::Answer};
 
 const TABLE: &str = "ledger";
 
-/// The most items of one transaction, and the most keys of one batch. Source: the DynamoDB API reference.
+/// The most items of one transaction, and the most keys of one batch. Source: the DynamoDB API
+/// reference.
 const MAX_ITEMS: usize = 100;
 
-/// The attributes of an item as plain JSON: the types that the ledger has are told apart by JSON's own.
+/// The attributes of an item as plain JSON: the types that the ledger has are told apart by JSON's
+/// own.
 pub(super) type Item = Map<String, Value>;
 
 /// What a call asks of the table.
 pub(super) enum Request {
     Read(Vec<String>),
     Write(Write),
-    Transaction { writes: Vec<Write>, token: String, content: u64 },
+    Transaction {
+        writes: Vec<Write>,
+        token: String,
+        content: u64,
+    },
 }
 
 /// A write of one item.
@@ -46,7 +52,10 @@ pub(super) fn decode(target: &str, body: &[u8]) -> (Call, Request) {
 }
 
 fn one(write: Write) -> (Call, Request) {
-    let call = Call { keys: vec![write.pk.clone()], ..Call::new(write.operation(), "PutItem") };
+    let call = Call {
+        keys: vec![write.pk.clone()],
+        ..Call::new(write.operation(), "PutItem")
+    };
     (call, Request::Write(write))
 }
 
@@ -55,33 +64,85 @@ fn transaction(request: &Value) -> (Call, Request) {
         (kind, put) if kind == "Put" => Write::put(put),
         (kind, _) => panic!("an unexpected action: {kind}"),
     };
-    let writes: Vec<_> = request["TransactItems"].as_array().unwrap().iter().map(write).collect();
+    let writes: Vec<_> = request["TransactItems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(write)
+        .collect();
     let keys: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
     assert_distinct(&keys);
     let size: usize = writes.iter().map(|write| item_size(&write.item)).sum();
-    assert!(size <= 4 * 1024 * 1024, "DynamoDB refuses a transaction of {size} bytes");
+    assert!(
+        size <= 4 * 1024 * 1024,
+        "DynamoDB refuses a transaction of {size} bytes"
+    );
     let operation = writes[0].operation();
-    assert!(writes.iter().all(|write| write.operation() == operation), "a transaction of several operations");
+    assert!(
+        writes.iter().all(|write| write.operation() == operation),
+        "a transaction of several operations"
+    );
     let token = request["ClientRequestToken"].as_str().unwrap().to_owned();
-    assert!((1..=36).contains(&token.len()), "DynamoDB refuses the token {token:?}");
-    let call = Call { keys, ..Call::new(operation, "TransactWriteItems") };
-    (call, Request::Transaction { writes, token, content: hash(request) })
+    assert!(
+        (1..=36).contains(&token.len()),
+        "DynamoDB refuses the token {token:?}"
+    );
+    let call = Call {
+        keys,
+        ..Call::new(operation, "TransactWriteItems")
+    };
+    (
+        call,
+        Request::Transaction {
+            writes,
+            token,
+            content: hash(request),
+        },
+    )
 }
 
 /// An eventually consistent read is no error for AWS, and yet it would miss what was just written.
 fn batch(request: &Value) -> (Call, Request) {
     let tables = request["RequestItems"].as_object().unwrap();
-    assert!(tables.len() == 1 && tables.contains_key(TABLE), "DynamoDB has no such tables: {tables:?}");
-    assert_eq!(tables[TABLE]["ConsistentRead"], true, "the read is not consistent");
-    let keys: Vec<_> = tables[TABLE]["Keys"].as_array().unwrap().iter().map(|key| key_of(&plain_item(key))).collect();
+    assert!(
+        tables.len() == 1 && tables.contains_key(TABLE),
+        "DynamoDB has no such tables: {tables:?}"
+    );
+    assert_eq!(
+        tables[TABLE]["ConsistentRead"], true,
+        "the read is not consistent"
+    );
+    let keys: Vec<_> = tables[TABLE]["Keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key_of(&plain_item(key)))
+        .collect();
     assert_distinct(&keys);
-    assert!(keys.iter().all(|key| key.starts_with("automation#")), "only budgets are read: {keys:?}");
-    (Call { keys: keys.clone(), ..Call::new(Operation::ReadBudgets, "BatchGetItem") }, Request::Read(keys))
+    assert!(
+        keys.iter().all(|key| key.starts_with("automation#")),
+        "only budgets are read: {keys:?}"
+    );
+    (
+        Call {
+            keys: keys.clone(),
+            ..Call::new(Operation::ReadBudgets, "BatchGetItem")
+        },
+        Request::Read(keys),
+    )
 }
 
 fn assert_distinct(keys: &[String]) {
-    assert!((1..=MAX_ITEMS).contains(&keys.len()), "DynamoDB refuses {} items", keys.len());
-    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len(), "DynamoDB refuses the same item twice: {keys:?}");
+    assert!(
+        (1..=MAX_ITEMS).contains(&keys.len()),
+        "DynamoDB refuses {} items",
+        keys.len()
+    );
+    assert_eq!(
+        keys.iter().collect::<HashSet<_>>().len(),
+        keys.len(),
+        "DynamoDB refuses the same item twice: {keys:?}"
+    );
 }
 
 fn hash(request: &Value) -> u64 {
@@ -94,15 +155,27 @@ impl Write {
     fn put(request: &Value) -> Self {
         let item = plain_item(&request["Item"]);
         let size = item_size(&item);
-        assert!(size <= 400 * 1024, "DynamoDB refuses an item of {size} bytes");
+        assert!(
+            size <= 400 * 1024,
+            "DynamoDB refuses an item of {size} bytes"
+        );
         for (name, value) in &item {
             assert_plausible(name, value);
         }
         assert_eq!(request["TableName"], TABLE, "DynamoDB has no such table");
-        let names = request["ExpressionAttributeNames"].as_object().cloned().unwrap_or_default();
-        let values = request.get("ExpressionAttributeValues").map(plain_item).unwrap_or_default();
+        let names = request["ExpressionAttributeNames"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        let values = request
+            .get("ExpressionAttributeValues")
+            .map(plain_item)
+            .unwrap_or_default();
         let expression = request["ConditionExpression"].as_str();
-        assert!(expression.is_some() || names.is_empty() && values.is_empty(), "names and values without a condition");
+        assert!(
+            expression.is_some() || names.is_empty() && values.is_empty(),
+            "names and values without a condition"
+        );
         Self {
             pk: key_of(&item),
             item,
@@ -137,7 +210,11 @@ impl Table {
     pub(super) fn answer(&mut self, request: Request, fault: Option<&Fault>) -> Answer {
         match request {
             Request::Read(keys) => {
-                let read = if matches!(fault, Some(Fault::Unprocessed)) { keys.len() / 2 } else { keys.len() };
+                let read = if matches!(fault, Some(Fault::Unprocessed)) {
+                    keys.len() / 2
+                } else {
+                    keys.len()
+                };
                 self.read(&keys, read)
             }
             Request::Write(write) => match self.failure(&write) {
@@ -145,20 +222,38 @@ impl Table {
                     self.apply(write);
                     json_answer(200, &json!({}))
                 }
-                Some(found) => failed("ConditionalCheckFailedException", "The conditional request failed", found),
+                Some(found) => failed(
+                    "ConditionalCheckFailedException",
+                    "The conditional request failed",
+                    found,
+                ),
             },
-            Request::Transaction { writes, token, content } => self.transact(writes, token, content),
+            Request::Transaction {
+                writes,
+                token,
+                content,
+            } => self.transact(writes, token, content),
         }
     }
 
     /// Reads so many of the keys.
     fn read(&self, keys: &[String], count: usize) -> Answer {
         let (read, unread) = keys.split_at(count);
-        let items: Vec<_> = read.iter().filter_map(|key| self.items.get(key)).map(typed_item).collect();
+        let items: Vec<_> = read
+            .iter()
+            .filter_map(|key| self.items.get(key))
+            .map(typed_item)
+            .collect();
         let unread: Vec<_> = unread.iter().map(|key| json!({"pk": {"S": key}})).collect();
-        let unprocessed =
-            if unread.is_empty() { json!({}) } else { json!({TABLE: {"Keys": unread, "ConsistentRead": true}}) };
-        json_answer(200, &json!({"Responses": {TABLE: items}, "UnprocessedKeys": unprocessed}))
+        let unprocessed = if unread.is_empty() {
+            json!({})
+        } else {
+            json!({TABLE: {"Keys": unread, "ConsistentRead": true}})
+        };
+        json_answer(
+            200,
+            &json!({"Responses": {TABLE: items}, "UnprocessedKeys": unprocessed}),
+        )
     }
 
     /// All or nothing, and once for each token: a repeat of what was made is answered as made.
@@ -170,7 +265,12 @@ impl Table {
         }
         let failures: Vec<_> = writes.iter().map(|write| self.failure(write)).collect();
         if failures.iter().any(Option::is_some) {
-            return cancelled(failures.into_iter().map(|found| reason("ConditionalCheckFailed", found)).collect());
+            return cancelled(
+                failures
+                    .into_iter()
+                    .map(|found| reason("ConditionalCheckFailed", found))
+                    .collect(),
+            );
         }
         for write in writes {
             self.apply(write);
@@ -179,13 +279,20 @@ impl Table {
         json_answer(200, &json!({}))
     }
 
-    /// What is told about a write whose condition does not hold: the item that was found, where that was asked for.
+    /// What is told about a write whose condition does not hold: the item that was found, where
+    /// that was asked for.
     fn failure(&self, write: &Write) -> Option<Map<String, Value>> {
         let found = self.items.get(&write.pk);
-        if write.condition.as_ref().is_none_or(|condition| condition.holds(found)) {
+        if write
+            .condition
+            .as_ref()
+            .is_none_or(|condition| condition.holds(found))
+        {
             return None;
         }
-        let told = found.filter(|_| write.tells_found).map(|item| ("Item".to_owned(), typed_item(item)));
+        let told = found
+            .filter(|_| write.tells_found)
+            .map(|item| ("Item".to_owned(), typed_item(item)));
         Some(told.into_iter().collect())
     }
 
@@ -196,24 +303,37 @@ impl Table {
 
 /// A transaction that something else than a condition cancels, such as another transaction.
 pub(super) fn cancelled_for(code: &str, writes: usize) -> Answer {
-    cancelled((0..writes).map(|index| reason(code, (index == 0).then(Map::new))).collect())
+    cancelled(
+        (0..writes)
+            .map(|index| reason(code, (index == 0).then(Map::new)))
+            .collect(),
+    )
 }
 
 fn cancelled(reasons: Vec<Value>) -> Answer {
     let told = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
-    failed("TransactionCanceledException", "Transaction cancelled, please refer cancellation reasons", told)
+    failed(
+        "TransactionCanceledException",
+        "Transaction cancelled, please refer cancellation reasons",
+        told,
+    )
 }
 
 /// The reason of one write: none for those that stand beside the one at fault.
 fn reason(code: &str, failure: Option<Map<String, Value>>) -> Value {
-    let Some(mut told) = failure else { return json!({"Code": "None"}) };
+    let Some(mut told) = failure else {
+        return json!({"Code": "None"});
+    };
     told.insert("Code".to_owned(), code.into());
     told.insert("Message".to_owned(), "told to".into());
     Value::Object(told)
 }
 
 pub(super) fn error(status: u16, code: &str) -> Answer {
-    json_answer(status, &json!({"__type": typed_code(code), "message": "told to"}))
+    json_answer(
+        status,
+        &json!({"__type": typed_code(code), "message": "told to"}),
+    )
 }
 
 /// An error that tells more than its code.
@@ -229,16 +349,28 @@ fn typed_code(code: &str) -> String {
 
 fn json_answer(status: u16, body: &Value) -> Answer {
     let headers = &[("content-type", "application/x-amz-json-1.0")];
-    Answer { status, headers, body: body.to_string().into_bytes() }
+    Answer {
+        status,
+        headers,
+        body: body.to_string().into_bytes(),
+    }
 }
 
 fn key_of(item: &Item) -> String {
-    let pk = item.get("pk").and_then(Value::as_str).expect("DynamoDB refuses an item without its key");
-    assert!((1..=2048).contains(&pk.len()), "DynamoDB refuses a key of {} bytes", pk.len());
+    let pk = item
+        .get("pk")
+        .and_then(Value::as_str)
+        .expect("DynamoDB refuses an item without its key");
+    assert!(
+        (1..=2048).contains(&pk.len()),
+        "DynamoDB refuses a key of {} bytes",
+        pk.len()
+    );
     pk.to_owned()
 }
 
-/// The time to live counts seconds, everything else milliseconds: mixed up, an item would stay for ever, or go at once.
+/// The time to live counts seconds, everything else milliseconds: mixed up, an item would stay for
+/// ever, or go at once.
 pub(super) fn assert_plausible(name: &str, value: &Value) {
     let plausible = match name {
         "expiresAt" => 1_600_000_000..4_000_000_000,
@@ -247,15 +379,24 @@ pub(super) fn assert_plausible(name: &str, value: &Value) {
         }
         _ => return,
     };
-    assert!(value.as_i64().is_some_and(|time| plausible.contains(&time)), "{name} cannot be {value}");
+    assert!(
+        value.as_i64().is_some_and(|time| plausible.contains(&time)),
+        "{name} cannot be {value}"
+    );
 }
 
 fn plain_item(item: &Value) -> Item {
-    item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), plain(value))).collect()
+    item.as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect()
 }
 
 fn typed_item(item: &Item) -> Value {
-    item.iter().map(|(name, value)| (name.clone(), typed(value))).collect()
+    item.iter()
+        .map(|(name, value)| (name.clone(), typed(value)))
+        .collect()
 }
 
 fn plain(value: &Value) -> Value {
@@ -270,7 +411,9 @@ fn plain(value: &Value) -> Value {
 }
 
 fn plain_number(number: &str) -> Value {
-    number.parse::<i64>().map_or_else(|_| number.parse::<f64>().unwrap().into(), Value::from)
+    number
+        .parse::<i64>()
+        .map_or_else(|_| number.parse::<f64>().unwrap().into(), Value::from)
 }
 
 fn typed(value: &Value) -> Value {
@@ -286,7 +429,9 @@ fn typed(value: &Value) -> Value {
 
 /// As DynamoDB counts it, numbers roughly.
 fn item_size(item: &Item) -> usize {
-    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+    item.iter()
+        .map(|(name, value)| name.len() + value_size(value))
+        .sum()
 }
 
 fn value_size(value: &Value) -> usize {
@@ -294,7 +439,12 @@ fn value_size(value: &Value) -> usize {
         Value::Null | Value::Bool(_) => 1,
         Value::Number(number) => number.to_string().len() / 2 + 2,
         Value::String(text) => text.len(),
-        Value::Array(values) => 3 + values.iter().map(|value| 1 + value_size(value)).sum::<usize>(),
+        Value::Array(values) => {
+            3 + values
+                .iter()
+                .map(|value| 1 + value_size(value))
+                .sum::<usize>()
+        }
         Value::Object(item) => 3 + item_size(item) + item.len(),
     }
 }

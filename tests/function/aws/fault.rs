@@ -29,8 +29,8 @@ pub(crate) enum Fault {
     Entries(Vec<usize>, &'static str, bool),
     /// Entries of a batch that the answer does not mention, and that were not published either.
     Unmentioned(Vec<usize>),
-    /// Not processed: a transaction is cancelled as a whole, with this code as the first item's reason; a conflict also
-    /// refuses a single write.
+    /// Not processed: a transaction is cancelled as a whole, with this code as the first item's
+    /// reason; a conflict also refuses a single write.
     Cancelled(&'static str),
     /// The second half of the keys of a batch comes back unread, one at least.
     Unprocessed,
@@ -80,7 +80,8 @@ impl Plan {
     }
 
     pub(super) fn nth_of(&mut self, operation: Operation, nth: usize, fault: Fault) {
-        self.faults.push((operation, When::Nth(self.seen(operation) + nth), fault));
+        self.faults
+            .push((operation, When::Nth(self.seen(operation) + nth), fault));
     }
 
     pub(super) fn every(&mut self, operation: Operation, fault: Fault) {
@@ -97,7 +98,10 @@ impl Plan {
     }
 
     pub(super) fn left(&self) -> usize {
-        self.faults.iter().filter(|(_, when, _)| *when != When::Every).count()
+        self.faults
+            .iter()
+            .filter(|(_, when, _)| *when != When::Every)
+            .count()
     }
 
     pub(super) fn stop_at(&mut self, nth: usize, stage: Stage) {
@@ -128,7 +132,11 @@ impl Plan {
         match self.stop {
             Some((at, stage)) if before >= at => {
                 self.stopped.send_replace(true);
-                Some(if before == at && stage == Stage::After { Fault::HangAfter } else { Fault::Hang })
+                Some(if before == at && stage == Stage::After {
+                    Fault::HangAfter
+                } else {
+                    Fault::Hang
+                })
             }
             _ => self.told(operation, nth, api).or_else(|| self.random(api)),
         }
@@ -140,9 +148,16 @@ impl Plan {
             When::Nth(call) => call == nth,
             When::Every => fault.fits(api),
         };
-        let place = self.faults.iter().position(|(of, when, fault)| *of == operation && is_now(*when, fault))?;
+        let place = self
+            .faults
+            .iter()
+            .position(|(of, when, fault)| *of == operation && is_now(*when, fault))?;
         let (_, when, fault) = &self.faults[place];
-        if *when == When::Every { Some(fault.clone()) } else { Some(self.faults.remove(place).2) }
+        if *when == When::Every {
+            Some(fault.clone())
+        } else {
+            Some(self.faults.remove(place).2)
+        }
     }
 
     fn random(&mut self, api: &str) -> Option<Fault> {

@@ -1,5 +1,5 @@
-//! An AWS in this process: it decodes what the function sent, checks it as AWS would, does it, and answers as it is
-//! told.
+//! An AWS in this process: it decodes what the function sent, checks it as AWS would, does it, and
+//! answers as it is told.
 
 mod cloudwatch;
 mod condition;
@@ -25,7 +25,8 @@ pub(crate) use self::{
     sns::assert_fits_schema,
 };
 
-/// The fake. It listens until it is dropped, on a thread of its own, so that handlers on any threads can share it.
+/// The fake. It listens until it is dropped, on a thread of its own, so that handlers on any
+/// threads can share it.
 pub(crate) struct FakeAws {
     pub(crate) url: String,
     world: Shared,
@@ -58,7 +59,8 @@ pub(crate) enum Service {
     DynamoDb,
 }
 
-/// The operations that the function calls; those of the ledger by what they mean, whatever API carries them.
+/// The operations that the function calls; those of the ledger by what they mean, whatever API
+/// carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     Publish,
@@ -130,18 +132,30 @@ impl FakeAws {
 
     /// Starts one that keeps no calls, only counts, for tests that make too many of them.
     pub(crate) async fn start_counting() -> Self {
-        Self::start_in(World { counting: true, ..World::default() }).await
+        Self::start_in(World {
+            counting: true,
+            ..World::default()
+        })
+        .await
     }
 
     async fn start_in(world: World) -> Self {
         let world = Arc::new(Mutex::new(world));
         let (url, alive) = server::start(world.clone()).await;
-        Self { url, world, _alive: alive }
+        Self {
+            url,
+            world,
+            _alive: alive,
+        }
     }
 
     /// Makes the next calls of an operation fail, one fault each.
     pub(crate) fn fail(&self, operation: Operation, faults: impl IntoIterator<Item = Fault>) {
-        self.with(|world| faults.into_iter().for_each(|fault| world.plan.next_of(operation, fault)));
+        self.with(|world| {
+            faults
+                .into_iter()
+                .for_each(|fault| world.plan.next_of(operation, fault))
+        });
     }
 
     /// Makes one call of an operation fail, the nth from now, counted from 0.
@@ -154,8 +168,8 @@ impl FakeAws {
         self.with(|world| world.plan.every(operation, fault));
     }
 
-    /// Makes calls of all operations fail at this rate from now on, each with one of the faults that fit it. The same
-    /// seed makes the same choices.
+    /// Makes calls of all operations fail at this rate from now on, each with one of the faults
+    /// that fit it. The same seed makes the same choices.
     pub(crate) fn fail_randomly(&self, seed: u64, rate: f64, faults: &[Fault]) {
         self.with(|world| world.plan.randomly(seed, rate, faults));
     }
@@ -170,7 +184,8 @@ impl FakeAws {
         self.with(|world| world.plan.left())
     }
 
-    /// Stops the world at a call, the nth from now, counted from 0: it and all later ones get no answer.
+    /// Stops the world at a call, the nth from now, counted from 0: it and all later ones get no
+    /// answer.
     pub(crate) fn stop_at(&self, nth: usize, stage: Stage) {
         self.with(|world| world.plan.stop_at(nth, stage));
     }
@@ -181,20 +196,28 @@ impl FakeAws {
         stopped.wait_for(|stopped| *stopped).await.unwrap();
     }
 
-    /// Lets the world go on. Calls that hung go on hanging: whoever made them is gone. A call that was still on its way
-    /// can arrive now, as it can at the real AWS.
+    /// Lets the world go on. Calls that hung go on hanging: whoever made them is gone. A call that
+    /// was still on its way can arrive now, as it can at the real AWS.
     pub(crate) fn resume(&self) {
         self.with(|world| world.plan.resume());
     }
 
-    /// Lets no call have its answer before so many are there: those that wait for another's answer never get theirs.
+    /// Lets no call have its answer before so many are there: those that wait for another's answer
+    /// never get theirs.
     pub(crate) fn let_meet(&self, calls: usize) {
         self.with(|world| world.meeting = Some(Arc::new(Barrier::new(calls))));
     }
 
     /// The calls of an operation, whatever became of them.
     pub(crate) fn calls(&self, operation: Operation) -> Vec<Call> {
-        self.with(|world| world.calls.iter().filter(|call| call.operation == operation).cloned().collect())
+        self.with(|world| {
+            world
+                .calls
+                .iter()
+                .filter(|call| call.operation == operation)
+                .cloned()
+                .collect()
+        })
     }
 
     /// The operations in the order of their calls.
@@ -214,12 +237,22 @@ impl FakeAws {
 
     /// All messages that were published, in a batch or not.
     pub(crate) fn published(&self) -> Vec<Published> {
-        self.with(|world| world.calls.iter().flat_map(Call::published).cloned().collect())
+        self.with(|world| {
+            world
+                .calls
+                .iter()
+                .flat_map(Call::published)
+                .cloned()
+                .collect()
+        })
     }
 
     /// The one message that was published.
     pub(crate) fn only_message(&self) -> Published {
-        let [message] = self.published().try_into().unwrap_or_else(|all| panic!("one message expected: {all:#?}"));
+        let [message] = self
+            .published()
+            .try_into()
+            .unwrap_or_else(|all| panic!("one message expected: {all:#?}"));
         message
     }
 
@@ -248,10 +281,18 @@ impl FakeAws {
         self.with(|world| world.table.items.len())
     }
 
-    /// Puts an item into the ledger, as it is: nothing is checked, so that a test can make what should not be there.
+    /// Puts an item into the ledger, as it is: nothing is checked, so that a test can make what
+    /// should not be there.
     pub(crate) fn put_item(&self, item: Value) {
-        let Value::Object(item) = item else { panic!("an item is an object: {item}") };
-        self.with(|world| world.table.items.insert(item["pk"].as_str().unwrap().to_owned(), item));
+        let Value::Object(item) = item else {
+            panic!("an item is an object: {item}")
+        };
+        self.with(|world| {
+            world
+                .table
+                .items
+                .insert(item["pk"].as_str().unwrap().to_owned(), item)
+        });
     }
 
     /// Deletes the items that have expired, as DynamoDB does at some time or other.
@@ -261,7 +302,8 @@ impl FakeAws {
         self.with(|world| world.table.items.retain(|_, item| stays(item)));
     }
 
-    /// Forgets what was done, so that a test of memory sees none of the fake's. Faults and counts of calls stay.
+    /// Forgets what was done, so that a test of memory sees none of the fake's. Faults and counts
+    /// of calls stay.
     pub(crate) fn forget(&self) {
         self.with(|world| {
             world.calls = Vec::new();
@@ -285,7 +327,10 @@ impl FakeAws {
 impl Drop for FakeAws {
     fn drop(&mut self) {
         let refused = self.take_refused();
-        assert!(refused.is_empty() || std::thread::panicking(), "AWS would refuse: {refused:#?}");
+        assert!(
+            refused.is_empty() || std::thread::panicking(),
+            "AWS would refuse: {refused:#?}"
+        );
     }
 }
 
@@ -293,7 +338,10 @@ impl World {
     /// Keeps a call, or only what it did.
     fn keep(&mut self, call: Call) {
         for message in call.published() {
-            let id = (message.topic.clone(), message.body["id"].as_str().unwrap().to_owned());
+            let id = (
+                message.topic.clone(),
+                message.body["id"].as_str().unwrap().to_owned(),
+            );
             *self.deliveries.entry(id).or_default() += 1;
         }
         for datum in call.put() {
@@ -322,7 +370,11 @@ impl Call {
     /// The messages that AWS took.
     fn published(&self) -> impl Iterator<Item = &Published> {
         let taken = |(index, _): &(usize, _)| self.processed && !self.left_out.contains(index);
-        self.messages.iter().enumerate().filter(taken).map(|(_, message)| message)
+        self.messages
+            .iter()
+            .enumerate()
+            .filter(taken)
+            .map(|(_, message)| message)
     }
 
     /// The data points that AWS took.

@@ -1,5 +1,5 @@
-//! An HTTP client to which nobody listens for chosen calls. A listener that is there cannot refuse a connection, so
-//! this fault stands before the network.
+//! An HTTP client to which nobody listens for chosen calls. A listener that is there cannot refuse
+//! a connection, so this fault stands before the network.
 
 use std::{
     fmt,
@@ -12,7 +12,8 @@ use std::{
 
 use aws_smithy_runtime_api::client::{
     http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
     },
     orchestrator::HttpRequest,
     result::ConnectorError,
@@ -28,11 +29,16 @@ pub(crate) fn refusing(
     http: SharedHttpClient,
     choose: impl Fn(&HttpRequest) -> bool + Send + Sync + 'static,
 ) -> SharedHttpClient {
-    SharedHttpClient::new(Refusing { inner: http, choice: Arc::new(choose) })
+    SharedHttpClient::new(Refusing {
+        inner: http,
+        choice: Arc::new(choose),
+    })
 }
 
 /// Chooses all calls of an operation.
-pub(crate) fn all_of(operation: Operation) -> impl Fn(&HttpRequest) -> bool + Send + Sync + 'static {
+pub(crate) fn all_of(
+    operation: Operation,
+) -> impl Fn(&HttpRequest) -> bool + Send + Sync + 'static {
     move |request| {
         let target = request.headers().get("x-amz-target");
         let body = request.body().bytes().unwrap();
@@ -66,9 +72,16 @@ impl<T> fmt::Debug for Refusing<T> {
 }
 
 impl HttpClient for Refusing<SharedHttpClient> {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Refusing { inner, choice: self.choice.clone() })
+        SharedHttpConnector::new(Refusing {
+            inner,
+            choice: self.choice.clone(),
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The connections: hyper itself, because only there can a call end without an answer, or in the middle of one.
+//! The connections: hyper itself, because only there can a call end without an answer, or in the
+//! middle of one.
 
 use std::{panic::catch_unwind, thread, time::Duration};
 
@@ -46,13 +47,16 @@ enum End {
     Never,
 }
 
-/// Listens on a thread with its own runtime, so that a fault does not depend on what the test's runtime does, until the
-/// sender is dropped.
+/// Listens on a thread with its own runtime, so that a fault does not depend on what the test's
+/// runtime does, until the sender is dropped.
 pub(super) async fn start(world: Shared) -> (String, oneshot::Sender<()>) {
     let (alive, dropped) = oneshot::channel();
     let (bound, address) = oneshot::channel();
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             bound.send(listener.local_addr().unwrap()).unwrap();
@@ -72,7 +76,11 @@ async fn listen(listener: TcpListener, world: Shared) {
         let world = world.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| answer(&world, request));
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+            drop(
+                http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
         });
     }
 }
@@ -80,7 +88,9 @@ async fn listen(listener: TcpListener, world: Shared) {
 async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
     let (Parts { uri, headers, .. }, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
-    let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap());
+    let target = headers
+        .get("x-amz-target")
+        .map(|target| target.to_str().unwrap());
     let service = Service::of(target, uri.path());
     let decoded = catch_unwind(|| decode(service, &uri, &headers, &body));
     let (end, meeting) = {
@@ -108,15 +118,30 @@ async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<B
 
 /// Panics at what AWS would refuse.
 fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Asked {
-    assert!(headers.contains_key("authorization"), "the request is not signed");
-    assert_eq!(headers["x-amz-security-token"], "session-token", "the credentials are temporary ones");
+    assert!(
+        headers.contains_key("authorization"),
+        "the request is not signed"
+    );
+    assert_eq!(
+        headers["x-amz-security-token"], "session-token",
+        "the credentials are temporary ones"
+    );
     match service {
-        Service::Sns => Asked { call: sns::decode(body), of_table: None },
-        Service::CloudWatch => Asked { call: cloudwatch::decode(uri, headers, body), of_table: None },
+        Service::Sns => Asked {
+            call: sns::decode(body),
+            of_table: None,
+        },
+        Service::CloudWatch => Asked {
+            call: cloudwatch::decode(uri, headers, body),
+            of_table: None,
+        },
         Service::DynamoDb => {
             assert_eq!(headers["content-type"], "application/x-amz-json-1.0");
             let (call, request) = dynamodb::decode(headers["x-amz-target"].to_str().unwrap(), body);
-            Asked { call, of_table: Some(request) }
+            Asked {
+                call,
+                of_table: Some(request),
+            }
         }
     }
 }
@@ -127,14 +152,17 @@ impl World {
         let Asked { mut call, of_table } = asked;
         let fault = self.plan.fault(call.operation, call.api);
         if let Some(fault) = fault.as_ref().filter(|fault| !fault.fits(call.api)) {
-            self.refused.push(format!("no {fault:?}: {} cannot have it", call.api));
+            self.refused
+                .push(format!("no {fault:?}: {} cannot have it", call.api));
         }
         let end = match fault {
             Some(Fault::Error(status, code)) => End::Answered(service.error(status, code)),
             Some(Fault::Cancelled(_)) if call.api == "PutItem" => {
                 End::Answered(dynamodb::error(400, "TransactionConflictException"))
             }
-            Some(Fault::Cancelled(code)) => End::Answered(dynamodb::cancelled_for(code, call.keys.len())),
+            Some(Fault::Cancelled(code)) => {
+                End::Answered(dynamodb::cancelled_for(code, call.keys.len()))
+            }
             Some(Fault::Reset) => End::Closed,
             Some(Fault::Hang) => End::Never,
             fault => {
@@ -151,11 +179,13 @@ impl World {
         end
     }
 
-    /// Notes what is wrong with a request, to fail the test at its end, whatever the function makes of the answer.
+    /// Notes what is wrong with a request, to fail the test at its end, whatever the function makes
+    /// of the answer.
     fn refuse(&mut self, service: Service, panic: &(dyn std::any::Any + Send)) -> End {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        self.refused.push(text.unwrap_or_else(|| "a malformed request".to_owned()));
+        self.refused
+            .push(text.unwrap_or_else(|| "a malformed request".to_owned()));
         End::Answered(service.error(400, "ValidationException"))
     }
 }
@@ -188,10 +218,15 @@ impl Service {
 
 impl Answer {
     fn whole(self) -> Response<Body> {
-        self.with(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+        self.with(|body| {
+            Full::new(body)
+                .map_err(|never| match never {})
+                .boxed_unsync()
+        })
     }
 
-    /// Announces the whole body, sends half of it, and closes the connection. The pause lets hyper send the half first.
+    /// Announces the whole body, sends half of it, and closes the connection. The pause lets hyper
+    /// send the half first.
     fn half(self) -> Response<Body> {
         self.with(|body| {
             let half = body.slice(..body.len() / 2);
@@ -206,7 +241,9 @@ impl Answer {
 
     fn with(self, sent: impl FnOnce(Bytes) -> Body) -> Response<Body> {
         let body = Bytes::from(self.body);
-        let mut response = Response::builder().status(self.status).header(CONTENT_LENGTH, body.len());
+        let mut response = Response::builder()
+            .status(self.status)
+            .header(CONTENT_LENGTH, body.len());
         for (name, value) in self.headers {
             response = response.header(*name, *value);
         }

@@ -16,16 +16,29 @@ pub(super) fn decode(body: &[u8]) -> Call {
         "Publish" => (Operation::Publish, "Publish", vec![String::new()]),
         "PublishBatch" => {
             let prefix = |index| format!("PublishBatchRequestEntries.member.{index}.");
-            let prefixes: Vec<_> = (1..=100).map(prefix).take_while(|p| form.contains_key(&format!("{p}Id"))).collect();
-            assert!((1..=10).contains(&prefixes.len()), "a batch of {}", prefixes.len());
+            let prefixes: Vec<_> = (1..=100)
+                .map(prefix)
+                .take_while(|p| form.contains_key(&format!("{p}Id")))
+                .collect();
+            assert!(
+                (1..=10).contains(&prefixes.len()),
+                "a batch of {}",
+                prefixes.len()
+            );
             (Operation::PublishBatch, "PublishBatch", prefixes)
         }
         other => panic!("an unexpected action: {other}"),
     };
-    let messages: Vec<_> = prefixes.iter().map(|prefix| decode_message(&form, &topic, prefix)).collect();
+    let messages: Vec<_> = prefixes
+        .iter()
+        .map(|prefix| decode_message(&form, &topic, prefix))
+        .collect();
     let size: usize = messages.iter().map(|message| message.size).sum();
     assert!(size <= 262_144, "SNS refuses {size} bytes");
-    Call { messages, ..Call::new(operation, api) }
+    Call {
+        messages,
+        ..Call::new(operation, api)
+    }
 }
 
 fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> Published {
@@ -34,7 +47,9 @@ fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> 
     let mut attributes = BTreeMap::new();
     for index in 1.. {
         let entry = format!("{prefix}MessageAttributes.entry.{index}.");
-        let Some(name) = form.get(&format!("{entry}Name")) else { break };
+        let Some(name) = form.get(&format!("{entry}Name")) else {
+            break;
+        };
         let data_type = &form[&format!("{entry}Value.DataType")];
         let value = &form[&format!("{entry}Value.StringValue")];
         assert_eq!(data_type, "String");
@@ -45,7 +60,12 @@ fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> 
     let body: Value = serde_json::from_str(text).unwrap();
     assert_fits_schema(&body);
     assert_eq!(Some(attributes["type"].as_str()), body["type"].as_str());
-    Published { topic: topic.rsplit(':').next().unwrap().to_owned(), body, attributes, size }
+    Published {
+        topic: topic.rsplit(':').next().unwrap().to_owned(),
+        body,
+        attributes,
+        size,
+    }
 }
 
 /// The schemas by type, compiled once.
@@ -53,15 +73,24 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")).unwrap();
     let schema = |path: std::path::PathBuf| {
         let schema: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
-        (path.file_stem().unwrap().to_str().unwrap().to_owned(), validator)
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap();
+        (
+            path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            validator,
+        )
     };
     folder.map(|entry| schema(entry.unwrap().path())).collect()
 });
 
 pub(crate) fn assert_fits_schema(body: &Value) {
     let validator = &SCHEMAS[body["type"].as_str().unwrap()];
-    let errors: Vec<_> = validator.iter_errors(body).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    let errors: Vec<_> = validator
+        .iter_errors(body)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}\n{body:#}");
 }
 
@@ -80,7 +109,9 @@ pub(super) fn answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
 /// Notes in the call which of its messages are left out.
 fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
     let (failed, code, sender_fault) = match fault {
-        Some(Fault::Entries(failed, code, sender_fault)) => (failed.as_slice(), *code, *sender_fault),
+        Some(Fault::Entries(failed, code, sender_fault)) => {
+            (failed.as_slice(), *code, *sender_fault)
+        }
         _ => (&[][..], "", false),
     };
     call.left_out = match fault {
@@ -122,5 +153,9 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
 }
 
 fn xml(status: u16, body: String) -> Answer {
-    Answer { status, headers: &[("content-type", "text/xml")], body: body.into_bytes() }
+    Answer {
+        status,
+        headers: &[("content-type", "text/xml")],
+        body: body.into_bytes(),
+    }
 }

@@ -10,11 +10,12 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{
-        batch_get_item::BatchGetItemOutput, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        batch_get_item::BatchGetItemOutput, put_item::PutItemError,
+        transact_write_items::TransactWriteItemsError,
     },
     types::{
-        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure::AllOld,
-        TransactWriteItem,
+        AttributeValue, CancellationReason, KeysAndAttributes, Put,
+        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
     },
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -32,8 +33,9 @@ use super::{
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 
-/// A client as the function's, but for short waits, and a bucket of its own for retries: else all clients of a process
-/// share one, and retry no more when it is empty. The clients of the SDK have no type in common.
+/// A client as the function's, but for short waits, and a bucket of its own for retries: else all
+/// clients of a process share one, and retry no more when it is empty. The clients of the SDK have
+/// no type in common.
 macro_rules! client {
     ($sdk:ident, $aws:expr, $http:expr) => {{
         use $sdk::config::{
@@ -44,10 +46,24 @@ macro_rules! client {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("id", "secret", Some("session-token".to_owned()), None, "test"))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(500)).build())
+            .credentials_provider(Credentials::new(
+                "id",
+                "secret",
+                Some("session-token".to_owned()),
+                None,
+                "test",
+            ))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(Duration::from_millis(500))
+                    .build(),
+            )
             .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
-            .retry_partition(RetryPartition::custom("test").token_bucket(TokenBucket::default()).build())
+            .retry_partition(
+                RetryPartition::custom("test")
+                    .token_bucket(TokenBucket::default())
+                    .build(),
+            )
             .endpoint_url(&$aws.url)
             .http_client($http);
         $sdk::Client::from_conf(config.build())
@@ -82,9 +98,18 @@ async fn publish(aws: &FakeAws, http: SharedHttpClient, id: &str) -> String {
         "specversion": "1.0", "id": id, "source": "urn:alexa:smart-properties", "type": message_type,
         "datacontenttype": "application/json", "data": {"ready": true, "sourceEventOmitted": true}
     });
-    let attribute = aws_sdk_sns::types::MessageAttributeValue::builder().data_type("String").string_value(message_type);
-    let call = client!(aws_sdk_sns, aws, http).publish().topic_arn("arn:readiness").message(message.to_string());
-    seen(call.message_attributes("type", attribute.build().unwrap()).send().await)
+    let attribute = aws_sdk_sns::types::MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(message_type);
+    let call = client!(aws_sdk_sns, aws, http)
+        .publish()
+        .topic_arn("arn:readiness")
+        .message(message.to_string());
+    seen(
+        call.message_attributes("type", attribute.build().unwrap())
+            .send()
+            .await,
+    )
 }
 
 /// Puts a data point.
@@ -95,18 +120,31 @@ async fn count(aws: &FakeAws, http: SharedHttpClient) -> String {
     };
     let datum = MetricDatum::builder()
         .metric_name("SkillInteractionFailure")
-        .dimensions(Dimension::builder().name("SkillStage").value("live").build())
+        .dimensions(
+            Dimension::builder()
+                .name("SkillStage")
+                .value("live")
+                .build(),
+        )
         .timestamp(SdkTime::from_secs(NOW.timestamp()))
         .value(2.0)
         .unit(StandardUnit::Count);
-    let call = client!(aws_sdk_cloudwatch, aws, http).put_metric_data().namespace("Asp");
+    let call = client!(aws_sdk_cloudwatch, aws, http)
+        .put_metric_data()
+        .namespace("Asp");
     seen(call.metric_data(datum.build()).send().await)
 }
 
 /// Puts an item as completed.
 async fn complete(aws: &FakeAws, http: SharedHttpClient) -> String {
-    let put = client!(aws_sdk_dynamodb, aws, http).put_item().table_name("ledger");
-    seen(put.set_item(Some(values(&completed("event#1")))).send().await)
+    let put = client!(aws_sdk_dynamodb, aws, http)
+        .put_item()
+        .table_name("ledger");
+    seen(
+        put.set_item(Some(values(&completed("event#1"))))
+            .send()
+            .await,
+    )
 }
 
 fn completed(pk: &str) -> Value {
@@ -124,7 +162,11 @@ fn values(item: &Value) -> HashMap<String, AttributeValue> {
         Value::Number(number) => AttributeValue::N(number.to_string()),
         other => panic!("no value: {other}"),
     };
-    item.as_object().unwrap().iter().map(|(name, given)| (name.clone(), value(given))).collect()
+    item.as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, given)| (name.clone(), value(given)))
+        .collect()
 }
 
 /// A claim as one action of a transaction.
@@ -133,31 +175,45 @@ fn claim(pk: &str, holder: &str) -> TransactWriteItem {
         .table_name("ledger")
         .set_item(Some(values(&claimed(pk, holder))))
         .condition_expression("attribute_not_exists(pk) OR leaseUntil <= :now")
-        .expression_attribute_values(":now", AttributeValue::N(NOW.timestamp_millis().to_string()))
+        .expression_attribute_values(
+            ":now",
+            AttributeValue::N(NOW.timestamp_millis().to_string()),
+        )
         .return_values_on_condition_check_failure(AllOld);
-    TransactWriteItem::builder().put(put.build().unwrap()).build()
+    TransactWriteItem::builder()
+        .put(put.build().unwrap())
+        .build()
 }
 
 fn release(pk: &str, holder: &str) -> TransactWriteItem {
-    let lapsed =
-        json!({"pk": pk, "heldBy": holder, "leaseUntil": NOW.timestamp_millis(), "expiresAt": NOW.timestamp()});
+    let lapsed = json!({"pk": pk, "heldBy": holder, "leaseUntil": NOW.timestamp_millis(), "expiresAt": NOW.timestamp()});
     let put = Put::builder()
         .table_name("ledger")
         .set_item(Some(values(&lapsed)))
         .condition_expression("heldBy = :me")
         .expression_attribute_values(":me", AttributeValue::S(holder.to_owned()));
-    TransactWriteItem::builder().put(put.build().unwrap()).build()
+    TransactWriteItem::builder()
+        .put(put.build().unwrap())
+        .build()
 }
 
 /// Makes a transaction; the error has the reason of each action.
 async fn transact(aws: &FakeAws, actions: Vec<TransactWriteItem>) -> Result<(), Vec<String>> {
-    let result = dynamodb(aws).transact_write_items().set_transact_items(Some(actions)).send().await;
+    let result = dynamodb(aws)
+        .transact_write_items()
+        .set_transact_items(Some(actions))
+        .send()
+        .await;
     let Err(error) = result else { return Ok(()) };
     let error = error.into_service_error();
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
         return Err(vec![error.code().unwrap().to_owned()]);
     };
-    let found = |reason: &CancellationReason| reason.item().map(|item| item["heldBy"].as_s().unwrap().clone());
+    let found = |reason: &CancellationReason| {
+        reason
+            .item()
+            .map(|item| item["heldBy"].as_s().unwrap().clone())
+    };
     let text = |reason: &CancellationReason| {
         let code = reason.code().unwrap();
         found(reason).map_or_else(|| code.to_owned(), |holder| format!("{code}: {holder}"))
@@ -168,10 +224,16 @@ async fn transact(aws: &FakeAws, actions: Vec<TransactWriteItem>) -> Result<(), 
 /// Claims by one put; the error has the holder that was found.
 async fn claim_one(aws: &FakeAws, pk: &str, holder: &str) -> Result<(), String> {
     let action = claim(pk, holder).put.unwrap();
-    let put = dynamodb(aws).put_item().table_name("ledger").set_item(Some(action.item));
+    let put = dynamodb(aws)
+        .put_item()
+        .table_name("ledger")
+        .set_item(Some(action.item));
     let put = put.set_condition_expression(action.condition_expression);
     let put = put.set_expression_attribute_values(action.expression_attribute_values);
-    let result = put.return_values_on_condition_check_failure(AllOld).send().await;
+    let result = put
+        .return_values_on_condition_check_failure(AllOld)
+        .send()
+        .await;
     let Err(error) = result else { return Ok(()) };
     let PutItemError::ConditionalCheckFailedException(failed) = error.into_service_error() else {
         panic!("another error");
@@ -181,8 +243,17 @@ async fn claim_one(aws: &FakeAws, pk: &str, holder: &str) -> Result<(), String> 
 
 async fn read(aws: &FakeAws, keys: &[&str]) -> BatchGetItemOutput {
     let keys = keys.iter().map(|pk| values(&json!({"pk": pk}))).collect();
-    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().unwrap();
-    dynamodb(aws).batch_get_item().request_items("ledger", keys).send().await.unwrap()
+    let keys = KeysAndAttributes::builder()
+        .set_keys(Some(keys))
+        .consistent_read(true)
+        .build()
+        .unwrap();
+    dynamodb(aws)
+        .batch_get_item()
+        .request_items("ledger", keys)
+        .send()
+        .await
+        .unwrap()
 }
 
 fn object(value: Value) -> Item {
@@ -226,10 +297,21 @@ fn conditions_hold_as_in_dynamodb() {
         ("attribute_not_exists(pk) OR revision <= :n", true, true),
         ("attribute_exists ( pk )AND(revision<=:n)", true, false),
     ] {
-        let words: Vec<_> = expression.split(|c: char| !c.is_alphanumeric() && !":#".contains(c)).collect();
-        let used = |all: &Item| all.clone().into_iter().filter(|(name, _)| words.contains(&name.as_str())).collect();
+        let words: Vec<_> = expression
+            .split(|c: char| !c.is_alphanumeric() && !":#".contains(c))
+            .collect();
+        let used = |all: &Item| {
+            all.clone()
+                .into_iter()
+                .filter(|(name, _)| words.contains(&name.as_str()))
+                .collect()
+        };
         let condition = Condition::parse(expression, &used(&names), &used(&values));
-        assert_eq!((condition.holds(Some(&item)), condition.holds(None)), (with_item, without), "{expression}");
+        assert_eq!(
+            (condition.holds(Some(&item)), condition.holds(None)),
+            (with_item, without),
+            "{expression}"
+        );
     }
 }
 
@@ -253,7 +335,10 @@ fn conditions_are_refused_as_in_dynamodb() {
         "leaseUntil <= :n",
         "attribute_exists pk",
     ] {
-        assert!(catch_unwind(|| Condition::parse(expression, &Item::new(), &values)).is_err(), "{expression}");
+        assert!(
+            catch_unwind(|| Condition::parse(expression, &Item::new(), &values)).is_err(),
+            "{expression}"
+        );
     }
 }
 
@@ -267,10 +352,23 @@ async fn a_second_claim_finds_the_first() {
     let mut over = claimed("event#1", "a");
     over["leaseUntil"] = json!(NOW.timestamp_millis());
     aws.put_item(over);
-    assert_eq!(claim_one(&aws, "event#1", "b").await, Ok(()), "the lease has run out");
+    assert_eq!(
+        claim_one(&aws, "event#1", "b").await,
+        Ok(()),
+        "the lease has run out"
+    );
     assert_eq!(complete(&aws, http()).await, "ok");
-    assert_eq!((aws.item("event#1"), aws.items()), (Some(completed("event#1")), 1));
-    assert_eq!((aws.attempts(Operation::Claim), aws.attempts(Operation::Complete)), (3, 1));
+    assert_eq!(
+        (aws.item("event#1"), aws.items()),
+        (Some(completed("event#1")), 1)
+    );
+    assert_eq!(
+        (
+            aws.attempts(Operation::Claim),
+            aws.attempts(Operation::Complete)
+        ),
+        (3, 1)
+    );
     assert_eq!(aws.calls(Operation::Claim)[0].api, "PutItem");
 
     aws.expire(NOW);
@@ -283,43 +381,80 @@ async fn a_second_claim_finds_the_first() {
 async fn a_transaction_does_all_or_nothing_and_says_why() {
     let aws = FakeAws::start().await;
     aws.put_item(claimed("event#2", "a"));
-    let reasons = ["None", "ConditionalCheckFailed: a"].map(str::to_owned).to_vec();
-    assert_eq!(transact(&aws, vec![claim("event#1", "b"), claim("event#2", "b")]).await, Err(reasons));
+    let reasons = ["None", "ConditionalCheckFailed: a"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(
+        transact(&aws, vec![claim("event#1", "b"), claim("event#2", "b")]).await,
+        Err(reasons)
+    );
     assert_eq!(aws.item("event#1"), None);
-    assert_eq!(transact(&aws, vec![claim("event#1", "b"), claim("event#3", "b")]).await, Ok(()));
+    assert_eq!(
+        transact(&aws, vec![claim("event#1", "b"), claim("event#3", "b")]).await,
+        Ok(())
+    );
     assert_eq!(aws.items(), 3);
 
-    let reasons = ["None", "ConditionalCheckFailed"].map(str::to_owned).to_vec();
-    assert_eq!(transact(&aws, vec![release("event#1", "b"), release("event#2", "b")]).await, Err(reasons));
-    assert_eq!(transact(&aws, vec![release("event#1", "b"), release("event#3", "b")]).await, Ok(()));
+    let reasons = ["None", "ConditionalCheckFailed"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(
+        transact(&aws, vec![release("event#1", "b"), release("event#2", "b")]).await,
+        Err(reasons)
+    );
+    assert_eq!(
+        transact(&aws, vec![release("event#1", "b"), release("event#3", "b")]).await,
+        Ok(())
+    );
     let lapsed = |pk: &str| aws.item(pk).unwrap()["leaseUntil"] == NOW.timestamp_millis();
-    assert_eq!(["event#1", "event#2", "event#3"].map(lapsed), [true, false, true]);
+    assert_eq!(
+        ["event#1", "event#2", "event#3"].map(lapsed),
+        [true, false, true]
+    );
     let calls = [Operation::Claim, Operation::Release].map(|operation| aws.calls(operation));
-    assert!(calls.iter().flatten().all(|call| call.api == "TransactWriteItems" && call.keys.len() == 2));
+    assert!(
+        calls
+            .iter()
+            .flatten()
+            .all(|call| call.api == "TransactWriteItems" && call.keys.len() == 2)
+    );
     assert_eq!(calls.map(|calls| calls.len()), [2, 2]);
 
     aws.fail(Operation::Claim, [Fault::Cancelled("TransactionConflict")]);
     let reasons = ["TransactionConflict", "None"].map(str::to_owned).to_vec();
-    assert_eq!(transact(&aws, vec![claim("event#4", "b"), claim("event#5", "b")]).await, Err(reasons));
+    assert_eq!(
+        transact(&aws, vec![claim("event#4", "b"), claim("event#5", "b")]).await,
+        Err(reasons)
+    );
     assert_eq!(aws.items(), 3);
 }
 
-/// The SDK sends the same token again, so that a transaction whose answer was lost succeeds; a single put has no token,
-/// and finds itself.
+/// The SDK sends the same token again, so that a transaction whose answer was lost succeeds; a
+/// single put has no token, and finds itself.
 #[tokio::test]
 async fn a_transaction_is_made_once_for_its_token() {
     let aws = FakeAws::start().await;
     aws.fail_call(Operation::Claim, 0, Fault::ResetAfter);
-    assert_eq!(transact(&aws, vec![claim("event#1", "a"), claim("event#2", "a")]).await, Ok(()));
+    assert_eq!(
+        transact(&aws, vec![claim("event#1", "a"), claim("event#2", "a")]).await,
+        Ok(())
+    );
     assert_eq!((aws.items(), aws.attempts(Operation::Claim)), (2, 2));
     aws.fail_call(Operation::Claim, 0, Fault::ResetAfter);
     assert_eq!(claim_one(&aws, "event#3", "a").await, Err("a".to_owned()));
 
-    let transaction =
-        |pk| dynamodb(&aws).transact_write_items().transact_items(claim(pk, "a")).client_request_token("t");
+    let transaction = |pk| {
+        dynamodb(&aws)
+            .transact_write_items()
+            .transact_items(claim(pk, "a"))
+            .client_request_token("t")
+    };
     assert_eq!(seen(transaction("event#4").send().await), "ok");
     assert_eq!(seen(transaction("event#4").send().await), "ok");
-    assert_eq!(seen(transaction("event#5").send().await), "IdempotentParameterMismatchException");
+    assert_eq!(
+        seen(transaction("event#5").send().await),
+        "IdempotentParameterMismatchException"
+    );
 }
 
 #[tokio::test]
@@ -340,9 +475,18 @@ async fn budgets_are_read_together_and_can_come_back_unread() {
         aws.fail(Operation::ReadBudgets, [Fault::Unprocessed]);
         let answer = read(&aws, keys).await;
         assert_eq!(answer.responses().unwrap()["ledger"].len(), items);
-        assert_eq!(answer.unprocessed_keys().unwrap()["ledger"].keys().len(), unread);
+        assert_eq!(
+            answer.unprocessed_keys().unwrap()["ledger"].keys().len(),
+            unread
+        );
     }
-    assert_eq!(aws.calls(Operation::ReadBudgets).iter().map(|call| call.keys.len()).collect::<Vec<_>>(), [3, 3, 1]);
+    assert_eq!(
+        aws.calls(Operation::ReadBudgets)
+            .iter()
+            .map(|call| call.keys.len())
+            .collect::<Vec<_>>(),
+        [3, 3, 1]
+    );
 }
 
 #[tokio::test]
@@ -363,60 +507,119 @@ async fn what_dynamodb_refuses_is_noted() {
         time("completedAt", NOW.timestamp()),
         json!({"pk": "automation#1", "failures": "x".repeat(400 * 1024)}),
     ] {
-        let put = client.put_item().table_name("ledger").set_item(Some(values(&item)));
+        let put = client
+            .put_item()
+            .table_name("ledger")
+            .set_item(Some(values(&item)));
         assert_eq!(seen(put.send().await), "ValidationException");
     }
-    let put = client.put_item().table_name("other").set_item(Some(values(&completed("event#1"))));
+    let put = client
+        .put_item()
+        .table_name("other")
+        .set_item(Some(values(&completed("event#1"))));
     assert_eq!(seen(put.send().await), "ValidationException");
     assert_eq!(aws.take_refused().len(), 8);
 
-    let claims = |count: usize| (0..count).map(|index| claim(&format!("event#{index}"), "a")).collect::<Vec<_>>();
-    for actions in [claims(101), vec![claim("event#1", "a"), claim("event#1", "a")]] {
+    let claims = |count: usize| {
+        (0..count)
+            .map(|index| claim(&format!("event#{index}"), "a"))
+            .collect::<Vec<_>>()
+    };
+    for actions in [
+        claims(101),
+        vec![claim("event#1", "a"), claim("event#1", "a")],
+    ] {
         assert!(transact(&aws, actions).await.is_err());
     }
     assert_eq!(transact(&aws, claims(100)).await, Ok(()));
     aws.fail(Operation::Complete, [Fault::Unprocessed]);
     assert_eq!(complete(&aws, http()).await, "ok");
     let refused = aws.take_refused();
-    assert!(refused[1].contains("DynamoDB refuses the same item twice"), "{refused:#?}");
-    assert_eq!((refused.len(), refused[2].as_str()), (3, "no Unprocessed: PutItem cannot have it"));
+    assert!(
+        refused[1].contains("DynamoDB refuses the same item twice"),
+        "{refused:#?}"
+    );
+    assert_eq!(
+        (refused.len(), refused[2].as_str()),
+        (3, "no Unprocessed: PutItem cannot have it")
+    );
 }
 
-/// What the SDK makes of each fault when it lasts: what it returns for SNS, CloudWatch and DynamoDB, after how many
-/// attempts, and whether they had taken effect.
+/// What the SDK makes of each fault when it lasts: what it returns for SNS, CloudWatch and
+/// DynamoDB, after how many attempts, and whether they had taken effect.
 #[tokio::test]
 async fn the_sdk_sees_each_fault() {
     let same = |kind: &'static str| [kind; 3];
     let rows = [
-        (Fault::Error(500, "InternalServerError"), same("InternalServerError"), 3, false),
-        (Fault::Error(400, "ThrottlingException"), same("ThrottlingException"), 3, false),
+        (
+            Fault::Error(500, "InternalServerError"),
+            same("InternalServerError"),
+            3,
+            false,
+        ),
+        (
+            Fault::Error(400, "ThrottlingException"),
+            same("ThrottlingException"),
+            3,
+            false,
+        ),
         (Fault::Error(429, "Whatever"), same("Whatever"), 1, false),
-        (Fault::Error(403, "AccessDeniedException"), same("AccessDeniedException"), 1, false),
+        (
+            Fault::Error(403, "AccessDeniedException"),
+            same("AccessDeniedException"),
+            1,
+            false,
+        ),
         (Fault::Reset, same("no answer"), 3, false),
         (Fault::ResetAfter, same("no answer"), 3, true),
         (Fault::Hang, same("no answer in time"), 3, false),
         (Fault::HangAfter, same("no answer in time"), 3, true),
         (Fault::Slow(Duration::from_millis(10)), same("ok"), 1, true),
-        (Fault::Slow(Duration::from_millis(700)), same("no answer in time"), 3, true),
+        (
+            Fault::Slow(Duration::from_millis(700)),
+            same("no answer in time"),
+            3,
+            true,
+        ),
         // An answer of PutMetricData has no content, so that the SDK does not look at it.
         (Fault::Malformed, ["no code", "ok", "no code"], 1, true),
         (Fault::Half, same("no whole answer"), 3, true),
     ];
-    let checks = rows.into_iter().map(async |(fault, expected, attempts, done)| {
-        let aws = FakeAws::start().await;
-        let operations = [Operation::Publish, Operation::PutMetricData, Operation::Complete];
-        for operation in operations {
-            aws.fail_every(operation, fault.clone());
-        }
-        let ((sns, cloudwatch), dynamodb) =
-            Box::pin(join(join(publish(&aws, http(), "1"), count(&aws, http())), complete(&aws, http()))).await;
-        assert_eq!([sns, cloudwatch, dynamodb], expected, "{fault:?}");
-        assert_eq!(operations.map(|operation| aws.attempts(operation)), [attempts; 3], "{fault:?}");
-        let calls = operations.map(|operation| aws.calls(operation));
-        assert!(calls.iter().flatten().all(|call| call.processed == done), "{fault:?}");
-        let done = if done { attempts } else { 0 };
-        assert_eq!((aws.published().len(), aws.data().len(), aws.items()), (done, done, done.min(1)), "{fault:?}");
-    });
+    let checks = rows
+        .into_iter()
+        .map(async |(fault, expected, attempts, done)| {
+            let aws = FakeAws::start().await;
+            let operations = [
+                Operation::Publish,
+                Operation::PutMetricData,
+                Operation::Complete,
+            ];
+            for operation in operations {
+                aws.fail_every(operation, fault.clone());
+            }
+            let ((sns, cloudwatch), dynamodb) = Box::pin(join(
+                join(publish(&aws, http(), "1"), count(&aws, http())),
+                complete(&aws, http()),
+            ))
+            .await;
+            assert_eq!([sns, cloudwatch, dynamodb], expected, "{fault:?}");
+            assert_eq!(
+                operations.map(|operation| aws.attempts(operation)),
+                [attempts; 3],
+                "{fault:?}"
+            );
+            let calls = operations.map(|operation| aws.calls(operation));
+            assert!(
+                calls.iter().flatten().all(|call| call.processed == done),
+                "{fault:?}"
+            );
+            let done = if done { attempts } else { 0 };
+            assert_eq!(
+                (aws.published().len(), aws.data().len(), aws.items()),
+                (done, done, done.min(1)),
+                "{fault:?}"
+            );
+        });
     join_all(checks).await;
 }
 
@@ -430,7 +633,13 @@ async fn faults_come_when_they_are_told_to() {
     for id in ["0", "1", "2"] {
         results.push(publish(&aws, http(), id).await);
     }
-    assert_eq!((results, aws.faults_left()), (vec!["ok".to_owned(), "Denied".to_owned(), "ok".to_owned()], 0));
+    assert_eq!(
+        (results, aws.faults_left()),
+        (
+            vec!["ok".to_owned(), "Denied".to_owned(), "ok".to_owned()],
+            0
+        )
+    );
     aws.fail_every(Operation::Publish, denied);
     for id in ["3", "4"] {
         assert_eq!(publish(&aws, http(), id).await, "Denied");
@@ -438,8 +647,15 @@ async fn faults_come_when_they_are_told_to() {
     assert_eq!(count(&aws, http()).await, "ok");
     aws.heal();
     assert_eq!(publish(&aws, http(), "5").await, "ok");
-    let ids: Vec<_> = aws.published().iter().map(|message| message.body["id"].clone()).collect();
-    assert_eq!((ids, aws.calls(Operation::Publish).len()), (vec![json!("0"), json!("2"), json!("5")], 6));
+    let ids: Vec<_> = aws
+        .published()
+        .iter()
+        .map(|message| message.body["id"].clone())
+        .collect();
+    assert_eq!(
+        (ids, aws.calls(Operation::Publish).len()),
+        (vec![json!("0"), json!("2"), json!("5")], 6)
+    );
 }
 
 #[test]
@@ -448,15 +664,26 @@ fn random_faults_are_the_same_for_the_same_seed() {
     let choices = |seed: u64, api: &str| {
         let mut plan = Plan::default();
         plan.randomly(seed, 0.25, &faults);
-        (0..4000).map(|_| format!("{:?}", plan.fault(Operation::Publish, api))).collect::<Vec<_>>()
+        (0..4000)
+            .map(|_| format!("{:?}", plan.fault(Operation::Publish, api)))
+            .collect::<Vec<_>>()
     };
     assert_eq!(choices(1, "Publish"), choices(1, "Publish"));
     assert_ne!(choices(1, "Publish"), choices(2, "Publish"));
-    for (api, expected) in [("Publish", [500, 500, 0]), ("BatchGetItem", [333, 333, 333])] {
+    for (api, expected) in [
+        ("Publish", [500, 500, 0]),
+        ("BatchGetItem", [333, 333, 333]),
+    ] {
         let choices = choices(1, api);
         for (kind, expected) in faults.iter().zip(expected) {
-            let happened = choices.iter().filter(|choice| **choice == format!("Some({kind:?})")).count();
-            assert!(happened.abs_diff(expected) < 80, "{kind:?} for {api}: {happened}");
+            let happened = choices
+                .iter()
+                .filter(|choice| **choice == format!("Some({kind:?})"))
+                .count();
+            assert!(
+                happened.abs_diff(expected) < 80,
+                "{kind:?} for {api}: {happened}"
+            );
         }
     }
 }
@@ -495,21 +722,45 @@ async fn too_many_calls_are_only_counted() {
     assert_eq!(publish(&aws, http(), "1").await, "ok");
     assert_eq!(publish(&aws, http(), "2").await, "ok");
     let id = |id: &str| ("readiness".to_owned(), id.to_owned());
-    assert_eq!(aws.deliveries(), BTreeMap::from([(id("1"), 2), (id("2"), 1)]));
-    assert_eq!([count(&aws, http()).await, count(&aws, http()).await], ["ok", "ok"]);
+    assert_eq!(
+        aws.deliveries(),
+        BTreeMap::from([(id("1"), 2), (id("2"), 1)])
+    );
+    assert_eq!(
+        [count(&aws, http()).await, count(&aws, http()).await],
+        ["ok", "ok"]
+    );
     let live = BTreeMap::from([("SkillStage".to_owned(), "live".to_owned())]);
     assert_eq!(aws.sums(), BTreeMap::from([(live, 4.0)]));
-    assert_eq!((aws.attempts(Operation::Publish), aws.count(), aws.published().len()), (4, 6, 0));
+    assert_eq!(
+        (
+            aws.attempts(Operation::Publish),
+            aws.count(),
+            aws.published().len()
+        ),
+        (4, 6, 0)
+    );
     assert_eq!(complete(&aws, http()).await, "ok");
     aws.forget();
-    assert_eq!((aws.deliveries().len(), aws.sums().len(), aws.items(), aws.count()), (0, 0, 0, 7));
+    assert_eq!(
+        (
+            aws.deliveries().len(),
+            aws.sums().len(),
+            aws.items(),
+            aws.count()
+        ),
+        (0, 0, 0, 7)
+    );
 }
 
 #[tokio::test]
 async fn chosen_calls_find_their_connection_refused() {
     let aws = FakeAws::start().await;
     let none_to_dynamodb = refusing(http(), all_of(Operation::Complete));
-    assert_eq!(complete(&aws, none_to_dynamodb.clone()).await, "no connection");
+    assert_eq!(
+        complete(&aws, none_to_dynamodb.clone()).await,
+        "no connection"
+    );
     assert_eq!(publish(&aws, none_to_dynamodb.clone(), "1").await, "ok");
     assert_eq!(count(&aws, none_to_dynamodb).await, "ok");
     assert_eq!((aws.count(), aws.attempts(Operation::Complete)), (2, 0));
@@ -517,20 +768,32 @@ async fn chosen_calls_find_their_connection_refused() {
     let second_to_sns = refusing(http(), nth_of(1, all_of(Operation::Publish)));
     assert_eq!(count(&aws, second_to_sns.clone()).await, "ok");
     for id in ["2", "3"] {
-        assert_eq!(publish(&aws, second_to_sns.clone(), id).await, "ok", "the SDK tries again");
+        assert_eq!(
+            publish(&aws, second_to_sns.clone(), id).await,
+            "ok",
+            "the SDK tries again"
+        );
     }
     assert_eq!(aws.published().len(), 3);
 }
 
-/// Handlers on several threads, each with its own runtime, share it; so does one whose runtime is younger.
+/// Handlers on several threads, each with its own runtime, share it; so does one whose runtime is
+/// younger.
 #[test]
 fn it_lives_beside_the_runtimes_that_use_it() {
-    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
     let aws = run().block_on(FakeAws::start());
     std::thread::scope(|scope| {
         for id in 0..4 {
             let aws = &aws;
-            scope.spawn(move || assert_eq!(run().block_on(publish(aws, http(), &id.to_string())), "ok"));
+            scope.spawn(move || {
+                assert_eq!(run().block_on(publish(aws, http(), &id.to_string())), "ok")
+            });
         }
     });
     assert_eq!(aws.published().len(), 4);
