@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod follow;
 mod generate;
+mod iam;
 mod interrupt;
 mod inventory;
 mod readiness;

@@ -8,12 +8,15 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
-    policy::{self, Call, Caller, Verdict},
     report::{Finding, NotWell, found},
     stack::Deployed,
     topic::Subscriber,
 };
-use crate::{aws::failed, error::Error};
+use crate::{
+    aws::failed,
+    error::Error,
+    iam::{self, Call, Caller, Verdict},
+};
 
 /// A topic, what it hands its messages to, and where what it cannot hand over goes: outputs of the
 /// stack.
@@ -219,7 +222,7 @@ fn refuses(policy: &str, queue: &str, url: &str, topic: &str) -> Option<Finding>
         format!("Remove statement {name} from the queue's policy ({set}), or except SNS from it")
     };
     let what = format!("that SNS sends to {queue} for {topic}");
-    Some(match policy::verdict(policy, &call) {
+    Some(match iam::verdict(policy, &call) {
         Some(Verdict::Allowed { unless: None, .. }) => return None,
         Some(Verdict::Allowed {
             unless: Some(name), ..

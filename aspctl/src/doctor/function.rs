@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{
     delivery::Delivery,
-    policy::{self, Call, Caller, Verdict},
     report::{Checked, Finding, Link, NotWell, well_unless},
     stack::Deployed,
     topic::{self, TOPIC},
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     aws::{failed, resource_name},
     error::Error,
+    iam::{self, Call, Caller, Verdict},
 };
 
 const DELIVERY: &str = "topic's delivery";
@@ -282,7 +282,7 @@ fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
         "aws lambda add-permission --function-name {function} --statement-id alexa-events \
          --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} allows it"
     );
-    let problem = match policy::verdict(policy, &call) {
+    let problem = match iam::verdict(policy, &call) {
         Some(Verdict::Allowed { by, unless: None }) => {
             return Ok(format!("statement {by} allows SNS to invoke it"));
         }

@@ -9,7 +9,6 @@ mod delivery;
 mod function;
 mod ledger;
 mod log;
-mod policy;
 mod queues;
 mod report;
 mod send;

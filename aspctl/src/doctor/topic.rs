@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::{
-    policy::{self, Call, Caller, Verdict},
     report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
     stack::Deployed,
 };
 use crate::{
     aws::{Aws, AwsError, failed, resource_name},
     error::Error,
+    iam::{self, Call, Caller, Verdict},
 };
 
 pub(super) const TOPIC: &str = "events topic";
@@ -164,7 +164,7 @@ fn allows_alexa(topic: &Topic<'_>) -> Checked {
         let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": role } });
         format!("Add this to the condition of {denial} ({set}): {condition}")
     };
-    Err(match topic.attributes.get("Policy").and_then(|text| policy::verdict(text, &call)) {
+    Err(match topic.attributes.get("Policy").and_then(|text| iam::verdict(text, &call)) {
         Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
         Some(Verdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
             format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether {denial} denies it"),
@@ -223,7 +223,7 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
             action,
             resource: &key.arn,
         };
-        match policy::verdict(&key.policy, &call) {
+        match iam::verdict(&key.policy, &call) {
             Some(Verdict::Allowed { unless: None, .. }) => {}
             Some(
                 Verdict::Allowed {

@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 /// A call, by somebody who is not of this account.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) by: Caller<'a>,
-    pub(super) action: &'a str,
-    pub(super) resource: &'a str,
+pub(crate) struct Call<'a> {
+    pub(crate) by: Caller<'a>,
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a str,
 }
 
 /// Who calls.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Caller<'a> {
+pub(crate) enum Caller<'a> {
     /// A role, by its ARN.
     Role(&'a str),
     /// A service of AWS, such as `sns.amazonaws.com`, for a resource.
@@ -25,7 +25,7 @@ pub(super) enum Caller<'a> {
 
 /// What the policy says. A statement goes by its `Sid`, or else by its position.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// A statement allows it, and none denies it, unless one of which that cannot be told.
     Allowed { by: String, unless: Option<String> },
     /// A statement denies it, whatever others say.
@@ -92,7 +92,7 @@ impl<T> OneOrMany<T> {
 }
 
 /// What a policy, as JSON, says about a call; nothing if it is no policy.
-pub(super) fn verdict(policy: &str, call: &Call<'_>) -> Option<Verdict> {
+pub(crate) fn verdict(policy: &str, call: &Call<'_>) -> Option<Verdict> {
     let policy: Policy = serde_json::from_str(policy).ok()?;
     let statements = policy.statements.as_slice();
     let first = |effect: &str, wanted: Fit| {
@@ -119,7 +119,7 @@ pub(super) fn verdict(policy: &str, call: &Call<'_>) -> Option<Verdict> {
 }
 
 /// The account in an ARN.
-pub(super) fn account(arn: &str) -> &str {
+pub(crate) fn account(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
 }
 
