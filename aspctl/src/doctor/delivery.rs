@@ -15,7 +15,7 @@ use super::{
 use crate::{
     aws::failed,
     error::Error,
-    iam::{self, Call, Caller, Verdict},
+    iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
 /// A topic, what it hands its messages to, and where what it cannot hand over goes: outputs of the
@@ -201,12 +201,12 @@ async fn policy(deployed: Deployed<'_>, topic: &str, queue: &str) -> Result<Vec<
 
 /// Why a queue's policy does not let SNS send to it for the topic, if so.
 fn refuses(policy: &str, queue: &str, url: &str, topic: &str) -> Option<Finding> {
-    let by = Caller::Service {
+    let principal = RequestPrincipal::Service {
         name: "sns.amazonaws.com",
         source_arn: topic,
     };
-    let call = Call {
-        by,
+    let request = AccessRequest {
+        principal,
         action: "sqs:SendMessage",
         resource: queue,
     };
@@ -222,24 +222,24 @@ fn refuses(policy: &str, queue: &str, url: &str, topic: &str) -> Option<Finding>
         format!("Remove statement {name} from the queue's policy ({set}), or except SNS from it")
     };
     let what = format!("that SNS sends to {queue} for {topic}");
-    Some(match iam::verdict(policy, &call) {
-        Some(Verdict::Allowed { unless: None, .. }) => return None,
-        Some(Verdict::Allowed {
+    Some(match iam::evaluate(policy, &request) {
+        Some(PolicyVerdict::Allowed { unless: None, .. }) => return None,
+        Some(PolicyVerdict::Allowed {
             unless: Some(name), ..
         }) => Finding::warning(
             format!("it cannot be told whether statement {name} denies {what}"),
             remove(&name),
         ),
-        Some(Verdict::Denied { by }) => {
+        Some(PolicyVerdict::Denied { by }) => {
             Finding::failed(format!("statement {by} denies {what}"), remove(&by))
         }
-        Some(Verdict::NotAllowed {
+        Some(PolicyVerdict::NotAllowed {
             perhaps: Some(name),
         }) => Finding::warning(
             format!("it cannot be told whether statement {name} allows {what}"),
             add,
         ),
-        Some(Verdict::NotAllowed { perhaps: None }) | None => {
+        Some(PolicyVerdict::NotAllowed { perhaps: None }) | None => {
             Finding::failed(format!("no statement allows {what}"), add)
         }
     })

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     aws::{failed, resource_name},
     error::Error,
-    iam::{self, Call, Caller, Verdict},
+    iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
 const DELIVERY: &str = "topic's delivery";
@@ -269,12 +269,12 @@ async fn permission(deployed: Deployed<'_>) -> Checked {
 }
 
 fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
-    let by = Caller::Service {
+    let principal = RequestPrincipal::Service {
         name: "sns.amazonaws.com",
         source_arn: topic,
     };
-    let call = Call {
-        by,
+    let request = AccessRequest {
+        principal,
         action: "lambda:InvokeFunction",
         resource: function,
     };
@@ -282,13 +282,13 @@ fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
         "aws lambda add-permission --function-name {function} --statement-id alexa-events \
          --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} allows it"
     );
-    let problem = match iam::verdict(policy, &call) {
-        Some(Verdict::Allowed { by, unless: None }) => {
+    let problem = match iam::evaluate(policy, &request) {
+        Some(PolicyVerdict::Allowed { by, unless: None }) => {
             return Ok(format!("statement {by} allows SNS to invoke it"));
         }
         Some(
-            Verdict::Denied { by }
-            | Verdict::Allowed {
+            PolicyVerdict::Denied { by }
+            | PolicyVerdict::Allowed {
                 unless: Some(by), ..
             },
         ) => {
@@ -300,14 +300,14 @@ fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
             );
             return Err(Finding::failed(problem, advice).into());
         }
-        Some(Verdict::NotAllowed {
+        Some(PolicyVerdict::NotAllowed {
             perhaps: Some(name),
         }) => {
             format!(
                 "it cannot be told whether statement {name} allows SNS to invoke the function for {topic}"
             )
         }
-        Some(Verdict::NotAllowed { perhaps: None }) | None => {
+        Some(PolicyVerdict::NotAllowed { perhaps: None }) | None => {
             format!(
                 "SNS may not invoke the function for {topic}: what comes goes to EventsDeadLetterQueue"
             )

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     aws::{Aws, AwsError, failed, resource_name},
     error::Error,
-    iam::{self, Call, Caller, Verdict},
+    iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
 pub(super) const TOPIC: &str = "events topic";
@@ -147,8 +147,8 @@ fn exists(topic: &Topic<'_>) -> Checked {
 
 fn allows_alexa(topic: &Topic<'_>) -> Checked {
     let (arn, role) = (topic.arn, topic.role);
-    let call = Call {
-        by: Caller::Role(role),
+    let request = AccessRequest {
+        principal: RequestPrincipal::Role(role),
         action: "sns:Publish",
         resource: arn,
     };
@@ -164,19 +164,19 @@ fn allows_alexa(topic: &Topic<'_>) -> Checked {
         let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": role } });
         format!("Add this to the condition of {denial} ({set}): {condition}")
     };
-    Err(match topic.attributes.get("Policy").and_then(|text| iam::verdict(text, &call)) {
-        Some(Verdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
-        Some(Verdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
+    Err(match topic.attributes.get("Policy").and_then(|text| iam::evaluate(text, &request)) {
+        Some(PolicyVerdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
+        Some(PolicyVerdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
             format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether {denial} denies it"),
             except(denial),
         ),
-        Some(Verdict::Denied { by }) => {
+        Some(PolicyVerdict::Denied { by }) => {
             Finding::failed(format!("statement {by} denies sns:Publish to {role}"), except(by))
         }
-        Some(Verdict::NotAllowed { perhaps: None }) => {
+        Some(PolicyVerdict::NotAllowed { perhaps: None }) => {
             Finding::failed(format!("no statement allows sns:Publish to {role}"), add)
         }
-        Some(Verdict::NotAllowed { perhaps: Some(name) }) => {
+        Some(PolicyVerdict::NotAllowed { perhaps: Some(name) }) => {
             Finding::failed(format!("it cannot be told whether statement {name} allows sns:Publish to {role}"), add)
         }
         None => Finding::failed(format!("{arn} has no policy that can be read"), add),
@@ -218,26 +218,25 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
     }
     let (mut refused, mut open) = (Vec::new(), Vec::new());
     for action in KEY_ACTIONS {
-        let call = Call {
-            by: Caller::Role(role),
+        let request = AccessRequest {
+            principal: RequestPrincipal::Role(role),
             action,
             resource: &key.arn,
         };
-        match iam::verdict(&key.policy, &call) {
-            Some(Verdict::Allowed { unless: None, .. }) => {}
+        match iam::evaluate(&key.policy, &request) {
+            Some(PolicyVerdict::Allowed { unless: None, .. }) => {}
             Some(
-                Verdict::Allowed {
+                PolicyVerdict::Allowed {
                     unless: Some(name), ..
                 }
-                | Verdict::NotAllowed {
+                | PolicyVerdict::NotAllowed {
                     perhaps: Some(name),
                 },
             ) => {
                 open.push(format!("{action} (statement {name})"));
             }
-            Some(Verdict::Denied { .. } | Verdict::NotAllowed { perhaps: None }) | None => {
-                refused.push(action)
-            }
+            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None })
+            | None => refused.push(action),
         }
     }
     if refused.is_empty() && open.is_empty() {

@@ -1,0 +1,93 @@
+//! The request that a policy is evaluated for, and the values of its condition keys.
+
+/// A request for access to a resource, by a principal of another account or by a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AccessRequest<'a> {
+    pub(crate) principal: RequestPrincipal<'a>,
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a str,
+}
+
+/// The principal that makes a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RequestPrincipal<'a> {
+    /// A role, by its ARN.
+    Role(&'a str),
+    /// An AWS service such as `sns.amazonaws.com`, on behalf of a resource.
+    Service { name: &'a str, source_arn: &'a str },
+}
+
+/// The value of a condition key in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContextValue<'a> {
+    Known(&'a str),
+    /// The request does not have the key.
+    Absent,
+    /// Whether the request has the key, and with which value, is not known here.
+    Unknown,
+}
+
+impl<'a> RequestPrincipal<'a> {
+    /// Looks up a condition key, without regard to case as IAM does.
+    pub(super) fn context_value(self, key: &str) -> ContextValue<'a> {
+        let key = key.to_ascii_lowercase();
+        // AWS services and SDKs use TLS only.
+        if key == "aws:securetransport" {
+            return ContextValue::Known("true");
+        }
+        match self {
+            Self::Role(arn) => role_context(&key, arn),
+            Self::Service { source_arn, .. } => service_context(&key, source_arn),
+        }
+    }
+}
+
+fn role_context<'a>(key: &str, role_arn: &'a str) -> ContextValue<'a> {
+    match key {
+        "aws:principalarn" => ContextValue::Known(role_arn),
+        "aws:principalaccount" => ContextValue::Known(account_of(role_arn)),
+        // Only services set these. `aws:SourceOwner` is SNS's own key: the account of the topic's
+        // owner, for callers of that account.
+        "aws:sourcearn" | "aws:sourceaccount" | "aws:sourceowner" | "aws:sourceorgid" => {
+            ContextValue::Absent
+        }
+        _ => ContextValue::Unknown,
+    }
+}
+
+fn service_context<'a>(key: &str, source_arn: &'a str) -> ContextValue<'a> {
+    match key {
+        "aws:sourcearn" => ContextValue::Known(source_arn),
+        "aws:sourceaccount" => ContextValue::Known(account_of(source_arn)),
+        // A service is no principal of an account.
+        "aws:principalarn" | "aws:principalaccount" | "aws:principalorgid" => ContextValue::Absent,
+        _ => ContextValue::Unknown,
+    }
+}
+
+/// Returns the account ID of an ARN; empty if it has none.
+pub(super) fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_a_source_and_no_principal_account() {
+        let topic = "arn:aws:sns:us-east-1:123456789012:t";
+        let service = RequestPrincipal::Service {
+            name: "sns.amazonaws.com",
+            source_arn: topic,
+        };
+        for (key, value) in [
+            ("AWS:SourceArn", ContextValue::Known(topic)),
+            ("aws:SourceAccount", ContextValue::Known("123456789012")),
+            ("aws:PrincipalArn", ContextValue::Absent),
+            ("aws:SourceOwner", ContextValue::Unknown),
+        ] {
+            assert_eq!(service.context_value(key), value, "{key}");
+        }
+    }
+}
