@@ -29,10 +29,11 @@
 //!
 //! # When the answer is "cannot tell"
 //!
-//! A match has three values, [`ElementMatch`]: yes, no and unknown. A wrong "yes" or "no" would
-//! send somebody to repair a sound policy, so whatever cannot be decided from the policy and the
-//! request alone is unknown. An unknown element does not make the whole statement unknown if
-//! another element decides: one that does not match is enough for "no".
+//! A match has three values, [`ElementMatch`](element_match::ElementMatch): yes, no and unknown. A
+//! wrong "yes" or "no" would hide a fault or send somebody to repair a sound policy, so whatever
+//! cannot be decided from the policy and the request alone is unknown. An unknown element does not
+//! make the whole statement unknown if another element decides: one that does not match is enough
+//! for "no".
 //!
 //! `None` instead of a verdict means that the text is not a policy at all.
 //!
@@ -46,10 +47,12 @@
 //!   misread.
 //! - Condition operators: `String…`, `Arn…`, `Bool` and `Null`, with `…IfExists`, `ForAllValues:`
 //!   and `ForAnyValue:`. Numeric, date, IP address and binary operators are unknown.
-//! - Condition keys: `aws:SecureTransport`; `aws:PrincipalArn` and `aws:PrincipalAccount` for a
-//!   role; `aws:SourceArn` and `aws:SourceAccount` for a service; and which of these are absent for
-//!   the other. All other keys, such as `aws:SourceIp`, are unknown, and so is a value with a
-//!   policy variable.
+//! - Condition keys: `aws:SecureTransport`; for a role `aws:PrincipalArn` and
+//!   `aws:PrincipalAccount`; for a service `aws:SourceArn` and `aws:SourceAccount`. Known to be
+//!   absent: for a role, the keys that only services set, such as `aws:SourceArn`; for a service,
+//!   the keys of a calling account, such as `aws:PrincipalArn`. All other keys, such as
+//!   `aws:SourceIp`, are unknown.
+//! - Condition values: literals and wildcards. A policy variable is unknown.
 //!
 //! # Where it is done
 //!
