@@ -105,12 +105,12 @@ async fn all_three_at_once_share_an_id_and_are_three_events() {
     assert_eq!(function.aws.published().len(), 2);
 }
 
-/// The examples in the README are what the function publishes for the samples, but for the time of
-/// a retry.
+/// The examples for consumers are what the function publishes for the samples, except for the time
+/// of a retry.
 #[tokio::test]
-async fn the_readme_shows_what_is_published() {
-    let readme = include_str!("../../README.md");
-    let shown: Vec<serde_json::Value> = readme
+async fn the_documents_show_what_is_published() {
+    let consumers = include_str!("../../docs/consumers.md");
+    let shown: Vec<serde_json::Value> = consumers
         .split("```json\n")
         .skip(1)
         .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
