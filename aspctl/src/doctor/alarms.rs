@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_outputs_are_those_of_the_template() {
-        let template = include_str!("../../../../template.yaml");
+        let template = include_str!("../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
         assert_eq!(template_outputs(|name| name.ends_with("AlarmArn")), OUTPUTS);
         let conditional = outputs

@@ -186,7 +186,7 @@ pub(super) mod tests {
 
     /// The names of those outputs of the template, sorted.
     pub(in super::super) fn template_outputs(is_meant: impl Fn(&str) -> bool) -> Vec<&'static str> {
-        let template = include_str!("../../../../template.yaml");
+        let template = include_str!("../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
         let keys = outputs
             .lines()

@@ -599,7 +599,7 @@ mod tests {
 
     #[test]
     fn every_sample_of_the_project_can_be_replayed() {
-        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap() {
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../events")).unwrap() {
             let path = entry.unwrap().path();
             if path
                 .extension()
