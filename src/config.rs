@@ -4,7 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use aws_credential_types::Credentials;
 
-use crate::{message::Topic, retry::RetryPolicy};
+use crate::{message::OutputTopic, retry::RetryPolicy};
 
 /// The settings of the function.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Config {
     /// environment.
     pub credentials: Credentials,
     /// Where to publish.
-    pub topics: Topics,
+    pub topics: TopicArns,
     /// The CloudWatch namespace.
     pub metric_namespace: String,
     /// The ledger's table; without one, the ledger is in memory.
@@ -34,7 +34,7 @@ pub struct Config {
 
 /// The ARNs of the output topics.
 #[derive(Debug, Clone)]
-pub struct Topics {
+pub struct TopicArns {
     /// For retry triggers.
     pub retry: String,
     /// For readiness signals.
@@ -43,14 +43,14 @@ pub struct Topics {
     pub quarantine: String,
 }
 
-impl Topics {
+impl TopicArns {
     /// The ARN of a topic.
     #[must_use]
-    pub fn arn(&self, topic: Topic) -> &str {
+    pub fn arn(&self, topic: OutputTopic) -> &str {
         match topic {
-            Topic::Retry => &self.retry,
-            Topic::Readiness => &self.readiness,
-            Topic::Quarantine => &self.quarantine,
+            OutputTopic::Retry => &self.retry,
+            OutputTopic::Readiness => &self.readiness,
+            OutputTopic::Quarantine => &self.quarantine,
         }
     }
 }
@@ -69,12 +69,12 @@ impl Config {
     /// # Errors
     /// Names every variable that is missing or malformed, not just the first.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut env = Reader {
+        let mut env = VariableReader {
             variable,
             problems: Vec::new(),
         };
         let region = env.required("AWS_REGION");
-        let topics = Topics {
+        let topics = TopicArns {
             retry: env.topic_arn("RETRY_TOPIC_ARN", &region),
             readiness: env.topic_arn("READINESS_TOPIC_ARN", &region),
             quarantine: env.topic_arn("QUARANTINE_TOPIC_ARN", &region),
@@ -109,12 +109,12 @@ impl Config {
 
 /// Reads variables and collects what is wrong with them. After a problem the value that is returned
 /// does not matter.
-struct Reader<F> {
+struct VariableReader<F> {
     variable: F,
     problems: Vec<String>,
 }
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
+impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
     /// A variable that is set to nothing counts as unset, because templates cannot leave one out.
     fn get(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.trim().is_empty())

@@ -8,21 +8,24 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::json::{self, Misfit};
+use crate::{
+    hash::fnv1a,
+    json::{self, JsonMisfit},
+};
 
 /// An invocation's records, each readable or not; one unreadable record does not harm its
 /// neighbours.
 #[derive(Debug)]
 pub struct Envelope {
     /// Who invoked the function, which decides the form of its answer.
-    pub source: Source,
+    pub source: InvocationSource,
     /// The records in the order in which they came.
     pub records: Vec<Result<Record, UnsupportedEnvelope>>,
 }
 
 /// Who invoked the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum InvocationSource {
     /// SNS, asynchronously: only success or failure of the whole invocation counts.
     Sns,
     /// A queue subscribed to the topic: the answer lists the items to be delivered again.
@@ -44,6 +47,14 @@ pub struct Record {
     pub item: Option<String>,
 }
 
+impl Record {
+    /// Identifies the message. SNS keeps the id when it delivers a message again; the hash of the
+    /// text is there because events made by hand share ids.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{}-{:016x}", self.message_id, fnv1a(&self.text))
+    }
+}
+
 /// The invocation, or one record of it, is neither an SNS event nor an SQS batch. A repeat cannot
 /// cure it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,8 +71,8 @@ pub struct UnsupportedEnvelope {
     pub item: Option<String>,
 }
 
-impl From<Misfit> for UnsupportedEnvelope {
-    fn from(Misfit { path, problem }: Misfit) -> Self {
+impl From<JsonMisfit> for UnsupportedEnvelope {
+    fn from(JsonMisfit { path, problem }: JsonMisfit) -> Self {
         Self {
             path,
             found: problem,
@@ -70,9 +81,9 @@ impl From<Misfit> for UnsupportedEnvelope {
     }
 }
 
-/// A body that is not JSON, as a JSON string that holds its text; `None` if it is JSON.
+/// Returns a body that is not JSON as a JSON string with its text; `None` if it is JSON.
 #[must_use]
-pub fn json_string_of_other(body: &[u8]) -> Option<String> {
+pub fn as_json_string(body: &[u8]) -> Option<String> {
     match serde_json::from_slice::<&RawValue>(body) {
         Ok(_) => None,
         Err(_) => Some(Value::from(String::from_utf8_lossy(body)).to_string()),
@@ -80,14 +91,14 @@ pub fn json_string_of_other(body: &[u8]) -> Option<String> {
 }
 
 #[derive(Deserialize)]
-struct Records<'a> {
+struct RecordList<'a> {
     #[serde(rename = "Records", borrow)]
     records: Vec<&'a RawValue>,
 }
 
 /// The key is `EventSource` in records of SNS and `eventSource` in those of SQS.
 #[derive(Deserialize)]
-struct Origin {
+struct RecordOrigin {
     #[serde(rename = "EventSource", alias = "eventSource")]
     event_source: String,
 }
@@ -107,11 +118,11 @@ pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
             item: None,
         });
     }
-    let Records { records } =
+    let RecordList { records } =
         json::read_text("$", body).map_err(|misfit| describe(body, misfit))?;
     let source = match records.first() {
         Some(first) => source_of(0, first)?,
-        None => Source::Sns,
+        None => InvocationSource::Sns,
     };
     let records = records
         .iter()
@@ -123,7 +134,7 @@ pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
 
 /// Adds to a misfit what kind of body it was, because a wrong event source is best known by its
 /// keys.
-fn describe(body: &str, misfit: Misfit) -> UnsupportedEnvelope {
+fn describe(body: &str, misfit: JsonMisfit) -> UnsupportedEnvelope {
     let found = match serde_json::from_str::<Value>(body) {
         Err(error) => format!("no JSON ({error})"),
         Ok(Value::Object(fields)) if fields.contains_key("Records") => return misfit.into(),
@@ -144,12 +155,12 @@ fn describe(body: &str, misfit: Misfit) -> UnsupportedEnvelope {
     }
 }
 
-fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope> {
+fn source_of(index: usize, raw: &RawValue) -> Result<InvocationSource, UnsupportedEnvelope> {
     let root = format!("$.Records[{index}]");
-    let Origin { event_source } = json::read_text(&root, raw.get())?;
+    let RecordOrigin { event_source } = json::read_text(&root, raw.get())?;
     match event_source.as_str() {
-        "aws:sns" => Ok(Source::Sns),
-        "aws:sqs" => Ok(Source::Sqs),
+        "aws:sns" => Ok(InvocationSource::Sns),
+        "aws:sqs" => Ok(InvocationSource::Sqs),
         other => Err(UnsupportedEnvelope {
             path: format!("{root}.EventSource"),
             found: format!(
@@ -161,14 +172,18 @@ fn source_of(index: usize, raw: &RawValue) -> Result<Source, UnsupportedEnvelope
     }
 }
 
-fn record(source: Source, index: usize, raw: &RawValue) -> Result<Record, UnsupportedEnvelope> {
+fn record(
+    source: InvocationSource,
+    index: usize,
+    raw: &RawValue,
+) -> Result<Record, UnsupportedEnvelope> {
     let root = format!("$.Records[{index}]");
     match (source, source_of(index, raw)?) {
-        (Source::Sns, Source::Sns) => {
+        (InvocationSource::Sns, InvocationSource::Sns) => {
             let record: SnsRecord = json::read_text(&root, raw.get())?;
             Ok(from_notification(record.sns, None))
         }
-        (Source::Sqs, Source::Sqs) => match json::read_text(&root, raw.get()) {
+        (InvocationSource::Sqs, InvocationSource::Sqs) => match json::read_text(&root, raw.get()) {
             Ok(item) => from_item(&root, item),
             Err(misfit) => Err(UnsupportedEnvelope {
                 item: item_id(raw),
@@ -187,12 +202,12 @@ fn record(source: Source, index: usize, raw: &RawValue) -> Result<Record, Unsupp
 fn item_id(raw: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Item {
+    struct ItemId {
         message_id: String,
     }
     serde_json::from_str(raw.get())
         .ok()
-        .map(|item: Item| item.message_id)
+        .map(|item: ItemId| item.message_id)
         .filter(|id| !id.is_empty())
 }
 
@@ -269,7 +284,7 @@ mod tests {
     #[test]
     fn takes_the_text_out_of_an_sns_record() {
         let envelope = decode_value(&json!({"Records": [sns_record("hello")]})).unwrap();
-        assert_eq!(envelope.source, Source::Sns);
+        assert_eq!(envelope.source, InvocationSource::Sns);
         let record = envelope.records[0].clone().unwrap();
         assert_eq!(
             (record.text.as_str(), record.message_id.as_str()),
@@ -287,7 +302,7 @@ mod tests {
     fn unwraps_a_notification_in_an_sqs_body() {
         let body = notification("hello").to_string();
         let envelope = decode_value(&json!({"Records": [sqs_record(&body)]})).unwrap();
-        assert_eq!(envelope.source, Source::Sqs);
+        assert_eq!(envelope.source, InvocationSource::Sqs);
         let record = envelope.records[0].clone().unwrap();
         assert_eq!(
             (record.text.as_str(), record.message_id.as_str()),

@@ -7,21 +7,35 @@ use serde_path_to_error::Segment;
 /// A place in a JSON text and what is wrong there. It may be logged: it holds names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
-pub(crate) struct Misfit {
+pub(crate) struct JsonMisfit {
     pub(crate) path: String,
     pub(crate) problem: String,
 }
 
 /// Reads `T` from a value that stands at `root`, so that an error names the full path, such as
 /// `$.payload.automation`.
-pub(crate) fn read<'de, T: Deserialize<'de>>(root: &str, value: &'de Value) -> Result<T, Misfit> {
+pub(crate) fn read<'de, T: Deserialize<'de>>(
+    root: &str,
+    value: &'de Value,
+) -> Result<T, JsonMisfit> {
     serde_path_to_error::deserialize(value).map_err(|error| misfit(root, &error))
 }
 
-/// Reads `T` from a JSON text that stands at `root`.
-pub(crate) fn read_text<'de, T: Deserialize<'de>>(root: &str, text: &'de str) -> Result<T, Misfit> {
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-        .map_err(|error| misfit(root, &error))
+/// Reads `T` from a whole JSON text that stands at `root`.
+pub(crate) fn read_text<'de, T: Deserialize<'de>>(
+    root: &str,
+    text: &'de str,
+) -> Result<T, JsonMisfit> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| misfit(root, &error))?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(_) => Err(JsonMisfit {
+            path: root.to_owned(),
+            problem: "text after the end of the JSON".to_owned(),
+        }),
+    }
 }
 
 /// Names the kind of a JSON value for a person: "an array".
@@ -36,7 +50,7 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Misfit {
+fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> JsonMisfit {
     let segment = |segment: &Segment| match segment {
         Segment::Seq { index } => format!("[{index}]"),
         Segment::Map { key } | Segment::Enum { variant: key } => format!(".{key}"),
@@ -45,7 +59,7 @@ fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> 
     let path = std::iter::once(root.to_owned())
         .chain(error.path().iter().map(segment))
         .collect();
-    Misfit {
+    JsonMisfit {
         path,
         problem: without_value(&error.inner().to_string()),
     }

@@ -9,22 +9,26 @@
 //!              or SQS body  (enum)    (pure)    CloudWatch  quarantined · failed
 //! ```
 //!
-//! [`envelope`], [`event`], [`route`], [`retry`] and [`message`] are pure and total: text in, a
-//! value out, no clock, no network and no panic on any input. [`deliver`] publishes and counts. The
-//! [`ledger`] stands around it: claim before, complete after. Both call [`aws`]. [`handler`] is the
-//! loop that joins them.
+//! [`envelope`], [`event`], [`route`], [`quarantine`], [`retry`], [`metric`], [`readiness`] and
+//! [`message`] are pure and total: text in, a value out, no clock, no network and no panic on any
+//! input. [`deliver`] publishes and counts. The [`ledger`] surrounds it: claim before, complete
+//! after. Both call [`aws`]. [`handler`] is the loop that joins them.
 
 pub mod aws;
 pub mod config;
 pub mod deliver;
 pub mod envelope;
 pub mod event;
+pub mod failure;
 pub mod handler;
+mod hash;
 mod json;
 pub mod ledger;
 pub mod message;
 pub mod metric;
 pub mod outcome;
+pub mod quarantine;
+pub mod readiness;
 pub mod retry;
 pub mod route;
 pub mod telemetry;

@@ -41,15 +41,15 @@ async fn run() -> Result<(), Error> {
         Box::pin(handler.handle(event.payload.get(), &invocation)).await
     });
     Runtime::new(service)
-        .layer(MapRequestLayer::new(readable))
+        .layer(MapRequestLayer::new(wrap_non_json_body))
         .run()
         .await
 }
 
-/// The runtime ends itself over a body that is not JSON; as a JSON string it reaches the handler,
-/// which says what it is.
-fn readable(mut invocation: LambdaInvocation) -> LambdaInvocation {
-    if let Some(text) = envelope::json_string_of_other(&invocation.body) {
+/// Wraps a body that is not JSON into a JSON string: the runtime aborts on such bodies, and the
+/// handler can reject them.
+fn wrap_non_json_body(mut invocation: LambdaInvocation) -> LambdaInvocation {
+    if let Some(text) = envelope::as_json_string(&invocation.body) {
         invocation.body = text.into();
     }
     invocation

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::documented::SkillInteractionFailure;
+
 /// The longest value of a CloudWatch dimension, in characters. Source: the CloudWatch API
 /// reference, `Dimension`.
 const MAX_DIMENSION_CHARS: usize = 1024;
@@ -12,7 +14,7 @@ pub const SKILL_INTERACTION_FAILURE: &str = "SkillInteractionFailure";
 /// What is counted together: failures of one skill, in one stage, of one kind. All values are safe
 /// for CloudWatch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SkillFailure {
+pub struct SkillFailureMetric {
     /// The dimension `SkillId`.
     pub skill_id: String,
     /// The dimension `SkillStage`.
@@ -23,14 +25,20 @@ pub struct SkillFailure {
 
 /// One point of the metric to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataPoint<'a> {
+pub struct MetricPoint<'a> {
     /// The dimensions by name.
     pub dimensions: Vec<(&'static str, &'a str)>,
     /// How many failures.
     pub count: u32,
 }
 
-impl SkillFailure {
+impl SkillFailureMetric {
+    /// Takes what is counted from the event.
+    pub(crate) fn of(failure: &SkillInteractionFailure) -> Self {
+        let (skill, error) = (&failure.skill, &failure.error);
+        Self::new(&skill.id, &skill.stage, &error.r#type)
+    }
+
     /// Makes the values safe for CloudWatch.
     #[must_use]
     pub fn new(skill_id: &str, stage: &str, error_type: &str) -> Self {
@@ -45,7 +53,9 @@ impl SkillFailure {
 /// The points for these failures, equal ones merged: each combination once with all dimensions and
 /// each stage once by itself, for the alarm over all live skills.
 #[must_use]
-pub fn data_points<'a>(failures: &[&'a SkillFailure]) -> Vec<DataPoint<'a>> {
+pub fn data_points<'a>(
+    failures: impl IntoIterator<Item = &'a SkillFailureMetric>,
+) -> Vec<MetricPoint<'a>> {
     let mut counts: BTreeMap<Vec<(&'static str, &'a str)>, u32> = BTreeMap::new();
     for failure in failures {
         let stage = ("SkillStage", failure.stage.as_str());
@@ -60,7 +70,7 @@ pub fn data_points<'a>(failures: &[&'a SkillFailure]) -> Vec<DataPoint<'a>> {
     }
     counts
         .into_iter()
-        .map(|(dimensions, count)| DataPoint { dimensions, count })
+        .map(|(dimensions, count)| MetricPoint { dimensions, count })
         .collect()
 }
 
@@ -108,10 +118,10 @@ mod tests {
 
     #[test]
     fn merges_equal_points_and_adds_one_per_stage() {
-        let a = SkillFailure::new("a", "live", "X");
-        let b = SkillFailure::new("b", "live", "X");
-        let dev = SkillFailure::new("a", "development", "X");
-        let points = data_points(&[&a, &b, &dev, &a]);
+        let a = SkillFailureMetric::new("a", "live", "X");
+        let b = SkillFailureMetric::new("b", "live", "X");
+        let dev = SkillFailureMetric::new("a", "development", "X");
+        let points = data_points([&a, &b, &dev, &a]);
         let count = |dimensions: &[(&'static str, &str)]| {
             points
                 .iter()

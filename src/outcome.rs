@@ -7,9 +7,8 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 
 use crate::{
-    aws::error::AwsError,
-    envelope::{Source, UnsupportedEnvelope},
-    message::TooLarge,
+    envelope::{InvocationSource, UnsupportedEnvelope},
+    failure::RecordFailure,
 };
 
 /// What became of one record.
@@ -17,14 +16,14 @@ use crate::{
 pub enum Outcome {
     /// The event took effect.
     Handled,
-    /// It had taken effect already.
+    /// The event had taken effect already.
     Duplicate,
-    /// It was a greeting.
+    /// The message was a greeting.
     Ignored,
-    /// The message was no event, and lies in the quarantine.
+    /// The message is not an event that can be used, and is in the quarantine.
     Quarantined,
     /// Nothing happened, and the record's owner has to keep it.
-    Failed(Failure),
+    Failed(RecordFailure),
 }
 
 impl Outcome {
@@ -39,56 +38,45 @@ impl Outcome {
             Self::Failed(_) => "failed",
         }
     }
-}
 
-/// Why a record failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// AWS did not take its effect, or its claim.
-    #[error(transparent)]
-    Aws(#[from] AwsError),
-    /// Another invocation is delivering the same event, and may yet fail.
-    #[error("another invocation is delivering this event")]
-    Held,
-    /// It is larger than a topic takes, the quarantine's included.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// It is no record that the function takes.
-    #[error(transparent)]
-    Unsupported(#[from] UnsupportedEnvelope),
-    /// The function has a defect that this record brings out: a panic, or an effect without an
-    /// answer.
-    #[error(
-        "the function failed over it by a defect of its own: please report it, with the record, which its owner keeps"
-    )]
-    Defect,
-}
-
-impl Failure {
-    /// Whether a repeat can cure it.
+    /// Whether the record's owner has to keep it.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Aws(error) => error.is_transient(),
-            Self::Held => true,
-            Self::TooLarge(_) | Self::Unsupported(_) | Self::Defect => false,
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    /// The outcome of a repeat within one invocation, which shares the fate of the first: it is a
+    /// duplicate of what took effect, or fails with it.
+    pub(crate) fn of_repeat(first: Option<&Self>) -> Self {
+        match first {
+            Some(Self::Failed(failure)) => Self::Failed(failure.clone()),
+            _ => Self::Duplicate,
         }
     }
+}
+
+/// A record that the answer is about.
+pub trait AnsweredRecord {
+    /// The queue's message id, if the record came through a queue.
+    fn item(&self) -> Option<&str>;
+
+    /// What became of the record.
+    fn outcome(&self) -> &Outcome;
 }
 
 /// The answer to an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum InvocationAnswer {
     /// To SNS, which drops it: it is there for people and for tests.
-    Sns(Summary),
+    Sns(RecordCounts),
     /// To the queue, which delivers the listed items again.
     Sqs(SqsBatchResponse),
 }
 
 /// How many records came, and what became of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct RecordCounts {
     /// All records.
     pub records: usize,
     /// See [`Outcome::Handled`].
@@ -101,19 +89,39 @@ pub struct Summary {
     pub quarantined: usize,
 }
 
-/// The invocation failed, so that Lambda tries it again and then puts it into the on-failure queue,
-/// whole.
+/// The invocation failed, so Lambda retries it and then puts it into the on-failure queue, whole.
 #[derive(thiserror::Error)]
 pub enum InvocationError {
-    /// Records failed for a cause that a repeat can cure.
-    #[error("{0}, for a cause that a repeat can cure")]
-    Retryable(FailedRecords),
+    /// Records failed with a retryable error.
+    #[error("{failed} of {records} records failed with a retryable error: {cause}")]
+    Retryable {
+        /// How many records failed.
+        failed: usize,
+        /// How many records came.
+        records: usize,
+        /// The error of one of them.
+        cause: RecordFailure,
+    },
     /// Records failed because AWS refuses their effects; a person has to act.
-    #[error("{0}, for a cause that a repeat cannot cure")]
-    Undeliverable(FailedRecords),
-    /// Records are larger than the quarantine topic takes.
-    #[error("{0}, larger than the quarantine can hold")]
-    Unquarantinable(FailedRecords),
+    #[error("{failed} of {records} records failed with a permanent error: {cause}")]
+    Undeliverable {
+        /// How many records failed.
+        failed: usize,
+        /// How many records came.
+        records: usize,
+        /// The error of one of them.
+        cause: RecordFailure,
+    },
+    /// Records are larger than the quarantine topic accepts.
+    #[error("{failed} of {records} records are too large for the quarantine: {cause}")]
+    Unquarantinable {
+        /// How many records failed.
+        failed: usize,
+        /// How many records came.
+        records: usize,
+        /// The error of one of them.
+        cause: RecordFailure,
+    },
     /// The invocation is neither an SNS event nor an SQS batch.
     #[error(transparent)]
     UnsupportedEnvelope(#[from] UnsupportedEnvelope),
@@ -126,30 +134,12 @@ impl fmt::Debug for InvocationError {
     }
 }
 
-/// How many records failed, and the one of their causes that decides.
-#[derive(Debug)]
-pub struct FailedRecords {
-    failed: usize,
-    records: usize,
-    cause: Failure,
-}
-
-impl fmt::Display for FailedRecords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} records failed ({})",
-            self.failed, self.records, self.cause
-        )
-    }
-}
-
 impl From<InvocationError> for Diagnostic {
     fn from(error: InvocationError) -> Self {
         let error_type = match error {
-            InvocationError::Retryable(_) => "Retryable",
-            InvocationError::Undeliverable(_) => "Undeliverable",
-            InvocationError::Unquarantinable(_) => "Unquarantinable",
+            InvocationError::Retryable { .. } => "Retryable",
+            InvocationError::Undeliverable { .. } => "Undeliverable",
+            InvocationError::Unquarantinable { .. } => "Unquarantinable",
             InvocationError::UnsupportedEnvelope(_) => "UnsupportedEnvelope",
         };
         Self {
@@ -159,86 +149,122 @@ impl From<InvocationError> for Diagnostic {
     }
 }
 
-/// Answers for records with their outcomes and, in an SQS batch, their items.
+/// Answers for records.
 ///
 /// # Errors
 /// Records of an SNS event failed, because SNS knows no partial success; or an item of a batch has
 /// no id to name it by.
-pub fn answer(
-    source: Source,
-    outcomes: &[(Option<&str>, &Outcome)],
-) -> Result<Answer, InvocationError> {
+pub(crate) fn answer<R: AnsweredRecord>(
+    source: InvocationSource,
+    records: &[R],
+) -> Result<InvocationAnswer, InvocationError> {
     match source {
-        Source::Sns => summary(outcomes).map(Answer::Sns),
-        Source::Sqs => {
-            let mut response = SqsBatchResponse::default();
-            for (item, outcome) in outcomes {
-                match (item, outcome) {
-                    (Some(item), Outcome::Failed(_)) => response.add_failure(*item),
-                    (None, Outcome::Failed(Failure::Unsupported(error))) => {
-                        return Err(error.clone().into());
-                    }
-                    _ => {}
-                }
-            }
-            Ok(Answer::Sqs(response))
-        }
+        InvocationSource::Sns => counts(records).map(InvocationAnswer::Sns),
+        InvocationSource::Sqs => batch_response(records).map(InvocationAnswer::Sqs),
     }
 }
 
-fn summary(outcomes: &[(Option<&str>, &Outcome)]) -> Result<Summary, InvocationError> {
-    let mut summary = Summary {
-        records: outcomes.len(),
-        ..Summary::default()
+fn batch_response<R: AnsweredRecord>(records: &[R]) -> Result<SqsBatchResponse, InvocationError> {
+    let mut response = SqsBatchResponse::default();
+    for record in records {
+        match (record.item(), record.outcome()) {
+            (Some(item), Outcome::Failed(_)) => response.add_failure(item),
+            (None, Outcome::Failed(RecordFailure::Unsupported(error))) => {
+                return Err(error.clone().into());
+            }
+            _ => {}
+        }
+    }
+    Ok(response)
+}
+
+fn counts<R: AnsweredRecord>(records: &[R]) -> Result<RecordCounts, InvocationError> {
+    let mut counts = RecordCounts {
+        records: records.len(),
+        ..RecordCounts::default()
     };
     let mut failures = Vec::new();
-    for (_, outcome) in outcomes {
-        match outcome {
-            Outcome::Handled => summary.handled += 1,
-            Outcome::Duplicate => summary.duplicate += 1,
-            Outcome::Ignored => summary.ignored += 1,
-            Outcome::Quarantined => summary.quarantined += 1,
+    for record in records {
+        match record.outcome() {
+            Outcome::Handled => counts.handled += 1,
+            Outcome::Duplicate => counts.duplicate += 1,
+            Outcome::Ignored => counts.ignored += 1,
+            Outcome::Quarantined => counts.quarantined += 1,
             Outcome::Failed(failure) => failures.push(failure),
         }
     }
-    failed(outcomes.len(), &failures).map_or(Ok(summary), Err)
+    match invocation_error(records.len(), &failures) {
+        Some(error) => Err(error),
+        None => Ok(counts),
+    }
 }
 
-/// One cause that a repeat can cure makes the whole invocation worth repeating.
-fn failed(records: usize, failures: &[&Failure]) -> Option<InvocationError> {
-    let cause = failures
-        .iter()
-        .find(|failure| failure.is_transient())
-        .or(failures.first())?;
-    let count = FailedRecords {
-        failed: failures.len(),
-        records,
-        cause: Failure::clone(cause),
-    };
-    Some(match cause {
-        failure if failure.is_transient() => InvocationError::Retryable(count),
-        Failure::TooLarge(_) => InvocationError::Unquarantinable(count),
-        Failure::Unsupported(error) => InvocationError::UnsupportedEnvelope(error.clone()),
-        Failure::Aws(_) | Failure::Held | Failure::Defect => InvocationError::Undeliverable(count),
+/// One retryable error makes the whole invocation worth retrying.
+fn invocation_error(records: usize, failures: &[&RecordFailure]) -> Option<InvocationError> {
+    let mut retryable = failures.iter().filter(|failure| failure.is_retryable());
+    let cause = *retryable.next().or(failures.first())?;
+    let (failed, cause) = (failures.len(), cause.clone());
+    Some(match &cause {
+        failure if failure.is_retryable() => InvocationError::Retryable {
+            failed,
+            records,
+            cause,
+        },
+        RecordFailure::TooLarge(_) => InvocationError::Unquarantinable {
+            failed,
+            records,
+            cause,
+        },
+        RecordFailure::Unsupported(error) => InvocationError::UnsupportedEnvelope(error.clone()),
+        RecordFailure::Aws(_) | RecordFailure::Held | RecordFailure::Defect => {
+            InvocationError::Undeliverable {
+                failed,
+                records,
+                cause,
+            }
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::MessageTooLarge;
 
-    fn transient() -> Outcome {
-        Outcome::Failed(Failure::Held)
+    struct TestRecord {
+        item: String,
+        outcome: Outcome,
+    }
+
+    impl AnsweredRecord for TestRecord {
+        fn item(&self) -> Option<&str> {
+            Some(&self.item)
+        }
+
+        fn outcome(&self) -> &Outcome {
+            &self.outcome
+        }
+    }
+
+    fn retryable() -> Outcome {
+        Outcome::Failed(RecordFailure::Held)
     }
 
     fn too_large() -> Outcome {
-        Outcome::Failed(Failure::TooLarge(TooLarge { bytes: 1_000_000 }))
+        Outcome::Failed(RecordFailure::TooLarge(MessageTooLarge {
+            bytes: 1_000_000,
+        }))
     }
 
-    fn answer_to(source: Source, outcomes: &[Outcome]) -> Result<String, Diagnostic> {
-        let items = ["item-0", "item-1", "item-2", "item-3"];
-        let outcomes: Vec<_> = items.into_iter().map(Some).zip(outcomes).collect();
-        Ok(serde_json::to_string(&answer(source, &outcomes)?).unwrap())
+    fn answer_to(source: InvocationSource, outcomes: &[Outcome]) -> Result<String, Diagnostic> {
+        let mut records = Vec::new();
+        for (index, outcome) in outcomes.iter().enumerate() {
+            records.push(TestRecord {
+                item: format!("item-{index}"),
+                outcome: outcome.clone(),
+            });
+        }
+        Ok(serde_json::to_string(&answer(source, &records)?).unwrap())
     }
 
     #[test]
@@ -250,23 +276,26 @@ mod tests {
             Outcome::Quarantined,
         ];
         assert_eq!(
-            answer_to(Source::Sns, &outcomes).unwrap(),
+            answer_to(InvocationSource::Sns, &outcomes).unwrap(),
             r#"{"records":4,"handled":1,"duplicate":1,"ignored":1,"quarantined":1}"#
         );
     }
 
     #[test]
     fn fails_the_invocation_with_the_cause_that_decides() {
-        let error =
-            answer_to(Source::Sns, &[Outcome::Handled, too_large(), transient()]).unwrap_err();
+        let error = answer_to(
+            InvocationSource::Sns,
+            &[Outcome::Handled, too_large(), retryable()],
+        )
+        .unwrap_err();
         assert_eq!(error.error_type, "Retryable");
         assert_eq!(
             error.error_message,
-            "2 of 3 records failed (another invocation is delivering this event), \
-            for a cause that a repeat can cure"
+            "2 of 3 records failed with a retryable error: another invocation is delivering this \
+            event"
         );
         assert_eq!(
-            answer_to(Source::Sns, &[too_large()])
+            answer_to(InvocationSource::Sns, &[too_large()])
                 .unwrap_err()
                 .error_type,
             "Unquarantinable"
@@ -277,16 +306,16 @@ mod tests {
     fn lists_the_failed_items_for_sqs() {
         let outcomes = [
             Outcome::Handled,
-            transient(),
+            retryable(),
             Outcome::Quarantined,
             too_large(),
         ];
         assert_eq!(
-            answer_to(Source::Sqs, &outcomes).unwrap(),
+            answer_to(InvocationSource::Sqs, &outcomes).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"item-1"},{"itemIdentifier":"item-3"}]}"#
         );
         assert_eq!(
-            answer_to(Source::Sqs, &[Outcome::Handled]).unwrap(),
+            answer_to(InvocationSource::Sqs, &[Outcome::Handled]).unwrap(),
             r#"{"batchItemFailures":[]}"#
         );
     }

@@ -1,16 +1,18 @@
 //! Decides what to do about an automation that failed, and says so in a retry trigger.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::documented::{AutomationError, AutomationErrorType},
-    message::{Draft, Message, Origin, TooLarge, Topic, fnv1a, rfc3339},
+    event::{
+        documented::{AutomationCompletion, AutomationError, AutomationErrorType},
+        header::EventHeader,
+    },
+    hash::fnv1a,
+    message::{MessageOrigin, MessageTooLarge, OutgoingMessage, RetryError, RetryTrigger, rfc3339},
 };
-
-const TYPE: &str = "aspevents.automation.retry.v1";
 
 /// How often and how fast an automation may be tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +28,11 @@ pub struct RetryPolicy {
 }
 
 /// What is to be done about an automation's failure. The names are part of the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Decision {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = crate::message::schema::as_enum))]
+pub enum RetryDecision {
     /// Try again, not before the given time.
     Retry,
     /// No error of it can be cured by repeating: put the ids right first.
@@ -37,7 +41,7 @@ pub enum Decision {
     Exhausted,
 }
 
-impl Decision {
+impl RetryDecision {
     /// The name in the contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -52,89 +56,67 @@ impl Decision {
 /// An automation that failed.
 #[derive(Debug)]
 pub struct FailedAutomation {
-    /// Where the failure comes from.
-    pub origin: Origin,
+    /// The event that reported the failure.
+    pub origin: MessageOrigin,
     /// The automation's instance.
     pub automation_id: String,
-    /// Its unit.
+    /// The automation's unit.
     pub unit_id: Option<String>,
     /// What went wrong; may be empty.
     pub errors: Vec<AutomationError>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Data<'a> {
-    automation_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit_id: Option<&'a str>,
-    decision: Decision,
-    attempt: u32,
-    max_attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<String>,
-    errors: Vec<ErrorData<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorData<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint_id: Option<&'a str>,
-    retryable: bool,
-}
-
 impl FailedAutomation {
-    /// What to do about it, the `attempt`-th failure in the window. The first failure asks for the
-    /// first retry.
-    #[must_use]
-    pub fn decide(&self, attempt: u32, policy: &RetryPolicy) -> Decision {
-        let hopeless = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
-        match attempt {
-            _ if hopeless => Decision::FixThenRetry,
-            attempt if attempt > policy.max_attempts => Decision::Exhausted,
-            _ => Decision::Retry,
+    pub(crate) fn new(
+        header: &EventHeader,
+        completion: AutomationCompletion,
+        origin: MessageOrigin,
+    ) -> Self {
+        Self {
+            origin,
+            automation_id: completion.automation.id,
+            unit_id: header.unit_id().map(str::to_owned),
+            errors: completion.result.errors,
         }
     }
 
-    /// The message that triggers the retry, or says why there is none.
+    /// Decides what to do about the `attempt`-th failure in the window. The first failure asks for
+    /// the first retry.
+    #[must_use]
+    pub fn decide(&self, attempt: u32, policy: &RetryPolicy) -> RetryDecision {
+        let is_hopeless = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
+        match attempt {
+            _ if is_hopeless => RetryDecision::FixThenRetry,
+            attempt if attempt > policy.max_attempts => RetryDecision::Exhausted,
+            _ => RetryDecision::Retry,
+        }
+    }
+
+    /// Makes the message that triggers the retry, or says why there is none.
     ///
     /// # Errors
     /// The list of errors alone is larger than a message may be.
     pub fn trigger(
         &self,
         attempt: u32,
-        decision: Decision,
+        decision: RetryDecision,
         policy: &RetryPolicy,
         now: DateTime<Utc>,
-    ) -> Result<Message, TooLarge> {
-        let not_before =
-            (decision == Decision::Retry).then(|| now + policy.delay(attempt, &self.origin.id));
-        let data = Data {
-            automation_id: &self.automation_id,
-            unit_id: self.unit_id.as_deref(),
+    ) -> Result<OutgoingMessage, MessageTooLarge> {
+        let not_before = match decision {
+            RetryDecision::Retry => Some(now + policy.delay(attempt, &self.origin.id)),
+            RetryDecision::FixThenRetry | RetryDecision::Exhausted => None,
+        };
+        let not_before = not_before.and_then(|time| rfc3339(time.trunc_subsecs(3)));
+        self.origin.message(&RetryTrigger {
+            automation_id: Cow::from(&self.automation_id),
+            unit_id: self.unit_id.as_deref().map(Cow::from),
             decision,
             attempt,
             max_attempts: policy.max_attempts,
-            not_before: not_before.and_then(|time| rfc3339(time.trunc_subsecs(3))),
-            errors: self.errors.iter().map(error_data).collect(),
-        };
-        let draft = Draft {
-            topic: Topic::Retry,
-            r#type: TYPE,
-            id: &self.origin.id,
-            subject: Some(&self.automation_id),
-            time: self.origin.time,
-            attributes: &[
-                ("decision", Some(decision.as_str())),
-                ("unitId", self.unit_id.as_deref()),
-            ],
-        };
-        draft.with_source(&data, &self.origin.source)
+            not_before: not_before.map(Cow::from),
+            errors: self.errors.iter().map(retry_error).collect(),
+        })
     }
 }
 
@@ -152,11 +134,14 @@ impl RetryPolicy {
     }
 }
 
-fn error_data(error: &AutomationError) -> ErrorData<'_> {
-    ErrorData {
-        r#type: error.r#type.as_ref().map(AutomationErrorType::as_str),
-        message: error.message.as_deref(),
-        endpoint_id: error.endpoint_id.as_deref(),
+fn retry_error(error: &AutomationError) -> RetryError<'_> {
+    RetryError {
+        r#type: error
+            .r#type
+            .as_ref()
+            .map(|r#type| Cow::from(r#type.as_str())),
+        message: error.message.as_deref().map(Cow::from),
+        endpoint_id: error.endpoint_id.as_deref().map(Cow::from),
         retryable: is_retryable(error),
     }
 }
@@ -186,7 +171,7 @@ mod tests {
 
     fn failed(types: &[Option<&str>]) -> FailedAutomation {
         FailedAutomation {
-            origin: Origin {
+            origin: MessageOrigin {
                 id: "e".into(),
                 time: None,
                 source: RawValue::from_string("{}".into()).unwrap(),
@@ -211,13 +196,13 @@ mod tests {
         for types in retry {
             assert_eq!(
                 failed(types).decide(1, &policy()),
-                Decision::Retry,
+                RetryDecision::Retry,
                 "{types:?}"
             );
         }
         assert_eq!(
             failed(&[Some("ENDPOINT_NOT_FOUND"), Some("NEVER_SEEN")]).decide(1, &policy()),
-            Decision::Retry
+            RetryDecision::Retry
         );
     }
 
@@ -227,15 +212,21 @@ mod tests {
             &[Some("ENDPOINT_NOT_FOUND")][..],
             &[Some("ENDPOINT_NOT_FOUND"), Some("UNIT_NOT_FOUND")],
         ] {
-            assert_eq!(failed(types).decide(1, &policy()), Decision::FixThenRetry);
-            assert_eq!(failed(types).decide(9, &policy()), Decision::FixThenRetry);
+            assert_eq!(
+                failed(types).decide(1, &policy()),
+                RetryDecision::FixThenRetry
+            );
+            assert_eq!(
+                failed(types).decide(9, &policy()),
+                RetryDecision::FixThenRetry
+            );
         }
     }
 
     #[test]
     fn the_budget_ends_after_its_last_attempt() {
-        assert_eq!(failed(&[]).decide(5, &policy()), Decision::Retry);
-        assert_eq!(failed(&[]).decide(6, &policy()), Decision::Exhausted);
+        assert_eq!(failed(&[]).decide(5, &policy()), RetryDecision::Retry);
+        assert_eq!(failed(&[]).decide(6, &policy()), RetryDecision::Exhausted);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::config::Config;
 
 /// The clients of the services that the function calls.
 #[derive(Debug, Clone)]
-pub struct Clients {
+pub struct AwsClients {
     /// For messages.
     pub sns: aws_sdk_sns::Client,
     /// For metrics.
@@ -39,7 +39,7 @@ pub fn http() -> SharedHttpClient {
 /// Builds the clients. An event cannot do without SNS and CloudWatch, but it can without the
 /// ledger, which therefore gets less time.
 #[must_use]
-pub fn clients(config: &Config, http: SharedHttpClient) -> Clients {
+pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
     let shared = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
@@ -62,7 +62,7 @@ pub fn clients(config: &Config, http: SharedHttpClient) -> Clients {
     dynamodb = dynamodb.retry_classifier(TooManyRequests);
     dynamodb.set_endpoint_url(config.dynamodb_endpoint.clone());
 
-    Clients {
+    AwsClients {
         sns: aws_sdk_sns::Client::from_conf(sns.build()),
         cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build()),
         dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
@@ -126,7 +126,7 @@ mod tests {
             name if name.starts_with("AWS_") => Some("key".to_owned()),
             _ => None,
         });
-        let Clients {
+        let AwsClients {
             sns,
             cloudwatch,
             dynamodb,

@@ -1,4 +1,4 @@
-//! Counts failures of skills by CloudWatch.
+//! Counts failures of skills in CloudWatch.
 
 use aws_sdk_cloudwatch::{
     Client,
@@ -7,29 +7,28 @@ use aws_sdk_cloudwatch::{
 };
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
-use super::Count;
+use super::{CountFailures, DeliveryResults, Keyed};
 use crate::{
-    aws::{by, error::AwsError},
-    metric::{DataPoint, SKILL_INTERACTION_FAILURE, SkillFailure, data_points},
+    aws::{Deadline, error::AwsError},
+    metric::{MetricPoint, SKILL_INTERACTION_FAILURE, SkillFailureMetric, data_points},
 };
 
-/// `PutMetricData` takes 1,000 metrics, and each failure makes two at most. Source: the CloudWatch
-/// API reference.
+/// `PutMetricData` accepts 1,000 metrics, and each failure makes two at most. Source: the
+/// CloudWatch API reference.
 const MAX_FAILURES: usize = 500;
 
 const ACTION: &str = "cloudwatch:PutMetricData";
 
-/// Puts metrics into the namespace of the configuration.
+/// Puts metrics into the configured namespace.
 #[derive(Debug, Clone)]
-pub struct CloudWatch {
+pub struct CloudWatchMetrics {
     client: Client,
     namespace: String,
 }
 
-impl CloudWatch {
-    /// Puts metrics with this client into this namespace.
+impl CloudWatchMetrics {
+    /// Puts metrics into this namespace.
     #[must_use]
     pub fn new(client: Client, namespace: String) -> Self {
         Self { client, namespace }
@@ -37,43 +36,45 @@ impl CloudWatch {
 
     async fn put(
         &self,
-        failures: &[&SkillFailure],
-        now: DateTime<Utc>,
-        until: Instant,
+        failures: &[Keyed<'_, SkillFailureMetric>],
+        deadline: Deadline,
     ) -> Result<(), AwsError> {
-        let data = data_points(failures)
-            .iter()
-            .map(|point| datum(point, now))
-            .collect();
-        let request = self
-            .client
-            .put_metric_data()
+        let mut data = Vec::new();
+        for point in data_points(failures.iter().map(|failure| failure.item)) {
+            data.push(datum(&point, deadline.now));
+        }
+        let request = self.client.put_metric_data();
+        let request = request
             .namespace(&self.namespace)
             .set_metric_data(Some(data));
-        by(until, ACTION, &self.namespace, request.send())
+        match deadline
+            .run(ACTION, &self.namespace, request.send())
             .await?
-            .map(drop)
-            .map_err(|error| AwsError::from_sdk(ACTION, &self.namespace, &error))
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(AwsError::from_sdk(ACTION, &self.namespace, &error)),
+        }
     }
 }
 
-impl Count for CloudWatch {
+impl CountFailures for CloudWatchMetrics {
     async fn count(
         &self,
-        failures: &[&SkillFailure],
-        now: DateTime<Utc>,
-        until: Instant,
-    ) -> Vec<Result<(), AwsError>> {
-        let calls = failures
-            .chunks(MAX_FAILURES)
-            .map(async |chunk| vec![self.put(chunk, now, until).await; chunk.len()]);
+        failures: &[Keyed<'_, SkillFailureMetric>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        let calls = failures.chunks(MAX_FAILURES).map(async |failures| {
+            let result = self.put(failures, deadline).await;
+            let keys = failures.iter().map(|failure| failure.key.to_owned());
+            keys.map(|key| (key, result.clone())).collect::<Vec<_>>()
+        });
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
 
 /// Stamped with the time of receipt: an alarm evaluates now, and Alexa may deliver ten minutes
 /// late.
-fn datum(point: &DataPoint<'_>, now: DateTime<Utc>) -> MetricDatum {
+fn datum(point: &MetricPoint<'_>, now: DateTime<Utc>) -> MetricDatum {
     let dimension = |(name, value): &(&'static str, &str)| {
         Dimension::builder().name(*name).value(*value).build()
     };

@@ -1,149 +1,121 @@
-//! Delivers effects to AWS.
+//! Delivers effects to AWS: messages to SNS, counts to CloudWatch.
 
 mod cloudwatch;
 mod sns;
 
-use std::panic::AssertUnwindSafe;
-
-use chrono::{DateTime, Utc};
-use futures_util::{FutureExt as _, future::join_all};
-use tokio::time::Instant;
-
-pub use self::{cloudwatch::CloudWatch, sns::Sns};
-use crate::{
-    aws::error::AwsError,
-    message::{Message, Topic},
-    metric::SkillFailure,
-    outcome::Failure,
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::AssertUnwindSafe,
 };
 
-/// What one record does to the outside.
+use futures_util::{FutureExt as _, future::join_all};
+
+pub use self::{cloudwatch::CloudWatchMetrics, sns::SnsPublisher};
+use crate::{
+    aws::{Deadline, error::AwsError},
+    failure::RecordFailure,
+    message::{OutgoingMessage, OutputTopic},
+    metric::SkillFailureMetric,
+};
+
+/// What one record does to the outside world.
 #[derive(Debug)]
 pub enum Effect {
     /// Nothing.
     None,
     /// Publishes a message.
-    Publish(Message),
+    Publish(OutgoingMessage),
     /// Counts a failure of a skill.
-    Count(SkillFailure),
+    Count(SkillFailureMetric),
 }
+
+/// Something to deliver, with the key of its event.
+#[derive(Debug)]
+pub struct Keyed<'a, T> {
+    /// The key of the event.
+    pub key: &'a str,
+    /// What to deliver.
+    pub item: &'a T,
+}
+
+/// What became of each delivery, by the key of its event.
+pub type DeliveryResults<E> = HashMap<String, Result<(), E>>;
 
 /// Publishes messages.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
-pub trait Publish {
-    /// Publishes messages to one topic, in time; the answers stand in the order of the messages.
+pub trait PublishMessages {
+    /// Publishes messages to one topic, in time.
     async fn publish(
         &self,
-        topic: Topic,
-        messages: &[&Message],
-        until: Instant,
-    ) -> Vec<Result<(), AwsError>>;
+        topic: OutputTopic,
+        messages: &[Keyed<'_, OutgoingMessage>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError>;
 }
 
 /// Counts failures of skills.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
-pub trait Count {
-    /// Counts failures as of `now`, in time; the answers stand in the order of the failures.
+pub trait CountFailures {
+    /// Counts failures at the time of the invocation, in time.
     async fn count(
         &self,
-        failures: &[&SkillFailure],
-        now: DateTime<Utc>,
-        until: Instant,
-    ) -> Vec<Result<(), AwsError>>;
+        failures: &[Keyed<'_, SkillFailureMetric>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError>;
 }
 
-/// Delivers the effects of an invocation. The answers stand in the order of the effects; a failure
-/// of one leaves the others alone.
+/// Delivers the effects of an invocation. A failure of one does not affect the others.
 ///
 /// Messages go first, all at once: a consumer drops a repeat by its id. The metric goes last, right
-/// before the ledger notes what was done, because nobody can take a second count back.
+/// before the ledger records what was done, because nobody can take a second count back.
 pub async fn deliver(
-    publish: &impl Publish,
-    count: &impl Count,
-    effects: &[&Effect],
-    now: DateTime<Utc>,
-    until: Instant,
-) -> Vec<Result<(), Failure>> {
-    let mut failures: Group<&SkillFailure> = Group::default();
-    let mut topics =
-        [Topic::Retry, Topic::Readiness, Topic::Quarantine].map(|topic| (topic, Group::default()));
-    for (index, effect) in effects.iter().enumerate() {
-        match effect {
-            Effect::None => {}
-            Effect::Count(failure) => failures.push(index, failure),
-            Effect::Publish(message) => {
-                topics
-                    .iter_mut()
-                    .filter(|(topic, _)| *topic == message.topic)
-                    .for_each(|(_, group)| group.push(index, message));
+    publisher: &impl PublishMessages,
+    metrics: &impl CountFailures,
+    effects: &[Keyed<'_, Effect>],
+    deadline: Deadline,
+) -> DeliveryResults<RecordFailure> {
+    let mut results = DeliveryResults::new();
+    let mut messages: BTreeMap<OutputTopic, Vec<Keyed<'_, OutgoingMessage>>> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for &Keyed { key, item } in effects {
+        match item {
+            Effect::None => {
+                results.insert(key.to_owned(), Ok(()));
+            }
+            Effect::Count(item) => failures.push(Keyed { key, item }),
+            Effect::Publish(item) => {
+                let topic = messages.entry(item.topic).or_default();
+                topic.push(Keyed { key, item });
             }
         }
     }
-    let publishing = topics.iter().map(|(topic, group)| {
-        group.send(async |messages| publish.publish(*topic, messages, until).await)
+    let publishing = messages.iter().map(async |(topic, messages)| {
+        answered(messages, publisher.publish(*topic, messages, deadline)).await
     });
-    let published = join_all(publishing).await;
-    let counted = failures
-        .send(async |failures| count.count(failures, now, until).await)
-        .await;
-
-    // An effect for which no answer comes has not happened.
-    let unanswered = |effect: &&Effect| {
-        if matches!(effect, Effect::None) {
-            Ok(())
-        } else {
-            Err(Failure::Defect)
-        }
-    };
-    let mut results: Vec<_> = effects.iter().map(unanswered).collect();
-    for (index, result) in published.into_iter().flatten().chain(counted) {
-        if let Some(slot) = results.get_mut(index) {
-            *slot = result;
-        }
+    results.extend(join_all(publishing).await.into_iter().flatten());
+    if !failures.is_empty() {
+        results.extend(answered(&failures, metrics.count(&failures, deadline)).await);
     }
     results
 }
 
-/// Items that go out together, each with the index of its effect.
-struct Group<T> {
-    indexes: Vec<usize>,
-    items: Vec<T>,
-}
-
-impl<T> Default for Group<T> {
-    fn default() -> Self {
-        Self {
-            indexes: Vec::new(),
-            items: Vec::new(),
-        }
+/// Runs a delivery and returns a result for each item. An item without an answer was not delivered.
+/// A panic fails these items alone.
+async fn answered<T>(
+    items: &[Keyed<'_, T>],
+    delivery: impl Future<Output = DeliveryResults<AwsError>>,
+) -> DeliveryResults<RecordFailure> {
+    let mut answers = AssertUnwindSafe(delivery)
+        .catch_unwind()
+        .await
+        .unwrap_or_default();
+    let mut results = DeliveryResults::new();
+    for Keyed { key, .. } in items {
+        let result = match answers.remove(*key) {
+            Some(answer) => answer.map_err(RecordFailure::from),
+            None => Err(RecordFailure::Defect),
+        };
+        results.insert((*key).to_owned(), result);
     }
-}
-
-impl<T> Group<T> {
-    fn push(&mut self, index: usize, item: T) {
-        self.indexes.push(index);
-        self.items.push(item);
-    }
-
-    /// Sends the items, if there are any, and says what became of each effect. A panic is the
-    /// failure of these alone: of the messages to one topic, or of the metric.
-    async fn send(
-        &self,
-        send: impl AsyncFnOnce(&[T]) -> Vec<Result<(), AwsError>>,
-    ) -> Vec<(usize, Result<(), Failure>)> {
-        if self.items.is_empty() {
-            return Vec::new();
-        }
-        let indexes = self.indexes.iter().copied();
-        match AssertUnwindSafe(send(&self.items)).catch_unwind().await {
-            Ok(results) => indexes
-                .zip(
-                    results
-                        .into_iter()
-                        .map(|result| result.map_err(Failure::from)),
-                )
-                .collect(),
-            Err(_) => indexes.map(|index| (index, Err(Failure::Defect))).collect(),
-        }
-    }
+    results
 }

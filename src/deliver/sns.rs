@@ -1,44 +1,46 @@
-//! Publishes messages by SNS.
+//! Publishes messages to SNS.
 
 use aws_sdk_sns::{
     Client,
+    operation::publish_batch::PublishBatchOutput,
     types::{MessageAttributeValue, PublishBatchRequestEntry},
 };
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
-use super::Publish;
+use super::{DeliveryResults, Keyed, PublishMessages};
 use crate::{
-    aws::{by, error::AwsError},
-    config::Topics,
-    message::{MAX_MESSAGE_BYTES, Message, Topic},
+    aws::{Deadline, error::AwsError},
+    config::TopicArns,
+    message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
 };
 
 /// The most entries of one `PublishBatch`. Source: the SNS API reference.
 const MAX_BATCH_ENTRIES: usize = 10;
 
-/// The permission that both calls take.
+/// The permission that both calls need.
 const ACTION: &str = "sns:Publish";
 
-/// Publishes to the topics of the configuration.
+/// Publishes to the configured topics.
 #[derive(Debug, Clone)]
-pub struct Sns {
+pub struct SnsPublisher {
     client: Client,
-    topics: Topics,
+    topics: TopicArns,
 }
 
-impl Sns {
-    /// Publishes with this client to these topics.
+type KeyedMessage<'a> = Keyed<'a, OutgoingMessage>;
+
+impl SnsPublisher {
+    /// Publishes to these topics.
     #[must_use]
-    pub fn new(client: Client, topics: Topics) -> Self {
+    pub fn new(client: Client, topics: TopicArns) -> Self {
         Self { client, topics }
     }
 
     async fn publish_one(
         &self,
         arn: &str,
-        message: &Message,
-        until: Instant,
+        message: &OutgoingMessage,
+        deadline: Deadline,
     ) -> Result<(), AwsError> {
         let request = self
             .client
@@ -46,109 +48,119 @@ impl Sns {
             .topic_arn(arn)
             .message(&message.body)
             .set_message_attributes(Some(attributes(message).collect()));
-        by(until, ACTION, arn, request.send())
-            .await?
-            .map(drop)
-            .map_err(|error| AwsError::from_sdk(ACTION, arn, &error))
+        match deadline.run(ACTION, arn, request.send()).await? {
+            Ok(_) => Ok(()),
+            Err(error) => Err(AwsError::from_sdk(ACTION, arn, &error)),
+        }
     }
 
-    /// A batch that succeeds can hold entries that failed; one that is not mentioned at all did not
-    /// arrive either.
+    /// Publishes a batch; its answer says what became of each entry.
     async fn publish_batch(
         &self,
         arn: &str,
-        messages: &[&Message],
-        until: Instant,
-    ) -> Vec<Result<(), AwsError>> {
-        let entries = messages
-            .iter()
-            .enumerate()
-            .filter_map(|(index, message)| entry(index, message));
+        messages: &[KeyedMessage<'_>],
+        deadline: Deadline,
+    ) -> Result<PublishBatchOutput, AwsError> {
+        let entries = messages.iter().enumerate();
+        let entries = entries.filter_map(|(index, message)| entry(index, message.item));
         let request = self
             .client
             .publish_batch()
             .topic_arn(arn)
             .set_publish_batch_request_entries(Some(entries.collect()));
-        let answer = match by(until, ACTION, arn, request.send()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                return vec![Err(AwsError::from_sdk(ACTION, arn, &error)); messages.len()];
-            }
-            Err(late) => return vec![Err(late); messages.len()],
-        };
-        let result = |index: usize| {
-            let id = index.to_string();
-            if answer
-                .successful()
-                .iter()
-                .any(|entry| entry.id() == Some(&id))
-            {
-                return Ok(());
-            }
-            Err(
-                match answer.failed().iter().find(|entry| entry.id() == id) {
-                    Some(failed) => AwsError::from_entry(
-                        ACTION,
-                        arn,
-                        failed.sender_fault(),
-                        failed.code(),
-                        failed.message(),
-                    ),
-                    None => AwsError::from_entry(ACTION, arn, false, "NotAnswered", None),
-                },
-            )
-        };
-        (0..messages.len()).map(result).collect()
+        match deadline.run(ACTION, arn, request.send()).await? {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(AwsError::from_sdk(ACTION, arn, &error)),
+        }
+    }
+
+    async fn publish_together(
+        &self,
+        arn: &str,
+        messages: &[KeyedMessage<'_>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        let mut results = DeliveryResults::new();
+        if let [message] = messages {
+            let result = self.publish_one(arn, message.item, deadline).await;
+            results.insert(message.key.to_owned(), result);
+            return results;
+        }
+        let answer = self.publish_batch(arn, messages, deadline).await;
+        for (index, message) in messages.iter().enumerate() {
+            let result = match &answer {
+                Ok(answer) => entry_result(arn, answer, index),
+                Err(error) => Err(error.clone()),
+            };
+            results.insert(message.key.to_owned(), result);
+        }
+        results
     }
 }
 
-impl Publish for Sns {
+impl PublishMessages for SnsPublisher {
     async fn publish(
         &self,
-        topic: Topic,
-        messages: &[&Message],
-        until: Instant,
-    ) -> Vec<Result<(), AwsError>> {
+        topic: OutputTopic,
+        messages: &[KeyedMessage<'_>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError> {
         let arn = self.topics.arn(topic);
         let calls = batches(messages)
             .into_iter()
-            .map(async |batch| match batch {
-                [message] => vec![self.publish_one(arn, message, until).await],
-                messages => self.publish_batch(arn, messages, until).await,
-            });
+            .map(|batch| self.publish_together(arn, batch, deadline));
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
 
-/// Cuts a list into batches that SNS takes: not too many entries, and together no larger than one
+/// A batch that succeeds can hold entries that failed. One that is not mentioned did not arrive.
+fn entry_result(arn: &str, answer: &PublishBatchOutput, index: usize) -> Result<(), AwsError> {
+    let id = index.to_string();
+    let mut successful = answer.successful().iter();
+    if successful.any(|entry| entry.id() == Some(&id)) {
+        return Ok(());
+    }
+    Err(
+        match answer.failed().iter().find(|entry| entry.id() == id) {
+            Some(failed) => AwsError::from_entry(
+                ACTION,
+                arn,
+                failed.sender_fault(),
+                failed.code(),
+                failed.message(),
+            ),
+            None => AwsError::from_entry(ACTION, arn, false, "NotAnswered", None),
+        },
+    )
+}
+
+/// Cuts a list into batches that SNS accepts: not too many entries, and together no larger than one
 /// message may be.
-fn batches<'a, 'm>(mut messages: &'a [&'m Message]) -> Vec<&'a [&'m Message]> {
+fn batches<'a, 'm>(mut messages: &'a [KeyedMessage<'m>]) -> Vec<&'a [KeyedMessage<'m>]> {
     let mut batches = Vec::new();
     while !messages.is_empty() {
-        let mut room = MAX_MESSAGE_BYTES;
-        let fits = |message: &&&Message| match room.checked_sub(message.size()) {
-            Some(rest) => {
-                room = rest;
-                true
-            }
-            None => false,
-        };
-        let count = messages
-            .iter()
-            .take(MAX_BATCH_ENTRIES)
-            .take_while(fits)
-            .count()
-            .max(1);
-        let (batch, rest) = messages.split_at(count);
+        let (batch, rest) = messages.split_at(batch_length(messages));
         batches.push(batch);
         messages = rest;
     }
     batches
 }
 
+/// How many of the messages fit into one batch; at least one, which SNS then has to judge itself.
+fn batch_length(messages: &[KeyedMessage<'_>]) -> usize {
+    let mut size = 0;
+    for (index, message) in messages.iter().enumerate().take(MAX_BATCH_ENTRIES) {
+        size += message.item.size();
+        if size > MAX_MESSAGE_BYTES {
+            return index.max(1);
+        }
+    }
+    messages.len().min(MAX_BATCH_ENTRIES)
+}
+
 /// The builder cannot fail with an id; should it, the entry is missing in the answer and so counted
 /// as failed.
-fn entry(index: usize, message: &Message) -> Option<PublishBatchRequestEntry> {
+fn entry(index: usize, message: &OutgoingMessage) -> Option<PublishBatchRequestEntry> {
     PublishBatchRequestEntry::builder()
         .id(index.to_string())
         .message(&message.body)
@@ -157,7 +169,7 @@ fn entry(index: usize, message: &Message) -> Option<PublishBatchRequestEntry> {
         .ok()
 }
 
-fn attributes(message: &Message) -> impl Iterator<Item = (String, MessageAttributeValue)> {
+fn attributes(message: &OutgoingMessage) -> impl Iterator<Item = (String, MessageAttributeValue)> {
     message.attributes.iter().filter_map(|(name, value)| {
         let value = MessageAttributeValue::builder()
             .data_type("String")
@@ -172,9 +184,9 @@ fn attributes(message: &Message) -> impl Iterator<Item = (String, MessageAttribu
 mod tests {
     use super::*;
 
-    fn message(size: usize) -> Message {
-        Message {
-            topic: Topic::Retry,
+    fn message(size: usize) -> OutgoingMessage {
+        OutgoingMessage {
+            topic: OutputTopic::Retry,
             body: "x".repeat(size),
             attributes: Vec::new(),
         }
@@ -182,7 +194,10 @@ mod tests {
 
     fn lengths(sizes: &[usize]) -> Vec<usize> {
         let messages: Vec<_> = sizes.iter().map(|size| message(*size)).collect();
-        let messages: Vec<_> = messages.iter().collect();
+        let messages: Vec<_> = messages
+            .iter()
+            .map(|item| Keyed { key: "", item })
+            .collect();
         batches(&messages).iter().map(|batch| batch.len()).collect()
     }
 

@@ -1,99 +1,86 @@
-//! The payloads whose shape Amazon has not published: searched for the ids that they are known to
-//! carry.
+//! The payloads whose form Amazon has not published, searched for the ids that they should carry.
 //!
-//! Every id has a documented prefix, so it is found wherever it stands. What is not found is
+//! Every id has a documented prefix, so it is found wherever it is. An id that is not found is
 //! absent: nothing here is required.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{documented::Status, header::Header};
-use crate::json::Misfit;
+use super::{documented::ResultStatus, header::EventHeader};
+use crate::json::JsonMisfit;
 
 const UNIT: &[&str] = &["amzn1.alexa.unit."];
 const ROLE: &[&str] = &["amzn1.alexa.role."];
 const PRINCIPAL: &[&str] = &["amzn1.account.", "amzn1.alexa.org.user."];
 const ENDPOINT: &[&str] = &["amzn1.alexa.endpoint."];
 
-/// What is found in `Alexa.Role.Management` / `Assignment` and `Revocation`.
+/// What `Alexa.Role.Management` / `Assignment` and `Revocation` tell.
 #[derive(Debug, Clone)]
 pub struct RoleChange {
-    /// The unit on which the role holds.
+    /// The unit to which the role applies.
     pub unit_id: Option<String>,
-    /// The account or user that has the role.
+    /// The account or user that holds, or held, the role.
     pub principal_id: Option<String>,
     /// The role.
     pub role_id: Option<String>,
-    /// How it went; the event itself says that it is over.
-    pub status: Option<Status>,
+    /// The result, if there is one; the event itself says that the operation is complete.
+    pub status: Option<ResultStatus>,
 }
 
 impl RoleChange {
-    pub(super) fn find(header: &Header, payload: &Value) -> Self {
-        let first = |prefixes| {
-            ids(header, payload, prefixes)
-                .into_iter()
-                .next()
-                .map(str::to_owned)
-        };
+    pub(super) fn find(header: &EventHeader, payload: &Value) -> Self {
+        let ids = EventIds { header, payload };
+        let resource = header.entity("/resource/resourceId");
+        let principal = text_at(payload, "/principal/id").or(text_at(payload, "/principalId"));
         Self {
-            unit_id: header
-                .entity("/resource/resourceId")
-                .map(str::to_owned)
-                .or_else(|| first(UNIT)),
-            principal_id: at(payload, "/principal/id")
-                .or_else(|| at(payload, "/principalId"))
-                .map(str::to_owned)
-                .or_else(|| first(PRINCIPAL)),
-            role_id: first(ROLE),
+            unit_id: resource.or(ids.first(UNIT)).map(str::to_owned),
+            principal_id: principal.or(ids.first(PRINCIPAL)).map(str::to_owned),
+            role_id: ids.first(ROLE).map(str::to_owned),
             status: status(payload),
         }
     }
 }
 
-/// What is found in `Alexa.Endpoint.Lifecycle` / `SetupCompletion`.
+/// What `Alexa.Endpoint.Lifecycle` / `SetupCompletion` tells.
 #[derive(Debug, Clone)]
 pub struct SetupCompletion {
     /// The device, as the Endpoint API's `associatedUnits` takes it.
     pub endpoint_id: Option<String>,
-    /// The unit, if it is in one already.
+    /// The unit, if the device is in one already.
     pub unit_id: Option<String>,
-    /// The account that set the device up.
+    /// The account with which the device was set up.
     pub user_id: Option<String>,
-    /// How it went; the event itself says that the device is ready.
-    pub status: Option<Status>,
+    /// The result, if there is one; the event itself says that the device is ready.
+    pub status: Option<ResultStatus>,
 }
 
 impl SetupCompletion {
     /// # Errors
-    /// Two different devices: to associate the wrong one would reset it, so a person has to look.
-    pub(super) fn find(header: &Header, payload: &Value) -> Result<Self, Misfit> {
-        let first = |prefixes| {
-            ids(header, payload, prefixes)
-                .into_iter()
-                .next()
-                .map(str::to_owned)
-        };
+    /// The event names two different devices. Associating the wrong one would reset it, so a person
+    /// has to decide.
+    pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
+        let ids = EventIds { header, payload };
         Ok(Self {
-            endpoint_id: endpoint(header, payload)?.map(str::to_owned),
-            unit_id: first(UNIT),
-            user_id: first(PRINCIPAL),
+            endpoint_id: only_endpoint(ids)?.map(str::to_owned),
+            unit_id: ids.first(UNIT).map(str::to_owned),
+            user_id: ids.first(PRINCIPAL).map(str::to_owned),
             status: status(payload),
         })
     }
 }
 
-fn endpoint<'a>(header: &'a Header, payload: &'a Value) -> Result<Option<&'a str>, Misfit> {
-    let found: Vec<_> = ["/endpoint/id", "/endpointId", "/endpoint/endpointId"]
-        .into_iter()
-        .filter_map(|pointer| at(payload, pointer))
-        .chain(header.entity("/endpoint/id"))
-        .chain(ids(header, payload, ENDPOINT))
-        .collect();
+fn only_endpoint(ids: EventIds<'_>) -> Result<Option<&str>, JsonMisfit> {
+    let mut found = Vec::new();
+    for pointer in ["/endpoint/id", "/endpointId", "/endpoint/endpointId"] {
+        found.extend(text_at(ids.payload, pointer));
+    }
+    found.extend(ids.header.entity("/endpoint/id"));
+    found.extend(ids.all(ENDPOINT));
+    found.dedup();
     match found.as_slice() {
         [] => Ok(None),
         [first, rest @ ..] if rest.iter().all(|id| id == first) => Ok(Some(first)),
-        _ => Err(Misfit {
+        _ => Err(JsonMisfit {
             path: "$".to_owned(),
             problem: "two different endpoint ids, and nothing says which device is meant"
                 .to_owned(),
@@ -101,38 +88,56 @@ fn endpoint<'a>(header: &'a Header, payload: &'a Value) -> Result<Option<&'a str
     }
 }
 
-fn at<'a>(payload: &'a Value, pointer: &str) -> Option<&'a str> {
+fn text_at<'a>(payload: &'a Value, pointer: &str) -> Option<&'a str> {
     payload
         .pointer(pointer)?
         .as_str()
         .filter(|id| !id.is_empty())
 }
 
-fn status(payload: &Value) -> Option<Status> {
-    let value = payload
-        .pointer("/result/status")
-        .or_else(|| payload.get("status"))?;
-    Status::deserialize(value).ok()
+fn status(payload: &Value) -> Option<ResultStatus> {
+    let nested = payload.pointer("/result/status");
+    ResultStatus::deserialize(nested.or(payload.get("status"))?).ok()
 }
 
-/// All texts with one of these prefixes, those of the header's entities first.
-fn ids<'a>(header: &'a Header, payload: &'a Value, prefixes: &[&str]) -> Vec<&'a str> {
-    let mut found = Vec::new();
-    collect(header.entities(), prefixes, &mut found);
-    collect(payload, prefixes, &mut found);
-    found
+/// The ids anywhere in an event, those of the header's entities first.
+#[derive(Clone, Copy)]
+struct EventIds<'a> {
+    header: &'a EventHeader,
+    payload: &'a Value,
+}
+
+impl<'a> EventIds<'a> {
+    fn all(self, prefixes: &[&str]) -> Vec<&'a str> {
+        let mut found = Vec::new();
+        collect_ids(self.header.entities(), prefixes, &mut found);
+        collect_ids(self.payload, prefixes, &mut found);
+        found
+    }
+
+    fn first(self, prefixes: &[&str]) -> Option<&'a str> {
+        self.all(prefixes).first().copied()
+    }
 }
 
 /// Recursion is bounded: `serde_json` reads at most 128 levels.
-fn collect<'a>(value: &'a Value, prefixes: &[&str], found: &mut Vec<&'a str>) {
+fn collect_ids<'a>(value: &'a Value, prefixes: &[&str], found: &mut Vec<&'a str>) {
     match value {
-        Value::String(text) if prefixes.iter().any(|prefix| text.starts_with(prefix)) => {
-            found.push(text)
+        Value::String(text) => {
+            if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+                found.push(text);
+            }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, prefixes, found)),
-        Value::Object(fields) => fields
-            .values()
-            .for_each(|item| collect(item, prefixes, found)),
-        _ => {}
+        Value::Array(items) => {
+            for item in items {
+                collect_ids(item, prefixes, found);
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values() {
+                collect_ids(field, prefixes, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -1,9 +1,9 @@
 //! The payloads whose shape Amazon documents ("Event Schemas for Alexa Smart Properties").
 //!
-//! Required here is what an effect cannot do without; the rest stays in the source event.
+//! Only what an effect cannot do without is required; the rest stays in the source event.
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{self, DeserializeOwned},
 };
 use serde_json::Value;
@@ -12,16 +12,24 @@ use serde_json::Value;
 #[derive(Debug, Clone, Deserialize)]
 pub struct AutomationCompletion {
     /// The instance that ran, `amzn1.alexa.automation.…`.
-    pub automation: Reference,
+    pub automation: IdReference,
     /// How it went.
     pub result: AutomationResult,
+}
+
+impl AutomationCompletion {
+    /// Whether the automation worked.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        self.result.status.is_success()
+    }
 }
 
 /// The result of an automation.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AutomationResult {
     /// Success or failure; it alone decides.
-    pub status: Status,
+    pub status: ResultStatus,
     /// What went wrong, per device; may be absent even on failure.
     #[serde(default, deserialize_with = "lenient_list")]
     pub errors: Vec<AutomationError>,
@@ -84,14 +92,14 @@ impl AutomationErrorType {
 #[derive(Debug, Clone, Deserialize)]
 pub struct SkillInteractionFailure {
     /// The skill that failed.
-    pub skill: Skill,
+    pub skill: FailedSkill,
     /// How it failed.
     pub error: SkillError,
 }
 
 /// The skill of a failed interaction.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Skill {
+pub struct FailedSkill {
     /// `amzn1.ask.skill.…`.
     #[serde(deserialize_with = "non_empty")]
     pub id: String,
@@ -113,7 +121,7 @@ pub struct SkillError {
 pub struct SubscriptionActivation {
     /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
     #[serde(default, deserialize_with = "lenient")]
-    pub subscription: Option<Reference>,
+    pub subscription: Option<IdReference>,
     /// How it went.
     pub result: ActivationResult,
 }
@@ -122,14 +130,14 @@ pub struct SubscriptionActivation {
 #[derive(Debug, Clone, Deserialize)]
 pub struct ActivationResult {
     /// Success or failure; it alone decides: Amazon's own example has an error beside `SUCCEEDED`.
-    pub status: Status,
+    pub status: ResultStatus,
     /// What went wrong.
     #[serde(default, deserialize_with = "lenient")]
     pub error: Option<ActivationError>,
 }
 
 /// The error of an activation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct ActivationError {
     /// `INTERNAL_SERVER_ERROR` is the documented value; kept as it is.
     #[serde(
@@ -151,7 +159,7 @@ pub struct ActivationError {
 /// activations; each vocabulary's other half is assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum Status {
+pub enum ResultStatus {
     /// It worked.
     Succeeded,
     /// It did not.
@@ -160,7 +168,7 @@ pub enum Status {
     Other(String),
 }
 
-impl From<String> for Status {
+impl From<String> for ResultStatus {
     fn from(name: String) -> Self {
         match name.as_str() {
             "SUCCEEDED" | "SUCCESS" => Self::Succeeded,
@@ -170,7 +178,7 @@ impl From<String> for Status {
     }
 }
 
-impl Status {
+impl ResultStatus {
     /// Whether it is one of the known words for success.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -180,7 +188,7 @@ impl Status {
 
 /// An object that is known by its id.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Reference {
+pub struct IdReference {
     /// The id.
     #[serde(deserialize_with = "non_empty")]
     pub id: String,

@@ -12,26 +12,26 @@ use super::documented::{lenient, non_empty};
 /// make a failure of a skill less of a failure.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Header {
+pub struct EventHeader {
     #[serde(default)]
     version: Value,
     #[serde(default, deserialize_with = "lenient")]
-    event_id: Option<EventId>,
+    event_id: Option<EventIdField>,
     /// The event's namespace and name.
     pub event_type: EventType,
     #[serde(default, deserialize_with = "lenient")]
-    event_time: Option<EventTime>,
+    event_time: Option<EventTimeField>,
     #[serde(default)]
-    entities: Entities,
+    entities: HeaderEntities,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct EventId {
+struct EventIdField {
     id: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct EventTime {
+struct EventTimeField {
     timestamp: String,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for EventType {
     }
 }
 
-impl Header {
+impl EventHeader {
     /// The id that Alexa gave the event: an opaque text, by the documents unique.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
@@ -112,9 +112,9 @@ impl Header {
 /// The entities by name. The documents call them an array in tables and show a map in every
 /// example: both are read.
 #[derive(Debug, Clone, Default)]
-struct Entities(Value);
+struct HeaderEntities(Value);
 
-impl<'de> Deserialize<'de> for Entities {
+impl<'de> Deserialize<'de> for HeaderEntities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Value::deserialize(deserializer)? {
             Value::Array(items)

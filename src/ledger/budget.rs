@@ -4,60 +4,35 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::message::fnv1a;
+use crate::hash::fnv1a;
 
 /// How many failures of one automation are told apart: more than any budget allows, and little
 /// enough for one item.
 const MAX_FAILURES: usize = 1_001;
 
-/// An automation ran.
+/// A run of an automation, as an event reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    automation_id: String,
-    event: String,
-    at: Option<DateTime<Utc>>,
-    worked: bool,
+pub struct AutomationRun {
+    /// The key of the event.
+    pub key: String,
+    /// The automation.
+    pub automation_id: String,
+    /// When it ran, if known.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether it worked.
+    pub has_succeeded: bool,
 }
 
-impl Run {
-    /// It failed, as the event with this key says.
-    #[must_use]
-    pub fn failed(automation_id: &str, key: &str, at: Option<DateTime<Utc>>) -> Self {
-        Self {
-            automation_id: automation_id.to_owned(),
-            event: format!("{:016x}", fnv1a(key)),
-            at,
-            worked: false,
-        }
-    }
-
-    /// It worked.
-    #[must_use]
-    pub fn worked(automation_id: &str, at: Option<DateTime<Utc>>) -> Self {
-        Self {
-            automation_id: automation_id.to_owned(),
-            event: String::new(),
-            at,
-            worked: true,
-        }
-    }
-
-    pub(super) fn automation_id(&self) -> &str {
-        &self.automation_id
-    }
-
-    pub(super) fn has_worked(&self) -> bool {
-        self.worked
-    }
-
-    pub(super) fn at(&self) -> Option<DateTime<Utc>> {
-        self.at
+impl AutomationRun {
+    /// A short name for the event.
+    fn event_name(&self) -> String {
+        format!("{:016x}", fnv1a(&self.key))
     }
 }
 
 /// The failures of an automation within the window that began with the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct RetryBudget {
     /// When the window is over, and all is forgotten.
     pub(super) window_ends: DateTime<Utc>,
     /// When the latest of the failures happened, as far as known.
@@ -71,38 +46,38 @@ pub(super) struct Budget {
 /// The same event counts once, however often it comes. A success ends the budget, unless a failure
 /// happened after it: events arrive in any order.
 pub(super) fn after(
-    run: &Run,
-    budget: Option<Budget>,
+    run: &AutomationRun,
+    budget: Option<RetryBudget>,
     now: DateTime<Utc>,
     window: Duration,
-) -> (Option<Budget>, u32) {
+) -> (Option<RetryBudget>, u32) {
     let budget = budget.filter(|budget| budget.window_ends > now);
-    if run.worked {
+    if run.has_succeeded {
         return (budget.filter(|budget| budget.failed_since(run.at)), 0);
     }
-    let mut budget = budget.unwrap_or_else(|| Budget {
+    let mut budget = budget.unwrap_or_else(|| RetryBudget {
         window_ends: now + window,
         last_failure: None,
         failures: Vec::new(),
     });
-    let count = budget.count(&run.event, run.at);
+    let count = budget.count(run.event_name(), run.at);
     (Some(budget), count)
 }
 
-impl Budget {
+impl RetryBudget {
     fn failed_since(&self, worked: Option<DateTime<Utc>>) -> bool {
         matches!((worked, self.last_failure), (Some(worked), Some(failed)) if failed > worked)
     }
 
-    fn count(&mut self, event: &str, at: Option<DateTime<Utc>>) -> u32 {
+    fn count(&mut self, event: String, at: Option<DateTime<Utc>>) -> u32 {
         self.last_failure = self.last_failure.max(at);
         let index = self
             .failures
             .iter()
-            .position(|known| known == event)
+            .position(|known| *known == event)
             .unwrap_or(self.failures.len());
         if index == self.failures.len() && index < MAX_FAILURES {
-            self.failures.push(event.to_owned());
+            self.failures.push(event);
         }
         u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
     }
@@ -119,9 +94,9 @@ mod tests {
     }
 
     /// The counts of runs that arrive at these seconds.
-    fn counts(runs: &[(i64, Run)]) -> Vec<u32> {
+    fn counts(runs: &[(i64, AutomationRun)]) -> Vec<u32> {
         let mut budget = None;
-        let mut count = |(now, run): &(i64, Run)| {
+        let mut count = |(now, run): &(i64, AutomationRun)| {
             let (next, count) = after(run, budget.take(), at(*now), WINDOW);
             budget = next;
             count
@@ -129,8 +104,17 @@ mod tests {
         runs.iter().map(&mut count).collect()
     }
 
-    fn failed(key: &str, seconds: i64) -> Run {
-        Run::failed("a", key, Some(at(seconds)))
+    fn run(key: &str, at: Option<DateTime<Utc>>, has_succeeded: bool) -> AutomationRun {
+        AutomationRun {
+            key: key.to_owned(),
+            automation_id: "a".to_owned(),
+            at,
+            has_succeeded,
+        }
+    }
+
+    fn failed(key: &str, seconds: i64) -> AutomationRun {
+        run(key, Some(at(seconds)), false)
     }
 
     #[test]
@@ -149,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_success_ends_the_count_unless_a_failure_happened_after_it() {
-        let worked = |seconds| Run::worked("a", Some(at(seconds)));
+        let worked = |seconds| run("", Some(at(seconds)), true);
         let runs = [
             (11, failed("1", 10)),
             (12, worked(9)),
@@ -165,7 +149,7 @@ mod tests {
         let runs = [
             (20, failed("1", 20)),
             (21, failed("2", 10)),
-            (22, Run::worked("a", Some(at(15)))),
+            (22, run("", Some(at(15)), true)),
             (23, failed("3", 23)),
         ];
         assert_eq!(counts(&runs), [1, 2, 0, 3]);
@@ -176,7 +160,7 @@ mod tests {
         assert_eq!(
             counts(&[
                 (0, failed("1", 0)),
-                (1, Run::worked("a", None)),
+                (1, run("", None, true)),
                 (2, failed("2", 2))
             ]),
             [1, 0, 1]

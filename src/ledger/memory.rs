@@ -9,8 +9,8 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    Claim,
-    budget::{self, Budget, Run},
+    ClaimAnswer,
+    budget::{self, AutomationRun, RetryBudget},
 };
 
 /// How many events, and how many automations, are remembered.
@@ -18,43 +18,53 @@ const CAPACITY: usize = 10_000;
 
 /// Catches most repeats, and is lost with the environment.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    events: Recent<Entry>,
-    budgets: Recent<Budget>,
+pub(super) struct MemoryLedger {
+    events: RecentMap<MemoryEntry>,
+    budgets: RecentMap<RetryBudget>,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum MemoryEntry {
     Claimed { until: DateTime<Utc> },
     Completed { until: DateTime<Utc> },
 }
 
-impl Memory {
+impl MemoryLedger {
     pub(super) fn is_completed(&self, key: &str, now: DateTime<Utc>) -> bool {
-        matches!(self.events.get(key), Some(Entry::Completed { until }) if *until > now)
+        matches!(self.events.get(key), Some(MemoryEntry::Completed { until }) if *until > now)
     }
 
-    pub(super) fn claim(&mut self, key: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Claim {
+    pub(super) fn claim(
+        &mut self,
+        key: &str,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> ClaimAnswer {
         match self.events.get(key) {
-            Some(Entry::Completed { until }) if *until > now => Claim::Completed,
-            Some(Entry::Claimed { until }) if *until > now => Claim::Held,
+            Some(MemoryEntry::Completed { until }) if *until > now => ClaimAnswer::Completed,
+            Some(MemoryEntry::Claimed { until }) if *until > now => ClaimAnswer::Held,
             _ => {
-                self.events.insert(key, Entry::Claimed { until });
-                Claim::Granted
+                self.events.insert(key, MemoryEntry::Claimed { until });
+                ClaimAnswer::Granted
             }
         }
     }
 
     pub(super) fn complete(&mut self, key: &str, until: DateTime<Utc>) {
-        self.events.insert(key, Entry::Completed { until });
+        self.events.insert(key, MemoryEntry::Completed { until });
     }
 
     pub(super) fn release(&mut self, key: &str) {
         self.events.remove(key);
     }
 
-    pub(super) fn count(&mut self, run: &Run, now: DateTime<Utc>, window: Duration) -> u32 {
-        let id = run.automation_id();
+    pub(super) fn count(
+        &mut self,
+        run: &AutomationRun,
+        now: DateTime<Utc>,
+        window: Duration,
+    ) -> u32 {
+        let id = &run.automation_id;
         let (budget, count) = budget::after(run, self.budgets.get(id).cloned(), now, window);
         match budget {
             Some(budget) => self.budgets.insert(id, budget),
@@ -66,12 +76,12 @@ impl Memory {
 
 /// A map that forgets what was inserted first when it is full, so that memory stays flat.
 #[derive(Debug)]
-struct Recent<V> {
+struct RecentMap<V> {
     values: HashMap<String, V>,
     order: VecDeque<String>,
 }
 
-impl<V> Default for Recent<V> {
+impl<V> Default for RecentMap<V> {
     fn default() -> Self {
         Self {
             values: HashMap::new(),
@@ -80,7 +90,7 @@ impl<V> Default for Recent<V> {
     }
 }
 
-impl<V> Recent<V> {
+impl<V> RecentMap<V> {
     fn get(&self, key: &str) -> Option<&V> {
         self.values.get(key)
     }
@@ -113,39 +123,39 @@ mod tests {
 
     #[test]
     fn a_completed_event_is_known_until_its_time_is_over() {
-        let mut memory = Memory::default();
-        assert_eq!(memory.claim("k", at(0), at(30)), Claim::Granted);
-        assert_eq!(memory.claim("k", at(29), at(60)), Claim::Held);
+        let mut memory = MemoryLedger::default();
+        assert_eq!(memory.claim("k", at(0), at(30)), ClaimAnswer::Granted);
+        assert_eq!(memory.claim("k", at(29), at(60)), ClaimAnswer::Held);
         memory.complete("k", at(101));
-        assert_eq!(memory.claim("k", at(100), at(130)), Claim::Completed);
+        assert_eq!(memory.claim("k", at(100), at(130)), ClaimAnswer::Completed);
         assert!(memory.is_completed("k", at(100)) && !memory.is_completed("k", at(101)));
-        assert_eq!(memory.claim("k", at(101), at(131)), Claim::Granted);
+        assert_eq!(memory.claim("k", at(101), at(131)), ClaimAnswer::Granted);
     }
 
     #[test]
     fn a_claim_ends_when_released_or_when_its_lease_ran_out() {
-        let mut memory = Memory::default();
+        let mut memory = MemoryLedger::default();
         memory.claim("k", at(0), at(30));
         memory.release("k");
-        assert_eq!(memory.claim("k", at(1), at(31)), Claim::Granted);
-        assert_eq!(memory.claim("k", at(31), at(61)), Claim::Granted);
+        assert_eq!(memory.claim("k", at(1), at(31)), ClaimAnswer::Granted);
+        assert_eq!(memory.claim("k", at(31), at(61)), ClaimAnswer::Granted);
     }
 
     #[test]
     fn stays_within_its_capacity() {
-        let mut memory = Memory::default();
+        let mut memory = MemoryLedger::default();
         for index in 0..=CAPACITY {
             memory.claim(&index.to_string(), at(0), at(30));
         }
         assert_eq!(memory.events.values.len(), CAPACITY);
         assert_eq!(
             memory.claim("0", at(1), at(31)),
-            Claim::Granted,
+            ClaimAnswer::Granted,
             "the oldest is forgotten"
         );
         assert_eq!(
             memory.claim(&CAPACITY.to_string(), at(1), at(31)),
-            Claim::Held
+            ClaimAnswer::Held
         );
     }
 }

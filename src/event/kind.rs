@@ -1,0 +1,165 @@
+//! The one table of event types: Alexa's name for each, and the form in which it is read.
+//!
+//! Source: "Event Schemas for Alexa Smart Properties"; Amazon's command-line tool and Postman
+//! collection for what a subscription names.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{
+    assumed::{RoleChange, SetupCompletion},
+    documented::{AutomationCompletion, SkillInteractionFailure, SubscriptionActivation},
+    header::{EventHeader, EventType},
+};
+use crate::json::{self, JsonMisfit};
+
+/// A type of event that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// An automation ran, successfully or not.
+    AutomationCompletion,
+    /// A skill timed out or gave an invalid response.
+    SkillInteractionFailure,
+    /// A unit is ready for child units, skills and devices, or its activation failed.
+    SubscriptionActivation,
+    /// A principal may act on a unit and, if requested, on its sub-units.
+    RoleAssignment,
+    /// A principal may no longer act on a unit.
+    RoleRevocation,
+    /// A device is ready to be associated with a unit.
+    SetupCompletion,
+}
+
+/// The entities that a subscription to a type of event names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionEntities {
+    /// Units.
+    Units,
+    /// Units together with the skills that run in them.
+    UnitsAndSkills,
+    /// The parents of the units concerned.
+    Parents,
+    /// Units in the form of resources.
+    Resources,
+    /// Not documented: whatever the user names is passed on.
+    Undocumented,
+}
+
+impl EventKind {
+    /// Every known type. A type that is missing here is decoded as unknown, which fails the test of
+    /// its sample.
+    pub const ALL: [Self; 6] = [
+        Self::AutomationCompletion,
+        Self::SkillInteractionFailure,
+        Self::SubscriptionActivation,
+        Self::RoleAssignment,
+        Self::RoleRevocation,
+        Self::SetupCompletion,
+    ];
+
+    /// The namespace and the name, as Alexa writes them.
+    #[must_use]
+    pub const fn namespace_and_name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::AutomationCompletion => ("Alexa.Automation.Execution", "Completion"),
+            Self::SkillInteractionFailure => ("Alexa.Skill.Interaction", "Failure"),
+            Self::SubscriptionActivation => ("Alexa.Enterprise.Subscription", "Activation"),
+            Self::RoleAssignment => ("Alexa.Role.Management", "Assignment"),
+            Self::RoleRevocation => ("Alexa.Role.Management", "Revocation"),
+            Self::SetupCompletion => ("Alexa.Endpoint.Lifecycle", "SetupCompletion"),
+        }
+    }
+
+    /// What a subscription to this type names.
+    #[must_use]
+    pub const fn subscription_entities(self) -> SubscriptionEntities {
+        match self {
+            Self::AutomationCompletion => SubscriptionEntities::Units,
+            Self::SkillInteractionFailure => SubscriptionEntities::UnitsAndSkills,
+            Self::SubscriptionActivation => SubscriptionEntities::Parents,
+            Self::RoleAssignment | Self::RoleRevocation => SubscriptionEntities::Resources,
+            Self::SetupCompletion => SubscriptionEntities::Undocumented,
+        }
+    }
+
+    /// The known type of this namespace and name.
+    #[must_use]
+    pub fn of(namespace: &str, name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.namespace_and_name() == (namespace, name))
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = self.namespace_and_name();
+        write!(f, "{namespace}.{name}")
+    }
+}
+
+/// The content of an event, in the form of its type.
+#[derive(Debug)]
+pub enum AspEvent {
+    /// See [`EventKind::AutomationCompletion`].
+    AutomationCompletion(AutomationCompletion),
+    /// See [`EventKind::SkillInteractionFailure`].
+    SkillInteractionFailure(SkillInteractionFailure),
+    /// See [`EventKind::SubscriptionActivation`].
+    SubscriptionActivation(SubscriptionActivation),
+    /// See [`EventKind::RoleAssignment`].
+    RoleAssignment(RoleChange),
+    /// See [`EventKind::RoleRevocation`].
+    RoleRevocation(RoleChange),
+    /// See [`EventKind::SetupCompletion`].
+    SetupCompletion(SetupCompletion),
+    /// An event of another type, whole: Amazon adds types without notice.
+    Unknown(Value),
+}
+
+impl AspEvent {
+    /// Reads the content of an event in the form of its type.
+    pub(super) fn read(
+        header: &EventHeader,
+        fields: Map<String, Value>,
+    ) -> Result<Self, JsonMisfit> {
+        let EventType { namespace, name } = &header.event_type;
+        let Some(kind) = EventKind::of(namespace, name) else {
+            return Ok(Self::Unknown(Value::Object(fields)));
+        };
+        let payload = fields.get("payload").unwrap_or(&Value::Null);
+        let at = "$.payload";
+        Ok(match kind {
+            EventKind::AutomationCompletion => Self::AutomationCompletion(json::read(at, payload)?),
+            EventKind::SkillInteractionFailure => {
+                Self::SkillInteractionFailure(json::read(at, payload)?)
+            }
+            EventKind::SubscriptionActivation => {
+                Self::SubscriptionActivation(json::read(at, payload)?)
+            }
+            EventKind::RoleAssignment => Self::RoleAssignment(RoleChange::find(header, payload)),
+            EventKind::RoleRevocation => Self::RoleRevocation(RoleChange::find(header, payload)),
+            EventKind::SetupCompletion => {
+                Self::SetupCompletion(SetupCompletion::find(header, payload)?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_type_is_found_by_its_own_name() {
+        for kind in EventKind::ALL {
+            let (namespace, name) = kind.namespace_and_name();
+            assert_eq!(EventKind::of(namespace, name), Some(kind));
+            assert_eq!(EventKind::of(namespace, &name.to_lowercase()), None);
+        }
+        assert_eq!(BTreeSet::from(EventKind::ALL).len(), EventKind::ALL.len());
+    }
+}

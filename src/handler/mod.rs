@@ -1,0 +1,200 @@
+//! The loop that joins the stages: envelope, event, route, deliver, outcome.
+
+mod log;
+mod metrics;
+mod records;
+mod schedule;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use chrono::{DateTime, Utc};
+use futures_util::future::join;
+use serde_json::Value;
+use tracing::{Instrument as _, info_span};
+
+use self::{
+    records::{FinishedRecord, PlannedDelivery, RecordTask},
+    schedule::StageDeadlines,
+};
+use crate::{
+    aws::{
+        Deadline,
+        client::{self, AwsClients},
+    },
+    config::Config,
+    deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
+    envelope::{self, Envelope, InvocationSource},
+    ledger::{Ledger, LedgerSession, LedgerTable},
+    outcome::{self, InvocationAnswer, InvocationError},
+    retry::RetryPolicy,
+    route::{self, Plan},
+    telemetry,
+};
+
+/// Handles invocations, one after the other, with what was built at start.
+#[derive(Debug)]
+pub struct Handler<P, C> {
+    publisher: P,
+    metrics: C,
+    ledger: Ledger,
+    retry: RetryPolicy,
+    namespace: String,
+    emit: fn(&[Value]),
+    is_warm: AtomicBool,
+}
+
+/// What is known of an invocation besides its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation<'a> {
+    /// Lambda's request id, for the log.
+    pub request_id: &'a str,
+    /// When the invocation was received.
+    pub now: DateTime<Utc>,
+    /// When Lambda ends it. All that it does is over before, and so are its claims soon after.
+    pub deadline: DateTime<Utc>,
+}
+
+impl Handler<SnsPublisher, CloudWatchMetrics> {
+    /// The handler of a deployed function, which calls AWS through `http`; `emit` writes the
+    /// function's own metrics.
+    #[must_use]
+    pub fn deployed(config: Config, http: SharedHttpClient, emit: fn(&[Value])) -> Self {
+        let AwsClients {
+            sns,
+            cloudwatch,
+            dynamodb,
+        } = client::clients(&config, http);
+        let table = config.ledger_table;
+        let table = table.map(|name| LedgerTable::new(dynamodb, name));
+        Self {
+            publisher: SnsPublisher::new(sns, config.topics),
+            metrics: CloudWatchMetrics::new(cloudwatch, config.metric_namespace.clone()),
+            ledger: Ledger::new(table, config.ledger_ttl, config.retry.window),
+            retry: config.retry,
+            namespace: config.metric_namespace,
+            emit,
+            is_warm: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
+    /// The same handler with other ways to the outside world.
+    #[must_use]
+    pub fn with_outputs<Q, D>(self, publisher: Q, metrics: D) -> Handler<Q, D> {
+        Handler {
+            publisher,
+            metrics,
+            ledger: self.ledger,
+            retry: self.retry,
+            namespace: self.namespace,
+            emit: self.emit,
+            is_warm: self.is_warm,
+        }
+    }
+
+    /// Handles the raw body of one invocation.
+    ///
+    /// # Errors
+    /// The body is neither an SNS event nor an SQS batch, or records of an SNS event failed. Every
+    /// record was tried.
+    pub async fn handle(
+        &self,
+        body: &str,
+        invocation: &Invocation<'_>,
+    ) -> Result<InvocationAnswer, InvocationError> {
+        let span = info_span!("invocation", requestId = invocation.request_id);
+        self.handle_records(body, invocation).instrument(span).await
+    }
+
+    async fn handle_records(
+        &self,
+        body: &str,
+        invocation: &Invocation<'_>,
+    ) -> Result<InvocationAnswer, InvocationError> {
+        let stages = StageDeadlines::of(invocation);
+        let Envelope { source, records } =
+            envelope::decode(body).unwrap_or_else(|error| Envelope {
+                source: InvocationSource::Sns,
+                records: vec![Err(error)],
+            });
+        let Invocation {
+            request_id,
+            now,
+            deadline,
+        } = *invocation;
+        let session = self.ledger.open(request_id, now, deadline);
+        let tasks = records::plan(records, route::route);
+        let tasks = records::claim(&session, tasks, stages.claim).await;
+        let tasks = self.prepare(&session, tasks, stages.claim).await;
+        let finished = self.deliver(&session, tasks, stages).await;
+        log::write_lines(&finished);
+        (self.emit)(&self.metric_documents(invocation, &session, &finished));
+        outcome::answer(source, &finished)
+    }
+
+    /// Counts runs against their budgets, stores signals, and turns plans into deliveries. Signals
+    /// are stored before they are published, so that a consumer which misses one on the topic still
+    /// finds it in the table.
+    async fn prepare(
+        &self,
+        session: &LedgerSession<'_>,
+        tasks: Vec<RecordTask<Plan>>,
+        deadline: Deadline,
+    ) -> Vec<RecordTask<PlannedDelivery>> {
+        let runs: Vec<_> = tasks.iter().filter_map(RecordTask::run).collect();
+        let signals: Vec<_> = tasks.iter().filter_map(RecordTask::signal).collect();
+        let counting = session.count(&runs, deadline);
+        let storing = session.store(&signals, deadline);
+        let (mut counts, mut stored) = join(counting, storing).await;
+        let mut prepared = Vec::new();
+        for task in tasks {
+            let counted = counts.remove(&task.key);
+            let stored = stored.remove(&task.key);
+            prepared.push(task.advance(|plan, record| {
+                records::delivery(plan, record, counted, stored, &self.retry, deadline.now)
+            }));
+        }
+        prepared
+    }
+
+    /// Delivers all effects, then completes or releases the claims.
+    async fn deliver(
+        &self,
+        session: &LedgerSession<'_>,
+        tasks: Vec<RecordTask<PlannedDelivery>>,
+        stages: StageDeadlines,
+    ) -> Vec<FinishedRecord> {
+        let effects: Vec<_> = tasks.iter().filter_map(RecordTask::effect).collect();
+        let results =
+            deliver::deliver(&self.publisher, &self.metrics, &effects, stages.deliver).await;
+        let finished = records::finish(tasks, results);
+        let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+        for record in finished.iter().filter(|record| record.is_claimed) {
+            if record.outcome.is_failure() {
+                failed.push(record.key.as_str());
+            } else {
+                delivered.push(record.key.as_str());
+            }
+        }
+        session.settle(&delivered, &failed, stages.settle).await;
+        finished
+    }
+
+    fn metric_documents(
+        &self,
+        invocation: &Invocation<'_>,
+        session: &LedgerSession<'_>,
+        finished: &[FinishedRecord],
+    ) -> Vec<Value> {
+        let facts = telemetry::InvocationFacts {
+            request_id: invocation.request_id,
+            now: invocation.now,
+            is_cold_start: !self.is_warm.swap(true, Ordering::Relaxed),
+            is_ledger_unavailable: session.was_unreachable(),
+        };
+        let observations = metrics::observations(finished, invocation.now);
+        telemetry::documents(&self.namespace, facts, &observations)
+    }
+}

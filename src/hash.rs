@@ -1,0 +1,10 @@
+//! A hash that stays the same in every release: for keys, short names and jitter.
+
+/// Returns the 64-bit FNV-1a hash of a text.
+///
+/// It spreads well and, unlike the standard library's hasher, never changes.
+pub(crate) fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

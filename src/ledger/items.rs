@@ -1,0 +1,443 @@
+//! What the items of the ledger's table mean.
+//!
+//! | item | `pk` | attributes |
+//! | --- | --- | --- |
+//! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `expiresAt` (s) |
+//! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
+//! | an automation's failures | `automation#<id>` | `failures`, `lastFailureAt` (ms), `windowEndsAt` (ms), `revision`, `expiresAt` (s) |
+//! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal` (the message as published), `expiresAt` (s) |
+//! | a device's | `readiness#device#<id>` | the same |
+//! | a principal's, on whichever unit | `readiness#principal#<id>` | the same |
+//! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
+//!
+//! `expiresAt` is the table's time to live, which DynamoDB counts in seconds. It deletes late, by
+//! days, so every condition checks the time as well.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers,
+    budget::{self, RetryBudget},
+    writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers},
+};
+use crate::{
+    aws::{Deadline, backoff, error::AwsError},
+    hash::fnv1a,
+    readiness::ReadinessSubject,
+};
+
+/// The table's partition key.
+pub const PARTITION_KEY: &str = "pk";
+
+/// The attribute with the time of the event behind a stored signal, in milliseconds.
+pub const EVENT_AT: &str = "eventAt";
+
+/// The attribute with a stored signal: the text of the message.
+pub const SIGNAL: &str = "signal";
+
+/// The attribute with the table's time to live, in seconds. Readers must treat an expired item as
+/// deleted.
+pub const EXPIRES_AT: &str = "expiresAt";
+
+/// The attribute with the time at which an event took effect, in milliseconds.
+pub const COMPLETED_AT: &str = "completedAt";
+
+/// How long a signal is stored: as long as the queues keep their messages.
+const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
+
+/// The longest partition key, in bytes. Source: the DynamoDB developer guide, constraints.
+const MAX_KEY_BYTES: usize = 2048;
+
+/// A DynamoDB table, shared by all execution environments, with the partition key `pk` (a string)
+/// and the time to live `expiresAt`.
+#[derive(Debug, Clone)]
+pub struct LedgerTable {
+    table: ConditionalTable,
+}
+
+impl LedgerTable {
+    /// Uses the table of this name.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self {
+            table: ConditionalTable::new(client, name),
+        }
+    }
+
+    /// Claims events: each if it is absent or forgotten, or if the lease of an earlier claim has
+    /// run out.
+    pub(super) async fn claim(
+        &self,
+        keys: &[&str],
+        lease: &ClaimLease,
+        deadline: Deadline,
+    ) -> LedgerAnswers<ClaimAnswer> {
+        let writes = keys.iter().map(|key| claim_write(key, lease)).collect();
+        let mut written = self.table.write(writes, deadline).await;
+        let mut claims = LedgerAnswers::new();
+        for key in keys {
+            let answer = self.answer(&mut written, &event_pk(key));
+            let claim = answer.map(|answer| claim_answer(&answer, lease));
+            claims.insert((*key).to_owned(), claim);
+        }
+        claims
+    }
+
+    /// Records that events took effect. Unconditional, because it is a fact, whoever has claimed
+    /// them meanwhile.
+    pub(super) async fn complete(
+        &self,
+        keys: &[&str],
+        now: DateTime<Utc>,
+        known_until: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> WriteAnswers {
+        let mut writes = Vec::new();
+        for key in keys {
+            let attributes = [millis(COMPLETED_AT, now), expiry(known_until)];
+            writes.push(ConditionalWrite::new(event_pk(key), attributes));
+        }
+        self.table.write(writes, deadline).await
+    }
+
+    /// Gives claims back by ending their leases, unless another invocation has taken them over.
+    pub(super) async fn release(
+        &self,
+        keys: &[&str],
+        lease: &ClaimLease,
+        deadline: Deadline,
+    ) -> WriteAnswers {
+        let mut writes = Vec::new();
+        for key in keys {
+            let attributes = [
+                text("heldBy", &lease.holder),
+                millis("leaseUntil", lease.now),
+                expiry(lease.now),
+            ];
+            let write = ConditionalWrite::new(event_pk(key), attributes);
+            writes.push(write.only_if("heldBy = :holder", [text(":holder", &lease.holder)]));
+        }
+        self.table.write(writes, deadline).await
+    }
+
+    /// Counts runs, those of one automation in their order. Reads all budgets, writes those that
+    /// change, and returns to the ones that another invocation has changed in between.
+    pub(super) async fn count(
+        &self,
+        runs: &[&AutomationRun],
+        lease: &ClaimLease,
+        window: Duration,
+        deadline: Deadline,
+    ) -> LedgerAnswers<u32> {
+        let mut counts = LedgerAnswers::new();
+        let mut pending = match self.read_budgets(runs, deadline).await {
+            Ok(pending) => pending,
+            Err(error) => {
+                let answers = runs.iter().map(|run| (run.key.clone(), Err(error.clone())));
+                return answers.collect();
+            }
+        };
+        for round in 0.. {
+            let mut writes = Vec::new();
+            for budget in &pending {
+                writes.extend(budget.count(lease, window, &mut counts));
+            }
+            let mut written = self.table.write(writes, deadline).await;
+            let mut conflicting = Vec::new();
+            for budget in pending {
+                let answer = written.remove(&budget.pk);
+                conflicting.extend(budget.conflict(answer, lease, &mut counts));
+            }
+            pending = conflicting;
+            // At least one contender succeeds per round, so this terminates.
+            if pending.is_empty() || deadline.is_over() {
+                break;
+            }
+            backoff(round).await;
+        }
+        for budget in pending {
+            budget.fail(&self.table.contended(), &mut counts);
+        }
+        counts
+    }
+
+    async fn read_budgets<'a>(
+        &self,
+        runs: &[&'a AutomationRun],
+        deadline: Deadline,
+    ) -> Result<Vec<PendingBudget<'a>>, AwsError> {
+        let mut by_automation: BTreeMap<String, Vec<&AutomationRun>> = BTreeMap::new();
+        for run in runs {
+            let runs = by_automation.entry(pk("automation", &run.automation_id));
+            runs.or_default().push(run);
+        }
+        let pks = by_automation.keys().cloned().collect();
+        let mut items = self.table.read(pks, deadline).await?;
+        let mut budgets = Vec::new();
+        for (pk, runs) in by_automation {
+            let item = items.remove(&pk);
+            budgets.push(PendingBudget { pk, item, runs });
+        }
+        Ok(budgets)
+    }
+
+    /// Stores a signal of this time under a subject, unless that of a newer event is there. Of
+    /// equally old ones the last stays.
+    pub(super) async fn store(
+        &self,
+        signal: &StoredSignal<'_>,
+        now: DateTime<Utc>,
+        deadline: Deadline,
+    ) -> Result<(), AwsError> {
+        let attributes = [
+            millis(EVENT_AT, signal.at),
+            text(SIGNAL, signal.text),
+            expiry(now + SIGNALS_KEPT),
+        ];
+        let write = ConditionalWrite::new(signal.pk.clone(), attributes).only_if(
+            "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+            [
+                millis(":eventAt", signal.at),
+                number(":seconds", now.timestamp()),
+            ],
+        );
+        self.table.write_one(&write, false, deadline).await?;
+        Ok(())
+    }
+
+    fn answer(&self, written: &mut WriteAnswers, pk: &str) -> Result<WriteAnswer, AwsError> {
+        match written.remove(pk) {
+            Some(answer) => answer,
+            None => Err(self.table.contended()),
+        }
+    }
+}
+
+/// A signal to be stored under the key of one subject.
+#[derive(Debug)]
+pub(super) struct StoredSignal<'a> {
+    pub(super) pk: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) text: &'a str,
+}
+
+fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
+    let attributes = [
+        text("heldBy", &lease.holder),
+        millis("leaseUntil", lease.until),
+        expiry(lease.until),
+    ];
+    ConditionalWrite::new(event_pk(key), attributes).only_if(
+        "attribute_not_exists(pk) OR expiresAt <= :seconds OR leaseUntil <= :millis",
+        [
+            number(":seconds", lease.now.timestamp()),
+            millis(":millis", lease.now),
+        ],
+    )
+}
+
+/// Reads the answer to a claim. A claim of one's own is one whose answer was lost on the way.
+fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease) -> ClaimAnswer {
+    match answer {
+        WriteAnswer::Done => ClaimAnswer::Granted,
+        WriteAnswer::Refused(Some(item)) if string(item, "heldBy") == Some(&lease.holder) => {
+            ClaimAnswer::Granted
+        }
+        WriteAnswer::Refused(Some(item)) if item.contains_key(COMPLETED_AT) => {
+            ClaimAnswer::Completed
+        }
+        WriteAnswer::Refused(_) => ClaimAnswer::Held,
+    }
+}
+
+/// An automation's budget as last seen in the table, and the runs to be counted against it.
+#[derive(Debug)]
+struct PendingBudget<'a> {
+    pk: String,
+    item: Option<TableItem>,
+    runs: Vec<&'a AutomationRun>,
+}
+
+impl PendingBudget<'_> {
+    /// Counts the runs, and returns the write that this takes, if any.
+    fn count(
+        &self,
+        lease: &ClaimLease,
+        window: Duration,
+        counts: &mut LedgerAnswers<u32>,
+    ) -> Option<ConditionalWrite> {
+        let before = self.item.as_ref().and_then(read_budget);
+        let mut budget = before.clone();
+        for run in &self.runs {
+            let (next, count) = budget::after(run, budget, lease.now, window);
+            budget = next;
+            counts.insert(run.key.clone(), Ok(count));
+        }
+        (budget != before).then(|| self.write(budget.as_ref(), lease))
+    }
+
+    /// Writes a budget over the item from which it was made. A budget that has ended is one without
+    /// failures whose window is over.
+    fn write(&self, budget: Option<&RetryBudget>, lease: &ClaimLease) -> ConditionalWrite {
+        let ends = budget.map_or(lease.now, |budget| budget.window_ends);
+        let mut failures = Vec::new();
+        for failure in budget.iter().flat_map(|budget| &budget.failures) {
+            failures.push(AttributeValue::S(failure.clone()));
+        }
+        let attributes = [
+            ("failures".to_owned(), AttributeValue::L(failures)),
+            millis("windowEndsAt", ends),
+            text("revision", &lease.holder),
+            expiry(ends),
+        ];
+        let mut write = ConditionalWrite::new(self.pk.clone(), attributes);
+        let last_failure = budget.and_then(|budget| budget.last_failure);
+        write
+            .item
+            .extend(last_failure.map(|at| millis("lastFailureAt", at)));
+        match self.item.as_ref().and_then(|item| string(item, "revision")) {
+            Some(revision) => write.only_if("revision = :seen", [text(":seen", revision)]),
+            None => write.only_if("attribute_not_exists(revision)", []),
+        }
+    }
+
+    /// Returns the budget as it now is, if another invocation has changed it in between.
+    fn conflict(
+        self,
+        answer: Option<Result<WriteAnswer, AwsError>>,
+        lease: &ClaimLease,
+        counts: &mut LedgerAnswers<u32>,
+    ) -> Option<Self> {
+        match answer {
+            Some(Ok(WriteAnswer::Refused(item))) => {
+                let revision = item.as_ref().and_then(|item| string(item, "revision"));
+                // Its own write, which DynamoDB took although the answer was lost on the way.
+                let is_own = revision == Some(&lease.holder);
+                (!is_own).then_some(Self { item, ..self })
+            }
+            Some(Err(error)) => {
+                self.fail(&error, counts);
+                None
+            }
+            Some(Ok(WriteAnswer::Done)) | None => None,
+        }
+    }
+
+    fn fail(&self, error: &AwsError, counts: &mut LedgerAnswers<u32>) {
+        for run in &self.runs {
+            counts.insert(run.key.clone(), Err(error.clone()));
+        }
+    }
+}
+
+/// Reads the budget in an item. One that cannot be read counts as none, and is overwritten.
+fn read_budget(item: &TableItem) -> Option<RetryBudget> {
+    let mut failures = Vec::new();
+    for failure in item.get("failures")?.as_l().ok()? {
+        failures.extend(failure.as_s().ok().cloned());
+    }
+    if failures.is_empty() {
+        return None;
+    }
+    Some(RetryBudget {
+        window_ends: time(item, "windowEndsAt")?,
+        last_failure: time(item, "lastFailureAt"),
+        failures,
+    })
+}
+
+/// Returns the partition key under which the last readiness of a subject is stored.
+#[must_use]
+pub fn readiness_key(subject: &ReadinessSubject) -> String {
+    match subject {
+        ReadinessSubject::Unit(id) => pk("readiness#unit", id),
+        ReadinessSubject::Device(id) => pk("readiness#device", id),
+        ReadinessSubject::Principal(id) => pk("readiness#principal", id),
+        ReadinessSubject::PrincipalOnUnit {
+            principal_id,
+            unit_id,
+        } => pk("readiness#principal", &format!("{principal_id}#{unit_id}")),
+    }
+}
+
+/// Returns the partition key of an event.
+#[must_use]
+pub fn event_pk(key: &str) -> String {
+    pk("event", key)
+}
+
+/// IDs are unbounded; longer ones are truncated and suffixed with a hash.
+fn pk(kind: &str, id: &str) -> String {
+    let pk = format!("{kind}#{id}");
+    if pk.len() <= MAX_KEY_BYTES {
+        return pk;
+    }
+    let hash = format!("~{:016x}", fnv1a(id));
+    let start = pk.floor_char_boundary(MAX_KEY_BYTES - hash.len());
+    let start = pk.get(..start).unwrap_or_default();
+    format!("{start}{hash}")
+}
+
+fn text(name: &str, value: &str) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value.to_owned()))
+}
+
+fn number(name: &str, value: i64) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::N(value.to_string()))
+}
+
+fn millis(name: &str, time: DateTime<Utc>) -> (String, AttributeValue) {
+    number(name, time.timestamp_millis())
+}
+
+/// When the table may forget the item, in seconds, rounded up: never before its time.
+fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
+    number(EXPIRES_AT, (time.timestamp_millis() + 999).div_euclid(1000))
+}
+
+fn time(item: &TableItem, name: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(item.get(name)?.as_n().ok()?.parse().ok()?)
+}
+
+pub(super) fn string<'a>(
+    item: &'a HashMap<String, AttributeValue>,
+    name: &str,
+) -> Option<&'a String> {
+    item.get(name)?.as_s().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_has_a_key_of_its_own_that_fits_the_table() {
+        let on_unit = |principal_id: &str, unit_id: &str| ReadinessSubject::PrincipalOnUnit {
+            principal_id: principal_id.to_owned(),
+            unit_id: unit_id.to_owned(),
+        };
+        for (subject, key) in [
+            (ReadinessSubject::Unit("a".to_owned()), "readiness#unit#a"),
+            (
+                ReadinessSubject::Device("a".to_owned()),
+                "readiness#device#a",
+            ),
+            (
+                ReadinessSubject::Principal("a".to_owned()),
+                "readiness#principal#a",
+            ),
+            (on_unit("a", "b"), "readiness#principal#a#b"),
+        ] {
+            assert_eq!(readiness_key(&subject), key);
+        }
+        let long = "x".repeat(3000);
+        let keys = ["b", "c"].map(|unit| readiness_key(&on_unit(&long, unit)));
+        assert!(keys[0] != keys[1] && keys.iter().all(|key| key.len() == 2048));
+    }
+}

@@ -1,0 +1,257 @@
+//! The ledger as one invocation uses it: the table's answer, or that of the memory while the table
+//! is out of reach.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, future::join, stream};
+
+use super::{
+    AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers,
+    items::{LedgerTable, StoredSignal, readiness_key},
+};
+use crate::{
+    aws::{Deadline, error::AwsError},
+    message::OutgoingSignal,
+};
+
+/// How many signals are written at the same time: enough to be quick, and few enough connections
+/// for a small function.
+const WRITES_AT_ONCE: usize = 16;
+
+/// The ledger as one invocation uses it.
+#[derive(Debug)]
+pub struct LedgerSession<'a> {
+    ledger: &'a Ledger,
+    lease: ClaimLease,
+    is_unreachable: AtomicBool,
+}
+
+/// A signal to be stored, with the key of its event.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyedSignal<'a> {
+    /// The key of the event.
+    pub key: &'a str,
+    /// The signal.
+    pub signal: &'a OutgoingSignal,
+}
+
+impl<'a> LedgerSession<'a> {
+    pub(super) fn new(ledger: &'a Ledger, lease: ClaimLease) -> Self {
+        Self {
+            ledger,
+            lease,
+            is_unreachable: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for the right to deliver events; the keys must all differ.
+    ///
+    /// An answer is an error if the table refuses, or if others hold the same items; a table that
+    /// is out of reach is not an error.
+    pub async fn claim(&self, keys: &[&str], deadline: Deadline) -> LedgerAnswers<ClaimAnswer> {
+        let mut unknown = Vec::new();
+        for key in keys {
+            if !self.is_completed_in_memory(key) {
+                unknown.push(*key);
+            }
+        }
+        let mut answers = match self.table() {
+            Some(table) if !unknown.is_empty() => {
+                table.claim(&unknown, &self.lease, deadline).await
+            }
+            _ => LedgerAnswers::new(),
+        };
+        let mut claims = LedgerAnswers::new();
+        for key in keys {
+            let claim = self.or_from_memory(answers.remove(*key), || {
+                let mut memory = self.ledger.memory();
+                memory.claim(key, self.lease.now, self.lease.until)
+            });
+            claims.insert((*key).to_owned(), claim);
+        }
+        claims
+    }
+
+    /// Counts runs of automations against their budgets, in the order in which they happened. The
+    /// answer for a failure is its number; for a success, 0.
+    ///
+    /// An error is as in [`Self::claim`]; for a success it is also that the table went out of reach
+    /// since the claim.
+    pub async fn count(&self, runs: &[AutomationRun], deadline: Deadline) -> LedgerAnswers<u32> {
+        let (now, window) = (self.lease.now, self.ledger.window);
+        let mut in_order: Vec<_> = runs.iter().collect();
+        in_order.sort_by_key(|run| run.at);
+        let mut answers = match self.table() {
+            Some(table) if !runs.is_empty() => {
+                table.count(&in_order, &self.lease, window, deadline).await
+            }
+            _ => LedgerAnswers::new(),
+        };
+        let mut counts = LedgerAnswers::new();
+        for run in in_order {
+            let count = match answers.remove(&run.key) {
+                // A success does nothing but this, so its event has to come again. A failure is
+                // still worth a trigger.
+                Some(Err(error)) if run.has_succeeded => Err(error),
+                answer => {
+                    self.or_from_memory(answer, || self.ledger.memory().count(run, now, window))
+                }
+            };
+            counts.insert(run.key.clone(), count);
+        }
+        counts
+    }
+
+    /// Stores signals in the table, each as the last about its subjects, for those who look after
+    /// it has gone out.
+    ///
+    /// An error is as in [`Self::claim`]; without a table nothing is stored, because nobody could
+    /// read it.
+    pub async fn store(
+        &self,
+        signals: &[KeyedSignal<'_>],
+        deadline: Deadline,
+    ) -> LedgerAnswers<()> {
+        let writes = newest(signals, self.lease.now);
+        let writes = writes.values().map(async |signal| {
+            let stored = self.store_one(signal, deadline).await;
+            (signal.pk.as_str(), stored)
+        });
+        let stored: HashMap<_, _> = stream::iter(writes)
+            .buffer_unordered(WRITES_AT_ONCE)
+            .collect()
+            .await;
+        let mut answers = LedgerAnswers::new();
+        for KeyedSignal { key, signal } in signals {
+            let pks = signal.subjects.iter().map(readiness_key);
+            let failure = pks
+                .filter_map(|pk| stored.get(pk.as_str()).cloned())
+                .find(Result::is_err);
+            answers.insert((*key).to_owned(), failure.unwrap_or(Ok(())));
+        }
+        answers
+    }
+
+    /// Checks for the table again before each write, so that an outage is waited for only once.
+    async fn store_one(
+        &self,
+        signal: &StoredSignal<'_>,
+        deadline: Deadline,
+    ) -> Result<(), AwsError> {
+        let Some(table) = self.table() else {
+            return Ok(());
+        };
+        let stored = table.store(signal, self.lease.now, deadline).await;
+        self.or_from_memory(Some(stored), || ())
+    }
+
+    /// Completes the claims of events that took effect, and releases those of events that did not,
+    /// so that they can be tried again.
+    ///
+    /// It tries even a table that was out of reach, because it may be back, or have accepted the
+    /// claims. It can no longer fail an event: if the table does not accept this, a repeat waits
+    /// until the lease has run out, and what was delivered is delivered again.
+    pub async fn settle(&self, delivered: &[&str], failed: &[&str], deadline: Deadline) {
+        let known_until = self.lease.now + self.ledger.ttl;
+        self.settle_in_memory(delivered, failed, known_until);
+        let Some(table) = &self.ledger.table else {
+            return;
+        };
+        let completing = table.complete(delivered, self.lease.now, known_until, deadline);
+        let releasing = table.release(failed, &self.lease, deadline);
+        let (completed, released) = join(completing, releasing).await;
+        for answer in completed.values().chain(released.values()) {
+            if let Err(error) = answer {
+                self.note_outage(error);
+            }
+        }
+    }
+
+    fn settle_in_memory(&self, delivered: &[&str], failed: &[&str], known_until: DateTime<Utc>) {
+        let mut memory = self.ledger.memory();
+        for key in delivered {
+            memory.complete(key, known_until);
+        }
+        for key in failed {
+            memory.release(key);
+        }
+    }
+
+    /// Whether the table was out of reach, so that repeats may take effect twice.
+    pub fn was_unreachable(&self) -> bool {
+        self.is_unreachable.load(Ordering::Relaxed)
+    }
+
+    /// The table, unless it was found out of reach: waiting for it once before a delivery is
+    /// enough.
+    fn table(&self) -> Option<&LedgerTable> {
+        let table = self.ledger.table.as_ref();
+        table.filter(|_| !self.was_unreachable())
+    }
+
+    fn is_completed_in_memory(&self, key: &str) -> bool {
+        self.ledger.memory().is_completed(key, self.lease.now)
+    }
+
+    /// Returns the table's answer, or that of the memory if there is no table or it is out of
+    /// reach.
+    fn or_from_memory<T>(
+        &self,
+        answer: Option<Result<T, AwsError>>,
+        in_memory: impl FnOnce() -> T,
+    ) -> Result<T, AwsError> {
+        match answer {
+            Some(Err(error)) if error.is_outage() => {
+                self.note_outage(&error);
+                Ok(in_memory())
+            }
+            Some(answer) => answer,
+            None => Ok(in_memory()),
+        }
+    }
+
+    /// Remembers that the invocation goes on without the table, and logs it once.
+    fn note_outage(&self, error: &AwsError) {
+        if self.is_unreachable.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if error.is_transient() {
+            tracing::warn!(
+                %error,
+                "the ledger is out of reach: events flow, and repeats may take effect twice"
+            );
+        } else {
+            tracing::error!(
+                %error,
+                "the ledger refused to record what was done: repeats may take effect twice"
+            );
+        }
+    }
+}
+
+/// The newest signal under each partition key; of equally old ones the last. A signal without a
+/// time is of now.
+fn newest<'a>(
+    signals: &[KeyedSignal<'a>],
+    now: DateTime<Utc>,
+) -> BTreeMap<String, StoredSignal<'a>> {
+    let mut sorted = signals.to_vec();
+    sorted.sort_by_key(|keyed| keyed.signal.at.unwrap_or(now));
+    let mut newest = BTreeMap::new();
+    for KeyedSignal { signal, .. } in sorted {
+        for subject in &signal.subjects {
+            let pk = readiness_key(subject);
+            let stored = StoredSignal {
+                pk: pk.clone(),
+                at: signal.at.unwrap_or(now),
+                text: &signal.message.body,
+            };
+            newest.insert(pk, stored);
+        }
+    }
+    newest
+}

@@ -1,0 +1,368 @@
+//! Conditional writes to a DynamoDB table, each with an answer of its own.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::BuildError,
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
+    types::{
+        AttributeValue, CancellationReason, KeysAndAttributes, Put,
+        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
+        error::TransactionCanceledException,
+    },
+};
+use futures_util::future::join_all;
+
+use super::items::{PARTITION_KEY, string};
+use crate::aws::{Deadline, backoff, error::AwsError};
+
+/// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB
+/// API reference.
+const MAX_BATCH: usize = 100;
+
+const GET: &str = "dynamodb:BatchGetItem";
+
+/// A transaction needs the permission for what it does: there is none for transactions.
+const PUT: &str = "dynamodb:PutItem";
+
+/// How often a read goes back for items for which the table had no capacity.
+const MAX_READS: u32 = 5;
+
+/// An item of a table, by attribute.
+pub(super) type TableItem = HashMap<String, AttributeValue>;
+
+/// What became of writes, by partition key.
+pub(super) type WriteAnswers = HashMap<String, Result<WriteAnswer, AwsError>>;
+
+/// A table whose partition key is a string.
+#[derive(Debug, Clone)]
+pub(super) struct ConditionalTable {
+    client: Client,
+    name: String,
+}
+
+/// An item to be written, and what must hold of the one that is there.
+#[derive(Debug, Clone)]
+pub(super) struct ConditionalWrite {
+    pk: String,
+    pub(super) item: TableItem,
+    condition: Option<(&'static str, TableItem)>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone)]
+pub(super) enum WriteAnswer {
+    /// It was done.
+    Done,
+    /// The condition did not hold of this item.
+    Refused(Option<TableItem>),
+}
+
+/// Why nothing of a transaction was written.
+enum TransactionFailure {
+    /// The conditions of some writes did not hold, each of the given item, or other writers were in
+    /// the way.
+    Cancelled(Vec<Option<WriteAnswer>>),
+    /// The call failed.
+    Failed(AwsError),
+}
+
+impl ConditionalTable {
+    pub(super) fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// Reads items, as they are after all writes that were answered.
+    pub(super) async fn read(
+        &self,
+        mut pks: Vec<String>,
+        deadline: Deadline,
+    ) -> Result<HashMap<String, TableItem>, AwsError> {
+        let (mut items, mut reads) = (HashMap::new(), 0);
+        while !pks.is_empty() {
+            let mut rest = pks.split_off(pks.len().min(MAX_BATCH));
+            let keys = pks
+                .iter()
+                .map(|pk| TableItem::from([partition_key(pk)]))
+                .collect();
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build();
+            let wanted = wanted.map_err(|error| self.transient(GET, &error.to_string()))?;
+            let request = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, wanted);
+            let answer = deadline
+                .run(GET, &self.name, request.send())
+                .await?
+                .map_err(|error| AwsError::from_sdk(GET, &self.name, &error))?;
+            let unread = answer
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .flat_map(|keys| keys.keys);
+            let unread: Vec<_> = unread
+                .filter_map(|key| string(&key, PARTITION_KEY).cloned())
+                .collect();
+            if !unread.is_empty() {
+                reads += 1;
+                if reads > MAX_READS {
+                    return Err(self.transient(GET, "the table is throttled"));
+                }
+                backoff(reads).await;
+                rest.extend(unread);
+            }
+            let found = answer.responses.unwrap_or_default().into_values().flatten();
+            items.extend(
+                found.filter_map(|item| Some((string(&item, PARTITION_KEY)?.clone(), item))),
+            );
+            pks = rest;
+        }
+        Ok(items)
+    }
+
+    /// Writes items, each independently, in as few calls as that takes.
+    pub(super) async fn write(
+        &self,
+        writes: Vec<ConditionalWrite>,
+        deadline: Deadline,
+    ) -> WriteAnswers {
+        let calls = writes
+            .chunks(MAX_BATCH)
+            .map(|writes| self.write_batch(writes, deadline));
+        join_all(calls).await.into_iter().flatten().collect()
+    }
+
+    /// A transaction writes all or nothing. If some conditions do not hold, the others are tried again
+    /// without them. What cannot be written together even then is written one by one.
+    async fn write_batch(&self, writes: &[ConditionalWrite], deadline: Deadline) -> WriteAnswers {
+        let mut results: BTreeMap<usize, Result<WriteAnswer, AwsError>> = BTreeMap::new();
+        let mut pending: Vec<(usize, &ConditionalWrite)> = writes.iter().enumerate().collect();
+        for round in 0..2 {
+            if pending.len() < 2 {
+                break;
+            }
+            // Not a condition, but others were in the way.
+            let met_others = round > 0 && results.is_empty();
+            if met_others {
+                backoff(round).await;
+            }
+            match self.write_together(&pending, deadline).await {
+                Ok(()) => results.extend(
+                    pending
+                        .drain(..)
+                        .map(|(index, _)| (index, Ok(WriteAnswer::Done))),
+                ),
+                Err(TransactionFailure::Failed(error)) => {
+                    let error = if met_others && error.is_outage() {
+                        self.contended()
+                    } else {
+                        error
+                    };
+                    results.extend(
+                        pending
+                            .drain(..)
+                            .map(|(index, _)| (index, Err(error.clone()))),
+                    );
+                }
+                Err(TransactionFailure::Cancelled(reasons)) => {
+                    let refused = pending.iter().zip(reasons);
+                    results.extend(
+                        refused.filter_map(|((index, _), reason)| Some((*index, Ok(reason?)))),
+                    );
+                    pending.retain(|(index, _)| !results.contains_key(index));
+                }
+            }
+        }
+        let met_others = pending.len() > 1;
+        let one_by_one = pending
+            .into_iter()
+            .map(async |(index, write)| (index, self.write_one(write, met_others, deadline).await));
+        results.extend(join_all(one_by_one).await);
+        let mut answers = WriteAnswers::new();
+        for (index, write) in writes.iter().enumerate() {
+            answers.extend(
+                results
+                    .remove(&index)
+                    .map(|answer| (write.pk.clone(), answer)),
+            );
+        }
+        answers
+    }
+
+    async fn write_together(
+        &self,
+        writes: &[(usize, &ConditionalWrite)],
+        deadline: Deadline,
+    ) -> Result<(), TransactionFailure> {
+        let items: Result<Vec<_>, _> = writes
+            .iter()
+            .map(|(_, write)| write.in_transaction(&self.name))
+            .collect();
+        let items = items
+            .map_err(|error| TransactionFailure::Failed(self.transient(PUT, &error.to_string())))?;
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items));
+        match deadline
+            .run(PUT, &self.name, request.send())
+            .await
+            .map_err(TransactionFailure::Failed)?
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    match self.throttling(cancelled) {
+                        Some(error) => TransactionFailure::Failed(error),
+                        None => TransactionFailure::Cancelled(refusals(cancelled)),
+                    }
+                }
+                _ => TransactionFailure::Failed(AwsError::from_sdk(PUT, &self.name, &error)),
+            }),
+        }
+    }
+
+    /// Writes one item, and tries again while another writer's transaction holds it. After a conflict
+    /// this reports contention, not an outage: the other writer may be handling this event.
+    pub(super) async fn write_one(
+        &self,
+        write: &ConditionalWrite,
+        mut met_others: bool,
+        deadline: Deadline,
+    ) -> Result<WriteAnswer, AwsError> {
+        for round in 0.. {
+            match self.try_to_write_one(write, deadline).await {
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) if !deadline.is_over() => met_others = true,
+                Err(error) if !(met_others && error.is_outage()) => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+            backoff(round).await;
+        }
+        Err(self.contended())
+    }
+
+    /// Returns `None` if another writer's transaction holds the item.
+    async fn try_to_write_one(
+        &self,
+        write: &ConditionalWrite,
+        deadline: Deadline,
+    ) -> Result<Option<WriteAnswer>, AwsError> {
+        let mut request = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(write.item.clone()));
+        if let Some((expression, values)) = write.condition.clone() {
+            request = request
+                .condition_expression(expression)
+                .set_expression_attribute_values((!values.is_empty()).then_some(values))
+                .return_values_on_condition_check_failure(AllOld);
+        }
+        match deadline.run(PUT, &self.name, request.send()).await? {
+            Ok(_) => Ok(Some(WriteAnswer::Done)),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Some(WriteAnswer::Refused(failed.item().cloned())))
+                }
+                Some(PutItemError::TransactionConflictException(_)) => Ok(None),
+                _ => Err(AwsError::from_sdk(PUT, &self.name, &error)),
+            },
+        }
+    }
+
+    /// Where the table has no capacity for a transaction, it has none for its parts either.
+    fn throttling(&self, cancelled: &TransactionCanceledException) -> Option<AwsError> {
+        let others = |code: &&str| {
+            !matches!(
+                *code,
+                "None" | "ConditionalCheckFailed" | "TransactionConflict"
+            )
+        };
+        let codes = cancelled
+            .cancellation_reasons()
+            .iter()
+            .filter_map(CancellationReason::code)
+            .filter(others);
+        codes
+            .map(|code| AwsError::from_entry(PUT, &self.name, true, code, None))
+            .find(AwsError::is_transient)
+    }
+
+    pub(super) fn contended(&self) -> AwsError {
+        AwsError::Contended {
+            action: PUT,
+            target: self.name.clone(),
+        }
+    }
+
+    fn transient(&self, action: &'static str, cause: &str) -> AwsError {
+        AwsError::Transient {
+            action,
+            target: self.name.clone(),
+            cause: cause.to_owned(),
+        }
+    }
+}
+
+impl ConditionalWrite {
+    /// Writes an item with these attributes, whatever is there.
+    pub(super) fn new<const N: usize>(
+        pk: String,
+        attributes: [(String, AttributeValue); N],
+    ) -> Self {
+        let mut item = TableItem::from(attributes);
+        item.extend([partition_key(&pk)]);
+        Self {
+            pk,
+            item,
+            condition: None,
+        }
+    }
+
+    /// Writes it only if this holds of the item that is there.
+    pub(super) fn only_if<const N: usize>(
+        self,
+        condition: &'static str,
+        values: [(String, AttributeValue); N],
+    ) -> Self {
+        Self {
+            condition: Some((condition, TableItem::from(values))),
+            ..self
+        }
+    }
+
+    fn in_transaction(&self, table: &str) -> Result<TransactWriteItem, BuildError> {
+        let mut put = Put::builder()
+            .table_name(table)
+            .set_item(Some(self.item.clone()));
+        if let Some((expression, values)) = self.condition.clone() {
+            put = put
+                .condition_expression(expression)
+                .set_expression_attribute_values((!values.is_empty()).then_some(values))
+                .return_values_on_condition_check_failure(AllOld);
+        }
+        Ok(TransactWriteItem::builder().put(put.build()?).build())
+    }
+}
+
+/// The writes of a transaction whose conditions did not hold. The others were fine, or conflicted
+/// with another writer.
+fn refusals(cancelled: &TransactionCanceledException) -> Vec<Option<WriteAnswer>> {
+    let refusal = |code: Option<&str>, item: Option<&TableItem>| {
+        (code == Some("ConditionalCheckFailed")).then(|| WriteAnswer::Refused(item.cloned()))
+    };
+    cancelled
+        .cancellation_reasons()
+        .iter()
+        .map(|reason| refusal(reason.code(), reason.item()))
+        .collect()
+}
+
+fn partition_key(pk: &str) -> (String, AttributeValue) {
+    (PARTITION_KEY.to_owned(), AttributeValue::S(pk.to_owned()))
+}

@@ -1,0 +1,398 @@
+//! The messages that the function publishes: CloudEvents 1.0 in structured JSON mode, with flat
+//! SNS attributes to filter on.
+//!
+//! Each type of message is one file: its name, topic, attributes and fields, once for writing, for
+//! reading and for its schema under `schemas/` (`make schemas`).
+
+mod device_readiness;
+mod published;
+mod quarantine;
+mod retry_trigger;
+mod role_readiness;
+#[cfg(test)]
+pub(crate) mod schema;
+mod summary;
+mod unit_readiness;
+
+use std::{borrow::Cow, fmt};
+
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+pub use self::{
+    device_readiness::DeviceReadiness,
+    published::PublishedMessage,
+    quarantine::QuarantineData,
+    retry_trigger::{RetryError, RetryTrigger},
+    role_readiness::{RoleChangeKind, RoleReadiness},
+    summary::{MessageSummary, SummarySeverity},
+    unit_readiness::{UnitError, UnitReadiness},
+};
+use crate::readiness::{Readiness, ReadinessSubject};
+
+/// The largest message that an SNS topic accepts by default, attributes included, in bytes.
+/// Source: the SNS API reference, `Publish`.
+pub const MAX_MESSAGE_BYTES: usize = 262_144;
+
+/// The `source` of every message, unique together with the `id`. It does not name the stack, so
+/// that a replay through another topic gives the same pair.
+pub const SOURCE: &str = "urn:alexa:smart-properties";
+
+/// The version of CloudEvents.
+const SPEC_VERSION: &str = "1.0";
+
+/// The format of `data`.
+const CONTENT_TYPE: &str = "application/json";
+
+/// The topics to which the function publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutputTopic {
+    /// Retry triggers.
+    Retry,
+    /// Readiness signals.
+    Readiness,
+    /// Messages that could not be used.
+    Quarantine,
+}
+
+/// The data of one type of message, and what follows from them for the message as a whole.
+pub trait MessageData: fmt::Debug {
+    /// The CloudEvents `type`.
+    fn r#type(&self) -> &'static str;
+
+    /// Where the message is published.
+    fn topic(&self) -> OutputTopic;
+
+    /// The CloudEvents `subject`: the id that the message is about.
+    fn subject(&self) -> Option<&str>;
+
+    /// The SNS attributes besides `type`, each a flat field of the data.
+    fn attributes(&self) -> Vec<(&'static str, Option<&str>)>;
+
+    /// Who or what is ready, or is not, if the message tells that. It is stored for each subject,
+    /// so that a consumer which missed the message can look it up.
+    fn readiness(&self) -> Option<Readiness> {
+        None
+    }
+
+    /// The message in words, for a terminal.
+    fn summary(&self) -> MessageSummary;
+}
+
+/// Reads the data by their type. A type that is missing here fails the test of its sample.
+fn read_data(r#type: &str, data: Value) -> Option<Box<dyn MessageData>> {
+    match r#type {
+        RetryTrigger::TYPE => read_as::<RetryTrigger<'static>>(data),
+        UnitReadiness::TYPE => read_as::<UnitReadiness<'static>>(data),
+        RoleReadiness::TYPE => read_as::<RoleReadiness<'static>>(data),
+        DeviceReadiness::TYPE => read_as::<DeviceReadiness<'static>>(data),
+        QuarantineData::TYPE => read_as::<QuarantineData<'static>>(data),
+        _ => None,
+    }
+}
+
+fn read_as<D: MessageData + DeserializeOwned + 'static>(
+    data: Value,
+) -> Option<Box<dyn MessageData>> {
+    let data: D = serde_json::from_value(data).ok()?;
+    Some(Box::new(data))
+}
+
+/// The schema of each type of message. A type that is missing here has no schema, which fails the
+/// test of its sample.
+#[cfg(test)]
+fn generated_schemas() -> Vec<schema::GeneratedSchema> {
+    use schema::GeneratedSchema;
+    vec![
+        GeneratedSchema::of(&RetryTrigger::example()),
+        GeneratedSchema::of(&UnitReadiness::example()),
+        GeneratedSchema::of(&RoleReadiness::example()),
+        GeneratedSchema::of(&DeviceReadiness::example()),
+        GeneratedSchema::of(&QuarantineData::example()),
+    ]
+}
+
+/// A message ready to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Where it is published.
+    pub topic: OutputTopic,
+    /// The CloudEvents object.
+    pub body: String,
+    /// The SNS message attributes, all of the data type `String`, none empty.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+impl OutgoingMessage {
+    /// What SNS counts against its limit: the body and the name, data type and value of each
+    /// attribute, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let mut size = self.body.len();
+        for (name, value) in &self.attributes {
+            size += name.len() + "String".len() + value.len();
+        }
+        size
+    }
+}
+
+/// A message to be published, with what the ledger stores of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingSignal {
+    /// The message.
+    pub message: OutgoingMessage,
+    /// When the event happened.
+    pub at: Option<DateTime<Utc>>,
+    /// Whose readiness it tells.
+    pub subjects: Vec<ReadinessSubject>,
+}
+
+/// The event from which a message is made.
+#[derive(Debug)]
+pub struct MessageOrigin {
+    /// The CloudEvents `id`: identifies the effect.
+    pub id: String,
+    /// When the event happened.
+    pub time: Option<DateTime<Utc>>,
+    /// The Alexa event as Alexa wrote it.
+    pub source: Box<RawValue>,
+}
+
+/// SNS would refuse the message even without the source event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message would have {bytes} bytes, and the topic accepts {MAX_MESSAGE_BYTES}")]
+pub struct MessageTooLarge {
+    /// The message's size.
+    pub bytes: usize,
+}
+
+impl MessageOrigin {
+    /// Makes the message with the whole Alexa event or, where that would exceed the limit, with a
+    /// mark that it was left out.
+    pub(crate) fn message<D: MessageData + Serialize>(
+        &self,
+        data: &D,
+    ) -> Result<OutgoingMessage, MessageTooLarge> {
+        let whole = SourcedData {
+            data,
+            source_event: Some(&self.source),
+            source_event_omitted: None,
+        };
+        let cut = SourcedData {
+            data,
+            source_event: None,
+            source_event_omitted: Some(true),
+        };
+        assemble(&self.id, self.time, data, &whole)
+            .or_else(|_| assemble(&self.id, self.time, data, &cut))
+    }
+
+    /// Makes the same message, together with what the ledger stores of it.
+    pub(crate) fn signal<D: MessageData + Serialize>(
+        &self,
+        data: &D,
+    ) -> Result<OutgoingSignal, MessageTooLarge> {
+        Ok(OutgoingSignal {
+            message: self.message(data)?,
+            at: self.time,
+            subjects: data
+                .readiness()
+                .map_or_else(Vec::new, |readiness| readiness.subjects),
+        })
+    }
+}
+
+/// Makes a message without a source event.
+pub(crate) fn message<D: MessageData + Serialize>(
+    id: &str,
+    time: Option<DateTime<Utc>>,
+    data: &D,
+) -> Result<OutgoingMessage, MessageTooLarge> {
+    assemble(id, time, data, data)
+}
+
+/// `data` is what the message says, `content` what stands in its field `data`.
+fn assemble<D: MessageData, C: Serialize>(
+    id: &str,
+    time: Option<DateTime<Utc>>,
+    data: &D,
+    content: &C,
+) -> Result<OutgoingMessage, MessageTooLarge> {
+    let cloud_event = CloudEvent {
+        specversion: SPEC_VERSION.into(),
+        id: id.into(),
+        source: SOURCE.into(),
+        r#type: data.r#type().into(),
+        subject: data.subject().map(Cow::from),
+        time: time.and_then(rfc3339),
+        datacontenttype: CONTENT_TYPE.into(),
+        data: content,
+    };
+    let mut attributes = vec![("type", data.r#type().to_owned())];
+    for (name, value) in data.attributes() {
+        attributes.extend(value.and_then(attribute_value).map(|value| (name, value)));
+    }
+    let message = OutgoingMessage {
+        topic: data.topic(),
+        // Maps with text keys, texts, numbers and booleans: JSON can express all of it.
+        body: serde_json::to_string(&cloud_event).unwrap_or_default(),
+        attributes,
+    };
+    match message.size() {
+        bytes if bytes > MAX_MESSAGE_BYTES => Err(MessageTooLarge { bytes }),
+        _ => Ok(message),
+    }
+}
+
+/// A CloudEvents object.
+#[derive(Debug, Serialize, Deserialize)]
+struct CloudEvent<'a, D> {
+    specversion: Cow<'a, str>,
+    id: Cow<'a, str>,
+    source: Cow<'a, str>,
+    r#type: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    datacontenttype: Cow<'a, str>,
+    data: D,
+}
+
+/// The data of a message, and the Alexa event from which it was made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SourcedData<'a, D> {
+    #[serde(flatten)]
+    data: &'a D,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_event: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_event_omitted: Option<bool>,
+}
+
+/// Writes a time as CloudEvents wants it; RFC 3339 has no other years.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
+    (0..=9999)
+        .contains(&time.year())
+        .then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// An attribute is only there to be filtered on: a value that SNS would refuse is left out, and
+/// stays in the body.
+fn attribute_value(value: &str) -> Option<String> {
+    let is_accepted = !value.is_empty() && !value.chars().any(char::is_control);
+    is_accepted.then(|| value.to_owned())
+}
+
+/// `true` or `false`, as the value of an attribute.
+fn bool_attribute(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data with any attributes.
+    #[derive(Debug, Serialize)]
+    struct TestData<'a> {
+        a: String,
+        #[serde(skip)]
+        attributes: &'a [(&'static str, Option<&'a str>)],
+    }
+
+    impl MessageData for TestData<'_> {
+        fn r#type(&self) -> &'static str {
+            "t"
+        }
+
+        fn topic(&self) -> OutputTopic {
+            OutputTopic::Retry
+        }
+
+        fn subject(&self) -> Option<&str> {
+            Some("s")
+        }
+
+        fn attributes(&self) -> Vec<(&'static str, Option<&str>)> {
+            self.attributes.to_vec()
+        }
+
+        fn summary(&self) -> MessageSummary {
+            MessageSummary::new(SummarySeverity::Good, "test", "done")
+        }
+    }
+
+    fn data<'a>(attributes: &'a [(&'static str, Option<&'a str>)]) -> TestData<'a> {
+        TestData {
+            a: "1".to_owned(),
+            attributes,
+        }
+    }
+
+    fn origin(length: usize) -> MessageOrigin {
+        MessageOrigin {
+            id: "i".to_owned(),
+            time: None,
+            source: RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap(),
+        }
+    }
+
+    fn overhead() -> usize {
+        origin(0).message(&data(&[])).unwrap().size()
+    }
+
+    #[test]
+    fn keeps_the_source_event_up_to_the_last_byte() {
+        let message = origin(MAX_MESSAGE_BYTES - overhead()).message(&data(&[]));
+        let message = message.unwrap();
+        assert_eq!(message.size(), MAX_MESSAGE_BYTES);
+        assert!(message.body.contains("sourceEvent\":\"xxx"));
+    }
+
+    #[test]
+    fn leaves_the_source_event_out_one_byte_later() {
+        let message = origin(MAX_MESSAGE_BYTES - overhead() + 1).message(&data(&[]));
+        let body: Value = serde_json::from_str(&message.unwrap().body).unwrap();
+        assert_eq!(
+            body["data"],
+            serde_json::json!({"a": "1", "sourceEventOmitted": true})
+        );
+    }
+
+    #[test]
+    fn attributes_count_against_the_limit() {
+        let value = "v".repeat(100);
+        let attributes = [("name", Some(value.as_str()))];
+        let origin = origin(MAX_MESSAGE_BYTES - overhead() - 109);
+        let message = origin.message(&data(&attributes)).unwrap();
+        assert!(message.body.contains("Omitted"));
+    }
+
+    #[test]
+    fn refuses_data_that_are_too_large_themselves() {
+        let data = TestData {
+            a: "x".repeat(MAX_MESSAGE_BYTES),
+            attributes: &[],
+        };
+        let error = origin(1).message(&data).unwrap_err();
+        assert!(error.bytes > MAX_MESSAGE_BYTES);
+    }
+
+    #[test]
+    fn leaves_out_attributes_that_sns_refuses() {
+        let attributes = [
+            ("absent", None),
+            ("empty", Some("")),
+            ("control", Some("a\u{1}")),
+            ("good", Some("g")),
+        ];
+        let message = message("i", None, &data(&attributes)).unwrap();
+        assert_eq!(
+            message.attributes,
+            [("type", "t".to_owned()), ("good", "g".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The function's own metrics, embedded in its log.
+//!
+//! They need no network call, and a failure to write them fails no event. Source of the format:
+//! "CloudWatch embedded metric format".
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+/// The most values of one metric in one document. Source: the embedded metric format specification.
+const MAX_VALUES: usize = 100;
+
+/// The dimensions of a metric, by name.
+type MetricDimensions<'a> = Vec<(&'a str, &'a str)>;
+
+/// What an invocation adds to the function's metrics, besides its records.
+#[derive(Debug, Clone, Copy)]
+pub struct InvocationFacts<'a> {
+    /// Lambda's request id.
+    pub request_id: &'a str,
+    /// When the invocation was received.
+    pub now: DateTime<Utc>,
+    /// Whether it was the first of its execution environment.
+    pub is_cold_start: bool,
+    /// Whether the ledger's table was out of reach.
+    pub is_ledger_unavailable: bool,
+}
+
+/// What one record adds to the function's metrics.
+#[derive(Debug)]
+pub struct RecordObservation {
+    /// The event's type, or a fixed word where this version does not know it: each value is a
+    /// metric that costs money.
+    pub event_type: String,
+    /// The outcome's name.
+    pub outcome: &'static str,
+    /// How old the event was, in seconds.
+    pub age: Option<f64>,
+    /// The decision about a failed automation.
+    pub decision: Option<&'static str>,
+    /// The reason of a quarantine.
+    pub reason: Option<&'static str>,
+}
+
+/// Writes metric documents, one per line. A failure to write them is no reason to fail an event.
+pub fn emit(documents: &[Value]) {
+    let mut out = io::stdout().lock();
+    for document in documents {
+        if writeln!(out, "{document}").is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes the metric documents of one invocation, one for each set of dimension values.
+#[must_use]
+pub fn documents(
+    namespace: &str,
+    facts: InvocationFacts<'_>,
+    observations: &[RecordObservation],
+) -> Vec<Value> {
+    let template = DocumentTemplate { namespace, facts };
+    let mut documents = Vec::new();
+    for ((metric, dimensions), count) in counts(facts, observations) {
+        documents.push(template.document(metric, "Count", &dimensions, json!(count)));
+    }
+    for (event_type, ages) in ages(observations) {
+        let dimensions = [("EventType", event_type)];
+        for ages in ages.chunks(MAX_VALUES) {
+            documents.push(template.document("EventAge", "Seconds", &dimensions, json!(ages)));
+        }
+    }
+    documents
+}
+
+fn counts<'a>(
+    facts: InvocationFacts<'_>,
+    observations: &'a [RecordObservation],
+) -> BTreeMap<(&'static str, MetricDimensions<'a>), u32> {
+    let mut counts = BTreeMap::new();
+    let mut count = |metric, dimensions| *counts.entry((metric, dimensions)).or_default() += 1;
+    for seen in observations {
+        let event_type = ("EventType", seen.event_type.as_str());
+        count("Events", vec![event_type, ("Outcome", seen.outcome)]);
+        if seen.outcome == "failed" {
+            count("FailedEvents", Vec::new());
+        }
+        if let Some(decision) = seen.decision {
+            count("RetryDecisions", vec![("Decision", decision)]);
+        }
+        if let Some(reason) = seen.reason {
+            count("Quarantined", vec![("Reason", reason)]);
+        }
+    }
+    if facts.is_cold_start {
+        count("ColdStarts", Vec::new());
+    }
+    if facts.is_ledger_unavailable {
+        count("LedgerUnavailable", Vec::new());
+    }
+    counts
+}
+
+fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {
+    let mut ages: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for seen in observations {
+        ages.entry(&seen.event_type).or_default().extend(seen.age);
+    }
+    ages
+}
+
+/// What all documents of an invocation have in common.
+#[derive(Debug, Clone, Copy)]
+struct DocumentTemplate<'a> {
+    namespace: &'a str,
+    facts: InvocationFacts<'a>,
+}
+
+impl DocumentTemplate<'_> {
+    /// The level is there because Lambda filters lines by it, and treats a line without one as INFO.
+    fn document(
+        &self,
+        metric: &str,
+        unit: &str,
+        dimensions: &[(&str, &str)],
+        value: Value,
+    ) -> Value {
+        let mut fields = Map::new();
+        let mut names = Vec::new();
+        for (name, value) in dimensions {
+            names.push(*name);
+            fields.insert((*name).to_owned(), json!(value));
+        }
+        let directive = json!({
+            "Namespace": self.namespace,
+            "Dimensions": [names],
+            "Metrics": [{"Name": metric, "Unit": unit}],
+        });
+        let metadata = json!({
+            "Timestamp": self.facts.now.timestamp_millis(),
+            "CloudWatchMetrics": [directive],
+        });
+        fields.insert("_aws".to_owned(), metadata);
+        fields.insert("level".to_owned(), json!("INFO"));
+        fields.insert("requestId".to_owned(), json!(self.facts.request_id));
+        fields.insert(metric.to_owned(), value);
+        Value::Object(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(outcome: &'static str, age: f64) -> RecordObservation {
+        RecordObservation {
+            event_type: "T".into(),
+            outcome,
+            age: Some(age),
+            decision: Some("RETRY"),
+            reason: None,
+        }
+    }
+
+    fn documents_of(observations: &[RecordObservation]) -> Vec<Value> {
+        let facts = InvocationFacts {
+            request_id: "request",
+            now: DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(),
+            is_cold_start: true,
+            is_ledger_unavailable: true,
+        };
+        documents("Mine", facts, observations)
+    }
+
+    #[test]
+    fn writes_one_document_for_each_set_of_dimension_values() {
+        let documents = documents_of(&[
+            seen("handled", 1.5),
+            seen("handled", 2.0),
+            seen("failed", 3.0),
+        ]);
+        let find = |metric: &str, outcome: Option<&str>| {
+            documents.iter().find(|d| {
+                d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome
+            })
+        };
+        assert_eq!(documents.len(), 7);
+        assert_eq!(find("FailedEvents", None).unwrap()["FailedEvents"], 1);
+        assert_eq!(
+            find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"],
+            1
+        );
+        assert_eq!(find("Events", Some("handled")).unwrap()["Events"], 2);
+        assert_eq!(find("Events", Some("failed")).unwrap()["Events"], 1);
+        assert_eq!(find("RetryDecisions", None).unwrap()["RetryDecisions"], 3);
+        assert_eq!(
+            find("EventAge", None).unwrap()["EventAge"],
+            json!([1.5, 2.0, 3.0])
+        );
+        assert_eq!(
+            *find("ColdStarts", None).unwrap(),
+            json!({
+                "_aws": {"Timestamp": 1_800_000_000_123_i64, "CloudWatchMetrics": [
+                    {"Namespace": "Mine", "Dimensions": [[]], "Metrics": [{"Name": "ColdStarts", "Unit": "Count"}]}]},
+                "ColdStarts": 1, "level": "INFO", "requestId": "request"
+            })
+        );
+    }
+
+    #[test]
+    fn keeps_to_the_formats_limit_of_values() {
+        let observations: Vec<_> = (0..250)
+            .map(|index| seen("handled", f64::from(index)))
+            .collect();
+        let lengths: Vec<_> = documents_of(&observations)
+            .iter()
+            .filter_map(|document| Some(document.get("EventAge")?.as_array()?.len()))
+            .collect();
+        assert_eq!(lengths, [100, 100, 50]);
+    }
+}
