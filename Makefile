@@ -62,6 +62,10 @@ lint: ## Clippy, pedantic, no warnings
 unit: ## Unit, property and wire-level tests
 	cargo test --locked --workspace
 
+.PHONY: schemas
+schemas: ## Write the JSON Schemas of the messages into schemas/ (make unit fails while they are out of date)
+	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::schema
+
 .PHONY: docs
 docs: ## Documentation builds without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
