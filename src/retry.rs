@@ -3,7 +3,6 @@
 use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{
@@ -11,7 +10,10 @@ use crate::{
         header::EventHeader,
     },
     hash::fnv1a,
-    message::{MessageOrigin, MessageTooLarge, OutgoingMessage, RetryError, RetryTrigger, rfc3339},
+    message::{
+        MessageOrigin, MessageTooLarge, OutgoingMessage, RetryDecision, RetryError, RetryTrigger,
+        rfc3339,
+    },
 };
 
 /// How often and how fast an automation may be tried again.
@@ -25,32 +27,6 @@ pub struct RetryPolicy {
     pub max: Duration,
     /// How long failures of one automation count together.
     pub window: Duration,
-}
-
-/// What is to be done about an automation's failure. The names are part of the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(transform = crate::message::schema::as_enum))]
-pub enum RetryDecision {
-    /// Try again, not before the given time.
-    Retry,
-    /// No error of it can be cured by repeating: put the ids right first.
-    FixThenRetry,
-    /// The budget of the window is spent: tell a person.
-    Exhausted,
-}
-
-impl RetryDecision {
-    /// The name in the contract.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "RETRY",
-            Self::FixThenRetry => "FIX_THEN_RETRY",
-            Self::Exhausted => "EXHAUSTED",
-        }
-    }
 }
 
 /// An automation that failed.

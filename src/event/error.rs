@@ -7,7 +7,6 @@ use super::{MAX_DEPTH, header::EventHeader};
 /// Why a message is quarantined. The names are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(transform = crate::message::schema::as_enum))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum QuarantineReason {
     /// The text is not JSON that every common reader accepts.

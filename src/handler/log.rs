@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::records::FinishedRecord;
-use crate::{event::header::EventHeader, outcome::Outcome, retry::RetryDecision};
+use crate::{event::header::EventHeader, message::RetryDecision, outcome::Outcome};
 
 /// The longest header version that is logged, in characters.
 const MAX_VERSION_CHARS: usize = 20;

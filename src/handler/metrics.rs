@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::records::FinishedRecord;
-use crate::{event::header::EventHeader, retry::RetryDecision, telemetry::RecordObservation};
+use crate::{event::header::EventHeader, message::RetryDecision, telemetry::RecordObservation};
 
 /// What each record adds to the metrics of the invocation.
 pub(super) fn observations(

@@ -15,10 +15,10 @@ use crate::{
     event::{QuarantineReason, header::EventHeader},
     failure::RecordFailure,
     ledger::{AutomationRun, ClaimAnswer, KeyedSignal, LedgerSession},
-    message::MessageTooLarge,
+    message::{MessageTooLarge, RetryDecision},
     outcome::{AnsweredRecord, Outcome},
     quarantine::{self, QuarantinedRecord},
-    retry::{FailedAutomation, RetryDecision, RetryPolicy},
+    retry::{FailedAutomation, RetryPolicy},
     route::{Plan, RoutedRecord},
 };
 

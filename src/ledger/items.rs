@@ -13,10 +13,7 @@
 //! `expiresAt` is the table's time to live, which DynamoDB counts in seconds. It deletes late, by
 //! days, so every condition checks the time as well.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,16 +21,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers,
     budget::{self, RetryBudget},
-    writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers},
+    writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers, string},
 };
 use crate::{
     aws::{Deadline, backoff, error::AwsError},
     hash::fnv1a,
     readiness::ReadinessSubject,
 };
-
-/// The table's partition key.
-pub const PARTITION_KEY: &str = "pk";
 
 /// The attribute with the time of the event behind a stored signal, in milliseconds.
 pub const EVENT_AT: &str = "eventAt";
@@ -403,13 +397,6 @@ fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
 
 fn time(item: &TableItem, name: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(item.get(name)?.as_n().ok()?.parse().ok()?)
-}
-
-pub(super) fn string<'a>(
-    item: &'a HashMap<String, AttributeValue>,
-    name: &str,
-) -> Option<&'a String> {
-    item.get(name)?.as_s().ok()
 }
 
 #[cfg(test)]

@@ -39,11 +39,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use self::memory::MemoryLedger;
 pub use self::{
     budget::AutomationRun,
-    items::{
-        COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, PARTITION_KEY, SIGNAL, event_pk,
-        readiness_key,
-    },
+    items::{COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, SIGNAL, event_pk, readiness_key},
     session::{KeyedSignal, LedgerSession},
+    writes::PARTITION_KEY,
 };
 use crate::aws::error::AwsError;
 

@@ -14,12 +14,14 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::future::join_all;
 
-use super::items::{PARTITION_KEY, string};
 use crate::aws::{Deadline, backoff, error::AwsError};
 
 /// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB
 /// API reference.
 const MAX_BATCH: usize = 100;
+
+/// The table's partition key, a string.
+pub const PARTITION_KEY: &str = "pk";
 
 const GET: &str = "dynamodb:BatchGetItem";
 
@@ -365,4 +367,9 @@ fn refusals(cancelled: &TransactionCanceledException) -> Vec<Option<WriteAnswer>
 
 fn partition_key(pk: &str) -> (String, AttributeValue) {
     (PARTITION_KEY.to_owned(), AttributeValue::S(pk.to_owned()))
+}
+
+/// Reads an attribute that is a string.
+pub(super) fn string<'a>(item: &'a TableItem, name: &str) -> Option<&'a String> {
+    item.get(name)?.as_s().ok()
 }

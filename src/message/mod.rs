@@ -24,7 +24,7 @@ pub use self::{
     device_readiness::DeviceReadiness,
     published::PublishedMessage,
     quarantine::QuarantineData,
-    retry_trigger::{RetryError, RetryTrigger},
+    retry_trigger::{RetryDecision, RetryError, RetryTrigger},
     role_readiness::{RoleChangeKind, RoleReadiness},
     summary::{MessageSummary, SummarySeverity},
     unit_readiness::{UnitError, UnitReadiness},

@@ -19,6 +19,7 @@ pub struct QuarantineData<'a> {
     /// `NOT_JSON`: the text is not JSON. `NOT_AN_EVENT`: JSON, but not an Alexa event.
     /// `INVALID_EVENT`: an Alexa event of a known type that lacks a required field or has one of
     /// the wrong form. `UNKNOWN_EVENT_TYPE`: an Alexa event of a type the function does not handle.
+    #[cfg_attr(test, schemars(transform = super::schema::as_enum))]
     pub reason: QuarantineReason,
     /// What was wrong, for people, with the JSON path of the place where one is known.
     #[cfg_attr(test, schemars(length(min = 1)))]

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{MessageData, MessageSummary, OutputTopic, SummarySeverity};
-use crate::retry::RetryDecision;
 
 /// An automation failed: says whether to run it again, and from when. Published for every
 /// completion whose status is not a success.
@@ -66,6 +65,32 @@ pub struct RetryError<'a> {
     pub endpoint_id: Option<Cow<'a, str>>,
     /// Whether this error is retryable. True for an unknown type. Decided by the function.
     pub retryable: bool,
+}
+
+/// What is to be done about an automation's failure. The names are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[cfg_attr(test, derive(JsonSchema))]
+#[cfg_attr(test, schemars(transform = super::schema::as_enum))]
+pub enum RetryDecision {
+    /// Try again, not before the given time.
+    Retry,
+    /// No error of it can be cured by repeating: put the ids right first.
+    FixThenRetry,
+    /// The budget of the window is spent: tell a person.
+    Exhausted,
+}
+
+impl RetryDecision {
+    /// The name in the contract.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::FixThenRetry => "FIX_THEN_RETRY",
+            Self::Exhausted => "EXHAUSTED",
+        }
+    }
 }
 
 impl RetryTrigger<'_> {
