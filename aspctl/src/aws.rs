@@ -7,7 +7,7 @@ use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_types::SdkConfig;
 
-use crate::{args::Global, error::Error};
+use crate::{args::GlobalArgs, error::Error};
 
 /// An answer that takes longer is none; a long poll takes up to 20 seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -183,7 +183,7 @@ pub(crate) struct Aws {
 
 impl Aws {
     /// Finds credentials and region as the AWS CLI does. No call is made yet.
-    pub(crate) async fn load(global: &Global) -> Result<Self, Error> {
+    pub(crate) async fn load(global: &GlobalArgs) -> Result<Self, Error> {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(TIMEOUT)
             .build();

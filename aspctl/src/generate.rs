@@ -1,28 +1,50 @@
 //! Shell completions, man pages and the JSON Schema of the subscriptions file.
 
-use std::{fs, io, process::ExitCode};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
-use clap::CommandFactory as _;
+use clap::Subcommand;
+use clap_complete::Shell;
 
-use crate::{
-    args::{Args, Generate, Generated},
-    error::Error,
-    subscriptions::file::File,
-    terminal::Terminal,
-};
+use crate::{error::Error, subscriptions::file::File, terminal::Terminal};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GenerateArgs {
+    #[command(subcommand)]
+    pub(crate) what: GeneratedFile,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GeneratedFile {
+    /// Completions for a shell
+    Completions {
+        /// Shell
+        shell: Shell,
+    },
+    /// Man pages, one for each command
+    Man {
+        /// Folder to write them into
+        folder: PathBuf,
+    },
+    /// JSON Schema of the subscriptions file
+    Schema,
+}
 
 /// Prints what is asked for, or writes it into the folder.
-pub(crate) fn run(args: &Generate, terminal: &Terminal) -> Result<ExitCode, Error> {
+pub(crate) fn run(
+    args: &GenerateArgs,
+    mut aspctl: clap::Command,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     match &args.what {
-        Generated::Completions { shell } => {
+        GeneratedFile::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "aspctl", &mut script);
+            clap_complete::generate(*shell, &mut aspctl, "aspctl", &mut script);
             terminal.say(String::from_utf8_lossy(&script).trim_end())?;
         }
-        Generated::Man { folder } => {
+        GeneratedFile::Man { folder } => {
             let place = folder.display().to_string();
-            let written = fs::create_dir_all(folder)
-                .and_then(|()| clap_mangen::generate_to(Args::command(), folder));
+            let written =
+                fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(aspctl, folder));
             written.map_err(|error: io::Error| {
                 Error::input(&place, error, "Give a folder that can be written to")
             })?;
@@ -30,7 +52,7 @@ pub(crate) fn run(args: &Generate, terminal: &Terminal) -> Result<ExitCode, Erro
                 "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"
             ));
         }
-        Generated::Schema => terminal.json(&schemars::schema_for!(File))?,
+        GeneratedFile::Schema => terminal.json(&schemars::schema_for!(File))?,
     }
     Ok(ExitCode::SUCCESS)
 }

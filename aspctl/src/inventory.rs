@@ -3,33 +3,77 @@
 
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
     alexa::{Alexa, Configuration, Subscription, is_configuration, is_resource},
-    args::{Delete, Get, Global, Kind, List, Output},
+    args::{GlobalArgs, OutputForm},
     error::Error,
     subscriptions::plan::describe_subscription,
     terminal::{Terminal, even_unread},
 };
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResourceKind {
+    Subscriptions,
+    Configurations,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// What to list; else both
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: Option<ResourceKind>,
+    /// Only subscriptions to this event type, such as Alexa.Skill.Interaction.Failure
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) event: Option<String>,
+    /// Only subscriptions that name this unit
+    #[arg(long, value_name = "ID")]
+    pub(crate) unit: Option<String>,
+    /// Form of the result
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    /// Id of a subscription (amzn1.alexa.aem.subscription.…) or configuration
+    /// (amzn1.alexa.aem.subscription.configuration.…)
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Form of the result
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// Ids of subscriptions or configurations
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
 /// Lists both kinds, or one.
 pub(crate) async fn list(
-    args: &List,
-    global: &Global,
+    args: &ListArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let alexa = Alexa::connect(global).await?;
     // A filter on subscriptions leaves nothing to say about configurations.
     let filtered = args.event.is_some() || args.unit.is_some();
     let with_configurations =
-        args.kind != Some(Kind::Subscriptions) && !(args.kind.is_none() && filtered);
+        args.kind != Some(ResourceKind::Subscriptions) && !(args.kind.is_none() && filtered);
     let configurations = if with_configurations {
         Some(alexa.configurations().await?)
     } else {
         None
     };
-    let subscriptions = if args.kind == Some(Kind::Configurations) {
+    let subscriptions = if args.kind == Some(ResourceKind::Configurations) {
         None
     } else {
         Some(alexa.subscriptions().await?)
@@ -40,11 +84,11 @@ pub(crate) async fn list(
             .collect::<Vec<_>>()
     });
     match args.output {
-        Output::Json => terminal.json(&as_json(
+        OutputForm::Json => terminal.json(&as_json(
             configurations.as_deref(),
             subscriptions.as_deref(),
         ))?,
-        Output::Table => show(
+        OutputForm::Table => show(
             configurations.as_deref(),
             subscriptions.as_deref(),
             terminal,
@@ -53,7 +97,7 @@ pub(crate) async fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_asked_for(subscription: &Subscription, args: &List) -> bool {
+fn is_asked_for(subscription: &Subscription, args: &ListArgs) -> bool {
     let (event_type, entities) = describe_subscription(subscription);
     args.event.as_ref().is_none_or(|asked| *asked == event_type)
         && args
@@ -116,16 +160,16 @@ fn show(
 
 /// Shows one, with every field that Alexa gives.
 pub(crate) async fn get(
-    args: &Get,
-    global: &Global,
+    args: &GetArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     check_id(&args.id)?;
     let whole = Alexa::connect(global).await?.get(&args.id).await?;
     let whole = whole.ok_or_else(|| missing(&args.id))?;
     match args.output {
-        Output::Json => terminal.json(&whole)?,
-        Output::Table => {
+        OutputForm::Json => terminal.json(&whole)?,
+        OutputForm::Table => {
             let mut rows = Vec::new();
             flatten("", &whole, &mut rows);
             terminal.table(&["FIELD", "VALUE"], rows)?;
@@ -163,8 +207,8 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
 /// Deletes by id, subscriptions before configurations. What is not there is an error, because a
 /// mistyped id is likelier than haste.
 pub(crate) async fn delete(
-    args: &Delete,
-    global: &Global,
+    args: &DeleteArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     args.ids.iter().try_for_each(|id| check_id(id))?;

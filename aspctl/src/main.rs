@@ -1,12 +1,13 @@
 //! `aspctl`: subscribes to Alexa's events, checks the whole chain, follows what comes out, and
 //! replays what was kept.
 //!
-//! A command is parsed in [`args`], runs in the module of its name, talks to Alexa through
+//! A command is parsed in [`cli`], runs in the module of its name, talks to Alexa through
 //! [`alexa`] and to AWS through [`aws`], and prints through [`terminal`].
 
 mod alexa;
 mod args;
 mod aws;
+mod cli;
 mod doctor;
 mod error;
 mod follow;
@@ -23,17 +24,17 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
-    args::{Args, Command},
+    cli::{AspctlArgs, AspctlCommand},
     error::Error,
     terminal::Terminal,
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match AspctlArgs::try_parse() {
         Ok(args) => args,
         Err(usage) => return terminal::usage(&usage),
     };
@@ -45,20 +46,23 @@ async fn main() -> ExitCode {
 }
 
 /// Runs the command; its exit status.
-async fn run(Args { command, global }: Args, terminal: &Terminal) -> Result<ExitCode, Error> {
+async fn run(
+    AspctlArgs { command, global }: AspctlArgs,
+    terminal: &Terminal,
+) -> Result<ExitCode, Error> {
     match command {
-        Command::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
-        Command::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
-        Command::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
-        Command::List(args) => inventory::list(&args, &global, terminal).await,
-        Command::Get(args) => inventory::get(&args, &global, terminal).await,
-        Command::Delete(args) => inventory::delete(&args, &global, terminal).await,
-        Command::Doctor(args) => Box::pin(doctor::run(&args, &global, terminal)).await,
-        Command::Send(args) => sample::run(&args, &global, terminal).await,
-        Command::Tail(args) => tail::run(&args, &global, terminal).await,
-        Command::Wait(args) => readiness::wait(&args, &global, terminal).await,
-        Command::Status(args) => readiness::status(&args, &global, terminal).await,
-        Command::Replay(args) => replay::run(&args, &global, terminal).await,
-        Command::Generate(args) => generate::run(&args, terminal),
+        AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
+        AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
+        AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
+        AspctlCommand::List(args) => inventory::list(&args, &global, terminal).await,
+        AspctlCommand::Get(args) => inventory::get(&args, &global, terminal).await,
+        AspctlCommand::Delete(args) => inventory::delete(&args, &global, terminal).await,
+        AspctlCommand::Doctor(args) => Box::pin(doctor::run(&args, &global, terminal)).await,
+        AspctlCommand::Send(args) => sample::run(&args, &global, terminal).await,
+        AspctlCommand::Tail(args) => tail::run(&args, &global, terminal).await,
+        AspctlCommand::Wait(args) => readiness::wait(&args, &global, terminal).await,
+        AspctlCommand::Status(args) => readiness::status(&args, &global, terminal).await,
+        AspctlCommand::Replay(args) => replay::run(&args, &global, terminal).await,
+        AspctlCommand::Generate(args) => generate::run(&args, AspctlArgs::command(), terminal),
     }
 }

@@ -9,14 +9,15 @@ use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 use asp_events::ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Subject};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use clap::builder::NonEmptyStringValueParser;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    args::{self, Global, Output, Signal, Status, Wait},
+    args::{GlobalArgs, OutputForm, since},
     aws::{Aws, Stack, failed},
     error::Error,
     follow::{
-        Followed, follow,
+        Followed, SignalKind, follow,
         message::{Content, Message},
     },
     terminal::{Terminal, even_unread},
@@ -33,10 +34,49 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How long a look may take.
 const LOOK_TIME: Duration = Duration::from_secs(10);
 
+/// Whose readiness.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubjectArgs {
+    /// Unit; with --principal, the unit on which the role is
+    #[arg(long, value_name = "ID", conflicts_with = "device", required_unless_present_any = ["device", "principal"], value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) unit: Option<String>,
+    /// Device, an endpoint id
+    #[arg(long, value_name = "ID", conflicts_with = "principal", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) device: Option<String>,
+    /// Principal of a role
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) principal: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// How long to wait
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Count only what happened since then: a time (RFC 3339) or a duration ago (15m). For a
+    /// subject that was ready, or failed, before
+    #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Form of the result
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// Form of the result
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
+
 /// Waits until the subject is ready, or not, and prints the signal that says so.
 pub(crate) async fn wait(
-    args: &Wait,
-    global: &Global,
+    args: &WaitArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let subject = subject(&args.subject);
@@ -44,7 +84,7 @@ pub(crate) async fn wait(
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
     let ledger = Ledger::of(&stack, &aws)?;
-    follow(&aws, &stack, &[Signal::Readiness], async |followed| {
+    follow(&aws, &stack, &[SignalKind::Readiness], async |followed| {
         let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
         terminal.note(format_args!("following the readiness signals of {name} until {whom} is ready; Ctrl-C ends it"));
         let wait =
@@ -63,8 +103,8 @@ pub(crate) async fn wait(
 
 /// Shows what the ledger knows of the subject.
 pub(crate) async fn status(
-    args: &Status,
-    global: &Global,
+    args: &StatusArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let subject = subject(&args.subject);
@@ -82,8 +122,8 @@ pub(crate) async fn status(
 }
 
 /// Whom the options name.
-fn subject(args: &args::Subject) -> Subject<'_> {
-    let args::Subject {
+fn subject(args: &SubjectArgs) -> Subject<'_> {
+    let SubjectArgs {
         unit,
         device,
         principal,
@@ -133,10 +173,10 @@ impl Readiness {
     }
 
     /// Prints the signal; the exit status that says whether the subject is ready.
-    fn show(&self, output: Output, terminal: &Terminal) -> Result<ExitCode, Error> {
+    fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, Error> {
         even_unread(match output {
-            Output::Table => terminal.say(self.message.line()),
-            Output::Json => terminal.say(self.message.text()),
+            OutputForm::Table => terminal.say(self.message.line()),
+            OutputForm::Json => terminal.say(self.message.text()),
         })?;
         Ok(if self.ready {
             ExitCode::SUCCESS

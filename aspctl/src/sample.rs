@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::ValueEnum;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{About, EventKind, Global, Send},
+    args::GlobalArgs,
     aws::{Aws, Stack, failed},
     error::Error,
     terminal::{Terminal, even_unread},
@@ -27,6 +28,84 @@ const ENDPOINT: &str = "amzn1.alexa.endpoint.example";
 const ACCOUNT: &str = "amzn1.account.EXAMPLE";
 const ROLE: &str = "amzn1.alexa.role.did.EXAMPLE";
 
+/// The events that the function knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SampleKind {
+    /// A skill failed (Alexa.Skill.Interaction.Failure)
+    SkillFailure,
+    /// An automation failed (Alexa.Automation.Execution.Completion)
+    AutomationFailure,
+    /// An automation worked (Alexa.Automation.Execution.Completion)
+    AutomationSuccess,
+    /// The subscription of a new unit is active, or failed to be
+    /// (Alexa.Enterprise.Subscription.Activation)
+    SubscriptionActivation,
+    /// A role was assigned (Alexa.Role.Management.Assignment)
+    RoleAssignment,
+    /// A role was revoked (Alexa.Role.Management.Revocation)
+    RoleRevocation,
+    /// A device is set up (Alexa.Endpoint.Lifecycle.SetupCompletion)
+    DeviceSetup,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    /// Kind of event
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: SampleKind,
+    /// What the event is about
+    #[command(flatten)]
+    pub(crate) about: SampleOptions,
+    /// Print the event instead of publishing it
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Number of events, each with an id of its own
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+}
+
+/// The values of a sample event; what is not given has an obviously made-up one.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct SampleOptions {
+    /// Unit
+    #[arg(long, value_name = "ID")]
+    pub(crate) unit: Option<String>,
+    /// Parent of the unit (subscription-activation)
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent: Option<String>,
+    /// Skill (skill-failure), or the vertical's skill (subscription-activation)
+    #[arg(long, value_name = "ID")]
+    pub(crate) skill: Option<String>,
+    /// Stage of the skill: live or development (skill-failure)
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+    /// Automation (automation-failure, automation-success)
+    #[arg(long, value_name = "ID")]
+    pub(crate) automation: Option<String>,
+    /// Device, an endpoint id (automation-failure, device-setup)
+    #[arg(long, value_name = "ID")]
+    pub(crate) device: Option<String>,
+    /// Principal (role-assignment, role-revocation)
+    #[arg(long, value_name = "ID")]
+    pub(crate) principal: Option<String>,
+    /// Role (role-assignment, role-revocation)
+    #[arg(long, value_name = "ID")]
+    pub(crate) role: Option<String>,
+    /// Account that set the device up (device-setup)
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: Option<String>,
+    /// Type of the error; with subscription-activation, role-assignment and device-setup it makes
+    /// the event a failure
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) error: Option<String>,
+    /// Time of the event (RFC 3339); else now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// Id of the event; else a new one
+    #[arg(long, value_name = "ID")]
+    pub(crate) event_id: Option<String>,
+}
+
 /// An event to be published.
 #[derive(Debug)]
 pub(crate) struct Sample {
@@ -38,8 +117,8 @@ pub(crate) struct Sample {
 
 /// Publishes sample events, or prints them.
 pub(crate) async fn run(
-    args: &Send,
-    global: &Global,
+    args: &SendArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     if args.count > 1 && args.about.event_id.is_some() {
@@ -79,7 +158,7 @@ pub(crate) async fn run(
 impl Sample {
     /// An event of this kind, now or when `about` says, under a new id or the one that `about`
     /// names.
-    pub(crate) fn new(kind: EventKind, about: &About) -> Result<Self, Error> {
+    pub(crate) fn new(kind: SampleKind, about: &SampleOptions) -> Result<Self, Error> {
         let id = about
             .event_id
             .clone()
@@ -105,7 +184,7 @@ impl Sample {
     }
 }
 
-impl EventKind {
+impl SampleKind {
     /// Namespace and name of the event's type.
     pub(crate) fn event_type(self) -> (&'static str, &'static str) {
         match self {
@@ -136,7 +215,7 @@ impl EventKind {
 
 /// Refuses what was given in vain, because it would be silently missing in the event, and what is
 /// empty.
-fn check(kind: EventKind, about: &About) -> Result<(), Error> {
+fn check(kind: SampleKind, about: &SampleOptions) -> Result<(), Error> {
     let given = [
         ("unit", &about.unit),
         ("parent", &about.parent),
@@ -182,7 +261,12 @@ fn check(kind: EventKind, about: &About) -> Result<(), Error> {
 /// What is not given has an obviously made-up value with the prefix that Alexa's ids have. The
 /// shapes of role and device events, which Amazon has not published, are those of this project's
 /// samples.
-fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<Value, Error> {
+fn event(
+    kind: SampleKind,
+    about: &SampleOptions,
+    id: &str,
+    at: DateTime<Utc>,
+) -> Result<Value, Error> {
     check(kind, about)?;
     let or =
         |given: &Option<String>, made_up: &str| given.clone().unwrap_or_else(|| made_up.to_owned());
@@ -197,7 +281,7 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
         None => json!({"status": "SUCCEEDED"}),
     };
     let (entities, payload) = match kind {
-        EventKind::SkillFailure => (
+        SampleKind::SkillFailure => (
             json!({"unit": {"type": "Unit", "id": unit}, "skill": {"type": "Skill", "id": skill}}),
             json!({
                 "interaction": {"type": "IntentRequest", "locale": "en-US", "intent": {"name": "ExampleIntent"}},
@@ -208,7 +292,7 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
                 "error": {"type": or(&about.error, "INVALID_RESPONSE"), "message": MESSAGE},
             }),
         ),
-        EventKind::AutomationFailure => {
+        SampleKind::AutomationFailure => {
             let mut error = Map::new();
             error.insert(
                 "type".to_owned(),
@@ -227,18 +311,18 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
                 json!({"automation": {"id": or(&about.automation, AUTOMATION)}, "result": result}),
             )
         }
-        EventKind::AutomationSuccess => (
+        SampleKind::AutomationSuccess => (
             json!({"unit": {"type": "Unit", "id": unit}}),
             json!({"automation": {"id": or(&about.automation, AUTOMATION)}, "result": {"status": "SUCCESS"}}),
         ),
-        EventKind::SubscriptionActivation => {
+        SampleKind::SubscriptionActivation => {
             let parent = json!({"type": "Unit", "id": or(&about.parent, PARENT)});
             (
                 json!({"unit": {"type": "Unit", "id": unit, "parent": parent}}),
                 json!({"subscription": {"id": skill}, "result": result}),
             )
         }
-        EventKind::RoleAssignment | EventKind::RoleRevocation => (
+        SampleKind::RoleAssignment | SampleKind::RoleRevocation => (
             json!({"resource": {"type": "Resource", "resourceType": "Unit", "resourceId": unit}}),
             json!({
                 "role": {"id": or(&about.role, ROLE)},
@@ -246,7 +330,7 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
                 "result": result,
             }),
         ),
-        EventKind::DeviceSetup => {
+        SampleKind::DeviceSetup => {
             let device = or(&about.device, ENDPOINT);
             let user = json!({"type": "User", "id": or(&about.user, ACCOUNT)});
             let mut entities = Map::new();
@@ -283,24 +367,22 @@ fn event(kind: EventKind, about: &About, id: &str, at: DateTime<Utc>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use asp_events::{
         envelope::Record,
         event::{self as asp, AspEvent, Content},
         route::{Plan, route},
     };
-    use clap::ValueEnum as _;
-
-    use super::*;
 
     fn at() -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_338_000, 7_000_000).unwrap()
     }
 
-    fn text(kind: EventKind, about: &About) -> String {
+    fn text(kind: SampleKind, about: &SampleOptions) -> String {
         event(kind, about, "id-1", at()).unwrap().to_string()
     }
 
-    fn planned(kind: EventKind, about: &About) -> Plan {
+    fn planned(kind: SampleKind, about: &SampleOptions) -> Plan {
         let text = text(kind, about);
         route(&Record {
             text,
@@ -318,7 +400,7 @@ mod tests {
     }
 
     /// The message that the function publishes for an event.
-    fn signal(kind: EventKind, about: &About) -> Value {
+    fn signal(kind: SampleKind, about: &SampleOptions) -> Value {
         match planned(kind, about) {
             Plan::Signal(signal) => serde_json::from_str(&signal.message.body).unwrap(),
             other => panic!("{other:?}"),
@@ -327,24 +409,24 @@ mod tests {
 
     #[test]
     fn the_function_reads_each_as_what_it_is() {
-        for kind in EventKind::value_variants() {
-            let text = text(*kind, &About::default());
+        for kind in SampleKind::value_variants() {
+            let text = text(*kind, &SampleOptions::default());
             let Ok(Content::Event(event)) = asp::decode(&text) else {
                 panic!("{kind:?}")
             };
             let is_it = match kind {
-                EventKind::SkillFailure => {
+                SampleKind::SkillFailure => {
                     matches!(event.detail, AspEvent::SkillInteractionFailure(_))
                 }
-                EventKind::AutomationFailure | EventKind::AutomationSuccess => {
+                SampleKind::AutomationFailure | SampleKind::AutomationSuccess => {
                     matches!(event.detail, AspEvent::AutomationCompletion(_))
                 }
-                EventKind::SubscriptionActivation => {
+                SampleKind::SubscriptionActivation => {
                     matches!(event.detail, AspEvent::SubscriptionActivation(_))
                 }
-                EventKind::RoleAssignment => matches!(event.detail, AspEvent::RoleAssignment(_)),
-                EventKind::RoleRevocation => matches!(event.detail, AspEvent::RoleRevocation(_)),
-                EventKind::DeviceSetup => matches!(event.detail, AspEvent::SetupCompletion(_)),
+                SampleKind::RoleAssignment => matches!(event.detail, AspEvent::RoleAssignment(_)),
+                SampleKind::RoleRevocation => matches!(event.detail, AspEvent::RoleRevocation(_)),
+                SampleKind::DeviceSetup => matches!(event.detail, AspEvent::SetupCompletion(_)),
             };
             assert!(is_it, "{kind:?}: {:?}", event.detail);
             assert_eq!(
@@ -360,13 +442,13 @@ mod tests {
 
     #[test]
     fn failures_of_skills_and_automations_go_where_they_belong() {
-        let skill = About {
+        let skill = SampleOptions {
             skill: some("s"),
             stage: some("development"),
             error: some("TIMEOUT"),
-            ..About::default()
+            ..SampleOptions::default()
         };
-        let Plan::Count(failure) = planned(EventKind::SkillFailure, &skill) else {
+        let Plan::Count(failure) = planned(SampleKind::SkillFailure, &skill) else {
             panic!("{skill:?}")
         };
         assert_eq!(
@@ -374,13 +456,13 @@ mod tests {
             ["s", "development", "TIMEOUT"]
         );
 
-        let about = About {
+        let about = SampleOptions {
             automation: some("a"),
             unit: some("u"),
             device: some("d"),
-            ..About::default()
+            ..SampleOptions::default()
         };
-        let Plan::Retry(failed) = planned(EventKind::AutomationFailure, &about) else {
+        let Plan::Retry(failed) = planned(SampleKind::AutomationFailure, &about) else {
             panic!("{about:?}")
         };
         assert_eq!(
@@ -389,14 +471,14 @@ mod tests {
         );
         assert_eq!(failed.errors[0].endpoint_id.as_deref(), Some("d"));
 
-        let about = About {
+        let about = SampleOptions {
             automation: some("a"),
-            ..About::default()
+            ..SampleOptions::default()
         };
         let Plan::EndRetries {
             automation_id,
             at: worked,
-        } = planned(EventKind::AutomationSuccess, &about)
+        } = planned(SampleKind::AutomationSuccess, &about)
         else {
             panic!()
         };
@@ -408,13 +490,13 @@ mod tests {
 
     #[test]
     fn readiness_is_as_the_options_say() {
-        let unit = About {
+        let unit = SampleOptions {
             unit: some("u"),
             parent: some("p"),
             error: some("E"),
-            ..About::default()
+            ..SampleOptions::default()
         };
-        let signal_of_unit = signal(EventKind::SubscriptionActivation, &unit);
+        let signal_of_unit = signal(SampleKind::SubscriptionActivation, &unit);
         assert_eq!(
             [
                 &signal_of_unit["data"]["unitId"],
@@ -424,14 +506,14 @@ mod tests {
         );
         assert_eq!(signal_of_unit["data"]["error"]["type"], "E");
 
-        let role = About {
+        let role = SampleOptions {
             unit: some("u"),
             principal: some("p"),
-            ..About::default()
+            ..SampleOptions::default()
         };
         for (kind, ready) in [
-            (EventKind::RoleAssignment, true),
-            (EventKind::RoleRevocation, false),
+            (SampleKind::RoleAssignment, true),
+            (SampleKind::RoleRevocation, false),
         ] {
             let data = signal(kind, &role)["data"].take();
             assert_eq!(
@@ -444,25 +526,25 @@ mod tests {
             );
         }
 
-        let device = About {
+        let device = SampleOptions {
             device: some("d"),
-            ..About::default()
+            ..SampleOptions::default()
         };
-        let data = signal(EventKind::DeviceSetup, &device)["data"].take();
+        let data = signal(SampleKind::DeviceSetup, &device)["data"].take();
         assert_eq!(
             [&data["endpointId"], &data["userId"], &data["unitId"]],
             [&json!("d"), &json!(ACCOUNT), &Value::Null]
         );
 
         let kinds = [
-            EventKind::SubscriptionActivation,
-            EventKind::RoleAssignment,
-            EventKind::DeviceSetup,
+            SampleKind::SubscriptionActivation,
+            SampleKind::RoleAssignment,
+            SampleKind::DeviceSetup,
         ];
         for (error, ready) in [(None, true), (some("E"), false)] {
-            let about = About {
+            let about = SampleOptions {
                 error,
-                ..About::default()
+                ..SampleOptions::default()
             };
             assert!(
                 kinds
@@ -475,43 +557,44 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        let refused = |kind, about: About| event(kind, &about, "id", at()).unwrap_err().to_string();
+        let refused =
+            |kind, about: SampleOptions| event(kind, &about, "id", at()).unwrap_err().to_string();
         assert_eq!(
             refused(
-                EventKind::RoleRevocation,
-                About {
+                SampleKind::RoleRevocation,
+                SampleOptions {
                     error: some("E"),
-                    ..About::default()
+                    ..SampleOptions::default()
                 }
             ),
             "--error: this type of event has no such thing. Leave it out; the type takes --unit, --principal, --role."
         );
         assert!(
             refused(
-                EventKind::DeviceSetup,
-                About {
+                SampleKind::DeviceSetup,
+                SampleOptions {
                     skill: some("s"),
-                    ..About::default()
+                    ..SampleOptions::default()
                 }
             )
             .starts_with("--skill")
         );
         assert!(
             refused(
-                EventKind::DeviceSetup,
-                About {
+                SampleKind::DeviceSetup,
+                SampleOptions {
                     device: some(""),
-                    ..About::default()
+                    ..SampleOptions::default()
                 }
             )
             .contains("empty")
         );
         assert!(
             refused(
-                EventKind::SkillFailure,
-                About {
+                SampleKind::SkillFailure,
+                SampleOptions {
                     event_id: some(""),
-                    ..About::default()
+                    ..SampleOptions::default()
                 }
             )
             .contains("empty")
@@ -520,18 +603,18 @@ mod tests {
 
     #[test]
     fn each_has_an_id_of_its_own() {
-        let new = || Sample::new(EventKind::DeviceSetup, &About::default()).unwrap();
+        let new = || Sample::new(SampleKind::DeviceSetup, &SampleOptions::default()).unwrap();
         let (one, other) = (new(), new());
         assert!(
             one.id != other.id && one.text.contains(&one.id) && one.id.starts_with("aspctl-"),
             "{one:?}"
         );
-        let about = About {
+        let about = SampleOptions {
             event_id: some("mine"),
-            ..About::default()
+            ..SampleOptions::default()
         };
         assert_eq!(
-            Sample::new(EventKind::DeviceSetup, &about).unwrap().id,
+            Sample::new(SampleKind::DeviceSetup, &about).unwrap().id,
             "mine"
         );
     }

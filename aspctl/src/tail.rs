@@ -7,24 +7,54 @@ use std::{
     time::Duration,
 };
 
+use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    args::{Global, Signal, Tail, TailOutput},
+    args::GlobalArgs,
     aws::{Aws, Stack},
     error::Error,
-    follow::{self, Followed, follow, message::Message},
+    follow::{self, Followed, SignalKind, follow, message::Message},
     terminal::Terminal,
 };
 
 /// So long is for ever.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+#[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "help is plain text")]
+pub(crate) struct TailArgs {
+    /// Only these (repeatable); else all
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<SignalKind>,
+    /// Only what is about this unit (repeatable)
+    #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) units: Vec<String>,
+    /// Only retry triggers with this decision: RETRY, FIX_THEN_RETRY or EXHAUSTED (repeatable)
+    #[arg(long = "decision", value_name = "DECISION", value_parser = ["RETRY", "FIX_THEN_RETRY", "EXHAUSTED"])]
+    pub(crate) decisions: Vec<String>,
+    /// End after this many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// End after this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Form of the messages; else text on a terminal and JSON, one object a line, in a pipe
+    #[arg(short, long, value_name = "FORM")]
+    pub(crate) output: Option<TailForm>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailForm {
+    Text,
+    Json,
+}
+
 /// Prints what is published from now on, until it is interrupted, has printed enough or nobody
 /// reads any more.
 pub(crate) async fn run(
-    args: &Tail,
-    global: &Global,
+    args: &TailArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let signals = signals(args)?;
@@ -51,14 +81,18 @@ pub(crate) async fn run(
 }
 
 /// What to follow: only retry triggers have a decision.
-fn signals(args: &Tail) -> Result<Vec<Signal>, Error> {
-    let all = [Signal::Retry, Signal::Readiness, Signal::Quarantine];
-    let wanted = |signal: &Signal| args.types.is_empty() || args.types.contains(signal);
+fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, Error> {
+    let all = [
+        SignalKind::Retry,
+        SignalKind::Readiness,
+        SignalKind::Quarantine,
+    ];
+    let wanted = |signal: &SignalKind| args.types.is_empty() || args.types.contains(signal);
     if args.decisions.is_empty() {
         return Ok(all.into_iter().filter(wanted).collect());
     }
-    if wanted(&Signal::Retry) {
-        return Ok(vec![Signal::Retry]);
+    if wanted(&SignalKind::Retry) {
+        return Ok(vec![SignalKind::Retry]);
     }
     Err(Error::input(
         "--decision",
@@ -67,11 +101,11 @@ fn signals(args: &Tail) -> Result<Vec<Signal>, Error> {
     ))
 }
 
-fn names(signals: &[Signal]) -> String {
-    let name = |signal: &Signal| match signal {
-        Signal::Retry => "retry triggers",
-        Signal::Readiness => "readiness signals",
-        Signal::Quarantine => "quarantined messages",
+fn names(signals: &[SignalKind]) -> String {
+    let name = |signal: &SignalKind| match signal {
+        SignalKind::Retry => "retry triggers",
+        SignalKind::Readiness => "readiness signals",
+        SignalKind::Quarantine => "quarantined messages",
     };
     signals.iter().map(name).collect::<Vec<_>>().join(", ")
 }
@@ -90,9 +124,9 @@ async fn note_others(aws: &Aws, stack: &Stack, terminal: &Terminal) {
 }
 
 /// Prints the messages that are wanted, up to the limit.
-async fn print(args: &Tail, followed: &Followed, terminal: &Terminal) -> Result<(), Error> {
+async fn print(args: &TailArgs, followed: &Followed, terminal: &Terminal) -> Result<(), Error> {
     let as_text = match args.output {
-        Some(output) => output == TailOutput::Text,
+        Some(output) => output == TailForm::Text,
         None => io::stdout().is_terminal(),
     };
     let mut left = args.limit.unwrap_or(u64::MAX);
@@ -113,7 +147,7 @@ async fn print(args: &Tail, followed: &Followed, terminal: &Terminal) -> Result<
     }
 }
 
-fn is_wanted(args: &Tail, message: &Message) -> bool {
+fn is_wanted(args: &TailArgs, message: &Message) -> bool {
     let about = args.units.is_empty() || args.units.iter().any(|unit| message.is_about(unit));
     let decided = |decision| args.decisions.iter().any(|wanted| wanted == decision);
     about && (args.decisions.is_empty() || message.decision().is_some_and(decided))

@@ -17,7 +17,7 @@ use tracing_subscriber::{
     filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::{args::Global, error::Error};
+use crate::{args::GlobalArgs, error::Error};
 
 /// All is well.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -46,7 +46,7 @@ pub(crate) struct Terminal {
 )]
 impl Terminal {
     /// Sets colours and logging for the whole process.
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &GlobalArgs) -> Self {
         let choice = ColorChoice::from(global.color);
         if choice != ColorChoice::Auto {
             choice.write_global();
@@ -164,10 +164,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Logs what this program does, not what the libraries do, which might show a secret.
-fn log(global: &Global) {
+fn log(global: &GlobalArgs) {
     let level = match global {
-        Global { quiet: true, .. } => Level::ERROR,
-        Global { verbose: 0, .. } => Level::WARN,
+        GlobalArgs { quiet: true, .. } => Level::ERROR,
+        GlobalArgs { verbose: 0, .. } => Level::WARN,
         _ => Level::DEBUG,
     };
     let lines = tracing_subscriber::fmt::layer()

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
-    args::{Alexa, Global},
+    args::{AlexaArgs, GlobalArgs},
     aws::{Aws, failed},
     error::Error,
 };
@@ -33,7 +33,7 @@ pub(super) struct Credentials {
 
 /// Reads them from the place that an option names, or else a variable, or else from the variables
 /// themselves.
-pub(super) async fn read(global: &Global) -> Result<Credentials, Error> {
+pub(super) async fn read(global: &GlobalArgs) -> Result<Credentials, Error> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match place(&global.alexa, &variable) {
         Some(Place::File(path)) => from_file(&path),
@@ -49,7 +49,7 @@ enum Place {
     Secret(String),
 }
 
-fn place(args: &Alexa, variable: &impl Fn(&str) -> Option<String>) -> Option<Place> {
+fn place(args: &AlexaArgs, variable: &impl Fn(&str) -> Option<String>) -> Option<Place> {
     let file = || variable("ASPCTL_CREDENTIALS_FILE").map(|path| Place::File(path.into()));
     let secret = || variable("ASPCTL_CREDENTIALS_SECRET").map(Place::Secret);
     match (&args.credentials_file, &args.credentials_secret) {
@@ -176,10 +176,8 @@ async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, Error>
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
-    use crate::args::Args;
+    use crate::args::parse;
 
     #[test]
     fn the_environment_needs_all_three() {
@@ -201,8 +199,8 @@ mod tests {
     #[test]
     fn an_option_comes_before_a_variable() {
         let place = |args: &[&str], variables: &[&str]| {
-            let args = Args::try_parse_from([&["aspctl", "list"], args].concat()).unwrap();
-            place(&args.global.alexa, &|name| {
+            let args = parse::<AlexaArgs>(args);
+            place(&args, &|name| {
                 variables.contains(&name).then(|| "v".to_owned())
             })
         };

@@ -23,7 +23,7 @@ pub(crate) use self::{
     error::AlexaError,
     resource::{Configuration, EventType, Subscription, is_configuration, is_resource},
 };
-use crate::{args::Global, error::Error};
+use crate::{args::GlobalArgs, error::Error};
 
 /// An answer that takes longer is none.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub(crate) struct Alexa {
 
 impl Alexa {
     /// Reads the credentials. No call to Alexa is made yet.
-    pub(crate) async fn connect(global: &Global) -> Result<Self, Error> {
+    pub(crate) async fn connect(global: &GlobalArgs) -> Result<Self, Error> {
         let args = &global.alexa;
         require_tls("--alexa-url (ASPCTL_ALEXA_URL)", &args.alexa_url)?;
         require_tls("--lwa-url (ASPCTL_LWA_URL)", &args.lwa_url)?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     alexa::{Alexa, Configuration, Subscription},
-    args::Global,
+    args::GlobalArgs,
     error::Error,
     subscriptions::{
         file::{Contents, Destination, Wanted, matter_of},
@@ -39,7 +39,7 @@ pub(super) struct Read {
 }
 
 /// Logs in, and reads what there is; the account's id only if a subscription needs it.
-pub(super) async fn read(global: &Global, wanted: Option<&Contents>) -> Read {
+pub(super) async fn read(global: &GlobalArgs, wanted: Option<&Contents>) -> Read {
     match log_in(global).await {
         Ok(alexa) => {
             let user_id = async {
@@ -68,7 +68,7 @@ pub(super) async fn read(global: &Global, wanted: Option<&Contents>) -> Read {
     }
 }
 
-async fn log_in(global: &Global) -> Result<Alexa, Error> {
+async fn log_in(global: &GlobalArgs) -> Result<Alexa, Error> {
     let alexa = Alexa::connect(global).await?;
     alexa.log_in().await?;
     Ok(alexa)

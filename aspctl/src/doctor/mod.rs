@@ -15,16 +15,42 @@ mod send;
 mod stack;
 mod topic;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use chrono::Utc;
 
 use self::report::{Link, NotWell};
-use crate::{args, args::Global, aws::Aws, error::Error, subscriptions, terminal::Terminal};
+use crate::{
+    args::{FileArgs, GlobalArgs, OutputForm},
+    aws::Aws,
+    error::Error,
+    sample::SampleKind,
+    subscriptions,
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Publish a synthetic event of this type to the events topic, after the checks, and wait for
+    /// its effect
+    #[arg(long, value_name = "TYPE", num_args = 0..=1, default_missing_value = "subscription-activation")]
+    pub(crate) send: Option<SampleKind>,
+    /// How long to wait for the effect
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// How far back to look for errors of the function
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) since: Duration,
+    /// Form of the result
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
 
 pub(crate) async fn run(
-    args: &args::Doctor,
-    global: &Global,
+    args: &DoctorArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let now = Utc::now();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     alexa::AlexaError,
-    args::Output,
+    args::OutputForm,
     aws::AwsError,
     error::Error,
     terminal::{BAD, FAINT, GOOD, STRONG, Terminal, WARNING, even_unread},
@@ -244,10 +244,10 @@ impl<'a> Row<'a> {
 }
 
 /// Shows all links; whether all is well.
-pub(super) fn show(links: &[Link], form: Output, terminal: &Terminal) -> Result<bool, Error> {
+pub(super) fn show(links: &[Link], form: OutputForm, terminal: &Terminal) -> Result<bool, Error> {
     even_unread(match form {
-        Output::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
-        Output::Table => {
+        OutputForm::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
+        OutputForm::Table => {
             let width = links
                 .iter()
                 .map(|link| link.name.len())

@@ -12,11 +12,10 @@ use chrono::Utc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    args::{About, EventKind, Signal},
     aws::{Aws, Stack, failed},
     error::Error,
-    follow::{Followed, follow},
-    sample::{SKILL, Sample},
+    follow::{Followed, SignalKind, follow},
+    sample::{SKILL, Sample, SampleKind, SampleOptions},
     terminal::Terminal,
 };
 
@@ -32,17 +31,17 @@ const ERROR: &str = "INVALID_RESPONSE";
 /// topic, or where the function publishes none, a metric or the ledger's note that the event is
 /// done.
 pub(super) async fn run(
-    kind: EventKind,
+    kind: SampleKind,
     timeout: Duration,
     aws: &Aws,
     stack: &Stack,
     terminal: &Terminal,
 ) -> Checked {
-    let of_skill = |value: &str| (kind == EventKind::SkillFailure).then(|| value.to_owned());
-    let about = About {
+    let of_skill = |value: &str| (kind == SampleKind::SkillFailure).then(|| value.to_owned());
+    let about = SampleOptions {
         stage: of_skill(STAGE),
         error: of_skill(ERROR),
-        ..About::default()
+        ..SampleOptions::default()
     };
     let sample = Sample::new(kind, &about)?;
     let (namespace, name) = kind.event_type();
@@ -57,13 +56,13 @@ pub(super) async fn run(
         humantime::format_duration(timeout)
     ));
     let effect = match kind {
-        EventKind::SkillFailure => event.metric(aws, stack).await?,
-        EventKind::AutomationSuccess => event.note(aws, stack).await?,
-        EventKind::AutomationFailure => event.message(aws, stack, Signal::Retry).await?,
-        EventKind::SubscriptionActivation
-        | EventKind::RoleAssignment
-        | EventKind::RoleRevocation
-        | EventKind::DeviceSetup => event.message(aws, stack, Signal::Readiness).await?,
+        SampleKind::SkillFailure => event.metric(aws, stack).await?,
+        SampleKind::AutomationSuccess => event.note(aws, stack).await?,
+        SampleKind::AutomationFailure => event.message(aws, stack, SignalKind::Retry).await?,
+        SampleKind::SubscriptionActivation
+        | SampleKind::RoleAssignment
+        | SampleKind::RoleRevocation
+        | SampleKind::DeviceSetup => event.message(aws, stack, SignalKind::Readiness).await?,
     };
     event.judge(effect)
 }
@@ -89,8 +88,8 @@ struct Effect {
 
 impl Event {
     /// Waits for the event's message on a topic, which is followed first.
-    async fn message(&self, aws: &Aws, stack: &Stack, signal: Signal) -> Result<Effect, Error> {
-        let name = if signal == Signal::Retry {
+    async fn message(&self, aws: &Aws, stack: &Stack, signal: SignalKind) -> Result<Effect, Error> {
+        let name = if signal == SignalKind::Retry {
             "retry trigger"
         } else {
             "readiness signal"

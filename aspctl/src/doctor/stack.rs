@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::report::{Checked, Finding, Link, NotWell, needed, told, well_unless};
 use crate::{
-    args::Global,
+    args::GlobalArgs,
     aws::{Aws, AwsError, Stack, failed, resource_name},
     error::Error,
 };
@@ -84,7 +84,7 @@ pub(super) struct Read {
 }
 
 /// Asks who calls, and reads the stack.
-pub(super) async fn read(aws: &Result<Aws, Error>, global: &Global) -> Read {
+pub(super) async fn read(aws: &Result<Aws, Error>, global: &GlobalArgs) -> Read {
     let aws = match aws {
         Ok(aws) => aws,
         Err(error) => {

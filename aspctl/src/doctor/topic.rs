@@ -235,8 +235,9 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
             ) => {
                 open.push(format!("{action} (statement {name})"));
             }
-            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None })
-            | None => refused.push(action),
+            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None }) | None => {
+                refused.push(action);
+            }
         }
     }
     if refused.is_empty() && open.is_empty() {

@@ -17,13 +17,13 @@ use aws_sdk_sqs::{
         QueueAttributeName::{MessageRetentionPeriod, Policy, SqsManagedSseEnabled},
     },
 };
+use clap::ValueEnum;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use self::message::Message;
 use crate::{
-    args::Signal,
     aws::{Aws, Stack, failed},
     error::Error,
     interrupt::Interrupts,
@@ -43,12 +43,23 @@ const TRIES: u32 = 10;
 /// `CreateQueue`: 80.
 const LONGEST_PREFIX: usize = 80 - 16;
 
+/// What the function publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignalKind {
+    /// Retry triggers
+    Retry,
+    /// Readiness signals
+    Readiness,
+    /// Quarantined messages
+    Quarantine,
+}
+
 /// Follows topics while `work` runs, and cleans up when it is done, has failed or is interrupted. A
 /// second interruption ends at once.
 pub(crate) async fn follow<T>(
     aws: &Aws,
     stack: &Stack,
-    signals: &[Signal],
+    signals: &[SignalKind],
     work: impl AsyncFnOnce(&Followed) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let scaffold = Scaffold::new(aws, stack, signals)?;
@@ -151,7 +162,7 @@ impl Part {
 }
 
 impl Scaffold {
-    fn new(aws: &Aws, stack: &Stack, signals: &[Signal]) -> Result<Self, Error> {
+    fn new(aws: &Aws, stack: &Stack, signals: &[SignalKind]) -> Result<Self, Error> {
         let topics = signals
             .iter()
             .map(|signal| stack.output(topic(*signal)).map(str::to_owned));
@@ -277,11 +288,11 @@ impl Scaffold {
 }
 
 /// The stack's output that names the topic.
-fn topic(signal: Signal) -> &'static str {
+fn topic(signal: SignalKind) -> &'static str {
     match signal {
-        Signal::Retry => "RetryTopicArn",
-        Signal::Readiness => "ReadinessTopicArn",
-        Signal::Quarantine => "QuarantineTopicArn",
+        SignalKind::Retry => "RetryTopicArn",
+        SignalKind::Readiness => "ReadinessTopicArn",
+        SignalKind::Quarantine => "QuarantineTopicArn",
     }
 }
 

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::read::Event;
-use crate::args;
+use super::{args::ReplayArgs, read::Event};
 
 /// What was found in a message of the queue, or a part of the file.
 #[derive(Debug)]
@@ -54,8 +53,8 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    pub(super) fn new(args: &args::Replay, began: DateTime<Utc>) -> Self {
-        let args::Replay {
+    pub(super) fn new(args: &ReplayArgs, began: DateTime<Utc>) -> Self {
+        let ReplayArgs {
             events,
             units,
             reasons,
@@ -137,16 +136,11 @@ fn names_one(wanted: &[String], text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::{super::read::About, *};
-    use crate::args::{Args, Command};
+    use crate::args::parse;
 
     fn choice(options: &[&str]) -> Choice {
-        let line = ["aspctl", "replay", "quarantine"].iter().chain(options);
-        let Command::Replay(args) = Args::try_parse_from(line).unwrap().command else {
-            panic!("another command")
-        };
+        let args = parse::<ReplayArgs>(&[&["quarantine"], options].concat());
         Choice::new(&args, at("2026-11-22T00:00:00Z"))
     }
 

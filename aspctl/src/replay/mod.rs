@@ -6,6 +6,7 @@
 //! file     events   filters                       topic, function, queue
 //! ```
 
+mod args;
 mod choose;
 mod origin;
 mod preview;
@@ -23,6 +24,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior},
 };
 
+pub(crate) use self::args::ReplayArgs;
 use self::{
     choose::{Choice, Chosen},
     origin::{Input, Origin},
@@ -32,7 +34,7 @@ use self::{
     target::{Outgoing, Target, next_batch},
 };
 use crate::{
-    args::{self, Global},
+    args::GlobalArgs,
     aws::{Aws, Stack},
     error::Error,
     interrupt::Interrupts,
@@ -48,8 +50,8 @@ const PREVIEW_BYTES: usize = 64 * 1024 * 1024;
 
 /// Sends kept events again.
 pub(crate) async fn run(
-    args: &args::Replay,
-    global: &Global,
+    args: &ReplayArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let input = Input::of(args)?;
@@ -110,7 +112,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     /// Shows what would be sent, asks, and sends it.
-    async fn run(&mut self, args: &args::Replay) -> Result<End, Error> {
+    async fn run(&mut self, args: &ReplayArgs) -> Result<End, Error> {
         if self.unseen() > as_u64(PREVIEW_MESSAGES) {
             self.terminal.note(format_args!(
                 "{} has about {} messages.",

@@ -3,6 +3,7 @@
 use std::{fs, io, mem, path::Path, time::Duration};
 
 use super::{
+    args::{ReplayArgs, ReplaySource, ReplayTarget},
     choose::Found,
     queue::{Depth, Queue},
     read::{self, Body, Event},
@@ -10,7 +11,6 @@ use super::{
     target::Target,
 };
 use crate::{
-    args::{self, Source},
     aws::{Aws, Stack},
     error::Error,
     terminal::Terminal,
@@ -25,10 +25,10 @@ pub(super) enum Input {
 
 impl Input {
     /// Refuses what makes no sense, and reads the file, before anything is called.
-    pub(super) fn of(args: &args::Replay) -> Result<Self, Error> {
+    pub(super) fn of(args: &ReplayArgs) -> Result<Self, Error> {
         let has_reasons = matches!(
             args.source,
-            Some(Source::Quarantine | Source::QuarantineDlq)
+            Some(ReplaySource::Quarantine | ReplaySource::QuarantineDlq)
         );
         if !args.reasons.is_empty() && !has_reasons {
             let problem = "only what is in the quarantine has a reason";
@@ -46,7 +46,7 @@ impl Input {
                     name,
                     back: Some(queue),
                 }),
-            ) if args.to == args::Target::Function => {
+            ) if args.to == ReplayTarget::Function => {
                 let problem = format!(
                     "what lies in {name} came out of the function, and is for the consumer of {queue}"
                 );
@@ -68,7 +68,7 @@ impl Input {
     /// Where its events go.
     pub(super) async fn target(
         &self,
-        to: args::Target,
+        to: ReplayTarget,
         aws: &Aws,
         stack: &Stack,
     ) -> Result<Target, Error> {
@@ -84,11 +84,11 @@ impl Input {
         }
         let topic_arn = stack.output("EventsTopicArn")?.to_owned();
         Ok(match to {
-            args::Target::Topic => Target::Topic {
+            ReplayTarget::Topic => Target::Topic {
                 sns: aws.sns(),
                 arn: topic_arn,
             },
-            args::Target::Function => {
+            ReplayTarget::Function => {
                 let arn = stack.output("AspEventsFunctionArn")?.to_owned();
                 Target::Function {
                     lambda: aws.lambda(),
@@ -126,15 +126,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(source: Source) -> Self {
+    fn of(source: ReplaySource) -> Self {
         let (name, back) = match source {
-            Source::OnFailure => ("OnFailureQueue", None),
-            Source::EventsDlq => ("EventsDeadLetterQueue", None),
-            Source::IngestionDlq => ("IngestionDeadLetterQueue", None),
-            Source::Quarantine => ("QuarantineQueue", None),
-            Source::RetryDlq => ("RetryDeadLetterQueue", Some("RetryQueue")),
-            Source::ReadinessDlq => ("ReadinessDeadLetterQueue", Some("ReadinessQueue")),
-            Source::QuarantineDlq => ("QuarantineDeadLetterQueue", Some("QuarantineQueue")),
+            ReplaySource::OnFailure => ("OnFailureQueue", None),
+            ReplaySource::EventsDlq => ("EventsDeadLetterQueue", None),
+            ReplaySource::IngestionDlq => ("IngestionDeadLetterQueue", None),
+            ReplaySource::Quarantine => ("QuarantineQueue", None),
+            ReplaySource::RetryDlq => ("RetryDeadLetterQueue", Some("RetryQueue")),
+            ReplaySource::ReadinessDlq => ("ReadinessDeadLetterQueue", Some("ReadinessQueue")),
+            ReplaySource::QuarantineDlq => ("QuarantineDeadLetterQueue", Some("QuarantineQueue")),
         };
         Self { name, back }
     }

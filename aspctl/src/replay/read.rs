@@ -103,7 +103,7 @@ pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, Error> {
                 return Err(wrong(error.line(), &format_args!("no JSON ({error})")));
             }
             Some(Ok(value)) => {
-                events.extend(in_file(value).map_err(|problem| wrong(line, &problem))?)
+                events.extend(in_file(value).map_err(|problem| wrong(line, &problem))?);
             }
         }
     }

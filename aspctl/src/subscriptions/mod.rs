@@ -10,6 +10,7 @@
 //! Nothing is kept between runs. A run that is interrupted leaves a state like any other, from
 //! which the next goes on.
 
+mod args;
 pub(crate) mod file;
 pub(crate) mod plan;
 
@@ -20,13 +21,14 @@ use chrono::Utc;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
     file::{Contents, Destination, Wanted},
     plan::{Cause, Changes, Creation, describe, describe_subscription},
 };
 use crate::{
     alexa::{Alexa, AlexaError, Configuration, EventType, Subscription},
-    args::{Apply, DEFAULT_STACK, Destroy, File as FileArg, Global, Output, Plan},
+    args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
     aws::{Aws, Stack},
     error::Error,
     terminal::{BAD, FAINT, GOOD, Terminal, WARNING, even_unread},
@@ -49,7 +51,7 @@ pub(crate) struct Desired {
 
 impl Desired {
     /// Reads the file, and the stack's output if that has the topic.
-    pub(crate) async fn read(file: &FileArg, global: &Global) -> Result<Self, Error> {
+    pub(crate) async fn read(file: &FileArgs, global: &GlobalArgs) -> Result<Self, Error> {
         let Contents {
             destination,
             wanted,
@@ -67,7 +69,7 @@ impl Desired {
 async fn topic_of_stack(
     named: Option<&str>,
     place: String,
-    global: &Global,
+    global: &GlobalArgs,
 ) -> Result<String, Error> {
     if let Some(stack) =
         named.filter(|stack| global.stack != DEFAULT_STACK && *stack != global.stack)
@@ -114,16 +116,16 @@ impl Present {
 
 /// Shows what `apply` would do.
 pub(crate) async fn plan(
-    args: &Plan,
-    global: &Global,
+    args: &PlanArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let desired = Desired::read(&args.file, global).await?;
     let present = Present::read(&Alexa::connect(global).await?).await?;
     let changes = present.changes(&desired);
     even_unread(match args.output {
-        Output::Json => terminal.json(&as_json(&changes, args.prune)),
-        Output::Table => show(&changes, args.prune, terminal),
+        OutputForm::Json => terminal.json(&as_json(&changes, args.prune)),
+        OutputForm::Table => show(&changes, args.prune, terminal),
     })?;
     let something = args.detailed_exitcode && !changes.is_empty(args.prune);
     Ok(if something {
@@ -136,8 +138,8 @@ pub(crate) async fn plan(
 /// Creates what is missing, replaces what has changed or ends, and with `--prune` deletes what the
 /// file does not name.
 pub(crate) async fn apply(
-    args: &Apply,
-    global: &Global,
+    args: &ApplyArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let desired = Desired::read(&args.file, global).await?;
@@ -216,8 +218,8 @@ fn unreadable(number: usize) -> Error {
 /// Deletes everything that sends to the topic alone: subscriptions first, because their
 /// configuration must not go before.
 pub(crate) async fn destroy(
-    args: &Destroy,
-    global: &Global,
+    args: &DestroyArgs,
+    global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, Error> {
     let topic = match &args.topic {

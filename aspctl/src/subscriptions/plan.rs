@@ -354,7 +354,7 @@ fn collect(entities: &Map<String, Value>, path: &str, words: &mut Vec<String>) {
         match (name.as_str(), value) {
             ("type" | "resourceType", _) | (_, Value::Null) => {}
             ("id" | "resourceId", Value::String(id)) => {
-                words.push(format!("{path} {id}").trim_start().to_owned())
+                words.push(format!("{path} {id}").trim_start().to_owned());
             }
             (name, Value::Object(inner)) if path.is_empty() => collect(inner, name, words),
             (name, Value::Object(inner)) => collect(inner, &format!("{path}.{name}"), words),
