@@ -4,7 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use aws_credential_types::Credentials;
 
-use crate::{message::OutputTopic, retry::RetryPolicy};
+use crate::{arn::Arn, message::OutputTopic, retry::RetryPolicy};
 
 /// The settings of the function.
 #[derive(Debug, Clone)]
@@ -137,15 +137,23 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         if arn.is_empty() {
             return arn;
         }
-        match arn.split(':').collect::<Vec<_>>().as_slice() {
-            ["arn", partition, "sns", topic_region, account, topic]
-                if partition.starts_with("aws") && is_account(account) && is_topic_name(topic) =>
-            {
-                if *topic_region != region && !region.is_empty() {
-                    self.problem(name, format_args!("is a topic of {topic_region}, and the function runs in {region}"));
+        let topic = Arn::parse(&arn).filter(|topic| {
+            topic.service == "sns"
+                && topic.partition.starts_with("aws")
+                && is_account(topic.account)
+                && is_topic_name(topic.resource)
+        });
+        match topic {
+            Some(topic) => {
+                if topic.region != region && !region.is_empty() {
+                    let problem = format!(
+                        "is a topic of {}, and the function runs in {region}",
+                        topic.region
+                    );
+                    self.problem(name, problem);
                 }
             }
-            _ => self.problem(
+            None => self.problem(
                 name,
                 format_args!(
                     "is {arn:?}, not the ARN of a standard topic such as arn:aws:sns:us-east-1:123456789012:name"

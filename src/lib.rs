@@ -14,6 +14,7 @@
 //! input. [`deliver`] publishes and counts. The [`ledger`] surrounds it: claim before, complete
 //! after. Both call [`aws`]. [`handler`] is the loop that joins them.
 
+pub mod arn;
 pub mod aws;
 pub mod config;
 pub mod deliver;

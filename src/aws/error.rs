@@ -1,4 +1,4 @@
-//! Why a call to AWS failed, and whether a repeat can cure it.
+//! Why a call to AWS failed, and whether the call is worth repeating.
 
 use std::error::Error;
 
@@ -66,14 +66,14 @@ impl AwsError {
         match error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
-                let transient =
-                    is_transient_status(service.raw().status().as_u16()) || is_transient_code(code);
+                let message = service.err().message();
+                let class = classify(code, message, service.raw().status().as_u16());
                 Self::new(
                     action,
                     target,
-                    transient,
+                    class.is_retryable(),
                     code,
-                    answered(code, service.err().message()),
+                    answered(code, message),
                 )
             }
             SdkError::ConstructionFailure(_) => {
@@ -91,10 +91,11 @@ impl AwsError {
         code: &str,
         message: Option<&str>,
     ) -> Self {
+        let status = if sender_fault { 400 } else { 500 };
         Self::new(
             action,
             target,
-            !sender_fault || is_transient_code(code),
+            classify(code, message, status).is_retryable(),
             code,
             answered(code, message),
         )
@@ -132,25 +133,86 @@ fn chain(error: &dyn Error) -> String {
         .join(": ")
 }
 
-/// An error with a status of success is an answer that could not be read.
-fn is_transient_status(status: u16) -> bool {
-    !(400..500).contains(&status) || status == 429 || status == 408
+/// What an error that AWS answered means to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Throttling, a conflict with another writer, or a fault of the service: retryable.
+    Busy,
+    /// The clocks of the caller and of AWS differ too much, or the request was too long on its way.
+    ClockSkew,
+    /// The credentials have expired: the function's next execution environment has new ones.
+    Expired,
+    /// The credentials are wrong.
+    BadCredentials,
+    /// The identity lacks a permission.
+    Denied,
+    /// What the call is about does not exist.
+    Missing,
+    /// Anything else: the same call fails again.
+    Rejected,
 }
 
-/// The codes that come with a status of 400 or 403 and still pass by themselves. Expired
-/// credentials do, because the next execution environment has new ones.
-fn is_transient_code(code: &str) -> bool {
+impl ErrorClass {
+    /// Whether the same call may succeed later, without a change by anybody.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Busy | Self::ClockSkew | Self::Expired)
+    }
+}
+
+/// Classifies an error by its code, its message and the HTTP status of the answer.
+///
+/// The services name the same thing differently. `CloudFormation` calls a missing stack a
+/// `ValidationError`, which only its message tells apart.
+#[must_use]
+pub fn classify(code: &str, message: Option<&str>, status: u16) -> ErrorClass {
     let code = code.trim_end_matches("Exception");
-    code.contains("Throttl")
+    let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
+    if matches!(code, "RequestExpired" | "RequestTimeTooSkewed") {
+        ErrorClass::ClockSkew
+    } else if code.starts_with("Expired") {
+        ErrorClass::Expired
+    } else if is_busy(code, status) {
+        ErrorClass::Busy
+    } else if has(&WRONG_CREDENTIALS) {
+        ErrorClass::BadCredentials
+    } else if has(&DENIED) {
+        ErrorClass::Denied
+    } else if has(&MISSING) || message.is_some_and(|text| text.contains("does not exist")) {
+        ErrorClass::Missing
+    } else {
+        ErrorClass::Rejected
+    }
+}
+
+const WRONG_CREDENTIALS: [&str; 4] = [
+    "InvalidClientTokenId",
+    "UnrecognizedClient",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+];
+
+const DENIED: [&str; 4] = [
+    "AccessDenied",
+    "Authorization",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+];
+
+const MISSING: [&str; 4] = ["NotFound", "NonExistent", "DoesNotExist", "NoSuch"];
+
+/// Whether the service asks for patience, by the status or by a code that comes with 400 or 403.
+/// An error with a status of success is an answer that could not be read.
+fn is_busy(code: &str, status: u16) -> bool {
+    !(400..500).contains(&status)
+        || matches!(status, 408 | 429)
+        || code.contains("Throttl")
         || code.contains("SlowDown")
-        || code.starts_with("Expired")
         || matches!(
             code,
             "TooManyRequests"
                 | "RequestLimitExceeded"
                 | "RequestTimeout"
-                | "RequestExpired"
-                | "RequestTimeTooSkewed"
                 | "ProvisionedThroughputExceeded"
                 | "TransactionConflict"
                 | "TransactionInProgress"
@@ -162,14 +224,19 @@ fn is_transient_code(code: &str) -> bool {
 
 fn remedy(code: &str, action: &str) -> String {
     if code.contains("KMS") {
-        "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned()
-    } else if code.contains("Authorization") || code.contains("AccessDenied") {
-        format!("Allow {action} on it in the function's role, and on its key if it is encrypted")
-    } else if code.contains("NotFound") {
-        "Create it, or put the function's environment variable right".to_owned()
-    } else {
-        "The record is kept by its owner: the on-failure queue, or the queue that it came from"
-            .to_owned()
+        return "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned();
+    }
+    match classify(code, None, 400) {
+        ErrorClass::Denied => format!(
+            "Allow {action} on it in the function's role, and on its key if it is encrypted"
+        ),
+        ErrorClass::Missing => {
+            "Create it, or put the function's environment variable right".to_owned()
+        }
+        _ => {
+            "The record is kept by its owner: the on-failure queue, or the queue that it came from"
+                .to_owned()
+        }
     }
 }
 
@@ -203,6 +270,52 @@ mod tests {
             "KMSAccessDenied",
         ] {
             assert!(!entry(true, code).is_transient(), "{code}");
+        }
+    }
+
+    #[test]
+    fn classifies_what_services_name_differently() {
+        for (code, message, status, class) in [
+            ("Throttled", None, 400, ErrorClass::Busy),
+            ("AccessDenied", None, 503, ErrorClass::Busy),
+            ("RequestTimeTooSkewed", None, 403, ErrorClass::ClockSkew),
+            ("ExpiredToken", None, 403, ErrorClass::Expired),
+            ("ExpiredTokenException", None, 400, ErrorClass::Expired),
+            (
+                "UnrecognizedClientException",
+                None,
+                400,
+                ErrorClass::BadCredentials,
+            ),
+            (
+                "InvalidClientTokenId",
+                None,
+                403,
+                ErrorClass::BadCredentials,
+            ),
+            ("AccessDeniedException", None, 400, ErrorClass::Denied),
+            ("AuthorizationError", None, 403, ErrorClass::Denied),
+            ("ResourceNotFoundException", None, 400, ErrorClass::Missing),
+            (
+                "AWS.SimpleQueueService.NonExistentQueue",
+                None,
+                400,
+                ErrorClass::Missing,
+            ),
+            (
+                "ValidationError",
+                Some("Stack with id x does not exist"),
+                400,
+                ErrorClass::Missing,
+            ),
+            (
+                "ValidationError",
+                Some("1 error"),
+                400,
+                ErrorClass::Rejected,
+            ),
+        ] {
+            assert_eq!(classify(code, message, status), class, "{code}");
         }
     }
 
