@@ -13,6 +13,7 @@ use crate::{
     sample::SendArgs,
     subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
     tail::TailArgs,
+    terminal::BrokenPipe,
 };
 
 /// Subscribes to the events of Alexa Smart Properties, checks the whole chain from Alexa to the
@@ -65,6 +66,25 @@ pub(crate) enum AspctlCommand {
     Replay(ReplayArgs),
     /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
     Generate(GenerateArgs),
+}
+
+impl AspctlCommand {
+    /// What to do once nobody reads the output.
+    pub(crate) fn broken_pipe(&self) -> BrokenPipe {
+        match self {
+            Self::List(_) | Self::Get(_) | Self::Tail(_) | Self::Generate(_) => BrokenPipe::End,
+            Self::Send(args) if args.print => BrokenPipe::End,
+            Self::Plan(_)
+            | Self::Apply(_)
+            | Self::Destroy(_)
+            | Self::Delete(_)
+            | Self::Doctor(_)
+            | Self::Send(_)
+            | Self::Wait(_)
+            | Self::Status(_)
+            | Self::Replay(_) => BrokenPipe::Ignore,
+        }
+    }
 }
 
 #[cfg(test)]

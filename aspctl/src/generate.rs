@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf, process::ExitCode};
 use clap::Subcommand;
 use clap_complete::Shell;
 
-use crate::{error::Error, subscriptions::file::File, terminal::Terminal};
+use crate::{error::CommandError, subscriptions::file::File, terminal::Terminal};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
@@ -34,19 +34,19 @@ pub(crate) fn run(
     args: &GenerateArgs,
     mut aspctl: clap::Command,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     match &args.what {
         GeneratedFile::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut aspctl, "aspctl", &mut script);
-            terminal.say(String::from_utf8_lossy(&script).trim_end())?;
+            terminal.say_text(String::from_utf8_lossy(&script).trim_end())?;
         }
         GeneratedFile::Man { folder } => {
             let place = folder.display().to_string();
             let written =
                 fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(aspctl, folder));
             written.map_err(|error: io::Error| {
-                Error::input(&place, error, "Give a folder that can be written to")
+                CommandError::input(&place, error, "Give a folder that can be written to")
             })?;
             terminal.note(format_args!(
                 "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"

@@ -1,26 +1,24 @@
-//! Ctrl-C, and what else asks a program to end.
+//! Ctrl-C, and the other signals that ask a program to end. aspctl runs on Unix.
 
 use std::io;
 
 use futures_util::FutureExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::error::Error;
+use crate::advice::InputError;
 
-/// The signals that ask to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. While it listens, they end
-/// nothing by themselves.
-#[cfg(unix)]
+/// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP. While this is alive their default action, to
+/// terminate the program, is disabled.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
 }
 
-#[cfg(unix)]
 impl Interrupts {
     /// Each listener sees all signals from now on.
-    pub(crate) fn listen() -> Result<Self, Error> {
-        use tokio::signal::unix::{SignalKind, signal};
+    pub(crate) fn listen() -> Result<Self, InputError> {
         let listen = |kind| signal(kind).map_err(unheard);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -39,24 +37,6 @@ impl Interrupts {
     }
 }
 
-/// Ctrl-C.
-#[cfg(not(unix))]
-#[derive(Debug)]
-pub(crate) struct Interrupts(tokio::signal::windows::CtrlC);
-
-#[cfg(not(unix))]
-impl Interrupts {
-    /// Each listener sees all signals from now on.
-    pub(crate) fn listen() -> Result<Self, Error> {
-        tokio::signal::windows::ctrl_c().map(Self).map_err(unheard)
-    }
-
-    /// Waits for the next.
-    pub(crate) async fn next(&mut self) {
-        self.0.recv().await;
-    }
-}
-
 impl Interrupts {
     /// Waits for the one after the next.
     pub(crate) async fn second(&mut self) {
@@ -70,10 +50,7 @@ impl Interrupts {
     }
 }
 
-fn unheard(error: io::Error) -> Error {
-    Error::input(
-        "signals",
-        error,
-        "The system does not let aspctl listen for Ctrl-C, without which it does not begin",
-    )
+fn unheard(error: io::Error) -> InputError {
+    let advice = "aspctl does not start without Ctrl-C: report this, with the name of the system";
+    InputError::new("signals", "cannot be listened for", advice).because(error)
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     alexa::{Alexa, Configuration, Subscription, is_configuration, is_resource},
     args::{GlobalArgs, OutputForm},
-    error::Error,
+    error::CommandError,
     subscriptions::plan::describe_subscription,
-    terminal::{Terminal, even_unread},
+    terminal::Terminal,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,7 +62,7 @@ pub(crate) async fn list(
     args: &ListArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let alexa = Alexa::connect(global).await?;
     // A filter on subscriptions leaves nothing to say about configurations.
     let filtered = args.event.is_some() || args.unit.is_some();
@@ -127,7 +127,7 @@ fn show(
     configurations: Option<&[Configuration]>,
     subscriptions: Option<&[Subscription]>,
     terminal: &Terminal,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let or_unknown = |text: Option<&String>| text.cloned().unwrap_or_else(|| "?".to_owned());
     if let Some(configurations) = configurations {
         let row = |one: &Configuration| vec![or_unknown(one.id.as_ref()), one.topics.join(" ")];
@@ -163,7 +163,7 @@ pub(crate) async fn get(
     args: &GetArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
     let whole = Alexa::connect(global).await?.get(&args.id).await?;
     let whole = whole.ok_or_else(|| missing(&args.id))?;
@@ -210,7 +210,7 @@ pub(crate) async fn delete(
     args: &DeleteArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     args.ids.iter().try_for_each(|id| check_id(id))?;
     let alexa = Alexa::connect(global).await?;
     let mut ids = args.ids.clone();
@@ -228,25 +228,25 @@ pub(crate) async fn delete(
         if !alexa.delete(id).await? {
             return Err(missing(id));
         }
-        even_unread(terminal.say(format_args!("deleted {id}")))?;
+        terminal.say(format_args!("deleted {id}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_id(id: &str) -> Result<(), Error> {
+fn check_id(id: &str) -> Result<(), CommandError> {
     if is_resource(id) {
         return Ok(());
     }
     let advice = "Give one that aspctl list shows, such as amzn1.alexa.aem.subscription.123";
-    Err(Error::input(
+    Err(CommandError::input(
         "ID",
         format!("{id:?} is not the id of a subscription or configuration"),
         advice,
     ))
 }
 
-fn missing(id: &str) -> Error {
-    Error::input(
+fn missing(id: &str) -> CommandError {
+    CommandError::input(
         id,
         "Alexa has nothing of this id for this customer",
         "aspctl list shows what it has",

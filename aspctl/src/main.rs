@@ -4,6 +4,7 @@
 //! A command is parsed in [`cli`], runs in the module of its name, talks to Alexa through
 //! [`alexa`] and to AWS through [`aws`], and prints through [`terminal`].
 
+mod advice;
 mod alexa;
 mod args;
 mod aws;
@@ -15,9 +16,11 @@ mod generate;
 mod iam;
 mod interrupt;
 mod inventory;
+mod printable;
 mod readiness;
 mod replay;
 mod sample;
+mod stack;
 mod subscriptions;
 mod tail;
 mod terminal;
@@ -28,7 +31,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{AspctlArgs, AspctlCommand},
-    error::Error,
+    error::CommandError,
     terminal::Terminal,
 };
 
@@ -38,7 +41,7 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(usage) => return terminal::usage(&usage),
     };
-    let terminal = Terminal::new(&args.global);
+    let terminal = Terminal::new(&args.global, args.command.broken_pipe());
     match Box::pin(run(args, &terminal)).await {
         Ok(exit) => exit,
         Err(error) => terminal.fail(&error),
@@ -49,7 +52,7 @@ async fn main() -> ExitCode {
 async fn run(
     AspctlArgs { command, global }: AspctlArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     match command {
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,

@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     args::{GlobalArgs, OutputForm, since},
-    aws::{Aws, Stack, failed},
-    error::Error,
+    aws::{Aws, call_error},
+    error::CommandError,
     follow::{
         Followed, SignalKind, follow,
         message::{Content, Message},
     },
-    terminal::{Terminal, even_unread},
+    stack::Stack,
+    terminal::Terminal,
 };
 
 /// The exit status where the subject is not ready.
@@ -78,7 +79,7 @@ pub(crate) async fn wait(
     args: &WaitArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let subject = subject(&args.subject);
     let started = Instant::now();
     let aws = Aws::load(global).await?;
@@ -106,7 +107,7 @@ pub(crate) async fn status(
     args: &StatusArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let subject = subject(&args.subject);
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -173,11 +174,12 @@ impl Readiness {
     }
 
     /// Prints the signal; the exit status that says whether the subject is ready.
-    fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, Error> {
-        even_unread(match output {
+    fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+        let printed = match output {
             OutputForm::Table => terminal.say(self.message.line()),
-            OutputForm::Json => terminal.say(self.message.text()),
-        })?;
+            OutputForm::Json => terminal.say_json(self.message.text()),
+        };
+        printed?;
         Ok(if self.ready {
             ExitCode::SUCCESS
         } else {
@@ -237,7 +239,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn of(stack: &Stack, aws: &Aws) -> Result<Self, Error> {
+    fn of(stack: &Stack, aws: &Aws) -> Result<Self, CommandError> {
         Ok(Self {
             client: aws.dynamodb(),
             table: stack.resource_name("LedgerTableArn")?.to_owned(),
@@ -245,7 +247,7 @@ impl Ledger {
     }
 
     /// The last readiness of the subject.
-    async fn look(&self, subject: Subject<'_>) -> Result<Option<Readiness>, Error> {
+    async fn look(&self, subject: Subject<'_>) -> Result<Option<Readiness>, CommandError> {
         let get = self
             .client
             .get_item()
@@ -255,7 +257,9 @@ impl Ledger {
             .key(PARTITION_KEY, AttributeValue::S(subject.key()))
             .send()
             .await;
-        let item = got.map_err(failed("dynamodb:GetItem", &self.table))?.item;
+        let item = got
+            .map_err(call_error("dynamodb:GetItem", &self.table))?
+            .item;
         Ok(item.and_then(|item| stored(&item, Utc::now())))
     }
 }
@@ -288,7 +292,7 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// The readiness, if it is known by then. It looks at the beginning and at the end in any case.
-    async fn until(&self, deadline: Option<Instant>) -> Result<Option<Readiness>, Error> {
+    async fn until(&self, deadline: Option<Instant>) -> Result<Option<Readiness>, CommandError> {
         let known = newest(self.look().await, self.since);
         match (known, deadline) {
             // Something newer may be on its way already.
@@ -306,7 +310,7 @@ impl Waiting<'_> {
     }
 
     /// The next readiness, however long it takes.
-    async fn next(&self) -> Result<Readiness, Error> {
+    async fn next(&self) -> Result<Readiness, CommandError> {
         let mut looked = Instant::now();
         loop {
             let mut known = self
@@ -322,7 +326,7 @@ impl Waiting<'_> {
         }
     }
 
-    async fn receive(&self, longest: Duration) -> Result<Vec<Readiness>, Error> {
+    async fn receive(&self, longest: Duration) -> Result<Vec<Readiness>, CommandError> {
         let messages = self.followed.receive(longest).await?.into_iter();
         Ok(messages
             .filter_map(|message| Readiness::of(message, self.subject, Utc::now()))
@@ -333,7 +337,7 @@ impl Waiting<'_> {
     async fn look(&self) -> Option<Readiness> {
         let problem = match timeout(LOOK_TIME, self.ledger.look(self.subject)).await {
             Ok(Ok(known)) => return known,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => error.explain().to_string(),
             Err(_) => format!(
                 "DynamoDB did not answer within {}.",
                 humantime::format_duration(LOOK_TIME)

@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     args::GlobalArgs,
-    aws::{Aws, Stack, failed},
-    error::Error,
-    terminal::{Terminal, even_unread},
+    aws::{Aws, call_error},
+    error::CommandError,
+    stack::Stack,
+    terminal::Terminal,
 };
 
 /// How many events are published at the same time.
@@ -120,9 +121,9 @@ pub(crate) async fn run(
     args: &SendArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     if args.count > 1 && args.about.event_id.is_some() {
-        return Err(Error::input(
+        return Err(CommandError::input(
             "--event-id",
             "events of the same id are one event",
             "Leave it out, or --count",
@@ -134,13 +135,13 @@ pub(crate) async fn run(
     if args.print {
         samples
             .iter()
-            .try_for_each(|sample| terminal.say(&sample.text))?;
+            .try_for_each(|sample| terminal.say_json(&sample.text))?;
         return Ok(ExitCode::SUCCESS);
     }
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
     let publish = async |sample: &Sample| {
-        Ok::<_, Error>((sample.id.clone(), sample.publish(&aws, &stack).await?))
+        Ok::<_, CommandError>((sample.id.clone(), sample.publish(&aws, &stack).await?))
     };
     terminal.note(format_args!(
         "publishing to {}: event id, SNS message id",
@@ -148,9 +149,7 @@ pub(crate) async fn run(
     ));
     let published = stream::iter(&samples).map(publish).buffered(AT_ONCE);
     published
-        .try_for_each(async |(id, message_id)| {
-            even_unread(terminal.say(format_args!("{id}  {message_id}")))
-        })
+        .try_for_each(async |(id, message_id)| terminal.say(format_args!("{id}  {message_id}")))
         .await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -158,7 +157,7 @@ pub(crate) async fn run(
 impl Sample {
     /// An event of this kind, now or when `about` says, under a new id or the one that `about`
     /// names.
-    pub(crate) fn new(kind: SampleKind, about: &SampleOptions) -> Result<Self, Error> {
+    pub(crate) fn new(kind: SampleKind, about: &SampleOptions) -> Result<Self, CommandError> {
         let id = about
             .event_id
             .clone()
@@ -168,7 +167,7 @@ impl Sample {
     }
 
     /// Publishes it to the events topic; the id of the SNS message.
-    pub(crate) async fn publish(&self, aws: &Aws, stack: &Stack) -> Result<String, Error> {
+    pub(crate) async fn publish(&self, aws: &Aws, stack: &Stack) -> Result<String, CommandError> {
         let topic = stack.output("EventsTopicArn")?;
         let published = aws
             .sns()
@@ -178,7 +177,7 @@ impl Sample {
             .send()
             .await;
         Ok(published
-            .map_err(failed("sns:Publish", topic))?
+            .map_err(call_error("sns:Publish", topic))?
             .message_id
             .unwrap_or_default())
     }
@@ -215,7 +214,7 @@ impl SampleKind {
 
 /// Refuses what was given in vain, because it would be silently missing in the event, and what is
 /// empty.
-fn check(kind: SampleKind, about: &SampleOptions) -> Result<(), Error> {
+fn check(kind: SampleKind, about: &SampleOptions) -> Result<(), CommandError> {
     let given = [
         ("unit", &about.unit),
         ("parent", &about.parent),
@@ -239,14 +238,14 @@ fn check(kind: SampleKind, about: &SampleOptions) -> Result<(), Error> {
                 .collect::<Vec<_>>()
                 .join(", ");
             let problem = "this type of event has no such thing";
-            return Err(Error::input(
+            return Err(CommandError::input(
                 format!("--{option}"),
                 problem,
                 format!("Leave it out; the type takes {takes}"),
             ));
         }
         if value.is_empty() {
-            return Err(Error::input(
+            return Err(CommandError::input(
                 format!("--{option}"),
                 "it is empty",
                 "Give a value, or leave it out",
@@ -266,7 +265,7 @@ fn event(
     about: &SampleOptions,
     id: &str,
     at: DateTime<Utc>,
-) -> Result<Value, Error> {
+) -> Result<Value, CommandError> {
     check(kind, about)?;
     let or =
         |given: &Option<String>, made_up: &str| given.clone().unwrap_or_else(|| made_up.to_owned());
@@ -557,8 +556,12 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        let refused =
-            |kind, about: SampleOptions| event(kind, &about, "id", at()).unwrap_err().to_string();
+        let refused = |kind, about: SampleOptions| {
+            event(kind, &about, "id", at())
+                .unwrap_err()
+                .explain()
+                .to_string()
+        };
         assert_eq!(
             refused(
                 SampleKind::RoleRevocation,

@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     args::GlobalArgs,
-    aws::{Aws, Stack},
-    error::Error,
+    aws::Aws,
+    error::CommandError,
     follow::{self, Followed, SignalKind, follow, message::Message},
+    stack::Stack,
     terminal::Terminal,
 };
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(
     args: &TailArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let signals = signals(args)?;
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -75,13 +76,13 @@ pub(crate) async fn run(
     })
     .await;
     match outcome {
-        Ok(()) | Err(Error::Interrupted(_)) => Ok(ExitCode::SUCCESS),
+        Ok(()) | Err(CommandError::Interrupted(_)) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }
 
 /// What to follow: only retry triggers have a decision.
-fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, Error> {
+fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     let all = [
         SignalKind::Retry,
         SignalKind::Readiness,
@@ -94,7 +95,7 @@ fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, Error> {
     if wanted(&SignalKind::Retry) {
         return Ok(vec![SignalKind::Retry]);
     }
-    Err(Error::input(
+    Err(CommandError::input(
         "--decision",
         "only retry triggers have one",
         "Leave out --type, or give --type retry",
@@ -119,12 +120,16 @@ async fn note_others(aws: &Aws, stack: &Stack, terminal: &Terminal) {
             others.join(", ")
         )),
         Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "cannot look for temporary queues that were left"),
+        Err(error) => tracing::debug!(error = %error.explain(), "cannot look for temporary queues that were left"),
     }
 }
 
 /// Prints the messages that are wanted, up to the limit.
-async fn print(args: &TailArgs, followed: &Followed, terminal: &Terminal) -> Result<(), Error> {
+async fn print(
+    args: &TailArgs,
+    followed: &Followed,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
     let as_text = match args.output {
         Some(output) => output == TailForm::Text,
         None => io::stdout().is_terminal(),
@@ -133,12 +138,11 @@ async fn print(args: &TailArgs, followed: &Followed, terminal: &Terminal) -> Res
     loop {
         let messages = followed.receive(FOR_EVER).await?;
         for message in messages.iter().filter(|message| is_wanted(args, message)) {
-            let line = if as_text {
-                message.line()
+            if as_text {
+                terminal.say(message.line())?;
             } else {
-                message.text().to_owned()
-            };
-            terminal.say(line)?;
+                terminal.say_json(message.text())?;
+            }
             left -= 1;
             if left == 0 {
                 return Ok(());
@@ -155,7 +159,6 @@ fn is_wanted(args: &TailArgs, message: &Message) -> bool {
 
 /// Ends when nobody reads the output any more, such as `head` that has its lines: one would else
 /// notice only at the next message. It does not end for a file, or where that cannot be found out.
-#[cfg(unix)]
 async fn reader_gone() {
     use std::{fs::File, os::fd::AsFd as _};
     use tokio::{io::Interest, net::unix::pipe::Sender};
@@ -169,9 +172,4 @@ async fn reader_gone() {
         .await
         .is_ok_and(|ready| !ready.is_error() && !ready.is_write_closed())
     {}
-}
-
-#[cfg(not(unix))]
-async fn reader_gone() {
-    future::pending().await
 }

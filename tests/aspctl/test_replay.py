@@ -475,7 +475,7 @@ class Question(ReplayTest):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 1)
-        self.assertIn("interrupted. Nothing was sent.", err)
+        self.assertIn("interrupted. Nothing was sent", err)
         self.assert_untouched(events)
 
     def test_quiet_has_the_result_alone(self) -> None:

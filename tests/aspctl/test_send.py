@@ -82,7 +82,7 @@ class SendTest(StackTest):
 
     def test_what_means_nothing_is_refused(self) -> None:
         for args, said in {
-            ("role-revocation", "--error", "E"): "--error: this type of event has no such thing.",
+            ("role-revocation", "--error", "E"): "--error: this type of event has no such thing",
             ("automation-success", "--device", "d"): "the type takes --unit, --automation.",
             ("device-setup", "--device", ""): "--device: it is empty.",
             ("device-setup", "--event-id", "i", "--count", "2"): "--event-id: events of the same id are one event.",

@@ -85,12 +85,13 @@ class AlexaTest(unittest.TestCase):
         return result
 
     def refused(self, *args: str) -> str:
-        """The one paragraph of an error."""
+        """The problem and the hint of an error."""
         result = self.aspctl(*args)
         self.assertEqual(result.status, 1, f"{args}\n{result.out}\n{result.err}")
-        error = result.err.splitlines()[-1]
-        self.assertTrue(error.startswith("error: "), result.err)
-        return error
+        problem, *hint = result.err[result.err.index("error: ") :].splitlines()
+        self.assertTrue(problem.startswith("error: ") and len(hint) <= 1, result.err)
+        self.assertTrue(all(line.startswith("hint: ") for line in hint), result.err)
+        return "\n".join([problem, *hint])
 
     def called(self, *methods: str) -> list[Request]:
         return [r for r in self.alexa.requests if r.method in methods and r.path.startswith("/v1/")]
@@ -586,6 +587,23 @@ class Terminals(AlexaTest):
             with self.subTest(args=args, env=env):
                 result = run("plan", *args, env=self.environment | env)
                 self.assertEqual("\x1b[" in result.out, coloured)
+
+    def test_ids_cannot_steer_the_terminal(self) -> None:
+        escape = "\x1b[2J\x9b2J\u202e"
+        room = f"{ROOMS[0]}{escape}"
+        body = {"namespace": AUTOMATION["namespace"], "name": AUTOMATION["name"]}
+        self.ok("apply")
+        subscription = self.alexa.subscriptions[0]
+        subscription.body["eventType"] = body
+        subscription.body["entities"] = unit(room)
+        for args in (("list",), ("get", subscription.id), ("plan", "--prune"), ("list", "--output", "json")):
+            with self.subTest(args=args):
+                shown = self.ok(*args, "--color", "always").out
+                self.assertIn(ROOMS[0], shown)
+                for steering in ("\x1b[2J", "\x9b", "\u202e"):
+                    self.assertNotIn(steering, shown)
+        listed = self.ok("list", "--output", "json").json["subscriptions"]
+        self.assertIn(unit(room), [one["entities"] for one in listed])
 
     def test_quiet_leaves_the_result(self) -> None:
         self.assertEqual(self.ok("--quiet", "apply").err, "")

@@ -4,17 +4,19 @@
 //! No message here quotes what was read.
 
 use std::{
-    env,
+    env, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::error::ConnectError;
 use crate::{
+    advice::InputError,
     args::{AlexaArgs, GlobalArgs},
-    aws::{Aws, failed},
-    error::Error,
+    aws::{Aws, call_error},
 };
 
 const VARIABLES: [&str; 3] = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
@@ -33,12 +35,12 @@ pub(super) struct Credentials {
 
 /// Reads them from the place that an option names, or else a variable, or else from the variables
 /// themselves.
-pub(super) async fn read(global: &GlobalArgs) -> Result<Credentials, Error> {
+pub(super) async fn read(global: &GlobalArgs) -> Result<Credentials, ConnectError> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match place(&global.alexa, &variable) {
-        Some(Place::File(path)) => from_file(&path),
+        Some(Place::File(path)) => Ok(from_file(&path)?),
         Some(Place::Secret(id)) => from_secrets_manager(&Aws::load(global).await?, &id).await,
-        None => from_environment(variable),
+        None => Ok(from_environment(variable)?),
     }
 }
 
@@ -59,7 +61,7 @@ fn place(args: &AlexaArgs, variable: &impl Fn(&str) -> Option<String>) -> Option
     }
 }
 
-fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Error> {
+fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, InputError> {
     let values = VARIABLES.map(variable);
     let missing: Vec<_> = VARIABLES
         .iter()
@@ -76,7 +78,7 @@ fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credent
     }
     let advice = "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or name where they are with --credentials-file or \
                   --credentials-secret";
-    Err(Error::input(
+    Err(InputError::new(
         "Login with Amazon credentials",
         format_args!("{} not set", is_are(&missing)),
         advice,
@@ -91,17 +93,10 @@ fn is_are(names: &[&str]) -> String {
     )
 }
 
-fn from_file(path: &Path) -> Result<Credentials, Error> {
+fn from_file(path: &Path) -> Result<Credentials, InputError> {
     let place = path.display().to_string();
-    let unreadable = |error| {
-        Error::input(
-            &place,
-            error,
-            "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)",
-        )
-    };
     require_private(path)?;
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
     let malformed = |error: toml::de::Error| {
         let line = error
             .span()
@@ -110,7 +105,7 @@ fn from_file(path: &Path) -> Result<Credentials, Error> {
         let problem = format!(
             "line {line} or what follows is not as it should be (its content is not shown here)"
         );
-        Error::input(
+        InputError::new(
             &place,
             problem,
             "Give client_id, client_secret and refresh_token, each a text in quotes",
@@ -119,30 +114,25 @@ fn from_file(path: &Path) -> Result<Credentials, Error> {
     toml::from_str(&text).map_err(malformed)
 }
 
-/// The rights of everybody but the owner.
-#[cfg(unix)]
+fn unreadable(path: &Path, error: io::Error) -> InputError {
+    let place = path.display().to_string();
+    let advice = "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)";
+    InputError::new(place, "cannot be read", advice).because(error)
+}
+
+/// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
 /// Whoever can read the refresh token can act for the customer.
-#[cfg(unix)]
-fn require_private(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
-
+fn require_private(path: &Path) -> Result<(), InputError> {
     let place = path.display().to_string();
-    let metadata = std::fs::metadata(path);
-    let metadata = metadata.map_err(|error| {
-        Error::input(
-            &place,
-            error,
-            "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)",
-        )
-    })?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & OTHERS == 0 {
         return Ok(());
     }
     let problem = format!("others on this machine can read it (mode {mode:o})");
-    Err(Error::input(
+    Err(InputError::new(
         &place,
         problem,
         format!(
@@ -151,27 +141,22 @@ fn require_private(path: &Path) -> Result<(), Error> {
     ))
 }
 
-/// Other systems keep rights in other ways.
-#[cfg(not(unix))]
-fn require_private(_: &Path) -> Result<(), Error> {
-    Ok(())
-}
-
-async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, Error> {
+async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, ConnectError> {
     let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
-    let secret = secret.map_err(failed(
+    let secret = secret.map_err(call_error(
         "secretsmanager:GetSecretValue",
         format!("the secret {id}"),
     ))?;
     let malformed = || {
         let problem = "it is not JSON with the three keys (its content is not shown here)";
-        Error::input(
+        InputError::new(
             format!("the secret {id}"),
             problem,
             "Store {\"lwa-client-id\":…,\"lwa-client-secret\":…,\"lwa-refresh-token\":…}",
         )
     };
-    serde_json::from_str(secret.secret_string().ok_or_else(malformed)?).map_err(|_| malformed())
+    let text = secret.secret_string().ok_or_else(malformed)?;
+    Ok(serde_json::from_str(text).map_err(|_| malformed())?)
 }
 
 #[cfg(test)]

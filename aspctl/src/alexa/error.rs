@@ -5,15 +5,24 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use crate::{
+    advice::{Explanation, InputError, ShownCause},
+    aws::AwsCallError,
+};
+
 /// The longest text of an answer that is shown without `-v`.
 const LONGEST_TEXT: usize = 300;
 
 /// A call to Alexa or to Login with Amazon failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{}. {}.", self.problem(), self.advice())]
+#[error("{}", self.problem())]
 pub(crate) enum AlexaError {
     /// No answer came.
-    Unreachable { call: String, cause: String },
+    Unreachable {
+        call: String,
+        #[source]
+        cause: ShownCause,
+    },
     /// Alexa is busy or ill, and stayed so.
     Busy {
         call: String,
@@ -58,10 +67,14 @@ pub(crate) enum AlexaError {
 }
 
 impl AlexaError {
-    /// What did not work.
-    pub(crate) fn problem(&self) -> String {
+    /// What did not work with its cause, and what to do.
+    pub(crate) fn explain(&self) -> Explanation {
+        Explanation::of(self).advise(self.advice())
+    }
+
+    fn problem(&self) -> String {
         match self {
-            Self::Unreachable { call, cause } => format!("{call} got no answer: {cause}"),
+            Self::Unreachable { call, .. } => format!("{call} got no answer"),
             Self::Busy {
                 call,
                 status,
@@ -108,8 +121,7 @@ impl AlexaError {
         }
     }
 
-    /// What to do.
-    pub(crate) fn advice(&self) -> &'static str {
+    fn advice(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
                 "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
@@ -184,7 +196,7 @@ impl AlexaError {
         };
         Self::Unreachable {
             call: call.to_owned(),
-            cause,
+            cause: ShownCause(cause),
         }
     }
 
@@ -268,4 +280,15 @@ impl AlexaError {
             _ => Self::LoginRefused { code, description },
         }
     }
+}
+
+/// The credentials could not be read, so that no call to Alexa was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// An option, a variable or the credentials cannot be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// AWS Secrets Manager did not give the credentials.
+    #[error(transparent)]
+    Aws(#[from] AwsCallError),
 }

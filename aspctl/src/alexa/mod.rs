@@ -20,10 +20,10 @@ use tokio::sync::Mutex;
 
 use self::login::{Login, Token};
 pub(crate) use self::{
-    error::AlexaError,
+    error::{AlexaError, ConnectError},
     resource::{Configuration, EventType, Subscription, is_configuration, is_resource},
 };
-use crate::{args::GlobalArgs, error::Error};
+use crate::{advice::InputError, args::GlobalArgs};
 
 /// An answer that takes longer is none.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub(crate) struct Alexa {
 
 impl Alexa {
     /// Reads the credentials. No call to Alexa is made yet.
-    pub(crate) async fn connect(global: &GlobalArgs) -> Result<Self, Error> {
+    pub(crate) async fn connect(global: &GlobalArgs) -> Result<Self, ConnectError> {
         let args = &global.alexa;
         require_tls("--alexa-url (ASPCTL_ALEXA_URL)", &args.alexa_url)?;
         require_tls("--lwa-url (ASPCTL_LWA_URL)", &args.lwa_url)?;
@@ -305,7 +305,8 @@ async fn repeat<T>(
             return Err(error);
         };
         let wait = asked_or(wait, &error);
-        tracing::debug!("{error}; again in {:.1} s", wait.as_secs_f64());
+        let problem = error.explain().problem();
+        tracing::debug!("{problem}; again in {:.1} s", wait.as_secs_f64());
         tokio::time::sleep(wait).await;
     }
 }
@@ -385,7 +386,7 @@ fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
 }
 
 /// Without redirects, which could carry a token elsewhere.
-fn http_client() -> Result<Client, Error> {
+fn http_client() -> Result<Client, InputError> {
     // Refused only if a provider is set already, which is then as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let agent = concat!("aspctl/", env!("CARGO_PKG_VERSION"));
@@ -395,22 +396,23 @@ fn http_client() -> Result<Client, Error> {
         .redirect(redirect::Policy::none())
         .build();
     client.map_err(|error| {
-        Error::input(
+        InputError::new(
             "the HTTP client",
-            error,
+            "cannot be set up",
             "Check the proxy variables and the system's certificates",
         )
+        .because(error)
     })
 }
 
 /// A token must not cross a network in the clear; a stand-in for Alexa on this machine may go
 /// without TLS.
-fn require_tls(option: &str, url: &Url) -> Result<(), Error> {
+fn require_tls(option: &str, url: &Url) -> Result<(), InputError> {
     let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
         return Ok(());
     }
-    Err(Error::input(
+    Err(InputError::new(
         option,
         format_args!("{url} would carry tokens without TLS"),
         "Give a URL that begins with https://",

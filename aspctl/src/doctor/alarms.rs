@@ -10,7 +10,7 @@ use super::{
     stack::Deployed,
     topic::{self, Subscriber},
 };
-use crate::aws::failed;
+use crate::aws::call_error;
 
 const ALARMS: &str = "alarms";
 const SUBSCRIBERS: &str = "alarms' subscribers";
@@ -92,7 +92,10 @@ async fn alarms(deployed: Deployed<'_>) -> Checked {
         let request = deployed.aws.cloudwatch().describe_alarms();
         let mut pages = request.set_alarm_names(Some(names)).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("cloudwatch:DescribeAlarms", "the stack's alarms"))?;
+            let page = page.map_err(call_error(
+                "cloudwatch:DescribeAlarms",
+                "the stack's alarms",
+            ))?;
             found.extend(
                 page.metric_alarms
                     .unwrap_or_default()

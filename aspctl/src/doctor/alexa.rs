@@ -11,7 +11,7 @@ use super::{
 use crate::{
     alexa::{Alexa, Configuration, Subscription},
     args::GlobalArgs,
-    error::Error,
+    error::CommandError,
     subscriptions::{
         file::{Contents, Destination, Wanted, matter_of},
         plan::describe,
@@ -68,7 +68,7 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&Contents>) -> Read
     }
 }
 
-async fn log_in(global: &GlobalArgs) -> Result<Alexa, Error> {
+async fn log_in(global: &GlobalArgs) -> Result<Alexa, CommandError> {
     let alexa = Alexa::connect(global).await?;
     alexa.log_in().await?;
     Ok(alexa)

@@ -13,8 +13,8 @@ use super::{
     topic::Subscriber,
 };
 use crate::{
-    aws::failed,
-    error::Error,
+    aws::call_error,
+    error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
@@ -79,7 +79,7 @@ impl Delivery {
             .send()
             .await;
         let attributes = attributes
-            .map_err(failed("sns:GetSubscriptionAttributes", arn))?
+            .map_err(call_error("sns:GetSubscriptionAttributes", arn))?
             .attributes;
         Ok(self.hands_over_all(arn, &attributes.unwrap_or_default(), arns))
     }
@@ -180,7 +180,7 @@ async fn policy(deployed: Deployed<'_>, topic: &str, queue: &str) -> Result<Vec<
         .queue_url(deployed.aws, queue)
         .await
         .map_err(|error| match error {
-            Error::Aws(error) => deployed.unread(error),
+            CommandError::Aws(error) => deployed.unread(error),
             error => error.into(),
         })?;
     let attributes = deployed.aws.sqs().get_queue_attributes().queue_url(&url);
@@ -189,7 +189,7 @@ async fn policy(deployed: Deployed<'_>, topic: &str, queue: &str) -> Result<Vec<
         .send()
         .await;
     let attributes = attributes
-        .map_err(failed("sqs:GetQueueAttributes", arn))?
+        .map_err(call_error("sqs:GetQueueAttributes", arn))?
         .attributes
         .unwrap_or_default();
     let policy = attributes

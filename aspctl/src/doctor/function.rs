@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use asp_events::arn::resource_name;
 use serde_json::json;
 
 use super::{
@@ -11,8 +12,8 @@ use super::{
     topic::{self, TOPIC},
 };
 use crate::{
-    aws::{failed, resource_name},
-    error::Error,
+    aws::call_error,
+    error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
@@ -126,7 +127,7 @@ async fn read(deployed: Deployed<'_>) -> Result<Option<Function>, NotWell> {
         .function_name(name)
         .send()
         .await;
-    let read = match read.map_err(failed("lambda:GetFunctionConfiguration", name)) {
+    let read = match read.map_err(call_error("lambda:GetFunctionConfiguration", name)) {
         Ok(read) => read,
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -136,10 +137,10 @@ async fn read(deployed: Deployed<'_>) -> Result<Option<Function>, NotWell> {
         .function_name(name)
         .send()
         .await;
-    let concurrency = concurrency.map_err(failed("lambda:GetFunctionConcurrency", name));
+    let concurrency = concurrency.map_err(call_error("lambda:GetFunctionConcurrency", name));
     let (reserved_concurrency, unread) = match concurrency {
         Ok(concurrency) => (concurrency.reserved_concurrent_executions, Vec::new()),
-        Err(error) => (None, vec![Finding::from(&Error::from(error))]),
+        Err(error) => (None, vec![Finding::from(&CommandError::from(error))]),
     };
     Ok(Some(Function {
         name: name.to_owned(),
@@ -260,7 +261,7 @@ async fn permission(deployed: Deployed<'_>) -> Checked {
         .function_name(function)
         .send()
         .await;
-    let policy = match policy.map_err(failed("lambda:GetPolicy", function)) {
+    let policy = match policy.map_err(call_error("lambda:GetPolicy", function)) {
         Ok(policy) => policy.policy,
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
@@ -328,7 +329,7 @@ async fn mapping(deployed: Deployed<'_>) -> Checked {
         .event_source_arn(queue)
         .send()
         .await;
-    let listed = listed.map_err(failed("lambda:ListEventSourceMappings", function))?;
+    let listed = listed.map_err(call_error("lambda:ListEventSourceMappings", function))?;
     let mappings = listed.event_source_mappings.unwrap_or_default().into_iter();
     let states: Vec<_> = mappings
         .map(|one| (one.uuid.unwrap_or_default(), one.state.unwrap_or_default()))
@@ -373,7 +374,7 @@ async fn destination(deployed: Deployed<'_>) -> Checked {
         .qualifier("$LATEST")
         .send()
         .await;
-    let config = match config.map_err(failed("lambda:GetFunctionEventInvokeConfig", function)) {
+    let config = match config.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
         Ok(config) => config
             .destination_config
             .and_then(|config| config.on_failure)

@@ -7,7 +7,7 @@ use super::{
     report::{Checked, Finding, Link, NotWell, well_unless},
     stack::Deployed,
 };
-use crate::aws::failed;
+use crate::aws::call_error;
 
 const LEDGER: &str = "ledger";
 
@@ -25,11 +25,11 @@ async fn check(deployed: Deployed<'_>) -> Checked {
         dynamodb.describe_time_to_live().table_name(name).send(),
     );
     let table = table
-        .map_err(failed("dynamodb:DescribeTable", name))
+        .map_err(call_error("dynamodb:DescribeTable", name))
         .map_err(|error| deployed.unread(error))?
         .table;
     let time_to_live = time_to_live
-        .map_err(failed("dynamodb:DescribeTimeToLive", name))?
+        .map_err(call_error("dynamodb:DescribeTimeToLive", name))?
         .time_to_live_description;
     let status = table.and_then(|table| table.table_status);
     let findings = is_active(name, status.as_ref())

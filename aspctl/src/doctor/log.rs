@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use asp_events::arn::Arn;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use super::{
     report::{Checked, Finding, Link, NotWell, well_unless},
     stack::Deployed,
 };
-use crate::aws::failed;
+use crate::aws::call_error;
 
 const ERRORS: &str = "function's errors";
 
@@ -63,7 +64,7 @@ async fn check(deployed: Deployed<'_>, since: Duration, now: DateTime<Utc>) -> C
             break;
         };
         let page = page
-            .map_err(failed("logs:FilterLogEvents", group))
+            .map_err(call_error("logs:FilterLogEvents", group))
             .map_err(|error| deployed.unread(error))?;
         is_whole = page.next_token.is_none();
         errors.extend(
@@ -86,7 +87,8 @@ async fn check(deployed: Deployed<'_>, since: Duration, now: DateTime<Utc>) -> C
 
 /// The name of a log group in its ARN, which ends with `:*`.
 fn group(arn: &str) -> &str {
-    arn.split(':').nth(6).unwrap_or(arn)
+    let group = Arn::parse(arn).map(|arn| arn.resource_id());
+    group.map_or(arn, |group| group.trim_end_matches(":*"))
 }
 
 fn judge(errors: &[Happened], is_whole: bool, group: &str, since: &str) -> Checked {

@@ -23,7 +23,7 @@ use self::report::{Link, NotWell};
 use crate::{
     args::{FileArgs, GlobalArgs, OutputForm},
     aws::Aws,
-    error::Error,
+    error::CommandError,
     sample::SampleKind,
     subscriptions,
     terminal::Terminal,
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     args: &DoctorArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let now = Utc::now();
     let wanted = subscriptions::file::read(&args.file.file).map_err(NotWell::from);
     let aws = Aws::load(global).await;

@@ -9,7 +9,7 @@ use super::{
     stack::Deployed,
     topic,
 };
-use crate::{aws::failed, error::Error};
+use crate::{aws::call_error, error::CommandError};
 
 const DEAD_LETTERS: &str = "dead-letter queues";
 const QUARANTINE: &str = "quarantine";
@@ -101,7 +101,7 @@ async fn depth(deployed: Deployed<'_>, output: &str) -> Result<u64, NotWell> {
         .queue_url(deployed.aws, output)
         .await
         .map_err(|error| match error {
-            Error::Aws(error) => deployed.unread(error),
+            CommandError::Aws(error) => deployed.unread(error),
             error => error.into(),
         })?;
     let attributes = deployed
@@ -113,7 +113,7 @@ async fn depth(deployed: Deployed<'_>, output: &str) -> Result<u64, NotWell> {
     let attributes = attributes
         .send()
         .await
-        .map_err(failed("sqs:GetQueueAttributes", name))?;
+        .map_err(call_error("sqs:GetQueueAttributes", name))?;
     Ok(attributes
         .attributes
         .unwrap_or_default()

@@ -1,14 +1,15 @@
 //! What the doctor says: the links of the chain, and what was found about each.
 
-use anstyle::Style;
 use serde::Serialize;
 
 use crate::{
-    alexa::AlexaError,
+    advice::{Explanation, InputError},
+    alexa::{AlexaError, ConnectError},
     args::OutputForm,
-    aws::AwsError,
-    error::Error,
-    terminal::{BAD, FAINT, GOOD, STRONG, Terminal, WARNING, even_unread},
+    aws::AwsCallError,
+    error::CommandError,
+    printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING},
+    terminal::Terminal,
 };
 
 /// What a check came to: what it found to be well, or else why not.
@@ -72,37 +73,53 @@ impl From<Finding> for NotWell {
     }
 }
 
-/// What cannot be read is not known to be well.
-impl From<&Error> for Finding {
-    fn from(error: &Error) -> Self {
-        let (problem, advice) = error.parts();
-        let is_denied = matches!(error, Error::Aws(error) if error.is_denied());
+impl From<Explanation> for Finding {
+    fn from(explanation: Explanation) -> Self {
         Self::failed(
-            if is_denied {
-                format!("cannot tell: {problem}")
-            } else {
-                problem
-            },
-            advice,
+            explanation.problem(),
+            explanation.advice().unwrap_or_default(),
         )
     }
 }
 
-impl From<Error> for NotWell {
-    fn from(error: Error) -> Self {
+/// What cannot be read is not known to be well.
+impl From<&CommandError> for Finding {
+    fn from(error: &CommandError) -> Self {
+        let mut finding = Self::from(error.explain());
+        if matches!(error, CommandError::Aws(error) if error.is_denied()) {
+            finding.problem = format!("cannot tell: {}", finding.problem);
+        }
+        finding
+    }
+}
+
+impl From<CommandError> for NotWell {
+    fn from(error: CommandError) -> Self {
         Finding::from(&error).into()
     }
 }
 
-impl From<AwsError> for NotWell {
-    fn from(error: AwsError) -> Self {
-        Error::from(error).into()
+impl From<AwsCallError> for NotWell {
+    fn from(error: AwsCallError) -> Self {
+        CommandError::from(error).into()
+    }
+}
+
+impl From<InputError> for NotWell {
+    fn from(error: InputError) -> Self {
+        CommandError::from(error).into()
+    }
+}
+
+impl From<ConnectError> for NotWell {
+    fn from(error: ConnectError) -> Self {
+        CommandError::from(error).into()
     }
 }
 
 impl From<AlexaError> for NotWell {
     fn from(error: AlexaError) -> Self {
-        Error::from(error).into()
+        CommandError::from(error).into()
     }
 }
 
@@ -213,7 +230,7 @@ impl From<Severity> for State {
 
 impl State {
     /// A mark, a word that says it without colour, and the colour.
-    fn shown(self) -> (char, &'static str, Style) {
+    fn shown(self) -> (char, &'static str, TextStyle) {
         match self {
             Self::Ok => ('✓', "ok", GOOD),
             Self::Warning => ('!', "warning", WARNING),
@@ -244,8 +261,12 @@ impl<'a> Row<'a> {
 }
 
 /// Shows all links; whether all is well.
-pub(super) fn show(links: &[Link], form: OutputForm, terminal: &Terminal) -> Result<bool, Error> {
-    even_unread(match form {
+pub(super) fn show(
+    links: &[Link],
+    form: OutputForm,
+    terminal: &Terminal,
+) -> Result<bool, CommandError> {
+    let printed = match form {
         OutputForm::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
         OutputForm::Table => {
             let width = links
@@ -258,7 +279,8 @@ pub(super) fn show(links: &[Link], form: OutputForm, terminal: &Terminal) -> Res
                 .flat_map(|link| lines(link, width))
                 .try_for_each(|line| terminal.say(line))
         }
-    })?;
+    };
+    printed?;
     let count = |state: State| links.iter().filter(|link| link.state() == state).count();
     let (warning, failed, skipped) = (
         count(State::Warning),
@@ -304,6 +326,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::printable::unstyled;
 
     fn link(findings: Vec<Finding>) -> Link {
         Link::new("topic", well_unless(findings, "fine"))
@@ -356,7 +379,7 @@ mod tests {
     fn people_get_words_and_not_only_colours() {
         let plain = |link: &Link| {
             let lines = lines(link, 6).join("\n");
-            anstream::adapter::strip_str(&lines).to_string()
+            unstyled(&lines)
         };
         assert_eq!(plain(&link(vec![])), "✓ ok       topic   fine");
         let failed = link(vec![Finding::failed("it is broken", "mend it")]);

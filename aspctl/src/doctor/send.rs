@@ -12,10 +12,11 @@ use chrono::Utc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    aws::{Aws, Stack, failed},
-    error::Error,
+    aws::{Aws, call_error},
+    error::CommandError,
     follow::{Followed, SignalKind, follow},
     sample::{SKILL, Sample, SampleKind, SampleOptions},
+    stack::Stack,
     terminal::Terminal,
 };
 
@@ -88,7 +89,12 @@ struct Effect {
 
 impl Event {
     /// Waits for the event's message on a topic, which is followed first.
-    async fn message(&self, aws: &Aws, stack: &Stack, signal: SignalKind) -> Result<Effect, Error> {
+    async fn message(
+        &self,
+        aws: &Aws,
+        stack: &Stack,
+        signal: SignalKind,
+    ) -> Result<Effect, CommandError> {
         let name = if signal == SignalKind::Retry {
             "retry trigger"
         } else {
@@ -107,14 +113,14 @@ impl Event {
         })
     }
 
-    async fn is_among(&self, followed: &Followed) -> Result<bool, Error> {
+    async fn is_among(&self, followed: &Followed) -> Result<bool, CommandError> {
         let messages = followed.receive(self.timeout).await?;
         Ok(messages.iter().any(|message| message.id() == self.key))
     }
 
     /// Waits until the failure of a made-up skill has been counted. What was counted of it in
     /// earlier rehearsals does not count.
-    async fn metric(&self, aws: &Aws, stack: &Stack) -> Result<Effect, Error> {
+    async fn metric(&self, aws: &Aws, stack: &Stack) -> Result<Effect, CommandError> {
         let failures = Failures::of(aws, stack).await?;
         let before = failures.sum().await?;
         self.sample.publish(aws, stack).await?;
@@ -134,7 +140,7 @@ impl Event {
 
     /// Waits until the ledger says that the event is done. A success of an automation ends its
     /// retry budget, and nothing else tells of it.
-    async fn note(&self, aws: &Aws, stack: &Stack) -> Result<Effect, Error> {
+    async fn note(&self, aws: &Aws, stack: &Stack) -> Result<Effect, CommandError> {
         let (client, table) = (aws.dynamodb(), stack.resource_name("LedgerTableArn")?);
         let is_done = async || {
             let get = client.get_item().table_name(table).consistent_read(true);
@@ -145,7 +151,7 @@ impl Event {
                 )
                 .send()
                 .await;
-            let item = got.map_err(failed("dynamodb:GetItem", table))?.item;
+            let item = got.map_err(call_error("dynamodb:GetItem", table))?.item;
             Ok(item.is_some_and(|item| item.contains_key("completedAt")))
         };
         self.sample.publish(aws, stack).await?;
@@ -160,8 +166,8 @@ impl Event {
     /// How long it took until it was so; nothing if it was not in time.
     async fn until(
         &self,
-        is_so: impl AsyncFn() -> Result<bool, Error>,
-    ) -> Result<Option<Duration>, Error> {
+        is_so: impl AsyncFn() -> Result<bool, CommandError>,
+    ) -> Result<Option<Duration>, CommandError> {
         let started = Instant::now();
         let so = async {
             for pause in (0..).map(|tries: u64| Duration::from_millis(100 << tries.min(5))) {
@@ -212,7 +218,7 @@ struct Failures {
 
 impl Failures {
     /// The function's own environment says where it counts.
-    async fn of(aws: &Aws, stack: &Stack) -> Result<Self, Error> {
+    async fn of(aws: &Aws, stack: &Stack) -> Result<Self, CommandError> {
         let function = stack.output("AspEventsFunctionArn")?;
         let read = aws
             .lambda()
@@ -221,13 +227,13 @@ impl Failures {
             .send()
             .await;
         let variables = read
-            .map_err(failed("lambda:GetFunctionConfiguration", function))?
+            .map_err(call_error("lambda:GetFunctionConfiguration", function))?
             .environment;
         let namespace =
             variables.and_then(|environment| environment.variables?.remove("METRIC_NAMESPACE"));
         let Some(namespace) = namespace else {
             let problem = "it has no environment variable METRIC_NAMESPACE";
-            return Err(Error::input(
+            return Err(CommandError::input(
                 function,
                 problem,
                 "Deploy the template of this version",
@@ -243,7 +249,7 @@ impl Failures {
         })
     }
 
-    async fn sum(&self) -> Result<f64, Error> {
+    async fn sum(&self) -> Result<f64, CommandError> {
         let dimensions = [
             ("SkillId", SKILL),
             ("SkillStage", STAGE),
@@ -263,7 +269,10 @@ impl Failures {
             .statistics(Statistic::Sum)
             .send()
             .await;
-        let read = read.map_err(failed("cloudwatch:GetMetricStatistics", &self.namespace))?;
+        let read = read.map_err(call_error(
+            "cloudwatch:GetMetricStatistics",
+            &self.namespace,
+        ))?;
         Ok(read
             .datapoints
             .unwrap_or_default()

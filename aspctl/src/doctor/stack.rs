@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use asp_events::arn::resource_name;
+
 use super::report::{Checked, Finding, Link, NotWell, needed, told, well_unless};
 use crate::{
+    advice::InputError,
     args::GlobalArgs,
-    aws::{Aws, AwsError, Stack, failed, resource_name},
-    error::Error,
+    aws::{Aws, AwsCallError, call_error},
+    error::CommandError,
+    stack::Stack,
 };
 
 pub(super) const CREDENTIALS: &str = "AWS credentials";
@@ -56,9 +60,9 @@ impl<'a> Deployed<'a> {
     }
 
     /// Why a resource of the stack could not be read: because it is gone, or anything else.
-    pub(super) fn unread(self, error: AwsError) -> NotWell {
+    pub(super) fn unread(self, error: AwsCallError) -> NotWell {
         if error.is_missing() {
-            Finding::failed(error.problem(), self.revert()).into()
+            Finding::failed(error.explain().problem(), self.revert()).into()
         } else {
             error.into()
         }
@@ -84,20 +88,22 @@ pub(super) struct Read {
 }
 
 /// Asks who calls, and reads the stack.
-pub(super) async fn read(aws: &Result<Aws, Error>, global: &GlobalArgs) -> Read {
+pub(super) async fn read(aws: &Result<Aws, InputError>, global: &GlobalArgs) -> Read {
     let aws = match aws {
         Ok(aws) => aws,
         Err(error) => {
             return Read {
-                account: Err(Finding::from(error).into()),
+                account: Err(Finding::from(error.explain()).into()),
                 stack: Err(NotWell::needs(CREDENTIALS)),
             };
         }
     };
     let identity = aws.sts().get_caller_identity().send().await;
-    let identity = identity.map_err(failed("sts:GetCallerIdentity", "the account"));
+    let identity = identity.map_err(call_error("sts:GetCallerIdentity", "the account"));
     // Credentials that may not even ask this may be good for the rest.
-    let is_known = identity.as_ref().map_or_else(AwsError::is_denied, |_| true);
+    let is_known = identity
+        .as_ref()
+        .map_or_else(AwsCallError::is_denied, |_| true);
     let account = identity
         .map(|identity| identity.account.unwrap_or_default())
         .map_err(NotWell::from);
@@ -113,11 +119,11 @@ pub(super) async fn read(aws: &Result<Aws, Error>, global: &GlobalArgs) -> Read 
 }
 
 /// A stack that does not exist is looked for in the wrong place, or was never deployed.
-fn unread(error: Error) -> NotWell {
+fn unread(error: CommandError) -> NotWell {
     match error {
-        Error::Aws(error) if error.is_missing() => {
+        CommandError::Aws(error) if error.is_missing() => {
             let advice = "Deploy it (sam build && sam deploy), or name another with --stack, --region or --profile";
-            Finding::failed(error.problem(), advice).into()
+            Finding::failed(error.explain().problem(), advice).into()
         }
         error => error.into(),
     }
@@ -132,7 +138,7 @@ pub(super) fn links(read: &Read) -> Vec<Link> {
 
 /// The stack that the other links need.
 pub(super) fn deployed<'a>(
-    aws: &'a Result<Aws, Error>,
+    aws: &'a Result<Aws, InputError>,
     read: &'a Read,
 ) -> Result<Deployed<'a>, NotWell> {
     let stack = needed(&read.stack, STACK)?;

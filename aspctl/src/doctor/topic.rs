@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use asp_events::arn::{Arn, resource_name};
 use serde_json::json;
 
 use super::{
@@ -9,8 +10,8 @@ use super::{
     stack::Deployed,
 };
 use crate::{
-    aws::{Aws, AwsError, failed, resource_name},
-    error::Error,
+    aws::{Aws, AwsCallError, call_error},
+    error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
@@ -75,7 +76,7 @@ async fn read<'a>(deployed: &Result<Deployed<'a>, NotWell>) -> Result<Topic<'a>,
         .topic_arn(arn)
         .send()
         .await;
-    let attributes = attributes.map_err(failed("sns:GetTopicAttributes", arn));
+    let attributes = attributes.map_err(call_error("sns:GetTopicAttributes", arn));
     let attributes = attributes
         .map_err(|error| deployed.unread(error))?
         .attributes
@@ -91,10 +92,10 @@ async fn read<'a>(deployed: &Result<Deployed<'a>, NotWell>) -> Result<Topic<'a>,
 async fn read_key(aws: &Aws, id: &str) -> Result<Key, NotWell> {
     let described = aws.kms().describe_key().key_id(id).send().await;
     let described = described
-        .map_err(failed("kms:DescribeKey", id))?
+        .map_err(call_error("kms:DescribeKey", id))?
         .key_metadata;
     let unknown = || {
-        Error::input(
+        CommandError::input(
             id,
             "KMS does not describe it",
             "Check KmsMasterKeyId of the topic",
@@ -107,7 +108,7 @@ async fn read_key(aws: &Aws, id: &str) -> Result<Key, NotWell> {
         .is_some_and(|manager| manager.as_str() == "AWS");
     let policy = aws.kms().get_key_policy().key_id(&arn).send().await;
     let policy = policy
-        .map_err(failed("kms:GetKeyPolicy", &arn))?
+        .map_err(call_error("kms:GetKeyPolicy", &arn))?
         .policy
         .unwrap_or_default();
     Ok(Key {
@@ -289,12 +290,12 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Before its endpoint has agreed a subscription has a word in place of its ARN.
     pub(super) fn is_confirmed(&self) -> bool {
-        self.arn.starts_with("arn:")
+        Arn::parse(&self.arn).is_some()
     }
 }
 
 /// All subscriptions of a topic.
-pub(super) async fn subscribers(aws: &Aws, topic: &str) -> Result<Vec<Subscriber>, AwsError> {
+pub(super) async fn subscribers(aws: &Aws, topic: &str) -> Result<Vec<Subscriber>, AwsCallError> {
     let pages = aws
         .sns()
         .list_subscriptions_by_topic()
@@ -309,7 +310,7 @@ pub(super) async fn subscribers(aws: &Aws, topic: &str) -> Result<Vec<Subscriber
         endpoint: listed.endpoint.unwrap_or_default(),
     };
     Ok(listed
-        .map_err(failed("sns:ListSubscriptionsByTopic", topic))?
+        .map_err(call_error("sns:ListSubscriptionsByTopic", topic))?
         .into_iter()
         .map(read)
         .collect())

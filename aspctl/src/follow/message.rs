@@ -1,11 +1,10 @@
 //! The messages that the function publishes, as far as they are shown and filtered.
 
-use anstyle::Style;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::terminal::{BAD, FAINT, GOOD, STRONG, WARNING};
+use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
 
 /// A message: a CloudEvents object.
 #[derive(Debug)]
@@ -191,7 +190,7 @@ impl Message {
                 format!(
                     "{}, {}{}",
                     state(role.ready),
-                    plain(&role.change),
+                    role.change,
                     on(role.unit_id.as_ref())
                 ),
             ),
@@ -201,9 +200,9 @@ impl Message {
             ),
             Content::Quarantine(Quarantine { reason, detail, .. }) => (
                 "quarantine",
-                format!("{} {}", styled(WARNING, reason), plain(detail)),
+                format!("{} {}", styled(WARNING, reason), detail),
             ),
-            Content::Other(name) => ("other", plain(name)),
+            Content::Other(name) => ("other", name.clone()),
         };
         let subject = styled(STRONG, self.subject.as_deref().unwrap_or("-"));
         format!("{FAINT}{time:20}{FAINT:#}  {kind:10}  {subject}  {says}")
@@ -221,12 +220,11 @@ impl Retry {
         let not_before = self
             .not_before
             .as_ref()
-            .map(|time| format!(", not before {}", plain(time)));
+            .map(|time| format!(", not before {time}"));
         let types: Vec<_> = self
             .errors
             .iter()
             .filter_map(|error| error.r#type.as_deref())
-            .map(plain)
             .collect();
         let types = if types.is_empty() {
             String::new()
@@ -264,7 +262,7 @@ fn because(error: Option<&Problem>) -> String {
     let parts: Vec<_> = [r#type, message]
         .into_iter()
         .flatten()
-        .map(|part| plain(part))
+        .map(String::as_str)
         .collect();
     if parts.is_empty() {
         String::new()
@@ -274,16 +272,11 @@ fn because(error: Option<&Problem>) -> String {
 }
 
 fn on(unit: Option<&String>) -> String {
-    unit.map_or_else(String::new, |unit| format!(" on {}", plain(unit)))
+    unit.map_or_else(String::new, |unit| format!(" on {unit}"))
 }
 
-fn styled(style: Style, text: &str) -> String {
-    format!("{style}{}{style:#}", plain(text))
-}
-
-/// Text of others without what would steer the terminal.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
+fn styled(style: TextStyle, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 #[cfg(test)]
@@ -291,6 +284,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::printable::unstyled;
 
     fn message(r#type: &str, data: &Value) -> Message {
         let time = "2026-11-20T09:02:03Z";
@@ -302,7 +296,7 @@ mod tests {
     }
 
     fn line(r#type: &str, data: &Value) -> String {
-        anstream::adapter::strip_str(&message(r#type, data).line()).to_string()
+        unstyled(&message(r#type, data).line())
     }
 
     #[test]
@@ -372,7 +366,7 @@ mod tests {
     fn a_message_without_time_and_subject_has_its_columns_still() {
         let message = Message::read(r#"{"id": "i", "type": "t"}"#).unwrap();
         assert_eq!(
-            anstream::adapter::strip_str(&message.line()).to_string(),
+            unstyled(&message.line()),
             "-                     other       -  t"
         );
         for text in ["", "[]", "{}", "not JSON", r#"{"id": "i"}"#] {

@@ -10,6 +10,7 @@ pub(crate) mod message;
 
 use std::{cell::RefCell, iter, time::Duration};
 
+use asp_events::arn::Arn;
 use aws_sdk_sqs::{
     config::retry::RetryConfig,
     types::{
@@ -24,9 +25,10 @@ use tokio::time::{Instant, sleep};
 
 use self::message::Message;
 use crate::{
-    aws::{Aws, Stack, failed},
-    error::Error,
+    aws::{Aws, AwsCallError, call_error},
+    error::{CommandError, LeftoverError},
     interrupt::Interrupts,
+    stack::Stack,
 };
 
 /// The longest poll that SQS knows.
@@ -60,8 +62,8 @@ pub(crate) async fn follow<T>(
     aws: &Aws,
     stack: &Stack,
     signals: &[SignalKind],
-    work: impl AsyncFnOnce(&Followed) -> Result<T, Error>,
-) -> Result<T, Error> {
+    work: impl AsyncFnOnce(&Followed) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let scaffold = Scaffold::new(aws, stack, signals)?;
     let (mut first, mut second) = (Interrupts::listen()?, Interrupts::listen()?);
     let whole = async {
@@ -69,27 +71,29 @@ pub(crate) async fn follow<T>(
         let outcome = match scaffold.build().await {
             Ok(followed) => tokio::select! {
                 biased;
-                () = first.next() => Err(Error::Interrupted("The temporary queue is removed".to_owned())),
+                () = first.next() => Err(CommandError::Interrupted("The temporary queue is removed".to_owned())),
                 outcome = work(&followed) => outcome,
             },
             Err(error) => Err(error),
         };
         match (scaffold.remove().await, outcome) {
             (Ok(()), outcome) => outcome,
-            (Err(left), Ok(_) | Err(Error::Interrupted(_))) => Err(scaffold.left(left.to_string())),
-            (Err(left), Err(error)) => Err(scaffold.left(format!("{error} Then, {left}"))),
+            (Err(left), Ok(_) | Err(CommandError::Interrupted(_))) => {
+                Err(scaffold.left(None, Some(left)))
+            }
+            (Err(left), Err(error)) => Err(scaffold.left(Some(error), Some(left))),
         }
     };
     tokio::select! {
         biased;
         outcome = Box::pin(whole) => outcome,
-        () = second.second() => Err(scaffold.left("interrupted again, before all was removed.")),
+        () = second.second() => Err(scaffold.left(None, None)),
     }
 }
 
 /// The names of the temporary queues of this stack: of others who follow it now, or left by a
 /// `kill -9`.
-pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, Error> {
+pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, CommandError> {
     let listed = aws
         .sqs()
         .list_queues()
@@ -97,7 +101,7 @@ pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, Erro
         .send()
         .await;
     let urls = listed
-        .map_err(failed("sqs:ListQueues", prefix(stack.name())))?
+        .map_err(call_error("sqs:ListQueues", prefix(stack.name())))?
         .queue_urls
         .unwrap_or_default();
     Ok(urls
@@ -110,11 +114,8 @@ pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, Erro
 /// How the names of the temporary queues begin. A stack may be given by its ARN, and a name takes
 /// letters, digits, hyphens and underscores.
 fn prefix(stack: &str) -> String {
-    let name = stack
-        .rsplit(":stack/")
-        .next()
-        .and_then(|name| name.split('/').next())
-        .unwrap_or_default();
+    let name = Arn::parse(stack).map_or(stack, |arn| arn.resource_id());
+    let name = name.split('/').next().unwrap_or_default();
     let name = name
         .chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
@@ -162,22 +163,20 @@ impl Part {
 }
 
 impl Scaffold {
-    fn new(aws: &Aws, stack: &Stack, signals: &[SignalKind]) -> Result<Self, Error> {
+    fn new(aws: &Aws, stack: &Stack, signals: &[SignalKind]) -> Result<Self, CommandError> {
         let topics = signals
             .iter()
             .map(|signal| stack.output(topic(*signal)).map(str::to_owned));
         let topics = topics.collect::<Result<Vec<_>, _>>()?;
         let queue = format!("{}{:016x}", prefix(stack.name()), fastrand::u64(..));
-        let home = topics
-            .first()
-            .and_then(|topic| topic.rsplit_once(':'))
-            .map_or("", |(home, _)| home);
+        let topic = topics.first().and_then(|topic| Arn::parse(topic));
+        let queue_arn = topic.map(|topic| topic.sibling("sqs", &queue).to_string());
         Ok(Self {
             sns: aws.sns(),
             sqs: aws.sqs(),
             region: aws.region().to_owned(),
             stack: stack.name().to_owned(),
-            queue_arn: format!("{}:{queue}", home.replacen(":sns:", ":sqs:", 1)),
+            queue_arn: queue_arn.unwrap_or_default(),
             queue,
             topics,
             parts: RefCell::default(),
@@ -185,7 +184,7 @@ impl Scaffold {
     }
 
     /// Makes the queue and subscribes it. From then on no message of the topics is missed.
-    async fn build(&self) -> Result<Followed, Error> {
+    async fn build(&self) -> Result<Followed, CommandError> {
         let made = self
             .sqs
             .create_queue()
@@ -197,7 +196,7 @@ impl Scaffold {
             .send()
             .await;
         let url = made
-            .map_err(failed("sqs:CreateQueue", &self.queue))?
+            .map_err(call_error("sqs:CreateQueue", &self.queue))?
             .queue_url
             .unwrap_or_default();
         self.parts.borrow_mut().push(Part::Queue(url.clone()));
@@ -215,7 +214,7 @@ impl Scaffold {
 
     /// Raw: the body is the message as the function wrote it, and all that is needed of it is in
     /// there.
-    async fn subscribe(&self, topic: &str) -> Result<(), Error> {
+    async fn subscribe(&self, topic: &str) -> Result<(), CommandError> {
         let subscribed = self
             .sns
             .subscribe()
@@ -227,7 +226,7 @@ impl Scaffold {
             .send()
             .await;
         let arn = subscribed
-            .map_err(failed("sns:Subscribe", topic))?
+            .map_err(call_error("sns:Subscribe", topic))?
             .subscription_arn
             .unwrap_or_default();
         self.parts.borrow_mut().push(Part::Subscription(arn));
@@ -236,7 +235,7 @@ impl Scaffold {
 
     /// Removes the subscriptions, then the queue, as far as each lets itself be removed; the first
     /// error.
-    async fn remove(&self) -> Result<(), Error> {
+    async fn remove(&self) -> Result<(), AwsCallError> {
         let parts = self.parts.borrow().clone();
         let mut outcome = Ok(());
         for part in parts.iter().rev() {
@@ -249,41 +248,44 @@ impl Scaffold {
     }
 
     /// Removes a part; that it is gone already is as good.
-    async fn remove_part(&self, part: &Part) -> Result<(), Error> {
+    async fn remove_part(&self, part: &Part) -> Result<(), AwsCallError> {
         let removed = match part {
             Part::Subscription(arn) => {
                 let removed = self.sns.unsubscribe().subscription_arn(arn).send().await;
-                removed.map(drop).map_err(failed("sns:Unsubscribe", arn))
+                removed
+                    .map(drop)
+                    .map_err(call_error("sns:Unsubscribe", arn))
             }
             Part::Queue(url) => {
                 let removed = self.sqs.delete_queue().queue_url(url).send().await;
                 removed
                     .map(drop)
-                    .map_err(failed("sqs:DeleteQueue", &self.queue))
+                    .map_err(call_error("sqs:DeleteQueue", &self.queue))
             }
         };
         removed.or_else(|error| {
             if error.is_missing() {
                 Ok(())
             } else {
-                Err(error.into())
+                Err(error)
             }
         })
     }
 
     /// The error that says what is left, and how to remove it.
-    fn left(&self, cause: impl Into<String>) -> Error {
+    fn left(&self, failure: Option<CommandError>, cause: Option<AwsCallError>) -> CommandError {
         let parts = self.parts.borrow();
         let commands: Vec<_> = parts
             .iter()
             .rev()
             .map(|part| part.removal(&self.region))
             .collect();
-        Error::Left {
+        CommandError::from(LeftoverError {
             queue: self.queue.clone(),
-            cause: cause.into(),
             commands: commands.join("; "),
-        }
+            failure,
+            cause,
+        })
     }
 }
 
@@ -321,7 +323,7 @@ pub(crate) struct Followed {
 impl Followed {
     /// The next messages, as soon as there are any, those that came together by their time; none if
     /// none came for so long.
-    pub(crate) async fn receive(&self, longest: Duration) -> Result<Vec<Message>, Error> {
+    pub(crate) async fn receive(&self, longest: Duration) -> Result<Vec<Message>, CommandError> {
         // Whole seconds, rounded up: a poll of none would not wait.
         let wait = longest.min(LONGEST_POLL);
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -336,7 +338,7 @@ impl Followed {
             .config_override(aws_sdk_sqs::Config::builder().retry_config(retries))
             .send()
             .await;
-        let received = match received.map_err(failed("sqs:ReceiveMessage", &self.queue)) {
+        let received = match received.map_err(call_error("sqs:ReceiveMessage", &self.queue)) {
             Err(error) if error.is_missing() && self.made.elapsed() < YOUTH => {
                 sleep(Duration::from_secs(1)).await;
                 return Ok(Vec::new());
@@ -359,7 +361,7 @@ impl Followed {
     }
 
     /// Deletes copies that were received, so that they do not come again.
-    async fn delete(&self, handles: impl Iterator<Item = String>) -> Result<(), Error> {
+    async fn delete(&self, handles: impl Iterator<Item = String>) -> Result<(), CommandError> {
         let entry = |(index, handle): (usize, String)| {
             DeleteMessageBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -379,7 +381,7 @@ impl Followed {
                 .set_entries(Some(entries));
             call.send()
                 .await
-                .map_err(failed("sqs:DeleteMessage", &self.queue))?;
+                .map_err(call_error("sqs:DeleteMessage", &self.queue))?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ mod read;
 mod tally;
 mod target;
 
-use std::{collections::VecDeque, fmt::Display, mem, process::ExitCode, thread, time::Duration};
+use std::{collections::VecDeque, mem, process::ExitCode, thread, time::Duration};
 
 use chrono::Utc;
 use indicatif::ProgressBar;
@@ -35,10 +35,12 @@ use self::{
 };
 use crate::{
     args::GlobalArgs,
-    aws::{Aws, Stack},
-    error::Error,
+    aws::Aws,
+    error::CommandError,
     interrupt::Interrupts,
-    terminal::{BAD, GOOD, Terminal, counted, even_unread},
+    printable::{BAD, GOOD},
+    stack::Stack,
+    terminal::{Terminal, counted},
 };
 
 /// So many messages are held in memory, and shown before the question; the rest follows in small
@@ -53,7 +55,7 @@ pub(crate) async fn run(
     args: &ReplayArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let input = Input::of(args)?;
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -112,7 +114,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     /// Shows what would be sent, asks, and sends it.
-    async fn run(&mut self, args: &ReplayArgs) -> Result<End, Error> {
+    async fn run(&mut self, args: &ReplayArgs) -> Result<End, CommandError> {
         if self.unseen() > as_u64(PREVIEW_MESSAGES) {
             self.terminal.note(format_args!(
                 "{} has about {} messages.",
@@ -144,10 +146,9 @@ impl Replay<'_> {
         let has_more =
             has_more && !self.choice.is_spent() && matches!(self.origin, Origin::Queue { .. });
         let preview = Preview::of(&chosen);
-        match self.show(&preview, &chosen, has_more) {
-            // Whoever says --yes need not look.
-            Err(error) if error.is_closed_pipe() && args.yes && !args.dry_run => {}
-            shown => shown?,
+        self.show(&preview, &chosen, has_more)?;
+        if self.terminal.reader_is_gone() && !args.yes {
+            return Err(CommandError::closed_pipe());
         }
         if args.dry_run || (chosen.is_empty() && !has_more) {
             return Ok(End::Shown);
@@ -162,7 +163,7 @@ impl Replay<'_> {
     }
 
     /// What is chosen of what comes next; nothing once there is no more.
-    async fn next(&mut self) -> Result<Option<Vec<Chosen>>, Error> {
+    async fn next(&mut self) -> Result<Option<Vec<Chosen>>, CommandError> {
         let found = self.origin.next().await?;
         if found.is_empty() {
             return Ok(None);
@@ -199,7 +200,12 @@ impl Replay<'_> {
             }
     }
 
-    fn show(&self, preview: &Preview, chosen: &[Chosen], has_more: bool) -> Result<(), Error> {
+    fn show(
+        &self,
+        preview: &Preview,
+        chosen: &[Chosen],
+        has_more: bool,
+    ) -> Result<(), CommandError> {
         let (terminal, name) = (self.terminal, self.origin.name());
         let rest = counted(self.unseen(), "more message");
         let more = if has_more {
@@ -269,7 +275,7 @@ impl Replay<'_> {
         preview: &Preview,
         has_more: bool,
         yes: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, CommandError> {
         let more = if has_more {
             " and all that the filters choose of the rest"
         } else {
@@ -282,7 +288,7 @@ impl Replay<'_> {
         loop {
             tokio::select! {
                 answer = &mut answered => {
-                    return answer.unwrap_or(Err(Error::Declined("there was no answer"))).map(|()| true);
+                    return answer.unwrap_or(Err(CommandError::Declined("there was no answer"))).map(|()| true);
                 }
                 () = self.interrupts.next() => return Ok(false),
                 () = tokio::time::sleep(self.origin.until_renewal()) => self.origin.renew().await?,
@@ -296,7 +302,7 @@ impl Replay<'_> {
         chosen: Vec<Chosen>,
         has_more: bool,
         bar: &ProgressBar,
-    ) -> Result<End, Error> {
+    ) -> Result<End, CommandError> {
         self.tally.has_begun = true;
         let mut next = Some(chosen);
         while let Some(chosen) = next {
@@ -315,7 +321,7 @@ impl Replay<'_> {
     }
 
     /// Sends events, call by call, and deletes each message once all its events have been accepted.
-    async fn send(&mut self, chosen: Vec<Chosen>, bar: &ProgressBar) -> Result<End, Error> {
+    async fn send(&mut self, chosen: Vec<Chosen>, bar: &ProgressBar) -> Result<End, CommandError> {
         let (mut open, mut waiting) = (Vec::new(), VecDeque::new());
         for Chosen { id, events, whole } in chosen {
             let mut message = Open {
@@ -372,14 +378,18 @@ impl Replay<'_> {
     }
 
     /// Deletes what was accepted. What cannot be deleted comes again.
-    async fn delete(&mut self, ids: Vec<String>) -> Result<(), Error> {
+    async fn delete(&mut self, ids: Vec<String>) -> Result<(), CommandError> {
         let deleted = self.origin.delete(&ids).await;
         self.tally.undeleted += as_u64(*deleted.as_ref().unwrap_or(&ids.len()));
         deleted.map(drop)
     }
 
     /// Says what was done; the exit status.
-    fn report(self, outcome: Result<End, Error>, released: u64) -> Result<ExitCode, Error> {
+    fn report(
+        self,
+        outcome: Result<End, CommandError>,
+        released: u64,
+    ) -> Result<ExitCode, CommandError> {
         let Tally {
             has_begun,
             sent,
@@ -389,26 +399,26 @@ impl Replay<'_> {
         } = &self.tally;
         if !has_begun {
             return match outcome? {
-                End::Interrupted => Err(Error::Interrupted("Nothing was sent".to_owned())),
+                End::Interrupted => Err(CommandError::Interrupted("Nothing was sent".to_owned())),
                 End::Shown | End::Done => Ok(ExitCode::SUCCESS),
             };
         }
         let (name, target) = (self.origin.name(), self.target.describe());
-        self.say(format_args!(
+        self.terminal.say(format_args!(
             "{GOOD}{} sent{GOOD:#} to {target}",
             counted(*sent, "event")
         ))?;
         let has_seen_all = matches!(outcome, Ok(End::Done)) && !self.choice.is_spent();
         match if has_seen_all { 0 } else { self.unseen() } {
             0 if released == 0 => {}
-            0 => self.say(format_args!(
+            0 => self.terminal.say(format_args!(
                 "{} left in {name}{}",
                 counted(released, "message"),
                 self.tally.because()
             ))?,
             unseen => {
                 let left = counted(released + unseen, "message");
-                self.say(format_args!(
+                self.terminal.say(format_args!(
                     "about {left} left in {name}{}",
                     self.tally.because()
                 ))?;
@@ -419,28 +429,23 @@ impl Replay<'_> {
             first: Some(problem),
         } = refused
         {
-            self.say(format_args!(
+            self.terminal.say(format_args!(
                 "{BAD}{} refused{BAD:#}; the first: {problem}",
                 counted(*count, "event")
             ))?;
         }
         if *undeleted > 0 {
             let messages = counted(*undeleted, "message");
-            self.say(format_args!(
+            self.terminal.say(format_args!(
                 "{BAD}{messages} sent, but not deleted{BAD:#}: {name} will give them out again"
             ))?;
         }
         match outcome? {
-            End::Interrupted => Err(Error::Interrupted(
+            End::Interrupted => Err(CommandError::Interrupted(
                 "What was not sent is where it was".to_owned(),
             )),
             End::Shown | End::Done if refused.count + undeleted > 0 => Ok(ExitCode::FAILURE),
             End::Shown | End::Done => Ok(ExitCode::SUCCESS),
         }
-    }
-
-    /// A line of the result. That nobody reads it must neither stop a replay nor hide how it ended.
-    fn say(&self, line: impl Display) -> Result<(), Error> {
-        even_unread(self.terminal.say(line))
     }
 }

@@ -10,11 +10,7 @@ use super::{
     tally::as_u64,
     target::Target,
 };
-use crate::{
-    aws::{Aws, Stack},
-    error::Error,
-    terminal::Terminal,
-};
+use crate::{aws::Aws, error::CommandError, stack::Stack, terminal::Terminal};
 
 /// Where events are taken from, as the user named it.
 #[derive(Debug)]
@@ -25,14 +21,14 @@ pub(super) enum Input {
 
 impl Input {
     /// Refuses what makes no sense, and reads the file, before anything is called.
-    pub(super) fn of(args: &ReplayArgs) -> Result<Self, Error> {
+    pub(super) fn of(args: &ReplayArgs) -> Result<Self, CommandError> {
         let has_reasons = matches!(
             args.source,
             Some(ReplaySource::Quarantine | ReplaySource::QuarantineDlq)
         );
         if !args.reasons.is_empty() && !has_reasons {
             let problem = "only what is in the quarantine has a reason";
-            return Err(Error::input(
+            return Err(CommandError::input(
                 "--reason",
                 problem,
                 "Leave it out, or replay quarantine",
@@ -50,14 +46,14 @@ impl Input {
                 let problem = format!(
                     "what lies in {name} came out of the function, and is for the consumer of {queue}"
                 );
-                Err(Error::input(
+                Err(CommandError::input(
                     "--to function",
                     problem,
                     format!("Leave it out: it goes back to {queue}"),
                 ))
             }
             (None, Some(place)) => Ok(Self::Queue(place)),
-            (None, None) => Err(Error::input(
+            (None, None) => Err(CommandError::input(
                 "replay",
                 "there is nothing to replay",
                 "Name a source, or --file",
@@ -71,7 +67,7 @@ impl Input {
         to: ReplayTarget,
         aws: &Aws,
         stack: &Stack,
-    ) -> Result<Target, Error> {
+    ) -> Result<Target, CommandError> {
         if let &Self::Queue(Place {
             back: Some(name), ..
         }) = self
@@ -99,13 +95,13 @@ impl Input {
         })
     }
 
-    fn file(path: &Path) -> Result<Self, Error> {
+    fn file(path: &Path) -> Result<Self, CommandError> {
         let (name, text) = match path.to_str() {
             Some("-") => ("standard input".to_owned(), io::read_to_string(io::stdin())),
             _ => (path.display().to_string(), fs::read_to_string(path)),
         };
         let text = text.map_err(|error| {
-            Error::input(
+            CommandError::input(
                 &name,
                 error,
                 "Give a file of events, or - for standard input",
@@ -140,7 +136,7 @@ impl Place {
     }
 }
 
-async fn queue_url(name: &str, aws: &Aws, stack: &Stack) -> Result<String, Error> {
+async fn queue_url(name: &str, aws: &Aws, stack: &Stack) -> Result<String, CommandError> {
     stack.queue_url(aws, &format!("{name}Arn")).await
 }
 
@@ -159,7 +155,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub(super) async fn open(from: Input, aws: &Aws, stack: &Stack) -> Result<Self, Error> {
+    pub(super) async fn open(from: Input, aws: &Aws, stack: &Stack) -> Result<Self, CommandError> {
         match from {
             Input::File { name, events } => Ok(Self::File { name, events }),
             Input::Queue(Place { name, back }) => {
@@ -186,7 +182,7 @@ impl Origin {
     }
 
     /// What comes next; nothing once there is no more.
-    pub(super) async fn next(&mut self) -> Result<Vec<Found>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Vec<Found>, CommandError> {
         match self {
             Self::File { events, .. } => {
                 let found = |event| Found {
@@ -209,7 +205,7 @@ impl Origin {
     }
 
     /// Deletes what was accepted; how much of it could not be deleted.
-    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, Error> {
+    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
         match self {
             Self::File { .. } => Ok(0),
             Self::Queue { queue, .. } => queue.delete(ids).await,
@@ -217,7 +213,7 @@ impl Origin {
     }
 
     /// Keeps what is being worked on away from other readers.
-    pub(super) async fn renew(&mut self) -> Result<(), Error> {
+    pub(super) async fn renew(&mut self) -> Result<(), CommandError> {
         match self {
             Self::File { .. } => Ok(()),
             Self::Queue { queue, .. } => queue.renew().await,
@@ -239,7 +235,8 @@ impl Origin {
         };
         if let Err(error) = queue.release().await {
             terminal.note(format_args!(
-                "{error} What was not sent comes back by itself within 5 minutes."
+                "{} What was not sent comes back by itself within 5 minutes.",
+                error.explain()
             ));
         }
         as_u64(queue.hidden())

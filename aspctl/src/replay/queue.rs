@@ -21,7 +21,7 @@ use chrono::DateTime;
 use futures_util::{StreamExt as _, stream};
 
 use super::read::Message;
-use crate::{aws::failed, error::Error};
+use crate::{aws::call_error, error::CommandError};
 
 /// Seconds for which a message is hidden, unless that is renewed: so long it is away if this
 /// program is killed.
@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// How many messages there are, as long as none has been received.
-    pub(super) async fn depth(&self) -> Result<Depth, Error> {
+    pub(super) async fn depth(&self) -> Result<Depth, CommandError> {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
         let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let call = self.sqs.get_queue_attributes().queue_url(&self.url);
@@ -105,7 +105,7 @@ impl Queue {
             .send()
             .await;
         let counts = answer
-            .map_err(failed("sqs:GetQueueAttributes", self.name))?
+            .map_err(call_error("sqs:GetQueueAttributes", self.name))?
             .attributes
             .unwrap_or_default();
         let count = |name| {
@@ -121,7 +121,7 @@ impl Queue {
     }
 
     /// Messages that were not received before; none once there are no more.
-    pub(super) async fn receive(&mut self) -> Result<Vec<Message>, Error> {
+    pub(super) async fn receive(&mut self) -> Result<Vec<Message>, CommandError> {
         for _ in 0..MOST_REPEATS {
             if self.hidden() >= MOST_HIDDEN {
                 break;
@@ -140,7 +140,7 @@ impl Queue {
             let received = call
                 .send()
                 .await
-                .map_err(failed("sqs:ReceiveMessage", self.name))?
+                .map_err(call_error("sqs:ReceiveMessage", self.name))?
                 .messages;
             let received = received.unwrap_or_default();
             if received.is_empty() {
@@ -185,7 +185,7 @@ impl Queue {
     }
 
     /// Deletes messages that were accepted elsewhere; how many of them could not be.
-    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, Error> {
+    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
         let mut refused = 0;
         for ids in ids.chunks(BATCH) {
             let mut entries = Vec::new();
@@ -206,7 +206,7 @@ impl Queue {
             let answer = call
                 .send()
                 .await
-                .map_err(failed("sqs:DeleteMessage", self.name))?;
+                .map_err(call_error("sqs:DeleteMessage", self.name))?;
             refused += answer.failed.len();
         }
         Ok(refused)
@@ -218,7 +218,7 @@ impl Queue {
     }
 
     /// Keeps the hidden messages hidden, if it is time for that.
-    pub(super) async fn renew(&mut self) -> Result<(), Error> {
+    pub(super) async fn renew(&mut self) -> Result<(), CommandError> {
         if self.until_renewal().is_zero() {
             self.renewed = Instant::now();
             self.hide(HIDDEN).await?;
@@ -227,13 +227,13 @@ impl Queue {
     }
 
     /// Lets everybody see again what was not sent.
-    pub(super) async fn release(&self) -> Result<(), Error> {
+    pub(super) async fn release(&self) -> Result<(), CommandError> {
         self.hide(0).await
     }
 
     /// Hides the messages that were not sent for so many seconds from now. One that is not hidden
     /// any more is refused, which is no harm: it comes again.
-    async fn hide(&self, seconds: i32) -> Result<(), Error> {
+    async fn hide(&self, seconds: i32) -> Result<(), CommandError> {
         let receipts: Vec<_> = self
             .seen
             .values()
@@ -259,7 +259,7 @@ impl Queue {
         });
         let mut answers = stream::iter(calls).buffer_unordered(CALLS);
         while let Some(answer) = answers.next().await {
-            answer.map_err(failed("sqs:ChangeMessageVisibility", self.name))?;
+            answer.map_err(call_error("sqs:ChangeMessageVisibility", self.name))?;
         }
         Ok(())
     }

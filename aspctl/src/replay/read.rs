@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Deserializer, Value, value::RawValue};
 
-use crate::error::Error;
+use crate::error::CommandError;
 
 /// Something to send: a text, and what is known about it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,12 +86,12 @@ pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, Str
 /// The events in a file: one or several JSON texts, one after the other, each an event, an array of
 /// events, or what holds events. Here a text that is nothing of these is a mistake, and nothing of
 /// the file is sent.
-pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, Error> {
+pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, CommandError> {
     let text = text.trim_start_matches('\u{feff}');
     let wrong = |line: usize, problem: &dyn ToString| {
         let advice = "Nothing was sent. Give events in JSON, one a line or in an array, or invocation payloads like \
                       those under events/";
-        Error::input(format!("{name}, line {line}"), problem.to_string(), advice)
+        CommandError::input(format!("{name}, line {line}"), problem.to_string(), advice)
     };
     let mut texts = Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut events = Vec::new();
@@ -642,7 +642,7 @@ mod tests {
             ),
             ("\"text\"".to_owned(), "f, line 1: it is no event", ""),
         ] {
-            let error = from_file("f", &file).unwrap_err().to_string();
+            let error = from_file("f", &file).unwrap_err().explain().to_string();
             assert!(
                 error.starts_with(place) && error.contains(problem),
                 "{error}"

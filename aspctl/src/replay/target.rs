@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use asp_events::message::MAX_MESSAGE_BYTES;
+use asp_events::{arn::resource_name, message::MAX_MESSAGE_BYTES};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
 use aws_sdk_sns::types::PublishBatchRequestEntry;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::read::Event;
-use crate::{aws::failed, error::Error};
+use crate::{aws::call_error, error::CommandError};
 
 /// The largest payload of an asynchronous invocation. Source: the AWS Lambda Developer Guide,
 /// "Lambda quotas".
@@ -57,8 +57,8 @@ impl Target {
     /// What it is, for people.
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::Topic { arn, .. } => format!("the topic {}", name(arn)),
-            Self::Function { arn, .. } => format!("the function {}", name(arn)),
+            Self::Topic { arn, .. } => format!("the topic {}", resource_name(arn)),
+            Self::Function { arn, .. } => format!("the function {}", resource_name(arn)),
             Self::Queue { name, .. } => (*name).to_owned(),
         }
     }
@@ -96,7 +96,7 @@ impl Target {
     }
 
     /// Sends the events of one call. An error means that, as far as is known, none was accepted.
-    pub(super) async fn send(&self, batch: &[Outgoing]) -> Result<Answers, Error> {
+    pub(super) async fn send(&self, batch: &[Outgoing]) -> Result<Answers, CommandError> {
         match self {
             Self::Topic { sns, arn } => publish(sns, arn, batch).await,
             Self::Function {
@@ -113,7 +113,7 @@ async fn publish(
     sns: &aws_sdk_sns::Client,
     arn: &str,
     batch: &[Outgoing],
-) -> Result<Answers, Error> {
+) -> Result<Answers, CommandError> {
     let entry = |(index, outgoing): (usize, &Outgoing)| {
         let entry = PublishBatchRequestEntry::builder().id(index.to_string());
         entry.message(&outgoing.event.text).build().ok()
@@ -123,7 +123,7 @@ async fn publish(
         .publish_batch()
         .topic_arn(arn)
         .set_publish_batch_request_entries(Some(entries));
-    let answer = call.send().await.map_err(failed("sns:Publish", arn))?;
+    let answer = call.send().await.map_err(call_error("sns:Publish", arn))?;
     let accepted = answer
         .successful()
         .iter()
@@ -146,7 +146,7 @@ async fn enqueue(
     url: &str,
     name: &'static str,
     batch: &[Outgoing],
-) -> Result<Answers, Error> {
+) -> Result<Answers, CommandError> {
     let entry = |(index, outgoing): (usize, &Outgoing)| {
         let attributes =
             Some(outgoing.event.attributes.clone()).filter(|attributes| !attributes.is_empty());
@@ -160,7 +160,10 @@ async fn enqueue(
         .send_message_batch()
         .queue_url(url)
         .set_entries(Some(entries));
-    let answer = call.send().await.map_err(failed("sqs:SendMessage", name))?;
+    let answer = call
+        .send()
+        .await
+        .map_err(call_error("sqs:SendMessage", name))?;
     let accepted = answer
         .successful()
         .iter()
@@ -210,7 +213,7 @@ async fn invoke(
     arn: &str,
     topic_arn: &str,
     batch: &[Outgoing],
-) -> Result<Answers, Error> {
+) -> Result<Answers, CommandError> {
     let mut answers = Vec::new();
     for Outgoing { event, .. } in batch {
         let payload = Blob::new(payload(event, topic_arn, Utc::now()));
@@ -222,7 +225,7 @@ async fn invoke(
         let answer = call
             .send()
             .await
-            .map_err(failed("lambda:InvokeFunction", arn))?;
+            .map_err(call_error("lambda:InvokeFunction", arn))?;
         answers.push(match answer.status_code() {
             202 => Ok(()),
             other => Err(format!(
@@ -300,11 +303,6 @@ fn size(event: &Event) -> usize {
             .iter()
             .map(|(name, attribute)| name.len() + value(attribute))
             .sum::<usize>()
-}
-
-/// The name in an ARN.
-fn name(arn: &str) -> &str {
-    arn.rsplit(':').next().unwrap_or(arn)
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use asp_events::arn::Arn;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     alexa::{EventType, Subscription},
-    error::Error,
+    error::CommandError,
 };
 
 /// What Alexa shall send, and where to. `aspctl apply` makes it so.
@@ -129,10 +130,10 @@ pub(crate) enum Destination {
 }
 
 /// Reads the file.
-pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
+pub(crate) fn read(path: &Path) -> Result<Contents, CommandError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        Error::input(
+        CommandError::input(
             &place,
             error,
             "Name the file with --file; docs/aspctl.md shows how to write one",
@@ -141,7 +142,7 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
     parse(&place, &text)
 }
 
-fn parse(place: &str, text: &str) -> Result<Contents, Error> {
+fn parse(place: &str, text: &str) -> Result<Contents, CommandError> {
     let file: File = toml::from_str(text).map_err(|error: toml::de::Error| {
         let before = error
             .span()
@@ -153,7 +154,7 @@ fn parse(place: &str, text: &str) -> Result<Contents, Error> {
             .trim()
             .trim_end_matches('.')
             .replace('\n', "; ");
-        Error::input(
+        CommandError::input(
             format!("{place}, line {line}"),
             problem,
             "Put the line right; docs/aspctl.md lists the fields",
@@ -161,7 +162,7 @@ fn parse(place: &str, text: &str) -> Result<Contents, Error> {
     })?;
     let destination = match (file.topic, file.stack) {
         (Some(_), Some(_)) => {
-            return Err(Error::input(
+            return Err(CommandError::input(
                 place,
                 "it has both topic and stack",
                 "Keep one of them",
@@ -176,7 +177,7 @@ fn parse(place: &str, text: &str) -> Result<Contents, Error> {
     })
 }
 
-fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
+fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, CommandError> {
     let (mut wanted, mut numbers) = (Vec::new(), BTreeMap::new());
     for (number, entry) in (1..).zip(entries) {
         let place = format!("{place}, subscription {number}");
@@ -186,7 +187,7 @@ fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, Error> {
                     "it repeats what subscription {first} says of {}",
                     subscription.event_type
                 );
-                return Err(Error::input(place, problem, "Remove one of the two"));
+                return Err(CommandError::input(place, problem, "Remove one of the two"));
             }
             wanted.push(subscription);
         }
@@ -231,9 +232,9 @@ fn essence(entities: &Map<String, Value>) -> Map<String, Value> {
 }
 
 impl Entry {
-    fn wanted(&self, place: &str) -> Result<Vec<Wanted>, Error> {
+    fn wanted(&self, place: &str) -> Result<Vec<Wanted>, CommandError> {
         if self.events.is_empty() {
-            return Err(Error::input(
+            return Err(CommandError::input(
                 place,
                 "events is empty",
                 "Name the event types",
@@ -244,7 +245,7 @@ impl Entry {
         let mut wanted = Vec::new();
         for event in &self.events {
             let event_type = EventType::parse(event).ok_or_else(|| {
-                Error::input(
+                CommandError::input(
                     place,
                     format!("{event:?} is no event type"),
                     "Write namespace.name, such as Alexa.Skill.Interaction.Failure",
@@ -262,7 +263,7 @@ impl Entry {
     }
 
     /// Which fields say what the entry is about; none if it is free-form.
-    fn subject(&self, place: &str) -> Result<Option<Subject>, Error> {
+    fn subject(&self, place: &str) -> Result<Option<Subject>, CommandError> {
         let given = |ids: &[String]| !ids.is_empty();
         match (
             given(&self.units),
@@ -275,7 +276,7 @@ impl Entry {
                 Ok(Some(Subject::UnitsAndSkills))
             }
             (true, false, false, false, None) => Ok(Some(Subject::Units)),
-            (_, _, _, _, _) if given(&self.skills) => Err(Error::input(
+            (_, _, _, _, _) if given(&self.skills) => Err(CommandError::input(
                 place,
                 "it has skills without units",
                 "Name the units in which the skills run",
@@ -287,7 +288,7 @@ impl Entry {
             (false, false, false, false, None) => {
                 let advice =
                     "Name units, parents, resources or groups; or entities = {} to mean none";
-                Err(Error::input(
+                Err(CommandError::input(
                     place,
                     "it does not say what the events are about",
                     advice,
@@ -295,7 +296,7 @@ impl Entry {
             }
             _ => {
                 let advice = "Make an entry of its own for each of units, parents, resources, groups and entities";
-                Err(Error::input(
+                Err(CommandError::input(
                     place,
                     "it says in several ways what the events are about",
                     advice,
@@ -306,7 +307,7 @@ impl Entry {
 
     /// The entities of each subscription, in the form of Amazon's requests. Source: Amazon's
     /// Postman collection and CLI.
-    fn entities(&self, place: &str) -> Result<Vec<Map<String, Value>>, Error> {
+    fn entities(&self, place: &str) -> Result<Vec<Map<String, Value>>, CommandError> {
         check_ids(place, "units", &self.units, "amzn1.alexa.unit.")?;
         check_ids(place, "parents", &self.parents, "amzn1.alexa.unit.")?;
         check_ids(place, "resources", &self.resources, "amzn1.alexa.unit.")?;
@@ -348,22 +349,18 @@ impl Entry {
 }
 
 /// Alexa takes standard topics only as far as anybody knows, and Lambda can subscribe to no other.
-fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
+fn check_topic(place: &str, topic: &str) -> Result<(), CommandError> {
     let place = format!("{place}, topic");
     let advice =
         "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
-    match topic.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "sns", _, _, name] if is_fifo(name) => Err(Error::input(
+    match Arn::parse(topic).filter(Arn::is_topic) {
+        Some(arn) if arn.is_fifo() => Err(CommandError::input(
             place,
             format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"),
             advice,
         )),
-        ["arn", _, "sns", region, account, name]
-            if ![region, account, name].iter().any(|part| part.is_empty()) =>
-        {
-            Ok(())
-        }
-        _ => Err(Error::input(
+        Some(arn) if !arn.region.is_empty() && !arn.account.is_empty() => Ok(()),
+        _ => Err(CommandError::input(
             place,
             format_args!("{topic:?} is not the ARN of a topic"),
             advice,
@@ -371,17 +368,8 @@ fn check_topic(place: &str, topic: &str) -> Result<(), Error> {
     }
 }
 
-/// SNS marks FIFO topics by their name.
-#[expect(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "no file, and SNS knows it in lower case only"
-)]
-fn is_fifo(name: &str) -> bool {
-    name.ends_with(".fifo")
-}
-
 /// An id in the wrong field would make a subscription that never gets an event.
-fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), Error> {
+fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), CommandError> {
     let is_wrong = |id: &&String| {
         id.len() <= prefix.len() || !id.starts_with(prefix) || id.contains(char::is_whitespace)
     };
@@ -389,7 +377,7 @@ fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(
         Some(id) => {
             let problem =
                 format!("{id:?} in {field} does not begin with {prefix:?}, or has blanks");
-            Err(Error::input(
+            Err(CommandError::input(
                 place,
                 problem,
                 "Check the id; entities takes any, as it is",
@@ -401,7 +389,7 @@ fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(
 
 /// Known types take known entities; Alexa would refuse others, or never send an event. Unknown
 /// types take any.
-fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(), Error> {
+fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(), CommandError> {
     let Some(subject) = subject else {
         return Ok(());
     };
@@ -423,7 +411,7 @@ fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(
         wanted.fields(),
         subject.fields()
     );
-    Err(Error::input(
+    Err(CommandError::input(
         place,
         problem,
         "Make an entry of its own for it, or use entities to say it as it is",
@@ -436,7 +424,7 @@ mod tests {
 
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
-    fn wanted(text: &str) -> Result<Vec<Wanted>, Error> {
+    fn wanted(text: &str) -> Result<Vec<Wanted>, CommandError> {
         Ok(parse("subscriptions.toml", text)?.wanted)
     }
 
@@ -551,7 +539,7 @@ mod tests {
                 "is no event type",
             ),
         ] {
-            let error = wanted(text).unwrap_err().to_string();
+            let error = wanted(text).unwrap_err().explain().to_string();
             assert!(
                 error.contains(place) && error.contains(problem),
                 "{text}\n{error}"

@@ -29,9 +29,11 @@ use self::{
 use crate::{
     alexa::{Alexa, AlexaError, Configuration, EventType, Subscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
-    aws::{Aws, Stack},
-    error::Error,
-    terminal::{BAD, FAINT, GOOD, Terminal, WARNING, even_unread},
+    aws::Aws,
+    error::CommandError,
+    printable::{BAD, FAINT, GOOD, WARNING},
+    stack::Stack,
+    terminal::Terminal,
 };
 
 /// The exit status of `plan --detailed-exitcode` where there is something to do.
@@ -51,7 +53,7 @@ pub(crate) struct Desired {
 
 impl Desired {
     /// Reads the file, and the stack's output if that has the topic.
-    pub(crate) async fn read(file: &FileArgs, global: &GlobalArgs) -> Result<Self, Error> {
+    pub(crate) async fn read(file: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
         let Contents {
             destination,
             wanted,
@@ -70,7 +72,7 @@ async fn topic_of_stack(
     named: Option<&str>,
     place: String,
     global: &GlobalArgs,
-) -> Result<String, Error> {
+) -> Result<String, CommandError> {
     if let Some(stack) =
         named.filter(|stack| global.stack != DEFAULT_STACK && *stack != global.stack)
     {
@@ -78,7 +80,7 @@ async fn topic_of_stack(
             "it names the stack {stack}, and --stack (ASPCTL_STACK) names {}",
             global.stack
         );
-        return Err(Error::input(
+        return Err(CommandError::input(
             place,
             problem,
             "Name the same, or leave one of them out",
@@ -119,14 +121,15 @@ pub(crate) async fn plan(
     args: &PlanArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let desired = Desired::read(&args.file, global).await?;
     let present = Present::read(&Alexa::connect(global).await?).await?;
     let changes = present.changes(&desired);
-    even_unread(match args.output {
+    let printed = match args.output {
         OutputForm::Json => terminal.json(&as_json(&changes, args.prune)),
         OutputForm::Table => show(&changes, args.prune, terminal),
-    })?;
+    };
+    printed?;
     let something = args.detailed_exitcode && !changes.is_empty(args.prune);
     Ok(if something {
         ExitCode::from(SOMETHING_TO_DO)
@@ -141,14 +144,14 @@ pub(crate) async fn apply(
     args: &ApplyArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let desired = Desired::read(&args.file, global).await?;
     if args.prune && desired.wanted.is_empty() {
         let (place, problem) = (
             args.file.file.display().to_string(),
             "it names no subscription",
         );
-        return Err(Error::input(
+        return Err(CommandError::input(
             place,
             problem,
             "If all shall go, run aspctl destroy; else name what shall stay",
@@ -157,7 +160,7 @@ pub(crate) async fn apply(
     let alexa = Alexa::connect(global).await?;
     let present = Present::read(&alexa).await?;
     let changes = present.changes(&desired);
-    even_unread(show(&changes, args.prune, terminal))?;
+    show(&changes, args.prune, terminal)?;
     if !changes.unreadable.is_empty() && !changes.creations.is_empty() && !args.ignore_unreadable {
         return Err(unreadable(changes.unreadable.len()));
     }
@@ -199,20 +202,20 @@ pub(crate) async fn apply(
     } else {
         String::new()
     };
-    even_unread(terminal.say(format_args!(
+    terminal.say(format_args!(
         "{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."
-    )))?;
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn unreadable(number: usize) -> Error {
+fn unreadable(number: usize) -> CommandError {
     let problem = format!(
         "{} that may go to this topic cannot be compared with the file, because Alexa does not show all of it",
         count(number, "entry", "entries")
     );
     let advice = "Look at it with aspctl list --output json, and delete it with aspctl delete if it is not needed; \
                   --ignore-unreadable goes on, and may subscribe to the same events twice";
-    Error::input("Alexa's list", problem, advice)
+    CommandError::input("Alexa's list", problem, advice)
 }
 
 /// Deletes everything that sends to the topic alone: subscriptions first, because their
@@ -221,7 +224,7 @@ pub(crate) async fn destroy(
     args: &DestroyArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
-) -> Result<ExitCode, Error> {
+) -> Result<ExitCode, CommandError> {
     let topic = match &args.topic {
         Some(topic) => topic.clone(),
         None if args.file.file.exists() => Desired::read(&args.file, global).await?.topic,
@@ -240,19 +243,19 @@ pub(crate) async fn destroy(
         .filter_map(|configuration| configuration.id.as_deref())
         .collect();
     if configurations.is_empty() {
-        even_unread(terminal.say(format_args!(
+        terminal.say(format_args!(
             "No configuration sends events to {} alone.",
             nothing.topic
-        )))?;
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
     for subscription in &changes.unnamed {
-        even_unread(terminal.say(deletion(subscription, "")))?;
+        terminal.say(deletion(subscription, ""))?;
     }
     for id in &configurations {
-        even_unread(terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}")))?;
+        terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}"))?;
     }
-    even_unread(say_unreadable(&changes, terminal))?;
+    say_unreadable(&changes, terminal)?;
     let all = count(changes.unnamed.len(), "subscription", "subscriptions");
     let configured = count(configurations.len(), "configuration", "configurations");
     terminal.confirm(
@@ -276,7 +279,7 @@ pub(crate) async fn destroy(
     let deleted = run.delete_all(&ids).await;
     run.progress.finish_and_clear();
     let deleted = deleted?;
-    even_unread(terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted.")))?;
+    terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -433,7 +436,7 @@ fn steps(changes: &Changes<'_>, prune: bool) -> u64 {
 }
 
 /// The plan, for people.
-fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), Error> {
+fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), CommandError> {
     terminal.say(format_args!("Topic {}", changes.topic))?;
     match changes.configuration {
         Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
@@ -487,7 +490,7 @@ fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), E
     summary(changes, prune, terminal)
 }
 
-fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), Error> {
+fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), CommandError> {
     let missing = changes
         .creations
         .iter()
@@ -548,7 +551,7 @@ fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {
     }
 }
 
-fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), Error> {
+fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), CommandError> {
     if changes.unreadable.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,150 @@
+//! The parts of an error, kept apart until they are printed: place, problem and advice.
+//!
+//! This module depends on no other. Each error type of this program explains itself with an
+//! [`Explanation`]; its `Display` is the problem alone, and its `source()` is the cause.
+
+use std::{error::Error, fmt, iter};
+
+/// What went wrong and where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explanation {
+    place: Option<String>,
+    problem: String,
+    advice: Option<String>,
+}
+
+impl Explanation {
+    /// Explains a problem that names its place itself.
+    pub(crate) fn new(problem: impl Into<String>) -> Self {
+        Self {
+            place: None,
+            problem: problem.into(),
+            advice: None,
+        }
+    }
+
+    /// Explains an error with its causes.
+    pub(crate) fn of(error: &dyn Error) -> Self {
+        Self::new(with_causes(error))
+    }
+
+    /// Names the place: the file with its field, the option, the variable or the resource.
+    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Adds what to do: sentences, without the last period.
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The problem, after its place.
+    pub(crate) fn problem(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{place}: {}", self.problem),
+            None => self.problem.clone(),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+}
+
+/// One paragraph, for logs and for errors inside other sentences.
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.", self.problem())?;
+        match &self.advice {
+            Some(advice) => write!(formatter, " {advice}."),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the user gave, or what this machine offers, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub(crate) struct InputError {
+    place: String,
+    problem: String,
+    advice: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl InputError {
+    /// The place is the file with its field, the option, the variable or the resource.
+    pub(crate) fn new(
+        place: impl Into<String>,
+        problem: impl fmt::Display,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            place: place.into(),
+            problem: problem.to_string(),
+            advice: advice.into(),
+            source: None,
+        }
+    }
+
+    /// Adds the cause, which is printed after the problem.
+    pub(crate) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(cause));
+        self
+    }
+
+    /// Place, problem with its causes, and advice.
+    pub(crate) fn explain(&self) -> Explanation {
+        let mut problem = self.problem.clone();
+        if let Some(source) = &self.source {
+            problem = format!("{problem}: {}", with_causes(source.as_ref()));
+        }
+        Explanation::new(problem)
+            .at(&self.place)
+            .advise(&self.advice)
+    }
+}
+
+/// As much of a cause as may be shown.
+///
+/// The errors of the SDK and of the HTTP client also hold requests with their signatures, and URLs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ShownCause(pub(crate) String);
+
+/// An error with its causes, separated by colons.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_explanation_keeps_its_parts() {
+        let cause = io::Error::other("no space left");
+        let error = InputError::new("plan.toml", "cannot be read", "Check --file").because(cause);
+        let explanation = error.explain();
+        assert_eq!(
+            explanation.problem(),
+            "plan.toml: cannot be read: no space left"
+        );
+        assert_eq!(explanation.advice(), Some("Check --file"));
+        assert_eq!(
+            explanation.to_string(),
+            "plan.toml: cannot be read: no space left. Check --file."
+        );
+        assert_eq!(error.to_string(), "plan.toml: cannot be read");
+        assert_eq!(Explanation::of(&error).problem(), explanation.problem());
+    }
+}

@@ -1,0 +1,215 @@
+//! What may reach a terminal: this program's own styles, and text without control characters.
+//!
+//! Ids, names and messages of Alexa and AWS can hold escape sequences, which a terminal would obey.
+//! No caller has to remember that: whatever is printed passes through [`line`], [`text`] or [`json`]
+//! at the terminal's exit. A [`TextStyle`] survives, because it is not written as an escape sequence
+//! but as a mark with a random number of this run, which foreign text cannot forge.
+
+use std::{fmt, sync::LazyLock};
+
+use anstyle::{AnsiColor, Reset, Style};
+
+/// All is well.
+pub(crate) const GOOD: TextStyle = TextStyle::Good;
+/// Something wants attention.
+pub(crate) const WARNING: TextStyle = TextStyle::Warning;
+/// Something is wrong.
+pub(crate) const BAD: TextStyle = TextStyle::Bad;
+/// What matters less.
+pub(crate) const FAINT: TextStyle = TextStyle::Faint;
+/// What matters more.
+pub(crate) const STRONG: TextStyle = TextStyle::Strong;
+
+/// Stands before the letter of a style. The first character is a noncharacter, for internal use.
+static MARK: LazyLock<String> = LazyLock::new(|| format!("\u{fdd0}{:016x}", fastrand::u64(..)));
+
+/// Ends all styles, after the mark.
+const END: char = '.';
+
+/// A style of this program's own text: `{GOOD}` begins it, and `{GOOD:#}` ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextStyle {
+    Good,
+    Warning,
+    Bad,
+    Faint,
+    Strong,
+}
+
+impl TextStyle {
+    const ALL: [Self; 5] = [
+        Self::Good,
+        Self::Warning,
+        Self::Bad,
+        Self::Faint,
+        Self::Strong,
+    ];
+
+    fn letter(self) -> char {
+        match self {
+            Self::Good => 'g',
+            Self::Warning => 'w',
+            Self::Bad => 'b',
+            Self::Faint => 'f',
+            Self::Strong => 's',
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Warning => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Faint => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
+        }
+    }
+}
+
+impl fmt::Display for TextStyle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = if formatter.alternate() {
+            END
+        } else {
+            self.letter()
+        };
+        write!(formatter, "{}{letter}", *MARK)
+    }
+}
+
+/// Makes one line printable: nothing in it can begin another.
+pub(crate) fn line(text: &str) -> String {
+    render(text, |_| char::REPLACEMENT_CHARACTER)
+}
+
+/// Makes a text of several lines printable.
+pub(crate) fn text(text: &str) -> String {
+    render(text, |unsafe_character| match unsafe_character {
+        '\n' | '\t' => unsafe_character,
+        _ => char::REPLACEMENT_CHARACTER,
+    })
+}
+
+/// Makes JSON printable, and leaves its meaning: unsafe characters are escaped.
+///
+/// serde escapes those below U+0020 only. The others can stand in strings alone, where JSON allows
+/// any character to be escaped.
+pub(crate) fn json(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_safe(character) || matches!(character, '\n' | '\r' | '\t') {
+            printable.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                printable.extend(format!("\\u{unit:04x}").chars());
+            }
+        }
+    }
+    printable
+}
+
+/// Turns the marks into escape sequences, and replaces the unsafe characters of the rest.
+fn render(text: &str, replacement: fn(char) -> char) -> String {
+    let mut printable = String::with_capacity(text.len());
+    let mut pieces = text.split(MARK.as_str());
+    printable.extend(safe(pieces.next().unwrap_or_default(), replacement));
+    for piece in pieces {
+        let mut characters = piece.chars();
+        let letter = characters.next();
+        let style = TextStyle::ALL
+            .into_iter()
+            .find(|style| Some(style.letter()) == letter);
+        match style {
+            Some(style) => printable.push_str(&style.style().render().to_string()),
+            None => printable.push_str(&Reset.render().to_string()),
+        }
+        printable.extend(safe(characters.as_str(), replacement));
+    }
+    printable
+}
+
+fn safe(text: &str, replacement: fn(char) -> char) -> impl Iterator<Item = char> {
+    text.chars().map(move |character| {
+        if is_safe(character) {
+            character
+        } else {
+            replacement(character)
+        }
+    })
+}
+
+/// Whether a terminal only shows the character: not a control (C0, DEL, C1), not one that changes
+/// the direction of the text around it (`Bidi_Control`), not a line separator and not a
+/// noncharacter.
+fn is_safe(character: char) -> bool {
+    !character.is_control()
+        && !matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{fdd0}'..='\u{fdef}'
+        )
+}
+
+/// A line without its styles, as tests compare it.
+#[cfg(test)]
+pub(crate) fn unstyled(text: &str) -> String {
+    anstream::adapter::strip_str(&self::text(text)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sets the colour, clears the screen, begins a line, reverses what follows.
+    const FOREIGN: [&str; 8] = [
+        "\u{1b}[31m",
+        "\u{1b}[2J",
+        "\u{9b}2J",
+        "\u{7f}",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{2028}",
+        "\u{fdd0}",
+    ];
+
+    #[test]
+    fn own_styles_survive_and_no_others() {
+        for foreign in FOREIGN {
+            let printed = line(&format!("{GOOD}a{foreign}{GOOD:#}b"));
+            let rest = printed
+                .strip_prefix("\u{1b}[32m")
+                .and_then(|rest| rest.strip_suffix("\u{1b}[0mb"));
+            let rest = rest.unwrap_or_else(|| panic!("{printed:?}"));
+            assert!(rest.chars().all(is_safe), "{printed:?}");
+            assert!(rest.starts_with("a\u{fffd}"), "{printed:?}");
+        }
+        assert_eq!(line("é 東 ü 🏨 – ✓"), "é 東 ü 🏨 – ✓");
+    }
+
+    #[test]
+    fn a_line_stays_one() {
+        assert_eq!(line("a\r\nb\tc"), "a\u{fffd}\u{fffd}b\u{fffd}c");
+        assert_eq!(text("a\r\nb\tc"), "a\u{fffd}\nb\tc");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        for foreign in FOREIGN {
+            let value = serde_json::json!({ "id": format!("a{foreign}b") });
+            let printed = json(&serde_json::to_string_pretty(&value).unwrap());
+            assert!(
+                printed.replace('\n', "").chars().all(is_safe),
+                "{printed:?}"
+            );
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&printed).unwrap(),
+                value
+            );
+        }
+    }
+}

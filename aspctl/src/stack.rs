@@ -1,0 +1,105 @@
+//! The stack of asp-events that the commands work on.
+
+use std::collections::BTreeMap;
+
+use asp_events::arn::resource_name;
+
+use crate::{
+    aws::{Aws, call_error},
+    error::CommandError,
+};
+
+/// A deployed stack of asp-events, by its outputs.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    name: String,
+    status: String,
+    parameters: BTreeMap<String, String>,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// Reads the outputs of the stack.
+    pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Self, CommandError> {
+        let described = aws
+            .cloudformation()
+            .describe_stacks()
+            .stack_name(name)
+            .send()
+            .await;
+        let described = described.map_err(call_error(
+            "cloudformation:DescribeStacks",
+            format!("the stack {name}"),
+        ))?;
+        let stack = described.stacks.unwrap_or_default().into_iter().next();
+        let Some(stack) = stack else {
+            return Err(CommandError::input(
+                format!("the stack {name}"),
+                "CloudFormation does not know it",
+                "Name another with --stack",
+            ));
+        };
+        let status = stack
+            .stack_status
+            .map(|status| status.as_str().to_owned())
+            .unwrap_or_default();
+        let parameters = stack.parameters.unwrap_or_default().into_iter();
+        let parameters = parameters
+            .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?)))
+            .collect();
+        let outputs = stack.outputs.unwrap_or_default().into_iter();
+        let outputs = outputs
+            .filter_map(|output| Some((output.output_key?, output.output_value?)))
+            .collect();
+        Ok(Self {
+            name: name.to_owned(),
+            status,
+            parameters,
+            outputs,
+        })
+    }
+
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The stack's state, such as `UPDATE_COMPLETE`.
+    pub(crate) fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// The value of a parameter, such as `Ingestion`.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
+    /// All outputs, by name.
+    pub(crate) fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
+    }
+
+    /// An output, such as `EventsTopicArn`.
+    pub(crate) fn output(&self, name: &str) -> Result<&str, CommandError> {
+        self.outputs.get(name).map(String::as_str).ok_or_else(|| {
+            CommandError::input(
+                format!("the stack {}", self.name),
+                format_args!("it has no output {name}"),
+                "Deploy the template of this version, or name another stack with --stack",
+            )
+        })
+    }
+
+    /// The name of the resource whose ARN is in an output.
+    pub(crate) fn resource_name(&self, output: &str) -> Result<&str, CommandError> {
+        self.output(output).map(resource_name)
+    }
+
+    /// The URL of the queue whose ARN is in an output.
+    pub(crate) async fn queue_url(&self, aws: &Aws, output: &str) -> Result<String, CommandError> {
+        let name = self.resource_name(output)?;
+        let url = aws.sqs().get_queue_url().queue_name(name).send().await;
+        let url = url.map_err(call_error("sqs:GetQueueUrl", name))?.queue_url;
+        Ok(url.unwrap_or_default())
+    }
+}
