@@ -17,7 +17,7 @@ pub(crate) const DEFAULT_STACK: &str = "asp-events";
 
 /// What every command takes.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "GlobalArgs options")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// CloudFormation stack of asp-events
     #[arg(long, global = true, env = "ASPCTL_STACK", default_value = DEFAULT_STACK, value_name = "NAME")]

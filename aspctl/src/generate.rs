@@ -4,6 +4,11 @@ use std::{fs, io, path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 use clap_complete::Shell;
+use schemars::{
+    Schema,
+    transform::{RecursiveTransform, Transform as _},
+};
+use serde_json::Value;
 
 use crate::{error::CommandError, subscriptions::file::File, terminal::Terminal};
 
@@ -52,7 +57,21 @@ pub(crate) fn run(
                 "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"
             ));
         }
-        GeneratedFile::Schema => terminal.json(&schemars::schema_for!(File))?,
+        GeneratedFile::Schema => terminal.json(&subscriptions_schema())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The JSON Schema of the subscriptions file.
+fn subscriptions_schema() -> Schema {
+    let mut schema = schemars::schema_for!(File);
+    RecursiveTransform(unwrap_description).transform(&mut schema);
+    schema
+}
+
+/// Puts a description on one line: it is a comment of the source, which breaks at a column.
+fn unwrap_description(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
 }
