@@ -10,7 +10,7 @@ use crate::{
     inventory::{DeleteArgs, GetArgs, ListArgs},
     readiness::{StatusArgs, WaitArgs},
     replay::ReplayArgs,
-    sample::SendArgs,
+    send::SendArgs,
     subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
     tail::TailArgs,
     terminal::BrokenPipe,

@@ -19,7 +19,7 @@ mod inventory;
 mod printable;
 mod readiness;
 mod replay;
-mod sample;
+mod send;
 mod stack;
 mod subscriptions;
 mod tail;
@@ -61,7 +61,7 @@ async fn run(
         AspctlCommand::Get(args) => inventory::get(&args, &global, terminal).await,
         AspctlCommand::Delete(args) => inventory::delete(&args, &global, terminal).await,
         AspctlCommand::Doctor(args) => Box::pin(doctor::run(&args, &global, terminal)).await,
-        AspctlCommand::Send(args) => sample::run(&args, &global, terminal).await,
+        AspctlCommand::Send(args) => send::run(&args, &global, terminal).await,
         AspctlCommand::Tail(args) => tail::run(&args, &global, terminal).await,
         AspctlCommand::Wait(args) => readiness::wait(&args, &global, terminal).await,
         AspctlCommand::Status(args) => readiness::status(&args, &global, terminal).await,

@@ -6,7 +6,10 @@
 
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
-use asp_events::ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Subject};
+use asp_events::{
+    ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, readiness_key},
+    readiness::ReadinessSubject,
+};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use clap::builder::NonEmptyStringValueParser;
@@ -16,10 +19,7 @@ use crate::{
     args::{GlobalArgs, OutputForm, since},
     aws::{Aws, call_error},
     error::CommandError,
-    follow::{
-        Followed, SignalKind, follow,
-        message::{Content, Message},
-    },
+    follow::{Followed, SignalKind, follow, message::ReceivedMessage},
     stack::Stack,
     terminal::Terminal,
 };
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const LOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Whose readiness.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubjectArgs {
     /// Unit; with --principal, the unit on which the role is
     #[arg(long, value_name = "ID", conflicts_with = "device", required_unless_present_any = ["device", "principal"], value_parser = NonEmptyStringValueParser::new())]
@@ -80,7 +80,7 @@ pub(crate) async fn wait(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = subject(&args.subject);
+    let subject = &subject(&args.subject);
     let started = Instant::now();
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
@@ -108,7 +108,7 @@ pub(crate) async fn status(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = subject(&args.subject);
+    let subject = &subject(&args.subject);
     let aws = Aws::load(global).await?;
     let stack = Stack::read(&aws, &global.stack).await?;
     if let Some(readiness) = Ledger::of(&stack, &aws)?.look(subject).await? {
@@ -122,64 +122,68 @@ pub(crate) async fn status(
     Ok(ExitCode::from(UNKNOWN))
 }
 
-/// Whom the options name.
-fn subject(args: &SubjectArgs) -> Subject<'_> {
+/// The subject that the options select.
+fn subject(args: &SubjectArgs) -> ReadinessSubject {
     let SubjectArgs {
         unit,
         device,
         principal,
-    } = args;
-    match (device, principal) {
-        (Some(device), _) => Subject::Device(device),
-        (None, Some(id)) => Subject::Principal {
-            id,
-            unit: unit.as_deref(),
+    } = args.clone();
+    match (unit, device, principal) {
+        (_, Some(device), _) => ReadinessSubject::Device(device),
+        (Some(unit_id), None, Some(principal_id)) => ReadinessSubject::PrincipalOnUnit {
+            principal_id,
+            unit_id,
         },
-        (None, None) => Subject::Unit(unit.as_deref().unwrap_or_default()),
+        (None, None, Some(principal_id)) => ReadinessSubject::Principal(principal_id),
+        (unit_id, None, None) => ReadinessSubject::Unit(unit_id.unwrap_or_default()),
     }
 }
 
-/// The subject as a part of a sentence.
-fn named(subject: Subject<'_>) -> String {
+/// Names the subject as a part of a sentence.
+fn named(subject: &ReadinessSubject) -> String {
     match subject {
-        Subject::Unit(id) => format!("the unit {id}"),
-        Subject::Device(id) => format!("the device {id}"),
-        Subject::Principal { id, unit: None } => format!("the principal {id}"),
-        Subject::Principal {
-            id,
-            unit: Some(unit),
-        } => format!("the principal {id} on the unit {unit}"),
+        ReadinessSubject::Unit(id) => format!("the unit {id}"),
+        ReadinessSubject::Device(id) => format!("the device {id}"),
+        ReadinessSubject::Principal(id) => format!("the principal {id}"),
+        ReadinessSubject::PrincipalOnUnit {
+            principal_id,
+            unit_id,
+        } => format!("the principal {principal_id} on the unit {unit_id}"),
     }
 }
 
 /// A readiness signal, and when its event happened.
 #[derive(Debug)]
-struct Readiness {
+struct KnownReadiness {
     at: DateTime<Utc>,
     ready: bool,
-    message: Message,
+    message: ReceivedMessage,
 }
 
-impl Readiness {
-    /// A signal from the topic, if it is about the subject. One without a time is of now, as in the
-    /// ledger.
-    fn of(message: Message, subject: Subject<'_>, now: DateTime<Utc>) -> Option<Self> {
-        let (ready, subjects) = readiness(&message)?;
-        let is_meant = subjects.into_iter().flatten().any(|other| other == subject);
-        is_meant.then(|| Self {
-            at: message.time().unwrap_or(now),
-            ready,
+impl KnownReadiness {
+    /// Takes a signal from the topic, if it is about the subject. One without a time is of now, as
+    /// in the ledger.
+    fn of(
+        message: ReceivedMessage,
+        subject: &ReadinessSubject,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let published = message.published();
+        let readiness = published.data.as_ref()?.readiness()?;
+        readiness.subjects.contains(subject).then(|| Self {
+            at: published.time.unwrap_or(now),
+            ready: readiness.ready,
             message,
         })
     }
 
-    /// Prints the signal; the exit status that says whether the subject is ready.
+    /// Prints the signal, and returns the exit status that says whether the subject is ready.
     fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, CommandError> {
-        let printed = match output {
-            OutputForm::Table => terminal.say(self.message.line()),
-            OutputForm::Json => terminal.say_json(self.message.text()),
-        };
-        printed?;
+        match output {
+            OutputForm::Table => terminal.say(self.message.line())?,
+            OutputForm::Json => terminal.say_json(self.message.text())?,
+        }
         Ok(if self.ready {
             ExitCode::SUCCESS
         } else {
@@ -188,43 +192,11 @@ impl Readiness {
     }
 }
 
-/// What a signal says, and of whom.
-fn readiness(message: &Message) -> Option<(bool, [Option<Subject<'_>>; 2])> {
-    Some(match message.content() {
-        Content::Unit(unit) => (
-            unit.ready,
-            [unit.unit_id.as_deref().map(Subject::Unit), None],
-        ),
-        Content::Device(device) => (
-            device.ready,
-            [device.endpoint_id.as_deref().map(Subject::Device), None],
-        ),
-        Content::Role(role) => {
-            let principal = |unit| {
-                Some(Subject::Principal {
-                    id: role.principal_id.as_deref()?,
-                    unit,
-                })
-            };
-            (
-                role.ready,
-                [
-                    principal(None),
-                    role.unit_id
-                        .as_deref()
-                        .and_then(|unit| principal(Some(unit))),
-                ],
-            )
-        }
-        Content::Retry(_) | Content::Quarantine(_) | Content::Other(_) => return None,
-    })
-}
-
 /// Of all that is known the newest, if it is new enough.
 fn newest(
-    known: impl IntoIterator<Item = Readiness>,
+    known: impl IntoIterator<Item = KnownReadiness>,
     since: Option<DateTime<Utc>>,
-) -> Option<Readiness> {
+) -> Option<KnownReadiness> {
     known
         .into_iter()
         .filter(|readiness| since.is_none_or(|since| readiness.at >= since))
@@ -247,14 +219,17 @@ impl Ledger {
     }
 
     /// The last readiness of the subject.
-    async fn look(&self, subject: Subject<'_>) -> Result<Option<Readiness>, CommandError> {
+    async fn look(
+        &self,
+        subject: &ReadinessSubject,
+    ) -> Result<Option<KnownReadiness>, CommandError> {
         let get = self
             .client
             .get_item()
             .table_name(&self.table)
             .consistent_read(true);
         let got = get
-            .key(PARTITION_KEY, AttributeValue::S(subject.key()))
+            .key(PARTITION_KEY, AttributeValue::S(readiness_key(subject)))
             .send()
             .await;
         let item = got
@@ -265,14 +240,14 @@ impl Ledger {
 }
 
 /// The readiness in an item; nothing in one that has expired, because DynamoDB deletes late.
-fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<Readiness> {
+fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<KnownReadiness> {
     let number = |name| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
     if number(EXPIRES_AT).is_some_and(|expires_at| expires_at <= now.timestamp()) {
         return None;
     }
-    let message = Message::read(item.get(SIGNAL)?.as_s().ok()?)?;
-    let (ready, _) = readiness(&message)?;
-    Some(Readiness {
+    let message = ReceivedMessage::read(item.get(SIGNAL)?.as_s().ok()?)?;
+    let ready = message.published().data.as_ref()?.readiness()?.ready;
+    Some(KnownReadiness {
         at: DateTime::from_timestamp_millis(number(EVENT_AT)?)?,
         ready,
         message,
@@ -281,7 +256,7 @@ fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<
 
 /// Waiting for one subject.
 struct Waiting<'a> {
-    subject: Subject<'a>,
+    subject: &'a ReadinessSubject,
     since: Option<DateTime<Utc>>,
     ledger: &'a Ledger,
     followed: &'a Followed,
@@ -292,7 +267,10 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// The readiness, if it is known by then. It looks at the beginning and at the end in any case.
-    async fn until(&self, deadline: Option<Instant>) -> Result<Option<Readiness>, CommandError> {
+    async fn until(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<KnownReadiness>, CommandError> {
         let known = newest(self.look().await, self.since);
         match (known, deadline) {
             // Something newer may be on its way already.
@@ -310,7 +288,7 @@ impl Waiting<'_> {
     }
 
     /// The next readiness, however long it takes.
-    async fn next(&self) -> Result<Readiness, CommandError> {
+    async fn next(&self) -> Result<KnownReadiness, CommandError> {
         let mut looked = Instant::now();
         loop {
             let mut known = self
@@ -326,15 +304,15 @@ impl Waiting<'_> {
         }
     }
 
-    async fn receive(&self, longest: Duration) -> Result<Vec<Readiness>, CommandError> {
+    async fn receive(&self, longest: Duration) -> Result<Vec<KnownReadiness>, CommandError> {
         let messages = self.followed.receive(longest).await?.into_iter();
         Ok(messages
-            .filter_map(|message| Readiness::of(message, self.subject, Utc::now()))
+            .filter_map(|message| KnownReadiness::of(message, self.subject, Utc::now()))
             .collect())
     }
 
     /// Looks into the ledger; where it cannot be read, the topic has to do.
-    async fn look(&self) -> Option<Readiness> {
+    async fn look(&self) -> Option<KnownReadiness> {
         let problem = match timeout(LOOK_TIME, self.ledger.look(self.subject)).await {
             Ok(Ok(known)) => return known,
             Ok(Err(error)) => error.explain().to_string(),
@@ -363,16 +341,17 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    fn signal(r#type: &str, data: &serde_json::Value) -> Message {
-        Message::read(&json!({"id": "i", "type": r#type, "data": data}).to_string()).unwrap()
+    fn signal(r#type: &str, data: &serde_json::Value) -> ReceivedMessage {
+        ReceivedMessage::read(&json!({"id": "i", "type": r#type, "data": data}).to_string())
+            .unwrap()
     }
 
-    fn unit(seconds: i64, ready: bool) -> Readiness {
+    fn unit(seconds: i64, ready: bool) -> KnownReadiness {
         let message = signal(
             "aspevents.unit.readiness.v1",
             &json!({"ready": ready, "unitId": "u"}),
         );
-        Readiness {
+        KnownReadiness {
             at: at(seconds),
             ready,
             message,
@@ -381,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_newest_counts_wherever_it_was_found() {
-        let ready_at = |known: Vec<Readiness>, since: Option<i64>| {
+        let ready_at = |known: Vec<KnownReadiness>, since: Option<i64>| {
             newest(known, since.map(at)).map(|known| (known.ready, known.at.timestamp()))
         };
         assert_eq!(
@@ -430,34 +409,22 @@ mod tests {
         let role = json!({"ready": true, "change": "ASSIGNED", "unitId": "u", "principalId": "p"});
         let anywhere = json!({"ready": true, "change": "ASSIGNED", "principalId": "p"});
         let device = json!({"ready": true, "endpointId": "d", "unitId": "u"});
-        let is_of = |kind: &str, data: &serde_json::Value, subject| {
-            Readiness::of(
-                signal(&format!("aspevents.{kind}.readiness.v1"), data),
-                subject,
-                at(0),
-            )
-            .is_some()
+        let is_of = |kind: &str, data: &serde_json::Value, subject: &ReadinessSubject| {
+            let signal = signal(&format!("aspevents.{kind}.readiness.v1"), data);
+            KnownReadiness::of(signal, subject, at(0)).is_some()
         };
-        let principal = |unit| Subject::Principal { id: "p", unit };
-        assert!(
-            is_of("role", &role, principal(None)) && is_of("role", &role, principal(Some("u")))
-        );
-        assert!(
-            !is_of("role", &role, principal(Some("v")))
-                && !is_of("role", &role, Subject::Unit("u"))
-        );
-        assert!(
-            is_of("role", &anywhere, principal(None))
-                && !is_of("role", &anywhere, principal(Some("u")))
-        );
-        assert!(
-            is_of("device", &device, Subject::Device("d"))
-                && !is_of("device", &device, Subject::Unit("u"))
-        );
-        assert!(is_of(
-            "unit",
-            &json!({"ready": true, "unitId": "u"}),
-            Subject::Unit("u")
-        ));
+        let unit = ReadinessSubject::Unit("u".to_owned());
+        let device_subject = ReadinessSubject::Device("d".to_owned());
+        let principal = ReadinessSubject::Principal("p".to_owned());
+        let on_unit = |unit_id: &str| ReadinessSubject::PrincipalOnUnit {
+            principal_id: "p".to_owned(),
+            unit_id: unit_id.to_owned(),
+        };
+        assert!(is_of("role", &role, &principal) && is_of("role", &role, &on_unit("u")));
+        assert!(!is_of("role", &role, &on_unit("v")) && !is_of("role", &role, &unit));
+        assert!(is_of("role", &anywhere, &principal) && !is_of("role", &anywhere, &on_unit("u")));
+        assert!(is_of("device", &device, &device_subject) && !is_of("device", &device, &unit));
+        let ready = json!({"ready": true, "unitId": "u"});
+        assert!(is_of("unit", &ready, &unit));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     args::GlobalArgs,
     aws::Aws,
     error::CommandError,
-    follow::{self, Followed, SignalKind, follow, message::Message},
+    follow::{self, Followed, SignalKind, follow, message::ReceivedMessage},
     stack::Stack,
     terminal::Terminal,
 };
@@ -151,10 +151,12 @@ async fn print(
     }
 }
 
-fn is_wanted(args: &TailArgs, message: &Message) -> bool {
-    let about = args.units.is_empty() || args.units.iter().any(|unit| message.is_about(unit));
-    let decided = |decision| args.decisions.iter().any(|wanted| wanted == decision);
-    about && (args.decisions.is_empty() || message.decision().is_some_and(decided))
+fn is_wanted(args: &TailArgs, message: &ReceivedMessage) -> bool {
+    let is_about = args.units.is_empty() || args.units.iter().any(|unit| message.is_about(unit));
+    let mut decisions = args.decisions.iter();
+    let has_decision = args.decisions.is_empty()
+        || decisions.any(|decision| message.has_attribute("decision", decision));
+    is_about && has_decision
 }
 
 /// Ends when nobody reads the output any more, such as `head` that has its lines: one would else

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use asp_events::event::{Content, decode};
+use asp_events::event::{DecodedText, decode};
 
 fn aspctl(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_aspctl"))
@@ -47,7 +47,7 @@ fn a_printed_sample_is_an_event_and_needs_no_account() {
     assert_eq!(printed.status.code(), Some(0));
     let text = String::from_utf8(printed.stdout).unwrap();
     assert!(
-        matches!(decode(text.trim()).unwrap(), Content::Event(_)),
+        matches!(decode(text.trim()).unwrap(), DecodedText::Event(_)),
         "{text}"
     );
 }

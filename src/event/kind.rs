@@ -119,6 +119,18 @@ pub enum AspEvent {
 }
 
 impl AspEvent {
+    /// The id that the event is about, besides its unit.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::AutomationCompletion(completion) => Some(&completion.automation.id),
+            Self::SkillInteractionFailure(failure) => Some(&failure.skill.id),
+            Self::RoleAssignment(role) | Self::RoleRevocation(role) => role.principal_id.as_deref(),
+            Self::SetupCompletion(setup) => setup.endpoint_id.as_deref(),
+            Self::SubscriptionActivation(_) | Self::Unknown(_) => None,
+        }
+    }
+
     /// Reads the content of an event in the form of its type.
     pub(super) fn read(
         header: &EventHeader,

@@ -24,7 +24,7 @@ use crate::{
     args::{FileArgs, GlobalArgs, OutputForm},
     aws::Aws,
     error::CommandError,
-    sample::SampleKind,
+    send::sample::SampleKind,
     subscriptions,
     terminal::Terminal,
 };

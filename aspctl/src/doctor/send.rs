@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use asp_events::{ledger::PARTITION_KEY, metric::SKILL_INTERACTION_FAILURE};
+use asp_events::{
+    envelope::Record,
+    ledger::{COMPLETED_AT, PARTITION_KEY, event_pk},
+    metric::SKILL_INTERACTION_FAILURE,
+    route::{Plan, route},
+};
 use aws_sdk_cloudwatch::{
     primitives::DateTime as Timestamp,
     types::{Dimension, Statistic},
@@ -15,7 +20,7 @@ use crate::{
     aws::{Aws, call_error},
     error::CommandError,
     follow::{Followed, SignalKind, follow},
-    sample::{SKILL, Sample, SampleKind, SampleOptions},
+    send::sample::{SKILL, Sample, SampleKind, SampleOptions},
     stack::Stack,
     terminal::Terminal,
 };
@@ -44,28 +49,35 @@ pub(super) async fn run(
         error: of_skill(ERROR),
         ..SampleOptions::default()
     };
-    let sample = Sample::new(kind, &about)?;
-    let (namespace, name) = kind.event_type();
-    let event = Event {
-        key: format!("{namespace}.{name}/{}", sample.id),
-        sample,
-        timeout,
-    };
+    let event = Event::new(kind, &about, timeout)?;
     terminal.note(format_args!(
-        "publishing the made-up event {} ({namespace}.{name}), and waiting up to {} for its effect",
+        "publishing the sample event {} ({}), and waiting up to {} for its effect",
         event.sample.id,
+        kind.event(),
         humantime::format_duration(timeout)
     ));
-    let effect = match kind {
-        SampleKind::SkillFailure => event.metric(aws, stack).await?,
-        SampleKind::AutomationSuccess => event.note(aws, stack).await?,
-        SampleKind::AutomationFailure => event.message(aws, stack, SignalKind::Retry).await?,
-        SampleKind::SubscriptionActivation
-        | SampleKind::RoleAssignment
-        | SampleKind::RoleRevocation
-        | SampleKind::DeviceSetup => event.message(aws, stack, SignalKind::Readiness).await?,
+    let effect = match planned_effect(&event.sample) {
+        Plan::Count(_) => event.metric(aws, stack).await?,
+        Plan::EndRetries { .. } => event.note(aws, stack).await?,
+        Plan::Retry(_) => event.message(aws, stack, SignalKind::Retry).await?,
+        Plan::Signal(_) => event.message(aws, stack, SignalKind::Readiness).await?,
+        Plan::Ignore | Plan::Quarantine(_) => {
+            event.message(aws, stack, SignalKind::Quarantine).await?
+        }
     };
     event.judge(effect)
+}
+
+/// What the function of this version does with the event.
+fn planned_effect(sample: &Sample) -> Plan {
+    let record = Record {
+        text: sample.text.clone(),
+        message_id: String::new(),
+        topic_arn: None,
+        sent_at: None,
+        item: None,
+    };
+    route(&record).plan
 }
 
 /// The event, and how long to wait for its effect.
@@ -88,6 +100,19 @@ struct Effect {
 }
 
 impl Event {
+    fn new(
+        kind: SampleKind,
+        options: &SampleOptions,
+        timeout: Duration,
+    ) -> Result<Self, CommandError> {
+        let sample = Sample::new(kind, options)?;
+        Ok(Self {
+            key: format!("{}/{}", kind.event(), sample.id),
+            sample,
+            timeout,
+        })
+    }
+
     /// Waits for the event's message on a topic, which is followed first.
     async fn message(
         &self,
@@ -115,7 +140,9 @@ impl Event {
 
     async fn is_among(&self, followed: &Followed) -> Result<bool, CommandError> {
         let messages = followed.receive(self.timeout).await?;
-        Ok(messages.iter().any(|message| message.id() == self.key))
+        Ok(messages
+            .iter()
+            .any(|message| message.published().id == self.key))
     }
 
     /// Waits until the failure of a made-up skill has been counted. What was counted of it in
@@ -145,14 +172,11 @@ impl Event {
         let is_done = async || {
             let get = client.get_item().table_name(table).consistent_read(true);
             let got = get
-                .key(
-                    PARTITION_KEY,
-                    AttributeValue::S(format!("event#{}", self.key)),
-                )
+                .key(PARTITION_KEY, AttributeValue::S(event_pk(&self.key)))
                 .send()
                 .await;
             let item = got.map_err(call_error("dynamodb:GetItem", table))?.item;
-            Ok(item.is_some_and(|item| item.contains_key("completedAt")))
+            Ok(item.is_some_and(|item| item.contains_key(COMPLETED_AT)))
         };
         self.sample.publish(aws, stack).await?;
         let after = self.until(is_done).await?;

@@ -236,7 +236,8 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
             ) => {
                 open.push(format!("{action} (statement {name})"));
             }
-            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None }) | None => {
+            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None })
+            | None => {
                 refused.push(action);
             }
         }

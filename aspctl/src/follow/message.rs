@@ -1,129 +1,26 @@
-//! The messages that the function publishes, as far as they are shown and filtered.
+//! The messages that the function publishes, as they are shown and filtered.
 
+use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
 
-/// A message: a CloudEvents object.
+/// A message as it was received, and what it says.
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct ReceivedMessage {
     text: String,
-    id: String,
-    subject: Option<String>,
-    time: Option<DateTime<Utc>>,
-    content: Content,
+    published: PublishedMessage,
 }
 
-/// What a message says.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Retry(Retry),
-    Unit(UnitReadiness),
-    Role(RoleReadiness),
-    Device(DeviceReadiness),
-    Quarantine(Quarantine),
-    /// A type that this version does not know, by its name.
-    Other(String),
-}
-
-/// A retry trigger.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Retry {
-    unit_id: Option<String>,
-    decision: String,
-    attempt: u64,
-    max_attempts: u64,
-    not_before: Option<String>,
-    #[serde(default)]
-    errors: Vec<Problem>,
-}
-
-/// The readiness of a unit.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct UnitReadiness {
-    pub(crate) ready: bool,
-    pub(crate) unit_id: Option<String>,
-    error: Option<Problem>,
-}
-
-/// The readiness of a principal on a unit.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RoleReadiness {
-    pub(crate) ready: bool,
-    change: String,
-    pub(crate) unit_id: Option<String>,
-    pub(crate) principal_id: Option<String>,
-}
-
-/// The readiness of a device.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DeviceReadiness {
-    pub(crate) ready: bool,
-    unit_id: Option<String>,
-    pub(crate) endpoint_id: Option<String>,
-}
-
-/// A message that was no event.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Quarantine {
-    reason: String,
-    detail: String,
-    message: String,
-}
-
-/// An error as Alexa named it.
-#[derive(Debug, Deserialize)]
-struct Problem {
-    r#type: Option<String>,
-    message: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CloudEvent {
-    id: String,
-    r#type: String,
-    subject: Option<String>,
-    time: Option<String>,
-    #[serde(default)]
-    data: Value,
-}
-
-impl Message {
-    /// Reads a message; nothing where it is no CloudEvents object, which the function never
+impl ReceivedMessage {
+    /// Reads a message; `None` if it is not a CloudEvents object, which the function never
     /// publishes.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let CloudEvent {
-            id,
-            r#type,
-            subject,
-            time,
-            data,
-        } = serde_json::from_str(text).ok()?;
-        let content = match r#type.as_str() {
-            "aspevents.automation.retry.v1" => read(data).map(Content::Retry),
-            "aspevents.unit.readiness.v1" => read(data).map(Content::Unit),
-            "aspevents.role.readiness.v1" => read(data).map(Content::Role),
-            "aspevents.device.readiness.v1" => read(data).map(Content::Device),
-            "aspevents.quarantine.v1" => read(data).map(Content::Quarantine),
-            _ => None,
-        };
-        let time = time
-            .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
-            .map(|time| time.to_utc());
-        let content = content.unwrap_or(Content::Other(r#type));
-        // A line break in JSON can only stand between its parts.
         Some(Self {
+            // A line break in JSON can only be between its parts.
             text: text.trim().replace(['\n', '\r'], " "),
-            id,
-            subject,
-            time,
-            content,
+            published: PublishedMessage::read(text)?,
         })
     }
 
@@ -132,151 +29,63 @@ impl Message {
         &self.text
     }
 
-    /// The id of the effect: `<namespace>.<name>/<event id>`.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+    /// What the message says.
+    pub(crate) fn published(&self) -> &PublishedMessage {
+        &self.published
     }
 
-    /// When the event happened.
-    pub(crate) fn time(&self) -> Option<DateTime<Utc>> {
-        self.time
+    /// Whether the message has this SNS attribute.
+    pub(crate) fn has_attribute(&self, name: &str, value: &str) -> bool {
+        let data = self.published.data.as_ref();
+        let attributes = data.map(|data| data.attributes()).unwrap_or_default();
+        attributes.contains(&(name, Some(value)))
     }
 
-    pub(crate) fn content(&self) -> &Content {
-        &self.content
-    }
-
-    /// The decision of a retry trigger.
-    pub(crate) fn decision(&self) -> Option<&str> {
-        match &self.content {
-            Content::Retry(retry) => Some(&retry.decision),
-            _ => None,
-        }
-    }
-
-    /// Whether it is about the unit, or is a quarantined message that names it.
-    pub(crate) fn is_about(&self, unit: &str) -> bool {
-        let unit_id = match &self.content {
-            Content::Retry(retry) => &retry.unit_id,
-            Content::Unit(readiness) => &readiness.unit_id,
-            Content::Role(readiness) => &readiness.unit_id,
-            Content::Device(readiness) => &readiness.unit_id,
-            Content::Quarantine(quarantine) => {
-                return quarantine.message.contains(&format!("\"{unit}\""));
-            }
-            Content::Other(_) => &None,
+    /// Whether the message is about the unit, or is a quarantined message that names it.
+    pub(crate) fn is_about(&self, unit_id: &str) -> bool {
+        let Ok(Value::Object(event)) = serde_json::from_str(&self.text) else {
+            return false;
         };
-        unit_id.as_deref() == Some(unit)
+        let data = event.get("data").unwrap_or(&Value::Null);
+        match data.get("message") {
+            Some(Value::String(message)) => message.contains(&format!("\"{unit_id}\"")),
+            _ => data.get("unitId").and_then(Value::as_str) == Some(unit_id),
+        }
     }
 
     /// The message for people: time, kind, subject and what it says.
     pub(crate) fn line(&self) -> String {
-        let time = self.time.map_or_else(
-            || "-".to_owned(),
-            |time| time.to_rfc3339_opts(SecondsFormat::Secs, true),
-        );
-        let (kind, says) = match &self.content {
-            Content::Retry(retry) => ("retry", retry.says()),
-            Content::Unit(readiness) => (
-                "unit",
-                format!(
-                    "{}{}",
-                    state(readiness.ready),
-                    because(readiness.error.as_ref())
-                ),
-            ),
-            Content::Role(role) => (
-                "role",
-                format!(
-                    "{}, {}{}",
-                    state(role.ready),
-                    role.change,
-                    on(role.unit_id.as_ref())
-                ),
-            ),
-            Content::Device(device) => (
-                "device",
-                format!("{}{}", state(device.ready), on(device.unit_id.as_ref())),
-            ),
-            Content::Quarantine(Quarantine { reason, detail, .. }) => (
-                "quarantine",
-                format!("{} {}", styled(WARNING, reason), detail),
-            ),
-            Content::Other(name) => ("other", name.clone()),
+        let PublishedMessage {
+            r#type,
+            subject,
+            time,
+            data,
+            ..
+        } = &self.published;
+        let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let time = time.as_deref().unwrap_or("-");
+        let (label, says) = match data.as_ref().map(|data| data.summary()) {
+            Some(summary) => (summary.label, styled_summary(&summary)),
+            None => ("other", r#type.clone()),
         };
-        let subject = styled(STRONG, self.subject.as_deref().unwrap_or("-"));
-        format!("{FAINT}{time:20}{FAINT:#}  {kind:10}  {subject}  {says}")
+        let subject = subject.as_deref().unwrap_or("-");
+        format!("{FAINT}{time:20}{FAINT:#}  {label:10}  {STRONG}{subject}{STRONG:#}  {says}")
     }
 }
 
-impl Retry {
-    fn says(&self) -> String {
-        let style = if self.decision == "RETRY" {
-            WARNING
-        } else {
-            BAD
-        };
-        let decision = styled(style, &self.decision);
-        let not_before = self
-            .not_before
-            .as_ref()
-            .map(|time| format!(", not before {time}"));
-        let types: Vec<_> = self
-            .errors
-            .iter()
-            .filter_map(|error| error.r#type.as_deref())
-            .collect();
-        let types = if types.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", types.join(", "))
-        };
-        let (attempt, most, unit) = (self.attempt, self.max_attempts, on(self.unit_id.as_ref()));
-        if attempt > most {
-            return format!("{decision}, failure {attempt} with {most} allowed{unit}{types}");
-        }
-        format!(
-            "{decision}, attempt {attempt} of {most}{}{unit}{types}",
-            not_before.unwrap_or_default()
-        )
-    }
-}
-
-/// Reads data; nothing where they do not fit, so that the message is still shown.
-fn read<T: DeserializeOwned>(data: Value) -> Option<T> {
-    serde_json::from_value(data).ok()
-}
-
-fn state(ready: bool) -> String {
-    if ready {
-        styled(GOOD, "ready")
-    } else {
-        styled(BAD, "not ready")
-    }
-}
-
-fn because(error: Option<&Problem>) -> String {
-    let Some(Problem { r#type, message }) = error else {
-        return String::new();
+fn styled_summary(summary: &MessageSummary) -> String {
+    let MessageSummary {
+        severity,
+        headline,
+        details,
+        ..
+    } = summary;
+    let style: TextStyle = match severity {
+        SummarySeverity::Good => GOOD,
+        SummarySeverity::Warning => WARNING,
+        SummarySeverity::Bad => BAD,
     };
-    let parts: Vec<_> = [r#type, message]
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", parts.join(", "))
-    }
-}
-
-fn on(unit: Option<&String>) -> String {
-    unit.map_or_else(String::new, |unit| format!(" on {unit}"))
-}
-
-fn styled(style: TextStyle, text: &str) -> String {
-    format!("{style}{text}{style:#}")
+    format!("{style}{headline}{style:#}{details}")
 }
 
 #[cfg(test)]
@@ -286,9 +95,9 @@ mod tests {
     use super::*;
     use crate::printable::unstyled;
 
-    fn message(r#type: &str, data: &Value) -> Message {
+    fn message(r#type: &str, data: &Value) -> ReceivedMessage {
         let time = "2026-11-20T09:02:03Z";
-        Message::read(
+        ReceivedMessage::read(
             &json!({"id": "i", "type": r#type, "subject": "s", "time": time, "data": data})
                 .to_string(),
         )
@@ -364,19 +173,19 @@ mod tests {
 
     #[test]
     fn a_message_without_time_and_subject_has_its_columns_still() {
-        let message = Message::read(r#"{"id": "i", "type": "t"}"#).unwrap();
+        let message = ReceivedMessage::read(r#"{"id": "i", "type": "t"}"#).unwrap();
         assert_eq!(
             unstyled(&message.line()),
             "-                     other       -  t"
         );
         for text in ["", "[]", "{}", "not JSON", r#"{"id": "i"}"#] {
-            assert!(Message::read(text).is_none(), "{text}");
+            assert!(ReceivedMessage::read(text).is_none(), "{text}");
         }
     }
 
     #[test]
     fn a_message_is_one_line_for_programs() {
-        let message = Message::read("{\"id\": \"i\",\r\n\"type\": \"t\"}\n").unwrap();
+        let message = ReceivedMessage::read("{\"id\": \"i\",\r\n\"type\": \"t\"}\n").unwrap();
         assert_eq!(message.text(), r#"{"id": "i",  "type": "t"}"#);
     }
 

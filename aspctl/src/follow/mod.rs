@@ -23,7 +23,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use self::message::Message;
+use self::message::ReceivedMessage;
 use crate::{
     aws::{Aws, AwsCallError, call_error},
     error::{CommandError, LeftoverError},
@@ -323,7 +323,10 @@ pub(crate) struct Followed {
 impl Followed {
     /// The next messages, as soon as there are any, those that came together by their time; none if
     /// none came for so long.
-    pub(crate) async fn receive(&self, longest: Duration) -> Result<Vec<Message>, CommandError> {
+    pub(crate) async fn receive(
+        &self,
+        longest: Duration,
+    ) -> Result<Vec<ReceivedMessage>, CommandError> {
         // Whole seconds, rounded up: a poll of none would not wait.
         let wait = longest.min(LONGEST_POLL);
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -349,8 +352,11 @@ impl Followed {
             .iter()
             .filter_map(|message| message.body.as_deref())
             .collect();
-        let mut messages: Vec<_> = bodies.into_iter().filter_map(Message::read).collect();
-        messages.sort_by_key(Message::time);
+        let mut messages: Vec<_> = bodies
+            .into_iter()
+            .filter_map(ReceivedMessage::read)
+            .collect();
+        messages.sort_by_key(|message| message.published().time);
         self.delete(
             received
                 .into_iter()

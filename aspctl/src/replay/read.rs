@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use asp_events::{
     envelope,
-    event::{self, AspEvent, Content, DecodeError},
+    event::{self, DecodeError, DecodedText},
 };
 use aws_sdk_sqs::types::MessageAttributeValue;
 use chrono::{DateTime, Utc};
@@ -343,15 +343,15 @@ impl Event {
 impl About {
     fn of(text: &str) -> Self {
         let (header, subject) = match event::decode(text) {
-            Ok(Content::Event(event)) => {
-                let subject = subject(&event);
+            Ok(DecodedText::Event(event)) => {
+                let subject = event.content.subject().map(str::to_owned);
                 (event.header, subject)
             }
             Err(DecodeError::InvalidEvent {
                 header: Some(header),
                 ..
             }) => (*header, None),
-            Ok(Content::Greeting) | Err(_) => return Self::default(),
+            Ok(DecodedText::Greeting) | Err(_) => return Self::default(),
         };
         Self {
             event_type: Some(header.event_type.to_string()),
@@ -359,19 +359,6 @@ impl About {
             time: header.event_time(),
             reason: None,
         }
-    }
-}
-
-/// What an event is about, besides its unit.
-fn subject(event: &event::Event) -> Option<String> {
-    match &event.detail {
-        AspEvent::AutomationCompletion(completion) => Some(completion.automation.id.clone()),
-        AspEvent::SkillInteractionFailure(failure) => Some(failure.skill.id.clone()),
-        AspEvent::RoleAssignment(change) | AspEvent::RoleRevocation(change) => {
-            change.principal_id.clone()
-        }
-        AspEvent::SetupCompletion(completion) => completion.endpoint_id.clone(),
-        AspEvent::SubscriptionActivation(_) | AspEvent::Unknown(_) => None,
     }
 }
 

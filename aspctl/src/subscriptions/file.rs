@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use asp_events::arn::Arn;
+use asp_events::event::{EventKind, SubscriptionEntities};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -91,7 +92,7 @@ pub(crate) struct Wanted {
 
 /// What identifies the subject of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
+enum EntrySubject {
     Units,
     UnitsAndSkills,
     Parents,
@@ -99,7 +100,7 @@ enum Subject {
     Groups,
 }
 
-impl Subject {
+impl EntrySubject {
     fn fields(self) -> &'static str {
         match self {
             Self::Units => "units",
@@ -251,7 +252,7 @@ impl Entry {
                     "Write namespace.name, such as Alexa.Skill.Interaction.Failure",
                 )
             })?;
-            check_subject(place, event, subject)?;
+            check_subject(place, &event_type, subject)?;
             wanted.extend(entities.iter().map(|entities| Wanted {
                 event_type: event_type.clone(),
                 entities: entities.clone(),
@@ -263,7 +264,7 @@ impl Entry {
     }
 
     /// Which fields say what the entry is about; none if it is free-form.
-    fn subject(&self, place: &str) -> Result<Option<Subject>, CommandError> {
+    fn subject(&self, place: &str) -> Result<Option<EntrySubject>, CommandError> {
         let given = |ids: &[String]| !ids.is_empty();
         match (
             given(&self.units),
@@ -273,17 +274,17 @@ impl Entry {
             &self.entities,
         ) {
             (true, false, false, false, None) if given(&self.skills) => {
-                Ok(Some(Subject::UnitsAndSkills))
+                Ok(Some(EntrySubject::UnitsAndSkills))
             }
-            (true, false, false, false, None) => Ok(Some(Subject::Units)),
+            (true, false, false, false, None) => Ok(Some(EntrySubject::Units)),
             (_, _, _, _, _) if given(&self.skills) => Err(CommandError::input(
                 place,
                 "it has skills without units",
                 "Name the units in which the skills run",
             )),
-            (false, true, false, false, None) => Ok(Some(Subject::Parents)),
-            (false, false, true, false, None) => Ok(Some(Subject::Resources)),
-            (false, false, false, true, None) => Ok(Some(Subject::Groups)),
+            (false, true, false, false, None) => Ok(Some(EntrySubject::Parents)),
+            (false, false, true, false, None) => Ok(Some(EntrySubject::Resources)),
+            (false, false, false, true, None) => Ok(Some(EntrySubject::Groups)),
             (false, false, false, false, Some(_)) => Ok(None),
             (false, false, false, false, None) => {
                 let advice =
@@ -389,25 +390,22 @@ fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(
 
 /// Known types take known entities; Alexa would refuse others, or never send an event. Unknown
 /// types take any.
-fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(), CommandError> {
+fn check_subject(
+    place: &str,
+    event_type: &EventType,
+    subject: Option<EntrySubject>,
+) -> Result<(), CommandError> {
     let Some(subject) = subject else {
         return Ok(());
     };
-    let wanted = match event {
-        "Alexa.Automation.Execution.Completion" => Subject::Units,
-        "Alexa.Skill.Interaction.Failure" => Subject::UnitsAndSkills,
-        "Alexa.Enterprise.Subscription.Activation" => Subject::Parents,
-        "Alexa.Role.Management.Assignment" | "Alexa.Role.Management.Revocation" => {
-            Subject::Resources
-        }
-        event if event.starts_with("Alexa.Group.Management.") => Subject::Groups,
-        _ => return Ok(()),
+    let Some(wanted) = required_subject(event_type) else {
+        return Ok(());
     };
     if subject == wanted {
         return Ok(());
     }
     let problem = format!(
-        "{event} takes {}, not {}",
+        "{event_type} takes {}, not {}",
         wanted.fields(),
         subject.fields()
     );
@@ -416,6 +414,22 @@ fn check_subject(place: &str, event: &str, subject: Option<Subject>) -> Result<(
         problem,
         "Make an entry of its own for it, or use entities to say it as it is",
     ))
+}
+
+/// What entries for this type have to name; `None` if that is not documented.
+fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
+    let EventType { namespace, name } = event_type;
+    // A type that the function has no effect for, but Amazon's command-line tool subscribes to.
+    if namespace == "Alexa.Group.Management" {
+        return Some(EntrySubject::Groups);
+    }
+    match EventKind::of(namespace, name)?.subscription_entities() {
+        SubscriptionEntities::Units => Some(EntrySubject::Units),
+        SubscriptionEntities::UnitsAndSkills => Some(EntrySubject::UnitsAndSkills),
+        SubscriptionEntities::Parents => Some(EntrySubject::Parents),
+        SubscriptionEntities::Resources => Some(EntrySubject::Resources),
+        SubscriptionEntities::Undocumented => None,
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(crate) mod plan;
 
 use std::{collections::BTreeSet, process::ExitCode};
 
-use asp_events::event::{self, AspEvent, Content};
+use asp_events::event::EventKind;
 use chrono::Utc;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -526,14 +526,9 @@ fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<()
     say_unreadable(changes, terminal)
 }
 
-/// Whether the function of this version can do more with such events than to quarantine them. A
-/// misspelt type is none.
+/// Whether the function of this version has an effect for such events. A misspelt type is unknown.
 fn is_known(event_type: &EventType) -> bool {
-    let sample = json!({ "header": { "eventId": { "id": "sample" }, "eventType": event_type }, "payload": {} });
-    match event::decode(&sample.to_string()) {
-        Ok(Content::Event(event)) => !matches!(event.detail, AspEvent::Unknown(_)),
-        Ok(Content::Greeting) | Err(_) => true,
-    }
+    EventKind::of(&event_type.namespace, &event_type.name).is_some()
 }
 
 fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {

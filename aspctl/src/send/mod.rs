@@ -1,0 +1,75 @@
+//! Publishes well-formed sample events, of any type that the function knows.
+
+pub(crate) mod sample;
+
+use std::process::ExitCode;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use self::sample::{Sample, SampleKind, SampleOptions};
+use crate::{args::GlobalArgs, aws::Aws, error::CommandError, stack::Stack, terminal::Terminal};
+
+/// How many events are published at the same time.
+const CONCURRENT_PUBLISHES: usize = 10;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    /// Kind of event
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: SampleKind,
+    /// What the event is about
+    #[command(flatten)]
+    pub(crate) about: SampleOptions,
+    /// Print the event instead of publishing it
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Number of events, each with an id of its own
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+}
+
+/// Publishes sample events, or prints them.
+pub(crate) async fn run(
+    args: &SendArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let samples = samples(args)?;
+    if args.print {
+        for sample in &samples {
+            terminal.say_json(&sample.text)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let aws = Aws::load(global).await?;
+    let stack = Stack::read(&aws, &global.stack).await?;
+    let topic = stack.output("EventsTopicArn")?;
+    terminal.note(format_args!(
+        "publishing to {topic}: event id, SNS message id"
+    ));
+    let publish = async |sample: &Sample| {
+        let message_id = sample.publish(&aws, &stack).await?;
+        Ok::<_, CommandError>((sample.id.clone(), message_id))
+    };
+    stream::iter(&samples)
+        .map(publish)
+        .buffered(CONCURRENT_PUBLISHES)
+        .try_for_each(async |(id, message_id)| terminal.say(format_args!("{id}  {message_id}")))
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn samples(args: &SendArgs) -> Result<Vec<Sample>, CommandError> {
+    if args.count > 1 && args.about.event_id.is_some() {
+        return Err(CommandError::input(
+            "--event-id",
+            "events with the same id are one event",
+            "Omit it, or omit --count",
+        ));
+    }
+    let mut samples = Vec::new();
+    for _ in 0..args.count {
+        samples.push(Sample::new(args.kind, &args.about)?);
+    }
+    Ok(samples)
+}
