@@ -1,4 +1,6 @@
-//! The function's settings, read from its environment variables once at start.
+//! The function's configuration, read from environment variables once at start.
+//!
+//! Reading goes on after a bad variable, so that one error reports all of them.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
@@ -6,45 +8,45 @@ use aws_credential_types::Credentials;
 
 use crate::{arn::Arn, message::OutputTopic, retry::RetryPolicy};
 
-/// The settings of the function.
+/// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The region of the function, and so of its topics.
+    /// The AWS Region of the function and therefore of its topics.
     pub region: String,
-    /// The credentials that Lambda puts into the environment; they live as long as the execution
+    /// The credentials that Lambda sets in the environment, valid for the lifetime of the execution
     /// environment.
     pub credentials: Credentials,
-    /// Where to publish.
+    /// The topics to publish to.
     pub topics: TopicArns,
-    /// The CloudWatch namespace.
+    /// The CloudWatch namespace of all metrics.
     pub metric_namespace: String,
-    /// The ledger's table; without one, the ledger is in memory.
+    /// The DynamoDB table of the ledger; if unset, the ledger is kept in memory.
     pub ledger_table: Option<String>,
-    /// How long an event id is remembered.
+    /// How long an event's key is remembered.
     pub ledger_ttl: Duration,
     /// The retry budget of an automation.
     pub retry: RetryPolicy,
-    /// Another address for SNS, of a local stack.
+    /// A custom endpoint for SNS, such as a local stack's.
     pub sns_endpoint: Option<String>,
-    /// Another address for CloudWatch.
+    /// A custom endpoint for CloudWatch.
     pub cloudwatch_endpoint: Option<String>,
-    /// Another address for DynamoDB.
+    /// A custom endpoint for DynamoDB.
     pub dynamodb_endpoint: Option<String>,
 }
 
 /// The ARNs of the output topics.
 #[derive(Debug, Clone)]
 pub struct TopicArns {
-    /// For retry triggers.
+    /// The topic of retry triggers.
     pub retry: String,
-    /// For readiness signals.
+    /// The topic of readiness signals.
     pub readiness: String,
-    /// For messages that are no event.
+    /// The topic of messages that could not be processed.
     pub quarantine: String,
 }
 
 impl TopicArns {
-    /// The ARN of a topic.
+    /// Returns the ARN of an output topic.
     #[must_use]
     pub fn arn(&self, topic: OutputTopic) -> &str {
         match topic {
@@ -55,19 +57,19 @@ impl TopicArns {
     }
 }
 
-/// The environment is not usable. A repeat cannot cure it.
+/// Environment variables are missing or invalid. Permanent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variables are not usable: {}", .problems.join("; "))]
+#[error("invalid environment variables: {}", .problems.join("; "))]
 pub struct ConfigError {
-    /// One sentence for each bad variable.
+    /// One problem per bad variable, each starting with its name.
     pub problems: Vec<String>,
 }
 
 impl Config {
-    /// Reads the settings through `variable`, which returns the value of an environment variable.
+    /// Reads the configuration; `variable` looks up an environment variable by name.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed, not just the first.
+    /// Lists every missing or malformed variable, not just the first.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut env = VariableReader {
             variable,
@@ -107,15 +109,15 @@ impl Config {
     }
 }
 
-/// Reads variables and collects what is wrong with them. After a problem the value that is returned
-/// does not matter.
+/// Reads environment variables and collects their problems. The value returned after a problem is a
+/// placeholder.
 struct VariableReader<F> {
     variable: F,
     problems: Vec<String>,
 }
 
 impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
-    /// A variable that is set to nothing counts as unset, because templates cannot leave one out.
+    /// Treats a blank variable as unset, because a template cannot leave a variable out.
     fn get(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.trim().is_empty())
     }
@@ -163,7 +165,7 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         arn
     }
 
-    /// Says that a key is missing, never what it is.
+    /// Reports a missing key by its name; never reveals a value.
     fn credentials(&mut self) -> Credentials {
         let access_key = self.required("AWS_ACCESS_KEY_ID");
         let secret_key = self.required("AWS_SECRET_ACCESS_KEY");
@@ -176,7 +178,7 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         )
     }
 
-    /// Source of the rule: the CloudWatch API reference, `PutMetricData`.
+    /// Reads a metric namespace. Source of the rule: the CloudWatch API reference, `PutMetricData`.
     fn namespace(&mut self, name: &str, default: &str) -> String {
         let namespace = self.get(name).unwrap_or_else(|| default.to_owned());
         let allowed = |c: char| c.is_ascii_alphanumeric() || " .-_/#:".contains(c);
@@ -188,7 +190,8 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
             self.problem(
                 name,
                 format_args!(
-                    "is {namespace:?}: CloudWatch takes 1 to 255 letters, digits and \" .-_/#:\", not beginning with AWS/ or a colon"
+                    "is {namespace:?}; expected 1 to 255 letters, digits or \" .-_/#:\", \
+                     not starting with AWS/ or a colon"
                 ),
             );
         }
@@ -209,7 +212,7 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
                 let (start, end) = range.into_inner();
                 self.problem(
                     name,
-                    format_args!("is {text:?}, not a whole number from {start} to {end}"),
+                    format_args!("is {text:?}; expected a whole number from {start} to {end}"),
                 );
                 default
             }
@@ -232,28 +235,32 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         }
     }
 
-    /// The service's own variable, or else the one for all services.
+    /// Reads a service's endpoint; falls back to the variable for all services.
     fn endpoint(&mut self, name: &str) -> Option<String> {
-        let (name, url) = [name, "AWS_ENDPOINT_URL"]
-            .into_iter()
-            .find_map(|name| Some((name, self.get(name)?)))?;
+        let (name, url) = match self.get(name) {
+            Some(url) => (name, url),
+            None => ("AWS_ENDPOINT_URL", self.get("AWS_ENDPOINT_URL")?),
+        };
         if !url.starts_with("http://") && !url.starts_with("https://") {
             self.problem(
                 name,
-                format_args!("is {url:?}, not a URL that begins with http:// or https://"),
+                format_args!("is {url:?}; expected a URL that starts with http:// or https://"),
             );
         }
         Some(url)
     }
 
-    /// Source of the rule: the DynamoDB API reference, `CreateTable`.
+    /// Reads a table's name. Source of the rule: the DynamoDB API reference, `CreateTable`.
     fn table(&mut self, name: &str) -> Option<String> {
         let table = self.get(name)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         if !(3..=255).contains(&table.len()) || !table.chars().all(allowed) {
             self.problem(
                 name,
-                format_args!("is {table:?}, not the name of a table: 3 to 255 letters, digits, \"_\", \".\" and \"-\""),
+                format_args!(
+                    "is {table:?}; expected a table name of 3 to 255 letters, digits, \"_\", \
+                     \".\" or \"-\""
+                ),
             );
         }
         Some(table)
@@ -323,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_endpoint_goes_before_the_general_one() {
+    fn a_service_endpoint_overrides_the_general_one() {
         let config = read(&[
             ("AWS_ENDPOINT_URL", "http://all"),
             ("AWS_ENDPOINT_URL_SNS", "http://sns"),
@@ -368,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_aws_would_refuse_later() {
+    fn refuses_values_that_aws_would_refuse_later() {
         for (name, value) in [
             (
                 "QUARANTINE_TOPIC_ARN",

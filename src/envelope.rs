@@ -1,4 +1,11 @@
-//! Tells an SNS event from an SQS batch and takes the messages out of it.
+//! Decodes an invocation's body: tells an SNS event from an SQS batch and extracts the messages.
+//!
+//! The body is read in two steps: first the list of records, each kept as raw JSON, then every
+//! record by itself, so that a malformed record does not affect the others. The event source of the
+//! first record decides whether the invocation is an SNS event or an SQS batch.
+//!
+//! The body of an SQS item is an SNS notification or, with raw message delivery, the message
+//! itself.
 
 use aws_lambda_events::event::{
     sns::{SnsMessage, SnsRecord},
@@ -13,75 +20,85 @@ use crate::{
     json::{self, JsonMisfit},
 };
 
-/// An invocation's records, each readable or not; one unreadable record does not harm its
-/// neighbours.
+/// How many keys of an unsupported body an error shows.
+const MAX_SHOWN_KEYS: usize = 8;
+
+/// How much of a foreign name an error shows, in characters.
+const MAX_SHOWN_CHARS: usize = 40;
+
+/// The records of an invocation, each readable or not.
 #[derive(Debug)]
 pub struct Envelope {
-    /// Who invoked the function, which decides the form of its answer.
+    /// What invoked the function; it determines the form of the response.
     pub source: InvocationSource,
-    /// The records in the order in which they came.
+    /// The records, in the order received.
     pub records: Vec<Result<Record, UnsupportedEnvelope>>,
 }
 
-/// Who invoked the function.
+/// What invoked the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvocationSource {
-    /// SNS, asynchronously: only success or failure of the whole invocation counts.
+    /// SNS, asynchronously: the invocation succeeds or fails as a whole.
     Sns,
-    /// A queue subscribed to the topic: the answer lists the items to be delivered again.
+    /// A queue subscribed to the topic: the response lists the items to redeliver.
     Sqs,
 }
 
-/// One message of the events topic, however it travelled.
+/// A message of the events topic, delivered directly or through a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The message's text, which Alexa wrote: not yet known to be an event, or even JSON.
+    /// The message's text as published; not yet validated as an event, or even as JSON.
     pub text: String,
-    /// The SNS message id; with raw delivery through a queue, where SNS's own is lost, the queue's.
+    /// The SNS message id, or the queue's with raw delivery, which drops the SNS id.
     pub message_id: String,
-    /// The topic that carried it; unknown with raw delivery through a queue.
+    /// The topic that delivered the message; unknown with raw delivery through a queue.
     pub topic_arn: Option<String>,
-    /// When SNS took the message, or the queue did.
+    /// When SNS, or with raw delivery the queue, accepted the message.
     pub sent_at: Option<DateTime<Utc>>,
-    /// The queue's message id, by which a failed item is named in the answer.
+    /// The queue's message id, which identifies a failed item in the response.
     pub item: Option<String>,
 }
 
 impl Record {
-    /// Identifies the message. SNS keeps the id when it delivers a message again; the hash of the
-    /// text is there because events made by hand share ids.
+    /// Identifies the message. SNS redelivers with the same id; the hash of the text distinguishes
+    /// hand-written test events that share one.
     pub(crate) fn fingerprint(&self) -> String {
         format!("{}-{:016x}", self.message_id, fnv1a(&self.text))
     }
 }
 
-/// The invocation, or one record of it, is neither an SNS event nor an SQS batch. A repeat cannot
-/// cure it.
+/// The invocation, or one of its records, is neither SNS nor SQS. Permanent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{path}: {found}. The function takes SNS events and SQS batches: invoke it through a topic or a queue, \
-     or with one of the samples under events/"
+    "{path}: {found}. The function accepts only SNS events and SQS batches: invoke it through a \
+     topic or a queue, or with a sample from events/"
 )]
 pub struct UnsupportedEnvelope {
-    /// Where in the invocation's JSON.
+    /// The JSON path in the body of the invocation.
     pub path: String,
     /// What was found there.
     pub found: String,
-    /// The queue's message id, if it is an item of an SQS batch and has one.
+    /// The queue's message id, if the record is an item of an SQS batch and has one.
     pub item: Option<String>,
 }
 
-impl From<JsonMisfit> for UnsupportedEnvelope {
-    fn from(JsonMisfit { path, problem }: JsonMisfit) -> Self {
+impl UnsupportedEnvelope {
+    fn at(path: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
-            path,
-            found: problem,
+            path: path.into(),
+            found: found.into(),
             item: None,
         }
     }
 }
 
-/// Returns a body that is not JSON as a JSON string with its text; `None` if it is JSON.
+impl From<JsonMisfit> for UnsupportedEnvelope {
+    fn from(JsonMisfit { path, problem }: JsonMisfit) -> Self {
+        Self::at(path, problem)
+    }
+}
+
+/// Encodes a body that is not JSON as a JSON string. Returns `None` if it is JSON.
 #[must_use]
 pub fn as_json_string(body: &[u8]) -> Option<String> {
     match serde_json::from_slice::<&RawValue>(body) {
@@ -96,7 +113,7 @@ struct RecordList<'a> {
     records: Vec<&'a RawValue>,
 }
 
-/// The key is `EventSource` in records of SNS and `eventSource` in those of SQS.
+/// The event source of a record: `EventSource` in SNS records, `eventSource` in SQS records.
 #[derive(Deserialize)]
 struct RecordOrigin {
     #[serde(rename = "EventSource", alias = "eventSource")]
@@ -106,79 +123,71 @@ struct RecordOrigin {
 /// Decodes the raw body of an invocation.
 ///
 /// # Errors
-/// The body is neither an SNS event nor an SQS batch. A single record that does not fit is an error
-/// in its place.
+/// The body is neither an SNS event nor an SQS batch. A single malformed record is an error in its
+/// own place in the list.
 pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
-    // Serde would take the fields out of an array, in their order.
+    // Serde also accepts an array for a struct and assigns its elements to the fields by position.
     if body.trim_start().starts_with('[') {
-        let found = "an array, not an object".to_owned();
-        return Err(UnsupportedEnvelope {
-            path: "$".to_owned(),
-            found,
-            item: None,
-        });
+        return Err(UnsupportedEnvelope::at(
+            "$",
+            "expected an object, found an array",
+        ));
     }
-    let RecordList { records } =
-        json::read_text("$", body).map_err(|misfit| describe(body, misfit))?;
-    let source = match records.first() {
-        Some(first) => source_of(0, first)?,
+    let RecordList { records: raw } =
+        json::read_text("$", body).map_err(|misfit| describe_body(body, misfit))?;
+    let source = match raw.first() {
+        Some(first) => read_source(0, first)?,
         None => InvocationSource::Sns,
     };
-    let records = records
-        .iter()
-        .enumerate()
-        .map(|(index, raw)| record(source, index, raw))
-        .collect();
+    let mut records = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        records.push(decode_record(source, index, raw));
+    }
     Ok(Envelope { source, records })
 }
 
-/// Adds to a misfit what kind of body it was, because a wrong event source is best known by its
-/// keys.
-fn describe(body: &str, misfit: JsonMisfit) -> UnsupportedEnvelope {
+/// Describes a body that has no list of records. The keys of an object usually show which service
+/// sent it.
+fn describe_body(body: &str, misfit: JsonMisfit) -> UnsupportedEnvelope {
     let found = match serde_json::from_str::<Value>(body) {
-        Err(error) => format!("no JSON ({error})"),
+        Err(error) => format!("not valid JSON ({error})"),
         Ok(Value::Object(fields)) if fields.contains_key("Records") => return misfit.into(),
         Ok(Value::Object(fields)) => {
-            let keys: Vec<_> = fields
-                .keys()
-                .take(8)
-                .map(|key| key.chars().take(40).collect::<String>())
-                .collect();
+            let mut keys = Vec::new();
+            for key in fields.keys().take(MAX_SHOWN_KEYS) {
+                keys.push(shortened(key));
+            }
             format!("an object without \"Records\", with the keys {keys:?}")
         }
-        Ok(other) => format!("{}, not an object", json::kind(&other)),
+        Ok(other) => format!("expected an object, found {}", json::kind(&other)),
     };
-    UnsupportedEnvelope {
-        path: "$".to_owned(),
-        found,
-        item: None,
-    }
+    UnsupportedEnvelope::at("$", found)
 }
 
-fn source_of(index: usize, raw: &RawValue) -> Result<InvocationSource, UnsupportedEnvelope> {
+fn shortened(name: &str) -> String {
+    name.chars().take(MAX_SHOWN_CHARS).collect()
+}
+
+fn read_source(index: usize, raw: &RawValue) -> Result<InvocationSource, UnsupportedEnvelope> {
     let root = format!("$.Records[{index}]");
     let RecordOrigin { event_source } = json::read_text(&root, raw.get())?;
     match event_source.as_str() {
         "aws:sns" => Ok(InvocationSource::Sns),
         "aws:sqs" => Ok(InvocationSource::Sqs),
-        other => Err(UnsupportedEnvelope {
-            path: format!("{root}.EventSource"),
-            found: format!(
-                "a record of {:?}",
-                other.chars().take(40).collect::<String>()
-            ),
-            item: None,
-        }),
+        other => Err(UnsupportedEnvelope::at(
+            format!("{root}.EventSource"),
+            format!("unsupported event source {:?}", shortened(other)),
+        )),
     }
 }
 
-fn record(
+fn decode_record(
     source: InvocationSource,
     index: usize,
     raw: &RawValue,
 ) -> Result<Record, UnsupportedEnvelope> {
     let root = format!("$.Records[{index}]");
-    match (source, source_of(index, raw)?) {
+    match (source, read_source(index, raw)?) {
         (InvocationSource::Sns, InvocationSource::Sns) => {
             let record: SnsRecord = json::read_text(&root, raw.get())?;
             Ok(from_notification(record.sns, None))
@@ -192,23 +201,21 @@ fn record(
         },
         _ => Err(UnsupportedEnvelope {
             path: root,
-            found: "records of SNS and of SQS in one invocation".to_owned(),
+            found: "SNS and SQS records in one invocation".to_owned(),
             item: item_id(raw),
         }),
     }
 }
 
-/// The id of an SQS item of which the rest does not fit.
+/// Reads the id of an SQS item that is otherwise malformed.
 fn item_id(raw: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct ItemId {
         message_id: String,
     }
-    serde_json::from_str(raw.get())
-        .ok()
-        .map(|item: ItemId| item.message_id)
-        .filter(|id| !id.is_empty())
+    let ItemId { message_id } = serde_json::from_str(raw.get()).ok()?;
+    (!message_id.is_empty()).then_some(message_id)
 }
 
 fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
@@ -221,17 +228,17 @@ fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
     }
 }
 
-/// A body is an SNS notification, or, with raw delivery, the message itself; whether that is an
-/// event shows later.
+/// Extracts the message from an SQS item: from the SNS notification in its body or, with raw
+/// delivery, the body itself.
 fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope> {
-    let id = item
-        .message_id
-        .filter(|id| !id.is_empty())
-        .ok_or_else(|| UnsupportedEnvelope {
-            path: format!("{root}.messageId"),
-            found: "no message id, without which a failed item cannot be named".to_owned(),
-            item: None,
-        })?;
+    let Some(id) = item.message_id.filter(|id| !id.is_empty()) else {
+        return Err(UnsupportedEnvelope::at(
+            format!("{root}.messageId"),
+            "no message id, so a failure of this item could not be reported",
+        ));
+    };
+    let sent_at = item.attributes.get("SentTimestamp");
+    let sent_at = sent_at.and_then(|millis| from_millis(millis));
     let body = item.body.unwrap_or_default();
     Ok(match serde_json::from_str::<SnsMessage>(&body) {
         Ok(notification) => from_notification(notification, Some(id)),
@@ -239,10 +246,7 @@ fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope
             text: body,
             message_id: id.clone(),
             topic_arn: None,
-            sent_at: item
-                .attributes
-                .get("SentTimestamp")
-                .and_then(|millis| from_millis(millis)),
+            sent_at,
             item: Some(id),
         },
     })
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_text_out_of_an_sns_record() {
+    fn extracts_the_text_of_an_sns_record() {
         let envelope = decode_value(&json!({"Records": [sns_record("hello")]})).unwrap();
         assert_eq!(envelope.source, InvocationSource::Sns);
         let record = envelope.records[0].clone().unwrap();
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_raw_sqs_body_as_the_message() {
+    fn uses_a_raw_sqs_body_as_the_message() {
         let envelope = decode_value(&json!({"Records": [sqs_record("{\"header\":{}}")]})).unwrap();
         let record = envelope.records[0].clone().unwrap();
         assert_eq!(
@@ -332,10 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn says_what_else_it_found_and_where() {
+    fn describes_an_unsupported_body_and_where_it_differs() {
         let found = |body: &str| decode(body).unwrap_err();
-        assert!(found("hello").found.starts_with("no JSON"));
-        assert_eq!(found("[1]").found, "an array, not an object");
+        assert!(found("hello").found.starts_with("not valid JSON"));
+        assert_eq!(found("[1]").found, "expected an object, found an array");
         assert_eq!(
             found(r#"{"source":"aws.s3","detail":{}}"#).found,
             r#"an object without "Records", with the keys ["detail", "source"]"#
@@ -347,13 +351,16 @@ mod tests {
         let error = found(r#"{"Records":[{"eventSource":"aws:s3"}]}"#);
         assert_eq!(
             (error.path.as_str(), error.found.as_str()),
-            ("$.Records[0].EventSource", "a record of \"aws:s3\"")
+            (
+                "$.Records[0].EventSource",
+                "unsupported event source \"aws:s3\""
+            )
         );
         assert_eq!(found(r#"{"Records":[{}]}"#).path, "$.Records[0]");
     }
 
     #[test]
-    fn a_record_that_does_not_fit_leaves_its_neighbours_alone() {
+    fn a_malformed_record_does_not_affect_the_others() {
         let mut broken = sns_record("x");
         broken["Sns"].as_object_mut().unwrap().remove("Message");
         let envelope = decode_value(

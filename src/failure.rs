@@ -1,4 +1,4 @@
-//! Why a record failed, and whether trying again can help.
+//! The causes of failed records, and whether they are retryable.
 
 use crate::{aws::error::AwsError, envelope::UnsupportedEnvelope, message::MessageTooLarge};
 
@@ -8,16 +8,16 @@ pub enum RecordFailure {
     /// AWS did not accept the record's effect or claim.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// Another invocation is delivering the same event, and may yet fail.
+    /// Another invocation is delivering the same event, and may still fail.
     #[error("another invocation is delivering this event")]
     Held,
     /// The record is larger than any topic accepts, the quarantine topic included.
     #[error(transparent)]
     TooLarge(#[from] MessageTooLarge),
-    /// The function does not support records of this form.
+    /// The record is neither an SNS record nor an SQS item.
     #[error(transparent)]
     Unsupported(#[from] UnsupportedEnvelope),
-    /// The function has a defect: a panic, or an effect without an answer.
+    /// The function has a defect: a panic, or an effect without a result.
     #[error(
         "internal error while processing this record; it stays with its owner (the on-failure \
          queue or the source queue). Please report it together with the record"
@@ -26,7 +26,7 @@ pub enum RecordFailure {
 }
 
 impl RecordFailure {
-    /// Whether trying again can help.
+    /// Whether the failure is retryable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

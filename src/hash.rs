@@ -1,8 +1,8 @@
-//! A hash that stays the same in every release: for keys, short names and jitter.
+//! A hash that is stable across releases, for keys, short names and jitter.
 
 /// Returns the 64-bit FNV-1a hash of a text.
 ///
-/// It spreads well and, unlike the standard library's hasher, never changes.
+/// Unlike the standard library's hasher, the algorithm is fixed.
 pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,10 +1,10 @@
-//! Says what is wrong with a JSON text, and where, without repeating its values.
+//! Reads JSON with errors that name the place and the problem, but never a value.
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-/// A place in a JSON text and what is wrong there. It may be logged: it holds names, never values.
+/// A problem in a JSON text and its path. Safe to log: it holds names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub(crate) struct JsonMisfit {
@@ -12,7 +12,7 @@ pub(crate) struct JsonMisfit {
     pub(crate) problem: String,
 }
 
-/// Reads `T` from a value that stands at `root`, so that an error names the full path, such as
+/// Reads `T` from a value whose own path is `root`. Errors then name the full path, such as
 /// `$.payload.automation`.
 pub(crate) fn read<'de, T: Deserialize<'de>>(
     root: &str,
@@ -21,7 +21,7 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(value).map_err(|error| misfit(root, &error))
 }
 
-/// Reads `T` from a whole JSON text that stands at `root`.
+/// Reads `T` from a complete JSON text whose own path is `root`.
 pub(crate) fn read_text<'de, T: Deserialize<'de>>(
     root: &str,
     text: &'de str,
@@ -38,7 +38,7 @@ pub(crate) fn read_text<'de, T: Deserialize<'de>>(
     }
 }
 
-/// Names the kind of a JSON value for a person: "an array".
+/// Names the kind of a JSON value in an error message, such as "an array".
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -65,8 +65,8 @@ fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> 
     }
 }
 
-/// Cuts the value out of serde's "invalid type: string "…", expected …", which belongs to the guest
-/// and not to a log, and the line and column, which the path makes needless.
+/// Removes from serde's `invalid type: string "…", expected …` the value, because guest data must
+/// not be logged, and the line and column, which the path replaces.
 fn without_value(problem: &str) -> String {
     let problem = problem
         .rsplit_once(" at line ")
@@ -76,7 +76,7 @@ fn without_value(problem: &str) -> String {
             && let Some((found, expected)) = found.rsplit_once(", expected ")
         {
             let found = found.split(' ').next().unwrap_or(found);
-            // A type of this crate means nothing to whoever sent the JSON.
+            // The names of this crate's types mean nothing to the sender.
             let expected = if expected.starts_with("struct ") {
                 "an object"
             } else {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn never_repeats_a_value() {
+    fn never_contains_a_value() {
         let error = read::<Outer>("$", &json!({"list": "guest, expected a secret"})).unwrap_err();
         assert_eq!(
             error.to_string(),

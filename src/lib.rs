@@ -1,7 +1,7 @@
-//! Turns the events of Alexa Smart Properties into CloudWatch metrics, retry triggers and readiness
+//! Turns Alexa Smart Properties events into CloudWatch metrics, retry triggers and readiness
 //! signals.
 //!
-//! An event travels in one direction, one module after the other:
+//! An event passes through one module after another, in one direction:
 //!
 //! ```text
 //! invocation ─▶ envelope ─▶ event ─▶ route ─▶ deliver ─▶ outcome
@@ -10,9 +10,9 @@
 //! ```
 //!
 //! [`envelope`], [`event`], [`route`], [`quarantine`], [`retry`], [`metric`], [`readiness`] and
-//! [`message`] are pure and total: text in, a value out, no clock, no network and no panic on any
-//! input. [`deliver`] publishes and counts. The [`ledger`] surrounds it: claim before, complete
-//! after. Both call [`aws`]. [`handler`] is the loop that joins them.
+//! [`message`] are pure and total functions: no clock, no network, and no panic on any input.
+//! [`deliver`] publishes and counts. The [`ledger`] wraps it: events are claimed before and
+//! completed after. Both call AWS through [`aws`]. [`handler`] runs the stages.
 
 pub mod arn;
 pub mod aws;

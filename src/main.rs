@@ -1,4 +1,4 @@
-//! The Lambda function's entry: settings, clients, then the runtime's loop.
+//! Entry point of the Lambda function: reads the configuration and runs the Lambda runtime.
 
 use std::{env, process::ExitCode};
 
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the function cannot start or go on");
+            tracing::error!(%error, "the function cannot start or continue");
             ExitCode::FAILURE
         }
     }
@@ -36,8 +36,8 @@ async fn run() -> Result<(), Error> {
             now: Utc::now(),
             deadline: DateTime::from(event.context.deadline()),
         };
-        // Boxed, because with the runtime's futures around it the compiler finds this one nested
-        // too deep.
+        // Boxed, because nesting this future in the runtime's exceeds the compiler's recursion
+        // limit.
         Box::pin(handler.handle(event.payload.get(), &invocation)).await
     });
     Runtime::new(service)
@@ -46,8 +46,8 @@ async fn run() -> Result<(), Error> {
         .await
 }
 
-/// Wraps a body that is not JSON into a JSON string: the runtime aborts on such bodies, and the
-/// handler can reject them.
+/// Wraps a body that is not JSON in a JSON string. The runtime aborts on such bodies; wrapped, they
+/// reach the handler, which rejects them.
 fn wrap_non_json_body(mut invocation: LambdaInvocation) -> LambdaInvocation {
     if let Some(text) = envelope::as_json_string(&invocation.body) {
         invocation.body = text.into();

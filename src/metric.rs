@@ -1,18 +1,20 @@
 //! The metric that the skill alarms watch.
+//!
+//! Each failure counts twice: with all its dimensions, and with its stage alone, because a
+//! CloudWatch alarm cannot sum over dimensions.
 
 use std::collections::BTreeMap;
 
 use crate::event::documented::SkillInteractionFailure;
 
-/// The longest value of a CloudWatch dimension, in characters. Source: the CloudWatch API
+/// The maximum length of a CloudWatch dimension value, in characters. Source: the CloudWatch API
 /// reference, `Dimension`.
 const MAX_DIMENSION_CHARS: usize = 1024;
 
 /// The metric's name.
 pub const SKILL_INTERACTION_FAILURE: &str = "SkillInteractionFailure";
 
-/// What is counted together: failures of one skill, in one stage, of one kind. All values are safe
-/// for CloudWatch.
+/// The dimensions under which a skill failure is counted, sanitized for CloudWatch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SkillFailureMetric {
     /// The dimension `SkillId`.
@@ -23,23 +25,23 @@ pub struct SkillFailureMetric {
     pub error_type: String,
 }
 
-/// One point of the metric to be sent.
+/// A data point of the metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricPoint<'a> {
     /// The dimensions by name.
     pub dimensions: Vec<(&'static str, &'a str)>,
-    /// How many failures.
+    /// The number of failures.
     pub count: u32,
 }
 
 impl SkillFailureMetric {
-    /// Takes what is counted from the event.
+    /// The dimensions of a failure that an event reports.
     pub(crate) fn of(failure: &SkillInteractionFailure) -> Self {
         let (skill, error) = (&failure.skill, &failure.error);
         Self::new(&skill.id, &skill.stage, &error.r#type)
     }
 
-    /// Makes the values safe for CloudWatch.
+    /// Sanitizes the values for CloudWatch.
     #[must_use]
     pub fn new(skill_id: &str, stage: &str, error_type: &str) -> Self {
         Self {
@@ -50,8 +52,8 @@ impl SkillFailureMetric {
     }
 }
 
-/// The points for these failures, equal ones merged: each combination once with all dimensions and
-/// each stage once by itself, for the alarm over all live skills.
+/// Returns the data points for these failures, with equal ones merged: one per combination of all
+/// dimensions, and one per stage alone, for the alarm on all live skills.
 #[must_use]
 pub fn data_points<'a>(
     failures: impl IntoIterator<Item = &'a SkillFailureMetric>,
@@ -74,22 +76,14 @@ pub fn data_points<'a>(
         .collect()
 }
 
-/// A value that CloudWatch accepts: 1 to 1,024 printable ASCII characters, not only blanks, no
-/// colon in front. Source: the CloudWatch API reference, `Dimension`.
+/// Turns a text into a value that CloudWatch accepts: 1 to 1,024 printable ASCII characters, not
+/// all blank, without a leading colon. Source: the CloudWatch API reference, `Dimension`.
 fn dimension_value(value: &str) -> String {
-    let printable = |c: char| {
-        if c.is_ascii_graphic() || c == ' ' {
-            c
-        } else {
-            '?'
-        }
-    };
-    let safe: String = value
-        .trim()
-        .chars()
-        .take(MAX_DIMENSION_CHARS)
-        .map(printable)
-        .collect();
+    let mut safe = String::new();
+    for c in value.trim().chars().take(MAX_DIMENSION_CHARS) {
+        let is_printable = c.is_ascii_graphic() || c == ' ';
+        safe.push(if is_printable { c } else { '?' });
+    }
     match safe.strip_prefix(':') {
         _ if safe.is_empty() => "?".to_owned(),
         Some(rest) => format!("?{rest}"),
@@ -102,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_dimension_values_safe() {
+    fn sanitizes_dimension_values() {
         for (value, safe) in [
             ("INVALID_RESPONSE", "INVALID_RESPONSE"),
             ("", "?"),

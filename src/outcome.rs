@@ -1,4 +1,4 @@
-//! What became of the records, and the answer to the invocation.
+//! The outcomes of records, and the response to the invocation.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use crate::{
     failure::RecordFailure,
 };
 
-/// What became of one record.
+/// The outcome of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The event took effect.
     Handled,
-    /// The event had taken effect already.
+    /// The event had already taken effect.
     Duplicate,
     /// The message was a greeting.
     Ignored,
-    /// The message is not an event that can be used, and is in the quarantine.
+    /// The message could not be processed as an event and was quarantined.
     Quarantined,
-    /// Nothing happened, and the record's owner has to keep it.
+    /// The record failed, and its owner (Lambda or the queue) has to keep it.
     Failed(RecordFailure),
 }
 
@@ -45,8 +45,8 @@ impl Outcome {
         matches!(self, Self::Failed(_))
     }
 
-    /// The outcome of a repeat within one invocation, which shares the fate of the first: it is a
-    /// duplicate of what took effect, or fails with it.
+    /// The outcome of a repeat within one invocation: it fails if the first record failed, else it
+    /// is a duplicate.
     pub(crate) fn of_repeat(first: Option<&Self>) -> Self {
         match first {
             Some(Self::Failed(failure)) => Self::Failed(failure.clone()),
@@ -55,26 +55,26 @@ impl Outcome {
     }
 }
 
-/// A record that the answer is about.
+/// A record with an outcome, as the response needs it.
 pub trait AnsweredRecord {
     /// The queue's message id, if the record came through a queue.
     fn item(&self) -> Option<&str>;
 
-    /// What became of the record.
+    /// The outcome of the record.
     fn outcome(&self) -> &Outcome;
 }
 
-/// The answer to an invocation.
+/// The response to an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum InvocationAnswer {
-    /// To SNS, which drops it: it is there for people and for tests.
+    /// For SNS, which ignores it: for manual invocations and tests.
     Sns(RecordCounts),
-    /// To the queue, which delivers the listed items again.
+    /// For SQS, which redelivers the listed items.
     Sqs(SqsBatchResponse),
 }
 
-/// How many records came, and what became of them.
+/// The number of records by outcome.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordCounts {
     /// All records.
@@ -89,37 +89,37 @@ pub struct RecordCounts {
     pub quarantined: usize,
 }
 
-/// The invocation failed, so Lambda retries it and then puts it into the on-failure queue, whole.
+/// The invocation failed. Lambda retries it, and then sends it to the on-failure queue.
 #[derive(thiserror::Error)]
 pub enum InvocationError {
     /// Records failed with a retryable error.
     #[error("{failed} of {records} records failed with a retryable error: {cause}")]
     Retryable {
-        /// How many records failed.
+        /// The number of failed records.
         failed: usize,
-        /// How many records came.
+        /// The number of records.
         records: usize,
-        /// The error of one of them.
+        /// The error of one failed record.
         cause: RecordFailure,
     },
-    /// Records failed because AWS refuses their effects; a person has to act.
+    /// Records failed with a permanent error; a human has to act.
     #[error("{failed} of {records} records failed with a permanent error: {cause}")]
     Undeliverable {
-        /// How many records failed.
+        /// The number of failed records.
         failed: usize,
-        /// How many records came.
+        /// The number of records.
         records: usize,
-        /// The error of one of them.
+        /// The error of one failed record.
         cause: RecordFailure,
     },
     /// Records are larger than the quarantine topic accepts.
     #[error("{failed} of {records} records are too large for the quarantine: {cause}")]
     Unquarantinable {
-        /// How many records failed.
+        /// The number of failed records.
         failed: usize,
-        /// How many records came.
+        /// The number of records.
         records: usize,
-        /// The error of one of them.
+        /// The error of one failed record.
         cause: RecordFailure,
     },
     /// The invocation is neither an SNS event nor an SQS batch.
@@ -127,7 +127,7 @@ pub enum InvocationError {
     UnsupportedEnvelope(#[from] UnsupportedEnvelope),
 }
 
-/// As the runtime logs it.
+/// The runtime logs the `Debug` form.
 impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -149,11 +149,11 @@ impl From<InvocationError> for Diagnostic {
     }
 }
 
-/// Answers for records.
+/// Builds the response from the outcomes of the records.
 ///
 /// # Errors
-/// Records of an SNS event failed, because SNS knows no partial success; or an item of a batch has
-/// no id to name it by.
+/// Records of an SNS event failed, which has no partial success; or a failed item of an SQS batch
+/// has no id to report it by.
 pub(crate) fn answer<R: AnsweredRecord>(
     source: InvocationSource,
     records: &[R],
@@ -199,7 +199,7 @@ fn counts<R: AnsweredRecord>(records: &[R]) -> Result<RecordCounts, InvocationEr
     }
 }
 
-/// One retryable error makes the whole invocation worth retrying.
+/// Chooses the error of the invocation. One retryable failure makes the invocation retryable.
 fn invocation_error(records: usize, failures: &[&RecordFailure]) -> Option<InvocationError> {
     let mut retryable = failures.iter().filter(|failure| failure.is_retryable());
     let cause = *retryable.next().or(failures.first())?;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_the_invocation_with_the_cause_that_decides() {
+    fn the_error_names_the_decisive_cause() {
         let error = answer_to(
             InvocationSource::Sns,
             &[Outcome::Handled, too_large(), retryable()],

@@ -1,4 +1,4 @@
-//! Puts records into the quarantine: whole, with the reason. Pure.
+//! Builds the messages that quarantine records, unchanged and with the reason. Pure functions.
 
 use std::borrow::Cow;
 
@@ -10,18 +10,18 @@ use crate::{
     message::{self, MessageTooLarge, OutgoingMessage, QuarantineData},
 };
 
-/// A record on its way into the quarantine.
+/// A record to quarantine.
 #[derive(Debug)]
 pub struct QuarantinedRecord {
-    /// The kind of reason.
+    /// The reason, as an enumeration.
     pub reason: QuarantineReason,
-    /// The reason in words, without any value of the event.
+    /// The reason in words, without values of the event.
     pub detail: String,
     /// The message for the quarantine topic.
     pub message: OutgoingMessage,
 }
 
-/// Makes the message that puts a record into the quarantine.
+/// Builds the message that quarantines a record.
 pub(crate) fn record(
     record: &Record,
     time: Option<DateTime<Utc>>,
@@ -44,8 +44,8 @@ pub(crate) fn record(
     })
 }
 
-/// Quarantines an event whose own message would be too large even without the source event, because
-/// its ids or errors are.
+/// Quarantines an event whose ids or errors make its message too large even without the source
+/// event.
 pub(crate) fn oversized(
     record: &Record,
     too_large: &MessageTooLarge,
@@ -54,8 +54,8 @@ pub(crate) fn oversized(
     self::record(record, None, QuarantineReason::InvalidEvent, detail)
 }
 
-/// Identifies the message rather than the event: once a newer version can read the event, a replay
-/// of it takes effect.
+/// Identifies the message rather than the event, so that a replay takes effect once a newer version
+/// can process the event.
 pub(crate) fn key(record: &Record) -> String {
     format!("quarantine/{}", record.fingerprint())
 }

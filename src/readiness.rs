@@ -1,22 +1,22 @@
-//! Who or what becomes ready: the subjects of readiness signals.
+//! Readiness, and its subjects: units, devices and principals.
 
-/// Whether someone or something is ready, and who or what.
+/// Whether subjects are ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Whether they are ready.
+    /// Whether the subjects are ready.
     pub ready: bool,
-    /// The subjects, as far as they are known; the most general first.
+    /// The known subjects, the most general first.
     pub subjects: Vec<ReadinessSubject>,
 }
 
-/// Someone or something whose last readiness is stored.
+/// A unit, device or principal whose last readiness is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadinessSubject {
     /// A unit, by its id.
     Unit(String),
     /// A device, by its endpoint id.
     Device(String),
-    /// A principal, on whichever unit the last event named.
+    /// A principal, on the unit that the last event named.
     Principal(String),
     /// A principal on one unit.
     PrincipalOnUnit {

@@ -1,4 +1,8 @@
-//! Decides what to do about an automation that failed, and says so in a retry trigger.
+//! Decides whether and when a failed automation should run again, and builds the retry trigger.
+//!
+//! The decision depends on the errors that Alexa reported and on how many failures of the
+//! automation the ledger has counted in the current window. The delay is exponential with jitter
+//! derived from the event, so processing the same event again gives the same message.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,16 +20,16 @@ use crate::{
     },
 };
 
-/// How often and how fast an automation may be tried again.
+/// How often and how soon a failed automation may be retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Retries within one window.
+    /// The maximum number of retries within one window.
     pub max_attempts: u32,
-    /// The wait before the first retry; it doubles with each.
+    /// The delay before the first retry; it doubles with each retry.
     pub base: Duration,
-    /// The longest wait.
+    /// The maximum delay.
     pub max: Duration,
-    /// How long failures of one automation count together.
+    /// How long failures of an automation count towards the same budget.
     pub window: Duration,
 }
 
@@ -34,11 +38,11 @@ pub struct RetryPolicy {
 pub struct FailedAutomation {
     /// The event that reported the failure.
     pub origin: MessageOrigin,
-    /// The automation's instance.
+    /// The id of the automation.
     pub automation_id: String,
-    /// The automation's unit.
+    /// The id of the automation's unit.
     pub unit_id: Option<String>,
-    /// What went wrong; may be empty.
+    /// The reported errors; may be empty.
     pub errors: Vec<AutomationError>,
 }
 
@@ -56,22 +60,22 @@ impl FailedAutomation {
         }
     }
 
-    /// Decides what to do about the `attempt`-th failure in the window. The first failure asks for
+    /// Decides what to do about the `attempt`-th failure in the window. The first failure leads to
     /// the first retry.
     #[must_use]
     pub fn decide(&self, attempt: u32, policy: &RetryPolicy) -> RetryDecision {
-        let is_hopeless = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
+        let is_permanent = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
         match attempt {
-            _ if is_hopeless => RetryDecision::FixThenRetry,
+            _ if is_permanent => RetryDecision::FixThenRetry,
             attempt if attempt > policy.max_attempts => RetryDecision::Exhausted,
             _ => RetryDecision::Retry,
         }
     }
 
-    /// Makes the message that triggers the retry, or says why there is none.
+    /// Builds the retry trigger with the decision.
     ///
     /// # Errors
-    /// The list of errors alone is larger than a message may be.
+    /// The list of errors alone exceeds the maximum message size.
     pub fn trigger(
         &self,
         attempt: u32,
@@ -97,9 +101,9 @@ impl FailedAutomation {
 }
 
 impl RetryPolicy {
-    /// The wait before a retry: doubling, capped, and of that the second half at random, so that
-    /// automations that failed together do not come back together. The randomness is the event's
-    /// id, so that the same event always gets the same answer.
+    /// The delay before a retry: capped exponential backoff with 50 to 100 % jitter, so that
+    /// automations that failed together do not retry together. The jitter is derived from the
+    /// event's id, so the same event always gets the same delay.
     #[must_use]
     pub fn delay(&self, attempt: u32, event_id: &str) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
@@ -111,19 +115,17 @@ impl RetryPolicy {
 }
 
 fn retry_error(error: &AutomationError) -> RetryError<'_> {
+    let r#type = error.r#type.as_ref();
     RetryError {
-        r#type: error
-            .r#type
-            .as_ref()
-            .map(|r#type| Cow::from(r#type.as_str())),
+        r#type: r#type.map(|r#type| Cow::from(r#type.as_str())),
         message: error.message.as_deref().map(Cow::from),
         endpoint_id: error.endpoint_id.as_deref().map(Cow::from),
         retryable: is_retryable(error),
     }
 }
 
-/// Whether repeating can cure it. Ids that do not exist stay wrong; whatever is unknown deserves
-/// another try.
+/// Whether an error is retryable. IDs that do not exist stay invalid; an unknown error is worth a
+/// retry.
 fn is_retryable(error: &AutomationError) -> bool {
     !matches!(
         error.r#type,
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_what_a_repeat_may_cure() {
+    fn retries_retryable_and_unknown_errors() {
         let retry = [
             &[][..],
             &[None],
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_a_fix_where_no_error_can_be_cured() {
+    fn asks_for_a_fix_if_no_error_is_retryable() {
         for types in [
             &[Some("ENDPOINT_NOT_FOUND")][..],
             &[Some("ENDPOINT_NOT_FOUND"), Some("UNIT_NOT_FOUND")],
@@ -200,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_ends_after_its_last_attempt() {
+    fn the_budget_is_exhausted_after_the_last_attempt() {
         assert_eq!(failed(&[]).decide(5, &policy()), RetryDecision::Retry);
         assert_eq!(failed(&[]).decide(6, &policy()), RetryDecision::Exhausted);
     }
 
     #[test]
-    fn the_wait_doubles_up_to_its_cap_with_jitter_in_its_second_half() {
+    fn the_delay_doubles_up_to_its_cap_with_jitter_in_its_second_half() {
         for (attempt, nominal) in [
             (1, 30),
             (2, 60),

@@ -1,4 +1,4 @@
-//! Decides what a record is for: the contract's table of events, as code. Pure.
+//! Decides what to do with a record: the contract's table of events, as code. Pure functions.
 
 use chrono::{DateTime, Utc};
 
@@ -16,27 +16,27 @@ use crate::{
     retry::FailedAutomation,
 };
 
-/// A record, what is known of its event, and what to do about it.
+/// A record's key and event header, and what to do with the record.
 #[derive(Debug)]
 pub struct RoutedRecord {
     /// Identifies the effect: the ledger's key and the CloudEvents `id`.
     pub key: String,
     /// The event's header, if there is one.
     pub header: Option<EventHeader>,
-    /// Whether this version knows the event's type.
+    /// Whether this version supports the event type.
     pub is_known: bool,
     /// What to do.
     pub plan: Plan,
 }
 
-/// What to do about a record.
+/// What to do with a record.
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing: the record is a greeting.
     Ignore,
-    /// Count a failure of a skill.
+    /// Count a skill failure.
     Count(SkillFailureMetric),
-    /// Publish a signal, and store it for those who look later.
+    /// Store a readiness signal for later lookups, and publish it.
     Signal(OutgoingSignal),
     /// Count the failure against the automation's budget and publish a retry trigger.
     Retry(FailedAutomation),
@@ -47,12 +47,12 @@ pub enum Plan {
         /// When it succeeded; later failures still count.
         at: Option<DateTime<Utc>>,
     },
-    /// Publish the message as it is, with the reason. If it is too large even for the quarantine,
-    /// the record has to fail, so that its owner keeps it.
+    /// Publish the message unchanged, with the reason. If it is too large even for the quarantine
+    /// topic, the record has to fail, so that its owner keeps it.
     Quarantine(Result<QuarantinedRecord, MessageTooLarge>),
 }
 
-/// Decides what to do about one record.
+/// Decides what to do with a record.
 #[must_use]
 pub fn route(record: &Record) -> RoutedRecord {
     match event::decode(&record.text) {
@@ -96,8 +96,7 @@ fn route_event(record: &Record, event: AlexaEvent) -> RoutedRecord {
 fn plan(record: &Record, header: &EventHeader, content: AspEvent, origin: MessageOrigin) -> Plan {
     match content {
         AspEvent::SkillInteractionFailure(failure) => Plan::Count(SkillFailureMetric::of(&failure)),
-        // The status decides, never the presence of errors: Amazon's examples show errors beside a
-        // success.
+        // The status decides, not the presence of errors: Amazon's examples of a success have some.
         AspEvent::AutomationCompletion(completion) if completion.has_succeeded() => {
             Plan::EndRetries {
                 automation_id: completion.automation.id,

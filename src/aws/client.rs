@@ -20,15 +20,15 @@ use crate::config::Config;
 /// The clients of the services that the function calls.
 #[derive(Debug, Clone)]
 pub struct AwsClients {
-    /// For messages.
+    /// Publishes messages.
     pub sns: aws_sdk_sns::Client,
-    /// For metrics.
+    /// Puts metric data.
     pub cloudwatch: aws_sdk_cloudwatch::Client,
-    /// For the ledger.
+    /// Reads and writes the ledger's table.
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
 
-/// The HTTP client that all clients share.
+/// Builds the HTTP client that the service clients share.
 #[must_use]
 pub fn http() -> SharedHttpClient {
     Builder::new()
@@ -36,8 +36,8 @@ pub fn http() -> SharedHttpClient {
         .build_https()
 }
 
-/// Builds the clients. An event cannot do without SNS and CloudWatch, but it can without the
-/// ledger, which therefore gets less time.
+/// Builds the service clients. The ledger gets shorter time-outs than SNS and CloudWatch, because
+/// an event can be processed without it.
 #[must_use]
 pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
     let shared = SdkConfig::builder()
@@ -69,9 +69,9 @@ pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
     }
 }
 
-/// Three attempts, with waits of up to 0.1 and 0.2 s at random between them, so that environments
-/// which failed together do not come back together. Lambda or the queue repeats what needs more
-/// patience.
+/// Three attempts with exponential backoff and full jitter (up to 0.1 s, then up to 0.2 s), so that
+/// execution environments that failed together do not retry together. Lambda or the queue retries
+/// longer outages.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
@@ -79,8 +79,8 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_secs(1))
 }
 
-/// Limits in seconds, for a connection, for one attempt and for a call with all its attempts. The
-/// invocation's own deadline cuts them shorter where it is near.
+/// Time-outs in seconds: to connect, per attempt, and per call with all its attempts. A near
+/// deadline of the invocation shortens them.
 fn timeouts(connect: u64, attempt: u64, operation: u64) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(connect))
@@ -89,8 +89,8 @@ fn timeouts(connect: u64, attempt: u64, operation: u64) -> TimeoutConfig {
         .build()
 }
 
-/// SNS says `Throttled` with the status 429, and the SDK's lists know neither. Source: the SNS API
-/// reference, `Publish`.
+/// Classifies status 429 as throttling. SNS answers `Throttled` with this status, and the SDK
+/// recognizes neither. Source: the SNS API reference, `Publish`.
 #[derive(Debug)]
 struct TooManyRequests;
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_client_has_its_limits() {
+    fn every_client_has_its_timeouts() {
         let config = Config::read(|name| match name {
             "LEDGER_TABLE" => Some("ledger".to_owned()),
             name if name.ends_with("TOPIC_ARN") => {

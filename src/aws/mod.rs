@@ -1,4 +1,4 @@
-//! What all calls to AWS share: the clients, the deadline, and what an error means.
+//! What all calls to AWS share: the clients, deadlines, and the classification of errors.
 
 pub mod client;
 pub mod error;
@@ -10,24 +10,24 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::error::AwsError;
 
-/// When a stage of an invocation has to be over, and the time that the invocation goes by.
+/// The deadline of a stage of an invocation, and the time at which the invocation started.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// The time at which the invocation was received. Everything it writes is stamped with it.
+    /// When the invocation was received: the timestamp of everything it writes.
     pub now: DateTime<Utc>,
-    /// When the stage has to be over.
+    /// When the stage has to end.
     pub at: Instant,
 }
 
 impl Deadline {
-    /// Whether the stage's time is up.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
     }
 
-    /// Runs a call, and ends it in time for the invocation to answer. Whether a call that was ended
-    /// took effect is unknown, as with any time-out.
+    /// Runs a call, and cancels it at the deadline. As with any time-out, a cancelled call may
+    /// still have taken effect.
     pub(crate) async fn run<T>(
         &self,
         action: &'static str,

@@ -1,4 +1,4 @@
-//! Counts failures of skills in CloudWatch.
+//! Counts skill failures in CloudWatch.
 
 use aws_sdk_cloudwatch::{
     Client,
@@ -14,13 +14,13 @@ use crate::{
     metric::{MetricPoint, SKILL_INTERACTION_FAILURE, SkillFailureMetric, data_points},
 };
 
-/// `PutMetricData` accepts 1,000 metrics, and each failure makes two at most. Source: the
-/// CloudWatch API reference.
+/// The maximum number of failures per call. `PutMetricData` accepts 1,000 metrics, and a failure
+/// takes at most two. Source: the CloudWatch API reference.
 const MAX_FAILURES: usize = 500;
 
 const ACTION: &str = "cloudwatch:PutMetricData";
 
-/// Puts metrics into the configured namespace.
+/// Puts metric data into the configured namespace.
 #[derive(Debug, Clone)]
 pub struct CloudWatchMetrics {
     client: Client,
@@ -28,7 +28,7 @@ pub struct CloudWatchMetrics {
 }
 
 impl CloudWatchMetrics {
-    /// Puts metrics into this namespace.
+    /// Puts metric data into this namespace.
     #[must_use]
     pub fn new(client: Client, namespace: String) -> Self {
         Self { client, namespace }
@@ -72,8 +72,8 @@ impl CountFailures for CloudWatchMetrics {
     }
 }
 
-/// Stamped with the time of receipt: an alarm evaluates now, and Alexa may deliver ten minutes
-/// late.
+/// Builds a datum with the time of receipt, because an alarm evaluates recent data and Alexa may
+/// deliver ten minutes late.
 fn datum(point: &MetricPoint<'_>, now: DateTime<Utc>) -> MetricDatum {
     let dimension = |(name, value): &(&'static str, &str)| {
         Dimension::builder().name(*name).value(*value).build()

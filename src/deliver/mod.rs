@@ -1,4 +1,4 @@
-//! Delivers effects to AWS: messages to SNS, counts to CloudWatch.
+//! Delivers effects to AWS: messages to SNS, skill failure counts to CloudWatch.
 
 mod cloudwatch;
 mod sns;
@@ -18,14 +18,14 @@ use crate::{
     metric::SkillFailureMetric,
 };
 
-/// What one record does to the outside world.
+/// What processing a record does outside the function.
 #[derive(Debug)]
 pub enum Effect {
     /// Nothing.
     None,
     /// Publishes a message.
     Publish(OutgoingMessage),
-    /// Counts a failure of a skill.
+    /// Counts a skill failure.
     Count(SkillFailureMetric),
 }
 
@@ -38,13 +38,13 @@ pub struct Keyed<'a, T> {
     pub item: &'a T,
 }
 
-/// What became of each delivery, by the key of its event.
+/// The result of each delivery, by the key of its event.
 pub type DeliveryResults<E> = HashMap<String, Result<(), E>>;
 
 /// Publishes messages.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait PublishMessages {
-    /// Publishes messages to one topic, in time.
+    /// Publishes messages to one topic before the deadline.
     async fn publish(
         &self,
         topic: OutputTopic,
@@ -53,10 +53,10 @@ pub trait PublishMessages {
     ) -> DeliveryResults<AwsError>;
 }
 
-/// Counts failures of skills.
+/// Counts skill failures.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
 pub trait CountFailures {
-    /// Counts failures at the time of the invocation, in time.
+    /// Counts failures, with the time of the invocation, before the deadline.
     async fn count(
         &self,
         failures: &[Keyed<'_, SkillFailureMetric>],
@@ -64,10 +64,11 @@ pub trait CountFailures {
     ) -> DeliveryResults<AwsError>;
 }
 
-/// Delivers the effects of an invocation. A failure of one does not affect the others.
+/// Delivers the effects of an invocation. A failed effect does not affect the others.
 ///
-/// Messages go first, all at once: a consumer drops a repeat by its id. The metric goes last, right
-/// before the ledger records what was done, because nobody can take a second count back.
+/// Messages come first, concurrently: a consumer can drop a repeat by its id. The metric comes
+/// last, immediately before the ledger records completion, because a repeated count cannot be
+/// undone.
 pub async fn deliver(
     publisher: &impl PublishMessages,
     metrics: &impl CountFailures,
@@ -99,8 +100,8 @@ pub async fn deliver(
     results
 }
 
-/// Runs a delivery and returns a result for each item. An item without an answer was not delivered.
-/// A panic fails these items alone.
+/// Runs a delivery and returns a result for each item. An item without an answer counts as failed.
+/// A panic fails only these items.
 async fn answered<T>(
     items: &[Keyed<'_, T>],
     delivery: impl Future<Output = DeliveryResults<AwsError>>,

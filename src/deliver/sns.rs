@@ -14,13 +14,13 @@ use crate::{
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
 };
 
-/// The most entries of one `PublishBatch`. Source: the SNS API reference.
+/// The maximum number of entries per `PublishBatch`. Source: the SNS API reference.
 const MAX_BATCH_ENTRIES: usize = 10;
 
-/// The permission that both calls need.
+/// The permission for both `Publish` and `PublishBatch`.
 const ACTION: &str = "sns:Publish";
 
-/// Publishes to the configured topics.
+/// Publishes messages to the configured topics.
 #[derive(Debug, Clone)]
 pub struct SnsPublisher {
     client: Client,
@@ -30,7 +30,7 @@ pub struct SnsPublisher {
 type KeyedMessage<'a> = Keyed<'a, OutgoingMessage>;
 
 impl SnsPublisher {
-    /// Publishes to these topics.
+    /// Publishes messages to these topics.
     #[must_use]
     pub fn new(client: Client, topics: TopicArns) -> Self {
         Self { client, topics }
@@ -54,7 +54,7 @@ impl SnsPublisher {
         }
     }
 
-    /// Publishes a batch; its answer says what became of each entry.
+    /// Publishes a batch. The response has a result for each entry.
     async fn publish_batch(
         &self,
         arn: &str,
@@ -113,7 +113,8 @@ impl PublishMessages for SnsPublisher {
     }
 }
 
-/// A batch that succeeds can hold entries that failed. One that is not mentioned did not arrive.
+/// Returns the result of one entry; a successful call can contain failed entries. An entry that the
+/// response does not mention counts as failed.
 fn entry_result(arn: &str, answer: &PublishBatchOutput, index: usize) -> Result<(), AwsError> {
     let id = index.to_string();
     let mut successful = answer.successful().iter();
@@ -134,8 +135,8 @@ fn entry_result(arn: &str, answer: &PublishBatchOutput, index: usize) -> Result<
     )
 }
 
-/// Cuts a list into batches that SNS accepts: not too many entries, and together no larger than one
-/// message may be.
+/// Splits messages into batches within SNS's limits: the number of entries, and the maximum message
+/// size for all of them together.
 fn batches<'a, 'm>(mut messages: &'a [KeyedMessage<'m>]) -> Vec<&'a [KeyedMessage<'m>]> {
     let mut batches = Vec::new();
     while !messages.is_empty() {
@@ -146,7 +147,7 @@ fn batches<'a, 'm>(mut messages: &'a [KeyedMessage<'m>]) -> Vec<&'a [KeyedMessag
     batches
 }
 
-/// How many of the messages fit into one batch; at least one, which SNS then has to judge itself.
+/// Returns how many messages fit into one batch: at least one, even if SNS will refuse it.
 fn batch_length(messages: &[KeyedMessage<'_>]) -> usize {
     let mut size = 0;
     for (index, message) in messages.iter().enumerate().take(MAX_BATCH_ENTRIES) {
@@ -158,8 +159,7 @@ fn batch_length(messages: &[KeyedMessage<'_>]) -> usize {
     messages.len().min(MAX_BATCH_ENTRIES)
 }
 
-/// The builder cannot fail with an id; should it, the entry is missing in the answer and so counted
-/// as failed.
+/// Builds an entry. The builder fails only without an id; an entry left out would count as failed.
 fn entry(index: usize, message: &OutgoingMessage) -> Option<PublishBatchRequestEntry> {
     PublishBatchRequestEntry::builder()
         .id(index.to_string())
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_batches_by_number() {
+    fn splits_batches_by_number() {
         assert!(lengths(&[]).is_empty());
         assert_eq!(lengths(&[1; 10]), [10]);
         assert_eq!(lengths(&[1; 11]), [10, 1]);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_batches_by_size() {
+    fn splits_batches_by_size() {
         let half = MAX_MESSAGE_BYTES / 2;
         assert_eq!(lengths(&[half, half, 1]), [2, 1]);
         assert_eq!(lengths(&[half, half + 1, half]), [1, 1, 1]);

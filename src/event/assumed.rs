@@ -1,7 +1,7 @@
-//! The payloads whose form Amazon has not published, searched for the ids that they should carry.
+//! Payloads whose structure Amazon has not documented, searched for ids that they should contain.
 //!
-//! Every id has a documented prefix, so it is found wherever it is. An id that is not found is
-//! absent: nothing here is required.
+//! Every kind of id has a documented prefix, so it can be found anywhere in the event. All fields
+//! are optional: an id that is not found is absent.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,16 +14,16 @@ const ROLE: &[&str] = &["amzn1.alexa.role."];
 const PRINCIPAL: &[&str] = &["amzn1.account.", "amzn1.alexa.org.user."];
 const ENDPOINT: &[&str] = &["amzn1.alexa.endpoint."];
 
-/// What `Alexa.Role.Management` / `Assignment` and `Revocation` tell.
+/// The content of `Alexa.Role.Management` / `Assignment` and `Revocation`.
 #[derive(Debug, Clone)]
 pub struct RoleChange {
     /// The unit to which the role applies.
     pub unit_id: Option<String>,
-    /// The account or user that holds, or held, the role.
+    /// The account or user that gained or lost the role.
     pub principal_id: Option<String>,
     /// The role.
     pub role_id: Option<String>,
-    /// The result, if there is one; the event itself says that the operation is complete.
+    /// The status, if any; the event itself means that the operation is complete.
     pub status: Option<ResultStatus>,
 }
 
@@ -41,22 +41,22 @@ impl RoleChange {
     }
 }
 
-/// What `Alexa.Endpoint.Lifecycle` / `SetupCompletion` tells.
+/// The content of `Alexa.Endpoint.Lifecycle` / `SetupCompletion`.
 #[derive(Debug, Clone)]
 pub struct SetupCompletion {
-    /// The device, as the Endpoint API's `associatedUnits` takes it.
+    /// The endpoint id of the device, as used in the Endpoint API's `associatedUnits`.
     pub endpoint_id: Option<String>,
-    /// The unit, if the device is in one already.
+    /// The unit, if the device is already associated with one.
     pub unit_id: Option<String>,
-    /// The account with which the device was set up.
+    /// The account that set up the device.
     pub user_id: Option<String>,
-    /// The result, if there is one; the event itself says that the device is ready.
+    /// The status, if any; the event itself means that the device is ready.
     pub status: Option<ResultStatus>,
 }
 
 impl SetupCompletion {
     /// # Errors
-    /// The event names two different devices. Associating the wrong one would reset it, so a person
+    /// The event names two different devices. Associating the wrong one would reset it, so a human
     /// has to decide.
     pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
         let ids = EventIds { header, payload };
@@ -82,7 +82,7 @@ fn only_endpoint(ids: EventIds<'_>) -> Result<Option<&str>, JsonMisfit> {
         [first, rest @ ..] if rest.iter().all(|id| id == first) => Ok(Some(first)),
         _ => Err(JsonMisfit {
             path: "$".to_owned(),
-            problem: "two different endpoint ids, and nothing says which device is meant"
+            problem: "two different endpoint ids; cannot determine which device is meant"
                 .to_owned(),
         }),
     }
@@ -100,7 +100,7 @@ fn status(payload: &Value) -> Option<ResultStatus> {
     ResultStatus::deserialize(nested.or(payload.get("status"))?).ok()
 }
 
-/// The ids anywhere in an event, those of the header's entities first.
+/// Finds ids anywhere in an event, those in the header's entities first.
 #[derive(Clone, Copy)]
 struct EventIds<'a> {
     header: &'a EventHeader,
@@ -120,7 +120,8 @@ impl<'a> EventIds<'a> {
     }
 }
 
-/// Recursion is bounded: `serde_json` reads at most 128 levels.
+/// Collects all strings with one of the prefixes. The recursion is bounded: `serde_json` accepts at
+/// most 128 levels.
 fn collect_ids<'a>(value: &'a Value, prefixes: &[&str], found: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => {

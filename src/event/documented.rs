@@ -1,6 +1,8 @@
-//! The payloads whose shape Amazon documents ("Event Schemas for Alexa Smart Properties").
+//! Payloads whose structure Amazon documents ("Event Schemas for Alexa Smart Properties").
 //!
-//! Only what an effect cannot do without is required; the rest stays in the source event.
+//! A field is required only if an effect depends on it. Every other field is optional and read
+//! leniently: a value of an unexpected type counts as absent. Consumers still find it in the source
+//! event.
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,14 +13,14 @@ use serde_json::Value;
 /// The payload of `Alexa.Automation.Execution` / `Completion`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AutomationCompletion {
-    /// The instance that ran, `amzn1.alexa.automation.…`.
+    /// The automation that ran, `amzn1.alexa.automation.…`.
     pub automation: IdReference,
-    /// How it went.
+    /// The result of the run.
     pub result: AutomationResult,
 }
 
 impl AutomationCompletion {
-    /// Whether the automation worked.
+    /// Whether the automation succeeded.
     #[must_use]
     pub fn has_succeeded(&self) -> bool {
         self.result.status.is_success()
@@ -28,20 +30,20 @@ impl AutomationCompletion {
 /// The result of an automation.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AutomationResult {
-    /// Success or failure; it alone decides.
+    /// Success or failure, regardless of any errors.
     pub status: ResultStatus,
-    /// What went wrong, per device; may be absent even on failure.
+    /// The errors per device; may be absent even on failure.
     #[serde(default, deserialize_with = "lenient_list")]
     pub errors: Vec<AutomationError>,
 }
 
-/// One error of an automation. Every field is optional by the documents.
+/// An error of an automation. Every field is documented as optional.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct AutomationError {
     /// The kind of error.
     #[serde(default, deserialize_with = "lenient")]
     pub r#type: Option<AutomationErrorType>,
-    /// For logging only, by the documents.
+    /// Documented as for logging only.
     #[serde(default, deserialize_with = "lenient")]
     pub message: Option<String>,
     /// The endpoint, `amzn1.alexa.endpoint.…`.
@@ -49,18 +51,18 @@ pub struct AutomationError {
     pub endpoint_id: Option<String>,
 }
 
-/// The kinds of automation error. `ENDPOINT_NOT_FOUND` is the documented one; "incorrect endpoint
-/// ID or unit ID, or an internal server error" are the documented causes.
+/// The kind of an automation error. Amazon documents only `ENDPOINT_NOT_FOUND`, and as causes
+/// "incorrect endpoint ID or unit ID, or an internal server error"; the other names are assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum AutomationErrorType {
-    /// No device has this id (any more): ids change when a device is associated anew.
+    /// No device has this id; ids change when a device is re-associated.
     EndpointNotFound,
     /// No unit has this id.
     UnitNotFound,
-    /// Alexa failed.
+    /// Alexa had an internal error.
     InternalServerError,
-    /// Not among the known values.
+    /// An unknown kind.
     Other(String),
 }
 
@@ -76,7 +78,7 @@ impl From<String> for AutomationErrorType {
 }
 
 impl AutomationErrorType {
-    /// The name as Alexa wrote it.
+    /// Returns the name as Alexa sent it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -93,7 +95,7 @@ impl AutomationErrorType {
 pub struct SkillInteractionFailure {
     /// The skill that failed.
     pub skill: FailedSkill,
-    /// How it failed.
+    /// The error.
     pub error: SkillError,
 }
 
@@ -103,7 +105,7 @@ pub struct FailedSkill {
     /// `amzn1.ask.skill.…`.
     #[serde(deserialize_with = "non_empty")]
     pub id: String,
-    /// `live` or `development`; kept as it is, because the alarm's dimension has to match it.
+    /// `live` or `development`; kept as sent, to match the alarm's dimension.
     #[serde(deserialize_with = "non_empty")]
     pub stage: String,
 }
@@ -111,7 +113,7 @@ pub struct FailedSkill {
 /// The error of a failed interaction.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SkillError {
-    /// `INVALID_RESPONSE` and others that are not documented; kept as it is.
+    /// `INVALID_RESPONSE` or an undocumented value; kept as sent.
     #[serde(deserialize_with = "non_empty")]
     pub r#type: String,
 }
@@ -119,19 +121,19 @@ pub struct SkillError {
 /// The payload of `Alexa.Enterprise.Subscription` / `Activation`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SubscriptionActivation {
-    /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
+    /// The subscription, identified like a skill: `amzn1.ask.skill.…`.
     #[serde(default, deserialize_with = "lenient")]
     pub subscription: Option<IdReference>,
-    /// How it went.
+    /// The result of the activation.
     pub result: ActivationResult,
 }
 
 /// The result of an activation.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ActivationResult {
-    /// Success or failure; it alone decides: Amazon's own example has an error beside `SUCCEEDED`.
+    /// Success or failure, regardless of `error`: Amazon's own example of a success has one.
     pub status: ResultStatus,
-    /// What went wrong.
+    /// The error, if any.
     #[serde(default, deserialize_with = "lenient")]
     pub error: Option<ActivationError>,
 }
@@ -139,14 +141,14 @@ pub struct ActivationResult {
 /// The error of an activation.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ActivationError {
-    /// `INTERNAL_SERVER_ERROR` is the documented value; kept as it is.
+    /// `INTERNAL_SERVER_ERROR` or an undocumented value; kept as sent.
     #[serde(
         default,
         deserialize_with = "lenient",
         skip_serializing_if = "Option::is_none"
     )]
     pub r#type: Option<String>,
-    /// For logging only, by the documents.
+    /// Documented as for logging only.
     #[serde(
         default,
         deserialize_with = "lenient",
@@ -155,16 +157,16 @@ pub struct ActivationError {
     pub message: Option<String>,
 }
 
-/// The status of a result. The documents show `FAILURE` for automations and `SUCCEEDED` for
-/// activations; each vocabulary's other half is assumed.
+/// The status of a result. Amazon documents `FAILURE` for automations and `SUCCEEDED` for
+/// activations; the opposite of each is assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum ResultStatus {
-    /// It worked.
+    /// A success.
     Succeeded,
-    /// It did not.
+    /// A failure.
     Failed,
-    /// Not among the known values, and so no success.
+    /// An unknown status, treated as a failure.
     Other(String),
 }
 
@@ -179,14 +181,14 @@ impl From<String> for ResultStatus {
 }
 
 impl ResultStatus {
-    /// Whether it is one of the known words for success.
+    /// Whether this is a known success status.
     #[must_use]
     pub fn is_success(&self) -> bool {
         *self == Self::Succeeded
     }
 }
 
-/// An object that is known by its id.
+/// A reference to an object by its id.
 #[derive(Debug, Clone, Deserialize)]
 pub struct IdReference {
     /// The id.
@@ -194,8 +196,7 @@ pub struct IdReference {
     pub id: String,
 }
 
-/// Refuses an empty text, which could name nothing: neither a CloudEvents subject nor an SNS
-/// attribute may be empty.
+/// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
 pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
@@ -205,22 +206,22 @@ pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     }
 }
 
-/// Reads a field that no effect depends on: whatever does not fit is absent, and stays in the
-/// source event.
+/// Reads an optional field that no effect depends on. A value of an unexpected type counts as
+/// absent.
 pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
-/// As [`lenient`], for a list: an entry that does not fit is still an entry.
+/// Like [`lenient`], for a list. A malformed entry still counts as an entry.
 fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    let entries: Option<Vec<Value>> = lenient(deserializer)?;
-    Ok(entries
-        .unwrap_or_default()
-        .into_iter()
-        .map(|entry| T::deserialize(entry).unwrap_or_default())
-        .collect())
+    let values: Option<Vec<Value>> = lenient(deserializer)?;
+    let mut entries = Vec::new();
+    for value in values.unwrap_or_default() {
+        entries.push(T::deserialize(value).unwrap_or_default());
+    }
+    Ok(entries)
 }

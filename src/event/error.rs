@@ -1,4 +1,4 @@
-//! Why the text of a message cannot be used, and under which reason it is quarantined.
+//! Why a message cannot be decoded, and the reason for which it is quarantined.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use super::{MAX_DEPTH, header::EventHeader};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum QuarantineReason {
-    /// The text is not JSON that every common reader accepts.
+    /// The text is not JSON that common parsers accept.
     NotJson,
     /// JSON, but without the `header` object that every Alexa event has.
     NotAnEvent,
-    /// An Alexa event that lacks what its type must have.
+    /// An Alexa event that lacks a field that its type requires.
     InvalidEvent,
-    /// An Alexa event of a type that this version does not know.
+    /// An Alexa event of a type that this version does not support.
     UnknownEventType,
 }
 
@@ -32,16 +32,16 @@ impl QuarantineReason {
     }
 }
 
-/// The text of a message is not an event that can be used. Permanent.
+/// A message cannot be decoded as an event. Permanent.
 ///
-/// The message of the error says where and what, never a value of the event.
+/// The error names the place and the problem, never a value of the event.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// See [`QuarantineReason::NotJson`]. Includes numbers, nesting and escapes that common JSON
-    /// readers refuse, so that every consumer can read whatever is published.
+    /// parsers reject, so that every consumer can read what is published.
     #[error("the message cannot be read as JSON: {0}")]
     NotJson(#[from] serde_json::Error),
-    /// JSON, but what would be published for it is nested deeper than common readers go.
+    /// JSON, but the message to publish would be nested more deeply than common parsers accept.
     #[error("the message cannot be read as JSON: nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
     /// See [`QuarantineReason::NotAnEvent`].
@@ -52,7 +52,7 @@ pub enum DecodeError {
     InvalidEvent {
         /// The JSON path, and what is wrong there.
         problem: String,
-        /// The event's header, if that much was readable.
+        /// The event's header, if it was readable.
         header: Option<Box<EventHeader>>,
     },
 }

@@ -1,4 +1,4 @@
-//! The header that every event carries.
+//! The header that every event has.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::documented::{lenient, non_empty};
 
-/// The header of an event. Only the event's type must be readable: a missing id or time does not
-/// make a failure of a skill less of a failure.
+/// The header of an event. Only the event type is required: a skill failure counts even without an
+/// id or a time.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventHeader {
@@ -17,7 +17,7 @@ pub struct EventHeader {
     version: Value,
     #[serde(default, deserialize_with = "lenient")]
     event_id: Option<EventIdField>,
-    /// The event's namespace and name.
+    /// The event type: namespace and name.
     pub event_type: EventType,
     #[serde(default, deserialize_with = "lenient")]
     event_time: Option<EventTimeField>,
@@ -35,13 +35,13 @@ struct EventTimeField {
     timestamp: String,
 }
 
-/// An event's type, such as `Alexa.Skill.Interaction` / `Failure`.
+/// An event type, such as `Alexa.Skill.Interaction` / `Failure`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct EventType {
-    /// The category; it contains dots itself.
+    /// The namespace, which may contain dots.
     #[serde(deserialize_with = "non_empty")]
     pub namespace: String,
-    /// The name within the category.
+    /// The name within the namespace.
     #[serde(deserialize_with = "non_empty")]
     pub name: String,
 }
@@ -53,17 +53,15 @@ impl fmt::Display for EventType {
 }
 
 impl EventHeader {
-    /// The id that Alexa gave the event: an opaque text, by the documents unique.
+    /// The event's id: an opaque string, documented as unique.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
-        self.event_id
-            .as_ref()
-            .map(|event_id| event_id.id.as_str())
-            .filter(|id| !id.is_empty())
+        let id = self.event_id.as_ref()?.id.as_str();
+        (!id.is_empty()).then_some(id)
     }
 
-    /// When the event happened: RFC 3339, with or without fractions and offset. Absent where
-    /// Alexa's time cannot be read, or lies outside the years that RFC 3339 can write.
+    /// When the event happened. Absent if Alexa's timestamp is not RFC 3339, or its year in UTC
+    /// cannot be written as RFC 3339.
     #[must_use]
     pub fn event_time(&self) -> Option<DateTime<Utc>> {
         let time = DateTime::parse_from_rfc3339(&self.event_time.as_ref()?.timestamp)
@@ -78,13 +76,13 @@ impl EventHeader {
         self.entity("/unit/id")
     }
 
-    /// The parent of that unit.
+    /// The parent of the unit that the event is about.
     #[must_use]
     pub fn parent_unit_id(&self) -> Option<&str> {
         self.entity("/unit/parent/id")
     }
 
-    /// The version, if it is not the documented `"2.0"` or a spelling of it.
+    /// The header's version, if it is present and not a spelling of the documented `"2.0"`.
     #[must_use]
     pub fn unexpected_version(&self) -> Option<&Value> {
         let expected = match &self.version {
@@ -95,7 +93,7 @@ impl EventHeader {
         (!expected).then_some(&self.version)
     }
 
-    /// The text at a JSON pointer into the entities.
+    /// The non-empty string at a JSON pointer into the entities.
     pub(super) fn entity(&self, pointer: &str) -> Option<&str> {
         self.entities
             .0
@@ -109,8 +107,8 @@ impl EventHeader {
     }
 }
 
-/// The entities by name. The documents call them an array in tables and show a map in every
-/// example: both are read.
+/// The entities by name. Amazon's tables describe an array and its examples show a map; both are
+/// accepted.
 #[derive(Debug, Clone, Default)]
 struct HeaderEntities(Value);
 

@@ -1,7 +1,7 @@
-//! The one table of event types: Alexa's name for each, and the form in which it is read.
+//! The table of event types: Alexa's name for each type, and the content it is decoded into.
 //!
-//! Source: "Event Schemas for Alexa Smart Properties"; Amazon's command-line tool and Postman
-//! collection for what a subscription names.
+//! Source: "Event Schemas for Alexa Smart Properties", and for the entities of a subscription
+//! Amazon's command-line tool and Postman collection.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::json::{self, JsonMisfit};
 
-/// A type of event that this version knows.
+/// An event type that this version supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
     /// An automation ran, successfully or not.
     AutomationCompletion,
-    /// A skill timed out or gave an invalid response.
+    /// A skill timed out or returned an invalid response.
     SkillInteractionFailure,
     /// A unit is ready for child units, skills and devices, or its activation failed.
     SubscriptionActivation,
@@ -31,24 +31,24 @@ pub enum EventKind {
     SetupCompletion,
 }
 
-/// The entities that a subscription to a type of event names.
+/// The kind of entities that a subscription to an event type lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionEntities {
     /// Units.
     Units,
     /// Units together with the skills that run in them.
     UnitsAndSkills,
-    /// The parents of the units concerned.
+    /// The parents of the units that the events are about.
     Parents,
-    /// Units in the form of resources.
+    /// Units, written as resources.
     Resources,
-    /// Not documented: whatever the user names is passed on.
+    /// Not documented: entities are passed on as the user wrote them.
     Undocumented,
 }
 
 impl EventKind {
-    /// Every known type. A type that is missing here is decoded as unknown, which fails the test of
-    /// its sample.
+    /// All supported types. Events of a type that is missing here are decoded as unknown, which
+    /// fails the test of their sample.
     pub const ALL: [Self; 6] = [
         Self::AutomationCompletion,
         Self::SkillInteractionFailure,
@@ -58,7 +58,7 @@ impl EventKind {
         Self::SetupCompletion,
     ];
 
-    /// The namespace and the name, as Alexa writes them.
+    /// The namespace and the name that Alexa uses.
     #[must_use]
     pub const fn namespace_and_name(self) -> (&'static str, &'static str) {
         match self {
@@ -71,7 +71,7 @@ impl EventKind {
         }
     }
 
-    /// What a subscription to this type names.
+    /// The kind of entities that a subscription to this type lists.
     #[must_use]
     pub const fn subscription_entities(self) -> SubscriptionEntities {
         match self {
@@ -83,7 +83,7 @@ impl EventKind {
         }
     }
 
-    /// The known type of this namespace and name.
+    /// Finds the type with this namespace and name.
     #[must_use]
     pub fn of(namespace: &str, name: &str) -> Option<Self> {
         Self::ALL
@@ -99,7 +99,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// The content of an event, in the form of its type.
+/// The content of an event, by type.
 #[derive(Debug)]
 pub enum AspEvent {
     /// See [`EventKind::AutomationCompletion`].
@@ -114,7 +114,7 @@ pub enum AspEvent {
     RoleRevocation(RoleChange),
     /// See [`EventKind::SetupCompletion`].
     SetupCompletion(SetupCompletion),
-    /// An event of another type, whole: Amazon adds types without notice.
+    /// The complete event, of a type that is not supported: Amazon adds types without notice.
     Unknown(Value),
 }
 
@@ -131,7 +131,7 @@ impl AspEvent {
         }
     }
 
-    /// Reads the content of an event in the form of its type.
+    /// Decodes the content of an event by its type.
     pub(super) fn read(
         header: &EventHeader,
         fields: Map<String, Value>,

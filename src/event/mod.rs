@@ -1,9 +1,9 @@
-//! The events of Alexa Smart Properties, read from the text of an SNS message.
+//! Decodes the events of Alexa Smart Properties from the text of an SNS message.
 //!
-//! [`kind`] is the table of the types. Documented payloads ([`documented`]) are read strictly where
-//! the function needs a field and tolerantly elsewhere; payloads that Amazon has not published
-//! ([`assumed`]) are searched for the ids that they should carry. Sets of values are open enums,
-//! because the documents name only some of their values.
+//! [`kind`] is the table of event types. Documented payloads ([`documented`]) are read strictly
+//! where an effect depends on a field and leniently elsewhere. Payloads that Amazon has not
+//! documented ([`assumed`]) are searched for the ids that they should contain. Enumerations are
+//! open, because Amazon documents only some of their values.
 
 pub mod assumed;
 pub mod documented;
@@ -20,33 +20,34 @@ pub use self::{
 };
 use crate::json::{self, JsonMisfit};
 
-/// Common JSON readers go 127 levels deep, and a message has the event at its third.
+/// The maximum nesting of an event. Common JSON parsers accept 127 levels, and a published message
+/// embeds the event at its third level.
 const MAX_DEPTH: usize = 125;
 
-/// What the text of an SNS message turned out to be.
+/// The decoded text of an SNS message.
 #[derive(Debug)]
 pub enum DecodedText {
-    /// `{}`, which a delivery channel may send when it is set up.
+    /// `{}`, which Alexa may send when a delivery channel is set up.
     Greeting,
     /// An Alexa event.
     Event(Box<AlexaEvent>),
 }
 
-/// One Alexa event.
+/// An Alexa event.
 #[derive(Debug)]
 pub struct AlexaEvent {
-    /// What every event carries.
+    /// The header, common to all event types.
     pub header: EventHeader,
-    /// What this type of event carries.
+    /// The content, specific to the event type.
     pub content: AspEvent,
-    /// The event's JSON as Alexa wrote it.
+    /// The event's JSON as Alexa sent it.
     pub source: Box<RawValue>,
 }
 
-/// Reads the text of an SNS message.
+/// Decodes the text of an SNS message.
 ///
 /// # Errors
-/// The text is not an Alexa event, or the event lacks what its type must have.
+/// The text is not an Alexa event, or the event lacks a field that its type requires.
 pub fn decode(text: &str) -> Result<DecodedText, DecodeError> {
     let text = without_bom(text);
     match serde_json::from_str(text)? {
@@ -59,12 +60,12 @@ pub fn decode(text: &str) -> Result<DecodedText, DecodeError> {
     }
 }
 
-/// A publisher that encodes twice sends a JSON string that holds the event.
+/// Decodes a JSON string that contains the event, as a publisher sends that encodes twice.
 fn decode_inner(text: &str) -> Result<DecodedText, DecodeError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => decode_object(text, fields),
         _ => Err(DecodeError::NotAnEvent(
-            "$: expected an object, found a string that does not hold one".to_owned(),
+            "$: expected an object, found a string that does not contain one".to_owned(),
         )),
     }
 }
@@ -140,7 +141,7 @@ mod tests {
         decode(&value.to_string())
     }
 
-    fn detail_of(value: &Value) -> AspEvent {
+    fn content_of(value: &Value) -> AspEvent {
         match decode_value(value).unwrap() {
             DecodedText::Event(event) => event.content,
             DecodedText::Greeting => panic!("a greeting"),
@@ -150,11 +151,11 @@ mod tests {
     #[test]
     fn an_unknown_type_keeps_its_json() {
         let value = event("Alexa.New", "Thing", &json!({"a": [1, {"b": null}]}));
-        assert!(matches!(detail_of(&value), AspEvent::Unknown(kept) if kept == value));
+        assert!(matches!(content_of(&value), AspEvent::Unknown(kept) if kept == value));
     }
 
     #[test]
-    fn the_source_is_kept_to_the_letter() {
+    fn the_source_is_kept_byte_for_byte() {
         let text =
             r#" {"header": {"eventType":{"namespace":"A","name":"B"}},  "n": 1.50, "n": 1e3} "#;
         let DecodedText::Event(event) = decode(text).unwrap() else {
@@ -174,7 +175,7 @@ mod tests {
         ] {
             let payload =
                 json!({"automation": {"id": "a"}, "result": {"status": text, "errors": null}});
-            let detail = detail_of(&event("Alexa.Automation.Execution", "Completion", &payload));
+            let detail = content_of(&event("Alexa.Automation.Execution", "Completion", &payload));
             assert!(
                 matches!(detail, AspEvent::AutomationCompletion(c) if c.result.status == status),
                 "{text}"
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_says_what_it_is() {
+    fn a_text_that_is_not_an_event_is_described() {
         for (text, reason, problem) in [
             (
                 "[1]",
@@ -241,12 +242,13 @@ mod tests {
             (
                 r#""text""#,
                 QuarantineReason::NotAnEvent,
-                "$: expected an object, found a string that does not hold one",
+                "$: expected an object, found a string that does not contain one",
             ),
             (
                 "{",
                 QuarantineReason::NotJson,
-                "the message cannot be read as JSON: EOF while parsing an object at line 1 column 1",
+                "the message cannot be read as JSON: \
+                 EOF while parsing an object at line 1 column 1",
             ),
         ] {
             let error = decode(text).unwrap_err();

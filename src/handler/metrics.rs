@@ -1,11 +1,11 @@
-//! What records add to the function's own metrics.
+//! The contribution of records to the function's own metrics.
 
 use chrono::{DateTime, Utc};
 
 use super::records::FinishedRecord;
 use crate::{event::header::EventHeader, message::RetryDecision, telemetry::RecordObservation};
 
-/// What each record adds to the metrics of the invocation.
+/// Returns what each record contributes to the metrics of the invocation.
 pub(super) fn observations(
     finished: &[FinishedRecord],
     now: DateTime<Utc>,

@@ -1,4 +1,7 @@
-//! The loop that joins the stages: envelope, event, route, deliver, outcome.
+//! Handles an invocation by running its records through the stages, from envelope to outcome.
+//!
+//! All records go through each stage together: plan, claim, count and store, deliver, settle. A
+//! record that needs no further work keeps its outcome and skips the remaining stages.
 
 mod log;
 mod metrics;
@@ -32,7 +35,7 @@ use crate::{
     telemetry,
 };
 
-/// Handles invocations, one after the other, with what was built at start.
+/// Handles invocations, one at a time, with the clients that were built at start.
 #[derive(Debug)]
 pub struct Handler<P, C> {
     publisher: P,
@@ -44,19 +47,20 @@ pub struct Handler<P, C> {
     is_warm: AtomicBool,
 }
 
-/// What is known of an invocation besides its body.
+/// The context of an invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Invocation<'a> {
-    /// Lambda's request id, for the log.
+    /// Lambda's request id.
     pub request_id: &'a str,
     /// When the invocation was received.
     pub now: DateTime<Utc>,
-    /// When Lambda ends it. All that it does is over before, and so are its claims soon after.
+    /// When Lambda terminates the invocation. All work ends before; its claims expire shortly
+    /// after.
     pub deadline: DateTime<Utc>,
 }
 
 impl Handler<SnsPublisher, CloudWatchMetrics> {
-    /// The handler of a deployed function, which calls AWS through `http`; `emit` writes the
+    /// Builds the handler of a deployed function. It calls AWS through `http`; `emit` writes the
     /// function's own metrics.
     #[must_use]
     pub fn deployed(config: Config, http: SharedHttpClient, emit: fn(&[Value])) -> Self {
@@ -80,7 +84,7 @@ impl Handler<SnsPublisher, CloudWatchMetrics> {
 }
 
 impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
-    /// The same handler with other ways to the outside world.
+    /// Replaces the outputs, for tests.
     #[must_use]
     pub fn with_outputs<Q, D>(self, publisher: Q, metrics: D) -> Handler<Q, D> {
         Handler {
@@ -98,7 +102,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
     ///
     /// # Errors
     /// The body is neither an SNS event nor an SQS batch, or records of an SNS event failed. Every
-    /// record was tried.
+    /// record was attempted.
     pub async fn handle(
         &self,
         body: &str,

@@ -1,5 +1,8 @@
-//! The bookkeeping of records: each travels with its plan, then with its delivery, then with its
-//! outcome.
+//! Tracks the records of an invocation from their plan to their outcome.
+//!
+//! A [`RecordTask`] keeps a record together with its remaining work: first a plan, then a delivery.
+//! A [`FinishedRecord`] keeps it together with its outcome. Answers of other modules are looked up
+//! by the record's key, never by position.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,10 +25,10 @@ use crate::{
     route::{Plan, RoutedRecord},
 };
 
-/// A record as the invocation brought it.
+/// A record as received, or why it is unreadable.
 pub(super) type ReceivedRecord = Result<Record, UnsupportedEnvelope>;
 
-/// A record on its way, with the work that it still takes: a plan, then a delivery.
+/// A record with its remaining work: a plan, then a delivery.
 #[derive(Debug)]
 pub(super) struct RecordTask<W> {
     pub(super) key: String,
@@ -37,15 +40,15 @@ pub(super) struct RecordTask<W> {
 
 #[derive(Debug)]
 enum TaskStep<W> {
-    /// This invocation does it.
+    /// This invocation has to do the work.
     Do(W),
-    /// Nothing is left to do.
+    /// No work is left.
     Settled(Outcome),
-    /// An earlier record of this invocation has the same event.
+    /// An earlier record of this invocation contains the same event.
     Repeat,
 }
 
-/// An effect to be delivered, the outcome if that works, and what else to tell about it.
+/// An effect to deliver, its outcome on success, and details for logs and metrics.
 #[derive(Debug)]
 pub(super) struct PlannedDelivery {
     effect: Effect,
@@ -61,21 +64,21 @@ pub(super) struct QuarantineNote {
     pub(super) detail: String,
 }
 
-/// A record with its outcome.
+/// A record with its outcome, and details for logs and metrics.
 #[derive(Debug)]
 pub(super) struct FinishedRecord {
     pub(super) key: String,
     pub(super) record: ReceivedRecord,
     pub(super) header: Option<EventHeader>,
     pub(super) is_known: bool,
-    /// Whether this invocation held the claim to the event.
+    /// Whether this invocation holds the claim to the event.
     pub(super) is_claimed: bool,
     pub(super) outcome: Outcome,
     pub(super) decision: Option<RetryDecision>,
     pub(super) quarantine: Option<QuarantineNote>,
 }
 
-/// Routes the records. A record that repeats an earlier one of the invocation goes with that one.
+/// Routes the records, and marks those that repeat an earlier record of the invocation.
 pub(super) fn plan(
     records: Vec<ReceivedRecord>,
     route: fn(&Record) -> RoutedRecord,
@@ -92,8 +95,7 @@ pub(super) fn plan(
     tasks
 }
 
-/// Claims the events, and drops the plans for those that are done already or held by another
-/// invocation.
+/// Claims the events, and settles those that are already completed or held by another invocation.
 pub(super) async fn claim(
     session: &LedgerSession<'_>,
     mut tasks: Vec<RecordTask<Plan>>,
@@ -115,7 +117,7 @@ pub(super) async fn claim(
     tasks
 }
 
-/// Turns a plan into a delivery, with the ledger's answers to what the plan asked of it.
+/// Turns a plan into a delivery, given the ledger's answers for this record.
 pub(super) fn delivery(
     plan: Plan,
     record: &Record,
@@ -143,7 +145,7 @@ pub(super) fn delivery(
     }
 }
 
-/// A plan that has no answer from the ledger was never brought before it.
+/// Unwraps the ledger's answer. A missing answer is a defect: the ledger was never asked.
 fn answer<T>(answer: Option<Result<T, AwsError>>) -> Result<T, RecordFailure> {
     match answer {
         Some(answer) => answer.map_err(RecordFailure::from),
@@ -168,7 +170,7 @@ fn retry_delivery(
     }
 }
 
-/// Gives each record its outcome. An effect without a result was not delivered.
+/// Determines the outcome of each record. An effect without a result counts as a defect.
 pub(super) fn finish(
     tasks: Vec<RecordTask<PlannedDelivery>>,
     mut results: DeliveryResults<RecordFailure>,
@@ -207,7 +209,7 @@ pub(super) fn finish(
     finished
 }
 
-/// A panic over one record fails that record alone.
+/// Catches a panic, so that it fails only the record that caused it.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, RecordFailure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| RecordFailure::Defect)
 }
@@ -245,7 +247,7 @@ impl RecordTask<Plan> {
         }
     }
 
-    /// The run of an automation that the event reports.
+    /// The automation run that the event reports, if any.
     pub(super) fn run(&self) -> Option<AutomationRun> {
         let (automation_id, at, has_succeeded) = match &self.step {
             TaskStep::Do(Plan::Retry(failed)) => (&failed.automation_id, failed.origin.time, false),
@@ -260,7 +262,7 @@ impl RecordTask<Plan> {
         })
     }
 
-    /// The signal that the event makes.
+    /// The readiness signal to store and publish, if any.
     pub(super) fn signal(&self) -> Option<KeyedSignal<'_>> {
         match &self.step {
             TaskStep::Do(Plan::Signal(signal)) => Some(KeyedSignal {
@@ -271,7 +273,7 @@ impl RecordTask<Plan> {
         }
     }
 
-    /// Turns the plan into a delivery, if there still is one.
+    /// Turns the plan into a delivery, unless the record is settled.
     pub(super) fn advance(
         self,
         next: impl FnOnce(Plan, &Record) -> PlannedDelivery,
@@ -298,7 +300,7 @@ impl RecordTask<Plan> {
 }
 
 impl RecordTask<PlannedDelivery> {
-    /// The effect to deliver.
+    /// The effect to deliver, if any.
     pub(super) fn effect(&self) -> Option<Keyed<'_, Effect>> {
         match &self.step {
             TaskStep::Do(delivery) => Some(Keyed {
@@ -358,7 +360,7 @@ mod tests {
     use crate::route;
 
     #[test]
-    fn a_panic_over_one_record_fails_that_record_alone() {
+    fn a_panic_fails_only_the_record_that_caused_it() {
         let record = |text: &str| {
             Ok(Record {
                 text: text.to_owned(),
@@ -369,7 +371,7 @@ mod tests {
             })
         };
         let route = |record: &Record| match record.text.as_str() {
-            "panic" => panic!("told to"),
+            "panic" => panic!("on purpose"),
             _ => route::route(record),
         };
         let tasks = plan(vec![record("a"), record("panic"), record("b")], route);

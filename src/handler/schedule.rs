@@ -1,4 +1,4 @@
-//! How an invocation's time is divided among its stages.
+//! Divides the time of an invocation among its stages.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use super::Invocation;
 use crate::aws::Deadline;
 
-/// When each stage of an invocation has to be over, so that time is left for the next one and for
-/// the answer.
+/// The deadline of each stage, which leaves time for the next stage and for the response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StageDeadlines {
     pub(super) claim: Deadline,
@@ -17,8 +16,8 @@ pub(super) struct StageDeadlines {
 }
 
 impl StageDeadlines {
-    /// The ledger's first work gets a third of the time until the deadline, deliveries have until
-    /// three quarters of it are over, and the last twentieth is for the answer.
+    /// Claiming and counting end after a third of the remaining time and deliveries after three
+    /// quarters; the last twentieth is reserved for the response.
     pub(super) fn of(invocation: &Invocation<'_>) -> Self {
         let now = invocation.now;
         let left = (invocation.deadline - now).to_std();
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_work_ends_before_the_deadline_in_its_order() {
+    fn the_stages_end_in_order_and_before_the_deadline() {
         let now = Utc::now();
         for millis in [30_000, 3_000, 100, 0, -5_000] {
             let invocation = Invocation {

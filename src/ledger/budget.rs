@@ -1,4 +1,8 @@
-//! The retry budget of an automation: which of its failures still count. Pure.
+//! The retry budget of an automation: which of its failures count. Pure functions.
+//!
+//! A budget holds the distinct failures within a window that opens with the first one. A success
+//! closes the window, unless a failure is known to have happened after it, because events arrive in
+//! any order.
 
 use std::time::Duration;
 
@@ -6,8 +10,8 @@ use chrono::{DateTime, Utc};
 
 use crate::hash::fnv1a;
 
-/// How many failures of one automation are told apart: more than any budget allows, and little
-/// enough for one item.
+/// The maximum number of failures kept per automation: above every configurable budget, and small
+/// enough for one DynamoDB item.
 const MAX_FAILURES: usize = 1_001;
 
 /// A run of an automation, as an event reported it.
@@ -17,34 +21,35 @@ pub struct AutomationRun {
     pub key: String,
     /// The automation.
     pub automation_id: String,
-    /// When it ran, if known.
+    /// When the automation ran, if known.
     pub at: Option<DateTime<Utc>>,
-    /// Whether it worked.
+    /// Whether the run succeeded.
     pub has_succeeded: bool,
 }
 
 impl AutomationRun {
-    /// A short name for the event.
+    /// A short, fixed-length name for the event.
     fn event_name(&self) -> String {
         format!("{:016x}", fnv1a(&self.key))
     }
 }
 
-/// The failures of an automation within the window that began with the first.
+/// The failures of an automation within a window that opened with the first one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RetryBudget {
-    /// When the window is over, and all is forgotten.
+    /// When the window ends and the failures are forgotten.
     pub(super) window_ends: DateTime<Utc>,
-    /// When the latest of the failures happened, as far as known.
+    /// When the latest of the failures happened, if known.
     pub(super) last_failure: Option<DateTime<Utc>>,
-    /// A short name for each failure's event, in the order in which they came.
+    /// The short names of the failures' events, in the order in which they arrived.
     pub(super) failures: Vec<String>,
 }
 
-/// What a run makes of a budget, and the number of the failure; 0 for a success.
+/// Applies a run to a budget. Returns the new budget and the number of the failure (0 for a
+/// success).
 ///
-/// The same event counts once, however often it comes. A success ends the budget, unless a failure
-/// happened after it: events arrive in any order.
+/// An event counts once, however often it is delivered. A success ends the budget, unless a failure
+/// happened after it.
 pub(super) fn after(
     run: &AutomationRun,
     budget: Option<RetryBudget>,
@@ -65,8 +70,8 @@ pub(super) fn after(
 }
 
 impl RetryBudget {
-    fn failed_since(&self, worked: Option<DateTime<Utc>>) -> bool {
-        matches!((worked, self.last_failure), (Some(worked), Some(failed)) if failed > worked)
+    fn failed_since(&self, success: Option<DateTime<Utc>>) -> bool {
+        matches!((success, self.last_failure), (Some(success), Some(failure)) if failure > success)
     }
 
     fn count(&mut self, event: String, at: Option<DateTime<Utc>>) -> u32 {
@@ -127,18 +132,18 @@ mod tests {
         assert_eq!(
             counts(&runs),
             [1, 2, 1, 3, 1],
-            "the third came again, the last begins a new window"
+            "the third is a duplicate; the last opens a new window"
         );
     }
 
     #[test]
     fn a_success_ends_the_count_unless_a_failure_happened_after_it() {
-        let worked = |seconds| run("", Some(at(seconds)), true);
+        let succeeded = |seconds| run("", Some(at(seconds)), true);
         let runs = [
             (11, failed("1", 10)),
-            (12, worked(9)),
+            (12, succeeded(9)),
             (12, failed("2", 12)),
-            (13, worked(12)),
+            (13, succeeded(12)),
             (14, failed("3", 13)),
         ];
         assert_eq!(counts(&runs), [1, 0, 2, 0, 1]);
@@ -168,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_automation_that_never_works_takes_no_more_memory() {
+    fn the_failures_of_an_automation_that_never_succeeds_are_bounded() {
         let mut budget = None;
         for index in 0..2 * MAX_FAILURES {
             budget = after(&failed(&index.to_string(), 0), budget, at(0), WINDOW).0;
@@ -178,7 +183,7 @@ mod tests {
         assert_eq!(
             usize::try_from(count).unwrap(),
             MAX_FAILURES + 1,
-            "still beyond every budget"
+            "still above every budget"
         );
     }
 }

@@ -1,17 +1,20 @@
-//! What the items of the ledger's table mean.
+//! The items of the ledger's table and what they mean.
 //!
 //! | item | `pk` | attributes |
 //! | --- | --- | --- |
 //! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `expiresAt` (s) |
 //! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
-//! | an automation's failures | `automation#<id>` | `failures`, `lastFailureAt` (ms), `windowEndsAt` (ms), `revision`, `expiresAt` (s) |
-//! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal` (the message as published), `expiresAt` (s) |
+//! | an automation's failures | `automation#<id>` | see below |
+//! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal`, `expiresAt` (s) |
 //! | a device's | `readiness#device#<id>` | the same |
-//! | a principal's, on whichever unit | `readiness#principal#<id>` | the same |
+//! | a principal's, on any unit | `readiness#principal#<id>` | the same |
 //! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
 //!
-//! `expiresAt` is the table's time to live, which DynamoDB counts in seconds. It deletes late, by
-//! days, so every condition checks the time as well.
+//! An automation's failures have the attributes `failures`, `lastFailureAt` (ms), `windowEndsAt`
+//! (ms), `revision` and `expiresAt` (s). A `signal` is the message as published.
+//!
+//! `expiresAt` is the table's TTL attribute, in seconds. DynamoDB may delete an expired item days
+//! later, so every condition also checks the time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,28 +38,28 @@ pub const EVENT_AT: &str = "eventAt";
 /// The attribute with a stored signal: the text of the message.
 pub const SIGNAL: &str = "signal";
 
-/// The attribute with the table's time to live, in seconds. Readers must treat an expired item as
-/// deleted.
+/// The table's TTL attribute, in seconds. Readers must treat an expired item as deleted.
 pub const EXPIRES_AT: &str = "expiresAt";
 
 /// The attribute with the time at which an event took effect, in milliseconds.
 pub const COMPLETED_AT: &str = "completedAt";
 
-/// How long a signal is stored: as long as the queues keep their messages.
+/// How long a signal is stored: as long as the queues retain messages.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 
-/// The longest partition key, in bytes. Source: the DynamoDB developer guide, constraints.
+/// The maximum length of a partition key, in bytes. Source: the DynamoDB developer guide,
+/// constraints.
 const MAX_KEY_BYTES: usize = 2048;
 
-/// A DynamoDB table, shared by all execution environments, with the partition key `pk` (a string)
-/// and the time to live `expiresAt`.
+/// The DynamoDB table, shared by all execution environments. Its partition key is `pk` (a string)
+/// and its TTL attribute `expiresAt`.
 #[derive(Debug, Clone)]
 pub struct LedgerTable {
     table: ConditionalTable,
 }
 
 impl LedgerTable {
-    /// Uses the table of this name.
+    /// Uses the table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
         Self {
@@ -64,8 +67,7 @@ impl LedgerTable {
         }
     }
 
-    /// Claims events: each if it is absent or forgotten, or if the lease of an earlier claim has
-    /// run out.
+    /// Claims the events that are absent or expired, or whose earlier claim has an expired lease.
     pub(super) async fn claim(
         &self,
         keys: &[&str],
@@ -83,8 +85,8 @@ impl LedgerTable {
         claims
     }
 
-    /// Records that events took effect. Unconditional, because it is a fact, whoever has claimed
-    /// them meanwhile.
+    /// Records that events took effect. Unconditional, because that holds even if another
+    /// invocation has claimed them in the meantime.
     pub(super) async fn complete(
         &self,
         keys: &[&str],
@@ -100,7 +102,7 @@ impl LedgerTable {
         self.table.write(writes, deadline).await
     }
 
-    /// Gives claims back by ending their leases, unless another invocation has taken them over.
+    /// Releases claims by ending their leases, unless another invocation has taken them over.
     pub(super) async fn release(
         &self,
         keys: &[&str],
@@ -120,8 +122,8 @@ impl LedgerTable {
         self.table.write(writes, deadline).await
     }
 
-    /// Counts runs, those of one automation in their order. Reads all budgets, writes those that
-    /// change, and returns to the ones that another invocation has changed in between.
+    /// Counts runs, those of the same automation in order. Reads all budgets, writes the changed
+    /// ones, and repeats for those that another invocation has changed in between.
     pub(super) async fn count(
         &self,
         runs: &[&AutomationRun],
@@ -181,8 +183,8 @@ impl LedgerTable {
         Ok(budgets)
     }
 
-    /// Stores a signal of this time under a subject, unless that of a newer event is there. Of
-    /// equally old ones the last stays.
+    /// Stores a signal for a subject, unless that of a newer event is stored. Of two signals with
+    /// the same time the last one wins.
     pub(super) async fn store(
         &self,
         signal: &StoredSignal<'_>,
@@ -213,7 +215,7 @@ impl LedgerTable {
     }
 }
 
-/// A signal to be stored under the key of one subject.
+/// A signal to store under the key of one subject.
 #[derive(Debug)]
 pub(super) struct StoredSignal<'a> {
     pub(super) pk: String,
@@ -236,7 +238,8 @@ fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
     )
 }
 
-/// Reads the answer to a claim. A claim of one's own is one whose answer was lost on the way.
+/// Interprets the result of a claim. A claim of our own means that the response to an earlier
+/// attempt was lost.
 fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease) -> ClaimAnswer {
     match answer {
         WriteAnswer::Done => ClaimAnswer::Granted,
@@ -250,7 +253,7 @@ fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease) -> ClaimAnswer {
     }
 }
 
-/// An automation's budget as last seen in the table, and the runs to be counted against it.
+/// An automation's budget as last read from the table, and the runs to count against it.
 #[derive(Debug)]
 struct PendingBudget<'a> {
     pk: String,
@@ -259,7 +262,7 @@ struct PendingBudget<'a> {
 }
 
 impl PendingBudget<'_> {
-    /// Counts the runs, and returns the write that this takes, if any.
+    /// Counts the runs, and returns the necessary write, if any.
     fn count(
         &self,
         lease: &ClaimLease,
@@ -276,8 +279,8 @@ impl PendingBudget<'_> {
         (budget != before).then(|| self.write(budget.as_ref(), lease))
     }
 
-    /// Writes a budget over the item from which it was made. A budget that has ended is one without
-    /// failures whose window is over.
+    /// Builds the write that replaces the item last read. An ended budget is written without
+    /// failures and with a window that is over.
     fn write(&self, budget: Option<&RetryBudget>, lease: &ClaimLease) -> ConditionalWrite {
         let ends = budget.map_or(lease.now, |budget| budget.window_ends);
         let mut failures = Vec::new();
@@ -301,7 +304,7 @@ impl PendingBudget<'_> {
         }
     }
 
-    /// Returns the budget as it now is, if another invocation has changed it in between.
+    /// Returns the budget as now stored, if another invocation has changed it in between.
     fn conflict(
         self,
         answer: Option<Result<WriteAnswer, AwsError>>,
@@ -311,7 +314,7 @@ impl PendingBudget<'_> {
         match answer {
             Some(Ok(WriteAnswer::Refused(item))) => {
                 let revision = item.as_ref().and_then(|item| string(item, "revision"));
-                // Its own write, which DynamoDB took although the answer was lost on the way.
+                // Our own write: DynamoDB accepted it, but the response was lost.
                 let is_own = revision == Some(&lease.holder);
                 (!is_own).then_some(Self { item, ..self })
             }
@@ -330,7 +333,7 @@ impl PendingBudget<'_> {
     }
 }
 
-/// Reads the budget in an item. One that cannot be read counts as none, and is overwritten.
+/// Reads the budget in an item. An unreadable one counts as absent and is overwritten.
 fn read_budget(item: &TableItem) -> Option<RetryBudget> {
     let mut failures = Vec::new();
     for failure in item.get("failures")?.as_l().ok()? {
@@ -390,7 +393,7 @@ fn millis(name: &str, time: DateTime<Utc>) -> (String, AttributeValue) {
     number(name, time.timestamp_millis())
 }
 
-/// When the table may forget the item, in seconds, rounded up: never before its time.
+/// The TTL attribute, rounded up to whole seconds, so that no item expires early.
 fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
     number(EXPIRES_AT, (time.timestamp_millis() + 999).div_euclid(1000))
 }

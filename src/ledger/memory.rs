@@ -1,5 +1,8 @@
-//! The ledger in the memory of one execution environment: what there is without a table, or while
-//! it is out of reach.
+//! The in-memory ledger of one execution environment, used without a table or while the table is
+//! out of reach.
+//!
+//! It recognizes most repeats, because Lambda reuses environments, and is lost with the
+//! environment. Memory stays bounded: when a map is full, the oldest entry is dropped.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,10 +16,10 @@ use super::{
     budget::{self, AutomationRun, RetryBudget},
 };
 
-/// How many events, and how many automations, are remembered.
+/// The maximum number of events, and of automations, that are remembered.
 const CAPACITY: usize = 10_000;
 
-/// Catches most repeats, and is lost with the environment.
+/// The events and budgets that this execution environment remembers.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLedger {
     events: RecentMap<MemoryEntry>,
@@ -74,7 +77,7 @@ impl MemoryLedger {
     }
 }
 
-/// A map that forgets what was inserted first when it is full, so that memory stays flat.
+/// A map of bounded size that drops the oldest entry when it is full.
 #[derive(Debug)]
 struct RecentMap<V> {
     values: HashMap<String, V>,
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completed_event_is_known_until_its_time_is_over() {
+    fn a_completed_event_is_remembered_until_it_expires() {
         let mut memory = MemoryLedger::default();
         assert_eq!(memory.claim("k", at(0), at(30)), ClaimAnswer::Granted);
         assert_eq!(memory.claim("k", at(29), at(60)), ClaimAnswer::Held);
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_ends_when_released_or_when_its_lease_ran_out() {
+    fn a_claim_ends_when_released_or_when_its_lease_expires() {
         let mut memory = MemoryLedger::default();
         memory.claim("k", at(0), at(30));
         memory.release("k");
@@ -151,7 +154,7 @@ mod tests {
         assert_eq!(
             memory.claim("0", at(1), at(31)),
             ClaimAnswer::Granted,
-            "the oldest is forgotten"
+            "the oldest was dropped"
         );
         assert_eq!(
             memory.claim(&CAPACITY.to_string(), at(1), at(31)),

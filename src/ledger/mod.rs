@@ -1,26 +1,26 @@
-//! Remembers which events have taken effect, which failures of automations still count, and the
-//! last readiness of each unit, device and principal.
+//! Records which events have taken effect, which failures of automations still count, and the last
+//! readiness of each unit, device and principal.
 //!
 //! The life of an event, and what a crash at each point of it leaves behind:
 //!
 //! ```text
 //! claim ──▶ count the run, or store the signal ──▶ publish ──▶ put the metric ──▶ complete
 //!   │             │                │                  │              │
-//!   │             │                │                  │              └ counted, and counted again by the next delivery
-//!   │             │                │                  └ published, and published again with the same CloudEvents id
-//!   │             │                └ stored, and stored again the same
-//!   │             └ counted for this event, which the next delivery finds and does not count again
+//!   │             │                │                  │              └ counted, and counted again
+//!   │             │                │                  └ published, and again with the same id
+//!   │             │                └ stored, and stored again with the same content
+//!   │             └ counted under the event's key, and not counted again by the next delivery
 //!   └ nothing has happened
 //! ```
 //!
-//! A crash leaves the claim behind as well. Deliveries fail as [`ClaimAnswer::Held`], to be
-//! retried, until its lease has run out; the next one takes it over. What is safe to repeat goes
-//! first, and the record that all is done goes last, so that no crash loses anything.
+//! A crash also leaves the claim behind. Until its lease expires, deliveries of the event fail with
+//! [`ClaimAnswer::Held`] and are retried; the first one after that takes the claim over. Idempotent
+//! steps come first and the completion record comes last, so that no crash loses an effect.
 //!
-//! Availability and at-least-once win over deduplication: while the table is out of reach, events
-//! flow, only the memory of the execution environment recognizes repeats, and signals go out
-//! without being stored. A table that refuses (no permission, no such table) is another matter,
-//! because waiting does not help: events fail and are kept.
+//! Availability and at-least-once delivery take precedence over deduplication: while the table is
+//! out of reach, events are processed, only the memory of the execution environment recognizes
+//! repeats, and signals are published without being stored. If the table refuses a request (no
+//! permission, no such table), waiting does not help: events fail and stay with their owner.
 
 mod budget;
 mod items;
@@ -45,9 +45,9 @@ pub use self::{
 };
 use crate::aws::error::AwsError;
 
-/// How long a claim outlives the invocation's deadline: more than the clocks of two environments
-/// differ, and short enough that the claim of a killed invocation is over when Lambda retries the
-/// event, after a minute.
+/// How long a claim outlives the deadline of its invocation: longer than the clock skew between two
+/// environments, and short enough that the claim of a killed invocation has expired when Lambda
+/// retries the event after a minute.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// The ledger of an execution environment.
@@ -59,14 +59,14 @@ pub struct Ledger {
     window: Duration,
 }
 
-/// The answer to a claim.
+/// The result of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimAnswer {
-    /// The event is this invocation's: deliver it.
+    /// This invocation holds the claim and has to deliver the event.
     Granted,
-    /// The event has taken effect already.
+    /// The event has already taken effect.
     Completed,
-    /// Another invocation is delivering the event, and may yet fail.
+    /// Another invocation is delivering the event, and may still fail.
     Held,
 }
 
@@ -74,8 +74,8 @@ pub enum ClaimAnswer {
 pub type LedgerAnswers<T> = HashMap<String, Result<T, AwsError>>;
 
 impl Ledger {
-    /// A ledger in this table or, without one, in memory. It remembers completed events for `ttl`,
-    /// and an automation's failures for `window`.
+    /// Creates a ledger in a table or, without one, in memory. It remembers completed events for
+    /// `ttl`, and an automation's failures for `window`.
     #[must_use]
     pub fn new(table: Option<LedgerTable>, ttl: Duration, window: Duration) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Ledger {
         }
     }
 
-    /// Opens the ledger for an invocation, which can claim until its deadline.
+    /// Opens the ledger for an invocation, whose claims outlast its deadline by a margin.
     pub fn open(
         &self,
         request_id: &str,
@@ -96,7 +96,8 @@ impl Ledger {
         LedgerSession::new(
             self,
             ClaimLease {
-                // Lambda retries an event with the same request id, possibly at the same time.
+                // Lambda retries an event with the same request id, so two invocations can share
+                // one.
                 holder: format!("{request_id}/{:016x}", fastrand::u64(..)),
                 now,
                 until: deadline + LEASE_MARGIN,
@@ -104,13 +105,13 @@ impl Ledger {
         )
     }
 
-    /// A panic elsewhere leaves the maps whole, because nothing here panics between two changes.
+    /// Ignores poisoning: no code panics between two changes, so the maps are always consistent.
     fn memory(&self) -> MutexGuard<'_, MemoryLedger> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who claims, and how long a claim lasts if nobody completes or releases it.
+/// The holder of a claim, and when the claim expires unless completed or released.
 #[derive(Debug)]
 struct ClaimLease {
     holder: String,

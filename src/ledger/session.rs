@@ -1,5 +1,7 @@
-//! The ledger as one invocation uses it: the table's answer, or that of the memory while the table
-//! is out of reach.
+//! The ledger as used by one invocation: the table or, while it is out of reach, the memory.
+//!
+//! The invocation waits for an outage only once: after the first failed call it no longer asks the
+//! table, except to settle its claims at the end.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,11 +20,11 @@ use crate::{
     message::OutgoingSignal,
 };
 
-/// How many signals are written at the same time: enough to be quick, and few enough connections
-/// for a small function.
+/// How many signals are written concurrently: enough to be fast, with few enough connections for a
+/// small function.
 const WRITES_AT_ONCE: usize = 16;
 
-/// The ledger as one invocation uses it.
+/// The ledger as used by one invocation.
 #[derive(Debug)]
 pub struct LedgerSession<'a> {
     ledger: &'a Ledger,
@@ -30,7 +32,7 @@ pub struct LedgerSession<'a> {
     is_unreachable: AtomicBool,
 }
 
-/// A signal to be stored, with the key of its event.
+/// A signal to store, with the key of its event.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyedSignal<'a> {
     /// The key of the event.
@@ -48,10 +50,10 @@ impl<'a> LedgerSession<'a> {
         }
     }
 
-    /// Asks for the right to deliver events; the keys must all differ.
+    /// Claims events for delivery; the keys must be distinct.
     ///
-    /// An answer is an error if the table refuses, or if others hold the same items; a table that
-    /// is out of reach is not an error.
+    /// The result for a key is an error if the table refuses the request, or if conflicts with
+    /// other writers persist. A table that is out of reach is not an error.
     pub async fn claim(&self, keys: &[&str], deadline: Deadline) -> LedgerAnswers<ClaimAnswer> {
         let mut unknown = Vec::new();
         for key in keys {
@@ -77,9 +79,9 @@ impl<'a> LedgerSession<'a> {
     }
 
     /// Counts runs of automations against their budgets, in the order in which they happened. The
-    /// answer for a failure is its number; for a success, 0.
+    /// result for a failure is its number; for a success, 0.
     ///
-    /// An error is as in [`Self::claim`]; for a success it is also that the table went out of reach
+    /// Errors are those of [`Self::claim`]; for a success also that the table has gone out of reach
     /// since the claim.
     pub async fn count(&self, runs: &[AutomationRun], deadline: Deadline) -> LedgerAnswers<u32> {
         let (now, window) = (self.lease.now, self.ledger.window);
@@ -94,8 +96,8 @@ impl<'a> LedgerSession<'a> {
         let mut counts = LedgerAnswers::new();
         for run in in_order {
             let count = match answers.remove(&run.key) {
-                // A success does nothing but this, so its event has to come again. A failure is
-                // still worth a trigger.
+                // Counting is all that a success does, so its event has to be retried. A failure
+                // can still trigger a retry.
                 Some(Err(error)) if run.has_succeeded => Err(error),
                 answer => {
                     self.or_from_memory(answer, || self.ledger.memory().count(run, now, window))
@@ -106,11 +108,11 @@ impl<'a> LedgerSession<'a> {
         counts
     }
 
-    /// Stores signals in the table, each as the last about its subjects, for those who look after
-    /// it has gone out.
+    /// Stores signals in the table as the last readiness of their subjects, for consumers that look
+    /// it up later.
     ///
-    /// An error is as in [`Self::claim`]; without a table nothing is stored, because nobody could
-    /// read it.
+    /// Errors are those of [`Self::claim`]. Without a table nothing is stored, because no consumer
+    /// could read it.
     pub async fn store(
         &self,
         signals: &[KeyedSignal<'_>],
@@ -136,7 +138,7 @@ impl<'a> LedgerSession<'a> {
         answers
     }
 
-    /// Checks for the table again before each write, so that an outage is waited for only once.
+    /// Stores one signal, unless an earlier write has found the table out of reach.
     async fn store_one(
         &self,
         signal: &StoredSignal<'_>,
@@ -149,12 +151,12 @@ impl<'a> LedgerSession<'a> {
         self.or_from_memory(Some(stored), || ())
     }
 
-    /// Completes the claims of events that took effect, and releases those of events that did not,
-    /// so that they can be tried again.
+    /// Completes the claims of events that took effect, and releases those of events that failed,
+    /// so that they can be retried.
     ///
-    /// It tries even a table that was out of reach, because it may be back, or have accepted the
-    /// claims. It can no longer fail an event: if the table does not accept this, a repeat waits
-    /// until the lease has run out, and what was delivered is delivered again.
+    /// It tries even a table that was out of reach, because the table may be back, or may hold the
+    /// claims. An error here no longer fails an event: a repeat then waits until the lease expires,
+    /// and its effects are delivered again.
     pub async fn settle(&self, delivered: &[&str], failed: &[&str], deadline: Deadline) {
         let known_until = self.lease.now + self.ledger.ttl;
         self.settle_in_memory(delivered, failed, known_until);
@@ -181,13 +183,12 @@ impl<'a> LedgerSession<'a> {
         }
     }
 
-    /// Whether the table was out of reach, so that repeats may take effect twice.
+    /// Whether the table was out of reach, in which case repeats may take effect twice.
     pub fn was_unreachable(&self) -> bool {
         self.is_unreachable.load(Ordering::Relaxed)
     }
 
-    /// The table, unless it was found out of reach: waiting for it once before a delivery is
-    /// enough.
+    /// Returns the table, unless it was found to be out of reach.
     fn table(&self) -> Option<&LedgerTable> {
         let table = self.ledger.table.as_ref();
         table.filter(|_| !self.was_unreachable())
@@ -197,8 +198,7 @@ impl<'a> LedgerSession<'a> {
         self.ledger.memory().is_completed(key, self.lease.now)
     }
 
-    /// Returns the table's answer, or that of the memory if there is no table or it is out of
-    /// reach.
+    /// Returns the table's answer, or the memory's if there is no table or it is out of reach.
     fn or_from_memory<T>(
         &self,
         answer: Option<Result<T, AwsError>>,
@@ -214,7 +214,7 @@ impl<'a> LedgerSession<'a> {
         }
     }
 
-    /// Remembers that the invocation goes on without the table, and logs it once.
+    /// Notes that the invocation continues without the table, and logs it once.
     fn note_outage(&self, error: &AwsError) {
         if self.is_unreachable.swap(true, Ordering::Relaxed) {
             return;
@@ -222,19 +222,19 @@ impl<'a> LedgerSession<'a> {
         if error.is_transient() {
             tracing::warn!(
                 %error,
-                "the ledger is out of reach: events flow, and repeats may take effect twice"
+                "the ledger is out of reach: events are processed, repeats may take effect twice"
             );
         } else {
             tracing::error!(
                 %error,
-                "the ledger refused to record what was done: repeats may take effect twice"
+                "the ledger refused to record completed events: repeats may take effect twice"
             );
         }
     }
 }
 
-/// The newest signal under each partition key; of equally old ones the last. A signal without a
-/// time is of now.
+/// Returns the newest signal for each partition key; of two with the same time, the last. A signal
+/// without a time counts as current.
 fn newest<'a>(
     signals: &[KeyedSignal<'a>],
     now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Conditional writes to a DynamoDB table, each with an answer of its own.
+//! Conditional writes to a DynamoDB table, each with its own result.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,8 +16,8 @@ use futures_util::future::join_all;
 
 use crate::aws::{Deadline, backoff, error::AwsError};
 
-/// The most keys of one `BatchGetItem` and writes of one `TransactWriteItems`. Source: the DynamoDB
-/// API reference.
+/// The maximum number of keys per `BatchGetItem` and of writes per `TransactWriteItems`. Source:
+/// the DynamoDB API reference.
 const MAX_BATCH: usize = 100;
 
 /// The table's partition key, a string.
@@ -25,16 +25,16 @@ pub const PARTITION_KEY: &str = "pk";
 
 const GET: &str = "dynamodb:BatchGetItem";
 
-/// A transaction needs the permission for what it does: there is none for transactions.
+/// Transactions have no permission of their own; they need that of the calls they contain.
 const PUT: &str = "dynamodb:PutItem";
 
-/// How often a read goes back for items for which the table had no capacity.
+/// How often a read is repeated for the items that a throttled table did not return.
 const MAX_READS: u32 = 5;
 
-/// An item of a table, by attribute.
+/// An item of a table: its attributes by name.
 pub(super) type TableItem = HashMap<String, AttributeValue>;
 
-/// What became of writes, by partition key.
+/// The results of writes, by partition key.
 pub(super) type WriteAnswers = HashMap<String, Result<WriteAnswer, AwsError>>;
 
 /// A table whose partition key is a string.
@@ -44,7 +44,7 @@ pub(super) struct ConditionalTable {
     name: String,
 }
 
-/// An item to be written, and what must hold of the one that is there.
+/// An item to write, and the condition that the stored item must meet.
 #[derive(Debug, Clone)]
 pub(super) struct ConditionalWrite {
     pk: String,
@@ -52,19 +52,18 @@ pub(super) struct ConditionalWrite {
     condition: Option<(&'static str, TableItem)>,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug, Clone)]
 pub(super) enum WriteAnswer {
-    /// It was done.
+    /// The item was written.
     Done,
-    /// The condition did not hold of this item.
+    /// The stored item, given here, did not meet the condition.
     Refused(Option<TableItem>),
 }
 
-/// Why nothing of a transaction was written.
+/// Why a transaction wrote nothing.
 enum TransactionFailure {
-    /// The conditions of some writes did not hold, each of the given item, or other writers were in
-    /// the way.
+    /// Some conditions were not met (by the given items), or other writers conflicted.
     Cancelled(Vec<Option<WriteAnswer>>),
     /// The call failed.
     Failed(AwsError),
@@ -75,7 +74,7 @@ impl ConditionalTable {
         Self { client, name }
     }
 
-    /// Reads items, as they are after all writes that were answered.
+    /// Reads items with strong consistency.
     pub(super) async fn read(
         &self,
         mut pks: Vec<String>,
@@ -126,7 +125,7 @@ impl ConditionalTable {
         Ok(items)
     }
 
-    /// Writes items, each independently, in as few calls as that takes.
+    /// Writes items independently of each other, in as few calls as possible.
     pub(super) async fn write(
         &self,
         writes: Vec<ConditionalWrite>,
@@ -138,8 +137,8 @@ impl ConditionalTable {
         join_all(calls).await.into_iter().flatten().collect()
     }
 
-    /// A transaction writes all or nothing. If some conditions do not hold, the others are tried again
-    /// without them. What cannot be written together even then is written one by one.
+    /// Writes a batch as a transaction, which is all or nothing. If conditions are not met, retries
+    /// without those writes; if that fails too, writes the rest one by one.
     async fn write_batch(&self, writes: &[ConditionalWrite], deadline: Deadline) -> WriteAnswers {
         let mut results: BTreeMap<usize, Result<WriteAnswer, AwsError>> = BTreeMap::new();
         let mut pending: Vec<(usize, &ConditionalWrite)> = writes.iter().enumerate().collect();
@@ -147,7 +146,7 @@ impl ConditionalTable {
             if pending.len() < 2 {
                 break;
             }
-            // Not a condition, but others were in the way.
+            // No condition failed, so other writers conflicted.
             let met_others = round > 0 && results.is_empty();
             if met_others {
                 backoff(round).await;
@@ -228,7 +227,7 @@ impl ConditionalTable {
         }
     }
 
-    /// Writes one item, and tries again while another writer's transaction holds it. After a conflict
+    /// Writes one item, and retries while another writer's transaction holds it. After a conflict
     /// this reports contention, not an outage: the other writer may be handling this event.
     pub(super) async fn write_one(
         &self,
@@ -277,7 +276,8 @@ impl ConditionalTable {
         }
     }
 
-    /// Where the table has no capacity for a transaction, it has none for its parts either.
+    /// Returns the throttling error of a cancelled transaction. Its writes would be throttled one
+    /// by one as well.
     fn throttling(&self, cancelled: &TransactionCanceledException) -> Option<AwsError> {
         let others = |code: &&str| {
             !matches!(
@@ -312,7 +312,7 @@ impl ConditionalTable {
 }
 
 impl ConditionalWrite {
-    /// Writes an item with these attributes, whatever is there.
+    /// Writes an item with these attributes unconditionally.
     pub(super) fn new<const N: usize>(
         pk: String,
         attributes: [(String, AttributeValue); N],
@@ -326,7 +326,7 @@ impl ConditionalWrite {
         }
     }
 
-    /// Writes it only if this holds of the item that is there.
+    /// Adds a condition that the stored item must meet.
     pub(super) fn only_if<const N: usize>(
         self,
         condition: &'static str,
@@ -352,8 +352,8 @@ impl ConditionalWrite {
     }
 }
 
-/// The writes of a transaction whose conditions did not hold. The others were fine, or conflicted
-/// with another writer.
+/// Returns the refusals of a cancelled transaction, by position: `None` for a write whose condition
+/// was met, or that conflicted with another writer.
 fn refusals(cancelled: &TransactionCanceledException) -> Vec<Option<WriteAnswer>> {
     let refusal = |code: Option<&str>, item: Option<&TableItem>| {
         (code == Some("ConditionalCheckFailed")).then(|| WriteAnswer::Refused(item.cloned()))

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// A device has completed its setup: it is online, registered and up to date, and can be associated
-/// with a unit. The fields of this event are not confirmed against Amazon's schema, so ids are
-/// searched for, and one that was not found is absent; look into sourceEvent then.
+/// with a unit. Amazon has not documented the fields of this event, so the function searches it for
+/// ids. If an id is absent, look for it in sourceEvent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -23,17 +23,17 @@ pub struct DeviceReadiness<'a> {
     /// True: the device can be associated with a unit. False: it cannot.
     pub ready: bool,
     /// Id of the device, found in the payload or the header entities. It can change when the device
-    /// is associated. Absent where the event does not carry it.
+    /// is associated. Absent if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub endpoint_id: Option<Cow<'a, str>>,
-    /// Id of the unit the event names, found in the header entities or the payload. Absent where
-    /// the event does not carry it, as is usual before the device is associated.
+    /// Id of the unit that the event names, found in the header entities or the payload. Absent if
+    /// the event does not contain it, as is usual before the device is associated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub unit_id: Option<Cow<'a, str>>,
-    /// Id of the account that set the device up, found in the header entities or the payload.
-    /// Absent where the event does not carry it.
+    /// Id of the account that set up the device, found in the header entities or the payload.
+    /// Absent if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub user_id: Option<Cow<'a, str>>,
@@ -43,7 +43,7 @@ impl<'a> DeviceReadiness<'a> {
     /// The CloudEvents `type`.
     pub const TYPE: &'static str = "aspevents.device.readiness.v1";
 
-    /// An example for the schema, with a subject that no other field repeats.
+    /// An example for the schema test. The value of the subject field is unique in it.
     #[cfg(test)]
     pub(super) fn example() -> Self {
         Self {
@@ -54,7 +54,7 @@ impl<'a> DeviceReadiness<'a> {
         }
     }
 
-    /// The readiness that a completed setup tells.
+    /// The readiness that a completed setup reports.
     pub(crate) fn of(setup: &'a SetupCompletion) -> Self {
         Self {
             ready: setup.status.as_ref().is_none_or(ResultStatus::is_success),

@@ -1,8 +1,9 @@
 //! The messages that the function publishes: CloudEvents 1.0 in structured JSON mode, with flat
-//! SNS attributes to filter on.
+//! SNS attributes for filter policies.
 //!
-//! Each type of message is one file: its name, topic, attributes and fields, once for writing, for
-//! reading and for its schema under `schemas/` (`make schemas`).
+//! Each message type has its own file with its name, topic, attributes and fields. One struct
+//! serves for writing, for reading, and for generating the JSON Schema under `schemas/` (`make
+//! schemas`). The doc comments of its fields are the descriptions in the schema.
 
 mod device_readiness;
 mod published;
@@ -31,56 +32,56 @@ pub use self::{
 };
 use crate::readiness::{Readiness, ReadinessSubject};
 
-/// The largest message that an SNS topic accepts by default, attributes included, in bytes.
+/// The maximum size of an SNS message including its attributes, in bytes.
 /// Source: the SNS API reference, `Publish`.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
 /// The `source` of every message, unique together with the `id`. It does not name the stack, so
-/// that a replay through another topic gives the same pair.
+/// that a replay through another topic results in the same pair.
 pub const SOURCE: &str = "urn:alexa:smart-properties";
 
-/// The version of CloudEvents.
+/// The CloudEvents version.
 const SPEC_VERSION: &str = "1.0";
 
 /// The format of `data`.
 const CONTENT_TYPE: &str = "application/json";
 
-/// The topics to which the function publishes.
+/// The topics that the function publishes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OutputTopic {
     /// Retry triggers.
     Retry,
     /// Readiness signals.
     Readiness,
-    /// Messages that could not be used.
+    /// Messages that could not be processed.
     Quarantine,
 }
 
-/// The data of one type of message, and what follows from them for the message as a whole.
+/// The data of a message type, and the envelope fields that derive from it.
 pub trait MessageData: fmt::Debug {
     /// The CloudEvents `type`.
     fn r#type(&self) -> &'static str;
 
-    /// Where the message is published.
+    /// The topic to which the message is published.
     fn topic(&self) -> OutputTopic;
 
     /// The CloudEvents `subject`: the id that the message is about.
     fn subject(&self) -> Option<&str>;
 
-    /// The SNS attributes besides `type`, each a flat field of the data.
+    /// The SNS attributes besides `type`; each repeats a field of the data.
     fn attributes(&self) -> Vec<(&'static str, Option<&str>)>;
 
-    /// Who or what is ready, or is not, if the message tells that. It is stored for each subject,
-    /// so that a consumer which missed the message can look it up.
+    /// The readiness that the message reports, if any. It is stored for each subject, so that a
+    /// consumer that missed the message can look it up.
     fn readiness(&self) -> Option<Readiness> {
         None
     }
 
-    /// The message in words, for a terminal.
+    /// A one-line summary for a terminal.
     fn summary(&self) -> MessageSummary;
 }
 
-/// Reads the data by their type. A type that is missing here fails the test of its sample.
+/// Reads the data of a message type. A type that is missing here fails the test of its sample.
 fn read_data(r#type: &str, data: Value) -> Option<Box<dyn MessageData>> {
     match r#type {
         RetryTrigger::TYPE => read_as::<RetryTrigger<'static>>(data),
@@ -99,8 +100,8 @@ fn read_as<D: MessageData + DeserializeOwned + 'static>(
     Some(Box::new(data))
 }
 
-/// The schema of each type of message. A type that is missing here has no schema, which fails the
-/// test of its sample.
+/// Generates the schema of each message type. A type that is missing here has no schema, which
+/// fails the test of its sample.
 #[cfg(test)]
 fn generated_schemas() -> Vec<schema::GeneratedSchema> {
     use schema::GeneratedSchema;
@@ -116,7 +117,7 @@ fn generated_schemas() -> Vec<schema::GeneratedSchema> {
 /// A message ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// Where it is published.
+    /// The topic to publish to.
     pub topic: OutputTopic,
     /// The CloudEvents object.
     pub body: String,
@@ -125,8 +126,8 @@ pub struct OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    /// What SNS counts against its limit: the body and the name, data type and value of each
-    /// attribute, in bytes.
+    /// The size that SNS counts against its limit, in bytes: the body, and the name, data type and
+    /// value of each attribute.
     #[must_use]
     pub fn size(&self) -> usize {
         let mut size = self.body.len();
@@ -137,39 +138,39 @@ impl OutgoingMessage {
     }
 }
 
-/// A message to be published, with what the ledger stores of it.
+/// A readiness message to publish, with what the ledger needs to store it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingSignal {
     /// The message.
     pub message: OutgoingMessage,
     /// When the event happened.
     pub at: Option<DateTime<Utc>>,
-    /// Whose readiness it tells.
+    /// The subjects whose readiness it reports.
     pub subjects: Vec<ReadinessSubject>,
 }
 
-/// The event from which a message is made.
+/// The event that a message reports.
 #[derive(Debug)]
 pub struct MessageOrigin {
     /// The CloudEvents `id`: identifies the effect.
     pub id: String,
     /// When the event happened.
     pub time: Option<DateTime<Utc>>,
-    /// The Alexa event as Alexa wrote it.
+    /// The event's JSON as Alexa sent it.
     pub source: Box<RawValue>,
 }
 
-/// SNS would refuse the message even without the source event.
+/// The message exceeds SNS's size limit even without the source event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message would have {bytes} bytes, and the topic accepts {MAX_MESSAGE_BYTES}")]
 pub struct MessageTooLarge {
-    /// The message's size.
+    /// The size of the message.
     pub bytes: usize,
 }
 
 impl MessageOrigin {
-    /// Makes the message with the whole Alexa event or, where that would exceed the limit, with a
-    /// mark that it was left out.
+    /// Builds the message with the complete Alexa event or, if that exceeds the size limit, with a
+    /// flag that it was omitted.
     pub(crate) fn message<D: MessageData + Serialize>(
         &self,
         data: &D,
@@ -188,7 +189,7 @@ impl MessageOrigin {
             .or_else(|_| assemble(&self.id, self.time, data, &cut))
     }
 
-    /// Makes the same message, together with what the ledger stores of it.
+    /// Builds the same message, with what the ledger needs to store it.
     pub(crate) fn signal<D: MessageData + Serialize>(
         &self,
         data: &D,
@@ -203,7 +204,7 @@ impl MessageOrigin {
     }
 }
 
-/// Makes a message without a source event.
+/// Builds a message without a source event.
 pub(crate) fn message<D: MessageData + Serialize>(
     id: &str,
     time: Option<DateTime<Utc>>,
@@ -212,7 +213,8 @@ pub(crate) fn message<D: MessageData + Serialize>(
     assemble(id, time, data, data)
 }
 
-/// `data` is what the message says, `content` what stands in its field `data`.
+/// Builds a message. `content` is what its field `data` contains: the data, possibly with the
+/// source event.
 fn assemble<D: MessageData, C: Serialize>(
     id: &str,
     time: Option<DateTime<Utc>>,
@@ -235,7 +237,7 @@ fn assemble<D: MessageData, C: Serialize>(
     }
     let message = OutgoingMessage {
         topic: data.topic(),
-        // Maps with text keys, texts, numbers and booleans: JSON can express all of it.
+        // Cannot fail: the keys of all maps are strings.
         body: serde_json::to_string(&cloud_event).unwrap_or_default(),
         attributes,
     };
@@ -260,7 +262,7 @@ struct CloudEvent<'a, D> {
     data: D,
 }
 
-/// The data of a message, and the Alexa event from which it was made.
+/// The data of a message, with the Alexa event that it reports.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourcedData<'a, D> {
@@ -272,21 +274,21 @@ struct SourcedData<'a, D> {
     source_event_omitted: Option<bool>,
 }
 
-/// Writes a time as CloudEvents wants it; RFC 3339 has no other years.
+/// Formats a time as RFC 3339; `None` for a year that RFC 3339 does not support.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
     (0..=9999)
         .contains(&time.year())
         .then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
-/// An attribute is only there to be filtered on: a value that SNS would refuse is left out, and
-/// stays in the body.
+/// Returns the value of an attribute, unless SNS would refuse it. Attributes are only for
+/// filtering; the body has the value in any case.
 fn attribute_value(value: &str) -> Option<String> {
     let is_accepted = !value.is_empty() && !value.chars().any(char::is_control);
     is_accepted.then(|| value.to_owned())
 }
 
-/// `true` or `false`, as the value of an attribute.
+/// Formats a boolean as the value of an attribute.
 fn bool_attribute(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
@@ -295,7 +297,7 @@ fn bool_attribute(value: bool) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Data with any attributes.
+    /// Data with arbitrary attributes.
     #[derive(Debug, Serialize)]
     struct TestData<'a> {
         a: String,
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_data_that_are_too_large_themselves() {
+    fn refuses_data_that_exceed_the_limit_by_themselves() {
         let data = TestData {
             a: "x".repeat(MAX_MESSAGE_BYTES),
             attributes: &[],

@@ -1,4 +1,4 @@
-//! Published messages, as a consumer reads them.
+//! Reads published messages, as a consumer does.
 
 use std::borrow::Cow;
 
@@ -12,19 +12,18 @@ use super::{CloudEvent, MessageData, read_data};
 pub struct PublishedMessage {
     /// Identifies the effect.
     pub id: String,
-    /// What the message is.
+    /// The message type.
     pub r#type: String,
     /// The id that the message is about.
     pub subject: Option<String>,
     /// When the event happened.
     pub time: Option<DateTime<Utc>>,
-    /// What the message says; `None` for a type that this version does not know, or data that do
-    /// not fit their type.
+    /// The data; `None` for an unknown type, or data that do not match their type.
     pub data: Option<Box<dyn MessageData>>,
 }
 
 impl PublishedMessage {
-    /// Reads a message; `None` where the text is not a CloudEvents object.
+    /// Reads a message; `None` if the text is not a CloudEvents object.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let event: CloudEvent<'_, Value> = serde_json::from_str(text).ok()?;

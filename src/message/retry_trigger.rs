@@ -1,4 +1,4 @@
-//! `aspevents.automation.retry.v1`: whether and when to run a failed automation again.
+//! `aspevents.automation.retry.v1`: whether and when to retry a failed automation.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MessageData, MessageSummary, OutputTopic, SummarySeverity};
 
-/// An automation failed: says whether to run it again, and from when. Published for every
-/// completion whose status is not a success.
+/// An automation failed: whether to retry it, and when. Published for every completion whose status
+/// is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -18,66 +18,65 @@ pub struct RetryTrigger<'a> {
     /// Id of the automation that failed, from payload.automation.id.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub automation_id: Cow<'a, str>,
-    /// Id of the unit the automation ran for, from header.entities.unit.id. Absent where the event
-    /// does not carry it.
+    /// Id of the unit that the automation ran for, from header.entities.unit.id. Absent if the
+    /// event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub unit_id: Option<Cow<'a, str>>,
-    /// RETRY: run the automation again, not before notBefore. `FIX_THEN_RETRY`: no error is
-    /// retryable; correct the cause first (such as a device id that is no longer valid); errors is
-    /// then not empty and none of it is retryable. EXHAUSTED: the automation has spent its retries
-    /// in the current window; a person has to look.
+    /// RETRY: run the automation again, not before notBefore. `FIX_THEN_RETRY`: none of the errors
+    /// is retryable; fix the cause first (such as a device id that is no longer valid); errors is
+    /// then not empty. EXHAUSTED: the retry budget of the automation in the current window is
+    /// exhausted; escalate to a human.
     pub decision: RetryDecision,
-    /// Which failure of this automation this is, counted from 1 within the current retry window. A
-    /// success of the automation starts the count anew. Counted by the function.
+    /// Number of this failure within the current retry window of the automation, from 1. A success
+    /// of the automation resets it. Counted by the function.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub attempt: u32,
-    /// Retry budget of an automation in one window: the function's setting `RETRY_MAX_ATTEMPTS`.
-    /// Once it is spent the decision is EXHAUSTED.
+    /// Retry budget of an automation per window: the function's setting `RETRY_MAX_ATTEMPTS`. Once
+    /// it is exhausted, the decision is EXHAUSTED.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub max_attempts: u32,
-    /// Earliest time to run the automation again, RFC 3339 in UTC: the time of processing plus a
-    /// delay that doubles with each attempt, capped, with jitter. Present exactly where decision is
-    /// RETRY.
+    /// Earliest time to run the automation again, RFC 3339 in UTC: the time of processing plus
+    /// capped exponential backoff with jitter. Present if and only if decision is RETRY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(transform = super::schema::as_time))]
     pub not_before: Option<Cow<'a, str>>,
-    /// The errors Alexa reported, in their order, from payload.result.errors. Empty where the event
-    /// lists none.
+    /// The errors that Alexa reported, in the same order, from payload.result.errors. Empty if the
+    /// event lists none.
     pub errors: Vec<RetryError<'a>>,
 }
 
-/// One error of the automation.
+/// An error of the automation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct RetryError<'a> {
-    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. The set is open. Absent where
-    /// the event names none.
+    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. New values may
+    /// appear. Absent if the event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<Cow<'a, str>>,
-    /// Alexa's text for people and logs; decide by type, never by this text. Absent where the event
-    /// has none.
+    /// Alexa's message, for humans and logs. Decide by type, never by this text. Absent if the
+    /// event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Cow<'a, str>>,
-    /// Id of the device concerned, from the id of the error. Absent where the error names none.
+    /// Id of the affected device, from the error's id. Absent if the error has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_id: Option<Cow<'a, str>>,
     /// Whether this error is retryable. True for an unknown type. Decided by the function.
     pub retryable: bool,
 }
 
-/// What is to be done about an automation's failure. The names are part of the contract.
+/// What to do about a failed automation. The names are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[cfg_attr(test, derive(JsonSchema))]
 #[cfg_attr(test, schemars(transform = super::schema::as_enum))]
 pub enum RetryDecision {
-    /// Try again, not before the given time.
+    /// Retry, not before the given time.
     Retry,
-    /// No error of it can be cured by repeating: put the ids right first.
+    /// None of the errors is retryable: fix the IDs first.
     FixThenRetry,
-    /// The budget of the window is spent: tell a person.
+    /// The retry budget of the window is exhausted: escalate to a human.
     Exhausted,
 }
 
@@ -97,7 +96,7 @@ impl RetryTrigger<'_> {
     /// The CloudEvents `type`.
     pub const TYPE: &'static str = "aspevents.automation.retry.v1";
 
-    /// An example for the schema, with a subject that no other field repeats.
+    /// An example for the schema test. The value of the subject field is unique in it.
     #[cfg(test)]
     pub(super) fn example() -> Self {
         Self {
@@ -159,7 +158,7 @@ impl MessageData for RetryTrigger<'_> {
     }
 }
 
-/// `notBefore` comes with `RETRY` alone; `FIX_THEN_RETRY` has errors, none of them retryable.
+/// `RETRY` alone has `notBefore`; `FIX_THEN_RETRY` has errors, none of them retryable.
 #[cfg(test)]
 fn conditions(schema: &mut schemars::Schema) {
     let decision_is =

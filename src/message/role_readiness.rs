@@ -12,44 +12,44 @@ use crate::{
     readiness::{Readiness, ReadinessSubject},
 };
 
-/// A role was assigned to a principal on a unit, or revoked from it, and the operation is complete.
-/// The fields of this event are not confirmed against Amazon's schema, so ids are searched for, and
-/// one that was not found is absent; look into sourceEvent then.
+/// A role on a unit was assigned to a principal, or revoked from it, and the operation is complete.
+/// Amazon has not documented the fields of this event, so the function searches it for ids. If an
+/// id is absent, look for it in sourceEvent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
 #[cfg_attr(test, schemars(title = "Role readiness signal"))]
 pub struct RoleReadiness<'a> {
-    /// True: the principal now holds the role on the unit. False: it was revoked, or the operation
-    /// failed; sourceEvent tells which.
+    /// True: the principal now holds the role on the unit. False: the role was revoked, or the
+    /// operation failed; see sourceEvent.
     pub ready: bool,
     /// What happened: ASSIGNED for the event Assignment, REVOKED for Revocation.
     pub change: RoleChangeKind,
-    /// Id of the unit the role is on, found in the header entities or the payload. Absent where the
-    /// event does not carry it.
+    /// Id of the unit that the role applies to, found in the header entities or the payload. Absent
+    /// if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub unit_id: Option<Cow<'a, str>>,
     /// Id of the account or user that gained or lost the role, found in the payload or the header
-    /// entities. Absent where the event does not carry it.
+    /// entities. Absent if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub principal_id: Option<Cow<'a, str>>,
-    /// Id of the role, found in the payload or the header entities. Absent where the event does not
-    /// carry it.
+    /// Id of the role, found in the payload or the header entities. Absent if the event does not
+    /// contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub role_id: Option<Cow<'a, str>>,
 }
 
-/// What happened to a role.
+/// How a role assignment changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[cfg_attr(test, derive(JsonSchema), schemars(transform = super::schema::as_enum))]
 pub enum RoleChangeKind {
-    /// The principal was given the role.
+    /// The role was assigned to the principal.
     Assigned,
-    /// The role was taken from the principal.
+    /// The role was revoked from the principal.
     Revoked,
 }
 
@@ -68,7 +68,7 @@ impl<'a> RoleReadiness<'a> {
     /// The CloudEvents `type`.
     pub const TYPE: &'static str = "aspevents.role.readiness.v1";
 
-    /// An example for the schema, with a subject that no other field repeats.
+    /// An example for the schema test. The value of the subject field is unique in it.
     #[cfg(test)]
     pub(super) fn example() -> Self {
         Self {
@@ -80,7 +80,7 @@ impl<'a> RoleReadiness<'a> {
         }
     }
 
-    /// The readiness of a principal that was given a role.
+    /// The readiness of a principal that was assigned a role.
     pub(crate) fn assigned(role: &'a RoleChange) -> Self {
         let ready = role.status.as_ref().is_none_or(ResultStatus::is_success);
         Self::of(role, RoleChangeKind::Assigned, ready)

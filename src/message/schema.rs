@@ -1,5 +1,7 @@
-//! Generates the JSON Schemas under `schemas/` from the messages. `make schemas` writes them; without
-//! that, a schema that is out of date fails a test.
+//! Generates the JSON Schemas under `schemas/` from the message structs.
+//!
+//! `make schemas` writes them; a schema that is out of date fails a test. Conditions between
+//! fields, which a derive cannot express, are transforms beside the structs.
 
 use std::{env, fs, path::PathBuf};
 
@@ -17,12 +19,12 @@ use super::*;
 const TIME_PATTERN: &str = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):\
     [0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]+)?Z$";
 
-/// A schema that refuses objects with this property.
+/// A schema that rejects objects with this property.
 pub(crate) fn without(property: &str) -> Value {
     json!({"not": {"required": [property]}})
 }
 
-/// Turns the variants of an enum, each with a description, into the list of its values.
+/// Turns the described variants of an enum into a plain list of values.
 pub(crate) fn as_enum(schema: &mut Schema) {
     let Some(Value::Array(variants)) = schema.remove("oneOf") else {
         return;
@@ -34,14 +36,14 @@ pub(crate) fn as_enum(schema: &mut Schema) {
     schema.insert("enum".to_owned(), Value::Array(values));
 }
 
-/// A time in UTC as RFC 3339 writes it.
+/// Describes a time in UTC in RFC 3339 format.
 pub(crate) fn as_time(schema: &mut Schema) {
     schema.insert("format".to_owned(), json!("date-time"));
     schema.insert("pattern".to_owned(), json!(TIME_PATTERN));
 }
 
-/// Describes values as they are published: absent ones are left out, never `null`; numbers have no
-/// width; descriptions have no line breaks.
+/// Adapts a generated schema to what is published: optional values are omitted, never `null`;
+/// integers have no width; descriptions have no line breaks.
 fn as_published(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ").replace('`', "");
@@ -137,7 +139,7 @@ impl GeneratedSchema {
     }
 }
 
-/// The keywords that a reader wants to see first, in this order.
+/// The keywords to write first, in this order.
 const FIRST_KEYWORDS: &[&str] = &[
     "$schema",
     "$id",
@@ -150,7 +152,7 @@ const FIRST_KEYWORDS: &[&str] = &[
     "properties",
 ];
 
-/// Writes a schema with its most telling keywords first.
+/// Serializes a schema with the most informative keywords first.
 struct InReadingOrder<'a>(&'a Value);
 
 impl Serialize for InReadingOrder<'_> {
@@ -169,7 +171,7 @@ impl Serialize for InReadingOrder<'_> {
     }
 }
 
-/// The field of the data whose value is the subject; all values of an example differ.
+/// Finds the field that the subject repeats; the values of an example are unique.
 fn subject_field<D: MessageData + Serialize>(example: &D) -> String {
     let data = serde_json::to_value(example).unwrap();
     let subject = example.subject().unwrap();
@@ -192,7 +194,7 @@ fn describe<D: MessageData>(example: &D, description: &str) -> String {
     format!(
         "{} A CloudEvents 1.0 message, published to the {topic} topic. SNS message attributes for \
          filter policies: {}. Properties may be added without a new type: consumers must ignore \
-         what they do not know.",
+         unknown properties.",
         description,
         attributes.join(", ")
     )
@@ -200,32 +202,32 @@ fn describe<D: MessageData>(example: &D, description: &str) -> String {
 
 fn envelope_properties(r#type: &str, subject: &str) -> Value {
     json!({
-        "specversion": {"description": "Version of CloudEvents.", "const": SPEC_VERSION},
+        "specversion": {"description": "CloudEvents version.", "const": SPEC_VERSION},
         "id": {
-            "description": "Identifies the effect together with source: the same whenever the same \
-                Alexa event is processed again, so a consumer can drop repeats.",
+            "description": "Identifies the effect, together with source. The same whenever the \
+                same Alexa event is processed again, so that consumers can drop duplicates.",
             "type": "string",
             "minLength": 1,
         },
         "source": {
-            "description": "Where the occurrence happened: Alexa Smart Properties.",
+            "description": "The origin of the event: Alexa Smart Properties.",
             "const": SOURCE,
         },
         "type": {
-            "description": "What the message is, with its major version; also the SNS message \
+            "description": "The message type with its major version; also the SNS message \
                 attribute type.",
             "const": r#type,
         },
         "subject": {
-            "description": format!("What the message is about: the same as data.{subject}, and \
-                absent where that is."),
+            "description": format!("The subject of the message: the same as data.{subject}; absent \
+                if that is absent."),
             "type": "string",
             "minLength": 1,
         },
         "time": {
-            "description": "When the Alexa event was created: header.eventTime.timestamp, or, where \
-                that cannot be read, when SNS or the queue accepted the message; RFC 3339 in UTC. \
-                Absent where none of these is known.",
+            "description": "When the Alexa event was created: header.eventTime.timestamp or, if \
+                that is not readable, when SNS or the queue accepted the message; RFC 3339 in UTC. \
+                Absent if none of these is known.",
             "type": "string",
             "format": "date-time",
             "pattern": TIME_PATTERN,
@@ -234,17 +236,17 @@ fn envelope_properties(r#type: &str, subject: &str) -> Value {
     })
 }
 
-/// Adds the Alexa event, or the mark that it was left out: always one of the two.
+/// Adds the source event and the flag that it was omitted, exactly one of which is present.
 fn add_source_event(data: &mut Value) {
     data["properties"]["sourceEvent"] = json!({
-        "description": "The Alexa event from which this message was made, whole and as received: \
-            header and payload, with every field that has no property of its own here.",
+        "description": "The complete Alexa event that this message reports, as received: header \
+            and payload, including fields that have no property of their own here.",
         "type": "object",
         "minProperties": 1,
     });
     data["properties"]["sourceEventOmitted"] = json!({
-        "description": "Always true where present: sourceEvent was left out because the message \
-            would have exceeded SNS's size limit.",
+        "description": "Always true if present: sourceEvent was omitted because the message would \
+            have exceeded SNS's size limit.",
         "const": true,
     });
     data["oneOf"] = json!([{"required": ["sourceEvent"]}, {"required": ["sourceEventOmitted"]}]);
@@ -277,8 +279,8 @@ fn origin() -> MessageOrigin {
     }
 }
 
-/// Checks that the schema accepts the example, and refuses it with each of these changes: a JSON
-/// pointer, and the value to put there, or none to remove it.
+/// Checks that the schema accepts the example, and rejects it with each of these changes: a JSON
+/// pointer and its new value, or `None` to remove the field.
 fn check_refused(generated: &GeneratedSchema, changes: &[(&str, Option<Value>)]) {
     let validator = jsonschema::validator_for(&generated.schema).unwrap();
     let (name, message) = (generated.r#type, &generated.message);
@@ -303,7 +305,7 @@ fn check_refused(generated: &GeneratedSchema, changes: &[(&str, Option<Value>)])
 }
 
 #[test]
-fn a_schema_refuses_what_is_never_published() {
+fn a_schema_rejects_what_is_never_published() {
     for generated in generated_schemas() {
         let mut changes = vec![
             ("/specversion", Some(json!("1.1"))),
@@ -336,7 +338,7 @@ fn a_schema_refuses_what_is_never_published() {
 }
 
 #[test]
-fn a_schema_refuses_fields_that_contradict_each_other() {
+fn a_schema_rejects_contradictory_fields() {
     let retryable = |retryable: bool| json!([{"retryable": retryable}]);
     for mut generated in generated_schemas() {
         match generated.r#type {

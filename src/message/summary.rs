@@ -1,24 +1,24 @@
-//! What a message says, in words for a terminal.
+//! Summaries of messages for a terminal.
 
 use std::borrow::Cow;
 
-/// A message in words, such as `unit` / `not ready` / `: INTERNAL_SERVER_ERROR`.
+/// A one-line summary, such as `unit` / `not ready` / `: INTERNAL_SERVER_ERROR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageSummary {
-    /// How good the news is.
+    /// How much attention the message needs.
     pub severity: SummarySeverity,
-    /// What the message is about, in one word.
+    /// The subject of the message, in one word.
     pub label: &'static str,
-    /// The news.
+    /// The essential part.
     pub headline: Cow<'static, str>,
-    /// What to know besides; it follows the headline directly and may be empty.
+    /// Details that are appended to the headline; may be empty.
     pub details: String,
 }
 
-/// How good the news of a message is.
+/// How much attention a message needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SummarySeverity {
-    /// All is well.
+    /// None.
     Good,
     /// Needs attention.
     Warning,
@@ -40,7 +40,7 @@ impl MessageSummary {
         }
     }
 
-    /// Whether someone or something is ready.
+    /// Summarizes readiness.
     pub(super) fn of_readiness(label: &'static str, ready: bool) -> Self {
         if ready {
             Self::new(SummarySeverity::Good, label, "ready")

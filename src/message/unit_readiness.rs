@@ -12,8 +12,9 @@ use crate::{
     readiness::{Readiness, ReadinessSubject},
 };
 
-/// The subscription of a unit was activated, or its activation failed. Until a unit is ready,
-/// creating units below it, enabling skills on it and associating devices with it is blocked.
+/// The subscription of a unit was activated, or its activation failed. Until a unit is ready, child
+/// units cannot be created in it, skills cannot be enabled for it, and devices cannot be associated
+/// with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -22,22 +23,22 @@ pub struct UnitReadiness<'a> {
     /// True: the unit can be used. False: the activation did not succeed. From
     /// payload.result.status.
     pub ready: bool,
-    /// Id of the unit, from header.entities.unit.id. Absent where the event does not carry it.
+    /// Id of the unit, from header.entities.unit.id. Absent if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub unit_id: Option<Cow<'a, str>>,
-    /// Id of the unit above it, from header.entities.unit.parent.id. Absent where the event does
-    /// not carry it.
+    /// Id of the parent unit, from header.entities.unit.parent.id. Absent if the event does not
+    /// contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub parent_unit_id: Option<Cow<'a, str>>,
-    /// Id of the subscription that was activated (Alexa uses the form of a skill id), from
-    /// payload.subscription.id. Absent where the event does not carry it.
+    /// Id of the subscription that was activated (formatted like a skill id), from
+    /// payload.subscription.id. Absent if the event does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub subscription_id: Option<Cow<'a, str>>,
-    /// Why the activation failed, from payload.result.error. Never present where ready is true;
-    /// absent where the event gives no error.
+    /// Why the activation failed, from payload.result.error. Never present if ready is true; absent
+    /// if the event has no error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<UnitError<'a>>,
 }
@@ -46,12 +47,12 @@ pub struct UnitReadiness<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct UnitError<'a> {
-    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. The set is open. Absent where
-    /// the event names none.
+    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. New values may
+    /// appear. Absent if the event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<Cow<'a, str>>,
-    /// Alexa's text for people and logs; decide by type, never by this text. Absent where the event
-    /// has none.
+    /// Alexa's message, for humans and logs. Decide by type, never by this text. Absent if the
+    /// event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Cow<'a, str>>,
 }
@@ -60,7 +61,7 @@ impl<'a> UnitReadiness<'a> {
     /// The CloudEvents `type`.
     pub const TYPE: &'static str = "aspevents.unit.readiness.v1";
 
-    /// An example for the schema, with a subject that no other field repeats.
+    /// An example for the schema test. The value of the subject field is unique in it.
     #[cfg(test)]
     pub(super) fn example() -> Self {
         Self {
@@ -72,7 +73,7 @@ impl<'a> UnitReadiness<'a> {
         }
     }
 
-    /// The readiness that an activation tells.
+    /// The readiness that an activation reports.
     pub(crate) fn of(header: &'a EventHeader, activation: &'a SubscriptionActivation) -> Self {
         let ready = activation.result.status.is_success();
         let error = activation.result.error.as_ref().filter(|_| !ready);

@@ -1,7 +1,7 @@
 //! The function's own metrics, embedded in its log.
 //!
-//! They need no network call, and a failure to write them fails no event. Source of the format:
-//! "CloudWatch embedded metric format".
+//! They need no network call, and a failure to write them does not fail an event. Source of the
+//! format: "CloudWatch embedded metric format".
 
 use std::{
     collections::BTreeMap,
@@ -11,42 +11,43 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-/// The most values of one metric in one document. Source: the embedded metric format specification.
+/// The maximum number of values per metric in a document. Source: the embedded metric format
+/// specification.
 const MAX_VALUES: usize = 100;
 
 /// The dimensions of a metric, by name.
 type MetricDimensions<'a> = Vec<(&'a str, &'a str)>;
 
-/// What an invocation adds to the function's metrics, besides its records.
+/// What an invocation itself contributes to the function's metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct InvocationFacts<'a> {
     /// Lambda's request id.
     pub request_id: &'a str,
     /// When the invocation was received.
     pub now: DateTime<Utc>,
-    /// Whether it was the first of its execution environment.
+    /// Whether the invocation was the first of its execution environment.
     pub is_cold_start: bool,
     /// Whether the ledger's table was out of reach.
     pub is_ledger_unavailable: bool,
 }
 
-/// What one record adds to the function's metrics.
+/// What a record contributes to the function's metrics.
 #[derive(Debug)]
 pub struct RecordObservation {
-    /// The event's type, or a fixed word where this version does not know it: each value is a
-    /// metric that costs money.
+    /// The event type, or a fixed word for unsupported types, because each distinct value is a
+    /// billed metric.
     pub event_type: String,
     /// The outcome's name.
     pub outcome: &'static str,
-    /// How old the event was, in seconds.
+    /// The age of the event, in seconds.
     pub age: Option<f64>,
     /// The decision about a failed automation.
     pub decision: Option<&'static str>,
-    /// The reason of a quarantine.
+    /// The reason for a quarantine.
     pub reason: Option<&'static str>,
 }
 
-/// Writes metric documents, one per line. A failure to write them is no reason to fail an event.
+/// Writes metric documents to standard output, one per line. Write errors are ignored.
 pub fn emit(documents: &[Value]) {
     let mut out = io::stdout().lock();
     for document in documents {
@@ -56,7 +57,7 @@ pub fn emit(documents: &[Value]) {
     }
 }
 
-/// Makes the metric documents of one invocation, one for each set of dimension values.
+/// Builds the metric documents of an invocation, one per set of dimension values.
 #[must_use]
 pub fn documents(
     namespace: &str,
@@ -113,7 +114,7 @@ fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {
     ages
 }
 
-/// What all documents of an invocation have in common.
+/// What the documents of an invocation have in common.
 #[derive(Debug, Clone, Copy)]
 struct DocumentTemplate<'a> {
     namespace: &'a str,
@@ -121,7 +122,7 @@ struct DocumentTemplate<'a> {
 }
 
 impl DocumentTemplate<'_> {
-    /// The level is there because Lambda filters lines by it, and treats a line without one as INFO.
+    /// Builds a document. Lambda filters log lines by `level`, so the document has one.
     fn document(
         &self,
         metric: &str,
@@ -204,15 +205,17 @@ mod tests {
         assert_eq!(
             *find("ColdStarts", None).unwrap(),
             json!({
-                "_aws": {"Timestamp": 1_800_000_000_123_i64, "CloudWatchMetrics": [
-                    {"Namespace": "Mine", "Dimensions": [[]], "Metrics": [{"Name": "ColdStarts", "Unit": "Count"}]}]},
+                "_aws": {"Timestamp": 1_800_000_000_123_i64, "CloudWatchMetrics": [{
+                    "Namespace": "Mine", "Dimensions": [[]],
+                    "Metrics": [{"Name": "ColdStarts", "Unit": "Count"}],
+                }]},
                 "ColdStarts": 1, "level": "INFO", "requestId": "request"
             })
         );
     }
 
     #[test]
-    fn keeps_to_the_formats_limit_of_values() {
+    fn splits_values_at_the_formats_limit() {
         let observations: Vec<_> = (0..250)
             .map(|index| seen("handled", f64::from(index)))
             .collect();

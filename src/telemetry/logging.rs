@@ -1,4 +1,4 @@
-//! The log: one JSON object per line, each with the request id of its invocation.
+//! Structured logging: one JSON object per line, with the request id of the invocation.
 
 use std::{env, fmt, panic};
 
@@ -14,9 +14,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Starts logging to standard output, with the level and the format of Lambda's own variables.
+/// Starts logging to standard output, with the level and format that Lambda configures.
 ///
-/// Lines of other crates are shown from WARN on: at lower levels the SDK logs requests, and so
+/// Other crates log at WARN and above only, because at lower levels the SDK logs requests including
 /// payloads.
 pub fn init_logging() {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok();
@@ -35,10 +35,10 @@ pub fn init_logging() {
         let json = FlatSpanFormat(json_format());
         registry.with(lines.json().event_format(json)).try_init()
     };
-    // A second start in one process, as in tests, keeps the first one's subscriber.
+    // If called again in the same process, as in tests, the first subscriber stays.
     drop(installed);
     panic::set_hook(Box::new(|panic| {
-        // The location and not the message, which can hold parts of an event.
+        // Only the location: the panic message can contain parts of an event.
         let location = panic.location().map(ToString::to_string);
         tracing::error!(
             location,
@@ -47,7 +47,7 @@ pub fn init_logging() {
     }));
 }
 
-/// The levels of Lambda's advanced logging controls; FATAL is theirs alone.
+/// Maps a level of Lambda's advanced logging controls. Only Lambda has FATAL.
 fn level_filter(name: &str) -> LevelFilter {
     match name.to_ascii_uppercase().as_str() {
         "TRACE" => LevelFilter::TRACE,
@@ -68,8 +68,8 @@ fn json_format() -> Format<Json, ()> {
         .without_time()
 }
 
-/// Writes the fields of the current span, such as `requestId`, beside those of the event, so that a
-/// query finds every line of an invocation by one field.
+/// Writes the fields of the current span, such as `requestId`, at the top level of each line, so
+/// that one query finds all lines of an invocation.
 struct FlatSpanFormat(Format<Json, ()>);
 
 impl<S> FormatEvent<S, JsonFields> for FlatSpanFormat
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// Merges two JSON objects, the first of which may be empty, into one line.
+/// Merges two JSON objects into one line. The first may be empty.
 fn merged(first: &str, line: &str) -> String {
     let inner = first
         .strip_prefix('{')

@@ -1,4 +1,4 @@
-//! What the function tells about itself: JSON log lines, and metrics embedded in them.
+//! The function's own telemetry: JSON log lines, and metrics embedded in the log.
 
 mod embedded;
 mod logging;
