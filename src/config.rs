@@ -1,6 +1,6 @@
 //! The function's configuration, read from environment variables once at start.
 //!
-//! Reading goes on after a bad variable, so that one error reports all of them.
+//! Reading continues after a bad variable, so that one error reports all of them.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
@@ -22,7 +22,7 @@ pub struct Config {
     pub metric_namespace: String,
     /// The DynamoDB table of the ledger; if unset, the ledger is kept in memory.
     pub ledger_table: Option<String>,
-    /// How long an event's key is remembered.
+    /// How long a completed event is remembered.
     pub ledger_ttl: Duration,
     /// The retry budget of an automation.
     pub retry: RetryPolicy,

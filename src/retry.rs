@@ -38,7 +38,7 @@ pub struct RetryPolicy {
 pub struct FailedAutomation {
     /// The event that reported the failure.
     pub origin: MessageOrigin,
-    /// The id of the automation.
+    /// The id of the automation instance.
     pub automation_id: String,
     /// The id of the automation's unit.
     pub unit_id: Option<String>,

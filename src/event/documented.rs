@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The payload of `Alexa.Automation.Execution` / `Completion`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AutomationCompletion {
-    /// The automation that ran, `amzn1.alexa.automation.…`.
+    /// The automation instance that ran, `amzn1.alexa.automation.…`.
     pub automation: IdReference,
     /// The result of the run.
     pub result: AutomationResult,
@@ -121,7 +121,7 @@ pub struct SkillError {
 /// The payload of `Alexa.Enterprise.Subscription` / `Activation`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SubscriptionActivation {
-    /// The subscription, identified like a skill: `amzn1.ask.skill.…`.
+    /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
     #[serde(default, deserialize_with = "lenient")]
     pub subscription: Option<IdReference>,
     /// The result of the activation.

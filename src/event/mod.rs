@@ -60,7 +60,7 @@ pub fn decode(text: &str) -> Result<DecodedText, DecodeError> {
     }
 }
 
-/// Decodes a JSON string that contains the event, as a publisher sends that encodes twice.
+/// Decodes a JSON string that contains the event: some publishers encode twice.
 fn decode_inner(text: &str) -> Result<DecodedText, DecodeError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => decode_object(text, fields),

@@ -8,7 +8,7 @@ use crate::{event::header::EventHeader, message::RetryDecision, outcome::Outcome
 /// How much of an unexpected header version is logged, in characters.
 const MAX_VERSION_CHARS: usize = 20;
 
-/// Logs at a level, with the fields that identify the record.
+/// Logs at the given level, with the fields that identify the record.
 macro_rules! line {
     ($level:ident, $finished:expr, $($field:tt)*) => {{
         let (record, header) = ($finished.record.as_ref().ok(), $finished.header.as_ref());

@@ -1,7 +1,7 @@
 //! The ledger as used by one invocation: the table or, while it is out of reach, the memory.
 //!
-//! The invocation waits for an outage only once: after the first failed call it no longer asks the
-//! table, except to settle its claims at the end.
+//! The invocation waits for an outage only once: after that it no longer asks the table, except to
+//! settle its claims at the end.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::readiness::{Readiness, ReadinessSubject};
 
-/// The maximum size of an SNS message including its attributes, in bytes.
+/// The default maximum size of an SNS message including its attributes, in bytes.
 /// Source: the SNS API reference, `Publish`.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 

@@ -51,8 +51,8 @@ pub struct RetryTrigger<'a> {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct RetryError<'a> {
-    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. New values may
-    /// appear. Absent if the event has none.
+    /// Alexa's error type, as sent, such as `INTERNAL_SERVER_ERROR`. New values may appear.
+    /// Absent if the event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#type: Option<Cow<'a, str>>,
     /// Alexa's message, for humans and logs. Decide by type, never by this text. Absent if the
