@@ -10,7 +10,9 @@ use schemars::{
 };
 use serde_json::Value;
 
-use crate::{error::CommandError, subscriptions::file::File, terminal::Terminal};
+use crate::{
+    advice::InputError, error::CommandError, subscriptions::file::File, terminal::Terminal,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
@@ -51,7 +53,8 @@ pub(crate) fn run(
             let written =
                 fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(aspctl, folder));
             written.map_err(|error: io::Error| {
-                CommandError::input(&place, error, "Give a folder that can be written to")
+                let advice = "Give a folder that can be written to";
+                InputError::new(&place, "cannot be written to", advice).because(error)
             })?;
             terminal.note(format_args!(
                 "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"

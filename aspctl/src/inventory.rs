@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
-    alexa::{Alexa, Configuration, Subscription, is_configuration, is_resource},
+    alexa::{AlexaApi, Configuration, Subscription, is_configuration, is_resource},
     args::{GlobalArgs, OutputForm},
     error::CommandError,
     subscriptions::plan::describe_subscription,
@@ -63,7 +63,7 @@ pub(crate) async fn list(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let alexa = Alexa::connect(global).await?;
+    let alexa = AlexaApi::connect(global).await?;
     // A filter on subscriptions leaves nothing to say about configurations.
     let filtered = args.event.is_some() || args.unit.is_some();
     let with_configurations =
@@ -165,7 +165,7 @@ pub(crate) async fn get(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
-    let whole = Alexa::connect(global).await?.get(&args.id).await?;
+    let whole = AlexaApi::connect(global).await?.get(&args.id).await?;
     let whole = whole.ok_or_else(|| missing(&args.id))?;
     match args.output {
         OutputForm::Json => terminal.json(&whole)?,
@@ -212,7 +212,7 @@ pub(crate) async fn delete(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     args.ids.iter().try_for_each(|id| check_id(id))?;
-    let alexa = Alexa::connect(global).await?;
+    let alexa = AlexaApi::connect(global).await?;
     let mut ids = args.ids.clone();
     ids.sort_by_key(|id| (is_configuration(id), id.clone()));
     ids.dedup();

@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     args::{GlobalArgs, OutputForm, since},
-    aws::{Aws, call_error},
+    aws::{AwsClients, call_error},
     error::CommandError,
     follow::{Followed, SignalKind, follow, message::ReceivedMessage},
-    stack::Stack,
+    stack::DeployedStack,
     terminal::Terminal,
 };
 
@@ -82,8 +82,8 @@ pub(crate) async fn wait(
 ) -> Result<ExitCode, CommandError> {
     let subject = &subject(&args.subject);
     let started = Instant::now();
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, &global.stack).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, &global.stack).await?;
     let ledger = Ledger::of(&stack, &aws)?;
     follow(&aws, &stack, &[SignalKind::Readiness], async |followed| {
         let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
@@ -109,8 +109,8 @@ pub(crate) async fn status(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &subject(&args.subject);
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, &global.stack).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, &global.stack).await?;
     if let Some(readiness) = Ledger::of(&stack, &aws)?.look(subject).await? {
         return readiness.show(args.output, terminal);
     }
@@ -171,8 +171,9 @@ impl KnownReadiness {
     ) -> Option<Self> {
         let published = message.published();
         let readiness = published.data.as_ref()?.readiness()?;
-        readiness.subjects.contains(subject).then(|| Self {
-            at: published.time.unwrap_or(now),
+        let at = published.time.unwrap_or(now);
+        readiness.subjects.contains(subject).then_some(Self {
+            at,
             ready: readiness.ready,
             message,
         })
@@ -211,7 +212,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn of(stack: &Stack, aws: &Aws) -> Result<Self, CommandError> {
+    fn of(stack: &DeployedStack, aws: &AwsClients) -> Result<Self, CommandError> {
         Ok(Self {
             client: aws.dynamodb(),
             table: stack.resource_name("LedgerTableArn")?.to_owned(),

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use asp_events::arn::resource_name;
 
 use crate::{
-    aws::{Aws, call_error},
+    aws::{AwsClients, call_error},
     error::CommandError,
 };
 
 /// A deployed stack of asp-events, by its outputs.
 #[derive(Debug)]
-pub(crate) struct Stack {
+pub(crate) struct DeployedStack {
     name: String,
     status: String,
     parameters: BTreeMap<String, String>,
     outputs: BTreeMap<String, String>,
 }
 
-impl Stack {
+impl DeployedStack {
     /// Reads the outputs of the stack.
-    pub(crate) async fn read(aws: &Aws, name: &str) -> Result<Self, CommandError> {
+    pub(crate) async fn read(aws: &AwsClients, name: &str) -> Result<Self, CommandError> {
         let described = aws
             .cloudformation()
             .describe_stacks()
@@ -96,7 +96,11 @@ impl Stack {
     }
 
     /// The URL of the queue whose ARN is in an output.
-    pub(crate) async fn queue_url(&self, aws: &Aws, output: &str) -> Result<String, CommandError> {
+    pub(crate) async fn queue_url(
+        &self,
+        aws: &AwsClients,
+        output: &str,
+    ) -> Result<String, CommandError> {
         let name = self.resource_name(output)?;
         let url = aws.sqs().get_queue_url().queue_name(name).send().await;
         let url = url.map_err(call_error("sqs:GetQueueUrl", name))?.queue_url;

@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     args::GlobalArgs,
-    aws::Aws,
+    aws::AwsClients,
     error::CommandError,
     follow::{self, Followed, SignalKind, follow, message::ReceivedMessage},
-    stack::Stack,
+    stack::DeployedStack,
     terminal::Terminal,
 };
 
@@ -59,8 +59,8 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let signals = signals(args)?;
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, &global.stack).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, &global.stack).await?;
     note_others(&aws, &stack, terminal).await;
     let outcome = follow(&aws, &stack, &signals, async |followed| {
         terminal.note(format_args!(
@@ -112,7 +112,7 @@ fn names(signals: &[SignalKind]) -> String {
 }
 
 /// Mentions queues like the one that is about to be made; who may not list them does without.
-async fn note_others(aws: &Aws, stack: &Stack, terminal: &Terminal) {
+async fn note_others(aws: &AwsClients, stack: &DeployedStack, terminal: &Terminal) {
     match follow::queues(aws, stack).await {
         Ok(others) if !others.is_empty() => terminal.note(format_args!(
             "there are other temporary queues: {}. They belong to others who follow this stack now, or were left by a \

@@ -16,7 +16,7 @@ use super::error::ConnectError;
 use crate::{
     advice::InputError,
     args::{AlexaArgs, GlobalArgs},
-    aws::{Aws, call_error},
+    aws::{AwsClients, call_error},
 };
 
 const VARIABLES: [&str; 3] = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
@@ -39,7 +39,9 @@ pub(super) async fn read(global: &GlobalArgs) -> Result<Credentials, ConnectErro
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match place(&global.alexa, &variable) {
         Some(Place::File(path)) => Ok(from_file(&path)?),
-        Some(Place::Secret(id)) => from_secrets_manager(&Aws::load(global).await?, &id).await,
+        Some(Place::Secret(id)) => {
+            from_secrets_manager(&AwsClients::load(global).await?, &id).await
+        }
         None => Ok(from_environment(variable)?),
     }
 }
@@ -141,7 +143,7 @@ fn require_private(path: &Path) -> Result<(), InputError> {
     ))
 }
 
-async fn from_secrets_manager(aws: &Aws, id: &str) -> Result<Credentials, ConnectError> {
+async fn from_secrets_manager(aws: &AwsClients, id: &str) -> Result<Credentials, ConnectError> {
     let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
     let secret = secret.map_err(call_error(
         "secretsmanager:GetSecretValue",

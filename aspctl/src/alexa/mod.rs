@@ -46,7 +46,7 @@ const SUBSCRIPTIONS: &str = "v1/eventMessenger/subscriptions";
 
 /// The API, as the customer whose credentials these are.
 #[derive(Debug)]
-pub(crate) struct Alexa {
+pub(crate) struct AlexaApi {
     http: Client,
     url: Url,
     login: Login,
@@ -56,7 +56,7 @@ pub(crate) struct Alexa {
     patience: Duration,
 }
 
-impl Alexa {
+impl AlexaApi {
     /// Reads the credentials. No call to Alexa is made yet.
     pub(crate) async fn connect(global: &GlobalArgs) -> Result<Self, ConnectError> {
         let args = &global.alexa;

@@ -16,11 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user's AWS account and region.
 #[derive(Debug)]
-pub(crate) struct Aws {
+pub(crate) struct AwsClients {
     config: SdkConfig,
 }
 
-impl Aws {
+impl AwsClients {
     /// Finds credentials and region as the AWS CLI does. No call is made yet.
     pub(crate) async fn load(global: &GlobalArgs) -> Result<Self, InputError> {
         let timeouts = TimeoutConfig::builder()

@@ -9,7 +9,7 @@ use super::{
     stack::{Deployed, STACK},
 };
 use crate::{
-    alexa::{Alexa, Configuration, Subscription},
+    alexa::{AlexaApi, Configuration, Subscription},
     args::GlobalArgs,
     error::CommandError,
     subscriptions::{
@@ -68,8 +68,8 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&Contents>) -> Read
     }
 }
 
-async fn log_in(global: &GlobalArgs) -> Result<Alexa, CommandError> {
-    let alexa = Alexa::connect(global).await?;
+async fn log_in(global: &GlobalArgs) -> Result<AlexaApi, CommandError> {
+    let alexa = AlexaApi::connect(global).await?;
     alexa.log_in().await?;
     Ok(alexa)
 }

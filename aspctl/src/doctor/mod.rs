@@ -22,7 +22,7 @@ use chrono::Utc;
 use self::report::{Link, NotWell};
 use crate::{
     args::{FileArgs, GlobalArgs, OutputForm},
-    aws::Aws,
+    aws::AwsClients,
     error::CommandError,
     send::sample::SampleKind,
     subscriptions,
@@ -55,7 +55,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let now = Utc::now();
     let wanted = subscriptions::file::read(&args.file.file).map_err(NotWell::from);
-    let aws = Aws::load(global).await;
+    let aws = AwsClients::load(global).await;
     let (account, alexa) = tokio::join!(
         stack::read(&aws, global),
         alexa::read(global, wanted.as_ref().ok())

@@ -17,11 +17,11 @@ use chrono::Utc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    aws::{Aws, call_error},
+    aws::{AwsClients, call_error},
     error::CommandError,
     follow::{Followed, SignalKind, follow},
     send::sample::{SKILL, Sample, SampleKind, SampleOptions},
-    stack::Stack,
+    stack::DeployedStack,
     terminal::Terminal,
 };
 
@@ -39,8 +39,8 @@ const ERROR: &str = "INVALID_RESPONSE";
 pub(super) async fn run(
     kind: SampleKind,
     timeout: Duration,
-    aws: &Aws,
-    stack: &Stack,
+    aws: &AwsClients,
+    stack: &DeployedStack,
     terminal: &Terminal,
 ) -> Checked {
     let of_skill = |value: &str| (kind == SampleKind::SkillFailure).then(|| value.to_owned());
@@ -116,8 +116,8 @@ impl Event {
     /// Waits for the event's message on a topic, which is followed first.
     async fn message(
         &self,
-        aws: &Aws,
-        stack: &Stack,
+        aws: &AwsClients,
+        stack: &DeployedStack,
         signal: SignalKind,
     ) -> Result<Effect, CommandError> {
         let name = if signal == SignalKind::Retry {
@@ -147,7 +147,11 @@ impl Event {
 
     /// Waits until the failure of a made-up skill has been counted. What was counted of it in
     /// earlier rehearsals does not count.
-    async fn metric(&self, aws: &Aws, stack: &Stack) -> Result<Effect, CommandError> {
+    async fn metric(
+        &self,
+        aws: &AwsClients,
+        stack: &DeployedStack,
+    ) -> Result<Effect, CommandError> {
         let failures = Failures::of(aws, stack).await?;
         let before = failures.sum().await?;
         self.sample.publish(aws, stack).await?;
@@ -167,7 +171,7 @@ impl Event {
 
     /// Waits until the ledger says that the event is done. A success of an automation ends its
     /// retry budget, and nothing else tells of it.
-    async fn note(&self, aws: &Aws, stack: &Stack) -> Result<Effect, CommandError> {
+    async fn note(&self, aws: &AwsClients, stack: &DeployedStack) -> Result<Effect, CommandError> {
         let (client, table) = (aws.dynamodb(), stack.resource_name("LedgerTableArn")?);
         let is_done = async || {
             let get = client.get_item().table_name(table).consistent_read(true);
@@ -242,7 +246,7 @@ struct Failures {
 
 impl Failures {
     /// The function's own environment says where it counts.
-    async fn of(aws: &Aws, stack: &Stack) -> Result<Self, CommandError> {
+    async fn of(aws: &AwsClients, stack: &DeployedStack) -> Result<Self, CommandError> {
         let function = stack.output("AspEventsFunctionArn")?;
         let read = aws
             .lambda()

@@ -8,9 +8,9 @@ use super::report::{Checked, Finding, Link, NotWell, needed, told, well_unless};
 use crate::{
     advice::InputError,
     args::GlobalArgs,
-    aws::{Aws, AwsCallError, call_error},
+    aws::{AwsCallError, AwsClients, call_error},
     error::CommandError,
-    stack::Stack,
+    stack::DeployedStack,
 };
 
 pub(super) const CREDENTIALS: &str = "AWS credentials";
@@ -42,8 +42,8 @@ const OUTPUTS: [&str; 19] = [
 /// The stack, once it could be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deployed<'a> {
-    pub(super) aws: &'a Aws,
-    pub(super) stack: &'a Stack,
+    pub(super) aws: &'a AwsClients,
+    pub(super) stack: &'a DeployedStack,
 }
 
 impl<'a> Deployed<'a> {
@@ -84,11 +84,11 @@ impl<'a> Deployed<'a> {
 #[derive(Debug)]
 pub(super) struct Read {
     account: Result<String, NotWell>,
-    pub(super) stack: Result<Stack, NotWell>,
+    pub(super) stack: Result<DeployedStack, NotWell>,
 }
 
 /// Asks who calls, and reads the stack.
-pub(super) async fn read(aws: &Result<Aws, InputError>, global: &GlobalArgs) -> Read {
+pub(super) async fn read(aws: &Result<AwsClients, InputError>, global: &GlobalArgs) -> Read {
     let aws = match aws {
         Ok(aws) => aws,
         Err(error) => {
@@ -108,7 +108,9 @@ pub(super) async fn read(aws: &Result<Aws, InputError>, global: &GlobalArgs) -> 
         .map(|identity| identity.account.unwrap_or_default())
         .map_err(NotWell::from);
     let stack = if is_known {
-        Stack::read(aws, &global.stack).await.map_err(unread)
+        DeployedStack::read(aws, &global.stack)
+            .await
+            .map_err(unread)
     } else {
         Err(NotWell::needs(CREDENTIALS))
     };
@@ -138,7 +140,7 @@ pub(super) fn links(read: &Read) -> Vec<Link> {
 
 /// The stack that the other links need.
 pub(super) fn deployed<'a>(
-    aws: &'a Result<Aws, InputError>,
+    aws: &'a Result<AwsClients, InputError>,
     read: &'a Read,
 ) -> Result<Deployed<'a>, NotWell> {
     let stack = needed(&read.stack, STACK)?;

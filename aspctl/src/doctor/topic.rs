@@ -10,7 +10,7 @@ use super::{
     stack::Deployed,
 };
 use crate::{
-    aws::{Aws, AwsCallError, call_error},
+    aws::{AwsCallError, AwsClients, call_error},
     error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
@@ -89,7 +89,7 @@ async fn read<'a>(deployed: &Result<Deployed<'a>, NotWell>) -> Result<Topic<'a>,
 }
 
 /// A key may be named by its id, its ARN or an alias; its policy is asked for by the ARN.
-async fn read_key(aws: &Aws, id: &str) -> Result<Key, NotWell> {
+async fn read_key(aws: &AwsClients, id: &str) -> Result<Key, NotWell> {
     let described = aws.kms().describe_key().key_id(id).send().await;
     let described = described
         .map_err(call_error("kms:DescribeKey", id))?
@@ -296,7 +296,10 @@ impl Subscriber {
 }
 
 /// All subscriptions of a topic.
-pub(super) async fn subscribers(aws: &Aws, topic: &str) -> Result<Vec<Subscriber>, AwsCallError> {
+pub(super) async fn subscribers(
+    aws: &AwsClients,
+    topic: &str,
+) -> Result<Vec<Subscriber>, AwsCallError> {
     let pages = aws
         .sns()
         .list_subscriptions_by_topic()

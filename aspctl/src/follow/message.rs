@@ -1,7 +1,7 @@
 //! The messages that the function publishes, as they are shown and filtered.
 
 use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use serde_json::Value;
 
 use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};

@@ -25,10 +25,10 @@ use tokio::time::{Instant, sleep};
 
 use self::message::ReceivedMessage;
 use crate::{
-    aws::{Aws, AwsCallError, call_error},
+    aws::{AwsCallError, AwsClients, call_error},
     error::{CommandError, LeftoverError},
     interrupt::Interrupts,
-    stack::Stack,
+    stack::DeployedStack,
 };
 
 /// The longest poll that SQS knows.
@@ -59,8 +59,8 @@ pub(crate) enum SignalKind {
 /// Follows topics while `work` runs, and cleans up when it is done, has failed or is interrupted. A
 /// second interruption ends at once.
 pub(crate) async fn follow<T>(
-    aws: &Aws,
-    stack: &Stack,
+    aws: &AwsClients,
+    stack: &DeployedStack,
     signals: &[SignalKind],
     work: impl AsyncFnOnce(&Followed) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
@@ -93,7 +93,10 @@ pub(crate) async fn follow<T>(
 
 /// The names of the temporary queues of this stack: of others who follow it now, or left by a
 /// `kill -9`.
-pub(crate) async fn queues(aws: &Aws, stack: &Stack) -> Result<Vec<String>, CommandError> {
+pub(crate) async fn queues(
+    aws: &AwsClients,
+    stack: &DeployedStack,
+) -> Result<Vec<String>, CommandError> {
     let listed = aws
         .sqs()
         .list_queues()
@@ -163,7 +166,11 @@ impl Part {
 }
 
 impl Scaffold {
-    fn new(aws: &Aws, stack: &Stack, signals: &[SignalKind]) -> Result<Self, CommandError> {
+    fn new(
+        aws: &AwsClients,
+        stack: &DeployedStack,
+        signals: &[SignalKind],
+    ) -> Result<Self, CommandError> {
         let topics = signals
             .iter()
             .map(|signal| stack.output(topic(*signal)).map(str::to_owned));

@@ -35,11 +35,11 @@ use self::{
 };
 use crate::{
     args::GlobalArgs,
-    aws::Aws,
+    aws::AwsClients,
     error::CommandError,
     interrupt::Interrupts,
     printable::{BAD, GOOD},
-    stack::Stack,
+    stack::DeployedStack,
     terminal::{Terminal, counted},
 };
 
@@ -57,8 +57,8 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let input = Input::of(args)?;
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, &global.stack).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, &global.stack).await?;
     let target = input.target(args.to, &aws, &stack).await?;
     let (batch, choice) = (target.batch(args.rate), Choice::new(args, Utc::now()));
     let mut pace = tokio::time::interval(Duration::from_secs(1) * batch / args.rate);

@@ -10,7 +10,10 @@ use super::{
     tally::as_u64,
     target::Target,
 };
-use crate::{aws::Aws, error::CommandError, stack::Stack, terminal::Terminal};
+use crate::{
+    advice::InputError, aws::AwsClients, error::CommandError, stack::DeployedStack,
+    terminal::Terminal,
+};
 
 /// Where events are taken from, as the user named it.
 #[derive(Debug)]
@@ -65,8 +68,8 @@ impl Input {
     pub(super) async fn target(
         &self,
         to: ReplayTarget,
-        aws: &Aws,
-        stack: &Stack,
+        aws: &AwsClients,
+        stack: &DeployedStack,
     ) -> Result<Target, CommandError> {
         if let &Self::Queue(Place {
             back: Some(name), ..
@@ -101,11 +104,8 @@ impl Input {
             _ => (path.display().to_string(), fs::read_to_string(path)),
         };
         let text = text.map_err(|error| {
-            CommandError::input(
-                &name,
-                error,
-                "Give a file of events, or - for standard input",
-            )
+            let advice = "Give a file of events, or - for standard input";
+            InputError::new(&name, "cannot be read", advice).because(error)
         })?;
         let events = read::from_file(&name, &text)?;
         Ok(Self::File { name, events })
@@ -136,7 +136,11 @@ impl Place {
     }
 }
 
-async fn queue_url(name: &str, aws: &Aws, stack: &Stack) -> Result<String, CommandError> {
+async fn queue_url(
+    name: &str,
+    aws: &AwsClients,
+    stack: &DeployedStack,
+) -> Result<String, CommandError> {
     stack.queue_url(aws, &format!("{name}Arn")).await
 }
 
@@ -155,7 +159,11 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub(super) async fn open(from: Input, aws: &Aws, stack: &Stack) -> Result<Self, CommandError> {
+    pub(super) async fn open(
+        from: Input,
+        aws: &AwsClients,
+        stack: &DeployedStack,
+    ) -> Result<Self, CommandError> {
         match from {
             Input::File { name, events } => Ok(Self::File { name, events }),
             Input::Queue(Place { name, back }) => {

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::sample::{Sample, SampleKind, SampleOptions};
-use crate::{args::GlobalArgs, aws::Aws, error::CommandError, stack::Stack, terminal::Terminal};
+use crate::{
+    args::GlobalArgs, aws::AwsClients, error::CommandError, stack::DeployedStack,
+    terminal::Terminal,
+};
 
 /// How many events are published at the same time.
 const CONCURRENT_PUBLISHES: usize = 10;
@@ -41,8 +44,8 @@ pub(crate) async fn run(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, &global.stack).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, &global.stack).await?;
     let topic = stack.output("EventsTopicArn")?;
     terminal.note(format_args!(
         "publishing to {topic}: event id, SNS message id"

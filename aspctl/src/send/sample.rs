@@ -9,9 +9,9 @@ use clap::{ValueEnum, builder::PossibleValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    aws::{Aws, call_error},
+    aws::{AwsClients, call_error},
     error::CommandError,
-    stack::Stack,
+    stack::DeployedStack,
 };
 
 /// The message of errors that are made up here.
@@ -331,7 +331,11 @@ impl Sample {
     }
 
     /// Publishes the event to the events topic, and returns the id of the SNS message.
-    pub(crate) async fn publish(&self, aws: &Aws, stack: &Stack) -> Result<String, CommandError> {
+    pub(crate) async fn publish(
+        &self,
+        aws: &AwsClients,
+        stack: &DeployedStack,
+    ) -> Result<String, CommandError> {
         let topic = stack.output("EventsTopicArn")?;
         let publish = aws.sns().publish().topic_arn(topic).message(&self.text);
         let published = publish.send().await;
@@ -392,9 +396,11 @@ fn skill_failure(options: &SampleOptions) -> SampleContent {
 
 fn automation_failure(options: &SampleOptions) -> SampleContent {
     let r#type = given_or(options.error.as_ref(), "INTERNAL_SERVER_ERROR");
-    let mut error = json!({"type": r#type, "message": MESSAGE});
+    let mut error = Map::new();
+    error.insert("type".to_owned(), json!(r#type));
+    error.insert("message".to_owned(), json!(MESSAGE));
     if let Some(device) = &options.device {
-        error["id"] = json!(device);
+        error.insert("id".to_owned(), json!(device));
     }
     automation(options, &json!({"status": "FAILURE", "errors": [error]}))
 }

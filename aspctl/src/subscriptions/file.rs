@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    advice::InputError,
     alexa::{EventType, Subscription},
     error::CommandError,
 };
@@ -134,11 +135,8 @@ pub(crate) enum Destination {
 pub(crate) fn read(path: &Path) -> Result<Contents, CommandError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        CommandError::input(
-            &place,
-            error,
-            "Name the file with --file; docs/aspctl.md shows how to write one",
-        )
+        let advice = "Name the file with --file; docs/aspctl.md shows how to write one";
+        InputError::new(&place, "cannot be read", advice).because(error)
     })?;
     parse(&place, &text)
 }

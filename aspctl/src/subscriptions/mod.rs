@@ -27,12 +27,12 @@ use self::{
     plan::{Cause, Changes, Creation, describe, describe_subscription},
 };
 use crate::{
-    alexa::{Alexa, AlexaError, Configuration, EventType, Subscription},
+    alexa::{AlexaApi, AlexaError, Configuration, EventType, Subscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
-    aws::Aws,
+    aws::AwsClients,
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
-    stack::Stack,
+    stack::DeployedStack,
     terminal::Terminal,
 };
 
@@ -86,8 +86,8 @@ async fn topic_of_stack(
             "Name the same, or leave one of them out",
         ));
     }
-    let aws = Aws::load(global).await?;
-    let stack = Stack::read(&aws, named.unwrap_or(&global.stack)).await?;
+    let aws = AwsClients::load(global).await?;
+    let stack = DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await?;
     stack.output("EventsTopicArn").map(str::to_owned)
 }
 
@@ -98,7 +98,7 @@ struct Present {
 }
 
 impl Present {
-    async fn read(alexa: &Alexa) -> Result<Self, AlexaError> {
+    async fn read(alexa: &AlexaApi) -> Result<Self, AlexaError> {
         Ok(Self {
             configurations: alexa.configurations().await?,
             subscriptions: alexa.subscriptions().await?,
@@ -123,7 +123,7 @@ pub(crate) async fn plan(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let desired = Desired::read(&args.file, global).await?;
-    let present = Present::read(&Alexa::connect(global).await?).await?;
+    let present = Present::read(&AlexaApi::connect(global).await?).await?;
     let changes = present.changes(&desired);
     let printed = match args.output {
         OutputForm::Json => terminal.json(&as_json(&changes, args.prune)),
@@ -157,7 +157,7 @@ pub(crate) async fn apply(
             "If all shall go, run aspctl destroy; else name what shall stay",
         ));
     }
-    let alexa = Alexa::connect(global).await?;
+    let alexa = AlexaApi::connect(global).await?;
     let present = Present::read(&alexa).await?;
     let changes = present.changes(&desired);
     show(&changes, args.prune, terminal)?;
@@ -230,7 +230,7 @@ pub(crate) async fn destroy(
         None if args.file.file.exists() => Desired::read(&args.file, global).await?.topic,
         None => topic_of_stack(None, String::new(), global).await?,
     };
-    let alexa = Alexa::connect(global).await?;
+    let alexa = AlexaApi::connect(global).await?;
     let present = Present::read(&alexa).await?;
     let nothing = Desired {
         topic,
@@ -293,7 +293,7 @@ struct Made {
 
 /// A run that changes something.
 struct Run<'a> {
-    alexa: &'a Alexa,
+    alexa: &'a AlexaApi,
     terminal: &'a Terminal,
     progress: ProgressBar,
 }
