@@ -82,10 +82,10 @@ class SendTest(StackTest):
 
     def test_what_means_nothing_is_refused(self) -> None:
         for args, said in {
-            ("role-revocation", "--error", "E"): "--error: this type of event has no such thing",
-            ("automation-success", "--device", "d"): "the type takes --unit, --automation.",
-            ("device-setup", "--device", ""): "--device: it is empty.",
-            ("device-setup", "--event-id", "i", "--count", "2"): "--event-id: events of the same id are one event.",
+            ("role-revocation", "--error", "E"): "error: --error: this type of event has no such thing\n",
+            ("automation-success", "--device", "d"): "hint: Leave it out; the type takes --unit, --automation\n",
+            ("device-setup", "--device", ""): "--device: it is empty\n",
+            ("device-setup", "--event-id", "i", "--count", "2"): "--event-id: events of the same id are one event\n",
         }.items():
             refused = tool.run("send", *args, "--print", env=self.env)
             self.assertEqual((refused.status, refused.out), (1, ""), args)
