@@ -20,7 +20,13 @@ pub(crate) const DEFAULT_STACK: &str = "asp-events";
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// CloudFormation stack of asp-events
-    #[arg(long, global = true, env = "ASPCTL_STACK", default_value = DEFAULT_STACK, value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "ASPCTL_STACK",
+        default_value = DEFAULT_STACK,
+        value_name = "NAME"
+    )]
     pub(crate) stack: String,
     /// AWS region of the stack; else the one of the profile or the environment
     #[arg(long, global = true, value_name = "REGION")]
@@ -85,7 +91,14 @@ pub(crate) struct AlexaArgs {
     pub(crate) lwa_url: Url,
     /// First wait after Alexa has answered 429, 500, 502, 503 or 504; it doubles up to 30 s, and
     /// Retry-After comes first
-    #[arg(long, global = true, env = "ASPCTL_ALEXA_BACKOFF", default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        global = true,
+        env = "ASPCTL_ALEXA_BACKOFF",
+        default_value = "2s",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration
+    )]
     pub(crate) alexa_backoff: Duration,
 }
 

@@ -1,9 +1,9 @@
 //! What may reach a terminal: this program's own styles, and text without control characters.
 //!
 //! Ids, names and messages of Alexa and AWS can hold escape sequences, which a terminal would obey.
-//! No caller has to remember that: whatever is printed passes through [`line`], [`text`] or [`json`]
-//! at the terminal's exit. A [`TextStyle`] survives, because it is not written as an escape sequence
-//! but as a mark with a random number of this run, which foreign text cannot forge.
+//! No caller has to remember that: whatever is printed passes through [`line`], [`text`] or
+//! [`json`] at the terminal's exit. A [`TextStyle`] survives: it is not written as an escape
+//! sequence but as a mark with a random number of this run, which foreign text cannot forge.
 
 use std::{fmt, sync::LazyLock};
 

@@ -224,7 +224,9 @@ fn is_busy(code: &str, status: u16) -> bool {
 
 fn remedy(code: &str, action: &str) -> String {
     if code.contains("KMS") {
-        return "Enable its KMS key, and allow the function's role kms:GenerateDataKey and kms:Decrypt on it".to_owned();
+        return "Enable its KMS key, and allow the function's role kms:GenerateDataKey and \
+                kms:Decrypt on it"
+            .to_owned();
     }
     match classify(code, None, 400) {
         ErrorClass::Denied => format!(

@@ -556,7 +556,7 @@ class Files(AlexaTest):
         self.assertEqual(self.alexa.requests, [])
 
     def test_a_missing_file_is_told(self) -> None:
-        self.assertIn("nowhere.toml: No such file", self.refused("plan", "--file", "nowhere.toml"))
+        self.assertIn("nowhere.toml: cannot be read: No such file", self.refused("plan", "--file", "nowhere.toml"))
 
     def test_the_example_is_a_file_for_the_tool_and_for_the_schema(self) -> None:
         example = (ROOT / "docs/subscriptions.example.toml").read_text()
