@@ -1,176 +1,226 @@
 //! The crash matrix: the function is killed at each call of an event's life, before AWS does what
 //! it asks and after, and its owner delivers the event again. `make prove` prints it as a table.
+//!
+//! As in the fault matrix, the clock is paused and AWS is in memory: only a kill stops a call.
 
-use asp_events::aws::client;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    aws::{FakeAws, Fault, Operation, Stage},
+    aws::{FakeAws, Fault, Operation, StopStage},
     owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
 };
 
-const TIME: TimeDelta = TimeDelta::seconds(30);
+const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 
-/// An AWS with all that the events are about.
-async fn prepared(events: &[Owned]) -> (FakeAws, DateTime<Utc>) {
-    let (aws, now) = (FakeAws::start().await, Utc::now());
-    for event in events {
-        event.prepare(&aws, now);
-    }
-    (aws, now)
-}
+/// The time that an invocation has.
+const INVOCATION_TIME: TimeDelta = TimeDelta::seconds(30);
 
-/// How many calls a whole life makes.
-async fn calls_of_a_life(http: &SharedHttpClient, ingestion: Ingestion, events: &[Owned]) -> usize {
-    let (aws, now) = prepared(events).await;
-    let kept = deliver(
-        &environment(&aws, http.clone()),
-        ingestion,
-        events,
-        now,
-        TIME,
-    )
-    .await;
-    assert!(kept.is_empty());
-    aws.count()
-}
+/// A redelivery while the killed invocation's claim still holds.
+const WITHIN_LEASE: TimeDelta = TimeDelta::seconds(1);
 
-/// Delivers events to an environment that is killed when the world stops.
-async fn deliver_until_stopped(
-    aws: &FakeAws,
-    http: &SharedHttpClient,
+/// A redelivery after that: Lambda waits for a minute at least, and the lease is over by then.
+const AFTER_LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// Events that come together, under the name of their row.
+struct MatrixRow {
+    name: &'static str,
     ingestion: Ingestion,
-    events: &[Owned],
-    now: DateTime<Utc>,
-) {
-    let killed = environment(aws, http.clone());
-    tokio::select! {
-        () = aws.stopped() => {}
-        _ = deliver(&killed, ingestion, events, now, TIME) => panic!("it ended before it could be killed"),
-    }
+    events: Vec<Owned>,
 }
 
-/// Kills the function at a call, and says at which, and how often each event had its effect in the
-/// end.
-async fn kill(
-    http: &SharedHttpClient,
-    ingestion: Ingestion,
-    events: &[Owned],
+/// A call at which the function is killed.
+#[derive(Debug, Clone, Copy)]
+struct KillPoint {
     nth: usize,
-    stage: Stage,
-) -> (Operation, Vec<usize>) {
-    let (aws, now) = prepared(events).await;
-    aws.stop_at(nth, stage);
-    deliver_until_stopped(&aws, http, ingestion, events, now).await;
-    let last = aws.operations()[nth];
-    let before: Vec<_> = events.iter().map(|event| event.happened(&aws)).collect();
-    for (event, before) in events.iter().zip(&before) {
-        assert!(
-            *before == 0 || event.is_stored(&aws),
-            "out, and not in the table: {event:?} ({nth}, {stage:?})"
-        );
-    }
-    let completed: Vec<_> = events
-        .iter()
-        .map(|event| is_completed(&aws, ingestion, event))
-        .collect();
-    aws.resume();
+    stage: StopStage,
+}
 
-    // Too early for a claim whose holder is dead: whoever has an answer has the effect, the others
-    // wait.
-    let again = environment(&aws, http.clone());
-    let kept = deliver(&again, ingestion, events, now + TimeDelta::seconds(1), TIME).await;
-    for event in answered_for(events, &kept) {
-        assert!(
-            event.happened(&aws) > 0,
-            "lost: {event:?} ({nth}, {stage:?})"
-        );
-        assert!(
-            event.is_stored(&aws),
-            "not in the table: {event:?} ({nth}, {stage:?})"
-        );
-    }
-    // Lambda waits for a minute at least, and the lease is over by then.
-    let kept = deliver(&again, ingestion, &kept, now + TimeDelta::seconds(60), TIME).await;
-    assert!(
-        kept.is_empty(),
-        "held for too long: {kept:?} ({nth}, {stage:?})"
-    );
+/// What the kill left of an event.
+struct Remains<'a> {
+    event: &'a Owned,
+    happened: usize,
+    is_completed: bool,
+}
 
-    let after: Vec<_> = events.iter().map(|event| event.happened(&aws)).collect();
-    for (((event, before), completed), after) in
-        events.iter().zip(before).zip(completed).zip(&after)
-    {
-        assert!(is_completed(&aws, ingestion, event));
-        let expected = before + usize::from(!completed);
-        match ingestion {
+/// The call at which the function was killed, and the most often that an event took effect.
+struct KillResult {
+    operation: Operation,
+    most_effects: usize,
+}
+
+impl MatrixRow {
+    /// Each kind of event by itself, and a batch of all.
+    fn all() -> Vec<Self> {
+        let kinds = [
+            "skill failure",
+            "failed automation",
+            "unit ready",
+            "no event",
+            "automation worked",
+        ];
+        let mut rows = Vec::new();
+        for (kind, name) in kinds.into_iter().enumerate() {
+            rows.push(Self {
+                name,
+                ingestion: Ingestion::Direct,
+                events: vec![Owned::of_kind(kind, 1)],
+            });
+        }
+        rows.push(Self {
+            name: "a batch of 10",
+            ingestion: Ingestion::Buffered,
+            events: (0..10).map(Owned::new).collect(),
+        });
+        rows
+    }
+
+    /// Counts the calls of a life without a kill.
+    async fn count_calls(&self) -> usize {
+        let aws = prepare(&self.events);
+        let kept = deliver_at(&aws, self.ingestion, &self.events, NOW).await;
+        assert!(kept.is_empty());
+        aws.count()
+    }
+
+    /// Kills the function at a call, lets the owner deliver again, and checks that nothing is lost.
+    async fn kill(&self, point: KillPoint) -> KillResult {
+        let aws = prepare(&self.events);
+        aws.stop_at(point.nth, point.stage);
+        deliver_until_stopped(&aws, self.ingestion, &self.events).await;
+        let operation = aws.operations()[point.nth];
+        let remains = self.remains(&aws, point);
+        aws.resume();
+        self.redeliver(&aws, point).await;
+
+        let mut most_effects = 0;
+        for left in &remains {
+            let happened = left.event.happened(&aws);
+            self.check_in_the_end(&aws, left, happened, (operation, point));
+            most_effects = most_effects.max(happened);
+        }
+        KillResult {
+            operation,
+            most_effects,
+        }
+    }
+
+    /// What the kill left behind. A signal that went out is in the table.
+    fn remains(&self, aws: &FakeAws, point: KillPoint) -> Vec<Remains<'_>> {
+        let mut remains = Vec::new();
+        for event in &self.events {
+            let happened = event.happened(aws);
+            assert!(
+                happened == 0 || event.is_stored(aws),
+                "published, and not in the table: {event:?} ({point:?})"
+            );
+            let is_completed = is_completed(aws, self.ingestion, event);
+            remains.push(Remains {
+                event,
+                happened,
+                is_completed,
+            });
+        }
+        remains
+    }
+
+    /// Delivers the events again, first while the killed invocation's claims still hold: an event
+    /// that the function answers for has taken effect, and the others wait for the lease to end.
+    async fn redeliver(&self, aws: &FakeAws, point: KillPoint) {
+        let handler = environment(aws, aws.http_in_memory());
+        let (ingestion, time) = (self.ingestion, INVOCATION_TIME);
+        let kept = deliver(&handler, ingestion, &self.events, NOW + WITHIN_LEASE, time).await;
+        for event in answered_for(&self.events, &kept) {
+            assert!(event.happened(aws) > 0, "lost: {event:?} ({point:?})");
+            assert!(
+                event.is_stored(aws),
+                "not in the table: {event:?} ({point:?})"
+            );
+        }
+        let kept = deliver(&handler, ingestion, &kept, NOW + AFTER_LEASE, time).await;
+        assert!(kept.is_empty(), "held for too long: {kept:?} ({point:?})");
+    }
+
+    /// An event has taken effect once more than before the kill, unless the ledger had noted it.
+    fn check_in_the_end(
+        &self,
+        aws: &FakeAws,
+        left: &Remains<'_>,
+        happened: usize,
+        killed_at: (Operation, KillPoint),
+    ) {
+        let event = left.event;
+        assert!(is_completed(aws, self.ingestion, event));
+        let expected = left.happened + usize::from(!left.is_completed);
+        match self.ingestion {
             _ if is_end_of_budget(event) => {
-                assert_eq!(*after, 1, "{event:?}, killed at {last:?} {stage:?}")
+                assert_eq!(happened, 1, "{event:?}, killed at {killed_at:?}");
             }
             Ingestion::Direct => {
-                assert_eq!(*after, expected, "{event:?}, killed at {last:?} {stage:?}")
+                assert_eq!(happened, expected, "{event:?}, killed at {killed_at:?}");
             }
             // A call that was on its way beside the one that was hit can still arrive, as at the
             // real AWS.
             Ingestion::Buffered => assert!(
-                (1..=2).contains(after) && (*after >= expected),
-                "{event:?}: {after} times"
+                (1..=2).contains(&happened) && happened >= expected,
+                "{event:?}: {happened} times, killed at {killed_at:?}"
             ),
         }
     }
-    (last, after)
+
+    /// A single event takes effect twice at two points: when it has had its effect, and when the
+    /// ledger has not noted that yet.
+    fn check_doubles(&self, before: &KillResult, after: &KillResult) {
+        if self.ingestion == Ingestion::Buffered || is_end_of_budget(&self.events[0]) {
+            return;
+        }
+        let effects = |is_double| usize::from(is_double) + 1;
+        assert_eq!(
+            before.most_effects,
+            effects(before.operation == Operation::Complete),
+            "{}",
+            self.name
+        );
+        assert_eq!(
+            after.most_effects,
+            effects(is_delivery(before.operation)),
+            "{}",
+            self.name
+        );
+    }
 }
 
-/// Whether the ledger knows that the event has had its effect.
+/// An AWS with everything that the events refer to.
+fn prepare(events: &[Owned]) -> FakeAws {
+    let aws = FakeAws::in_memory();
+    for event in events {
+        event.prepare(&aws, NOW);
+    }
+    aws
+}
+
+/// Delivers events to a new environment, and returns those that their owner still has.
+async fn deliver_at(
+    aws: &FakeAws,
+    ingestion: Ingestion,
+    events: &[Owned],
+    now: DateTime<Utc>,
+) -> Vec<Owned> {
+    let handler = environment(aws, aws.http_in_memory());
+    deliver(&handler, ingestion, events, now, INVOCATION_TIME).await
+}
+
+/// Delivers events to an environment that is killed when AWS stops.
+async fn deliver_until_stopped(aws: &FakeAws, ingestion: Ingestion, events: &[Owned]) {
+    tokio::select! {
+        () = aws.stopped() => {}
+        _ = deliver_at(aws, ingestion, events, NOW) => panic!("it ended before it could be killed"),
+    }
+}
+
+/// Whether the ledger knows that the event has taken effect.
 fn is_completed(aws: &FakeAws, ingestion: Ingestion, event: &Owned) -> bool {
     aws.item(&format!("event#{}", event.key(ingestion)))
         .is_some_and(|item| item.get("completedAt").is_some())
-}
-
-#[tokio::test]
-async fn killed_at_any_call_the_function_loses_nothing_and_doubles_what_the_ledger_says() {
-    let http = client::http();
-    let kinds = [
-        "skill failure",
-        "failed automation",
-        "unit ready",
-        "no event",
-        "automation worked",
-    ];
-    let singles = kinds
-        .iter()
-        .enumerate()
-        .map(|(kind, name)| (*name, Ingestion::Direct, vec![Owned::of_kind(kind, 1)]));
-    let batch = (
-        "a batch of 10",
-        Ingestion::Buffered,
-        (0..10).map(Owned::new).collect(),
-    );
-    println!(
-        "killed before a call is done / after: how often an event had its effect in the end, at most"
-    );
-    for (name, ingestion, events) in singles.chain([batch]) {
-        print!("{name:<18}");
-        for nth in 0..calls_of_a_life(&http, ingestion, &events).await {
-            let (operation, before) = kill(&http, ingestion, &events, nth, Stage::Before).await;
-            let (_, after) = kill(&http, ingestion, &events, nth, Stage::After).await;
-            let most = |times: &[usize]| times.iter().max().copied().unwrap();
-            print!("  {operation:?} {}/{}", most(&before), most(&after));
-            // A single event doubles at two points: when its effect is out, and when that is not
-            // noted yet.
-            if ingestion == Ingestion::Direct && !is_end_of_budget(&events[0]) {
-                let doubles = |point| usize::from(point) + 1;
-                assert_eq!(
-                    before[0],
-                    doubles(operation == Operation::Complete),
-                    "{name}"
-                );
-                assert_eq!(after[0], doubles(is_delivery(operation)), "{name}");
-            }
-        }
-        println!();
-    }
 }
 
 /// To end a budget again changes nothing.
@@ -185,17 +235,37 @@ fn is_delivery(operation: Operation) -> bool {
     )
 }
 
-#[tokio::test]
-async fn killed_while_it_gives_a_claim_back_the_function_loses_nothing() {
-    let (http, event) = (client::http(), [Owned::of_kind(2, 1)]);
-    for stage in [Stage::Before, Stage::After] {
-        let (aws, now) = prepared(&event).await;
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_call_the_function_loses_nothing_and_doubles_what_the_ledger_says() {
+    println!("killed before a call is done / after: how often an event took effect, at most");
+    for row in MatrixRow::all() {
+        print!("{:<18}", row.name);
+        for nth in 0..row.count_calls().await {
+            let stage = StopStage::Before;
+            let before = row.kill(KillPoint { nth, stage }).await;
+            let stage = StopStage::After;
+            let after = row.kill(KillPoint { nth, stage }).await;
+            print!(
+                "  {:?} {}/{}",
+                before.operation, before.most_effects, after.most_effects
+            );
+            row.check_doubles(&before, &after);
+        }
+        println!();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_while_it_releases_a_claim_the_function_loses_nothing() {
+    let event = [Owned::of_kind(2, 1)];
+    for stage in [StopStage::Before, StopStage::After] {
+        let aws = prepare(&event);
         aws.fail(
             Operation::Publish,
             [Fault::Error(403, "AuthorizationError")],
         );
         aws.stop_at(3, stage);
-        deliver_until_stopped(&aws, &http, Ingestion::Direct, &event, now).await;
+        deliver_until_stopped(&aws, Ingestion::Direct, &event).await;
         assert_eq!(
             aws.operations(),
             [
@@ -206,15 +276,7 @@ async fn killed_while_it_gives_a_claim_back_the_function_loses_nothing() {
             ]
         );
         aws.resume();
-        let again = environment(&aws, http.clone());
-        let kept = deliver(
-            &again,
-            Ingestion::Direct,
-            &event,
-            now + TimeDelta::seconds(60),
-            TIME,
-        )
-        .await;
+        let kept = deliver_at(&aws, Ingestion::Direct, &event, NOW + AFTER_LEASE).await;
         assert!(kept.is_empty() && event[0].happened(&aws) == 1, "{stage:?}");
     }
 }

@@ -1,18 +1,27 @@
-//! The fault matrix: whatever goes wrong at whatever call, each event has had its effect or is
-//! still with its owner, who delivers it again. `make prove` prints it as a table.
+//! The fault matrix: whatever fails, and at whatever call, each event has taken effect or is still
+//! with its owner, who delivers it again. `make prove` prints it as a table.
+//!
+//! Each cell has a runtime with a paused clock and an AWS in memory, so that a time-out depends on
+//! the fault alone and never on how busy the machine is. A cell that fails has found a defect.
 
 use std::{
+    num::NonZero,
+    ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
-use asp_events::aws::client;
+use asp_events::{
+    deliver::{CloudWatch, Sns},
+    handler::Handler,
+};
 use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpRequest};
-use chrono::{TimeDelta, Utc};
-use futures_util::{StreamExt as _, stream};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use crate::{
     aws::{
@@ -22,7 +31,28 @@ use crate::{
     owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
 };
 
-/// A column of the matrix.
+const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
+
+/// The time that an invocation has: enough for all of the SDK's attempts.
+const INVOCATION_TIME: TimeDelta = TimeDelta::seconds(12);
+
+/// The time that an invocation has where it must run out.
+const SHORT_INVOCATION_TIME: TimeDelta = TimeDelta::seconds(2);
+
+/// How long an answer can be late: a wait between conflicting writes is not yet cut short by the
+/// deadline.
+const LONGEST_BACKOFF: Duration = Duration::from_millis(640);
+
+/// How long after the first delivery the owner delivers again: Lambda waits for a minute at least.
+const REDELIVERY_DELAY: TimeDelta = TimeDelta::seconds(60);
+
+/// Marks in the table.
+const DELIVERED: char = '.';
+const REDELIVERED: char = 'r';
+const NOT_APPLICABLE: char = '-';
+const WRONG: char = 'X';
+
+/// What goes wrong: a column of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Trouble {
     Refused,
@@ -55,18 +85,44 @@ const TROUBLES: [Trouble; 15] = [
     Trouble::Partial,
 ];
 
-/// Which calls of the operation it meets.
+/// Which calls of the operation fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum When {
+enum AffectedCalls {
     First,
     Later,
     Every,
 }
 
-/// The time of an invocation: enough for all of the SDK's attempts.
-const ENOUGH: TimeDelta = TimeDelta::seconds(12);
+const AFFECTED_CALLS: [AffectedCalls; 3] = [
+    AffectedCalls::First,
+    AffectedCalls::Later,
+    AffectedCalls::Every,
+];
 
-const WHENS: [When; 3] = [When::First, When::Later, When::Every];
+/// One letter of the matrix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct MatrixCell {
+    operation: Operation,
+    trouble: Trouble,
+    calls: AffectedCalls,
+}
+
+/// A cell with its mark in the table, or with what is wrong.
+#[derive(Debug)]
+struct CellResult {
+    cell: MatrixCell,
+    mark: Result<char, String>,
+}
+
+/// The events of one invocation, and those of them that their owner still has.
+struct Consignment {
+    ingestion: Ingestion,
+    events: Vec<Owned>,
+    kept: Vec<Owned>,
+}
+
+/// Counts the calls that found nobody listening.
+type RefusalCount = Arc<AtomicUsize>;
 
 impl Trouble {
     fn name(self) -> String {
@@ -76,7 +132,7 @@ impl Trouble {
         }
     }
 
-    /// The fault of the fake that it is for an operation; `None` where there is no such thing.
+    /// The fault of the fake for an operation; `None` where the trouble does not apply.
     fn fault(self, operation: Operation) -> Option<Fault> {
         Some(match (self, operation) {
             (Self::Refused | Self::Reset, _) => Fault::Reset,
@@ -86,7 +142,7 @@ impl Trouble {
             (Self::Slow, _) => Fault::Slow(Duration::from_millis(200)),
             (Self::Malformed, _) => Fault::Malformed,
             (Self::Half, _) => Fault::Half,
-            (Self::Status(status), _) => Fault::Error(status, code(status, operation)),
+            (Self::Status(status), _) => Fault::Error(status, error_code(status, operation)),
             (Self::Partial, Operation::PublishBatch) => {
                 Fault::Entries(vec![0], "InternalError", false)
             }
@@ -96,8 +152,8 @@ impl Trouble {
         })
     }
 
-    /// Whether AWS may have done what it was asked although the function cannot know: the effect
-    /// can come twice.
+    /// Whether AWS may have done what it was asked although the function cannot know. The effect
+    /// can then happen twice.
     fn is_ambiguous(self) -> bool {
         matches!(
             self,
@@ -106,229 +162,264 @@ impl Trouble {
     }
 }
 
-/// The error codes with which AWS says these things.
-fn code(status: u16, operation: Operation) -> &'static str {
-    let sns = matches!(operation, Operation::Publish | Operation::PublishBatch);
+/// The error code that AWS sends with a status.
+fn error_code(status: u16, operation: Operation) -> &'static str {
+    let is_sns = matches!(operation, Operation::Publish | Operation::PublishBatch);
     match status {
-        400 if sns => "InvalidParameter",
+        400 if is_sns => "InvalidParameter",
         400 => "ValidationException",
-        403 if sns => "AuthorizationError",
+        403 if is_sns => "AuthorizationError",
         403 => "AccessDeniedException",
-        404 if sns => "NotFound",
+        404 if is_sns => "NotFound",
         404 => "ResourceNotFoundException",
-        429 if sns => "Throttled",
+        429 if is_sns => "Throttled",
         429 => "ThrottlingException",
         503 => "ServiceUnavailable",
         _ => "InternalError",
     }
 }
 
-/// The cell's letter in the table, or what is wrong.
-async fn cell(
-    http: &SharedHttpClient,
-    operation: Operation,
-    trouble: Trouble,
-    when: When,
-) -> Result<char, String> {
-    let Some(fault) = trouble.fault(operation) else {
-        return Ok('-');
-    };
-    let aws = FakeAws::start().await;
-    // Claims are only given back where a delivery failed.
-    if operation == Operation::Release {
-        aws.fail_every(Operation::Publish, Fault::Error(500, "InternalError"));
-        aws.fail_every(Operation::PublishBatch, Fault::Error(500, "InternalError"));
+impl MatrixCell {
+    fn all() -> Vec<Self> {
+        let mut cells = Vec::new();
+        for operation in Operation::ALL {
+            for trouble in TROUBLES {
+                cells.extend(AFFECTED_CALLS.map(|calls| Self {
+                    operation,
+                    trouble,
+                    calls,
+                }));
+            }
+        }
+        cells
     }
-    let (refusing, refused) = nobody_listens(http.clone(), operation, when);
-    let calls_refused = trouble == Trouble::Refused;
-    match when {
-        _ if calls_refused => {}
-        When::First => aws.fail_call(operation, 0, fault),
-        When::Later => aws.fail_call(operation, 1, fault),
-        When::Every => aws.fail_every(operation, fault),
-    }
-    // Where every call hangs, or meets others for ever, all that counts is that the deadline is
-    // kept.
-    let hangs = matches!(
-        trouble,
-        Trouble::Hang | Trouble::HangAfter | Trouble::Partial
-    ) && when == When::Every;
-    let time = if hangs { TimeDelta::seconds(2) } else { ENOUGH };
-    // In so little time a write to the ledger beside the fault can run out of it, on a busy
-    // machine.
-    let flows = hangs || is_flowing(operation, trouble);
 
-    let now = Utc::now();
-    let handler = environment(
-        &aws,
-        if calls_refused {
-            refusing
-        } else {
-            http.clone()
-        },
-    );
-    let batches: [Vec<_>; 2] = [
-        (0..10).map(Owned::new).collect(),
-        (10..20).map(Owned::new).collect(),
-    ];
-    let singles: Vec<_> = (20..30).map(Owned::new).collect();
-    for event in batches.iter().flatten().chain(&singles) {
-        event.prepare(&aws, now);
+    /// Runs the cell on a runtime of its own, whose clock advances only when all tasks wait.
+    fn run(self) -> CellResult {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        CellResult {
+            cell: self,
+            mark: runtime.block_on(self.check()),
+        }
     }
-    let mut kept = Vec::new();
-    for (ingestion, events) in batches
-        .iter()
-        .map(|batch| (Ingestion::Buffered, batch))
-        .chain([(Ingestion::Direct, &singles)])
-    {
-        let started = std::time::Instant::now();
-        let still = deliver(&handler, ingestion, events, now, time).await;
-        let invocations = if ingestion == Ingestion::Direct {
-            events.len()
-        } else {
-            1
+
+    /// Delivers events while the calls fail, and again once AWS is well.
+    async fn check(self) -> Result<char, String> {
+        let Some(fault) = self.trouble.fault(self.operation) else {
+            return Ok(NOT_APPLICABLE);
         };
-        // Twice the time, because a busy machine is no defect: without the deadline it would be
-        // five times.
-        let limit = 2 * time.to_std().unwrap() * u32::try_from(invocations).unwrap();
+        let aws = FakeAws::in_memory();
+        let mut consignments = Consignment::all();
+        for event in consignments.iter().flat_map(|sent| &sent.events) {
+            event.prepare(&aws, NOW);
+        }
+        let (http, refusals) = self.break_calls(&aws, fault);
+        let handler = environment(&aws, http);
+        for consignment in &mut consignments {
+            self.deliver_in_trouble(&aws, &handler, consignment).await?;
+        }
+        let met = refusals.load(Ordering::Relaxed) + self.faulty_attempts(&aws);
+        if met == 0 || aws.faults_left() > 0 {
+            return Err("the call was never made".to_owned());
+        }
+        aws.heal();
+        for consignment in &consignments {
+            consignment.redeliver(&aws).await?;
+        }
+        for event in consignments.iter().flat_map(|sent| &sent.events) {
+            self.check_in_the_end(&aws, event)?;
+        }
+        let is_redelivered = consignments.iter().any(|sent| !sent.kept.is_empty());
+        Ok(if is_redelivered {
+            REDELIVERED
+        } else {
+            DELIVERED
+        })
+    }
+
+    /// Makes the calls fail from now on, and returns the HTTP client with which they do.
+    fn break_calls(self, aws: &FakeAws, fault: Fault) -> (SharedHttpClient, RefusalCount) {
+        // Claims are only released where a delivery failed.
+        if self.operation == Operation::Release {
+            aws.fail_every(Operation::Publish, Fault::Error(500, "InternalError"));
+            aws.fail_every(Operation::PublishBatch, Fault::Error(500, "InternalError"));
+        }
+        if self.trouble == Trouble::Refused {
+            return self.refuse_connections(aws.http_in_memory());
+        }
+        match self.calls {
+            AffectedCalls::First => aws.fail_call(self.operation, 0, fault),
+            AffectedCalls::Later => aws.fail_call(self.operation, 1, fault),
+            AffectedCalls::Every => aws.fail_every(self.operation, fault),
+        }
+        (aws.http_in_memory(), RefusalCount::default())
+    }
+
+    /// An HTTP client that finds nobody listening for the affected calls, and how often it did.
+    fn refuse_connections(self, http: SharedHttpClient) -> (SharedHttpClient, RefusalCount) {
+        let (seen, refusals) = (AtomicUsize::new(0), RefusalCount::default());
+        let count = refusals.clone();
+        let is_of_operation = all_of(self.operation);
+        let is_refused = move |request: &HttpRequest| {
+            let refused = is_of_operation(request)
+                && match (self.calls, seen.fetch_add(1, Ordering::Relaxed)) {
+                    (AffectedCalls::First, nth) => nth == 0,
+                    (AffectedCalls::Later, nth) => nth == 1,
+                    (AffectedCalls::Every, _) => true,
+                };
+            count.fetch_add(usize::from(refused), Ordering::Relaxed);
+            refused
+        };
+        (refusing(http, is_refused), refusals)
+    }
+
+    /// The calls of the operation that reached AWS, where AWS is what fails.
+    fn faulty_attempts(self, aws: &FakeAws) -> usize {
+        if self.trouble == Trouble::Refused {
+            0
+        } else {
+            aws.attempts(self.operation)
+        }
+    }
+
+    /// Delivers events while the calls fail: the function answers in time, and an event that it
+    /// answered for has taken effect.
+    async fn deliver_in_trouble(
+        self,
+        aws: &FakeAws,
+        handler: &Handler<Sns, CloudWatch>,
+        sent: &mut Consignment,
+    ) -> Result<(), String> {
+        let (started, time) = (Instant::now(), self.invocation_time());
+        sent.kept = deliver(handler, sent.ingestion, &sent.events, NOW, time).await;
+        let limit = time.to_std().unwrap() + LONGEST_BACKOFF;
         if started.elapsed() > limit {
             return Err(format!("answered after {:?}", started.elapsed()));
         }
-        for event in answered_for(events, &still) {
-            if event.happened(&aws) == 0 && !is_excused(operation, event) {
+        for event in answered_for(&sent.events, &sent.kept) {
+            if event.happened(aws) == 0 && !self.is_excused(event) {
                 return Err(format!("lost: {event:?}"));
             }
-            if !event.is_stored(&aws) && !flows {
+            if !event.is_stored(aws) && !self.is_flowing() {
                 return Err(format!("not in the table: {event:?}"));
             }
         }
-        kept.push((ingestion, still));
-    }
-    let happened = if calls_refused {
-        refused.load(Ordering::Relaxed) > 0
-    } else {
-        aws.attempts(operation) > 0
-    };
-    if !happened || aws.faults_left() > 0 {
-        return Err("the call was never made".to_owned());
+        Ok(())
     }
 
-    aws.heal();
-    let handler = environment(&aws, http.clone());
-    for (ingestion, still) in &kept {
-        let left = deliver(
-            &handler,
-            *ingestion,
-            still,
-            now + TimeDelta::seconds(60),
-            ENOUGH,
-        )
-        .await;
-        if !left.is_empty() {
-            return Err(format!("not delivered when all was well again: {left:?}"));
+    /// Where every call hangs or conflicts, all that counts is that the deadline is kept.
+    fn invocation_time(self) -> TimeDelta {
+        match (self.trouble, self.calls) {
+            (Trouble::Hang | Trouble::HangAfter | Trouble::Partial, AffectedCalls::Every) => {
+                SHORT_INVOCATION_TIME
+            }
+            _ => INVOCATION_TIME,
         }
     }
-    let repeats = kept.iter().any(|(_, still)| !still.is_empty());
-    for event in batches.iter().flatten().chain(&singles) {
-        if !event.is_stored(&aws) && !flows {
+
+    /// Each event has taken effect once in the end; twice only where AWS did not say that it had.
+    fn check_in_the_end(self, aws: &FakeAws, event: &Owned) -> Result<(), String> {
+        if !event.is_stored(aws) && !self.is_flowing() {
             return Err(format!("not in the table in the end: {event:?}"));
         }
-        match event.happened(&aws) {
-            0 if is_excused(operation, event) => {}
-            0 => return Err(format!("lost in the end: {event:?}")),
-            1 => {}
-            _ if trouble.is_ambiguous() && is_delivery(operation, event) => {}
-            // In so little time a delivery beside the fault can run out of it, too, on a busy
-            // machine.
-            2 if hangs => {}
-            times => return Err(format!("{times} times: {event:?}")),
+        match event.happened(aws) {
+            0 if self.is_excused(event) => Ok(()),
+            0 => Err(format!("lost in the end: {event:?}")),
+            1 => Ok(()),
+            _ if self.trouble.is_ambiguous() && self.is_delivery_of(event) => Ok(()),
+            times => Err(format!("{times} times: {event:?}")),
         }
     }
-    Ok(if repeats { 'r' } else { '.' })
-}
 
-/// Whether it is this operation that brings the event's effect about.
-fn is_delivery(operation: Operation, event: &Owned) -> bool {
-    match event.effect {
-        Effect::Metric(_) => operation == Operation::PutMetricData,
-        Effect::Message(_) | Effect::Quarantine => {
-            matches!(operation, Operation::Publish | Operation::PublishBatch)
+    /// Whether the operation is what brings about the event's effect.
+    fn is_delivery_of(self, event: &Owned) -> bool {
+        match event.effect {
+            Effect::Metric(_) => self.operation == Operation::PutMetricData,
+            Effect::Message(_) | Effect::Quarantine => {
+                matches!(self.operation, Operation::Publish | Operation::PublishBatch)
+            }
+            Effect::EndOfBudget(_) => false,
         }
-        Effect::EndOfBudget(_) => false,
+    }
+
+    /// While the ledger is out of reach, events flow and no budget can be ended.
+    fn is_excused(self, event: &Owned) -> bool {
+        self.operation == Operation::Claim && matches!(event.effect, Effect::EndOfBudget(_))
+    }
+
+    /// Whether events flow without the ledger, because it is out of reach before their delivery.
+    fn is_flowing(self) -> bool {
+        use Operation::{Claim, ReadBudgets, WriteBudgets, WriteReadiness};
+        let is_before_delivery = matches!(
+            self.operation,
+            Claim | ReadBudgets | WriteBudgets | WriteReadiness
+        );
+        let is_in_reach = matches!(
+            self.trouble,
+            Trouble::Slow | Trouble::Status(400 | 403 | 404) | Trouble::Partial
+        );
+        is_before_delivery && !is_in_reach
     }
 }
 
-/// While the ledger is out of reach events flow, and there is no budget to end.
-fn is_excused(operation: Operation, event: &Owned) -> bool {
-    operation == Operation::Claim && matches!(event.effect, Effect::EndOfBudget(_))
+impl Consignment {
+    /// Two batches of a queue, and ten events one by one.
+    fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::of(Ingestion::Buffered, 0..10),
+            Self::of(Ingestion::Buffered, 10..20),
+        ];
+        all.extend((20..30).map(|number| Self::of(Ingestion::Direct, number..number + 1)));
+        all
+    }
+
+    fn of(ingestion: Ingestion, numbers: Range<usize>) -> Self {
+        Self {
+            ingestion,
+            events: numbers.map(Owned::new).collect(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Delivers what the owner still has to a new environment.
+    async fn redeliver(&self, aws: &FakeAws) -> Result<(), String> {
+        let handler = environment(aws, aws.http_in_memory());
+        let later = NOW + REDELIVERY_DELAY;
+        let left = deliver(&handler, self.ingestion, &self.kept, later, INVOCATION_TIME).await;
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("not delivered although AWS is well: {left:?}"))
+        }
+    }
 }
 
-/// Whether events flow without the ledger, because it is out of reach before their delivery.
-fn is_flowing(operation: Operation, trouble: Trouble) -> bool {
-    use Operation::{Claim, ReadBudgets, WriteBudgets, WriteReadiness};
-    matches!(
-        operation,
-        Claim | ReadBudgets | WriteBudgets | WriteReadiness
-    ) && !matches!(
-        trouble,
-        Trouble::Slow | Trouble::Status(400 | 403 | 404) | Trouble::Partial
-    )
-}
-
-/// An HTTP client that finds nobody listening for calls of this operation, and how often it did.
-fn nobody_listens(
-    http: SharedHttpClient,
-    operation: Operation,
-    when: When,
-) -> (SharedHttpClient, Arc<AtomicUsize>) {
-    let (seen, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-    let count = refused.clone();
-    let is_of_operation = all_of(operation);
-    let choose = move |request: &HttpRequest| {
-        let chosen = is_of_operation(request)
-            && match (when, seen.fetch_add(1, Ordering::Relaxed)) {
-                (When::First, nth) => nth == 0,
-                (When::Later, nth) => nth == 1,
-                (When::Every, _) => true,
-            };
-        count.fetch_add(usize::from(chosen), Ordering::Relaxed);
-        chosen
+/// Runs cells on as many threads as the machine has processors.
+fn run_cells(cells: &[MatrixCell]) -> Vec<CellResult> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = cell.run();
+            results.lock().unwrap().push(result);
+        }
     };
-    (refusing(http, choose), refused)
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    results.into_inner().unwrap()
 }
 
-#[tokio::test]
-async fn whatever_goes_wrong_no_event_is_lost() {
-    let http = client::http();
-    let cells = Operation::ALL
-        .iter()
-        .flat_map(|operation| TROUBLES.iter().map(move |trouble| (*operation, *trouble)))
-        .flat_map(|(operation, trouble)| WHENS.map(|when| (operation, trouble, when)));
-    let mut results: Vec<_> = stream::iter(cells.enumerate().map(
-        async |(number, (operation, trouble, when))| {
-            (
-                number,
-                operation,
-                trouble,
-                when,
-                cell(&http, operation, trouble, when).await,
-            )
-        },
-    ))
-    .buffer_unordered(96)
-    .collect()
-    .await;
-    results.sort_by_key(|(number, ..)| *number);
-    // A busy machine runs out of the invocation's time elsewhere than the cell means; alone it does
-    // not.
-    for (_, operation, trouble, when, result) in
-        results.iter_mut().filter(|(.., result)| result.is_err())
-    {
-        *result = cell(&http, *operation, *trouble, *when).await;
-    }
-
+/// Prints a row for each operation and a column for each trouble.
+fn print_matrix(results: &[CellResult]) {
     println!(
-        "first call, a later call, every call:  . all delivered  r some repeated by their owner  - does not apply"
+        "first call, a later call, every call:  {DELIVERED} all delivered  \
+        {REDELIVERED} some delivered again by their owner  {NOT_APPLICABLE} does not apply"
     );
     print!("{:<14}", "");
     for trouble in TROUBLES {
@@ -337,26 +428,38 @@ async fn whatever_goes_wrong_no_event_is_lost() {
     for operation in Operation::ALL {
         print!("\n{:<14}", format!("{operation:?}"));
         for trouble in TROUBLES {
-            let letters = results
-                .iter()
-                .filter(|(_, of, with, ..)| *of == operation && *with == trouble);
-            print!(
-                " {:>10}",
-                letters
-                    .map(|(.., result)| result.as_ref().copied().unwrap_or('X'))
-                    .collect::<String>()
-            );
+            print!(" {:>10}", marks_of(results, operation, trouble));
         }
     }
     println!();
-    let wrong: Vec<_> = results
-        .iter()
-        .filter(|(.., result)| result.is_err())
-        .collect();
-    assert!(wrong.is_empty(), "{} cells: {wrong:#?}", wrong.len());
+}
+
+fn marks_of(results: &[CellResult], operation: Operation, trouble: Trouble) -> String {
+    let mut marks = String::new();
+    for calls in AFFECTED_CALLS {
+        let cell = MatrixCell {
+            operation,
+            trouble,
+            calls,
+        };
+        let result = results.iter().find(|result| result.cell == cell).unwrap();
+        marks.push(*result.mark.as_ref().unwrap_or(&WRONG));
+    }
+    marks
+}
+
+#[test]
+fn whatever_goes_wrong_no_event_is_lost() {
+    let results = run_cells(&MatrixCell::all());
     assert_eq!(
         results.len(),
-        Operation::ALL.len() * TROUBLES.len() * WHENS.len(),
+        Operation::ALL.len() * TROUBLES.len() * AFFECTED_CALLS.len(),
         "no cell is left out"
     );
+    print_matrix(&results);
+    let wrong: Vec<_> = results
+        .iter()
+        .filter(|result| result.mark.is_err())
+        .collect();
+    assert!(wrong.is_empty(), "{} cells: {wrong:#?}", wrong.len());
 }

@@ -23,6 +23,8 @@ mod properties;
 mod readiness;
 mod storm;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use asp_events::{
     aws::client,
     config::Config,
@@ -99,18 +101,15 @@ fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
     .unwrap()
 }
 
-/// The environment variables of a deployed function. Each endpoint has a region of its own, because
-/// the SDK shares its allowance of retries between the clients of a process by region: tests would
-/// take it from each other.
+/// How many execution environments there were; numbers their regions.
+static ENVIRONMENTS: AtomicUsize = AtomicUsize::new(0);
+
+/// The environment variables of a deployed function. Each environment has a region of its own: the
+/// SDK shares its retry quota between all clients of a process in one region, and an environment
+/// must not use up another's.
 fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
-    let region = format!(
-        "us-east-{}",
-        endpoint
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .trim_start_matches("//")
-    );
+    let number = ENVIRONMENTS.fetch_add(1, Ordering::Relaxed);
+    let region = format!("us-east-{number}");
     let topic = |name| format!("arn:aws:sns:{region}:123456789012:{name}");
     vec![
         ("AWS_REGION", region.clone()),

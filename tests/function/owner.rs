@@ -1,5 +1,5 @@
-//! Those who own an event until the function has answered for it, and what the function then owes
-//! them.
+//! The owner of an event (SNS, Lambda or SQS) until the function has answered for it, and what the
+//! function then owes.
 
 use asp_events::{
     deliver::{CloudWatch, Sns},
@@ -24,34 +24,35 @@ pub(crate) struct Owned {
     pub(crate) effect: Effect,
 }
 
-/// What an event has to bring about, and where.
+/// What an event must bring about, and where that can be seen.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     /// A message with this CloudEvents id.
     Message(String),
-    /// A message in the quarantine that holds the event.
+    /// A quarantine message that holds the event.
     Quarantine,
-    /// A count of the skill.
+    /// A count for this skill.
     Metric(String),
-    /// The end of this automation's budget; nothing that can be seen outside.
+    /// The end of this automation's budget, which only the ledger shows.
     EndOfBudget(String),
 }
 
-/// How events come.
+/// How events reach the function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Ingestion {
-    /// Each in an invocation of its own.
+    /// Each in an invocation of its own, from SNS.
     Direct,
-    /// All in one batch of a queue.
+    /// All in one batch, from a queue.
     Buffered,
 }
 
 impl Owned {
-    /// An event of each kind, in turn.
+    /// Makes an event, of each kind in turn.
     pub(crate) fn new(number: usize) -> Self {
         Self::of_kind(number % 5, number)
     }
 
+    /// Makes an event of the kind with this index.
     pub(crate) fn of_kind(kind: usize, number: usize) -> Self {
         let id = number.to_string();
         let (text, effect) = match kind {
@@ -101,45 +102,45 @@ impl Owned {
         route(&record).key
     }
 
-    /// Whether those who ask for the readiness that the event tells of find it in the table; there
-    /// is none of other events.
+    /// Whether the table holds the readiness that the event reports; true for other events.
     pub(crate) fn is_stored(&self, aws: &FakeAws) -> bool {
-        let is_readiness = matches!(&self.effect, Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription"));
-        !is_readiness
-            || aws
-                .item(&format!("readiness#unit#unit-{}", self.number))
-                .is_some()
+        let is_readiness = matches!(
+            &self.effect,
+            Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription")
+        );
+        let key = format!("readiness#unit#unit-{}", self.number);
+        !is_readiness || aws.item(&key).is_some()
     }
 
-    /// Makes what the event ends.
+    /// Creates the budget that the event ends.
     pub(crate) fn prepare(&self, aws: &FakeAws, now: DateTime<Utc>) {
         if let Effect::EndOfBudget(automation) = &self.effect {
             let ends = now.timestamp() + 3600;
             aws.put_item(json!({
-                "pk": format!("automation#{automation}"), "failures": ["an-earlier-one"], "windowEndsAt": ends * 1000,
-                "revision": "an-earlier-one", "expiresAt": ends
+                "pk": format!("automation#{automation}"), "failures": ["an-earlier-one"],
+                "windowEndsAt": ends * 1000, "revision": "an-earlier-one", "expiresAt": ends
             }));
         }
     }
 
-    /// How often the event has had its effect.
+    /// How often the event has taken effect.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
-            Effect::Message(id) => aws
-                .published()
-                .iter()
-                .filter(|message| message.body["id"] == id.as_str())
-                .count(),
-            Effect::Quarantine => aws
-                .published()
-                .iter()
-                .filter(|message| message.body["data"]["message"] == self.text.as_str())
-                .count(),
-            Effect::Metric(skill) => aws
-                .data()
-                .iter()
-                .filter(|datum| datum.dimensions.get("SkillId") == Some(skill))
-                .count(),
+            Effect::Message(id) => {
+                let mut messages = aws.published();
+                messages.retain(|message| message.body["id"] == id.as_str());
+                messages.len()
+            }
+            Effect::Quarantine => {
+                let mut messages = aws.published();
+                messages.retain(|message| message.body["data"]["message"] == self.text.as_str());
+                messages.len()
+            }
+            Effect::Metric(skill) => {
+                let mut data = aws.data();
+                data.retain(|datum| datum.dimensions.get("SkillId") == Some(skill));
+                data.len()
+            }
             Effect::EndOfBudget(automation) => {
                 let item = aws.item(&format!("automation#{automation}"));
                 usize::from(item.is_some_and(|item| item["failures"] == json!([])))
@@ -157,8 +158,7 @@ pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns,
     )
 }
 
-/// The events that are not among those which their owner still has: the function has answered for
-/// them.
+/// The events that the function has answered for: all that their owner does not keep.
 pub(crate) fn answered_for<'a>(
     events: &'a [Owned],
     kept: &[Owned],
@@ -182,36 +182,46 @@ pub(crate) async fn deliver(
         deadline: now + time,
     };
     match ingestion {
-        Ingestion::Direct => {
-            let mut kept = Vec::new();
-            for event in events {
-                let body = sns_event_from(event.number, &[&event.text]);
-                if handler.handle(&body, &invocation).await.is_err() {
-                    kept.push(event.clone());
-                }
-            }
-            kept
-        }
+        Ingestion::Direct => deliver_one_by_one(handler, events, &invocation).await,
         Ingestion::Buffered if events.is_empty() => Vec::new(),
-        Ingestion::Buffered => {
-            let items: Vec<_> = events
-                .iter()
-                .map(|event| (event.number, event.text.as_str()))
-                .collect();
-            match handler.handle(&sqs_event_from(&items), &invocation).await {
-                Ok(Answer::Sqs(response)) => {
-                    let failed = |event: &&Owned| {
-                        let item = format!("item-{}", event.number);
-                        response
-                            .batch_item_failures
-                            .iter()
-                            .any(|failure| failure.item_identifier == item)
-                    };
-                    events.iter().filter(failed).cloned().collect()
-                }
-                Ok(Answer::Sns(_)) => panic!("a batch was answered as an SNS event"),
-                Err(_) => events.to_vec(),
-            }
+        Ingestion::Buffered => deliver_batch(handler, events, &invocation).await,
+    }
+}
+
+async fn deliver_one_by_one(
+    handler: &Handler<Sns, CloudWatch>,
+    events: &[Owned],
+    invocation: &Invocation<'_>,
+) -> Vec<Owned> {
+    let mut kept = Vec::new();
+    for event in events {
+        let body = sns_event_from(event.number, &[&event.text]);
+        if handler.handle(&body, invocation).await.is_err() {
+            kept.push(event.clone());
         }
     }
+    kept
+}
+
+async fn deliver_batch(
+    handler: &Handler<Sns, CloudWatch>,
+    events: &[Owned],
+    invocation: &Invocation<'_>,
+) -> Vec<Owned> {
+    let items: Vec<_> = events
+        .iter()
+        .map(|event| (event.number, event.text.as_str()))
+        .collect();
+    let response = match handler.handle(&sqs_event_from(&items), invocation).await {
+        Ok(Answer::Sqs(response)) => response,
+        Ok(Answer::Sns(_)) => panic!("a batch was answered as an SNS event"),
+        Err(_) => return events.to_vec(),
+    };
+    let mut kept = events.to_vec();
+    kept.retain(|event| {
+        let item = format!("item-{}", event.number);
+        let mut failures = response.batch_item_failures.iter();
+        failures.any(|failure| failure.item_identifier == item)
+    });
+    kept
 }

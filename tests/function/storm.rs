@@ -1,8 +1,11 @@
-//! The storm: many events, each delivered several times, out of order, over several execution
-//! environments that share one ledger, while AWS fails again and again. `make prove` makes a larger
-//! one.
+//! The storm: many events, each delivered several times and out of order, to several execution
+//! environments that share one ledger, while AWS keeps failing. `make prove` runs a larger one.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
 use asp_events::aws::client;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +20,10 @@ const SEED: u64 = 20_261_122;
 const FAULT_RATE: f64 = 0.05;
 const BATCH: usize = 25;
 
-/// All that can go wrong quickly: what hangs has its place in the fault matrix.
+/// The time that an invocation has.
+const INVOCATION_TIME: TimeDelta = TimeDelta::seconds(30);
+
+/// The faults that take no time; the fault matrix has those that hang.
 fn faults() -> Vec<Fault> {
     vec![
         Fault::Error(500, "InternalError"),
@@ -34,11 +40,11 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// A number from the environment, for a storm of another size.
+/// Reads a number from an environment variable, for a storm of another size.
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| {
         text.parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}"))
     })
 }
 
@@ -60,7 +66,7 @@ impl Shuffle {
     }
 }
 
-/// One event in twenty comes by itself, the others in batches: the same event always the same way.
+/// One event in twenty comes by itself, the others in batches; each event always comes the same way.
 fn ingestion(event: &Owned) -> Ingestion {
     if (event.number / 5).is_multiple_of(20) {
         Ingestion::Direct
@@ -69,7 +75,7 @@ fn ingestion(event: &Owned) -> Ingestion {
     }
 }
 
-/// Delivers what one environment gets in a round, and returns what has to come again.
+/// Delivers one environment's share of a round, and returns what must come again.
 async fn environment_round(
     aws: &FakeAws,
     deliveries: Vec<Owned>,
@@ -79,32 +85,22 @@ async fn environment_round(
     let (direct, buffered): (Vec<_>, Vec<_>) = deliveries
         .into_iter()
         .partition(|event| ingestion(event) == Ingestion::Direct);
-    let mut again = deliver(
-        &handler,
-        Ingestion::Direct,
-        &direct,
-        now,
-        TimeDelta::seconds(30),
-    )
-    .await;
+    let mut again = deliver(&handler, Ingestion::Direct, &direct, now, INVOCATION_TIME).await;
     for batch in buffered.chunks(BATCH) {
-        // A queue does not hand out a message twice in one batch.
+        // A queue never returns the same message twice in one batch.
         let mut seen = BTreeSet::new();
-        let (batch, twice): (Vec<_>, Vec<_>) = batch
-            .iter()
-            .cloned()
-            .partition(|event: &Owned| seen.insert(event.number));
-        again.extend(
-            deliver(
-                &handler,
-                Ingestion::Buffered,
-                &batch,
-                now,
-                TimeDelta::seconds(30),
-            )
-            .await,
-        );
-        again.extend(twice);
+        let (mut unique, mut repeated) = (Vec::new(), Vec::new());
+        for event in batch {
+            let place = if seen.insert(event.number) {
+                &mut unique
+            } else {
+                &mut repeated
+            };
+            place.push(event.clone());
+        }
+        let ingestion = Ingestion::Buffered;
+        again.extend(deliver(&handler, ingestion, &unique, now, INVOCATION_TIME).await);
+        again.extend(repeated);
     }
     again
 }
@@ -116,6 +112,144 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+/// What is delivered in each round, and how many deliveries that makes.
+struct Schedule {
+    rounds: Vec<Vec<Owned>>,
+    deliveries: usize,
+}
+
+impl Schedule {
+    /// Delivers each event one to five times, within the first three rounds.
+    fn new(events: &[Owned], shuffle: &mut Shuffle) -> Self {
+        let mut rounds: Vec<Vec<Owned>> = vec![Vec::new(); 3];
+        let mut deliveries = 0;
+        for event in events {
+            for _ in 0..=shuffle.below(5) {
+                rounds[shuffle.below(3)].push(event.clone());
+                deliveries += 1;
+            }
+        }
+        Self { rounds, deliveries }
+    }
+
+    /// Delivers everything, and again what failed, until nothing is left with its owner. Returns
+    /// the number of rounds; a round is a minute.
+    fn run(&self, aws: &FakeAws, now: DateTime<Utc>, shuffle: &mut Shuffle) -> usize {
+        let (mut round, mut again) = (0, Vec::new());
+        while round < self.rounds.len() || !again.is_empty() {
+            assert!(round < 30, "still with their owners: {again:?}");
+            let mut due: Vec<Owned> = std::mem::take(&mut again);
+            due.extend(self.rounds.get(round).cloned().unwrap_or_default());
+            shuffle.shuffle(&mut due);
+            let at = now + TimeDelta::minutes(i64::try_from(round).unwrap());
+            again = deliver_in_parallel(aws, &due, at);
+            round += 1;
+        }
+        round
+    }
+}
+
+/// Delivers a share to each environment, on a thread of its own, and returns what must come again.
+fn deliver_in_parallel(aws: &FakeAws, due: &[Owned], at: DateTime<Utc>) -> Vec<Owned> {
+    let share = due.len().div_ceil(ENVIRONMENTS).max(1);
+    let mut again = Vec::new();
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for part in due.chunks(share) {
+            threads.push(
+                scope.spawn(move || runtime().block_on(environment_round(aws, part.to_vec(), at))),
+            );
+        }
+        for thread in threads {
+            again.extend(thread.join().unwrap());
+        }
+    });
+    again
+}
+
+/// The topic of the event's message; `None` for an event without one.
+fn topic(event: &Owned) -> Option<&'static str> {
+    match &event.effect {
+        Effect::Message(id) if id.starts_with("Alexa.Automation") => Some("retry"),
+        Effect::Message(_) => Some("readiness"),
+        Effect::Quarantine => Some("quarantine"),
+        Effect::Metric(_) | Effect::EndOfBudget(_) => None,
+    }
+}
+
+/// Checks that each event with a message has it, and returns how many were published again: at
+/// most as many as AWS's calls had faults.
+fn check_messages(aws: &FakeAws, events: &[Owned]) -> usize {
+    let published = aws.deliveries();
+    let mut expected = BTreeSet::new();
+    for event in events {
+        if let Some(topic) = topic(event) {
+            expected.insert((topic.to_owned(), event.key(ingestion(event))));
+        }
+    }
+    assert_eq!(
+        published.keys().cloned().collect::<BTreeSet<_>>(),
+        expected,
+        "each event has its message, by its id"
+    );
+    let twice: usize = published.values().map(|times| times - 1).sum();
+    let messages = published.len();
+    assert!(
+        twice <= messages / 20,
+        "{twice} of {messages} messages came again"
+    );
+    twice
+}
+
+/// Checks that each skill failure is counted, and twice at most as often as AWS's calls had
+/// faults. Returns what was counted and the number of failures.
+fn check_metric(aws: &FakeAws, events: &[Owned]) -> (f64, u32) {
+    let (mut counted, mut by_skill) = (0.0, BTreeMap::new());
+    for (dimensions, sum) in aws.sums() {
+        if dimensions.len() == 1 {
+            counted += sum;
+        }
+        if let Some(skill) = dimensions.get("SkillId") {
+            by_skill.insert(skill.clone(), sum);
+        }
+    }
+    let mut failures = 0;
+    for event in events {
+        if let Effect::Metric(skill) = &event.effect {
+            failures += 1;
+            let sum = by_skill.get(skill).copied().unwrap_or_default();
+            assert!(sum >= 1.0, "{skill} is not counted");
+        }
+    }
+    let expected = f64::from(failures);
+    assert!(
+        (expected..=expected * (1.0 + FAULT_RATE)).contains(&counted),
+        "{counted} counted for {failures}"
+    );
+    (counted, failures)
+}
+
+/// Checks the ledger, and returns how many budgets were ended, of how many, and how many units are
+/// not in the table. A batch that finds the ledger out of reach, three times in a row, flows: it
+/// ends no budget and stores no readiness.
+fn check_ledger(aws: &FakeAws, events: &[Owned]) -> (usize, usize, usize) {
+    let (mut ended, mut ends, mut unstored) = (0, 0, 0);
+    for event in events {
+        if let Effect::EndOfBudget(_) = event.effect {
+            ends += 1;
+            ended += event.happened(aws);
+        }
+        unstored += usize::from(!event.is_stored(aws));
+    }
+    assert!(ended * 100 >= ends * 99, "{ended} of {ends} budgets ended");
+    let units = events.len() / 5;
+    assert!(
+        unstored * 100 <= units,
+        "{unstored} of {units} units are not in the table"
+    );
+    (ended, ends, unstored)
+}
+
 #[test]
 fn in_a_storm_each_event_takes_effect_once() {
     let count = setting("STORM_EVENTS", 10_000);
@@ -123,119 +257,25 @@ fn in_a_storm_each_event_takes_effect_once() {
     let aws = runtime().block_on(FakeAws::start_counting());
     aws.fail_randomly(SEED, FAULT_RATE, &faults());
 
-    let mut shuffle = Shuffle(SEED);
+    let (mut shuffle, now) = (Shuffle(SEED), Utc::now());
     let events: Vec<_> = (0..count).map(Owned::new).collect();
-    let now = Utc::now();
     for event in &events {
         event.prepare(&aws, now);
     }
-    // Each event comes one to five times, within the first three rounds; a round is a minute.
-    let mut rounds: Vec<Vec<Owned>> = vec![Vec::new(); 3];
-    let mut deliveries = 0;
-    for event in &events {
-        for _ in 0..=shuffle.below(5) {
-            rounds[shuffle.below(3)].push(event.clone());
-            deliveries += 1;
-        }
-    }
-    let (mut round, mut again) = (0, Vec::new());
-    while round < rounds.len() || !again.is_empty() {
-        assert!(round < 30, "still with their owners: {again:?}");
-        let mut due: Vec<Owned> = std::mem::take(&mut again);
-        due.extend(rounds.get(round).cloned().unwrap_or_default());
-        shuffle.shuffle(&mut due);
-        let at = now + TimeDelta::minutes(i64::try_from(round).unwrap());
-        again = thread::scope(|scope| {
-            let share = due.len().div_ceil(ENVIRONMENTS).max(1);
-            let parts: Vec<_> = due
-                .chunks(share)
-                .map(|part| {
-                    scope.spawn(|| runtime().block_on(environment_round(&aws, part.to_vec(), at)))
-                })
-                .collect();
-            parts
-                .into_iter()
-                .flat_map(|part| part.join().unwrap())
-                .collect()
-        });
-        round += 1;
-    }
+    let schedule = Schedule::new(&events, &mut shuffle);
+    let rounds = schedule.run(&aws, now, &mut shuffle);
 
-    let published = aws.deliveries();
-    let topic = |event: &Owned| match &event.effect {
-        Effect::Message(id) if id.starts_with("Alexa.Automation") => "retry",
-        Effect::Message(_) => "readiness",
-        Effect::Quarantine => "quarantine",
-        Effect::Metric(_) | Effect::EndOfBudget(_) => "",
-    };
-    let with_message = events.iter().filter(|event| !topic(event).is_empty());
-    let wanted: BTreeSet<_> = with_message
-        .map(|event| (topic(event).to_owned(), event.key(ingestion(event))))
-        .collect();
-    assert_eq!(
-        published.keys().cloned().collect::<BTreeSet<_>>(),
-        wanted,
-        "each event has its message, by its id"
-    );
-    let twice: usize = published.values().map(|times| times - 1).sum();
-
-    let failures = events
-        .iter()
-        .filter(|event| matches!(event.effect, Effect::Metric(_)))
-        .count();
-    let sums = aws.sums();
-    let counted: f64 = sums
-        .iter()
-        .filter(|(dimensions, _)| dimensions.len() == 1)
-        .map(|(_, sum)| sum)
-        .sum();
-    for event in &events {
-        if let Effect::Metric(skill) = &event.effect {
-            let sum = sums
-                .iter()
-                .find(|(dimensions, _)| dimensions.get("SkillId") == Some(skill))
-                .map(|(_, sum)| sum);
-            assert!(sum.is_some_and(|sum| *sum >= 1.0), "{skill} is not counted");
-        }
-    }
-    let ends: Vec<_> = events
-        .iter()
-        .filter(|event| matches!(event.effect, Effect::EndOfBudget(_)))
-        .collect();
-    let ended = ends
-        .iter()
-        .filter(|event| event.happened(&aws) == 1)
-        .count();
-    let unstored = events.iter().filter(|event| !event.is_stored(&aws)).count();
+    let twice = check_messages(&aws, &events);
+    let (counted, failures) = check_metric(&aws, &events);
+    let (ended, ends, unstored) = check_ledger(&aws, &events);
     println!(
-        "{count} events, {deliveries} deliveries, {} calls in {round} rounds and {:.0?}: messages published again {twice}, \
-        skill failures counted {counted} for {failures}, budgets ended {ended} of {}, units not in the table {unstored} of {}",
+        "{count} events, {} deliveries, {} calls in {rounds} rounds and {:.0?}: messages \
+        published again {twice}, skill failures counted {counted} for {failures}, budgets ended \
+        {ended} of {ends}, units not in the table {unstored} of {}",
+        schedule.deliveries,
         aws.count(),
         started.elapsed(),
-        ends.len(),
         count / 5,
-    );
-    // A batch that found the ledger out of reach, three times in a row, flows, ends no budget and
-    // stores no readiness.
-    assert!(
-        ended * 100 >= ends.len() * 99,
-        "{ended} of {} budgets ended",
-        ends.len()
-    );
-    assert!(
-        unstored * 100 <= count / 5,
-        "{unstored} of {} units are not in the table",
-        count / 5
-    );
-    // Doubled is what AWS did and could not say: as many as its calls had faults, at most.
-    let (failures, messages) = (f64::from(u32::try_from(failures).unwrap()), published.len());
-    assert!(
-        (failures..=failures * (1.0 + FAULT_RATE)).contains(&counted),
-        "{counted} counted for {failures}"
-    );
-    assert!(
-        twice <= messages / 20,
-        "{twice} of {messages} messages came again"
     );
     assert!(aws.attempts(Operation::Claim) > 0);
 }

@@ -51,7 +51,7 @@ impl Fault {
 
 /// Whether the call at which the world stops is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum StopStage {
     Before,
     After,
 }
@@ -62,7 +62,7 @@ pub(super) struct Plan {
     seen: HashMap<Operation, usize>,
     faults: Vec<(Operation, When, Fault)>,
     random: Option<(Random, f64, Vec<Fault>)>,
-    stop: Option<(usize, Stage)>,
+    stop: Option<(usize, StopStage)>,
     stopped: watch::Sender<bool>,
 }
 
@@ -104,7 +104,7 @@ impl Plan {
             .count()
     }
 
-    pub(super) fn stop_at(&mut self, nth: usize, stage: Stage) {
+    pub(super) fn stop_at(&mut self, nth: usize, stage: StopStage) {
         self.stop = Some((self.all_seen() + nth, stage));
     }
 
@@ -132,7 +132,7 @@ impl Plan {
         match self.stop {
             Some((at, stage)) if before >= at => {
                 self.stopped.send_replace(true);
-                Some(if before == at && stage == Stage::After {
+                Some(if before == at && stage == StopStage::After {
                     Fault::HangAfter
                 } else {
                     Fault::Hang

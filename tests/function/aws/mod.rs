@@ -5,6 +5,7 @@ mod cloudwatch;
 mod condition;
 mod dynamodb;
 mod fault;
+mod in_memory;
 pub(crate) mod refuse;
 mod server;
 mod sns;
@@ -15,13 +16,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Barrier, oneshot};
 
 use self::fault::Plan;
 pub(crate) use self::{
-    fault::{Fault, Stage},
+    fault::{Fault, StopStage},
     sns::assert_fits_schema,
 };
 
@@ -30,7 +32,7 @@ pub(crate) use self::{
 pub(crate) struct FakeAws {
     pub(crate) url: String,
     world: Shared,
-    _alive: oneshot::Sender<()>,
+    _alive: Option<oneshot::Sender<()>>,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -145,8 +147,22 @@ impl FakeAws {
         Self {
             url,
             world,
-            _alive: alive,
+            _alive: Some(alive),
         }
+    }
+
+    /// Makes one without a listener. Only clients of [`Self::http_in_memory`] reach it.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            url: "http://in-memory".to_owned(),
+            world: Shared::default(),
+            _alive: None,
+        }
+    }
+
+    /// An HTTP client that reaches this fake without a socket, for tests with a paused clock.
+    pub(crate) fn http_in_memory(&self) -> SharedHttpClient {
+        in_memory::client(self.world.clone())
     }
 
     /// Makes the next calls of an operation fail, one fault each.
@@ -186,7 +202,7 @@ impl FakeAws {
 
     /// Stops the world at a call, the nth from now, counted from 0: it and all later ones get no
     /// answer.
-    pub(crate) fn stop_at(&self, nth: usize, stage: Stage) {
+    pub(crate) fn stop_at(&self, nth: usize, stage: StopStage) {
         self.with(|world| world.plan.stop_at(nth, stage));
     }
 

@@ -14,7 +14,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::oneshot,
+};
 
 use super::{Call, Fault, Service, Shared, World, cloudwatch, dynamodb, sns};
 
@@ -73,16 +77,18 @@ async fn listen(listener: TcpListener, world: Shared) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let world = world.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(&world, request));
-            drop(
-                http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await,
-            );
-        });
+        tokio::spawn(serve(stream, world.clone()));
     }
+}
+
+/// Answers the calls of one connection. How it ends does not matter: a fault may cut it off.
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, world: Shared) {
+    let service = service_fn(|request| answer(&world, request));
+    drop(
+        http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
 }
 
 async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {

@@ -24,7 +24,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{
-    FakeAws, Fault, Operation, Stage,
+    FakeAws, Fault, Operation, StopStage,
     condition::Condition,
     dynamodb::Item,
     fault::Plan,
@@ -545,82 +545,120 @@ async fn what_dynamodb_refuses_is_noted() {
     );
 }
 
-/// What the SDK makes of each fault when it lasts: what it returns for SNS, CloudWatch and
-/// DynamoDB, after how many attempts, and whether they had taken effect.
+/// What the SDK makes of a fault that lasts.
+struct SeenFault {
+    fault: Fault,
+    /// What it returns for SNS, CloudWatch and DynamoDB.
+    results: [&'static str; 3],
+    /// After how many attempts.
+    attempts: usize,
+    /// Whether the calls had taken effect.
+    done: bool,
+}
+
+impl SeenFault {
+    fn all() -> Vec<Self> {
+        let same = |kind: &'static str| [kind; 3];
+        let rows = [
+            (
+                Fault::Error(500, "InternalServerError"),
+                same("InternalServerError"),
+                3,
+                false,
+            ),
+            (
+                Fault::Error(400, "ThrottlingException"),
+                same("ThrottlingException"),
+                3,
+                false,
+            ),
+            (Fault::Error(429, "Whatever"), same("Whatever"), 1, false),
+            (
+                Fault::Error(403, "AccessDeniedException"),
+                same("AccessDeniedException"),
+                1,
+                false,
+            ),
+            (Fault::Reset, same("no answer"), 3, false),
+            (Fault::ResetAfter, same("no answer"), 3, true),
+            (Fault::Hang, same("no answer in time"), 3, false),
+            (Fault::HangAfter, same("no answer in time"), 3, true),
+            (Fault::Slow(Duration::from_millis(10)), same("ok"), 1, true),
+            (
+                Fault::Slow(Duration::from_millis(700)),
+                same("no answer in time"),
+                3,
+                true,
+            ),
+            // An answer of PutMetricData has no content, so that the SDK does not look at it.
+            (Fault::Malformed, ["no code", "ok", "no code"], 1, true),
+            (Fault::Half, same("no whole answer"), 3, true),
+        ];
+        let mut all = Vec::new();
+        for (fault, results, attempts, done) in rows {
+            all.push(Self {
+                fault,
+                results,
+                attempts,
+                done,
+            });
+        }
+        all
+    }
+
+    /// Makes every call fail and checks what comes of it, over this HTTP client.
+    async fn check(&self, aws: &FakeAws, http: SharedHttpClient) {
+        let (fault, attempts) = (&self.fault, self.attempts);
+        let operations = [
+            Operation::Publish,
+            Operation::PutMetricData,
+            Operation::Complete,
+        ];
+        for operation in operations {
+            aws.fail_every(operation, fault.clone());
+        }
+        let ((sns, cloudwatch), dynamodb) = Box::pin(join(
+            join(publish(aws, http.clone(), "1"), count(aws, http.clone())),
+            complete(aws, http),
+        ))
+        .await;
+        assert_eq!([sns, cloudwatch, dynamodb], self.results, "{fault:?}");
+        assert_eq!(
+            operations.map(|operation| aws.attempts(operation)),
+            [attempts; 3],
+            "{fault:?}"
+        );
+        for call in operations
+            .iter()
+            .flat_map(|operation| aws.calls(*operation))
+        {
+            assert_eq!(call.processed, self.done, "{fault:?}");
+        }
+        let done = if self.done { attempts } else { 0 };
+        assert_eq!(
+            (aws.published().len(), aws.data().len(), aws.items()),
+            (done, done, done.min(1)),
+            "{fault:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_sdk_sees_each_fault() {
-    let same = |kind: &'static str| [kind; 3];
-    let rows = [
-        (
-            Fault::Error(500, "InternalServerError"),
-            same("InternalServerError"),
-            3,
-            false,
-        ),
-        (
-            Fault::Error(400, "ThrottlingException"),
-            same("ThrottlingException"),
-            3,
-            false,
-        ),
-        (Fault::Error(429, "Whatever"), same("Whatever"), 1, false),
-        (
-            Fault::Error(403, "AccessDeniedException"),
-            same("AccessDeniedException"),
-            1,
-            false,
-        ),
-        (Fault::Reset, same("no answer"), 3, false),
-        (Fault::ResetAfter, same("no answer"), 3, true),
-        (Fault::Hang, same("no answer in time"), 3, false),
-        (Fault::HangAfter, same("no answer in time"), 3, true),
-        (Fault::Slow(Duration::from_millis(10)), same("ok"), 1, true),
-        (
-            Fault::Slow(Duration::from_millis(700)),
-            same("no answer in time"),
-            3,
-            true,
-        ),
-        // An answer of PutMetricData has no content, so that the SDK does not look at it.
-        (Fault::Malformed, ["no code", "ok", "no code"], 1, true),
-        (Fault::Half, same("no whole answer"), 3, true),
-    ];
-    let checks = rows
-        .into_iter()
-        .map(async |(fault, expected, attempts, done)| {
-            let aws = FakeAws::start().await;
-            let operations = [
-                Operation::Publish,
-                Operation::PutMetricData,
-                Operation::Complete,
-            ];
-            for operation in operations {
-                aws.fail_every(operation, fault.clone());
-            }
-            let ((sns, cloudwatch), dynamodb) = Box::pin(join(
-                join(publish(&aws, http(), "1"), count(&aws, http())),
-                complete(&aws, http()),
-            ))
-            .await;
-            assert_eq!([sns, cloudwatch, dynamodb], expected, "{fault:?}");
-            assert_eq!(
-                operations.map(|operation| aws.attempts(operation)),
-                [attempts; 3],
-                "{fault:?}"
-            );
-            let calls = operations.map(|operation| aws.calls(operation));
-            assert!(
-                calls.iter().flatten().all(|call| call.processed == done),
-                "{fault:?}"
-            );
-            let done = if done { attempts } else { 0 };
-            assert_eq!(
-                (aws.published().len(), aws.data().len(), aws.items()),
-                (done, done, done.min(1)),
-                "{fault:?}"
-            );
-        });
+    let faults = SeenFault::all();
+    let checks = faults.iter().map(async |seen| {
+        let aws = FakeAws::start().await;
+        seen.check(&aws, http()).await;
+    });
     join_all(checks).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sdk_sees_each_fault_in_memory_as_over_tcp() {
+    for seen in SeenFault::all() {
+        let aws = FakeAws::in_memory();
+        seen.check(&aws, aws.http_in_memory()).await;
+    }
 }
 
 #[tokio::test]
@@ -699,7 +737,7 @@ async fn random_faults_happen() {
 
 #[tokio::test]
 async fn the_world_stops_at_a_call_and_goes_on() {
-    for (stage, published) in [(Stage::Before, 1), (Stage::After, 2)] {
+    for (stage, published) in [(StopStage::Before, 1), (StopStage::After, 2)] {
         let aws = FakeAws::start().await;
         aws.stop_at(1, stage);
         assert_eq!(publish(&aws, http(), "1").await, "ok");
