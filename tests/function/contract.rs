@@ -203,7 +203,7 @@ async fn a_failed_automation_triggers_a_retry() {
 }
 
 #[tokio::test]
-async fn a_missing_endpoint_has_to_be_fixed_first() {
+async fn a_missing_endpoint_must_be_fixed_first() {
     let message = message_from("automation-failure-endpoint-not-found").await;
     let data = &message.body["data"];
     let error = &data["sourceEvent"]["payload"]["result"]["errors"][0];
@@ -219,7 +219,7 @@ async fn a_missing_endpoint_has_to_be_fixed_first() {
 }
 
 #[tokio::test]
-async fn a_failure_without_errors_and_a_status_that_nobody_knows_are_failures() {
+async fn a_failure_without_errors_and_an_unknown_status_count_as_failures() {
     assert_eq!(
         message_from("automation-failure-no-errors").await.body["data"]["errors"],
         json!([])
@@ -240,7 +240,7 @@ async fn a_failure_without_errors_and_a_status_that_nobody_knows_are_failures() 
 }
 
 #[tokio::test]
-async fn the_budget_of_an_automation_is_exhausted_and_ended_by_a_success() {
+async fn a_retry_budget_is_exhausted_and_reset_by_a_success() {
     let function = Function::start_with(&[("RETRY_MAX_ATTEMPTS", "2")]).await;
     let decide = async |id: &str, status: &str| {
         let event = automation(id, "amzn1.alexa.automation.1", status, &json!([]));
@@ -343,7 +343,7 @@ async fn an_assigned_role_is_ready_and_a_revoked_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_set_up_device_is_ready() {
+async fn a_device_is_ready_after_its_setup() {
     let message = message_from("device-setup-completed").await;
     let event = message_of("device-setup-completed");
     let source: Value = serde_json::from_str(&event).unwrap();
@@ -361,7 +361,7 @@ async fn a_set_up_device_is_ready() {
 }
 
 #[tokio::test]
-async fn role_and_device_ids_are_found_wherever_they_stand_and_nothing_is_required() {
+async fn role_and_device_ids_are_found_anywhere_and_none_is_required() {
     let function = Function::start().await;
     let hidden = json!({"deeply": [{"nested": {"who": "amzn1.alexa.org.user.did.7"}}], "what": "amzn1.alexa.role.did.8",
                         "where": {"x": "amzn1.alexa.unit.did.9"}, "status": "FAILED"});
@@ -419,7 +419,7 @@ async fn role_and_device_ids_are_found_wherever_they_stand_and_nothing_is_requir
 }
 
 #[tokio::test]
-async fn two_different_devices_in_one_event_are_a_case_for_a_person() {
+async fn an_event_about_two_devices_is_quarantined() {
     let function = Function::start().await;
     let payload =
         json!({"endpoint": {"id": "amzn1.alexa.endpoint.1"}, "other": "amzn1.alexa.endpoint.2"});
@@ -451,7 +451,7 @@ fn quarantine_id(message_id: &str, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_quarantined_whole_with_the_reason() {
+async fn a_message_that_is_not_an_event_is_quarantined_whole_with_the_reason() {
     for (name, reason, detail) in [
         (
             "bad-not-json",
@@ -525,7 +525,7 @@ async fn a_greeting_is_counted_and_ignored() {
 }
 
 #[tokio::test]
-async fn strange_but_readable_texts_are_read() {
+async fn unusual_but_readable_texts_are_read() {
     let function = Function::start().await;
     let event = skill_failure("1", "s", "live", "X");
     let with_bom = format!("\u{feff}{}", skill_failure("2", "s", "live", "X"));
@@ -559,7 +559,7 @@ async fn strange_but_readable_texts_are_read() {
 }
 
 #[tokio::test]
-async fn texts_that_a_consumer_could_not_read_are_quarantined() {
+async fn texts_that_no_consumer_could_read_are_quarantined() {
     let function = Function::start().await;
     let deep = format!(
         "{{\"header\":{}1{}}}",
@@ -663,7 +663,7 @@ async fn an_sqs_batch_of_notifications_and_raw_events_is_answered_without_failur
 }
 
 #[tokio::test]
-async fn an_sqs_body_that_is_neither_form_is_that_records_quarantine() {
+async fn an_sqs_body_in_neither_form_quarantines_that_record_alone() {
     let function = Function::start().await;
     let broken = r#"{"Type":"Notification","MessageId":"m"}"#;
     let good = skill_failure("1", "s", "live", "X");
@@ -745,7 +745,7 @@ async fn a_repeated_event_takes_effect_once() {
 }
 
 #[tokio::test]
-async fn amazons_samples_share_an_event_id_and_are_no_duplicates_of_each_other() {
+async fn amazons_samples_share_an_event_id_and_are_not_duplicates() {
     let function = Function::start().await;
     let skill = skill_failure("12345", "s", "live", "X");
     let automation = automation("12345", "a", "FAILURE", &json!([]));
@@ -789,7 +789,7 @@ async fn a_message_too_large_for_the_quarantine_stays_with_its_owner() {
 }
 
 #[tokio::test]
-async fn an_event_without_an_id_or_a_time_takes_effect_all_the_same() {
+async fn an_event_without_an_id_or_a_time_still_takes_effect() {
     let function = Function::start().await;
     let event = json!({
         "header": {"eventType": {"namespace": "Alexa.Enterprise.Subscription", "name": "Activation"},
@@ -820,7 +820,7 @@ async fn an_event_without_an_id_or_a_time_takes_effect_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_no_effect_depends_on_fails_no_event() {
+async fn fields_that_no_effect_needs_never_fail_an_event() {
     let function = Function::start().await;
     let skill: Value = serde_json::from_str(&skill_failure("1", "s", "live", "X")).unwrap();
     let mut events = Vec::new();
@@ -873,7 +873,7 @@ async fn what_no_effect_depends_on_fails_no_event() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_no_text_is_no_status() {
+async fn a_status_that_is_not_a_string_is_quarantined() {
     let function = Function::start().await;
     let event = automation("1", "a", "x", &json!([])).replace("\"x\"", r#"{"SUCCEEDED":null}"#);
     assert_eq!(
@@ -922,7 +922,7 @@ async fn an_event_whose_signal_would_be_too_large_is_quarantined() {
 }
 
 #[tokio::test]
-async fn times_and_ids_that_no_consumer_could_read_are_left_out() {
+async fn unreadable_times_and_ids_are_left_out() {
     let function = Function::start().await;
     for (index, time) in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"]
         .iter()
@@ -975,7 +975,7 @@ async fn a_device_whose_setup_failed_is_not_ready() {
 }
 
 #[tokio::test]
-async fn the_principal_of_a_role_is_the_one_that_is_called_so() {
+async fn the_principal_of_a_role_is_the_one_named_principal() {
     let function = Function::start().await;
     let entities = json!({"account": {"id": "amzn1.account.OWNER"}});
     let payload =
@@ -1023,7 +1023,7 @@ async fn the_wait_before_a_retry_doubles() {
 }
 
 #[tokio::test]
-async fn the_jitter_is_that_of_the_event() {
+async fn the_jitter_depends_on_the_event() {
     let function = Function::start().await;
     let now = Utc::now();
     let mut waits = Vec::new();

@@ -10,7 +10,7 @@ const SKILL: &str = include_str!("../documented/skill-interaction-failure.txt");
 const ACTIVATION: &str = include_str!("../documented/subscription-activation.txt");
 
 #[tokio::test]
-async fn the_automation_asks_for_a_fix() {
+async fn the_automation_must_be_fixed_before_a_retry() {
     let function = Function::start().await;
     assert_eq!(
         function.answer(&sns_event(&[AUTOMATION])).await["handled"],
@@ -27,8 +27,7 @@ async fn the_automation_asks_for_a_fix() {
 }
 
 #[tokio::test]
-async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_its_trailing_comma()
-{
+async fn the_printed_skill_failure_is_invalid_json_and_counts_without_its_trailing_comma() {
     let function = Function::start().await;
     assert_eq!(
         function.answer(&sns_event(&[SKILL])).await["quarantined"],
@@ -57,7 +56,7 @@ async fn the_skill_failure_is_no_json_as_printed_and_raises_the_metric_without_i
 }
 
 #[tokio::test]
-async fn the_activation_is_ready_by_its_status_though_an_error_stands_beside_it() {
+async fn the_activation_is_ready_by_its_status_despite_its_error() {
     let function = Function::start().await;
     assert_eq!(
         function.answer(&sns_event(&[ACTIVATION])).await["handled"],
@@ -92,7 +91,7 @@ async fn a_unit_without_a_parent_is_ready_too() {
 }
 
 #[tokio::test]
-async fn all_three_at_once_share_an_id_and_are_three_events() {
+async fn all_three_share_an_id_and_are_three_events() {
     let function = Function::start().await;
     let mended = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
     assert_eq!(

@@ -24,7 +24,7 @@ use crate::{
 const ATTEMPTS: usize = 3;
 
 #[tokio::test]
-async fn a_short_fault_is_cured_by_the_sdks_own_retries() {
+async fn the_sdks_retries_absorb_a_short_fault() {
     let function = Function::start().await;
     function.aws.fail(
         Operation::Publish,
@@ -184,7 +184,7 @@ async fn an_envelope_of_another_kind_is_unsupported() {
 }
 
 #[tokio::test]
-async fn a_record_that_does_not_fit_fails_the_invocation_after_its_neighbours_were_handled() {
+async fn a_malformed_record_fails_the_invocation_after_its_neighbours_were_handled() {
     let function = Function::start().await;
     let mut event: serde_json::Value = serde_json::from_str(&sns_event(&[
         &skill_failure("1", "s", "live", "X"),
@@ -235,7 +235,7 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
 }
 
 #[tokio::test]
-async fn before_an_aws_that_never_answers_at_all_the_function_answers_in_time() {
+async fn the_function_answers_in_time_when_aws_never_answers() {
     let aws = FakeAws::start().await;
     for operation in [
         Operation::Claim,
@@ -256,7 +256,7 @@ async fn before_an_aws_that_never_answers_at_all_the_function_answers_in_time() 
 }
 
 #[tokio::test]
-async fn too_many_requests_are_retryable_whatever_their_code() {
+async fn status_429_is_retryable_whatever_its_code() {
     let function = Function::start().await;
     function.aws.fail(
         Operation::Publish,
@@ -269,7 +269,7 @@ async fn too_many_requests_are_retryable_whatever_their_code() {
 }
 
 #[tokio::test]
-async fn entries_that_an_answer_does_not_mention_are_failures() {
+async fn entries_missing_from_an_answer_are_failures() {
     let function = Function::start().await;
     function
         .aws
@@ -322,7 +322,7 @@ async fn independent_calls_are_made_at_once() {
 }
 
 #[tokio::test]
-async fn an_item_that_does_not_fit_is_a_failed_item_and_without_an_id_a_failed_batch() {
+async fn a_malformed_item_is_a_failed_item_and_without_an_id_a_failed_batch() {
     let function = Function::start().await;
     let mut batch: serde_json::Value =
         serde_json::from_str(&sqs_event(&[&skill_failure("1", "s", "live", "X"), "x"])).unwrap();
@@ -357,7 +357,7 @@ impl Publish for Panicking {
 }
 
 #[tokio::test]
-async fn a_panic_over_one_record_leaves_its_neighbours_and_the_next_invocation_alone() {
+async fn a_panic_over_one_record_spares_its_neighbours_and_the_next_invocation() {
     let aws = FakeAws::start().await;
     let config = config(&aws.url, &[]);
     let clients = client::clients(&config, client::http());

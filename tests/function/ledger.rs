@@ -131,7 +131,7 @@ async fn attempt(
 // The life of an event
 
 #[tokio::test]
-async fn a_handled_event_is_completed_in_the_table_and_a_duplicate_everywhere() {
+async fn a_handled_event_is_completed_in_the_table_and_is_a_duplicate_everywhere() {
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     let completed = json!({
@@ -167,8 +167,7 @@ async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_claim_of_another_invocation_is_a_retryable_failure_until_its_lease_is_over_to_the_millisecond()
- {
+async fn a_claim_of_another_invocation_holds_until_the_millisecond_its_lease_ends() {
     for (millis, is_over) in [(1, false), (0, true), (-1, true)] {
         let aws = FakeAws::start().await;
         let lease = NOW.timestamp_millis() + millis;
@@ -186,7 +185,7 @@ async fn a_claim_of_another_invocation_is_a_retryable_failure_until_its_lease_is
 }
 
 #[tokio::test]
-async fn a_completed_event_is_forgotten_at_its_second_though_the_table_still_has_it() {
+async fn a_completed_event_expires_on_time_even_while_the_table_still_has_it() {
     let second = NOW.timestamp();
     for (expires, outcome) in [(second + 1, (0, 1)), (second, (1, 0)), (second - 1, (1, 0))] {
         let aws = FakeAws::start().await;
@@ -201,7 +200,7 @@ async fn a_completed_event_is_forgotten_at_its_second_though_the_table_still_has
 }
 
 #[tokio::test]
-async fn an_item_that_the_table_has_deleted_is_a_new_event() {
+async fn an_event_whose_item_was_deleted_is_new() {
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     aws.expire(NOW + TimeDelta::seconds(86_400));
@@ -219,7 +218,7 @@ async fn an_item_that_the_table_has_deleted_is_a_new_event() {
 }
 
 #[tokio::test]
-async fn the_id_alone_makes_a_repeat_whatever_else_is_in_the_event() {
+async fn events_with_the_same_id_are_duplicates_whatever_their_content() {
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     let changed = automation(
@@ -235,7 +234,7 @@ async fn the_id_alone_makes_a_repeat_whatever_else_is_in_the_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_failed_is_released_and_can_come_again_at_once() {
+async fn an_event_that_failed_is_released_and_can_be_redelivered_at_once() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Publish,
@@ -250,7 +249,7 @@ async fn an_event_that_failed_is_released_and_can_come_again_at_once() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_ones_own() {
+async fn a_claim_whose_answer_was_lost_still_counts_as_granted() {
     for batch in [1, 2] {
         let aws = FakeAws::start().await;
         aws.fail(Operation::Claim, [Fault::ResetAfter]);
@@ -267,7 +266,7 @@ async fn a_claim_whose_answer_was_lost_is_ones_own() {
 }
 
 #[tokio::test]
-async fn lambdas_repeat_with_the_same_request_id_does_not_share_a_claim() {
+async fn a_lambda_retry_with_the_same_request_id_does_not_share_a_claim() {
     let aws = FakeAws::start().await;
     let ledger = ledger_of(&aws);
     let open = || ledger.open("request-1", NOW, NOW + TimeDelta::seconds(30));
@@ -279,7 +278,7 @@ async fn lambdas_repeat_with_the_same_request_id_does_not_share_a_claim() {
 }
 
 #[tokio::test]
-async fn whoever_was_too_slow_can_complete_but_not_release_a_claim_that_was_taken_over() {
+async fn a_late_invocation_can_complete_but_not_release_a_claim_that_was_taken_over() {
     let aws = FakeAws::start().await;
     let ledgers = [ledger_of(&aws), ledger_of(&aws), ledger_of(&aws)];
     let open = |index: usize, seconds| {
@@ -307,7 +306,7 @@ async fn whoever_was_too_slow_can_complete_but_not_release_a_claim_that_was_take
 }
 
 #[tokio::test]
-async fn of_many_environments_at_once_one_delivers() {
+async fn one_of_many_concurrent_environments_delivers() {
     let aws = FakeAws::start().await;
     let environments: Vec<_> = (0..8).map(|_| new_environment(&aws)).collect();
     let body = sns_event(&[&failure("1")]);
@@ -327,7 +326,7 @@ async fn of_many_environments_at_once_one_delivers() {
 }
 
 #[tokio::test]
-async fn an_event_without_an_id_is_known_by_its_sns_message() {
+async fn an_event_without_an_id_is_identified_by_its_sns_message() {
     let aws = FakeAws::start().await;
     let event = skill_failure("", "s", "live", "X");
     for (environment, message, outcome) in [(0, 7, (1, 0)), (1, 7, (0, 1)), (2, 8, (1, 0))] {
@@ -340,7 +339,7 @@ async fn an_event_without_an_id_is_known_by_its_sns_message() {
 }
 
 #[tokio::test]
-async fn an_id_longer_than_a_key_may_be_is_told_apart_by_its_hash() {
+async fn ids_too_long_for_a_key_are_distinguished_by_a_hash() {
     let aws = FakeAws::start().await;
     let id = |end: &str| format!("{}{end}", "é".repeat(2000));
     for (end, outcome) in [("a", (1, 0)), ("b", (1, 0)), ("a", (0, 1))] {
@@ -357,7 +356,7 @@ async fn an_id_longer_than_a_key_may_be_is_told_apart_by_its_hash() {
 }
 
 #[tokio::test]
-async fn without_a_table_the_memory_of_the_environment_remembers() {
+async fn without_a_table_the_environments_memory_detects_duplicates() {
     let function = Function::start_with(&[("LEDGER_TTL_SECONDS", "60")]).await;
     let event = sns_event(&[&failure("1")]);
     for (seconds, messages) in [(0, 1), (59, 1), (60, 2)] {
@@ -379,7 +378,7 @@ async fn without_a_table_the_memory_of_the_environment_remembers() {
 // When the table is not there
 
 #[tokio::test]
-async fn while_the_table_is_out_of_reach_events_flow_and_the_memory_tells_repeats() {
+async fn while_the_table_is_out_of_reach_events_flow_and_memory_detects_duplicates() {
     for fault in [
         Fault::Error(500, "InternalServerError"),
         Fault::Error(400, "ThrottlingException"),
@@ -418,7 +417,7 @@ async fn while_the_table_is_out_of_reach_events_flow_and_the_memory_tells_repeat
 }
 
 #[tokio::test]
-async fn what_took_effect_while_the_table_was_away_is_a_duplicate_when_it_is_back() {
+async fn events_handled_during_an_outage_are_duplicates_after_it() {
     let aws = FakeAws::start().await;
     let handler = new_environment(&aws);
     for operation in [Operation::Claim, Operation::Complete] {
@@ -437,7 +436,7 @@ async fn what_took_effect_while_the_table_was_away_is_a_duplicate_when_it_is_bac
 }
 
 #[tokio::test]
-async fn a_short_absence_of_the_table_costs_no_memory_of_the_event() {
+async fn an_event_handled_in_a_short_outage_is_still_completed_in_the_table() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Claim,
@@ -452,8 +451,7 @@ async fn a_short_absence_of_the_table_costs_no_memory_of_the_event() {
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_fails_the_event_before_it_takes_effect_and_is_named_with_the_permission()
- {
+async fn a_refused_ledger_call_fails_the_event_before_its_effect_and_names_the_permission() {
     for (operation, permission) in [
         (Operation::Claim, "dynamodb:PutItem"),
         (Operation::ReadBudgets, "dynamodb:BatchGetItem"),
@@ -484,7 +482,7 @@ async fn a_table_that_refuses_fails_the_event_before_it_takes_effect_and_is_name
 // Budgets
 
 #[tokio::test]
-async fn attempts_count_on_across_environments_within_the_window() {
+async fn attempts_add_up_across_environments_within_the_window() {
     let aws = FakeAws::start().await;
     for (id, seconds, expected) in [("1", 0, 1), ("2", 1800, 2), ("3", 3599, 3), ("4", 3600, 1)] {
         let now = NOW + TimeDelta::seconds(seconds);
@@ -508,7 +506,7 @@ async fn attempts_count_on_across_environments_within_the_window() {
 }
 
 #[tokio::test]
-async fn failures_at_the_same_time_in_many_environments_all_count() {
+async fn concurrent_failures_in_many_environments_all_count() {
     let aws = FakeAws::start().await;
     let environments: Vec<_> = (0..6).map(|_| new_environment(&aws)).collect();
     let bodies: Vec<_> = (0..12)
@@ -536,7 +534,7 @@ async fn failures_at_the_same_time_in_many_environments_all_count() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_again_after_its_effect_was_lost_counts_once() {
+async fn a_redelivered_event_whose_effect_failed_counts_once() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Publish,
@@ -641,7 +639,7 @@ async fn a_success_without_failures_before_it_writes_no_budget() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_no_budget_is_written_over() {
+async fn an_item_that_is_not_a_budget_is_overwritten() {
     let aws = FakeAws::start().await;
     aws.put_item(json!({"pk": "automation#amzn1.alexa.automation.1", "failures": "many"}));
     assert_eq!(
@@ -669,7 +667,7 @@ async fn an_item_that_is_no_budget_is_written_over() {
 }
 
 #[tokio::test]
-async fn without_a_table_the_memory_counts() {
+async fn without_a_table_memory_counts_attempts() {
     let function = Function::start_with(&[("RETRY_WINDOW_SECONDS", "60")]).await;
     for (id, seconds, expected) in [("1", 0, 1), ("2", 59, 2), ("3", 60, 1)] {
         let now = NOW + TimeDelta::seconds(seconds);
@@ -768,7 +766,7 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
 }
 
 #[tokio::test]
-async fn more_events_than_a_transaction_takes_go_into_several() {
+async fn more_events_than_a_transaction_takes_are_split_over_several() {
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..250).map(|number| Owned::of_kind(1, number)).collect();
     let kept = deliver(
@@ -791,7 +789,7 @@ async fn more_events_than_a_transaction_takes_go_into_several() {
 }
 
 #[tokio::test]
-async fn transactions_that_are_in_each_others_way_end_well() {
+async fn conflicting_transactions_succeed_in_the_end() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Claim,
@@ -815,7 +813,7 @@ async fn transactions_that_are_in_each_others_way_end_well() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
+async fn a_throttled_transaction_is_not_split() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::Claim, [Fault::Cancelled("ThrottlingError")]);
     let events: Vec<_> = (0..50).map(|number| Owned::of_kind(2, number)).collect();
@@ -832,7 +830,7 @@ async fn a_transaction_that_finds_no_capacity_is_not_taken_apart() {
 }
 
 #[tokio::test]
-async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last() {
+async fn messages_go_before_the_metric_and_the_completion_goes_last() {
     use Operation::{
         Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
     };
@@ -866,7 +864,7 @@ async fn messages_go_before_the_metric_and_the_note_that_all_is_done_goes_last()
 // Others at the same item: a transaction of another environment
 
 #[tokio::test]
-async fn a_conflict_is_waited_for_and_never_a_grant() {
+async fn a_conflict_is_retried_and_never_taken_for_a_grant() {
     let conflict = Fault::Cancelled("TransactionConflict");
     for operation in [
         Operation::Claim,
@@ -909,7 +907,7 @@ async fn a_conflict_is_waited_for_and_never_a_grant() {
 }
 
 #[tokio::test]
-async fn budgets_that_came_back_unread_are_read_again() {
+async fn unprocessed_budgets_are_read_again() {
     let aws = FakeAws::start().await;
     let events: Vec<_> = (0..8).map(|number| Owned::of_kind(4, number)).collect();
     for event in &events {
@@ -932,7 +930,7 @@ async fn budgets_that_came_back_unread_are_read_again() {
 }
 
 #[tokio::test]
-async fn a_success_whose_budget_could_not_be_ended_comes_again() {
+async fn a_success_whose_budget_could_not_be_ended_is_redelivered() {
     for operation in [Operation::ReadBudgets, Operation::WriteBudgets] {
         let (aws, event) = (FakeAws::start().await, [Owned::of_kind(4, 1)]);
         event[0].prepare(&aws, NOW);
@@ -960,7 +958,7 @@ async fn a_success_whose_budget_could_not_be_ended_comes_again() {
 }
 
 #[tokio::test]
-async fn budgets_whose_write_was_done_but_not_answered_are_not_counted_again() {
+async fn a_budget_write_whose_answer_was_lost_is_not_counted_again() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteBudgets, [Fault::ResetAfter]);
     let runs = [
@@ -972,7 +970,7 @@ async fn budgets_whose_write_was_done_but_not_answered_are_not_counted_again() {
 }
 
 #[tokio::test]
-async fn too_many_requests_to_the_table_are_tried_again_whatever_their_code() {
+async fn status_429_from_the_table_is_retried_whatever_its_code() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::Claim, vec![Fault::Error(429, "Whatever"); 2]);
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));

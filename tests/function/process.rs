@@ -243,7 +243,7 @@ async fn answers_logs_and_measures() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_function_lives_on() {
+async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_process_survives() {
     let bodies = vec![
         b"not json".to_vec(),
         vec![0xff, 0xfe],
@@ -325,7 +325,7 @@ async fn lambdas_variables_choose_level_and_format() {
 }
 
 #[tokio::test]
-async fn does_not_start_with_a_bad_environment_and_names_all_that_is_wrong() {
+async fn an_invalid_configuration_prevents_the_start_and_reports_every_fault() {
     let variables = [
         ("RETRY_TOPIC_ARN", ""),
         (
@@ -404,7 +404,7 @@ async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
 }
 
 #[tokio::test]
-async fn a_ledger_out_of_reach_is_a_warning_and_a_metric_and_one_that_refuses_is_an_error() {
+async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
     let body = || sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]).into_bytes();
     let with_table = [("LEDGER_TABLE", "ledger")];
     let aws = FakeAws::start().await;

@@ -359,7 +359,7 @@ fn a_time_that_rfc_3339_cannot_write_is_left_out() {
 }
 
 #[test]
-fn an_array_is_no_envelope() {
+fn an_array_is_not_an_envelope() {
     assert!(matches!(
         handle("[[]]").1,
         Err(InvocationError::UnsupportedEnvelope(_))
@@ -367,6 +367,6 @@ fn an_array_is_no_envelope() {
 }
 
 #[test]
-fn control_characters_up_to_the_limit() {
+fn control_characters_fit_up_to_the_limit() {
     check_message(&"\u{1}".repeat(43_650));
 }

@@ -184,7 +184,7 @@ async fn a_signal_is_in_the_table_as_published_under_each_of_its_subjects() {
 }
 
 #[tokio::test]
-async fn whoever_reads_the_table_finds_the_items_by_their_subjects() {
+async fn readers_find_the_items_by_their_subjects() {
     let aws = FakeAws::start().await;
     deliver(&aws, &[activated("1", 0), assigned("2", "unit-1", 0)]).await;
     let subjects = [
@@ -213,7 +213,7 @@ async fn whoever_reads_the_table_finds_the_items_by_their_subjects() {
 }
 
 #[tokio::test]
-async fn what_names_no_subject_and_what_is_no_readiness_is_not_stored() {
+async fn events_without_a_subject_and_other_events_are_not_stored() {
     let aws = FakeAws::start().await;
     let nobody = alexa_event(
         "1",
@@ -252,7 +252,7 @@ async fn what_names_no_subject_and_what_is_no_readiness_is_not_stored() {
 }
 
 #[tokio::test]
-async fn without_its_own_time_an_event_has_that_of_sns_and_without_both_that_of_the_invocation() {
+async fn an_event_without_a_time_takes_that_of_sns_or_else_of_the_invocation() {
     let aws = FakeAws::start().await;
     let timeless = activation("1", "unit-1", "SUCCEEDED", "no time");
     handle(&aws, NOW, &sns_event(&[&timeless])).await.unwrap();
@@ -295,7 +295,7 @@ async fn the_largest_signal_fits_the_table() {
 }
 
 #[tokio::test]
-async fn an_id_longer_than_a_key_may_be_is_found_by_its_subject() {
+async fn an_id_too_long_for_a_key_is_found_by_its_subject() {
     let aws = FakeAws::start().await;
     let id = |end: &str| format!("{}{end}", "é".repeat(2000));
     let events =
@@ -339,7 +339,7 @@ async fn without_a_table_nothing_is_stored() {
 // Which signal is the last
 
 #[tokio::test]
-async fn the_newest_event_stays_whatever_came_last_and_of_equally_old_ones_the_last() {
+async fn the_newest_event_stays_and_of_equally_old_ones_the_last() {
     for (events, last) in [
         ([activated("1", 1), activated("2", 2)], "2"),
         ([activated("2", 2), activated("1", 1)], "2"),
@@ -366,7 +366,7 @@ async fn the_newest_event_stays_whatever_came_last_and_of_equally_old_ones_the_l
 }
 
 #[tokio::test]
-async fn of_many_environments_at_once_the_newest_event_stays() {
+async fn the_newest_event_of_many_concurrent_environments_stays() {
     let aws = FakeAws::start().await;
     let environments: Vec<_> = (0..6).map(|_| environment(&aws, client::http())).collect();
     let body = |second: u32| {
@@ -384,7 +384,7 @@ async fn of_many_environments_at_once_the_newest_event_stays() {
 }
 
 #[tokio::test]
-async fn what_has_expired_gives_way_to_an_older_event_though_the_table_still_has_it() {
+async fn an_expired_item_gives_way_to_an_older_event() {
     let second = NOW.timestamp();
     for (expires, gives_way) in [(second + 1, false), (second, true), (second - 1, true)] {
         let aws = FakeAws::start().await;
@@ -410,7 +410,7 @@ async fn a_signal_is_in_the_table_before_it_goes_out() {
 }
 
 #[tokio::test]
-async fn a_duplicate_is_not_stored_again_and_one_whose_publication_failed_is() {
+async fn a_duplicate_is_not_stored_again_but_an_event_whose_publication_failed_is() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Publish,
@@ -428,7 +428,7 @@ async fn a_duplicate_is_not_stored_again_and_one_whose_publication_failed_is() {
 }
 
 #[tokio::test]
-async fn of_a_batch_only_the_newest_about_each_subject_is_written() {
+async fn a_batch_writes_only_the_newest_signal_of_each_subject() {
     let aws = FakeAws::start().await;
     let unit = |id, unit, seconds: u32| {
         activation(
@@ -466,7 +466,7 @@ async fn of_a_batch_only_the_newest_about_each_subject_is_written() {
 }
 
 #[tokio::test]
-async fn the_signals_of_a_batch_are_written_at_once() {
+async fn the_signals_of_a_batch_are_written_concurrently() {
     let aws = FakeAws::start().await;
     let handler = environment(&aws, client::http());
     let events: Vec<_> = (0..8)
@@ -503,7 +503,7 @@ async fn while_the_table_is_out_of_reach_signals_go_out_without_it() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_found_out_of_reach_is_not_asked_again() {
+async fn an_unreachable_table_is_not_tried_again() {
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
     deliver(&aws, &[activated("1", 0)]).await;
@@ -533,8 +533,7 @@ async fn a_table_that_was_found_out_of_reach_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_fails_the_event_before_its_signal_goes_out_and_is_named_with_the_permission()
- {
+async fn a_refused_write_fails_the_event_before_its_signal_goes_out_and_names_the_permission() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::WriteReadiness,
@@ -557,7 +556,7 @@ async fn a_table_that_refuses_fails_the_event_before_its_signal_goes_out_and_is_
 }
 
 #[tokio::test]
-async fn one_that_is_refused_takes_along_what_it_stood_for_and_leaves_its_neighbours_alone() {
+async fn a_refused_write_fails_the_events_behind_it_and_no_others() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::WriteReadiness,
@@ -580,7 +579,7 @@ async fn one_that_is_refused_takes_along_what_it_stood_for_and_leaves_its_neighb
 }
 
 #[tokio::test]
-async fn a_conflict_with_others_is_waited_for_and_never_passed_over() {
+async fn a_conflict_is_retried_and_never_skipped() {
     let conflict = Fault::Cancelled("TransactionConflict");
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteReadiness, vec![conflict.clone(); 4]);
@@ -613,7 +612,7 @@ async fn a_conflict_with_others_is_waited_for_and_never_passed_over() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_done_but_not_answered_is_done() {
+async fn a_write_whose_answer_was_lost_counts_as_done() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::WriteReadiness, [Fault::ResetAfter]);
     deliver(&aws, &[activated("1", 0)]).await;
@@ -624,7 +623,7 @@ async fn a_write_that_was_done_but_not_answered_is_done() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_budget_keeps_no_signal_from_the_table() {
+async fn a_conflict_over_a_budget_does_not_block_signals() {
     let aws = FakeAws::start().await;
     aws.fail_every(
         Operation::WriteBudgets,

@@ -378,7 +378,7 @@ async fn a_second_claim_finds_the_first() {
 }
 
 #[tokio::test]
-async fn a_transaction_does_all_or_nothing_and_says_why() {
+async fn a_transaction_writes_all_or_nothing_and_gives_reasons() {
     let aws = FakeAws::start().await;
     aws.put_item(claimed("event#2", "a"));
     let reasons = ["None", "ConditionalCheckFailed: a"]
@@ -432,7 +432,7 @@ async fn a_transaction_does_all_or_nothing_and_says_why() {
 /// The SDK sends the same token again, so that a transaction whose answer was lost succeeds; a
 /// single put has no token, and finds itself.
 #[tokio::test]
-async fn a_transaction_is_made_once_for_its_token() {
+async fn a_transaction_is_applied_once_per_token() {
     let aws = FakeAws::start().await;
     aws.fail_call(Operation::Claim, 0, Fault::ResetAfter);
     assert_eq!(
@@ -458,7 +458,7 @@ async fn a_transaction_is_made_once_for_its_token() {
 }
 
 #[tokio::test]
-async fn budgets_are_read_together_and_can_come_back_unread() {
+async fn budgets_are_read_in_one_call_and_can_come_back_unprocessed() {
     let aws = FakeAws::start().await;
     let keys = ["automation#1", "automation#2", "automation#3"];
     for pk in &keys[..2] {
@@ -490,7 +490,7 @@ async fn budgets_are_read_together_and_can_come_back_unread() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_refuses_is_noted() {
+async fn requests_that_dynamodb_rejects_are_recorded() {
     let aws = FakeAws::start().await;
     let client = dynamodb(&aws);
     let time = |name: &str, time: i64| {
@@ -662,7 +662,7 @@ async fn the_sdk_sees_each_fault_in_memory_as_over_tcp() {
 }
 
 #[tokio::test]
-async fn faults_come_when_they_are_told_to() {
+async fn faults_happen_at_the_calls_they_are_set_for() {
     let aws = FakeAws::start().await;
     let denied = Fault::Error(403, "Denied");
     aws.fail_call(Operation::Publish, 1, denied.clone());
@@ -736,7 +736,7 @@ async fn random_faults_happen() {
 }
 
 #[tokio::test]
-async fn the_world_stops_at_a_call_and_goes_on() {
+async fn the_world_stops_at_a_call_and_resumes() {
     for (stage, published) in [(StopStage::Before, 1), (StopStage::After, 2)] {
         let aws = FakeAws::start().await;
         aws.stop_at(1, stage);
@@ -754,7 +754,7 @@ async fn the_world_stops_at_a_call_and_goes_on() {
 }
 
 #[tokio::test]
-async fn too_many_calls_are_only_counted() {
+async fn a_counting_fake_keeps_no_calls() {
     let aws = FakeAws::start_counting().await;
     aws.fail(Operation::Publish, [Fault::ResetAfter, Fault::Reset]);
     assert_eq!(publish(&aws, http(), "1").await, "ok");
@@ -792,7 +792,7 @@ async fn too_many_calls_are_only_counted() {
 }
 
 #[tokio::test]
-async fn chosen_calls_find_their_connection_refused() {
+async fn chosen_calls_get_a_refused_connection() {
     let aws = FakeAws::start().await;
     let none_to_dynamodb = refusing(http(), all_of(Operation::Complete));
     assert_eq!(
@@ -818,7 +818,7 @@ async fn chosen_calls_find_their_connection_refused() {
 /// Handlers on several threads, each with its own runtime, share it; so does one whose runtime is
 /// younger.
 #[test]
-fn it_lives_beside_the_runtimes_that_use_it() {
+fn runtimes_on_several_threads_share_one_fake() {
     let run = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
