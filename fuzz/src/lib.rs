@@ -1,5 +1,5 @@
-//! What holds for whatever arrives. The fuzzers look for bytes that break it, and `cargo test`
-//! checks those of their corpus.
+//! Properties that hold for any input. The fuzzers look for bytes that violate them, and
+//! `cargo test` checks the fuzzers' corpus.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,11 +12,11 @@ use asp_events::{
 use chrono::DateTime;
 use serde_json::{Value, value::RawValue};
 
-/// Any bytes as the body of an invocation: each record has one entry, in its place, because an
-/// answer by position would otherwise name the wrong one.
+/// Checks any bytes as the body of an invocation: each record has one entry, in order, because
+/// answers would otherwise go to the wrong record.
 ///
 /// # Panics
-/// It does not hold.
+/// If a property is violated.
 pub fn envelope(bytes: &[u8]) {
     let body = envelope::json_string_of_other(bytes)
         .unwrap_or_else(|| String::from_utf8(bytes.to_vec()).expect("JSON is text"));
@@ -30,12 +30,12 @@ pub fn envelope(bytes: &[u8]) {
     assert_eq!(
         envelope.records.len(),
         records.len(),
-        "one entry for each record"
+        "one entry per record"
     );
     for (entry, raw) in envelope.records.iter().zip(records) {
         let Ok(readable) = entry else { continue };
         let alone = envelope::decode(&format!(r#"{{"Records":[{raw}]}}"#))
-            .expect("readable by itself, too");
+            .expect("a record is readable by itself");
         assert_eq!(
             alone.records,
             [Ok(readable.clone())],
@@ -45,10 +45,10 @@ pub fn envelope(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as the text of a message.
+/// Checks any bytes as the text of a message.
 ///
 /// # Panics
-/// What holds for a record does not.
+/// If a property of the record is violated.
 pub fn event(bytes: &[u8]) {
     record(&Record {
         text: String::from_utf8_lossy(bytes).into_owned(),
@@ -59,8 +59,8 @@ pub fn event(bytes: &[u8]) {
     });
 }
 
-/// A record has a key and always the same plan, because both decide what counts as a repeat; what
-/// is published for it can be read, and the quarantine keeps its text.
+/// Checks that a record has a key and always the same plan, because they decide what counts as a
+/// duplicate; that its messages are readable; and that the quarantine keeps its text.
 fn record(record: &Record) {
     let routed = route::route(record);
     assert!(!routed.key.is_empty(), "a key");
@@ -93,13 +93,13 @@ fn record(record: &Record) {
             assert_eq!(
                 kept.as_str(),
                 Some(record.text.as_str()),
-                "the quarantine keeps it, byte for byte"
+                "the quarantine keeps the text byte for byte"
             );
         }
     }
 }
 
-/// The body of a message that SNS takes and a consumer can read.
+/// Checks that SNS accepts a message and a consumer can read it, and returns its body.
 fn cloud_event(message: &Message) -> Value {
     assert!(
         message.size() <= MAX_MESSAGE_BYTES,
@@ -114,14 +114,16 @@ fn cloud_event(message: &Message) -> Value {
     assert_eq!(body["datacontenttype"], "application/json");
     assert!(body["data"].is_object());
     for name in ["id", "type", "subject"] {
-        let given = body.get(name).map(|value| value.as_str().expect("a text"));
+        let given = body
+            .get(name)
+            .map(|value| value.as_str().expect("a string"));
         assert!(
             given.map_or(name == "subject", |text| !text.is_empty()),
             "{name}"
         );
     }
     if let Some(time) = body.get("time") {
-        DateTime::parse_from_rfc3339(time.as_str().expect("a text")).expect("a time by RFC 3339");
+        DateTime::parse_from_rfc3339(time.as_str().expect("a string")).expect("an RFC 3339 time");
     }
     assert_eq!(
         message.attributes.first(),
@@ -132,7 +134,7 @@ fn cloud_event(message: &Message) -> Value {
             .attributes
             .iter()
             .all(|(_, value)| !value.is_empty()),
-        "SNS refuses empty attributes"
+        "SNS rejects empty attributes"
     );
     body
 }

@@ -1,4 +1,4 @@
-//! For each row of the contract's tables, what AWS received.
+//! What AWS receives for each row of the contract's tables.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn attributes(message: &Published) -> Value {
     json!(message.attributes)
 }
 
-/// Handles one sample and returns the only message that it made.
+/// Handles one sample and returns the only message published for it.
 async fn message_from(name: &str) -> Published {
     let function = Function::start().await;
     let answer = function.answer(&sample(name)).await;
@@ -21,7 +21,7 @@ async fn message_from(name: &str) -> Published {
     function.aws.only_message()
 }
 
-/// What every signal carries, besides its own data, which are returned.
+/// Checks what every signal carries besides its own data, and returns that data.
 fn check_cloud_event(
     message: &Published,
     event: &str,
@@ -42,7 +42,8 @@ fn check_cloud_event(
     data.as_object_mut().unwrap().remove("sourceEvent");
     let mut expected = json!({
         "specversion": "1.0", "id": id, "source": "urn:alexa:smart-properties", "type": r#type,
-        "time": header["eventTime"]["timestamp"], "datacontenttype": "application/json", "data": null
+        "time": header["eventTime"]["timestamp"], "datacontenttype": "application/json",
+        "data": null
     });
     if let Some(subject) = subject {
         expected["subject"] = json!(subject);
@@ -92,7 +93,7 @@ async fn a_skill_failure_raises_the_metric_once_in_full_and_once_by_stage() {
         let received = before as f64 / 1000.0;
         assert!(
             (0.0..10.0).contains(&(datum.timestamp - received)),
-            "the time of receipt, not the event's"
+            "the time of receipt, not of the event"
         );
     }
     assert!(function.aws.published().is_empty());
@@ -190,9 +191,11 @@ async fn a_failed_automation_triggers_a_retry() {
     assert_eq!(
         data,
         json!({
-            "automationId": automation, "unitId": unit, "decision": "RETRY", "attempt": 1, "maxAttempts": 5,
-            "notBefore": null,
-            "errors": [{"type": "INTERNAL_SERVER_ERROR", "message": error["message"], "retryable": true}]
+            "automationId": automation, "unitId": unit, "decision": "RETRY", "attempt": 1,
+            "maxAttempts": 5, "notBefore": null,
+            "errors": [{
+                "type": "INTERNAL_SERVER_ERROR", "message": error["message"], "retryable": true
+            }]
         })
     );
     assert_eq!(message.topic, "retry");
@@ -213,7 +216,10 @@ async fn a_missing_endpoint_must_be_fixed_first() {
     );
     assert_eq!(
         data["errors"],
-        json!([{"type": "ENDPOINT_NOT_FOUND", "message": error["message"], "endpointId": error["id"], "retryable": false}])
+        json!([{
+            "type": "ENDPOINT_NOT_FOUND", "message": error["message"],
+            "endpointId": error["id"], "retryable": false
+        }])
     );
     assert_eq!(message.attributes["decision"], "FIX_THEN_RETRY");
 }
@@ -336,8 +342,8 @@ async fn an_assigned_role_is_ready_and_a_revoked_one_is_not() {
         );
         assert_eq!(
             attributes(&message),
-            json!({"type": "aspevents.role.readiness.v1", "ready": ready.to_string(), "change": change,
-                   "unitId": unit, "principalId": principal})
+            json!({"type": "aspevents.role.readiness.v1", "ready": ready.to_string(),
+                   "change": change, "unitId": unit, "principalId": principal})
         );
     }
 }
@@ -363,8 +369,11 @@ async fn a_device_is_ready_after_its_setup() {
 #[tokio::test]
 async fn role_and_device_ids_are_found_anywhere_and_none_is_required() {
     let function = Function::start().await;
-    let hidden = json!({"deeply": [{"nested": {"who": "amzn1.alexa.org.user.did.7"}}], "what": "amzn1.alexa.role.did.8",
-                        "where": {"x": "amzn1.alexa.unit.did.9"}, "status": "FAILED"});
+    let hidden = json!({
+        "deeply": [{"nested": {"who": "amzn1.alexa.org.user.did.7"}}],
+        "what": "amzn1.alexa.role.did.8", "where": {"x": "amzn1.alexa.unit.did.9"},
+        "status": "FAILED"
+    });
     let role = alexa_event(
         "1",
         "Alexa.Role.Management",
@@ -410,7 +419,8 @@ async fn role_and_device_ids_are_found_anywhere_and_none_is_required() {
         data,
         [
             json!({"ready": false, "change": "ASSIGNED", "unitId": "amzn1.alexa.unit.did.9",
-                   "principalId": "amzn1.alexa.org.user.did.7", "roleId": "amzn1.alexa.role.did.8"}),
+                   "principalId": "amzn1.alexa.org.user.did.7",
+                   "roleId": "amzn1.alexa.role.did.8"}),
             json!({"ready": true, "change": "ASSIGNED"}),
             json!({"ready": true, "endpointId": "amzn1.alexa.endpoint.5"}),
             json!({"ready": true}),
@@ -441,7 +451,7 @@ async fn an_event_about_two_devices_is_quarantined() {
     );
 }
 
-/// The message's id with the FNV-1a hash of its text.
+/// The id of a quarantine message: the SNS message's id with the FNV-1a hash of its text.
 fn quarantine_id(message_id: &str, text: &str) -> String {
     let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     format!(
@@ -732,7 +742,7 @@ async fn a_repeated_event_takes_effect_once() {
     assert_eq!(
         function.answer(&sns_event(&["no event"])).await,
         again,
-        "a bad message, delivered again"
+        "an unreadable message, delivered again"
     );
     assert_eq!(function.aws.published().len(), 2);
     let twice = skill_failure("2", "s", "live", "X");
@@ -758,7 +768,9 @@ async fn amazons_samples_share_an_event_id_and_are_not_duplicates() {
 #[tokio::test]
 async fn the_source_event_is_left_out_where_sns_would_refuse_the_message() {
     let function = Function::start().await;
-    let payload = json!({"automation": {"id": "a"}, "result": {"status": "FAILURE"}, "rest": "x".repeat(300_000)});
+    let payload = json!({
+        "automation": {"id": "a"}, "result": {"status": "FAILURE"}, "rest": "x".repeat(300_000)
+    });
     let event = alexa_event(
         "1",
         "Alexa.Automation.Execution",
@@ -792,7 +804,8 @@ async fn a_message_too_large_for_the_quarantine_stays_with_its_owner() {
 async fn an_event_without_an_id_or_a_time_still_takes_effect() {
     let function = Function::start().await;
     let event = json!({
-        "header": {"eventType": {"namespace": "Alexa.Enterprise.Subscription", "name": "Activation"},
+        "header": {"eventType": {"namespace": "Alexa.Enterprise.Subscription",
+                                 "name": "Activation"},
                    "eventTime": {"timestamp": "yesterday"},
                    "entities": [{"type": "Unit", "id": "amzn1.alexa.unit.did.1"}]},
         "payload": {"result": {"status": "SUCCESS"}}
@@ -811,7 +824,7 @@ async fn an_event_without_an_id_or_a_time_still_takes_effect() {
     );
     assert_eq!(
         message.body["time"], "2026-11-20T09:00:00Z",
-        "when SNS took it"
+        "the time at which SNS took it"
     );
     assert_eq!(
         message.body["subject"], "amzn1.alexa.unit.did.1",
@@ -937,7 +950,7 @@ async fn unreadable_times_and_ids_are_left_out() {
         assert_eq!(
             function.aws.published()[index].body["time"],
             "2026-11-20T09:00:00Z",
-            "when SNS took it"
+            "the time at which SNS took it"
         );
     }
     let nameless = sns_event(&["no event"]).replace("message-0", "");

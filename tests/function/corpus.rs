@@ -1,4 +1,4 @@
-//! What the fuzzers hold against any input holds for their corpus, without a fuzzer.
+//! Runs the fuzzers' checks on their corpus, without a fuzzer.
 
 #[path = "../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "the fuzzers' library")]

@@ -1,4 +1,4 @@
-//! The examples on Amazon's own pages, to the letter, with their defects.
+//! The examples on Amazon's own pages, verbatim, with their defects.
 //! Source: "Event Schemas for Alexa Smart Properties for Healthcare", 17 November 2022.
 
 use serde_json::json;
@@ -21,8 +21,11 @@ async fn the_automation_must_be_fixed_before_a_retry() {
     assert_eq!(message.attributes["decision"], "FIX_THEN_RETRY");
     assert_eq!(
         message.body["data"]["errors"],
-        json!([{"type": "ENDPOINT_NOT_FOUND", "message": "Endpoint used in the automation was not found",
-                "endpointId": "amzn1.alexa.endpoint.12345", "retryable": false}])
+        json!([{
+            "type": "ENDPOINT_NOT_FOUND",
+            "message": "Endpoint used in the automation was not found",
+            "endpointId": "amzn1.alexa.endpoint.12345", "retryable": false
+        }])
     );
 }
 
@@ -41,9 +44,12 @@ async fn the_printed_skill_failure_is_invalid_json_and_counts_without_its_traili
         "the message cannot be read as JSON: trailing comma at line 32 column 1"
     );
 
-    let mended = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
-    assert_ne!(mended, SKILL);
-    assert_eq!(function.answer(&sns_event(&[&mended])).await["handled"], 1);
+    let corrected = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
+    assert_ne!(corrected, SKILL);
+    assert_eq!(
+        function.answer(&sns_event(&[&corrected])).await["handled"],
+        1
+    );
     let data = function.aws.data();
     let full = data
         .iter()
@@ -51,7 +57,10 @@ async fn the_printed_skill_failure_is_invalid_json_and_counts_without_its_traili
         .unwrap();
     assert_eq!(
         json!(full.dimensions),
-        json!({"SkillId": "amzn1.ask.skill.12345", "SkillStage": "live", "ErrorType": "INVALID_RESPONSE"})
+        json!({
+            "SkillId": "amzn1.ask.skill.12345", "SkillStage": "live",
+            "ErrorType": "INVALID_RESPONSE"
+        })
     );
 }
 
@@ -67,8 +76,11 @@ async fn the_activation_is_ready_by_its_status_despite_its_error() {
     data.as_object_mut().unwrap().remove("sourceEvent");
     assert_eq!(
         data,
-        json!({"ready": true, "unitId": "amzn1.alexa.unit.did.12345", "parentUnitId": "amzn1.alexa.unit.did.12345",
-               "subscriptionId": "amzn1.ask.skill.12345"})
+        json!({
+            "ready": true, "unitId": "amzn1.alexa.unit.did.12345",
+            "parentUnitId": "amzn1.alexa.unit.did.12345",
+            "subscriptionId": "amzn1.ask.skill.12345"
+        })
     );
 }
 
@@ -93,10 +105,10 @@ async fn a_unit_without_a_parent_is_ready_too() {
 #[tokio::test]
 async fn all_three_share_an_id_and_are_three_events() {
     let function = Function::start().await;
-    let mended = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
+    let corrected = SKILL.replacen("},\n},\n\"skill\"", "}\n},\n\"skill\"", 1);
     assert_eq!(
         function
-            .answer(&sns_event(&[AUTOMATION, &mended, ACTIVATION]))
+            .answer(&sns_event(&[AUTOMATION, &corrected, ACTIVATION]))
             .await["handled"],
         3
     );
@@ -104,8 +116,8 @@ async fn all_three_share_an_id_and_are_three_events() {
     assert_eq!(function.aws.published().len(), 2);
 }
 
-/// The examples for consumers are what the function publishes for the samples, except for the time
-/// of a retry.
+/// The examples in docs/consumers.md are what the function publishes for the samples, except for
+/// `notBefore`.
 #[tokio::test]
 async fn the_documents_show_what_is_published() {
     let consumers = include_str!("../../docs/consumers.md");

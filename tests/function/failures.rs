@@ -1,4 +1,4 @@
-//! What happens when AWS does not take an effect.
+//! What happens when AWS does not accept an effect.
 
 use asp_events::{
     aws::{client, error::AwsError},
@@ -20,7 +20,7 @@ use crate::{
     sample, skill_failure, sns_event, sqs_event,
 };
 
-/// The SDK makes three attempts at what it knows to be transient.
+/// How many attempts the SDK makes at a call that fails with a transient error.
 const ATTEMPTS: usize = 3;
 
 #[tokio::test]
@@ -234,9 +234,9 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_function_answers_in_time_when_aws_never_answers() {
-    let aws = FakeAws::start().await;
+    let aws = FakeAws::in_memory();
     for operation in [
         Operation::Claim,
         Operation::PublishBatch,
@@ -247,7 +247,8 @@ async fn the_function_answers_in_time_when_aws_never_answers() {
         aws.fail_every(operation, Fault::Hang);
     }
     let events: Vec<_> = (0..4).map(Owned::new).collect();
-    let (handler, time) = (environment(&aws, client::http()), TimeDelta::seconds(10));
+    let handler = environment(&aws, aws.http());
+    let time = TimeDelta::seconds(10);
     let delivery = deliver(&handler, Ingestion::Buffered, &events, Utc::now(), time);
     let kept = tokio::time::timeout(time.to_std().unwrap(), delivery)
         .await
@@ -341,17 +342,17 @@ async fn a_malformed_item_is_a_failed_item_and_without_an_id_a_failed_batch() {
     assert!(text.starts_with("$.Records[1]"), "{text}");
 }
 
-/// Panics over messages for the retry topic, and publishes nothing else either.
-struct Panicking;
+/// Panics on messages for the retry topic and publishes nothing.
+struct PanickingPublisher;
 
-impl Publish for Panicking {
+impl Publish for PanickingPublisher {
     async fn publish(
         &self,
         topic: Topic,
         messages: &[&Message],
         _: Instant,
     ) -> Vec<Result<(), AwsError>> {
-        assert_ne!(topic, Topic::Retry, "told to");
+        assert_ne!(topic, Topic::Retry, "the test asked for it");
         vec![Ok(()); messages.len()]
     }
 }
@@ -364,7 +365,7 @@ async fn a_panic_over_one_record_spares_its_neighbours_and_the_next_invocation()
     let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
     let ledger = Ledger::new(None, config.ledger_ttl, config.retry.window);
     let handler = Handler::new(
-        Panicking,
+        PanickingPublisher,
         count,
         ledger,
         config.retry,

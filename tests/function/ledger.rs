@@ -1,10 +1,10 @@
 //! What the ledger remembers, as the function uses it: in the table that all execution environments
-//! share, and in memory without one.
+//! share, or in memory without one.
 //!
-//! The cases are those that idempotency layers of the field are tested with: done, in progress,
-//! lease over before and during the work, forgotten, deleted by the time to live, the store failing
-//! at each of its calls, no id, an empty id, the same id with another payload, a handler that
-//! fails, and many at the same time.
+//! The cases are those that idempotency layers are usually tested with: completed, in progress,
+//! lease expired before and during the work, expired, deleted by TTL, the store failing at each of
+//! its calls, no id, an empty id, the same id with another payload, a failing handler, and
+//! concurrent deliveries.
 
 use std::time::Duration;
 
@@ -30,27 +30,27 @@ use crate::{
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
-/// A moment whose milliseconds tell rounding from cutting.
+/// A time whose milliseconds show whether seconds are rounded or truncated.
 const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).unwrap();
 
 /// The key of the automation event with the id 1.
 const KEY: &str = "Alexa.Automation.Execution.Completion/1";
 
 fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
-    environment(aws, client::http())
+    environment(aws, aws.http())
 }
 
 fn failure(id: &str) -> String {
     run(id, "FAILURE", "2026-11-20T09:00:00Z")
 }
 
-/// A run of the automation, at a time.
+/// A run of the automation with this status and time.
 fn run(id: &str, status: &str, time: &str) -> String {
     automation(id, "amzn1.alexa.automation.1", status, &json!([]))
         .replace("2026-11-20T09:00:00Z", time)
 }
 
-/// The attempts that the failures of a batch turn out to be.
+/// The attempt numbers that the failures of a batch get.
 async fn attempts_in_batch(aws: &FakeAws, runs: &[String]) -> Vec<Value> {
     let runs: Vec<_> = runs.iter().map(String::as_str).collect();
     assert!(
@@ -65,6 +65,7 @@ async fn attempts_in_batch(aws: &FakeAws, runs: &[String]) -> Vec<Value> {
         .collect()
 }
 
+/// How many records were handled and how many were duplicates.
 fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
     let answer = serde_json::to_value(answer.unwrap()).unwrap();
     (
@@ -108,7 +109,7 @@ async fn claim(session: &Session<'_>) -> Claim {
     session.claim(&[KEY], soon()).await.remove(0).unwrap()
 }
 
-/// The attempt that a failure with this id and time turns out to be.
+/// The attempt number that a failure with this id and time gets.
 async fn attempt(
     aws: &FakeAws,
     handler: &Handler<Sns, CloudWatch>,
@@ -135,12 +136,13 @@ async fn a_handled_event_is_completed_in_the_table_and_is_a_duplicate_everywhere
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     let completed = json!({
-        "pk": format!("event#{KEY}"), "completedAt": 1_795_165_200_400_i64, "expiresAt": 1_795_165_201 + 86_400
+        "pk": format!("event#{KEY}"), "completedAt": 1_795_165_200_400_i64,
+        "expiresAt": 1_795_165_201 + 86_400
     });
     assert_eq!(
         aws.item(&format!("event#{KEY}")),
         Some(completed),
-        "milliseconds and seconds, the end rounded up"
+        "milliseconds, and seconds rounded up"
     );
     assert_eq!(
         handled(deliver_one(&aws, NOW + TimeDelta::seconds(1)).await),
@@ -172,7 +174,8 @@ async fn a_claim_of_another_invocation_holds_until_the_millisecond_its_lease_end
         let aws = FakeAws::start().await;
         let lease = NOW.timestamp_millis() + millis;
         aws.put_item(json!({
-            "pk": format!("event#{KEY}"), "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000 + 1
+            "pk": format!("event#{KEY}"), "heldBy": "another", "leaseUntil": lease,
+            "expiresAt": lease / 1000 + 1
         }));
         let answer = deliver_one(&aws, NOW).await;
         if is_over {
@@ -190,7 +193,9 @@ async fn a_completed_event_expires_on_time_even_while_the_table_still_has_it() {
     for (expires, outcome) in [(second + 1, (0, 1)), (second, (1, 0)), (second - 1, (1, 0))] {
         let aws = FakeAws::start().await;
         let completed_at = NOW.timestamp_millis() - 86_400_000;
-        aws.put_item(json!({"pk": format!("event#{KEY}"), "completedAt": completed_at, "expiresAt": expires}));
+        aws.put_item(json!({
+            "pk": format!("event#{KEY}"), "completedAt": completed_at, "expiresAt": expires
+        }));
         assert_eq!(
             handled(deliver_one(&aws, NOW).await),
             outcome,
@@ -207,7 +212,7 @@ async fn an_event_whose_item_was_deleted_is_new() {
     assert_eq!(
         handled(deliver_one(&aws, NOW + TimeDelta::seconds(86_400)).await),
         (0, 1),
-        "not before its time"
+        "not before it expires"
     );
     aws.expire(NOW + TimeDelta::seconds(86_401));
     assert_eq!(aws.item(&format!("event#{KEY}")), None);
@@ -261,7 +266,7 @@ async fn a_claim_whose_answer_was_lost_still_counts_as_granted() {
             handled(new_environment(&aws).handle(&body, &invocation(NOW)).await),
             (batch, 0)
         );
-        assert_eq!(aws.attempts(Operation::Claim), 2, "the SDK tried again");
+        assert_eq!(aws.attempts(Operation::Claim), 2, "the SDK retried");
     }
 }
 
@@ -294,14 +299,14 @@ async fn a_late_invocation_can_complete_but_not_release_a_claim_that_was_taken_o
     assert_eq!(
         claim(&open(2, 36)).await,
         Claim::Held,
-        "the claim is the next one's"
+        "the claim belongs to the next invocation"
     );
     slow.settle(&[KEY], &[], soon()).await;
     next.settle(&[], &[KEY], soon()).await;
     assert_eq!(
         claim(&open(2, 37)).await,
         Claim::Completed,
-        "what took effect took effect"
+        "the effect cannot be undone"
     );
 }
 
@@ -375,7 +380,7 @@ async fn without_a_table_the_environments_memory_detects_duplicates() {
     assert_eq!(function.aws.items(), 0);
 }
 
-// When the table is not there
+// When the table is unreachable or refuses
 
 #[tokio::test]
 async fn while_the_table_is_out_of_reach_events_flow_and_memory_detects_duplicates() {
@@ -406,12 +411,12 @@ async fn while_the_table_is_out_of_reach_events_flow_and_memory_detects_duplicat
         assert_eq!(
             attempt(&aws, &handler, NOW, "2", "2026-11-20T09:00:01Z").await,
             2,
-            "the memory counts on"
+            "memory continues the count"
         );
         assert_eq!(
             aws.attempts(Operation::ReadBudgets),
             0,
-            "to find it out of reach once is enough"
+            "an outage is waited for once"
         );
     }
 }
@@ -446,7 +451,7 @@ async fn an_event_handled_in_a_short_outage_is_still_completed_in_the_table() {
     assert_eq!(
         handled(deliver_one(&aws, NOW).await),
         (0, 1),
-        "another environment knows it"
+        "another environment finds it in the table"
     );
 }
 
@@ -474,7 +479,7 @@ async fn a_refused_ledger_call_fails_the_event_before_its_effect_and_names_the_p
         assert_eq!(
             handled(deliver_one(&aws, NOW).await),
             (1, 0),
-            "it is not held"
+            "the claim was released"
         );
     }
 }
@@ -528,7 +533,7 @@ async fn concurrent_failures_in_many_environments_all_count() {
     assert_eq!(attempts, (1..=12).collect::<Vec<_>>());
     assert!(
         aws.attempts(Operation::WriteBudgets) > 12,
-        "some met each other: {}",
+        "some writes conflicted: {}",
         aws.attempts(Operation::WriteBudgets)
     );
 }
@@ -698,8 +703,8 @@ async fn a_batch_costs_a_handful_of_calls() {
     )
     .await;
     assert!(kept.is_empty());
-    // One each to claim, read budgets, write them, put the metric and complete; 60 messages in
-    // batches of 10; and one for the readiness of each of 20 units.
+    // One call each to claim, read budgets, write them, put the metric and complete; 60 messages in
+    // batches of 10; and one call for the readiness of each of 20 units.
     assert_eq!(aws.count(), 5 + 6 + 20);
     let again = deliver(
         &new_environment(&aws),
@@ -713,7 +718,7 @@ async fn a_batch_costs_a_handful_of_calls() {
     assert_eq!(
         aws.count(),
         5 + 6 + 20 + 1,
-        "that all are known is one call"
+        "one call finds that all are duplicates"
     );
 }
 
@@ -761,7 +766,7 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
     assert_eq!(
         aws.count() - calls,
         6,
-        "two transactions to claim, then as always"
+        "two transactions to claim, then one call for each step"
     );
 }
 
@@ -808,7 +813,7 @@ async fn conflicting_transactions_succeed_in_the_end() {
     assert_eq!(
         aws.attempts(Operation::Claim),
         2 + 5 + 2,
-        "in the end each by itself, and two of them again"
+        "finally each by itself, two of them twice"
     );
 }
 
@@ -825,7 +830,7 @@ async fn a_throttled_transaction_is_not_split() {
         TimeDelta::seconds(30),
     )
     .await;
-    assert!(kept.is_empty(), "they flow without the ledger");
+    assert!(kept.is_empty(), "events flow without the ledger");
     assert_eq!(aws.attempts(Operation::Claim), 1);
 }
 
@@ -845,7 +850,7 @@ async fn messages_go_before_the_metric_and_the_completion_goes_last() {
     )
     .await;
     let mut operations = aws.operations();
-    // Budgets and readiness are nothing to each other, and go at the same time.
+    // Budgets and readiness are independent and written concurrently.
     operations[1..4].sort_by_key(|operation| *operation == WriteReadiness);
     let order = [
         Claim,
@@ -861,9 +866,9 @@ async fn messages_go_before_the_metric_and_the_completion_goes_last() {
     assert_eq!(operations, order);
 }
 
-// Others at the same item: a transaction of another environment
+// Conflicts with transactions of other environments
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_conflict_is_retried_and_never_taken_for_a_grant() {
     let conflict = Fault::Cancelled("TransactionConflict");
     for operation in [
@@ -871,7 +876,7 @@ async fn a_conflict_is_retried_and_never_taken_for_a_grant() {
         Operation::WriteBudgets,
         Operation::Complete,
     ] {
-        let aws = FakeAws::start().await;
+        let aws = FakeAws::in_memory();
         aws.fail(operation, vec![conflict.clone(); 4]);
         assert_eq!(
             handled(deliver_one(&aws, NOW).await),
@@ -886,24 +891,29 @@ async fn a_conflict_is_retried_and_never_taken_for_a_grant() {
         );
     }
     for operation in [Operation::Claim, Operation::WriteBudgets] {
-        let aws = FakeAws::start().await;
-        aws.fail_every(operation, conflict.clone());
-        let short = Invocation {
-            deadline: NOW + TimeDelta::seconds(2),
-            ..invocation(NOW)
-        };
-        let answer = new_environment(&aws)
-            .handle(&sns_event(&[&failure("1")]), &short)
-            .await;
-        let error = Diagnostic::from(answer.unwrap_err());
-        assert_eq!(error.error_type, "Retryable");
-        assert!(
-            error.error_message.contains("met others at the same item"),
-            "{}",
-            error.error_message
-        );
-        assert_eq!(aws.published().len(), 0);
+        assert_lasting_conflict_fails_as_retryable(operation).await;
     }
+}
+
+/// Until its time is up, the function retries a write that conflicts; then the event fails.
+async fn assert_lasting_conflict_fails_as_retryable(operation: Operation) {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(operation, Fault::Cancelled("TransactionConflict"));
+    let short = Invocation {
+        deadline: NOW + TimeDelta::seconds(2),
+        ..invocation(NOW)
+    };
+    let answer = new_environment(&aws)
+        .handle(&sns_event(&[&failure("1")]), &short)
+        .await;
+    let error = Diagnostic::from(answer.unwrap_err());
+    assert_eq!(error.error_type, "Retryable");
+    assert!(
+        error.error_message.contains("met others at the same item"),
+        "{}",
+        error.error_message
+    );
+    assert_eq!(aws.published().len(), 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Tests of the function from the outside: what it is given, what AWS receives, what it answers.
+//! Tests of the function from the outside: what it gets, what AWS receives, what it answers.
 #![allow(
     clippy::expect_used,
     clippy::format_collect,
@@ -6,7 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test fails by a panic, need not be fast, and may print its table"
+    reason = "a test fails by panicking, need not be fast, and may print its table"
 )]
 
 mod aws;
@@ -35,7 +35,7 @@ use asp_events::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-/// The function with its real clients, before an AWS that records what it receives.
+/// The function with its real clients, against an AWS that records what it receives.
 struct Function {
     aws: aws::FakeAws,
     handler: Handler<Sns, CloudWatch>,
@@ -75,7 +75,7 @@ impl Function {
     }
 }
 
-/// An invocation that is received now and has half a minute.
+/// An invocation that is received at `now` and has half a minute.
 fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
     Invocation {
         request_id: "request-1",
@@ -84,7 +84,7 @@ fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
     }
 }
 
-/// The configuration of a deployed function, with these variables before its own.
+/// The configuration of a deployed function; `variables` override its own.
 fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
     let own = environment(endpoint);
     Config::read(|name| {
@@ -101,7 +101,7 @@ fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
     .unwrap()
 }
 
-/// How many execution environments there were; numbers their regions.
+/// Numbers the execution environments, and with them their regions.
 static ENVIRONMENTS: AtomicUsize = AtomicUsize::new(0);
 
 /// The environment variables of a deployed function. Each environment has a region of its own: the
@@ -123,12 +123,12 @@ fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A sample from `events/`.
+/// Reads a sample from `events/`.
 fn sample(name: &str) -> String {
     std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The text of the (first) message in a sample.
+/// The text of the first message in a sample.
 fn message_of(name: &str) -> String {
     let sample: Value = serde_json::from_str(&sample(name)).unwrap();
     sample["Records"][0]["Sns"]["Message"]
@@ -137,45 +137,48 @@ fn message_of(name: &str) -> String {
         .to_owned()
 }
 
-/// An SNS event with these messages; the ids are those of their places.
+/// An SNS event with these messages, whose ids are numbered from 0.
 fn sns_event(messages: &[&str]) -> String {
     sns_event_from(0, messages)
 }
 
+/// The same, numbered from `first`.
 fn sns_event_from(first: usize, messages: &[&str]) -> String {
     let record = |(index, message): (usize, &&str)| {
         json!({
             "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:sub",
             "Sns": {
                 "Type": "Notification", "MessageId": format!("message-{}", first + index),
-                "TopicArn": "arn:aws:sns:us-east-1:123456789012:events", "Subject": null, "Message": message,
-                "Timestamp": "2026-11-20T09:00:00.000Z", "SignatureVersion": "1", "Signature": "EXAMPLE",
-                "SigningCertUrl": "https://example.com/cert", "UnsubscribeUrl": "https://example.com/unsubscribe",
-                "MessageAttributes": {}
+                "TopicArn": "arn:aws:sns:us-east-1:123456789012:events", "Subject": null,
+                "Message": message, "Timestamp": "2026-11-20T09:00:00.000Z",
+                "SignatureVersion": "1", "Signature": "EXAMPLE",
+                "SigningCertUrl": "https://example.com/cert",
+                "UnsubscribeUrl": "https://example.com/unsubscribe", "MessageAttributes": {}
             }
         })
     };
     json!({"Records": messages.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// An SQS batch with these bodies, raw.
+/// An SQS batch with these bodies, delivered raw.
 fn sqs_event(bodies: &[&str]) -> String {
     sqs_event_from(&bodies.iter().copied().enumerate().collect::<Vec<_>>())
 }
 
-/// The same, with items of these numbers.
+/// The same, with these item numbers.
 fn sqs_event_from(items: &[(usize, &str)]) -> String {
     let record = |(number, body): &(usize, &str)| {
         json!({
-            "messageId": format!("item-{number}"), "receiptHandle": "handle", "body": body, "md5OfBody": "",
-            "attributes": {"SentTimestamp": "1795165200000"}, "messageAttributes": {}, "eventSource": "aws:sqs",
+            "messageId": format!("item-{number}"), "receiptHandle": "handle", "body": body,
+            "md5OfBody": "", "attributes": {"SentTimestamp": "1795165200000"},
+            "messageAttributes": {}, "eventSource": "aws:sqs",
             "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue", "awsRegion": "us-east-1"
         })
     };
     json!({"Records": items.iter().map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// An Alexa event.
+/// Builds an Alexa event.
 fn alexa_event(id: &str, namespace: &str, name: &str, entities: &Value, payload: &Value) -> String {
     json!({
         "header": {

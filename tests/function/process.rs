@@ -1,4 +1,4 @@
-//! The function as Lambda runs it: a process that asks the Runtime API for invocations.
+//! The function as Lambda runs it: a process that polls the Runtime API for invocations.
 
 use std::{collections::VecDeque, process::Stdio, sync::Arc, sync::Mutex, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     sample, sns_event, sqs_event_from,
 };
 
-/// A Runtime API that hands out these bodies, and keeps the answers.
+/// A Runtime API that hands out bodies and keeps the answers.
 #[derive(Clone, Default)]
 struct RuntimeApi {
     waiting: Arc<Mutex<VecDeque<Vec<u8>>>>,
@@ -85,20 +85,20 @@ async fn keep(
     (axum::http::StatusCode::ACCEPTED, "{}").into_response()
 }
 
-/// What a run of the process left behind.
-struct Run {
+/// The answers and the log of one run of the process.
+struct ProcessRun {
     answers: Vec<(&'static str, Value)>,
     lines: Vec<Value>,
     output: String,
 }
 
-/// Runs the process until it has answered all bodies, or ended by itself.
-async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
-    run_before(&FakeAws::start().await, bodies, variables).await
+/// Runs the process until it has answered all bodies or exits by itself.
+async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
+    run_with(&FakeAws::start().await, bodies, variables).await
 }
 
-/// The same before an AWS of the test's own.
-async fn run_before(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> Run {
+/// The same with an AWS of the test's own.
+async fn run_with(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
     let count = bodies.len();
     let (api, address) = RuntimeApi::start(bodies).await;
     let mut process = spawn(aws, &address, variables);
@@ -122,7 +122,7 @@ async fn run_before(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &st
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let answers = api.answers.lock().unwrap().clone();
-    Run {
+    ProcessRun {
         answers,
         lines,
         output,
@@ -149,7 +149,7 @@ fn spawn(aws: &FakeAws, runtime_api: &str, variables: &[(&str, &str)]) -> Child 
         .unwrap()
 }
 
-impl Run {
+impl ProcessRun {
     /// The log lines about records; the others are metric documents.
     fn record_lines(&self) -> Vec<&Value> {
         self.lines
@@ -158,6 +158,7 @@ impl Run {
             .collect()
     }
 
+    /// The metric documents that have this metric.
     fn metric(&self, name: &str) -> Vec<&Value> {
         self.lines
             .iter()
@@ -204,7 +205,7 @@ async fn answers_logs_and_measures() {
     );
     assert!(
         !run.output.contains("amzn1.alexa.unit"),
-        "payload in a log: {}",
+        "payload in the log: {}",
         run.output
     );
 
@@ -376,7 +377,7 @@ async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
         Operation::WriteReadiness,
         Fault::Error(500, "InternalServerError"),
     );
-    let run = run_before(
+    let run = run_with(
         &aws,
         vec![sqs_event_from(&items).into_bytes()],
         &[("LEDGER_TABLE", "ledger")],
@@ -409,7 +410,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
     let with_table = [("LEDGER_TABLE", "ledger")];
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
-    let unreachable = run_before(&aws, vec![body()], &with_table).await;
+    let unreachable = run_with(&aws, vec![body()], &with_table).await;
     assert_eq!(
         unreachable.answers[0].1["handled"], 1,
         "{}",
@@ -438,7 +439,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
 
     let aws = FakeAws::start().await;
     aws.fail_every(Operation::Claim, Fault::Error(400, "AccessDeniedException"));
-    let refused = run_before(&aws, vec![body()], &with_table).await;
+    let refused = run_with(&aws, vec![body()], &with_table).await;
     assert_eq!(refused.answers[0].1["errorType"], "Undeliverable");
     assert!(
         refused
@@ -453,7 +454,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
         Operation::Complete,
         Fault::Error(400, "AccessDeniedException"),
     );
-    let unnoted = run_before(&aws, vec![body()], &with_table).await;
+    let unnoted = run_with(&aws, vec![body()], &with_table).await;
     assert_eq!(unnoted.answers[0].1["handled"], 1, "{}", unnoted.output);
     assert_eq!(unnoted.metric("LedgerUnavailable").len(), 1);
     let line = unnoted
@@ -471,7 +472,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
 
     let aws = FakeAws::start().await;
     assert!(
-        run_before(&aws, vec![body()], &with_table)
+        run_with(&aws, vec![body()], &with_table)
             .await
             .metric("LedgerUnavailable")
             .is_empty()
@@ -481,7 +482,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn memory_stays_flat() {
-    // The memory of the execution environment is full after 10,000 events: two thirds of the way.
+    // The ledger's memory is full after 10,000 events, two thirds of the way.
     const BATCHES: usize = 150;
     const EVENTS: usize = 100;
     let batch = |batch: usize| {
@@ -523,7 +524,7 @@ async fn memory_stays_flat() {
     );
     assert!(
         sizes[1] <= sizes[0] + 1024,
-        "grown by 3,000 events from {} KiB to {} KiB",
+        "3,000 events grew the memory from {} KiB to {} KiB",
         sizes[0],
         sizes[1]
     );
@@ -534,7 +535,7 @@ async fn memory_stays_flat() {
     );
 }
 
-/// What a process has in memory, as Linux tells.
+/// The resident memory of a process, as Linux reports it.
 #[cfg(target_os = "linux")]
 fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever arrives, every record has exactly one of the five outcomes, and none is lost.
+//! Whatever arrives, every record has exactly one of the five outcomes and none is lost.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ use asp_events::{
     ledger::Ledger,
     message::{MAX_MESSAGE_BYTES, Message, Topic},
     metric::SkillFailure,
-    outcome::{Answer, InvocationError},
+    outcome::{Answer, InvocationError, Summary},
 };
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -40,14 +40,41 @@ const SAMPLES: [&str; 15] = [
     "subscription-activation-failed",
 ];
 
-/// Keeps what it is given.
+/// Words that the function knows, as keys or as values.
+const KNOWN_WORDS: [&str; 23] = [
+    "header",
+    "payload",
+    "eventType",
+    "namespace",
+    "name",
+    "eventId",
+    "id",
+    "entities",
+    "unit",
+    "result",
+    "status",
+    "errors",
+    "automation",
+    "skill",
+    "stage",
+    "error",
+    "type",
+    "endpoint",
+    "Alexa.Automation.Execution",
+    "Completion",
+    "amzn1.alexa.endpoint.1",
+    "amzn1.alexa.unit.2",
+    "SUCCESS",
+];
+
+/// Keeps messages and failures instead of sending them.
 #[derive(Default)]
-struct Kept {
+struct KeptEffects {
     messages: RefCell<Vec<Message>>,
     failures: RefCell<Vec<SkillFailure>>,
 }
 
-impl Publish for &Kept {
+impl Publish for &KeptEffects {
     async fn publish(
         &self,
         topic: Topic,
@@ -69,7 +96,7 @@ impl Publish for &Kept {
     }
 }
 
-impl Count for &Kept {
+impl Count for &KeptEffects {
     async fn count(
         &self,
         failures: &[&SkillFailure],
@@ -83,7 +110,7 @@ impl Count for &Kept {
     }
 }
 
-impl Kept {
+impl KeptEffects {
     fn effects(&self) -> usize {
         self.messages.borrow().len() + self.failures.borrow().len()
     }
@@ -102,8 +129,8 @@ impl Kept {
     }
 }
 
-fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
-    let kept = Kept::default();
+fn handle(body: &str) -> (KeptEffects, Result<Answer, InvocationError>) {
+    let kept = KeptEffects::default();
     let answer = {
         let Config {
             ledger_ttl, retry, ..
@@ -119,18 +146,17 @@ fn handle(body: &str) -> (Kept, Result<Answer, InvocationError>) {
     (kept, answer)
 }
 
-/// One message: one outcome, and an effect for each outcome that promises one.
+/// The number of outcomes in an answer.
+fn outcomes(summary: &Summary) -> usize {
+    summary.handled + summary.duplicate + summary.ignored + summary.quarantined
+}
+
+/// Checks that a message has one outcome, and the effect that the outcome promises.
 fn check_message(text: &str) {
     let (kept, answer) = handle(&sns_event(&[text]));
     match answer {
         Ok(Answer::Sns(summary)) => {
-            let outcomes = [
-                summary.handled,
-                summary.duplicate,
-                summary.ignored,
-                summary.quarantined,
-            ];
-            assert_eq!(outcomes.iter().sum::<usize>(), 1, "{outcomes:?}");
+            assert_eq!(outcomes(&summary), 1, "{summary:?}");
             if summary.quarantined == 1 {
                 assert_eq!(
                     kept.quarantined(),
@@ -149,7 +175,7 @@ fn check_message(text: &str) {
     }
 }
 
-/// A readable sample with one of its bytes changed, or cut, or doubled.
+/// A readable sample with a byte changed, or a part cut off, removed or repeated.
 fn damaged() -> impl Strategy<Value = String> {
     let sample = prop::sample::select(&SAMPLES[..]).prop_map(message_of);
     (
@@ -173,37 +199,10 @@ fn damaged() -> impl Strategy<Value = String> {
         })
 }
 
-/// JSON of any shape, of words that mean something to the function and of others.
+/// JSON of any shape, with words that the function knows and others.
 fn json() -> impl Strategy<Value = Value> {
     let word = prop_oneof![
-        prop::sample::select(
-            &[
-                "header",
-                "payload",
-                "eventType",
-                "namespace",
-                "name",
-                "eventId",
-                "id",
-                "entities",
-                "unit",
-                "result",
-                "status",
-                "errors",
-                "automation",
-                "skill",
-                "stage",
-                "error",
-                "type",
-                "endpoint",
-                "Alexa.Automation.Execution",
-                "Completion",
-                "amzn1.alexa.endpoint.1",
-                "amzn1.alexa.unit.2",
-                "SUCCESS"
-            ][..]
-        )
-        .prop_map(str::to_owned),
+        prop::sample::select(&KNOWN_WORDS[..]).prop_map(str::to_owned),
         any::<String>(),
     ];
     let leaf = prop_oneof![
@@ -243,7 +242,7 @@ fn count_values(value: &Value) -> usize {
     }
 }
 
-/// Puts `new` in the place of the `index`-th value; true when done.
+/// Replaces the `index`-th value by `new`; returns whether it was found.
 fn replace(value: &mut Value, index: &mut usize, new: &Value) -> bool {
     if *index == 0 {
         *value = new.clone();
@@ -258,7 +257,11 @@ fn replace(value: &mut Value, index: &mut usize, new: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_text_as_a_message_has_one_outcome(text in any::<String>()) {
@@ -282,36 +285,46 @@ proptest! {
 
     #[test]
     fn any_bytes_as_an_envelope_are_unsupported_or_answered(bytes in any::<Vec<u8>>()) {
-        let body = envelope::json_string_of_other(&bytes).unwrap_or_else(|| String::from_utf8(bytes).unwrap());
+        let body = envelope::json_string_of_other(&bytes)
+            .unwrap_or_else(|| String::from_utf8(bytes).unwrap());
         let (kept, answer) = handle(&body);
-        prop_assert!(matches!(answer, Err(InvocationError::UnsupportedEnvelope(_))) && kept.effects() == 0);
+        prop_assert!(matches!(answer, Err(InvocationError::UnsupportedEnvelope(_))));
+        prop_assert_eq!(kept.effects(), 0);
     }
 
     #[test]
     fn a_damaged_envelope_is_unsupported_or_answered(
-        name in prop::sample::select(&["batch", "sqs-batch"][..]), index in any::<prop::sample::Index>(), value in json()
+        name in prop::sample::select(&["batch", "sqs-batch"][..]),
+        index in any::<prop::sample::Index>(),
+        value in json()
     ) {
         let mut body: Value = serde_json::from_str(&sample(name)).unwrap();
         let places = count_values(&body);
         replace(&mut body, &mut index.index(places), &value);
         match handle(&body.to_string()).1 {
-            Ok(Answer::Sns(summary)) => prop_assert_eq!(
-                summary.records, summary.handled + summary.duplicate + summary.ignored + summary.quarantined),
-            Ok(Answer::Sqs(response)) => prop_assert!(response.batch_item_failures.len() <= 1, "the damaged item"),
+            Ok(Answer::Sns(summary)) => prop_assert_eq!(summary.records, outcomes(&summary)),
+            Ok(Answer::Sqs(response)) => {
+                prop_assert!(response.batch_item_failures.len() <= 1, "the damaged item");
+            }
             Err(InvocationError::UnsupportedEnvelope(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
 
     #[test]
-    fn every_record_of_a_batch_has_an_outcome(texts in prop::collection::vec(prop_oneof![damaged(), with_any_value()], 0..20)) {
+    fn every_record_of_a_batch_has_an_outcome(
+        texts in prop::collection::vec(prop_oneof![damaged(), with_any_value()], 0..20)
+    ) {
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let Ok(Answer::Sns(summary)) = handle(&sns_event(&texts)).1 else { panic!("not answered") };
+        let Ok(Answer::Sns(summary)) = handle(&sns_event(&texts)).1 else {
+            panic!("not answered")
+        };
         prop_assert_eq!(summary.records, texts.len());
-        prop_assert_eq!(
-            summary.records, summary.handled + summary.duplicate + summary.ignored + summary.quarantined);
+        prop_assert_eq!(summary.records, outcomes(&summary));
         if !texts.is_empty() {
-            let Ok(Answer::Sqs(response)) = handle(&sqs_event(&texts)).1 else { panic!("not answered") };
+            let Ok(Answer::Sqs(response)) = handle(&sqs_event(&texts)).1 else {
+                panic!("not answered")
+            };
             prop_assert!(response.batch_item_failures.is_empty());
         }
     }

@@ -1,10 +1,6 @@
-//! What the ledger's table holds of readiness signals, for those who ask after a signal has gone
-//! out.
+//! The readiness signals in the ledger's table, where consumers look up what they missed.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use asp_events::{
     aws::client,
@@ -16,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     Function, alexa_event, automation,
@@ -25,16 +22,16 @@ use crate::{
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
-/// A moment whose milliseconds tell rounding from cutting.
+/// A time whose milliseconds show whether seconds are rounded or truncated.
 const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).unwrap();
 
-/// 14 days after it, in seconds, rounded up.
-const FORGOTTEN: i64 = 1_795_165_201 + 14 * 86_400;
+/// When a signal stored now expires: after 14 days, in seconds, rounded up.
+const EXPIRY: i64 = 1_795_165_201 + 14 * 86_400;
 
-/// The key of the unit that [`activation`] is about.
+/// The key of the unit that [`activated`] is about.
 const UNIT: &str = "readiness#unit#unit-1";
 
-/// The activation of a unit, at a time.
+/// The activation of a unit with this status and time.
 fn activation(id: &str, unit: &str, status: &str, time: &str) -> String {
     let payload = json!({"result": {"status": status}});
     alexa_event(
@@ -47,7 +44,7 @@ fn activation(id: &str, unit: &str, status: &str, time: &str) -> String {
     .replace("2026-11-20T09:00:00Z", time)
 }
 
-/// The activation of the unit, so many seconds after nine o'clock.
+/// The activation of the unit, this many seconds after nine o'clock.
 fn activated(id: &str, seconds: u32) -> String {
     activation(
         id,
@@ -57,7 +54,7 @@ fn activated(id: &str, seconds: u32) -> String {
     )
 }
 
-/// A role of the principal on a unit, so many seconds after nine o'clock.
+/// A role of the principal on a unit, this many seconds after nine o'clock.
 fn assigned(id: &str, unit: &str, seconds: u32) -> String {
     let payload = json!({"principal": {"id": "principal-1"}});
     alexa_event(
@@ -75,12 +72,12 @@ fn assigned(id: &str, unit: &str, seconds: u32) -> String {
 
 /// Delivers a body to a new environment.
 async fn handle(aws: &FakeAws, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
-    environment(aws, client::http())
+    environment(aws, aws.http())
         .handle(body, &invocation(now))
         .await
 }
 
-/// Delivers events, one invocation and environment after the other.
+/// Delivers each event in an invocation and environment of its own.
 async fn deliver(aws: &FakeAws, events: &[String]) {
     for event in events {
         handle(aws, NOW, &sns_event(&[event])).await.unwrap();
@@ -100,7 +97,7 @@ async fn deliver_batch(aws: &FakeAws, events: &[String]) -> Value {
         .collect()
 }
 
-/// The event of the signal that an item holds.
+/// The id of the event whose signal an item holds.
 fn event_in(aws: &FakeAws, key: &str) -> String {
     let item = aws.item(key).unwrap_or_else(|| panic!("no item {key}"));
     let signal: Value = serde_json::from_str(item["signal"].as_str().unwrap()).unwrap();
@@ -113,7 +110,7 @@ fn event_in(aws: &FakeAws, key: &str) -> String {
         .to_owned()
 }
 
-/// The length of a message's text as it was published.
+/// The length of a message's body as it was published.
 fn length(message: &Published) -> usize {
     let attribute = |(name, value): (&String, &String)| name.len() + "String".len() + value.len();
     message.size - message.attributes.iter().map(attribute).sum::<usize>()
@@ -172,13 +169,13 @@ async fn a_signal_is_in_the_table_as_published_under_each_of_its_subjects() {
             );
             assert_eq!(
                 item,
-                json!({"pk": key, "eventAt": event_at, "signal": signal, "expiresAt": FORGOTTEN})
+                json!({"pk": key, "eventAt": event_at, "signal": signal, "expiresAt": EXPIRY})
             );
         }
         assert_eq!(
             aws.items(),
             1 + keys.len(),
-            "{name}: the event, and nothing but these"
+            "{name}: the event and its subjects, and nothing else"
         );
     }
 }
@@ -215,15 +212,15 @@ async fn readers_find_the_items_by_their_subjects() {
 #[tokio::test]
 async fn events_without_a_subject_and_other_events_are_not_stored() {
     let aws = FakeAws::start().await;
-    let nobody = alexa_event(
+    let without_principal = alexa_event(
         "1",
         "Alexa.Role.Management",
         "Assignment",
         &json!({}),
         &json!({}),
     );
-    let on_a_unit = assigned("2", "unit-1", 0).replace("principal-1", "");
-    let nothing = alexa_event(
+    let empty_principal = assigned("2", "unit-1", 0).replace("principal-1", "");
+    let without_device = alexa_event(
         "3",
         "Alexa.Endpoint.Lifecycle",
         "SetupCompletion",
@@ -233,9 +230,9 @@ async fn events_without_a_subject_and_other_events_are_not_stored() {
     deliver(
         &aws,
         &[
-            nobody,
-            on_a_unit,
-            nothing,
+            without_principal,
+            empty_principal,
+            without_device,
             skill_failure("4", "s", "live", "X"),
             "no event".to_owned(),
         ],
@@ -254,8 +251,10 @@ async fn events_without_a_subject_and_other_events_are_not_stored() {
 #[tokio::test]
 async fn an_event_without_a_time_takes_that_of_sns_or_else_of_the_invocation() {
     let aws = FakeAws::start().await;
-    let timeless = activation("1", "unit-1", "SUCCEEDED", "no time");
-    handle(&aws, NOW, &sns_event(&[&timeless])).await.unwrap();
+    let without_time = activation("1", "unit-1", "SUCCEEDED", "no time");
+    handle(&aws, NOW, &sns_event(&[&without_time]))
+        .await
+        .unwrap();
     assert_eq!(
         aws.item(UNIT).unwrap()["eventAt"],
         1_795_165_200_000_i64,
@@ -266,7 +265,7 @@ async fn an_event_without_a_time_takes_that_of_sns_or_else_of_the_invocation() {
     handle(
         &aws,
         NOW,
-        &sqs_event(&[&timeless]).replace("SentTimestamp", "Other"),
+        &sqs_event(&[&without_time]).replace("SentTimestamp", "Other"),
     )
     .await
     .unwrap();
@@ -356,7 +355,7 @@ async fn the_newest_event_stays_and_of_equally_old_ones_the_last() {
         assert_eq!(
             aws.published().len(),
             2,
-            "an old signal is a signal all the same"
+            "an older signal is still published"
         );
 
         let aws = FakeAws::start().await;
@@ -389,7 +388,9 @@ async fn an_expired_item_gives_way_to_an_older_event() {
     for (expires, gives_way) in [(second + 1, false), (second, true), (second - 1, true)] {
         let aws = FakeAws::start().await;
         let newer = NOW.timestamp_millis();
-        aws.put_item(json!({"pk": UNIT, "eventAt": newer, "signal": "{\"id\":\"another\"}", "expiresAt": expires}));
+        aws.put_item(json!({
+            "pk": UNIT, "eventAt": newer, "signal": "{\"id\":\"another\"}", "expiresAt": expires
+        }));
         deliver(&aws, &[activated("1", 0)]).await;
         assert_eq!(
             event_in(&aws, UNIT) == "1",
@@ -399,7 +400,7 @@ async fn an_expired_item_gives_way_to_an_older_event() {
     }
 }
 
-// When it is stored, and how often
+// When a signal is stored, and how often
 
 #[tokio::test]
 async fn a_signal_is_in_the_table_before_it_goes_out() {
@@ -465,10 +466,10 @@ async fn a_batch_writes_only_the_newest_signal_of_each_subject() {
     assert_eq!(aws.published().len(), 6);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_signals_of_a_batch_are_written_concurrently() {
-    let aws = FakeAws::start().await;
-    let handler = environment(&aws, client::http());
+    let aws = FakeAws::in_memory();
+    let handler = environment(&aws, aws.http());
     let events: Vec<_> = (0..8)
         .map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-"))
         .collect();
@@ -482,11 +483,11 @@ async fn the_signals_of_a_batch_are_written_concurrently() {
         .handle(&sqs_event(&events), &invocation(NOW))
         .await
         .unwrap();
-    assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
     assert_eq!(aws.attempts(Operation::WriteReadiness), 8);
 }
 
-// When the table does not take it
+// When the table does not accept a signal
 
 #[tokio::test]
 async fn while_the_table_is_out_of_reach_signals_go_out_without_it() {
@@ -528,7 +529,7 @@ async fn an_unreachable_table_is_not_tried_again() {
     let attempts = aws.attempts(Operation::WriteReadiness);
     assert!(
         attempts < 60,
-        "{attempts}: the first to fail are the last to ask"
+        "{attempts} attempts: only writes already started fail"
     );
 }
 
@@ -548,7 +549,10 @@ async fn a_refused_write_fails_the_event_before_its_signal_goes_out_and_names_th
         error.error_message
     );
     assert_eq!(aws.published().len(), 0);
-    assert!(handle(&aws, NOW, &body).await.is_ok(), "it is not held");
+    assert!(
+        handle(&aws, NOW, &body).await.is_ok(),
+        "the claim was released"
+    );
     assert_eq!(
         (aws.published().len(), event_in(&aws, UNIT)),
         (1, "1".to_owned())
@@ -578,10 +582,10 @@ async fn a_refused_write_fails_the_events_behind_it_and_no_others() {
     assert_eq!(aws.data().len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_conflict_is_retried_and_never_skipped() {
     let conflict = Fault::Cancelled("TransactionConflict");
-    let aws = FakeAws::start().await;
+    let aws = FakeAws::in_memory();
     aws.fail(Operation::WriteReadiness, vec![conflict.clone(); 4]);
     deliver(&aws, &[activated("1", 0)]).await;
     assert_eq!(
@@ -592,13 +596,13 @@ async fn a_conflict_is_retried_and_never_skipped() {
         (5, "1".to_owned())
     );
 
-    let aws = FakeAws::start().await;
+    let aws = FakeAws::in_memory();
     aws.fail_every(Operation::WriteReadiness, conflict);
     let short = Invocation {
         deadline: NOW + TimeDelta::seconds(2),
         ..invocation(NOW)
     };
-    let answer = environment(&aws, client::http())
+    let answer = environment(&aws, aws.http())
         .handle(&sns_event(&[&activated("1", 0)]), &short)
         .await;
     let error = Diagnostic::from(answer.unwrap_err());
@@ -622,9 +626,9 @@ async fn a_write_whose_answer_was_lost_counts_as_done() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_conflict_over_a_budget_does_not_block_signals() {
-    let aws = FakeAws::start().await;
+    let aws = FakeAws::in_memory();
     aws.fail_every(
         Operation::WriteBudgets,
         Fault::Cancelled("TransactionConflict"),
@@ -638,7 +642,7 @@ async fn a_conflict_over_a_budget_does_not_block_signals() {
         deadline: NOW + TimeDelta::seconds(2),
         ..invocation(NOW)
     };
-    let answer = environment(&aws, client::http())
+    let answer = environment(&aws, aws.http())
         .handle(&sqs_event(&events), &short)
         .await
         .unwrap();

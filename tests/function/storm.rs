@@ -48,7 +48,7 @@ fn setting(name: &str, default: usize) -> usize {
     })
 }
 
-/// Xorshift: as good as any for shuffling, and the same for the same seed.
+/// Xorshift: good enough for shuffling, and reproducible from its seed.
 struct Shuffle(u64);
 
 impl Shuffle {
@@ -66,7 +66,7 @@ impl Shuffle {
     }
 }
 
-/// One event in twenty comes by itself, the others in batches; each event always comes the same way.
+/// One event in twenty comes by itself, the others in batches; each always comes the same way.
 fn ingestion(event: &Owned) -> Ingestion {
     if (event.number / 5).is_multiple_of(20) {
         Ingestion::Direct

@@ -1,4 +1,4 @@
-//! CloudWatch: rpc-v2-cbor.
+//! The fake's CloudWatch: Smithy RPC v2 CBOR.
 
 use std::io::Read as _;
 
@@ -31,7 +31,7 @@ pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
         .collect();
     assert!(
         (1..=1000).contains(&data.len()),
-        "CloudWatch refuses {} metrics",
+        "CloudWatch rejects {} metrics",
         data.len()
     );
     let namespace = text(&request, "Namespace");
@@ -50,13 +50,13 @@ fn decode_datum(datum: &Cbor) -> Datum {
                 && !value.starts_with(':')
                 && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
                 && !value.trim().is_empty(),
-            "CloudWatch refuses the dimension value {value:?}"
+            "CloudWatch rejects the dimension value {value:?}"
         );
         (text(dimension, "Name"), value)
     };
     let timestamp = match field(datum, "Timestamp").unwrap() {
         Cbor::Tag(1, value) => number(value),
-        other => panic!("a timestamp without its tag: {other:?}"),
+        other => panic!("an untagged timestamp: {other:?}"),
     };
     Datum {
         name: text(datum, "MetricName"),
@@ -88,7 +88,7 @@ fn number(value: &Cbor) -> f64 {
     match value {
         Cbor::Integer(integer) => i128::from(*integer) as f64,
         Cbor::Float(float) => *float,
-        other => panic!("no number: {other:?}"),
+        other => panic!("not a number: {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! DynamoDB's condition expressions, as far as a ledger needs them.
+//! DynamoDB's condition expressions, as far as the ledger needs them.
 
 use std::{cmp::Ordering, collections::HashSet, iter::Peekable, vec::IntoIter};
 
@@ -20,12 +20,12 @@ pub(super) enum Operand {
     Value(Value),
 }
 
-/// Whether two operands stand as they should; they have no order if one is absent, or if their
-/// types differ.
+/// Whether the order of two operands satisfies the comparison; they have none if one is absent or
+/// their types differ.
 type Comparator = fn(Option<Ordering>) -> bool;
 
 impl Condition {
-    /// Reads an expression with its names and values; panics at what DynamoDB would refuse.
+    /// Parses an expression with its names and values; panics at what DynamoDB would reject.
     pub(super) fn parse(expression: &str, names: &Item, values: &Item) -> Self {
         let unused = names
             .keys()
@@ -42,7 +42,7 @@ impl Condition {
         assert_eq!(
             parser.tokens.next(),
             None,
-            "more than a condition: {expression}"
+            "unexpected text after the condition: {expression}"
         );
         assert!(
             parser.unused.is_empty(),
@@ -85,7 +85,7 @@ fn order(left: Option<&Value>, right: Option<&Value>) -> Option<Ordering> {
     }
 }
 
-/// `<>` is the one comparison that holds for an absent attribute: what is not there is not equal.
+/// Parses a comparator. `<>` is the only one that holds for an absent attribute.
 fn comparator(token: &str) -> Comparator {
     match token {
         "=" => |order| order == Some(Ordering::Equal),
@@ -94,7 +94,7 @@ fn comparator(token: &str) -> Comparator {
         "<=" => |order| order.is_some_and(Ordering::is_le),
         ">" => |order| order == Some(Ordering::Greater),
         ">=" => |order| order.is_some_and(Ordering::is_ge),
-        other => panic!("no comparator: {other}"),
+        other => panic!("not a comparator: {other}"),
     }
 }
 
@@ -106,7 +106,7 @@ fn tokens(expression: &str) -> Vec<&str> {
             .find(|symbol| rest.starts_with(symbol));
         let is_end = |c: char| !c.is_ascii_alphanumeric() && !"_#:".contains(c);
         let length = symbol.map_or_else(|| rest.find(is_end).unwrap_or(rest.len()), str::len);
-        assert!(length > 0, "unexpected in a condition: {rest}");
+        assert!(length > 0, "unexpected text in a condition: {rest}");
         let (token, after) = rest.split_at(length);
         tokens.push(token);
         rest = after.trim_start();
@@ -118,7 +118,7 @@ struct Parser<'a> {
     tokens: Peekable<IntoIter<&'a str>>,
     names: &'a Item,
     values: &'a Item,
-    /// Names and values that no operand was: DynamoDB refuses them.
+    /// Names and values that no operand has used yet: DynamoDB rejects unused ones.
     unused: HashSet<&'a str>,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Parser<'a> {
     fn primary(&mut self) -> Condition {
         if self.takes("(") {
             let condition = self.or();
-            assert!(self.takes(")"), "a parenthesis is open");
+            assert!(self.takes(")"), "an unclosed parenthesis");
             condition
         } else if self.takes("attribute_exists") {
             self.exists()
@@ -200,7 +200,7 @@ impl<'a> Parser<'a> {
             _ => {
                 assert!(
                     token.starts_with(|c: char| c.is_ascii_alphabetic()),
-                    "no operand: {token}"
+                    "not an operand: {token}"
                 );
                 Operand::Attribute(token.to_owned())
             }
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
     }
 
     fn next(&mut self) -> &'a str {
-        self.tokens.next().expect("a condition ends too early")
+        self.tokens.next().expect("the condition ends too early")
     }
 
     fn takes(&mut self, token: &str) -> bool {

@@ -1,4 +1,4 @@
-//! DynamoDB: JSON requests and answers, and the ledger's table.
+//! The fake's DynamoDB: JSON requests and answers, and the ledger's table.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,11 +15,10 @@ const TABLE: &str = "ledger";
 /// reference.
 const MAX_ITEMS: usize = 100;
 
-/// The attributes of an item as plain JSON: the types that the ledger has are told apart by JSON's
-/// own.
+/// The attributes of an item as plain JSON, whose types suffice for those of the ledger.
 pub(super) type Item = Map<String, Value>;
 
-/// What a call asks of the table.
+/// A request to the table.
 pub(super) enum Request {
     Read(Vec<String>),
     Write(Write),
@@ -34,11 +33,11 @@ pub(super) enum Request {
 pub(super) struct Write {
     pk: String,
     item: Item,
-    /// Whether it is about a claim of the caller's own.
+    /// Whether the condition asks for the caller's own claim.
     is_of_holder: bool,
     condition: Option<Condition>,
-    /// Whether the item that was found is to be told when the condition does not hold.
-    tells_found: bool,
+    /// Whether the answer returns the item that fails the condition.
+    returns_found: bool,
 }
 
 pub(super) fn decode(target: &str, body: &[u8]) -> (Call, Request) {
@@ -75,7 +74,7 @@ fn transaction(request: &Value) -> (Call, Request) {
     let size: usize = writes.iter().map(|write| item_size(&write.item)).sum();
     assert!(
         size <= 4 * 1024 * 1024,
-        "DynamoDB refuses a transaction of {size} bytes"
+        "DynamoDB rejects a transaction of {size} bytes"
     );
     let operation = writes[0].operation();
     assert!(
@@ -85,7 +84,7 @@ fn transaction(request: &Value) -> (Call, Request) {
     let token = request["ClientRequestToken"].as_str().unwrap().to_owned();
     assert!(
         (1..=36).contains(&token.len()),
-        "DynamoDB refuses the token {token:?}"
+        "DynamoDB rejects the token {token:?}"
     );
     let call = Call {
         keys,
@@ -101,7 +100,7 @@ fn transaction(request: &Value) -> (Call, Request) {
     )
 }
 
-/// An eventually consistent read is no error for AWS, and yet it would miss what was just written.
+/// Decodes a read. AWS accepts an eventually consistent one, but it would miss recent writes.
 fn batch(request: &Value) -> (Call, Request) {
     let tables = request["RequestItems"].as_object().unwrap();
     assert!(
@@ -135,13 +134,13 @@ fn batch(request: &Value) -> (Call, Request) {
 fn assert_distinct(keys: &[String]) {
     assert!(
         (1..=MAX_ITEMS).contains(&keys.len()),
-        "DynamoDB refuses {} items",
+        "DynamoDB rejects {} items",
         keys.len()
     );
     assert_eq!(
         keys.iter().collect::<HashSet<_>>().len(),
         keys.len(),
-        "DynamoDB refuses the same item twice: {keys:?}"
+        "DynamoDB rejects the same item twice: {keys:?}"
     );
 }
 
@@ -157,7 +156,7 @@ impl Write {
         let size = item_size(&item);
         assert!(
             size <= 400 * 1024,
-            "DynamoDB refuses an item of {size} bytes"
+            "DynamoDB rejects an item of {size} bytes"
         );
         for (name, value) in &item {
             assert_plausible(name, value);
@@ -181,7 +180,7 @@ impl Write {
             item,
             is_of_holder: expression.is_some_and(|expression| expression.starts_with("heldBy")),
             condition: expression.map(|expression| Condition::parse(expression, &names, &values)),
-            tells_found: request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD",
+            returns_found: request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD",
         }
     }
 
@@ -193,17 +192,17 @@ impl Write {
             Some(("event", _)) if self.is_of_holder => Operation::Release,
             Some(("event", _)) if has("leaseUntil") => Operation::Claim,
             Some(("event", _)) if has("completedAt") => Operation::Complete,
-            _ => panic!("no item of the ledger: {} {:?}", self.pk, self.item),
+            _ => panic!("not an item of the ledger: {} {:?}", self.pk, self.item),
         }
     }
 }
 
-/// The items, and the transactions that were made.
+/// The items, and the transactions that were applied.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) items: HashMap<String, Item>,
-    /// By their tokens, with what they asked for.
-    made: HashMap<String, u64>,
+    /// A hash of each transaction's request, by its token.
+    applied: HashMap<String, u64>,
 }
 
 impl Table {
@@ -236,7 +235,7 @@ impl Table {
         }
     }
 
-    /// Reads so many of the keys.
+    /// Reads the first `count` keys and returns the others as unprocessed.
     fn read(&self, keys: &[String], count: usize) -> Answer {
         let (read, unread) = keys.split_at(count);
         let items: Vec<_> = read
@@ -256,9 +255,9 @@ impl Table {
         )
     }
 
-    /// All or nothing, and once for each token: a repeat of what was made is answered as made.
+    /// Applies all writes or none, once for each token: a repeated request gets the same answer.
     fn transact(&mut self, writes: Vec<Write>, token: String, content: u64) -> Answer {
-        match self.made.get(&token) {
+        match self.applied.get(&token) {
             Some(made) if *made == content => return json_answer(200, &json!({})),
             Some(_) => return error(400, "IdempotentParameterMismatchException"),
             None => {}
@@ -275,12 +274,11 @@ impl Table {
         for write in writes {
             self.apply(write);
         }
-        self.made.insert(token, content);
+        self.applied.insert(token, content);
         json_answer(200, &json!({}))
     }
 
-    /// What is told about a write whose condition does not hold: the item that was found, where
-    /// that was asked for.
+    /// The details of a failed condition: the item that was found, if the request asked for it.
     fn failure(&self, write: &Write) -> Option<Map<String, Value>> {
         let found = self.items.get(&write.pk);
         if write
@@ -291,7 +289,7 @@ impl Table {
             return None;
         }
         let told = found
-            .filter(|_| write.tells_found)
+            .filter(|_| write.returns_found)
             .map(|item| ("Item".to_owned(), typed_item(item)));
         Some(told.into_iter().collect())
     }
@@ -301,7 +299,7 @@ impl Table {
     }
 }
 
-/// A transaction that something else than a condition cancels, such as another transaction.
+/// A transaction that is cancelled by something other than a condition, such as a conflict.
 pub(super) fn cancelled_for(code: &str, writes: usize) -> Answer {
     cancelled(
         (0..writes)
@@ -319,24 +317,24 @@ fn cancelled(reasons: Vec<Value>) -> Answer {
     )
 }
 
-/// The reason of one write: none for those that stand beside the one at fault.
+/// The reason for one write; `None` for the writes beside the failed one.
 fn reason(code: &str, failure: Option<Map<String, Value>>) -> Value {
     let Some(mut told) = failure else {
         return json!({"Code": "None"});
     };
     told.insert("Code".to_owned(), code.into());
-    told.insert("Message".to_owned(), "told to".into());
+    told.insert("Message".to_owned(), "the test asked for it".into());
     Value::Object(told)
 }
 
 pub(super) fn error(status: u16, code: &str) -> Answer {
     json_answer(
         status,
-        &json!({"__type": typed_code(code), "message": "told to"}),
+        &json!({"__type": typed_code(code), "message": "the test asked for it"}),
     )
 }
 
-/// An error that tells more than its code.
+/// An error with details besides its code.
 fn failed(code: &str, message: &str, mut told: Map<String, Value>) -> Answer {
     told.insert("__type".to_owned(), typed_code(code).into());
     told.insert("message".to_owned(), message.into());
@@ -360,17 +358,17 @@ fn key_of(item: &Item) -> String {
     let pk = item
         .get("pk")
         .and_then(Value::as_str)
-        .expect("DynamoDB refuses an item without its key");
+        .expect("DynamoDB rejects an item without its key");
     assert!(
         (1..=2048).contains(&pk.len()),
-        "DynamoDB refuses a key of {} bytes",
+        "DynamoDB rejects a key of {} bytes",
         pk.len()
     );
     pk.to_owned()
 }
 
-/// The time to live counts seconds, everything else milliseconds: mixed up, an item would stay for
-/// ever, or go at once.
+/// Checks a time's unit: the time to live is in seconds, everything else in milliseconds. With the
+/// wrong unit an item would stay forever or expire at once.
 pub(super) fn assert_plausible(name: &str, value: &Value) {
     let plausible = match name {
         "expiresAt" => 1_600_000_000..4_000_000_000,
@@ -427,7 +425,7 @@ fn typed(value: &Value) -> Value {
     }
 }
 
-/// As DynamoDB counts it, numbers roughly.
+/// The size of an item as DynamoDB counts it, approximately for numbers.
 fn item_size(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + value_size(value))

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! The faults of the fake, and when they happen.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use super::Operation;
 
-/// What is wrong with a call. One that is not processed leaves no trace but its attempt.
+/// What goes wrong with a call. A call that is not processed leaves no trace but the attempt.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// Not processed: the status and error code of the whole answer.
+    /// Not processed: answered with this status and error code.
     Error(u16, &'static str),
     /// Not processed: the connection closes.
     Reset,
@@ -19,25 +19,25 @@ pub(crate) enum Fault {
     Hang,
     /// Processed, and never answered.
     HangAfter,
-    /// Processed, and answered after a while.
+    /// Processed, and answered after this time.
     Slow(Duration),
-    /// Processed, and answered with what is not the protocol.
+    /// Processed, and answered with something that is not the protocol.
     Malformed,
     /// Processed, and answered with half a body before the connection closes.
     Half,
-    /// Entries of a batch, by their place, with the code, all the sender's fault or none.
+    /// These entries of a batch fail, by index, with the code, all by the sender's fault or none.
     Entries(Vec<usize>, &'static str, bool),
-    /// Entries of a batch that the answer does not mention, and that were not published either.
+    /// These entries of a batch are neither published nor mentioned in the answer.
     Unmentioned(Vec<usize>),
-    /// Not processed: a transaction is cancelled as a whole, with this code as the first item's
-    /// reason; a conflict also refuses a single write.
+    /// Not processed: the transaction is cancelled, with this code as the first item's reason. A
+    /// conflict also rejects a single write.
     Cancelled(&'static str),
-    /// The second half of the keys of a batch comes back unread, one at least.
+    /// The second half of a batch's keys, at least one, comes back unprocessed.
     Unprocessed,
 }
 
 impl Fault {
-    /// Whether a call of this API can have it.
+    /// Whether a call of this API can have the fault.
     pub(crate) fn fits(&self, api: &str) -> bool {
         match self {
             Self::Entries(..) | Self::Unmentioned(_) => api == "PublishBatch",
@@ -56,19 +56,19 @@ pub(crate) enum StopStage {
     After,
 }
 
-/// The faults to come. What was told first happens first.
+/// The faults to come, in the order in which they were set.
 #[derive(Default)]
 pub(super) struct Plan {
     seen: HashMap<Operation, usize>,
-    faults: Vec<(Operation, When, Fault)>,
+    faults: Vec<(Operation, FaultyCalls, Fault)>,
     random: Option<(Random, f64, Vec<Fault>)>,
     stop: Option<(usize, StopStage)>,
     stopped: watch::Sender<bool>,
 }
 
-/// Which calls of an operation a fault is for.
+/// Which calls of an operation have a fault.
 #[derive(Clone, Copy, PartialEq)]
-enum When {
+enum FaultyCalls {
     Next,
     Nth(usize),
     Every,
@@ -76,16 +76,19 @@ enum When {
 
 impl Plan {
     pub(super) fn next_of(&mut self, operation: Operation, fault: Fault) {
-        self.faults.push((operation, When::Next, fault));
+        self.faults.push((operation, FaultyCalls::Next, fault));
     }
 
     pub(super) fn nth_of(&mut self, operation: Operation, nth: usize, fault: Fault) {
-        self.faults
-            .push((operation, When::Nth(self.seen(operation) + nth), fault));
+        self.faults.push((
+            operation,
+            FaultyCalls::Nth(self.seen(operation) + nth),
+            fault,
+        ));
     }
 
     pub(super) fn every(&mut self, operation: Operation, fault: Fault) {
-        self.faults.push((operation, When::Every, fault));
+        self.faults.push((operation, FaultyCalls::Every, fault));
     }
 
     pub(super) fn randomly(&mut self, seed: u64, rate: f64, faults: &[Fault]) {
@@ -100,7 +103,7 @@ impl Plan {
     pub(super) fn left(&self) -> usize {
         self.faults
             .iter()
-            .filter(|(_, when, _)| *when != When::Every)
+            .filter(|(_, when, _)| *when != FaultyCalls::Every)
             .count()
     }
 
@@ -125,7 +128,7 @@ impl Plan {
         self.seen.values().sum()
     }
 
-    /// Counts a call, and says what is wrong with it.
+    /// Counts a call and returns its fault, if any.
     pub(super) fn fault(&mut self, operation: Operation, api: &str) -> Option<Fault> {
         let (before, nth) = (self.all_seen(), self.seen(operation));
         self.seen.insert(operation, nth + 1);
@@ -138,22 +141,24 @@ impl Plan {
                     Fault::Hang
                 })
             }
-            _ => self.told(operation, nth, api).or_else(|| self.random(api)),
+            _ => self
+                .planned(operation, nth, api)
+                .or_else(|| self.random(api)),
         }
     }
 
-    fn told(&mut self, operation: Operation, nth: usize, api: &str) -> Option<Fault> {
-        let is_now = |when: When, fault: &Fault| match when {
-            When::Next => true,
-            When::Nth(call) => call == nth,
-            When::Every => fault.fits(api),
+    fn planned(&mut self, operation: Operation, nth: usize, api: &str) -> Option<Fault> {
+        let is_now = |when: FaultyCalls, fault: &Fault| match when {
+            FaultyCalls::Next => true,
+            FaultyCalls::Nth(call) => call == nth,
+            FaultyCalls::Every => fault.fits(api),
         };
         let place = self
             .faults
             .iter()
             .position(|(of, when, fault)| *of == operation && is_now(*when, fault))?;
         let (_, when, fault) = &self.faults[place];
-        if *when == When::Every {
+        if *when == FaultyCalls::Every {
             Some(fault.clone())
         } else {
             Some(self.faults.remove(place).2)
@@ -171,7 +176,7 @@ impl Plan {
     }
 }
 
-/// Splitmix64: random enough for choices that a seed must repeat, and no dependency.
+/// Splitmix64: good enough for choices that a seed must reproduce, without a dependency.
 struct Random(u64);
 
 impl Random {
@@ -182,7 +187,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to below 1.
+    /// A number from 0 to below 1.
     fn fraction(&mut self) -> f64 {
         let upper = u32::try_from(self.next() >> 32).unwrap();
         f64::from(upper) / (f64::from(u32::MAX) + 1.0)

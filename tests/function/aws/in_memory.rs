@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{Shared, server};
 
-/// The bytes that one side can be ahead of the other.
+/// How many bytes one side can be ahead of the other.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Builds an HTTP client whose connections all lead to this world, whatever the address.
@@ -30,7 +30,7 @@ pub(super) fn client(world: Shared) -> SharedHttpClient {
     SharedHttpClient::new(InMemoryClient { world })
 }
 
-/// A client, and the connectors that it gives out.
+/// A client that is its own connector.
 #[derive(Clone)]
 struct InMemoryClient {
     world: Shared,
@@ -63,7 +63,7 @@ async fn send(world: Shared, request: HttpRequest) -> Result<HttpResponse, Conne
     let mut request = request
         .try_into_http1x()
         .map_err(|error| ConnectorError::user(error.into()))?;
-    // On the wire stands the path; the SDK gives the whole address.
+    // The SDK sets the whole URL, but a request line has only the path.
     let path = request.uri().path_and_query().cloned().unwrap();
     *request.uri_mut() = Uri::from(path);
 

@@ -1,5 +1,5 @@
-//! An AWS in this process: it decodes what the function sent, checks it as AWS would, does it, and
-//! answers as it is told.
+//! A fake AWS in this process: it decodes what the function sends, validates it as AWS would, does
+//! it, and answers as the test tells it to.
 
 mod cloudwatch;
 mod condition;
@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use asp_events::aws::client;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -27,29 +28,30 @@ pub(crate) use self::{
     sns::assert_fits_schema,
 };
 
-/// The fake. It listens until it is dropped, on a thread of its own, so that handlers on any
-/// threads can share it.
+/// The fake AWS. It listens on a thread of its own until it is dropped, so that handlers on any
+/// thread can share it; or it is reached in memory, without a listener.
 pub(crate) struct FakeAws {
     pub(crate) url: String,
     world: Shared,
-    _alive: Option<oneshot::Sender<()>>,
+    /// Ends the listener when it is dropped.
+    listener: Option<oneshot::Sender<()>>,
 }
 
 type Shared = Arc<Mutex<World>>;
 
-/// All that this AWS knows.
+/// The state of the fake.
 #[derive(Default)]
 struct World {
-    /// Whether calls are only counted, because there are too many to keep.
+    /// Whether calls are only counted, for tests that make too many to keep.
     counting: bool,
     calls: Vec<Call>,
     deliveries: BTreeMap<(String, String), usize>,
     sums: BTreeMap<BTreeMap<String, String>, f64>,
     table: dynamodb::Table,
     plan: Plan,
-    /// What was wrong with a request, by AWS's rules.
+    /// Why AWS would have rejected requests.
     refused: Vec<String>,
-    /// Where calls wait for each other.
+    /// Where calls wait for one another.
     meeting: Option<Arc<Barrier>>,
 }
 
@@ -61,7 +63,7 @@ pub(crate) enum Service {
     DynamoDb,
 }
 
-/// The operations that the function calls; those of the ledger by what they mean, whatever API
+/// The operations that the function calls; those of the ledger by their meaning, whatever API
 /// carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
@@ -77,7 +79,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// All of them, in the order in which an event's life comes to them.
+    /// All operations, in the order in which an event goes through them.
     pub(crate) const ALL: [Self; 9] = [
         Self::Claim,
         Self::ReadBudgets,
@@ -102,13 +104,13 @@ pub(crate) struct Call {
     pub(crate) data: Vec<Datum>,
     /// The keys of the ledger's items.
     pub(crate) keys: Vec<String>,
-    /// Whether AWS did what it was asked, answered or not; a fault can come before that.
+    /// Whether AWS did what it was asked, answered or not; a fault can prevent it.
     pub(crate) processed: bool,
-    /// The places of messages that a batch left out although it was processed.
+    /// The indexes of the messages that a batch left out although it was processed.
     left_out: Vec<usize>,
 }
 
-/// A message that was published.
+/// A message as it was published.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Published {
     pub(crate) topic: String,
@@ -117,7 +119,7 @@ pub(crate) struct Published {
     pub(crate) size: usize,
 }
 
-/// A data point of a metric.
+/// A data point as it was put.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Datum {
     pub(crate) name: String,
@@ -128,11 +130,12 @@ pub(crate) struct Datum {
 }
 
 impl FakeAws {
+    /// Starts a fake that listens on a local port.
     pub(crate) async fn start() -> Self {
         Self::start_in(World::default()).await
     }
 
-    /// Starts one that keeps no calls, only counts, for tests that make too many of them.
+    /// Starts one that only counts calls, for tests that make too many to keep.
     pub(crate) async fn start_counting() -> Self {
         Self::start_in(World {
             counting: true,
@@ -143,127 +146,126 @@ impl FakeAws {
 
     async fn start_in(world: World) -> Self {
         let world = Arc::new(Mutex::new(world));
-        let (url, alive) = server::start(world.clone()).await;
+        let (url, listener) = server::start(world.clone()).await;
         Self {
             url,
             world,
-            _alive: Some(alive),
+            listener: Some(listener),
         }
     }
 
-    /// Makes one without a listener. Only clients of [`Self::http_in_memory`] reach it.
+    /// Makes a fake without a listener, for tests with a paused clock. Only [`Self::http`] reaches it.
     pub(crate) fn in_memory() -> Self {
         Self {
             url: "http://in-memory".to_owned(),
             world: Shared::default(),
-            _alive: None,
+            listener: None,
         }
     }
 
-    /// An HTTP client that reaches this fake without a socket, for tests with a paused clock.
-    pub(crate) fn http_in_memory(&self) -> SharedHttpClient {
-        in_memory::client(self.world.clone())
+    /// The HTTP client that reaches this fake: the deployed function's own, or one in memory.
+    pub(crate) fn http(&self) -> SharedHttpClient {
+        match self.listener {
+            Some(_) => client::http(),
+            None => in_memory::client(self.world.clone()),
+        }
     }
 
-    /// Makes the next calls of an operation fail, one fault each.
+    /// Makes the next calls of an operation fail, with one fault each.
     pub(crate) fn fail(&self, operation: Operation, faults: impl IntoIterator<Item = Fault>) {
         self.with(|world| {
-            faults
-                .into_iter()
-                .for_each(|fault| world.plan.next_of(operation, fault))
+            for fault in faults {
+                world.plan.next_of(operation, fault);
+            }
         });
     }
 
-    /// Makes one call of an operation fail, the nth from now, counted from 0.
+    /// Makes the nth call of an operation from now fail, counted from 0.
     pub(crate) fn fail_call(&self, operation: Operation, nth: usize, fault: Fault) {
         self.with(|world| world.plan.nth_of(operation, nth, fault));
     }
 
-    /// Makes all calls of an operation fail from now on, after what was told before.
+    /// Makes every call of an operation fail from now on, once earlier faults are used up.
     pub(crate) fn fail_every(&self, operation: Operation, fault: Fault) {
         self.with(|world| world.plan.every(operation, fault));
     }
 
     /// Makes calls of all operations fail at this rate from now on, each with one of the faults
-    /// that fit it. The same seed makes the same choices.
+    /// that apply to it. The same seed makes the same choices.
     pub(crate) fn fail_randomly(&self, seed: u64, rate: f64, faults: &[Fault]) {
         self.with(|world| world.plan.randomly(seed, rate, faults));
     }
 
-    /// Ends all faults, so that what was lost can be delivered again.
+    /// Ends all faults, so that failed events can be delivered again.
     pub(crate) fn heal(&self) {
         self.with(|world| world.plan.heal());
     }
 
-    /// How many single faults have not happened: a test of faults that never happen proves nothing.
+    /// The number of single faults that have not happened; a test must use up all of its faults.
     pub(crate) fn faults_left(&self) -> usize {
         self.with(|world| world.plan.left())
     }
 
-    /// Stops the world at a call, the nth from now, counted from 0: it and all later ones get no
+    /// Stops the world at the nth call from now, counted from 0: it and all later calls get no
     /// answer.
     pub(crate) fn stop_at(&self, nth: usize, stage: StopStage) {
         self.with(|world| world.plan.stop_at(nth, stage));
     }
 
-    /// Ends when the world has stopped.
+    /// Waits until the world has stopped.
     pub(crate) async fn stopped(&self) {
         let mut stopped = self.with(|world| world.plan.stopped());
         stopped.wait_for(|stopped| *stopped).await.unwrap();
     }
 
-    /// Lets the world go on. Calls that hung go on hanging: whoever made them is gone. A call that
-    /// was still on its way can arrive now, as it can at the real AWS.
+    /// Resumes the world. Calls that hang keep hanging: their caller is gone. A call that was still
+    /// in flight can arrive now, as with the real AWS.
     pub(crate) fn resume(&self) {
         self.with(|world| world.plan.resume());
     }
 
-    /// Lets no call have its answer before so many are there: those that wait for another's answer
-    /// never get theirs.
+    /// Answers no call before this many have arrived. Calls that are made one after the other would
+    /// wait forever.
     pub(crate) fn let_meet(&self, calls: usize) {
         self.with(|world| world.meeting = Some(Arc::new(Barrier::new(calls))));
     }
 
-    /// The calls of an operation, whatever became of them.
+    /// The calls of an operation, whatever their result.
     pub(crate) fn calls(&self, operation: Operation) -> Vec<Call> {
         self.with(|world| {
-            world
-                .calls
-                .iter()
-                .filter(|call| call.operation == operation)
-                .cloned()
-                .collect()
+            let mut calls = world.calls.clone();
+            calls.retain(|call| call.operation == operation);
+            calls
         })
     }
 
-    /// The operations in the order of their calls.
+    /// The operations called, in order.
     pub(crate) fn operations(&self) -> Vec<Operation> {
         self.with(|world| world.calls.iter().map(|call| call.operation).collect())
     }
 
-    /// How many calls there were of an operation, kept or only counted.
+    /// The number of calls of an operation, kept or only counted.
     pub(crate) fn attempts(&self, operation: Operation) -> usize {
         self.with(|world| world.plan.seen(operation))
     }
 
-    /// How many calls there were.
+    /// The number of all calls.
     pub(crate) fn count(&self) -> usize {
         self.with(|world| world.plan.all_seen())
     }
 
-    /// All messages that were published, in a batch or not.
+    /// All published messages, in a batch or not.
     pub(crate) fn published(&self) -> Vec<Published> {
         self.with(|world| {
-            world
-                .calls
-                .iter()
-                .flat_map(Call::published)
-                .cloned()
-                .collect()
+            let mut messages = Vec::new();
+            for call in &world.calls {
+                messages.extend(call.published().cloned());
+            }
+            messages
         })
     }
 
-    /// The one message that was published.
+    /// The only published message.
     pub(crate) fn only_message(&self) -> Published {
         let [message] = self
             .published()
@@ -272,17 +274,23 @@ impl FakeAws {
         message
     }
 
-    /// How often each message was published, by its topic and id, kept or only counted.
+    /// How often each message was published, by topic and id, kept or only counted.
     pub(crate) fn deliveries(&self) -> BTreeMap<(String, String), usize> {
         self.with(|world| world.deliveries.clone())
     }
 
-    /// The data points that were put.
+    /// All data points that were put.
     pub(crate) fn data(&self) -> Vec<Datum> {
-        self.with(|world| world.calls.iter().flat_map(Call::put).cloned().collect())
+        self.with(|world| {
+            let mut data = Vec::new();
+            for call in &world.calls {
+                data.extend(call.put().cloned());
+            }
+            data
+        })
     }
 
-    /// The sums of the data points that were put, by their dimensions, kept or only counted.
+    /// The sums of the data points by their dimensions, kept or only counted.
     pub(crate) fn sums(&self) -> BTreeMap<BTreeMap<String, String>, f64> {
         self.with(|world| world.sums.clone())
     }
@@ -292,13 +300,12 @@ impl FakeAws {
         self.with(|world| world.table.items.get(pk).cloned().map(Value::Object))
     }
 
-    /// How many items the ledger has.
+    /// The number of items in the ledger.
     pub(crate) fn items(&self) -> usize {
         self.with(|world| world.table.items.len())
     }
 
-    /// Puts an item into the ledger, as it is: nothing is checked, so that a test can make what
-    /// should not be there.
+    /// Puts an item into the ledger unchecked, so that a test can create invalid ones.
     pub(crate) fn put_item(&self, item: Value) {
         let Value::Object(item) = item else {
             panic!("an item is an object: {item}")
@@ -311,15 +318,15 @@ impl FakeAws {
         });
     }
 
-    /// Deletes the items that have expired, as DynamoDB does at some time or other.
+    /// Deletes expired items, as DynamoDB does sooner or later.
     pub(crate) fn expire(&self, now: DateTime<Utc>) {
         let expires = |item: &dynamodb::Item| item.get("expiresAt").and_then(Value::as_i64);
         let stays = |item: &dynamodb::Item| expires(item).is_none_or(|time| time > now.timestamp());
         self.with(|world| world.table.items.retain(|_, item| stays(item)));
     }
 
-    /// Forgets what was done, so that a test of memory sees none of the fake's. Faults and counts
-    /// of calls stay.
+    /// Forgets what was done, so that a memory test does not measure the fake. Faults and counts of
+    /// calls stay.
     pub(crate) fn forget(&self) {
         self.with(|world| {
             world.calls = Vec::new();
@@ -329,7 +336,7 @@ impl FakeAws {
         });
     }
 
-    /// What AWS would refuse, for a test that expects it.
+    /// Takes the reasons for rejections, for a test that expects them.
     pub(crate) fn take_refused(&self) -> Vec<String> {
         self.with(|world| std::mem::take(&mut world.refused))
     }
@@ -339,19 +346,19 @@ impl FakeAws {
     }
 }
 
-/// A request that AWS would refuse fails the test that made it.
+/// A request that AWS would reject fails the test that made it.
 impl Drop for FakeAws {
     fn drop(&mut self) {
         let refused = self.take_refused();
         assert!(
             refused.is_empty() || std::thread::panicking(),
-            "AWS would refuse: {refused:#?}"
+            "AWS would reject: {refused:#?}"
         );
     }
 }
 
 impl World {
-    /// Keeps a call, or only what it did.
+    /// Keeps a call, or only its totals.
     fn keep(&mut self, call: Call) {
         for message in call.published() {
             let id = (
@@ -383,24 +390,23 @@ impl Call {
         }
     }
 
-    /// The messages that AWS took.
+    /// The messages that AWS accepted.
     fn published(&self) -> impl Iterator<Item = &Published> {
-        let taken = |(index, _): &(usize, _)| self.processed && !self.left_out.contains(index);
-        self.messages
-            .iter()
-            .enumerate()
-            .filter(taken)
-            .map(|(_, message)| message)
+        let accepted = |(index, message)| {
+            let is_accepted = self.processed && !self.left_out.contains(&index);
+            is_accepted.then_some(message)
+        };
+        self.messages.iter().enumerate().filter_map(accepted)
     }
 
-    /// The data points that AWS took.
+    /// The data points that AWS accepted.
     fn put(&self) -> impl Iterator<Item = &Datum> {
         self.data.iter().filter(|_| self.processed)
     }
 }
 
 impl Service {
-    /// A call says by its target or path whom it is for, as all have one address here.
+    /// The service that a call is for, by its target header or path: here all have one address.
     fn of(target: Option<&str>, uri: &str) -> Self {
         if target.is_some_and(|target| target.starts_with("DynamoDB_")) {
             Self::DynamoDb

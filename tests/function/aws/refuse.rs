@@ -1,5 +1,5 @@
-//! An HTTP client to which nobody listens for chosen calls. A listener that is there cannot refuse
-//! a connection, so this fault stands before the network.
+//! An HTTP client whose connection is refused for chosen calls. A listener cannot refuse a
+//! connection, so this fault happens in front of the network.
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ use super::{Operation, Service, dynamodb, sns};
 
 type Choice = Arc<dyn Fn(&HttpRequest) -> bool + Send + Sync>;
 
-/// Wraps an HTTP client: the chosen calls find their connection refused.
+/// Wraps an HTTP client so that the chosen calls get a refused connection.
 pub(crate) fn refusing(
     http: SharedHttpClient,
     choose: impl Fn(&HttpRequest) -> bool + Send + Sync + 'static,
@@ -59,7 +59,7 @@ pub(crate) fn nth_of(
     move |request| chosen(request) && seen.fetch_add(1, Ordering::Relaxed) == nth
 }
 
-/// A client, and the connectors that it gives out.
+/// The wrapped client, or a connector that it gives out.
 struct Refusing<T> {
     inner: T,
     choice: Choice,

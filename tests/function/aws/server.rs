@@ -1,5 +1,5 @@
-//! The connections: hyper itself, because only there can a call end without an answer, or in the
-//! middle of one.
+//! The connections of the fake. They use hyper directly, because only there can a call end without
+//! an answer or in the middle of one.
 
 use std::{panic::catch_unwind, thread, time::Duration};
 
@@ -24,12 +24,12 @@ use super::{Call, Fault, Service, Shared, World, cloudwatch, dynamodb, sns};
 
 type Body = UnsyncBoxBody<Bytes, Closed>;
 
-/// What closes a connection when it is returned.
+/// An error that makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is to be closed")]
+#[error("the connection must be closed")]
 struct Closed;
 
-/// A call, and what it asks for where this AWS has a state.
+/// A call, with its request to the table if it has one.
 struct Asked {
     call: Call,
     of_table: Option<dynamodb::Request>,
@@ -51,8 +51,8 @@ enum End {
     Never,
 }
 
-/// Listens on a thread with its own runtime, so that a fault does not depend on what the test's
-/// runtime does, until the sender is dropped.
+/// Listens until the sender is dropped, on a thread with a runtime of its own, so that a fault does
+/// not depend on what the test's runtime does.
 pub(super) async fn start(world: Shared) -> (String, oneshot::Sender<()>) {
     let (alive, dropped) = oneshot::channel();
     let (bound, address) = oneshot::channel();
@@ -122,7 +122,7 @@ async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<B
     }
 }
 
-/// Panics at what AWS would refuse.
+/// Decodes a call; panics at what AWS would reject.
 fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Asked {
     assert!(
         headers.contains_key("authorization"),
@@ -130,7 +130,7 @@ fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Aske
     );
     assert_eq!(
         headers["x-amz-security-token"], "session-token",
-        "the credentials are temporary ones"
+        "the credentials must be temporary"
     );
     match service {
         Service::Sns => Asked {
@@ -153,13 +153,13 @@ fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Aske
 }
 
 impl World {
-    /// Does what a call asks for, unless its fault comes before that.
+    /// Does what a call asks for, unless its fault prevents that.
     fn receive(&mut self, service: Service, asked: Asked) -> End {
         let Asked { mut call, of_table } = asked;
         let fault = self.plan.fault(call.operation, call.api);
         if let Some(fault) = fault.as_ref().filter(|fault| !fault.fits(call.api)) {
             self.refused
-                .push(format!("no {fault:?}: {} cannot have it", call.api));
+                .push(format!("{} cannot have the fault {fault:?}", call.api));
         }
         let end = match fault {
             Some(Fault::Error(status, code)) => End::Answered(service.error(status, code)),
@@ -178,15 +178,15 @@ impl World {
                     None if service == Service::Sns => sns::answer(&mut call, fault.as_ref()),
                     None => cloudwatch::answer(),
                 };
-                ended(answer, fault.as_ref())
+                end_of_processed(answer, fault.as_ref())
             }
         };
         self.keep(call);
         end
     }
 
-    /// Notes what is wrong with a request, to fail the test at its end, whatever the function makes
-    /// of the answer.
+    /// Records why a request is invalid, which fails the test at its end, however the function
+    /// handles the answer.
     fn refuse(&mut self, service: Service, panic: &(dyn std::any::Any + Send)) -> End {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
@@ -196,8 +196,8 @@ impl World {
     }
 }
 
-/// How a call ends that was processed.
-fn ended(answer: Answer, fault: Option<&Fault>) -> End {
+/// How a processed call ends.
+fn end_of_processed(answer: Answer, fault: Option<&Fault>) -> End {
     match fault {
         Some(Fault::ResetAfter) => End::Closed,
         Some(Fault::HangAfter) => End::Never,
@@ -231,8 +231,8 @@ impl Answer {
         })
     }
 
-    /// Announces the whole body, sends half of it, and closes the connection. The pause lets hyper
-    /// send the half first.
+    /// Announces the whole body, sends half of it, and closes the connection. The short sleep lets
+    /// hyper send that half first.
     fn half(self) -> Response<Body> {
         self.with(|body| {
             let half = body.slice(..body.len() / 2);

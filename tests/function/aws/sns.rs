@@ -1,4 +1,4 @@
-//! SNS: Query requests, XML answers.
+//! The fake's SNS: Query requests and XML answers.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,7 +34,7 @@ pub(super) fn decode(body: &[u8]) -> Call {
         .map(|prefix| decode_message(&form, &topic, prefix))
         .collect();
     let size: usize = messages.iter().map(|message| message.size).sum();
-    assert!(size <= 262_144, "SNS refuses {size} bytes");
+    assert!(size <= 262_144, "SNS rejects {size} bytes");
     Call {
         messages,
         ..Call::new(operation, api)
@@ -53,7 +53,7 @@ fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> 
         let data_type = &form[&format!("{entry}Value.DataType")];
         let value = &form[&format!("{entry}Value.StringValue")];
         assert_eq!(data_type, "String");
-        assert!(!value.is_empty(), "SNS refuses an empty attribute");
+        assert!(!value.is_empty(), "SNS rejects an empty attribute");
         size += name.len() + data_type.len() + value.len();
         attributes.insert(name.clone(), value.clone());
     }
@@ -68,7 +68,7 @@ fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> 
     }
 }
 
-/// The schemas by type, compiled once.
+/// The compiled schemas by message type.
 static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new(|| {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")).unwrap();
     let schema = |path: std::path::PathBuf| {
@@ -106,7 +106,7 @@ pub(super) fn answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
     )
 }
 
-/// Notes in the call which of its messages are left out.
+/// Answers a batch, and records in the call which messages are left out.
 fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
     let (failed, code, sender_fault) = match fault {
         Some(Fault::Entries(failed, code, sender_fault)) => {
@@ -128,7 +128,7 @@ fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
         .filter(|index| failed.contains(index))
         .map(|index| {
             format!(
-                "<member><Id>{index}</Id><Code>{code}</Code><Message>told to</Message>\
+                "<member><Id>{index}</Id><Code>{code}</Code><Message>the test asked for it</Message>\
                 <SenderFault>{sender_fault}</SenderFault></member>"
             )
         })
@@ -136,8 +136,9 @@ fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
     xml(
         200,
         format!(
-            "<PublishBatchResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishBatchResult>\
-        <Successful>{good}</Successful><Failed>{bad}</Failed></PublishBatchResult></PublishBatchResponse>"
+            "<PublishBatchResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
+            <PublishBatchResult><Successful>{good}</Successful><Failed>{bad}</Failed>\
+            </PublishBatchResult></PublishBatchResponse>"
         ),
     )
 }
@@ -146,8 +147,9 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
     xml(
         status,
         format!(
-            "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>Sender</Type>\
-        <Code>{code}</Code><Message>told to</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+            "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error>\
+            <Type>Sender</Type><Code>{code}</Code><Message>the test asked for it</Message></Error>\
+            <RequestId>r</RequestId></ErrorResponse>"
         ),
     )
 }

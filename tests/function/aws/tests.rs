@@ -1,4 +1,4 @@
-//! The fake itself, before the SDK's own clients.
+//! Tests of the fake itself, with the SDK's own clients.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,9 +33,9 @@ use super::{
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 
-/// A client as the function's, but for short waits, and a bucket of its own for retries: else all
-/// clients of a process share one, and retry no more when it is empty. The clients of the SDK have
-/// no type in common.
+/// Builds a client like the function's, with short waits and a retry quota of its own: by default
+/// all clients of a process share one and stop retrying when it is used up. A macro, because the
+/// SDK's clients have no type in common.
 macro_rules! client {
     ($sdk:ident, $aws:expr, $http:expr) => {{
         use $sdk::config::{
@@ -95,7 +95,8 @@ fn seen<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>) -> Str
 async fn publish(aws: &FakeAws, http: SharedHttpClient, id: &str) -> String {
     let message_type = "aspevents.device.readiness.v1";
     let message = json!({
-        "specversion": "1.0", "id": id, "source": "urn:alexa:smart-properties", "type": message_type,
+        "specversion": "1.0", "id": id, "source": "urn:alexa:smart-properties",
+        "type": message_type,
         "datacontenttype": "application/json", "data": {"ready": true, "sourceEventOmitted": true}
     });
     let attribute = aws_sdk_sns::types::MessageAttributeValue::builder()
@@ -160,7 +161,7 @@ fn values(item: &Value) -> HashMap<String, AttributeValue> {
     let value = |value: &Value| match value {
         Value::String(text) => AttributeValue::S(text.clone()),
         Value::Number(number) => AttributeValue::N(number.to_string()),
-        other => panic!("no value: {other}"),
+        other => panic!("not an attribute value: {other}"),
     };
     item.as_object()
         .unwrap()
@@ -186,7 +187,10 @@ fn claim(pk: &str, holder: &str) -> TransactWriteItem {
 }
 
 fn release(pk: &str, holder: &str) -> TransactWriteItem {
-    let lapsed = json!({"pk": pk, "heldBy": holder, "leaseUntil": NOW.timestamp_millis(), "expiresAt": NOW.timestamp()});
+    let lapsed = json!({
+        "pk": pk, "heldBy": holder, "leaseUntil": NOW.timestamp_millis(),
+        "expiresAt": NOW.timestamp()
+    });
     let put = Put::builder()
         .table_name("ledger")
         .set_item(Some(values(&lapsed)))
@@ -197,7 +201,7 @@ fn release(pk: &str, holder: &str) -> TransactWriteItem {
         .build()
 }
 
-/// Makes a transaction; the error has the reason of each action.
+/// Makes a transaction; the error has a reason for each action.
 async fn transact(aws: &FakeAws, actions: Vec<TransactWriteItem>) -> Result<(), Vec<String>> {
     let result = dynamodb(aws)
         .transact_write_items()
@@ -221,7 +225,7 @@ async fn transact(aws: &FakeAws, actions: Vec<TransactWriteItem>) -> Result<(), 
     Err(cancelled.cancellation_reasons().iter().map(text).collect())
 }
 
-/// Claims by one put; the error has the holder that was found.
+/// Claims with a single put; the error has the holder that was found.
 async fn claim_one(aws: &FakeAws, pk: &str, holder: &str) -> Result<(), String> {
     let action = claim(pk, holder).put.unwrap();
     let put = dynamodb(aws)
@@ -260,7 +264,7 @@ fn object(value: Value) -> Item {
     serde_json::from_value(value).unwrap()
 }
 
-/// What DynamoDB says of these on an item with a number, a text and a list, and on none.
+/// DynamoDB's results for an item with a number, a string and a list, and for no item.
 #[test]
 fn conditions_hold_as_in_dynamodb() {
     let item = object(json!({"pk": "k", "revision": 7, "text": "b", "list": [1]}));
@@ -284,13 +288,13 @@ fn conditions_hold_as_in_dynamodb() {
         ("text = :s", true, false),
         ("list = list", true, false),
         ("absent = absent", false, false),
-        // Types that differ have no order, and are not equal.
+        // Values of different types have no order and are not equal.
         ("text > :n", false, false),
         ("text <= :n", false, false),
         ("text <> :n", true, true),
         ("NOT revision = :n", false, true),
         ("NOT NOT revision = :n", true, false),
-        // NOT binds more than AND, and AND more than OR.
+        // NOT binds more tightly than AND, and AND more tightly than OR.
         ("NOT revision = :ten AND text = :s", true, false),
         ("text = :s OR text = :a AND revision = :ten", true, false),
         ("(text = :s OR text = :a) AND revision = :ten", false, false),
@@ -355,7 +359,7 @@ async fn a_second_claim_finds_the_first() {
     assert_eq!(
         claim_one(&aws, "event#1", "b").await,
         Ok(()),
-        "the lease has run out"
+        "the lease has expired"
     );
     assert_eq!(complete(&aws, http()).await, "ok");
     assert_eq!(
@@ -429,8 +433,8 @@ async fn a_transaction_writes_all_or_nothing_and_gives_reasons() {
     assert_eq!(aws.items(), 3);
 }
 
-/// The SDK sends the same token again, so that a transaction whose answer was lost succeeds; a
-/// single put has no token, and finds itself.
+/// The SDK retries with the same token, so a transaction whose answer was lost succeeds. A single
+/// put has no token and finds its own item.
 #[tokio::test]
 async fn a_transaction_is_applied_once_per_token() {
     let aws = FakeAws::start().await;
@@ -536,12 +540,12 @@ async fn requests_that_dynamodb_rejects_are_recorded() {
     assert_eq!(complete(&aws, http()).await, "ok");
     let refused = aws.take_refused();
     assert!(
-        refused[1].contains("DynamoDB refuses the same item twice"),
+        refused[1].contains("DynamoDB rejects the same item twice"),
         "{refused:#?}"
     );
     assert_eq!(
         (refused.len(), refused[2].as_str()),
-        (3, "no Unprocessed: PutItem cannot have it")
+        (3, "PutItem cannot have the fault Unprocessed")
     );
 }
 
@@ -590,7 +594,7 @@ impl SeenFault {
                 3,
                 true,
             ),
-            // An answer of PutMetricData has no content, so that the SDK does not look at it.
+            // PutMetricData's answer has no content, so the SDK does not look at it.
             (Fault::Malformed, ["no code", "ok", "no code"], 1, true),
             (Fault::Half, same("no whole answer"), 3, true),
         ];
@@ -657,7 +661,7 @@ async fn the_sdk_sees_each_fault() {
 async fn the_sdk_sees_each_fault_in_memory_as_over_tcp() {
     for seen in SeenFault::all() {
         let aws = FakeAws::in_memory();
-        seen.check(&aws, aws.http_in_memory()).await;
+        seen.check(&aws, aws.http()).await;
     }
 }
 
@@ -809,14 +813,14 @@ async fn chosen_calls_get_a_refused_connection() {
         assert_eq!(
             publish(&aws, second_to_sns.clone(), id).await,
             "ok",
-            "the SDK tries again"
+            "the SDK retries"
         );
     }
     assert_eq!(aws.published().len(), 3);
 }
 
-/// Handlers on several threads, each with its own runtime, share it; so does one whose runtime is
-/// younger.
+/// Handlers on several threads, each with its own runtime, share one fake, even if their runtimes
+/// are younger than it.
 #[test]
 fn runtimes_on_several_threads_share_one_fake() {
     let run = || {
