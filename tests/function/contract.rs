@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 
 use crate::{
     Function, alexa_event, automation,
-    aws::{Operation, Published},
+    aws::{Operation, PublishedMessage},
     message_of, sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
-fn attributes(message: &Published) -> Value {
+fn attributes(message: &PublishedMessage) -> Value {
     json!(message.attributes)
 }
 
 /// Handles one sample and returns the only message published for it.
-async fn message_from(name: &str) -> Published {
+async fn message_from(name: &str) -> PublishedMessage {
     let function = Function::start().await;
     let answer = function.answer(&sample(name)).await;
     assert_eq!(answer["records"], 1);
@@ -23,7 +23,7 @@ async fn message_from(name: &str) -> Published {
 
 /// Checks what every signal carries besides its own data, and returns that data.
 fn check_cloud_event(
-    message: &Published,
+    message: &PublishedMessage,
     event: &str,
     r#type: &str,
     subject: Option<&str>,

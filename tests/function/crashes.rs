@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     aws::{FakeAws, Fault, Operation, StopStage},
-    owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
+    owner::{Ingestion, OwedEffect, OwnedEvent, answered_for, deliver, environment},
 };
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
@@ -25,7 +25,7 @@ const AFTER_LEASE: TimeDelta = TimeDelta::seconds(60);
 struct MatrixRow {
     name: &'static str,
     ingestion: Ingestion,
-    events: Vec<Owned>,
+    events: Vec<OwnedEvent>,
 }
 
 /// A call at which the function is killed.
@@ -36,8 +36,8 @@ struct KillPoint {
 }
 
 /// What the kill left of an event.
-struct Remains<'a> {
-    event: &'a Owned,
+struct EventRemains<'a> {
+    event: &'a OwnedEvent,
     happened: usize,
     is_completed: bool,
 }
@@ -63,13 +63,13 @@ impl MatrixRow {
             rows.push(Self {
                 name,
                 ingestion: Ingestion::Direct,
-                events: vec![Owned::of_kind(kind, 1)],
+                events: vec![OwnedEvent::of_kind(kind, 1)],
             });
         }
         rows.push(Self {
             name: "a batch of 10",
             ingestion: Ingestion::Buffered,
-            events: (0..10).map(Owned::new).collect(),
+            events: (0..10).map(OwnedEvent::new).collect(),
         });
         rows
     }
@@ -105,7 +105,7 @@ impl MatrixRow {
     }
 
     /// What the kill left behind. A signal that went out is in the table.
-    fn remains(&self, aws: &FakeAws, point: KillPoint) -> Vec<Remains<'_>> {
+    fn remains(&self, aws: &FakeAws, point: KillPoint) -> Vec<EventRemains<'_>> {
         let mut remains = Vec::new();
         for event in &self.events {
             let happened = event.happened(aws);
@@ -114,7 +114,7 @@ impl MatrixRow {
                 "published, and not in the table: {event:?} ({point:?})"
             );
             let is_completed = is_completed(aws, self.ingestion, event);
-            remains.push(Remains {
+            remains.push(EventRemains {
                 event,
                 happened,
                 is_completed,
@@ -144,7 +144,7 @@ impl MatrixRow {
     fn check_in_the_end(
         &self,
         aws: &FakeAws,
-        left: &Remains<'_>,
+        left: &EventRemains<'_>,
         happened: usize,
         killed_at: (Operation, KillPoint),
     ) {
@@ -190,7 +190,7 @@ impl MatrixRow {
 }
 
 /// An AWS with everything that the events refer to.
-fn prepare(events: &[Owned]) -> FakeAws {
+fn prepare(events: &[OwnedEvent]) -> FakeAws {
     let aws = FakeAws::in_memory();
     for event in events {
         event.prepare(&aws, NOW);
@@ -202,15 +202,15 @@ fn prepare(events: &[Owned]) -> FakeAws {
 async fn deliver_at(
     aws: &FakeAws,
     ingestion: Ingestion,
-    events: &[Owned],
+    events: &[OwnedEvent],
     now: DateTime<Utc>,
-) -> Vec<Owned> {
+) -> Vec<OwnedEvent> {
     let handler = environment(aws, aws.http());
     deliver(&handler, ingestion, events, now, INVOCATION_TIME).await
 }
 
 /// Delivers events to an environment that is killed when AWS stops.
-async fn deliver_until_stopped(aws: &FakeAws, ingestion: Ingestion, events: &[Owned]) {
+async fn deliver_until_stopped(aws: &FakeAws, ingestion: Ingestion, events: &[OwnedEvent]) {
     tokio::select! {
         () = aws.stopped() => {}
         _ = deliver_at(aws, ingestion, events, NOW) => panic!("it ended before it could be killed"),
@@ -218,14 +218,14 @@ async fn deliver_until_stopped(aws: &FakeAws, ingestion: Ingestion, events: &[Ow
 }
 
 /// Whether the ledger knows that the event has taken effect.
-fn is_completed(aws: &FakeAws, ingestion: Ingestion, event: &Owned) -> bool {
+fn is_completed(aws: &FakeAws, ingestion: Ingestion, event: &OwnedEvent) -> bool {
     aws.item(&format!("event#{}", event.key(ingestion)))
         .is_some_and(|item| item.get("completedAt").is_some())
 }
 
 /// To end a budget again changes nothing.
-fn is_end_of_budget(event: &Owned) -> bool {
-    matches!(event.effect, Effect::EndOfBudget(_))
+fn is_end_of_budget(event: &OwnedEvent) -> bool {
+    matches!(event.effect, OwedEffect::EndOfBudget(_))
 }
 
 fn is_delivery(operation: Operation) -> bool {
@@ -257,7 +257,7 @@ async fn killed_at_any_call_the_function_loses_nothing_and_doubles_what_the_ledg
 
 #[tokio::test(start_paused = true)]
 async fn killed_while_it_releases_a_claim_the_function_loses_nothing() {
-    let event = [Owned::of_kind(2, 1)];
+    let event = [OwnedEvent::of_kind(2, 1)];
     for stage in [StopStage::Before, StopStage::After] {
         let aws = prepare(&event);
         aws.fail(

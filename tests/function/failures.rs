@@ -16,7 +16,7 @@ use crate::{
     Function, automation,
     aws::{FakeAws, Fault, Operation},
     config, invocation, message_of,
-    owner::{Ingestion, Owned, deliver, environment},
+    owner::{Ingestion, OwnedEvent, deliver, environment},
     sample, skill_failure, sns_event, sqs_event,
 };
 
@@ -246,7 +246,7 @@ async fn the_function_answers_in_time_when_aws_never_answers() {
     ] {
         aws.fail_every(operation, Fault::Hang);
     }
-    let events: Vec<_> = (0..4).map(Owned::new).collect();
+    let events: Vec<_> = (0..4).map(OwnedEvent::new).collect();
     let handler = environment(&aws, aws.http());
     let time = TimeDelta::seconds(10);
     let delivery = deliver(&handler, Ingestion::Buffered, &events, Utc::now(), time);

@@ -28,7 +28,7 @@ use crate::{
         FakeAws, Fault, Operation,
         refuse::{all_of, refusing},
     },
-    owner::{Effect, Ingestion, Owned, answered_for, deliver, environment},
+    owner::{Ingestion, OwedEffect, OwnedEvent, answered_for, deliver, environment},
 };
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
@@ -115,10 +115,10 @@ struct CellResult {
 }
 
 /// The events of one invocation, and those of them that their owner still has.
-struct Consignment {
+struct EventBatch {
     ingestion: Ingestion,
-    events: Vec<Owned>,
-    kept: Vec<Owned>,
+    events: Vec<OwnedEvent>,
+    kept: Vec<OwnedEvent>,
 }
 
 /// Counts the calls that found nobody listening.
@@ -213,27 +213,27 @@ impl MatrixCell {
             return Ok(NOT_APPLICABLE);
         };
         let aws = FakeAws::in_memory();
-        let mut consignments = Consignment::all();
-        for event in consignments.iter().flat_map(|sent| &sent.events) {
+        let mut batches = EventBatch::all();
+        for event in batches.iter().flat_map(|batch| &batch.events) {
             event.prepare(&aws, NOW);
         }
         let (http, refusals) = self.break_calls(&aws, fault);
         let handler = environment(&aws, http);
-        for consignment in &mut consignments {
-            self.deliver_in_trouble(&aws, &handler, consignment).await?;
+        for batch in &mut batches {
+            self.deliver_in_trouble(&aws, &handler, batch).await?;
         }
         let met = refusals.load(Ordering::Relaxed) + self.faulty_attempts(&aws);
         if met == 0 || aws.faults_left() > 0 {
             return Err("the call was never made".to_owned());
         }
         aws.heal();
-        for consignment in &consignments {
-            consignment.redeliver(&aws).await?;
+        for batch in &batches {
+            batch.redeliver(&aws).await?;
         }
-        for event in consignments.iter().flat_map(|sent| &sent.events) {
+        for event in batches.iter().flat_map(|batch| &batch.events) {
             self.check_in_the_end(&aws, event)?;
         }
-        let is_redelivered = consignments.iter().any(|sent| !sent.kept.is_empty());
+        let is_redelivered = batches.iter().any(|batch| !batch.kept.is_empty());
         Ok(if is_redelivered {
             REDELIVERED
         } else {
@@ -292,15 +292,15 @@ impl MatrixCell {
         self,
         aws: &FakeAws,
         handler: &Handler<Sns, CloudWatch>,
-        sent: &mut Consignment,
+        batch: &mut EventBatch,
     ) -> Result<(), String> {
         let (started, time) = (Instant::now(), self.invocation_time());
-        sent.kept = deliver(handler, sent.ingestion, &sent.events, NOW, time).await;
+        batch.kept = deliver(handler, batch.ingestion, &batch.events, NOW, time).await;
         let limit = time.to_std().unwrap() + LONGEST_BACKOFF;
         if started.elapsed() > limit {
             return Err(format!("answered after {:?}", started.elapsed()));
         }
-        for event in answered_for(&sent.events, &sent.kept) {
+        for event in answered_for(&batch.events, &batch.kept) {
             if event.happened(aws) == 0 && !self.is_excused(event) {
                 return Err(format!("lost: {event:?}"));
             }
@@ -322,7 +322,7 @@ impl MatrixCell {
     }
 
     /// Each event has taken effect once in the end; twice only where AWS did not say that it had.
-    fn check_in_the_end(self, aws: &FakeAws, event: &Owned) -> Result<(), String> {
+    fn check_in_the_end(self, aws: &FakeAws, event: &OwnedEvent) -> Result<(), String> {
         if !event.is_stored(aws) && !self.is_flowing() {
             return Err(format!("not in the table in the end: {event:?}"));
         }
@@ -336,19 +336,19 @@ impl MatrixCell {
     }
 
     /// Whether the operation is what brings about the event's effect.
-    fn is_delivery_of(self, event: &Owned) -> bool {
+    fn is_delivery_of(self, event: &OwnedEvent) -> bool {
         match event.effect {
-            Effect::Metric(_) => self.operation == Operation::PutMetricData,
-            Effect::Message(_) | Effect::Quarantine => {
+            OwedEffect::Metric(_) => self.operation == Operation::PutMetricData,
+            OwedEffect::Message(_) | OwedEffect::Quarantine => {
                 matches!(self.operation, Operation::Publish | Operation::PublishBatch)
             }
-            Effect::EndOfBudget(_) => false,
+            OwedEffect::EndOfBudget(_) => false,
         }
     }
 
     /// While the ledger is out of reach, events flow and no budget can be ended.
-    fn is_excused(self, event: &Owned) -> bool {
-        self.operation == Operation::Claim && matches!(event.effect, Effect::EndOfBudget(_))
+    fn is_excused(self, event: &OwnedEvent) -> bool {
+        self.operation == Operation::Claim && matches!(event.effect, OwedEffect::EndOfBudget(_))
     }
 
     /// Whether events flow without the ledger, because it is out of reach before their delivery.
@@ -366,7 +366,7 @@ impl MatrixCell {
     }
 }
 
-impl Consignment {
+impl EventBatch {
     /// Two batches of a queue, and ten events one by one.
     fn all() -> Vec<Self> {
         let mut all = vec![
@@ -380,7 +380,7 @@ impl Consignment {
     fn of(ingestion: Ingestion, numbers: Range<usize>) -> Self {
         Self {
             ingestion,
-            events: numbers.map(Owned::new).collect(),
+            events: numbers.map(OwnedEvent::new).collect(),
             kept: Vec::new(),
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     Function, automation,
     aws::{FakeAws, Fault, Operation},
     config, invocation,
-    owner::{Ingestion, Owned, deliver, environment},
+    owner::{Ingestion, OwnedEvent, deliver, environment},
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
@@ -693,7 +693,7 @@ async fn without_a_table_memory_counts_attempts() {
 #[tokio::test]
 async fn a_batch_costs_a_handful_of_calls() {
     let aws = FakeAws::start().await;
-    let events: Vec<_> = (0..100).map(Owned::new).collect();
+    let events: Vec<_> = (0..100).map(OwnedEvent::new).collect();
     let kept = deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -725,7 +725,9 @@ async fn a_batch_costs_a_handful_of_calls() {
 #[tokio::test]
 async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_held() {
     let aws = FakeAws::start().await;
-    let held: Vec<_> = (10..12).map(|number| Owned::of_kind(1, number)).collect();
+    let held: Vec<_> = (10..12)
+        .map(|number| OwnedEvent::of_kind(1, number))
+        .collect();
     for event in &held {
         let lease = NOW.timestamp_millis() + 1000;
         let pk = format!("event#{}", event.key(Ingestion::Buffered));
@@ -733,7 +735,9 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
             json!({"pk": pk, "heldBy": "another", "leaseUntil": lease, "expiresAt": lease / 1000}),
         );
     }
-    let known: Vec<_> = (0..3).map(|number| Owned::of_kind(1, number)).collect();
+    let known: Vec<_> = (0..3)
+        .map(|number| OwnedEvent::of_kind(1, number))
+        .collect();
     deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -744,7 +748,7 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
     .await;
     let calls = aws.count();
 
-    let new = (20..25).map(|number| Owned::of_kind(1, number));
+    let new = (20..25).map(|number| OwnedEvent::of_kind(1, number));
     let events: Vec<_> = known.iter().chain(&held).cloned().chain(new).collect();
     let kept = deliver(
         &new_environment(&aws),
@@ -773,7 +777,9 @@ async fn a_batch_of_known_held_and_new_events_handles_the_new_and_returns_the_he
 #[tokio::test]
 async fn more_events_than_a_transaction_takes_are_split_over_several() {
     let aws = FakeAws::start().await;
-    let events: Vec<_> = (0..250).map(|number| Owned::of_kind(1, number)).collect();
+    let events: Vec<_> = (0..250)
+        .map(|number| OwnedEvent::of_kind(1, number))
+        .collect();
     let kept = deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -800,7 +806,7 @@ async fn conflicting_transactions_succeed_in_the_end() {
         Operation::Claim,
         vec![Fault::Cancelled("TransactionConflict"); 4],
     );
-    let events: Vec<_> = (0..5).map(Owned::new).collect();
+    let events: Vec<_> = (0..5).map(OwnedEvent::new).collect();
     let kept = deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -821,7 +827,9 @@ async fn conflicting_transactions_succeed_in_the_end() {
 async fn a_throttled_transaction_is_not_split() {
     let aws = FakeAws::start().await;
     aws.fail(Operation::Claim, [Fault::Cancelled("ThrottlingError")]);
-    let events: Vec<_> = (0..50).map(|number| Owned::of_kind(2, number)).collect();
+    let events: Vec<_> = (0..50)
+        .map(|number| OwnedEvent::of_kind(2, number))
+        .collect();
     let kept = deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -840,7 +848,7 @@ async fn messages_go_before_the_metric_and_the_completion_goes_last() {
         Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
     };
     let aws = FakeAws::start().await;
-    let events: Vec<_> = (0..5).map(Owned::new).collect();
+    let events: Vec<_> = (0..5).map(OwnedEvent::new).collect();
     deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -919,7 +927,9 @@ async fn assert_lasting_conflict_fails_as_retryable(operation: Operation) {
 #[tokio::test]
 async fn unprocessed_budgets_are_read_again() {
     let aws = FakeAws::start().await;
-    let events: Vec<_> = (0..8).map(|number| Owned::of_kind(4, number)).collect();
+    let events: Vec<_> = (0..8)
+        .map(|number| OwnedEvent::of_kind(4, number))
+        .collect();
     for event in &events {
         event.prepare(&aws, NOW);
     }
@@ -942,7 +952,7 @@ async fn unprocessed_budgets_are_read_again() {
 #[tokio::test]
 async fn a_success_whose_budget_could_not_be_ended_is_redelivered() {
     for operation in [Operation::ReadBudgets, Operation::WriteBudgets] {
-        let (aws, event) = (FakeAws::start().await, [Owned::of_kind(4, 1)]);
+        let (aws, event) = (FakeAws::start().await, [OwnedEvent::of_kind(4, 1)]);
         event[0].prepare(&aws, NOW);
         aws.fail(operation, vec![Fault::Error(500, "InternalServerError"); 3]);
         let handler = new_environment(&aws);

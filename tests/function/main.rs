@@ -23,7 +23,10 @@ mod properties;
 mod readiness;
 mod storm;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use asp_events::{
     aws::client,
@@ -87,18 +90,10 @@ fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
 /// The configuration of a deployed function; `variables` override its own.
 fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
     let own = environment(endpoint);
-    Config::read(|name| {
-        let given = variables
-            .iter()
-            .find(|(given, _)| *given == name)
-            .map(|(_, value)| (*value).to_owned());
-        given.or_else(|| {
-            own.iter()
-                .find(|(own, _)| *own == name)
-                .map(|(_, value)| value.clone())
-        })
-    })
-    .unwrap()
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut values: HashMap<&str, &str> = own.collect();
+    values.extend(variables.iter().copied());
+    Config::read(|name| values.get(name).map(ToString::to_string)).unwrap()
 }
 
 /// Numbers the execution environments, and with them their regions.

@@ -18,15 +18,15 @@ use crate::{
 
 /// An event as its owner knows it.
 #[derive(Debug, Clone)]
-pub(crate) struct Owned {
+pub(crate) struct OwnedEvent {
     pub(crate) number: usize,
     pub(crate) text: String,
-    pub(crate) effect: Effect,
+    pub(crate) effect: OwedEffect,
 }
 
 /// What an event must bring about, and where that can be seen.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Effect {
+pub(crate) enum OwedEffect {
     /// A message with this CloudEvents id.
     Message(String),
     /// A quarantine message that holds the event.
@@ -46,7 +46,7 @@ pub(crate) enum Ingestion {
     Buffered,
 }
 
-impl Owned {
+impl OwnedEvent {
     /// Makes an event, of each kind in turn.
     pub(crate) fn new(number: usize) -> Self {
         Self::of_kind(number % 5, number)
@@ -58,24 +58,24 @@ impl Owned {
         let (text, effect) = match kind {
             0 => (
                 skill_failure(&id, &format!("skill-{id}"), "live", "X"),
-                Effect::Metric(format!("skill-{id}")),
+                OwedEffect::Metric(format!("skill-{id}")),
             ),
             1 => (
                 automation(&id, &format!("automation-{id}"), "FAILURE", &json!([])),
-                Effect::Message(format!("Alexa.Automation.Execution.Completion/{id}")),
+                OwedEffect::Message(format!("Alexa.Automation.Execution.Completion/{id}")),
             ),
             2 => (
                 message_of("subscription-activated")
                     .replace("sample-subscription-activated-0001", &id)
                     .replace("amzn1.alexa.unit.did.EXAMPLEROOM105", &format!("unit-{id}")),
-                Effect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
+                OwedEffect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
             ),
-            3 => (format!("no event {id}"), Effect::Quarantine),
+            3 => (format!("no event {id}"), OwedEffect::Quarantine),
             _ => {
                 let automation_id = format!("automation-{id}");
                 (
                     automation(&id, &automation_id, "SUCCESS", &json!([])),
-                    Effect::EndOfBudget(automation_id),
+                    OwedEffect::EndOfBudget(automation_id),
                 )
             }
         };
@@ -106,7 +106,7 @@ impl Owned {
     pub(crate) fn is_stored(&self, aws: &FakeAws) -> bool {
         let is_readiness = matches!(
             &self.effect,
-            Effect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription")
+            OwedEffect::Message(id) if id.starts_with("Alexa.Enterprise.Subscription")
         );
         let key = format!("readiness#unit#unit-{}", self.number);
         !is_readiness || aws.item(&key).is_some()
@@ -114,7 +114,7 @@ impl Owned {
 
     /// Creates the budget that the event ends.
     pub(crate) fn prepare(&self, aws: &FakeAws, now: DateTime<Utc>) {
-        if let Effect::EndOfBudget(automation) = &self.effect {
+        if let OwedEffect::EndOfBudget(automation) = &self.effect {
             let ends = now.timestamp() + 3600;
             aws.put_item(json!({
                 "pk": format!("automation#{automation}"), "failures": ["an-earlier-one"],
@@ -126,22 +126,22 @@ impl Owned {
     /// How often the event has taken effect.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
-            Effect::Message(id) => {
+            OwedEffect::Message(id) => {
                 let mut messages = aws.published();
                 messages.retain(|message| message.body["id"] == id.as_str());
                 messages.len()
             }
-            Effect::Quarantine => {
+            OwedEffect::Quarantine => {
                 let mut messages = aws.published();
                 messages.retain(|message| message.body["data"]["message"] == self.text.as_str());
                 messages.len()
             }
-            Effect::Metric(skill) => {
+            OwedEffect::Metric(skill) => {
                 let mut data = aws.data();
                 data.retain(|datum| datum.dimensions.get("SkillId") == Some(skill));
                 data.len()
             }
-            Effect::EndOfBudget(automation) => {
+            OwedEffect::EndOfBudget(automation) => {
                 let item = aws.item(&format!("automation#{automation}"));
                 usize::from(item.is_some_and(|item| item["failures"] == json!([])))
             }
@@ -160,9 +160,9 @@ pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns,
 
 /// The events that the function has answered for: all that their owner does not keep.
 pub(crate) fn answered_for<'a>(
-    events: &'a [Owned],
-    kept: &[Owned],
-) -> impl Iterator<Item = &'a Owned> {
+    events: &'a [OwnedEvent],
+    kept: &[OwnedEvent],
+) -> impl Iterator<Item = &'a OwnedEvent> {
     events
         .iter()
         .filter(|event| kept.iter().all(|kept| kept.number != event.number))
@@ -172,10 +172,10 @@ pub(crate) fn answered_for<'a>(
 pub(crate) async fn deliver(
     handler: &Handler<Sns, CloudWatch>,
     ingestion: Ingestion,
-    events: &[Owned],
+    events: &[OwnedEvent],
     now: DateTime<Utc>,
     time: TimeDelta,
-) -> Vec<Owned> {
+) -> Vec<OwnedEvent> {
     let invocation = Invocation {
         request_id: "request-1",
         now,
@@ -190,9 +190,9 @@ pub(crate) async fn deliver(
 
 async fn deliver_one_by_one(
     handler: &Handler<Sns, CloudWatch>,
-    events: &[Owned],
+    events: &[OwnedEvent],
     invocation: &Invocation<'_>,
-) -> Vec<Owned> {
+) -> Vec<OwnedEvent> {
     let mut kept = Vec::new();
     for event in events {
         let body = sns_event_from(event.number, &[&event.text]);
@@ -205,9 +205,9 @@ async fn deliver_one_by_one(
 
 async fn deliver_batch(
     handler: &Handler<Sns, CloudWatch>,
-    events: &[Owned],
+    events: &[OwnedEvent],
     invocation: &Invocation<'_>,
-) -> Vec<Owned> {
+) -> Vec<OwnedEvent> {
     let items: Vec<_> = events
         .iter()
         .map(|event| (event.number, event.text.as_str()))

@@ -18,7 +18,7 @@ use crate::{
     automation,
     aws::{FakeAws, Fault, Operation},
     environment,
-    owner::Owned,
+    owner::OwnedEvent,
     sample, sns_event, sqs_event_from,
 };
 
@@ -158,6 +158,14 @@ impl ProcessRun {
             .collect()
     }
 
+    /// The first log line of this level.
+    fn first_line(&self, level: &str) -> &Value {
+        self.lines
+            .iter()
+            .find(|line| line["level"] == level)
+            .unwrap()
+    }
+
     /// The metric documents that have this metric.
     fn metric(&self, name: &str) -> Vec<&Value> {
         self.lines
@@ -181,7 +189,12 @@ async fn answers_logs_and_measures() {
             ("response", json!({"batchItemFailures": []})),
         ]
     );
+    assert_record_lines(&run);
+    assert_metric_documents(&run);
+}
 
+/// Each record of the two sample batches has its line, without its payload.
+fn assert_record_lines(run: &ProcessRun) {
     let lines = run.record_lines();
     assert_eq!(lines.len(), 9, "one line for each record: {}", run.output);
     for line in &lines {
@@ -208,13 +221,15 @@ async fn answers_logs_and_measures() {
         "payload in the log: {}",
         run.output
     );
+}
 
+/// The metrics of the two sample batches, each as a document that CloudWatch can read.
+fn assert_metric_documents(run: &ProcessRun) {
     assert_eq!(run.metric("ColdStarts").len(), 1);
-    let events: u64 = run
-        .metric("Events")
-        .iter()
-        .map(|document| document["Events"].as_u64().unwrap())
-        .sum();
+    let mut events = 0;
+    for document in run.metric("Events") {
+        events += document["Events"].as_u64().unwrap();
+    }
     assert_eq!(events, 9);
     assert_eq!(run.metric("Quarantined")[0]["Reason"], "NOT_JSON");
     assert_eq!(
@@ -224,9 +239,10 @@ async fn answers_logs_and_measures() {
     );
     let ages = run.metric("EventAge");
     assert!(ages.len() >= 4, "{}", run.output);
-    assert!(ages.iter().all(
-        |document| document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] == "Seconds"
-    ));
+    for document in ages {
+        let metric = &document["_aws"]["CloudWatchMetrics"][0]["Metrics"][0];
+        assert_eq!(metric["Unit"], "Seconds");
+    }
     for document in run.lines.iter().filter(|line| line.get("_aws").is_some()) {
         assert_eq!(
             document["level"], "INFO",
@@ -367,7 +383,9 @@ async fn an_unexpected_header_version_is_a_warning() {
 
 #[tokio::test]
 async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
-    let events: Vec<_> = (0..20).map(|number| Owned::of_kind(2, number)).collect();
+    let events: Vec<_> = (0..20)
+        .map(|number| OwnedEvent::of_kind(2, number))
+        .collect();
     let items: Vec<_> = events
         .iter()
         .map(|event| (event.number, event.text.as_str()))
@@ -404,107 +422,98 @@ async fn signals_that_could_not_be_stored_are_one_warning_and_one_metric() {
     );
 }
 
-#[tokio::test]
-async fn an_unreachable_ledger_is_a_warning_and_a_refusing_one_an_error() {
-    let body = || sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]).into_bytes();
-    let with_table = [("LEDGER_TABLE", "ledger")];
+/// Runs the process with a ledger whose calls of this operation fail, on one failed automation.
+async fn run_with_failing_ledger(operation: Operation, fault: Fault) -> ProcessRun {
     let aws = FakeAws::start().await;
-    aws.fail_every(Operation::Claim, Fault::Error(500, "InternalServerError"));
-    let unreachable = run_with(&aws, vec![body()], &with_table).await;
-    assert_eq!(
-        unreachable.answers[0].1["handled"], 1,
-        "{}",
-        unreachable.output
-    );
-    assert_eq!(unreachable.metric("LedgerUnavailable").len(), 1);
-    let line = unreachable
-        .lines
-        .iter()
-        .find(|line| line["level"] == "WARN")
-        .unwrap();
-    assert!(
-        line["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("the ledger is out of reach"),
-        "{line}"
-    );
-    assert!(
-        line["error"]
-            .as_str()
-            .unwrap()
-            .contains("dynamodb:PutItem on ledger failed for now"),
-        "{line}"
-    );
+    aws.fail_every(operation, fault);
+    run_with_ledger(&aws).await
+}
 
-    let aws = FakeAws::start().await;
-    aws.fail_every(Operation::Claim, Fault::Error(400, "AccessDeniedException"));
-    let refused = run_with(&aws, vec![body()], &with_table).await;
-    assert_eq!(refused.answers[0].1["errorType"], "Undeliverable");
+async fn run_with_ledger(aws: &FakeAws) -> ProcessRun {
+    let body = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
+    run_with(aws, vec![body.into_bytes()], &[("LEDGER_TABLE", "ledger")]).await
+}
+
+/// Checks that a text field of a log line starts with this.
+fn assert_starts_with(line: &Value, field: &str, start: &str) {
+    assert!(line[field].as_str().unwrap().starts_with(start), "{line}");
+}
+
+#[tokio::test]
+async fn an_unreachable_ledger_is_a_warning_and_a_metric() {
+    let fault = Fault::Error(500, "InternalServerError");
+    let run = run_with_failing_ledger(Operation::Claim, fault).await;
+    assert_eq!(run.answers[0].1["handled"], 1, "{}", run.output);
+    assert_eq!(run.metric("LedgerUnavailable").len(), 1);
+    let line = run.first_line("WARN");
+    assert_starts_with(line, "message", "the ledger is out of reach");
+    let error = line["error"].as_str().unwrap();
     assert!(
-        refused
-            .record_lines()
+        error.contains("dynamodb:PutItem on ledger failed for now"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_ledger_that_refuses_claims_fails_the_event() {
+    let fault = Fault::Error(400, "AccessDeniedException");
+    let run = run_with_failing_ledger(Operation::Claim, fault).await;
+    assert_eq!(run.answers[0].1["errorType"], "Undeliverable");
+    assert!(
+        run.record_lines()
             .iter()
             .any(|line| line["level"] == "ERROR" && line["outcome"] == "failed")
     );
-    assert!(refused.metric("LedgerUnavailable").is_empty());
+    assert!(run.metric("LedgerUnavailable").is_empty());
+}
 
-    let aws = FakeAws::start().await;
-    aws.fail_every(
-        Operation::Complete,
-        Fault::Error(400, "AccessDeniedException"),
+#[tokio::test]
+async fn a_ledger_that_refuses_completions_is_an_error_and_a_metric() {
+    let fault = Fault::Error(400, "AccessDeniedException");
+    let run = run_with_failing_ledger(Operation::Complete, fault).await;
+    assert_eq!(run.answers[0].1["handled"], 1, "{}", run.output);
+    assert_eq!(run.metric("LedgerUnavailable").len(), 1);
+    assert_starts_with(
+        run.first_line("ERROR"),
+        "message",
+        "the ledger refuses to note",
     );
-    let unnoted = run_with(&aws, vec![body()], &with_table).await;
-    assert_eq!(unnoted.answers[0].1["handled"], 1, "{}", unnoted.output);
-    assert_eq!(unnoted.metric("LedgerUnavailable").len(), 1);
-    let line = unnoted
-        .lines
+}
+
+#[tokio::test]
+async fn a_reachable_ledger_raises_no_metric() {
+    let aws = FakeAws::start().await;
+    let run = run_with_ledger(&aws).await;
+    assert_eq!(run.answers[0].1["handled"], 1, "{}", run.output);
+    assert!(run.metric("LedgerUnavailable").is_empty());
+}
+
+/// The batches of the memory test. The ledger's memory is full after 10,000 events, two thirds of
+/// the way.
+const BATCHES: usize = 150;
+const EVENTS: usize = 100;
+
+/// The body of one of these batches.
+fn full_batch(batch: usize) -> Vec<u8> {
+    let first = batch * EVENTS;
+    let events: Vec<_> = (first..first + EVENTS).map(OwnedEvent::new).collect();
+    let items: Vec<_> = events
         .iter()
-        .find(|line| line["level"] == "ERROR")
-        .unwrap();
-    assert!(
-        line["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("the ledger refuses to note"),
-        "{line}"
-    );
-
-    let aws = FakeAws::start().await;
-    assert!(
-        run_with(&aws, vec![body()], &with_table)
-            .await
-            .metric("LedgerUnavailable")
-            .is_empty()
-    );
+        .map(|event| (event.number, event.text.as_str()))
+        .collect();
+    sqs_event_from(&items).into_bytes()
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn memory_stays_flat() {
-    // The ledger's memory is full after 10,000 events, two thirds of the way.
-    const BATCHES: usize = 150;
-    const EVENTS: usize = 100;
-    let batch = |batch: usize| {
-        let events: Vec<_> = (0..EVENTS)
-            .map(|event| Owned::new(batch * EVENTS + event))
-            .collect();
-        let items: Vec<_> = events
-            .iter()
-            .map(|event| (event.number, event.text.as_str()))
-            .collect();
-        sqs_event_from(&items).into_bytes()
-    };
     let aws = FakeAws::start_counting().await;
-    let (api, address) = RuntimeApi::start((0..BATCHES).map(batch).collect()).await;
-    let mut process = spawn(
-        &aws,
-        &address,
-        &[
-            ("LEDGER_TABLE", "ledger"),
-            ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
-        ],
-    );
+    let (api, address) = RuntimeApi::start((0..BATCHES).map(full_batch).collect()).await;
+    let variables = [
+        ("LEDGER_TABLE", "ledger"),
+        ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+    ];
+    let mut process = spawn(&aws, &address, &variables);
     let (mut output, id) = (process.stdout.take().unwrap(), process.id().unwrap());
     tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
     let mut sizes = Vec::new();

@@ -169,7 +169,7 @@ fn check_message(text: &str) {
         }
         Ok(Answer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
         Err(InvocationError::Unquarantinable(_)) => {
-            assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0)
+            assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0);
         }
         Err(error) => panic!("{error}"),
     }

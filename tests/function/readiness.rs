@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     Function, alexa_event, automation,
-    aws::{FakeAws, Fault, Operation, Published},
+    aws::{FakeAws, Fault, Operation, PublishedMessage},
     invocation, message_of,
     owner::environment,
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
@@ -111,7 +111,7 @@ fn event_in(aws: &FakeAws, key: &str) -> String {
 }
 
 /// The length of a message's body as it was published.
-fn length(message: &Published) -> usize {
+fn length(message: &PublishedMessage) -> usize {
     let attribute = |(name, value): (&String, &String)| name.len() + "String".len() + value.len();
     message.size - message.attributes.iter().map(attribute).sum::<usize>()
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     aws::{FakeAws, Fault, Operation},
-    owner::{Effect, Ingestion, Owned, deliver, environment},
+    owner::{Ingestion, OwedEffect, OwnedEvent, deliver, environment},
 };
 
 const ENVIRONMENTS: usize = 4;
@@ -49,9 +49,9 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 /// Xorshift: good enough for shuffling, and reproducible from its seed.
-struct Shuffle(u64);
+struct ShuffleSource(u64);
 
-impl Shuffle {
+impl ShuffleSource {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -67,7 +67,7 @@ impl Shuffle {
 }
 
 /// One event in twenty comes by itself, the others in batches; each always comes the same way.
-fn ingestion(event: &Owned) -> Ingestion {
+fn ingestion(event: &OwnedEvent) -> Ingestion {
     if (event.number / 5).is_multiple_of(20) {
         Ingestion::Direct
     } else {
@@ -78,9 +78,9 @@ fn ingestion(event: &Owned) -> Ingestion {
 /// Delivers one environment's share of a round, and returns what must come again.
 async fn environment_round(
     aws: &FakeAws,
-    deliveries: Vec<Owned>,
+    deliveries: Vec<OwnedEvent>,
     now: DateTime<Utc>,
-) -> Vec<Owned> {
+) -> Vec<OwnedEvent> {
     let handler = environment(aws, client::http());
     let (direct, buffered): (Vec<_>, Vec<_>) = deliveries
         .into_iter()
@@ -113,15 +113,15 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// What is delivered in each round, and how many deliveries that makes.
-struct Schedule {
-    rounds: Vec<Vec<Owned>>,
+struct StormSchedule {
+    rounds: Vec<Vec<OwnedEvent>>,
     deliveries: usize,
 }
 
-impl Schedule {
+impl StormSchedule {
     /// Delivers each event one to five times, within the first three rounds.
-    fn new(events: &[Owned], shuffle: &mut Shuffle) -> Self {
-        let mut rounds: Vec<Vec<Owned>> = vec![Vec::new(); 3];
+    fn new(events: &[OwnedEvent], shuffle: &mut ShuffleSource) -> Self {
+        let mut rounds: Vec<Vec<OwnedEvent>> = vec![Vec::new(); 3];
         let mut deliveries = 0;
         for event in events {
             for _ in 0..=shuffle.below(5) {
@@ -134,11 +134,11 @@ impl Schedule {
 
     /// Delivers everything, and again what failed, until nothing is left with its owner. Returns
     /// the number of rounds; a round is a minute.
-    fn run(&self, aws: &FakeAws, now: DateTime<Utc>, shuffle: &mut Shuffle) -> usize {
+    fn run(&self, aws: &FakeAws, now: DateTime<Utc>, shuffle: &mut ShuffleSource) -> usize {
         let (mut round, mut again) = (0, Vec::new());
         while round < self.rounds.len() || !again.is_empty() {
             assert!(round < 30, "still with their owners: {again:?}");
-            let mut due: Vec<Owned> = std::mem::take(&mut again);
+            let mut due: Vec<OwnedEvent> = std::mem::take(&mut again);
             due.extend(self.rounds.get(round).cloned().unwrap_or_default());
             shuffle.shuffle(&mut due);
             let at = now + TimeDelta::minutes(i64::try_from(round).unwrap());
@@ -150,7 +150,7 @@ impl Schedule {
 }
 
 /// Delivers a share to each environment, on a thread of its own, and returns what must come again.
-fn deliver_in_parallel(aws: &FakeAws, due: &[Owned], at: DateTime<Utc>) -> Vec<Owned> {
+fn deliver_in_parallel(aws: &FakeAws, due: &[OwnedEvent], at: DateTime<Utc>) -> Vec<OwnedEvent> {
     let share = due.len().div_ceil(ENVIRONMENTS).max(1);
     let mut again = Vec::new();
     thread::scope(|scope| {
@@ -168,18 +168,18 @@ fn deliver_in_parallel(aws: &FakeAws, due: &[Owned], at: DateTime<Utc>) -> Vec<O
 }
 
 /// The topic of the event's message; `None` for an event without one.
-fn topic(event: &Owned) -> Option<&'static str> {
+fn topic(event: &OwnedEvent) -> Option<&'static str> {
     match &event.effect {
-        Effect::Message(id) if id.starts_with("Alexa.Automation") => Some("retry"),
-        Effect::Message(_) => Some("readiness"),
-        Effect::Quarantine => Some("quarantine"),
-        Effect::Metric(_) | Effect::EndOfBudget(_) => None,
+        OwedEffect::Message(id) if id.starts_with("Alexa.Automation") => Some("retry"),
+        OwedEffect::Message(_) => Some("readiness"),
+        OwedEffect::Quarantine => Some("quarantine"),
+        OwedEffect::Metric(_) | OwedEffect::EndOfBudget(_) => None,
     }
 }
 
 /// Checks that each event with a message has it, and returns how many were published again: at
 /// most as many as AWS's calls had faults.
-fn check_messages(aws: &FakeAws, events: &[Owned]) -> usize {
+fn check_messages(aws: &FakeAws, events: &[OwnedEvent]) -> usize {
     let published = aws.deliveries();
     let mut expected = BTreeSet::new();
     for event in events {
@@ -203,7 +203,7 @@ fn check_messages(aws: &FakeAws, events: &[Owned]) -> usize {
 
 /// Checks that each skill failure is counted, and twice at most as often as AWS's calls had
 /// faults. Returns what was counted and the number of failures.
-fn check_metric(aws: &FakeAws, events: &[Owned]) -> (f64, u32) {
+fn check_metric(aws: &FakeAws, events: &[OwnedEvent]) -> (f64, u32) {
     let (mut counted, mut by_skill) = (0.0, BTreeMap::new());
     for (dimensions, sum) in aws.sums() {
         if dimensions.len() == 1 {
@@ -215,7 +215,7 @@ fn check_metric(aws: &FakeAws, events: &[Owned]) -> (f64, u32) {
     }
     let mut failures = 0;
     for event in events {
-        if let Effect::Metric(skill) = &event.effect {
+        if let OwedEffect::Metric(skill) = &event.effect {
             failures += 1;
             let sum = by_skill.get(skill).copied().unwrap_or_default();
             assert!(sum >= 1.0, "{skill} is not counted");
@@ -232,10 +232,10 @@ fn check_metric(aws: &FakeAws, events: &[Owned]) -> (f64, u32) {
 /// Checks the ledger, and returns how many budgets were ended, of how many, and how many units are
 /// not in the table. A batch that finds the ledger out of reach, three times in a row, flows: it
 /// ends no budget and stores no readiness.
-fn check_ledger(aws: &FakeAws, events: &[Owned]) -> (usize, usize, usize) {
+fn check_ledger(aws: &FakeAws, events: &[OwnedEvent]) -> (usize, usize, usize) {
     let (mut ended, mut ends, mut unstored) = (0, 0, 0);
     for event in events {
-        if let Effect::EndOfBudget(_) = event.effect {
+        if let OwedEffect::EndOfBudget(_) = event.effect {
             ends += 1;
             ended += event.happened(aws);
         }
@@ -257,12 +257,12 @@ fn in_a_storm_each_event_takes_effect_once() {
     let aws = runtime().block_on(FakeAws::start_counting());
     aws.fail_randomly(SEED, FAULT_RATE, &faults());
 
-    let (mut shuffle, now) = (Shuffle(SEED), Utc::now());
-    let events: Vec<_> = (0..count).map(Owned::new).collect();
+    let (mut shuffle, now) = (ShuffleSource(SEED), Utc::now());
+    let events: Vec<_> = (0..count).map(OwnedEvent::new).collect();
     for event in &events {
         event.prepare(&aws, now);
     }
-    let schedule = Schedule::new(&events, &mut shuffle);
+    let schedule = StormSchedule::new(&events, &mut shuffle);
     let rounds = schedule.run(&aws, now, &mut shuffle);
 
     let twice = check_messages(&aws, &events);

@@ -5,9 +5,9 @@ use std::io::Read as _;
 use ciborium::Value as Cbor;
 use hyper::{HeaderMap, Uri};
 
-use super::{Call, Datum, Operation, server::Answer};
+use super::{AwsCall, Datum, Operation, server::WireAnswer};
 
-pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
+pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> AwsCall {
     assert!(
         uri.path().ends_with("/operation/PutMetricData"),
         "an unexpected operation: {uri}"
@@ -35,10 +35,10 @@ pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Call {
         data.len()
     );
     let namespace = text(&request, "Namespace");
-    Call {
+    AwsCall {
         namespace,
         data,
-        ..Call::new(Operation::PutMetricData, "PutMetricData")
+        ..AwsCall::new(Operation::PutMetricData, "PutMetricData")
     }
 }
 
@@ -92,22 +92,22 @@ fn number(value: &Cbor) -> f64 {
     }
 }
 
-pub(super) fn answer() -> Answer {
+pub(super) fn answer() -> WireAnswer {
     cbor(200, Vec::new())
 }
 
-pub(super) fn error(status: u16, code: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str) -> WireAnswer {
     cbor(status, vec![(Cbor::from("__type"), Cbor::from(code))])
 }
 
-fn cbor(status: u16, fields: Vec<(Cbor, Cbor)>) -> Answer {
+fn cbor(status: u16, fields: Vec<(Cbor, Cbor)>) -> WireAnswer {
     let mut body = Vec::new();
     ciborium::into_writer(&Cbor::Map(fields), &mut body).unwrap();
     let headers = &[
         ("smithy-protocol", "rpc-v2-cbor"),
         ("content-type", "application/cbor"),
     ];
-    Answer {
+    WireAnswer {
         status,
         headers,
         body,

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashSet, iter::Peekable, vec::IntoIter};
 
 use serde_json::Value;
 
-use super::dynamodb::{Item, assert_plausible};
+use super::dynamodb::{PlainItem, assert_plausible};
 
 /// A condition on the item that a write finds.
 pub(super) enum Condition {
@@ -26,13 +26,13 @@ type Comparator = fn(Option<Ordering>) -> bool;
 
 impl Condition {
     /// Parses an expression with its names and values; panics at what DynamoDB would reject.
-    pub(super) fn parse(expression: &str, names: &Item, values: &Item) -> Self {
+    pub(super) fn parse(expression: &str, names: &PlainItem, values: &PlainItem) -> Self {
         let unused = names
             .keys()
             .chain(values.keys())
             .map(String::as_str)
             .collect();
-        let mut parser = Parser {
+        let mut parser = ConditionParser {
             tokens: tokens(expression).into_iter().peekable(),
             names,
             values,
@@ -52,7 +52,7 @@ impl Condition {
         condition
     }
 
-    pub(super) fn holds(&self, item: Option<&Item>) -> bool {
+    pub(super) fn holds(&self, item: Option<&PlainItem>) -> bool {
         match self {
             Self::Exists(name) => item.is_some_and(|item| item.contains_key(name)),
             Self::Compare(left, comparator, right) => {
@@ -66,7 +66,7 @@ impl Condition {
 }
 
 impl Operand {
-    fn of<'a>(&'a self, item: Option<&'a Item>) -> Option<&'a Value> {
+    fn of<'a>(&'a self, item: Option<&'a PlainItem>) -> Option<&'a Value> {
         match self {
             Self::Attribute(name) => item?.get(name),
             Self::Value(value) => Some(value),
@@ -114,15 +114,15 @@ fn tokens(expression: &str) -> Vec<&str> {
     tokens
 }
 
-struct Parser<'a> {
+struct ConditionParser<'a> {
     tokens: Peekable<IntoIter<&'a str>>,
-    names: &'a Item,
-    values: &'a Item,
+    names: &'a PlainItem,
+    values: &'a PlainItem,
     /// Names and values that no operand has used yet: DynamoDB rejects unused ones.
     unused: HashSet<&'a str>,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> ConditionParser<'a> {
     fn or(&mut self) -> Condition {
         let mut left = self.and();
         while self.takes("OR") {

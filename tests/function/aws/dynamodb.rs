@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Fault, Operation, condition::Condition, server::Answer};
+use super::{AwsCall, Fault, Operation, condition::Condition, server::WireAnswer};
 
 const TABLE: &str = "ledger";
 
@@ -16,23 +16,23 @@ const TABLE: &str = "ledger";
 const MAX_ITEMS: usize = 100;
 
 /// The attributes of an item as plain JSON, whose types suffice for those of the ledger.
-pub(super) type Item = Map<String, Value>;
+pub(super) type PlainItem = Map<String, Value>;
 
 /// A request to the table.
-pub(super) enum Request {
+pub(super) enum TableRequest {
     Read(Vec<String>),
-    Write(Write),
+    Write(ItemWrite),
     Transaction {
-        writes: Vec<Write>,
+        writes: Vec<ItemWrite>,
         token: String,
         content: u64,
     },
 }
 
 /// A write of one item.
-pub(super) struct Write {
+pub(super) struct ItemWrite {
     pk: String,
-    item: Item,
+    item: PlainItem,
     /// Whether the condition asks for the caller's own claim.
     is_of_holder: bool,
     condition: Option<Condition>,
@@ -40,27 +40,27 @@ pub(super) struct Write {
     returns_found: bool,
 }
 
-pub(super) fn decode(target: &str, body: &[u8]) -> (Call, Request) {
+pub(super) fn decode(target: &str, body: &[u8]) -> (AwsCall, TableRequest) {
     let request: Value = serde_json::from_slice(body).unwrap();
     match target.strip_prefix("DynamoDB_20120810.") {
-        Some("PutItem") => one(Write::put(&request)),
+        Some("PutItem") => one(ItemWrite::put(&request)),
         Some("TransactWriteItems") => transaction(&request),
         Some("BatchGetItem") => batch(&request),
         _ => panic!("an unexpected operation: {target}"),
     }
 }
 
-fn one(write: Write) -> (Call, Request) {
-    let call = Call {
+fn one(write: ItemWrite) -> (AwsCall, TableRequest) {
+    let call = AwsCall {
         keys: vec![write.pk.clone()],
-        ..Call::new(write.operation(), "PutItem")
+        ..AwsCall::new(write.operation(), "PutItem")
     };
-    (call, Request::Write(write))
+    (call, TableRequest::Write(write))
 }
 
-fn transaction(request: &Value) -> (Call, Request) {
+fn transaction(request: &Value) -> (AwsCall, TableRequest) {
     let write = |action: &Value| match action.as_object().unwrap().iter().next().unwrap() {
-        (kind, put) if kind == "Put" => Write::put(put),
+        (kind, put) if kind == "Put" => ItemWrite::put(put),
         (kind, _) => panic!("an unexpected action: {kind}"),
     };
     let writes: Vec<_> = request["TransactItems"]
@@ -86,13 +86,13 @@ fn transaction(request: &Value) -> (Call, Request) {
         (1..=36).contains(&token.len()),
         "DynamoDB rejects the token {token:?}"
     );
-    let call = Call {
+    let call = AwsCall {
         keys,
-        ..Call::new(operation, "TransactWriteItems")
+        ..AwsCall::new(operation, "TransactWriteItems")
     };
     (
         call,
-        Request::Transaction {
+        TableRequest::Transaction {
             writes,
             token,
             content: hash(request),
@@ -101,7 +101,7 @@ fn transaction(request: &Value) -> (Call, Request) {
 }
 
 /// Decodes a read. AWS accepts an eventually consistent one, but it would miss recent writes.
-fn batch(request: &Value) -> (Call, Request) {
+fn batch(request: &Value) -> (AwsCall, TableRequest) {
     let tables = request["RequestItems"].as_object().unwrap();
     assert!(
         tables.len() == 1 && tables.contains_key(TABLE),
@@ -123,11 +123,11 @@ fn batch(request: &Value) -> (Call, Request) {
         "only budgets are read: {keys:?}"
     );
     (
-        Call {
+        AwsCall {
             keys: keys.clone(),
-            ..Call::new(Operation::ReadBudgets, "BatchGetItem")
+            ..AwsCall::new(Operation::ReadBudgets, "BatchGetItem")
         },
-        Request::Read(keys),
+        TableRequest::Read(keys),
     )
 }
 
@@ -150,7 +150,7 @@ fn hash(request: &Value) -> u64 {
     hasher.finish()
 }
 
-impl Write {
+impl ItemWrite {
     fn put(request: &Value) -> Self {
         let item = plain_item(&request["Item"]);
         let size = item_size(&item);
@@ -199,16 +199,16 @@ impl Write {
 
 /// The items, and the transactions that were applied.
 #[derive(Default)]
-pub(super) struct Table {
-    pub(super) items: HashMap<String, Item>,
+pub(super) struct FakeTable {
+    pub(super) items: HashMap<String, PlainItem>,
     /// A hash of each transaction's request, by its token.
     applied: HashMap<String, u64>,
 }
 
-impl Table {
-    pub(super) fn answer(&mut self, request: Request, fault: Option<&Fault>) -> Answer {
+impl FakeTable {
+    pub(super) fn answer(&mut self, request: TableRequest, fault: Option<&Fault>) -> WireAnswer {
         match request {
-            Request::Read(keys) => {
+            TableRequest::Read(keys) => {
                 let read = if matches!(fault, Some(Fault::Unprocessed)) {
                     keys.len() / 2
                 } else {
@@ -216,7 +216,7 @@ impl Table {
                 };
                 self.read(&keys, read)
             }
-            Request::Write(write) => match self.failure(&write) {
+            TableRequest::Write(write) => match self.failure(&write) {
                 None => {
                     self.apply(write);
                     json_answer(200, &json!({}))
@@ -227,7 +227,7 @@ impl Table {
                     found,
                 ),
             },
-            Request::Transaction {
+            TableRequest::Transaction {
                 writes,
                 token,
                 content,
@@ -236,7 +236,7 @@ impl Table {
     }
 
     /// Reads the first `count` keys and returns the others as unprocessed.
-    fn read(&self, keys: &[String], count: usize) -> Answer {
+    fn read(&self, keys: &[String], count: usize) -> WireAnswer {
         let (read, unread) = keys.split_at(count);
         let items: Vec<_> = read
             .iter()
@@ -256,7 +256,7 @@ impl Table {
     }
 
     /// Applies all writes or none, once for each token: a repeated request gets the same answer.
-    fn transact(&mut self, writes: Vec<Write>, token: String, content: u64) -> Answer {
+    fn transact(&mut self, writes: Vec<ItemWrite>, token: String, content: u64) -> WireAnswer {
         match self.applied.get(&token) {
             Some(made) if *made == content => return json_answer(200, &json!({})),
             Some(_) => return error(400, "IdempotentParameterMismatchException"),
@@ -279,7 +279,7 @@ impl Table {
     }
 
     /// The details of a failed condition: the item that was found, if the request asked for it.
-    fn failure(&self, write: &Write) -> Option<Map<String, Value>> {
+    fn failure(&self, write: &ItemWrite) -> Option<Map<String, Value>> {
         let found = self.items.get(&write.pk);
         if write
             .condition
@@ -288,19 +288,19 @@ impl Table {
         {
             return None;
         }
-        let told = found
+        let details = found
             .filter(|_| write.returns_found)
             .map(|item| ("Item".to_owned(), typed_item(item)));
-        Some(told.into_iter().collect())
+        Some(details.into_iter().collect())
     }
 
-    fn apply(&mut self, write: Write) {
+    fn apply(&mut self, write: ItemWrite) {
         self.items.insert(write.pk, write.item);
     }
 }
 
 /// A transaction that is cancelled by something other than a condition, such as a conflict.
-pub(super) fn cancelled_for(code: &str, writes: usize) -> Answer {
+pub(super) fn cancelled_for(code: &str, writes: usize) -> WireAnswer {
     cancelled(
         (0..writes)
             .map(|index| reason(code, (index == 0).then(Map::new)))
@@ -308,26 +308,26 @@ pub(super) fn cancelled_for(code: &str, writes: usize) -> Answer {
     )
 }
 
-fn cancelled(reasons: Vec<Value>) -> Answer {
-    let told = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
+fn cancelled(reasons: Vec<Value>) -> WireAnswer {
+    let details = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
     failed(
         "TransactionCanceledException",
         "Transaction cancelled, please refer cancellation reasons",
-        told,
+        details,
     )
 }
 
 /// The reason for one write; `None` for the writes beside the failed one.
 fn reason(code: &str, failure: Option<Map<String, Value>>) -> Value {
-    let Some(mut told) = failure else {
+    let Some(mut details) = failure else {
         return json!({"Code": "None"});
     };
-    told.insert("Code".to_owned(), code.into());
-    told.insert("Message".to_owned(), "the test asked for it".into());
-    Value::Object(told)
+    details.insert("Code".to_owned(), code.into());
+    details.insert("Message".to_owned(), "the test asked for it".into());
+    Value::Object(details)
 }
 
-pub(super) fn error(status: u16, code: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str) -> WireAnswer {
     json_answer(
         status,
         &json!({"__type": typed_code(code), "message": "the test asked for it"}),
@@ -335,26 +335,26 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
 }
 
 /// An error with details besides its code.
-fn failed(code: &str, message: &str, mut told: Map<String, Value>) -> Answer {
-    told.insert("__type".to_owned(), typed_code(code).into());
-    told.insert("message".to_owned(), message.into());
-    json_answer(400, &Value::Object(told))
+fn failed(code: &str, message: &str, mut details: Map<String, Value>) -> WireAnswer {
+    details.insert("__type".to_owned(), typed_code(code).into());
+    details.insert("message".to_owned(), message.into());
+    json_answer(400, &Value::Object(details))
 }
 
 fn typed_code(code: &str) -> String {
     format!("com.amazonaws.dynamodb.v20120810#{code}")
 }
 
-fn json_answer(status: u16, body: &Value) -> Answer {
+fn json_answer(status: u16, body: &Value) -> WireAnswer {
     let headers = &[("content-type", "application/x-amz-json-1.0")];
-    Answer {
+    WireAnswer {
         status,
         headers,
         body: body.to_string().into_bytes(),
     }
 }
 
-fn key_of(item: &Item) -> String {
+fn key_of(item: &PlainItem) -> String {
     let pk = item
         .get("pk")
         .and_then(Value::as_str)
@@ -383,7 +383,7 @@ pub(super) fn assert_plausible(name: &str, value: &Value) {
     );
 }
 
-fn plain_item(item: &Value) -> Item {
+fn plain_item(item: &Value) -> PlainItem {
     item.as_object()
         .unwrap()
         .iter()
@@ -391,7 +391,7 @@ fn plain_item(item: &Value) -> Item {
         .collect()
 }
 
-fn typed_item(item: &Item) -> Value {
+fn typed_item(item: &PlainItem) -> Value {
     item.iter()
         .map(|(name, value)| (name.clone(), typed(value)))
         .collect()
@@ -426,7 +426,7 @@ fn typed(value: &Value) -> Value {
 }
 
 /// The size of an item as DynamoDB counts it, approximately for numbers.
-fn item_size(item: &Item) -> usize {
+fn item_size(item: &PlainItem) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + value_size(value))
         .sum()

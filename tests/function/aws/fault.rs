@@ -58,10 +58,10 @@ pub(crate) enum StopStage {
 
 /// The faults to come, in the order in which they were set.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct FaultPlan {
     seen: HashMap<Operation, usize>,
     faults: Vec<(Operation, FaultyCalls, Fault)>,
-    random: Option<(Random, f64, Vec<Fault>)>,
+    random: Option<(RandomSource, f64, Vec<Fault>)>,
     stop: Option<(usize, StopStage)>,
     stopped: watch::Sender<bool>,
 }
@@ -74,7 +74,7 @@ enum FaultyCalls {
     Every,
 }
 
-impl Plan {
+impl FaultPlan {
     pub(super) fn next_of(&mut self, operation: Operation, fault: Fault) {
         self.faults.push((operation, FaultyCalls::Next, fault));
     }
@@ -92,7 +92,7 @@ impl Plan {
     }
 
     pub(super) fn randomly(&mut self, seed: u64, rate: f64, faults: &[Fault]) {
-        self.random = Some((Random(seed), rate, faults.to_vec()));
+        self.random = Some((RandomSource(seed), rate, faults.to_vec()));
     }
 
     pub(super) fn heal(&mut self) {
@@ -177,9 +177,9 @@ impl Plan {
 }
 
 /// Splitmix64: good enough for choices that a seed must reproduce, without a dependency.
-struct Random(u64);
+struct RandomSource(u64);
 
-impl Random {
+impl RandomSource {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Barrier, oneshot};
 
-use self::fault::Plan;
+use self::fault::FaultPlan;
 pub(crate) use self::{
     fault::{Fault, StopStage},
     sns::assert_fits_schema,
@@ -44,11 +44,11 @@ type Shared = Arc<Mutex<World>>;
 struct World {
     /// Whether calls are only counted, for tests that make too many to keep.
     counting: bool,
-    calls: Vec<Call>,
+    calls: Vec<AwsCall>,
     deliveries: BTreeMap<(String, String), usize>,
     sums: BTreeMap<BTreeMap<String, String>, f64>,
-    table: dynamodb::Table,
-    plan: Plan,
+    table: dynamodb::FakeTable,
+    plan: FaultPlan,
     /// Why AWS would have rejected requests.
     refused: Vec<String>,
     /// Where calls wait for one another.
@@ -57,7 +57,7 @@ struct World {
 
 /// The services that the function calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
+pub(crate) enum AwsService {
     Sns,
     CloudWatch,
     DynamoDb,
@@ -95,11 +95,11 @@ impl Operation {
 
 /// One call as AWS understood it.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct AwsCall {
     pub(crate) operation: Operation,
     /// The name of the API.
     pub(crate) api: &'static str,
-    pub(crate) messages: Vec<Published>,
+    pub(crate) messages: Vec<PublishedMessage>,
     pub(crate) namespace: String,
     pub(crate) data: Vec<Datum>,
     /// The keys of the ledger's items.
@@ -112,7 +112,7 @@ pub(crate) struct Call {
 
 /// A message as it was published.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Published {
+pub(crate) struct PublishedMessage {
     pub(crate) topic: String,
     pub(crate) body: Value,
     pub(crate) attributes: BTreeMap<String, String>,
@@ -154,7 +154,8 @@ impl FakeAws {
         }
     }
 
-    /// Makes a fake without a listener, for tests with a paused clock. Only [`Self::http`] reaches it.
+    /// Makes a fake without a listener, for tests with a paused clock. Only clients of
+    /// [`Self::http`] reach it.
     pub(crate) fn in_memory() -> Self {
         Self {
             url: "http://in-memory".to_owned(),
@@ -231,7 +232,7 @@ impl FakeAws {
     }
 
     /// The calls of an operation, whatever their result.
-    pub(crate) fn calls(&self, operation: Operation) -> Vec<Call> {
+    pub(crate) fn calls(&self, operation: Operation) -> Vec<AwsCall> {
         self.with(|world| {
             let mut calls = world.calls.clone();
             calls.retain(|call| call.operation == operation);
@@ -255,7 +256,7 @@ impl FakeAws {
     }
 
     /// All published messages, in a batch or not.
-    pub(crate) fn published(&self) -> Vec<Published> {
+    pub(crate) fn published(&self) -> Vec<PublishedMessage> {
         self.with(|world| {
             let mut messages = Vec::new();
             for call in &world.calls {
@@ -266,7 +267,7 @@ impl FakeAws {
     }
 
     /// The only published message.
-    pub(crate) fn only_message(&self) -> Published {
+    pub(crate) fn only_message(&self) -> PublishedMessage {
         let [message] = self
             .published()
             .try_into()
@@ -320,8 +321,9 @@ impl FakeAws {
 
     /// Deletes expired items, as DynamoDB does sooner or later.
     pub(crate) fn expire(&self, now: DateTime<Utc>) {
-        let expires = |item: &dynamodb::Item| item.get("expiresAt").and_then(Value::as_i64);
-        let stays = |item: &dynamodb::Item| expires(item).is_none_or(|time| time > now.timestamp());
+        let expires = |item: &dynamodb::PlainItem| item.get("expiresAt").and_then(Value::as_i64);
+        let stays =
+            |item: &dynamodb::PlainItem| expires(item).is_none_or(|time| time > now.timestamp());
         self.with(|world| world.table.items.retain(|_, item| stays(item)));
     }
 
@@ -332,7 +334,7 @@ impl FakeAws {
             world.calls = Vec::new();
             world.deliveries = BTreeMap::new();
             world.sums = BTreeMap::new();
-            world.table = dynamodb::Table::default();
+            world.table = dynamodb::FakeTable::default();
         });
     }
 
@@ -359,7 +361,7 @@ impl Drop for FakeAws {
 
 impl World {
     /// Keeps a call, or only its totals.
-    fn keep(&mut self, call: Call) {
+    fn keep(&mut self, call: AwsCall) {
         for message in call.published() {
             let id = (
                 message.topic.clone(),
@@ -376,7 +378,7 @@ impl World {
     }
 }
 
-impl Call {
+impl AwsCall {
     fn new(operation: Operation, api: &'static str) -> Self {
         Self {
             operation,
@@ -391,7 +393,7 @@ impl Call {
     }
 
     /// The messages that AWS accepted.
-    fn published(&self) -> impl Iterator<Item = &Published> {
+    fn published(&self) -> impl Iterator<Item = &PublishedMessage> {
         let accepted = |(index, message)| {
             let is_accepted = self.processed && !self.left_out.contains(&index);
             is_accepted.then_some(message)
@@ -405,7 +407,7 @@ impl Call {
     }
 }
 
-impl Service {
+impl AwsService {
     /// The service that a call is for, by its target header or path: here all have one address.
     fn of(target: Option<&str>, uri: &str) -> Self {
         if target.is_some_and(|target| target.starts_with("DynamoDB_")) {

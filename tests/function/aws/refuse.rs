@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
-use super::{Operation, Service, dynamodb, sns};
+use super::{AwsService, Operation, dynamodb, sns};
 
 type Choice = Arc<dyn Fn(&HttpRequest) -> bool + Send + Sync>;
 
@@ -29,7 +29,7 @@ pub(crate) fn refusing(
     http: SharedHttpClient,
     choose: impl Fn(&HttpRequest) -> bool + Send + Sync + 'static,
 ) -> SharedHttpClient {
-    SharedHttpClient::new(Refusing {
+    SharedHttpClient::new(RefusingClient {
         inner: http,
         choice: Arc::new(choose),
     })
@@ -42,10 +42,12 @@ pub(crate) fn all_of(
     move |request| {
         let target = request.headers().get("x-amz-target");
         let body = request.body().bytes().unwrap();
-        match Service::of(target, request.uri()) {
-            Service::Sns => sns::decode(body).operation == operation,
-            Service::CloudWatch => operation == Operation::PutMetricData,
-            Service::DynamoDb => dynamodb::decode(target.unwrap(), body).0.operation == operation,
+        match AwsService::of(target, request.uri()) {
+            AwsService::Sns => sns::decode(body).operation == operation,
+            AwsService::CloudWatch => operation == Operation::PutMetricData,
+            AwsService::DynamoDb => {
+                dynamodb::decode(target.unwrap(), body).0.operation == operation
+            }
         }
     }
 }
@@ -60,32 +62,32 @@ pub(crate) fn nth_of(
 }
 
 /// The wrapped client, or a connector that it gives out.
-struct Refusing<T> {
+struct RefusingClient<T> {
     inner: T,
     choice: Choice,
 }
 
-impl<T> fmt::Debug for Refusing<T> {
+impl<T> fmt::Debug for RefusingClient<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Refusing")
+        formatter.write_str("RefusingClient")
     }
 }
 
-impl HttpClient for Refusing<SharedHttpClient> {
+impl HttpClient for RefusingClient<SharedHttpClient> {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Refusing {
+        SharedHttpConnector::new(RefusingClient {
             inner,
             choice: self.choice.clone(),
         })
     }
 }
 
-impl HttpConnector for Refusing<SharedHttpConnector> {
+impl HttpConnector for RefusingClient<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if (self.choice)(&request) {
             let refused = Error::from(ErrorKind::ConnectionRefused);

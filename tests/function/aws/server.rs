@@ -20,33 +20,33 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Call, Fault, Service, Shared, World, cloudwatch, dynamodb, sns};
+use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, sns};
 
-type Body = UnsyncBoxBody<Bytes, Closed>;
+type Body = UnsyncBoxBody<Bytes, ConnectionClosed>;
 
 /// An error that makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection must be closed")]
-struct Closed;
+struct ConnectionClosed;
 
 /// A call, with its request to the table if it has one.
-struct Asked {
-    call: Call,
-    of_table: Option<dynamodb::Request>,
+struct DecodedCall {
+    call: AwsCall,
+    of_table: Option<dynamodb::TableRequest>,
 }
 
 /// An answer in the protocol of its service.
-pub(super) struct Answer {
+pub(super) struct WireAnswer {
     pub(super) status: u16,
     pub(super) headers: &'static [(&'static str, &'static str)],
     pub(super) body: Vec<u8>,
 }
 
 /// How a call ends.
-enum End {
-    Answered(Answer),
-    Late(Duration, Answer),
-    Half(Answer),
+enum CallEnd {
+    Answered(WireAnswer),
+    Late(Duration, WireAnswer),
+    Half(WireAnswer),
     Closed,
     Never,
 }
@@ -91,13 +91,20 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, world: Sh
     );
 }
 
-async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+async fn answer(
+    world: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ConnectionClosed> {
     let (Parts { uri, headers, .. }, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
+    let body = body
+        .collect()
+        .await
+        .map_err(|_| ConnectionClosed)?
+        .to_bytes();
     let target = headers
         .get("x-amz-target")
         .map(|target| target.to_str().unwrap());
-    let service = Service::of(target, uri.path());
+    let service = AwsService::of(target, uri.path());
     let decoded = catch_unwind(|| decode(service, &uri, &headers, &body));
     let (end, meeting) = {
         let mut world = world.lock().unwrap();
@@ -111,19 +118,19 @@ async fn answer(world: &Shared, request: Request<Incoming>) -> Result<Response<B
         meeting.wait().await;
     }
     match end {
-        End::Answered(answer) => Ok(answer.whole()),
-        End::Late(after, answer) => {
+        CallEnd::Answered(answer) => Ok(answer.whole()),
+        CallEnd::Late(after, answer) => {
             tokio::time::sleep(after).await;
             Ok(answer.whole())
         }
-        End::Half(answer) => Ok(answer.half()),
-        End::Closed => Err(Closed),
-        End::Never => std::future::pending().await,
+        CallEnd::Half(answer) => Ok(answer.half()),
+        CallEnd::Closed => Err(ConnectionClosed),
+        CallEnd::Never => std::future::pending().await,
     }
 }
 
 /// Decodes a call; panics at what AWS would reject.
-fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Asked {
+fn decode(service: AwsService, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> DecodedCall {
     assert!(
         headers.contains_key("authorization"),
         "the request is not signed"
@@ -133,18 +140,18 @@ fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Aske
         "the credentials must be temporary"
     );
     match service {
-        Service::Sns => Asked {
+        AwsService::Sns => DecodedCall {
             call: sns::decode(body),
             of_table: None,
         },
-        Service::CloudWatch => Asked {
+        AwsService::CloudWatch => DecodedCall {
             call: cloudwatch::decode(uri, headers, body),
             of_table: None,
         },
-        Service::DynamoDb => {
+        AwsService::DynamoDb => {
             assert_eq!(headers["content-type"], "application/x-amz-json-1.0");
             let (call, request) = dynamodb::decode(headers["x-amz-target"].to_str().unwrap(), body);
-            Asked {
+            DecodedCall {
                 call,
                 of_table: Some(request),
             }
@@ -154,28 +161,28 @@ fn decode(service: Service, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Aske
 
 impl World {
     /// Does what a call asks for, unless its fault prevents that.
-    fn receive(&mut self, service: Service, asked: Asked) -> End {
-        let Asked { mut call, of_table } = asked;
+    fn receive(&mut self, service: AwsService, asked: DecodedCall) -> CallEnd {
+        let DecodedCall { mut call, of_table } = asked;
         let fault = self.plan.fault(call.operation, call.api);
         if let Some(fault) = fault.as_ref().filter(|fault| !fault.fits(call.api)) {
             self.refused
                 .push(format!("{} cannot have the fault {fault:?}", call.api));
         }
         let end = match fault {
-            Some(Fault::Error(status, code)) => End::Answered(service.error(status, code)),
+            Some(Fault::Error(status, code)) => CallEnd::Answered(service.error(status, code)),
             Some(Fault::Cancelled(_)) if call.api == "PutItem" => {
-                End::Answered(dynamodb::error(400, "TransactionConflictException"))
+                CallEnd::Answered(dynamodb::error(400, "TransactionConflictException"))
             }
             Some(Fault::Cancelled(code)) => {
-                End::Answered(dynamodb::cancelled_for(code, call.keys.len()))
+                CallEnd::Answered(dynamodb::cancelled_for(code, call.keys.len()))
             }
-            Some(Fault::Reset) => End::Closed,
-            Some(Fault::Hang) => End::Never,
+            Some(Fault::Reset) => CallEnd::Closed,
+            Some(Fault::Hang) => CallEnd::Never,
             fault => {
                 call.processed = true;
                 let answer = match of_table {
                     Some(request) => self.table.answer(request, fault.as_ref()),
-                    None if service == Service::Sns => sns::answer(&mut call, fault.as_ref()),
+                    None if service == AwsService::Sns => sns::answer(&mut call, fault.as_ref()),
                     None => cloudwatch::answer(),
                 };
                 end_of_processed(answer, fault.as_ref())
@@ -187,33 +194,33 @@ impl World {
 
     /// Records why a request is invalid, which fails the test at its end, however the function
     /// handles the answer.
-    fn refuse(&mut self, service: Service, panic: &(dyn std::any::Any + Send)) -> End {
+    fn refuse(&mut self, service: AwsService, panic: &(dyn std::any::Any + Send)) -> CallEnd {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         self.refused
             .push(text.unwrap_or_else(|| "a malformed request".to_owned()));
-        End::Answered(service.error(400, "ValidationException"))
+        CallEnd::Answered(service.error(400, "ValidationException"))
     }
 }
 
 /// How a processed call ends.
-fn end_of_processed(answer: Answer, fault: Option<&Fault>) -> End {
+fn end_of_processed(answer: WireAnswer, fault: Option<&Fault>) -> CallEnd {
     match fault {
-        Some(Fault::ResetAfter) => End::Closed,
-        Some(Fault::HangAfter) => End::Never,
-        Some(Fault::Slow(after)) => End::Late(*after, answer),
-        Some(Fault::Half) => End::Half(answer),
-        Some(Fault::Malformed) => End::Answered(Answer {
+        Some(Fault::ResetAfter) => CallEnd::Closed,
+        Some(Fault::HangAfter) => CallEnd::Never,
+        Some(Fault::Slow(after)) => CallEnd::Late(*after, answer),
+        Some(Fault::Half) => CallEnd::Half(answer),
+        Some(Fault::Malformed) => CallEnd::Answered(WireAnswer {
             status: 200,
             headers: &[("content-type", "text/html")],
             body: b"<html>a proxy's page".to_vec(),
         }),
-        _ => End::Answered(answer),
+        _ => CallEnd::Answered(answer),
     }
 }
 
-impl Service {
-    fn error(self, status: u16, code: &str) -> Answer {
+impl AwsService {
+    fn error(self, status: u16, code: &str) -> WireAnswer {
         match self {
             Self::Sns => sns::error(status, code),
             Self::CloudWatch => cloudwatch::error(status, code),
@@ -222,7 +229,7 @@ impl Service {
     }
 }
 
-impl Answer {
+impl WireAnswer {
     fn whole(self) -> Response<Body> {
         self.with(|body| {
             Full::new(body)
@@ -238,7 +245,7 @@ impl Answer {
             let half = body.slice(..body.len() / 2);
             let cut = async {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                Err(Closed)
+                Err(ConnectionClosed)
             };
             let frames = stream::once(async { Ok(Frame::data(half)) }).chain(stream::once(cut));
             StreamBody::new(frames).boxed_unsync()

@@ -7,9 +7,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Call, Fault, Operation, Published, server::Answer};
+use super::{AwsCall, Fault, Operation, PublishedMessage, server::WireAnswer};
 
-pub(super) fn decode(body: &[u8]) -> Call {
+pub(super) fn decode(body: &[u8]) -> AwsCall {
     let form: HashMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
     let topic = form["TopicArn"].clone();
     let (operation, api, prefixes) = match form["Action"].as_str() {
@@ -35,13 +35,13 @@ pub(super) fn decode(body: &[u8]) -> Call {
         .collect();
     let size: usize = messages.iter().map(|message| message.size).sum();
     assert!(size <= 262_144, "SNS rejects {size} bytes");
-    Call {
+    AwsCall {
         messages,
-        ..Call::new(operation, api)
+        ..AwsCall::new(operation, api)
     }
 }
 
-fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> Published {
+fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> PublishedMessage {
     let text = &form[&format!("{prefix}Message")];
     let mut size = text.len();
     let mut attributes = BTreeMap::new();
@@ -60,7 +60,7 @@ fn decode_message(form: &HashMap<String, String>, topic: &str, prefix: &str) -> 
     let body: Value = serde_json::from_str(text).unwrap();
     assert_fits_schema(&body);
     assert_eq!(Some(attributes["type"].as_str()), body["type"].as_str());
-    Published {
+    PublishedMessage {
         topic: topic.rsplit(':').next().unwrap().to_owned(),
         body,
         attributes,
@@ -94,7 +94,7 @@ pub(crate) fn assert_fits_schema(body: &Value) {
     assert!(errors.is_empty(), "{errors:#?}\n{body:#}");
 }
 
-pub(super) fn answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
+pub(super) fn answer(call: &mut AwsCall, fault: Option<&Fault>) -> WireAnswer {
     if call.operation == Operation::PublishBatch {
         return batch_answer(call, fault);
     }
@@ -107,7 +107,7 @@ pub(super) fn answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
 }
 
 /// Answers a batch, and records in the call which messages are left out.
-fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
+fn batch_answer(call: &mut AwsCall, fault: Option<&Fault>) -> WireAnswer {
     let (failed, code, sender_fault) = match fault {
         Some(Fault::Entries(failed, code, sender_fault)) => {
             (failed.as_slice(), *code, *sender_fault)
@@ -118,21 +118,21 @@ fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
         Some(Fault::Entries(left_out, ..) | Fault::Unmentioned(left_out)) => left_out.clone(),
         _ => Vec::new(),
     };
-    let entries = 0..call.messages.len();
-    let good = entries
-        .clone()
-        .filter(|index| !call.left_out.contains(index))
-        .map(|index| format!("<member><Id>{index}</Id><MessageId>m-{index}</MessageId></member>"))
-        .collect::<String>();
-    let bad = entries
-        .filter(|index| failed.contains(index))
-        .map(|index| {
-            format!(
-                "<member><Id>{index}</Id><Code>{code}</Code><Message>the test asked for it</Message>\
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for index in 0..call.messages.len() {
+        if failed.contains(&index) {
+            bad.push(format!(
+                "<member><Id>{index}</Id><Code>{code}</Code>\
+                <Message>the test asked for it</Message>\
                 <SenderFault>{sender_fault}</SenderFault></member>"
-            )
-        })
-        .collect::<String>();
+            ));
+        } else if !call.left_out.contains(&index) {
+            good.push(format!(
+                "<member><Id>{index}</Id><MessageId>m-{index}</MessageId></member>"
+            ));
+        }
+    }
+    let (good, bad) = (good.concat(), bad.concat());
     xml(
         200,
         format!(
@@ -143,7 +143,7 @@ fn batch_answer(call: &mut Call, fault: Option<&Fault>) -> Answer {
     )
 }
 
-pub(super) fn error(status: u16, code: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str) -> WireAnswer {
     xml(
         status,
         format!(
@@ -154,8 +154,8 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
     )
 }
 
-fn xml(status: u16, body: String) -> Answer {
-    Answer {
+fn xml(status: u16, body: String) -> WireAnswer {
+    WireAnswer {
         status,
         headers: &[("content-type", "text/xml")],
         body: body.into_bytes(),

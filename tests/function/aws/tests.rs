@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use super::{
     FakeAws, Fault, Operation, StopStage,
     condition::Condition,
-    dynamodb::Item,
-    fault::Plan,
+    dynamodb::PlainItem,
+    fault::FaultPlan,
     refuse::{all_of, nth_of, refusing},
 };
 
@@ -260,7 +260,7 @@ async fn read(aws: &FakeAws, keys: &[&str]) -> BatchGetItemOutput {
         .unwrap()
 }
 
-fn object(value: Value) -> Item {
+fn object(value: Value) -> PlainItem {
     serde_json::from_value(value).unwrap()
 }
 
@@ -304,7 +304,7 @@ fn conditions_hold_as_in_dynamodb() {
         let words: Vec<_> = expression
             .split(|c: char| !c.is_alphanumeric() && !":#".contains(c))
             .collect();
-        let used = |all: &Item| {
+        let used = |all: &PlainItem| {
             all.clone()
                 .into_iter()
                 .filter(|(name, _)| words.contains(&name.as_str()))
@@ -340,7 +340,7 @@ fn conditions_are_refused_as_in_dynamodb() {
         "attribute_exists pk",
     ] {
         assert!(
-            catch_unwind(|| Condition::parse(expression, &Item::new(), &values)).is_err(),
+            catch_unwind(|| Condition::parse(expression, &PlainItem::new(), &values)).is_err(),
             "{expression}"
         );
     }
@@ -704,7 +704,7 @@ async fn faults_happen_at_the_calls_they_are_set_for() {
 fn random_faults_are_the_same_for_the_same_seed() {
     let faults = [Fault::Reset, Fault::Hang, Fault::Unprocessed];
     let choices = |seed: u64, api: &str| {
-        let mut plan = Plan::default();
+        let mut plan = FaultPlan::default();
         plan.randomly(seed, 0.25, &faults);
         (0..4000)
             .map(|_| format!("{:?}", plan.fault(Operation::Publish, api)))
@@ -834,7 +834,7 @@ fn runtimes_on_several_threads_share_one_fake() {
         for id in 0..4 {
             let aws = &aws;
             scope.spawn(move || {
-                assert_eq!(run().block_on(publish(aws, http(), &id.to_string())), "ok")
+                assert_eq!(run().block_on(publish(aws, http(), &id.to_string())), "ok");
             });
         }
     });
