@@ -118,46 +118,47 @@ fn length(message: &PublishedMessage) -> usize {
 
 // What is stored
 
+/// The keys under which the signal of a sample is stored.
+fn readiness_keys(name: &str, event: &Value) -> Vec<String> {
+    let id_at = |pointer: &str| event.pointer(pointer).unwrap().as_str().unwrap();
+    match name {
+        "device-setup-completed" => {
+            let endpoint = id_at("/payload/endpoint/id");
+            vec![format!("readiness#device#{endpoint}")]
+        }
+        "role-assigned" | "role-revoked" => {
+            let principal = format!("readiness#principal#{}", id_at("/payload/principal/id"));
+            let unit = unit_did(id_at("/header/entities/resource/resourceId"));
+            vec![principal.clone(), format!("{principal}#{unit}")]
+        }
+        _ => {
+            let unit = unit_did(id_at("/header/entities/unit/id"));
+            vec![format!("readiness#unit#{unit}")]
+        }
+    }
+}
+
+/// A unit's id in the form that the ledger uses, whatever form the event has.
+fn unit_did(id: &str) -> String {
+    format!("amzn1.alexa.unit.did.{}", id.rsplit('.').next().unwrap())
+}
+
 #[tokio::test]
 async fn a_signal_is_in_the_table_as_published_under_each_of_its_subjects() {
-    let unit = |unit| vec![format!("readiness#unit#amzn1.alexa.unit.did.{unit}")];
-    let role = |principal: &str, unit| {
-        let principal = format!("readiness#principal#{principal}");
-        vec![
-            principal.clone(),
-            format!("{principal}#amzn1.alexa.unit.did.{unit}"),
-        ]
-    };
     for name in [
         "subscription-activated",
         "subscription-activation-failed",
         "role-assigned",
         "role-revoked",
-    ]
-    .into_iter()
-    .chain(["device-setup-completed"])
-    {
+        "device-setup-completed",
+    ] {
         let event: Value = serde_json::from_str(&message_of(name)).unwrap();
-        let id_at = |pointer: &str| event.pointer(pointer).unwrap().as_str().unwrap();
-        let short = |pointer: &str| id_at(pointer).rsplit('.').next().unwrap().to_owned();
-        let keys = match name {
-            "device-setup-completed" => vec![format!(
-                "readiness#device#{}",
-                id_at("/payload/endpoint/id")
-            )],
-            "role-assigned" | "role-revoked" => role(
-                id_at("/payload/principal/id"),
-                short("/header/entities/resource/resourceId"),
-            ),
-            _ => unit(short("/header/entities/unit/id")),
-        };
+        let keys = readiness_keys(name, &event);
         let aws = FakeAws::start().await;
         handle(&aws, NOW, &sample(name)).await.unwrap();
         let message = aws.only_message();
         let time = event["header"]["eventTime"]["timestamp"].as_str().unwrap();
-        let event_at = DateTime::parse_from_rfc3339(time)
-            .unwrap()
-            .timestamp_millis();
+        let event_at = DateTime::parse_from_rfc3339(time).unwrap();
         for key in &keys {
             let item = aws
                 .item(key)
@@ -167,6 +168,7 @@ async fn a_signal_is_in_the_table_as_published_under_each_of_its_subjects() {
                 (serde_json::from_str(signal).ok(), signal.len()),
                 (Some(message.body.clone()), length(&message))
             );
+            let event_at = event_at.timestamp_millis();
             assert_eq!(
                 item,
                 json!({"pk": key, "eventAt": event_at, "signal": signal, "expiresAt": EXPIRY})

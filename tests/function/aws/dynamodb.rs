@@ -63,12 +63,8 @@ fn transaction(request: &Value) -> (AwsCall, TableRequest) {
         (kind, put) if kind == "Put" => ItemWrite::put(put),
         (kind, _) => panic!("an unexpected action: {kind}"),
     };
-    let writes: Vec<_> = request["TransactItems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(write)
-        .collect();
+    let actions = request["TransactItems"].as_array().unwrap();
+    let writes: Vec<_> = actions.iter().map(write).collect();
     let keys: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
     assert_distinct(&keys);
     let size: usize = writes.iter().map(|write| item_size(&write.item)).sum();
