@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use asp_events::{
     envelope::{self, Record},
-    message::{MAX_MESSAGE_BYTES, Message, SOURCE},
+    message::{MAX_MESSAGE_BYTES, OutgoingMessage, SOURCE},
     retry::RetryPolicy,
     route::{self, Plan},
 };
@@ -18,7 +18,7 @@ use serde_json::{Value, value::RawValue};
 /// # Panics
 /// If a property is violated.
 pub fn envelope(bytes: &[u8]) {
-    let body = envelope::json_string_of_other(bytes)
+    let body = envelope::as_json_string(bytes)
         .unwrap_or_else(|| String::from_utf8(bytes.to_vec()).expect("JSON is text"));
     let Ok(envelope) = envelope::decode(&body) else {
         return;
@@ -100,7 +100,7 @@ fn record(record: &Record) {
 }
 
 /// Checks that SNS accepts a message and a consumer can read it, and returns its body.
-fn cloud_event(message: &Message) -> Value {
+fn cloud_event(message: &OutgoingMessage) -> Value {
     assert!(
         message.size() <= MAX_MESSAGE_BYTES,
         "{} bytes",

@@ -6,7 +6,7 @@ pub mod error;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::error::AwsError;
 
@@ -42,10 +42,12 @@ impl Deadline {
                 cause: "the invocation's time is up".to_owned(),
             })
     }
-}
 
-/// Exponential backoff with jitter between conflicting writers.
-pub(crate) async fn backoff(round: u32) {
-    let longest = 20 << round.min(5);
-    sleep(Duration::from_millis(fastrand::u64(1..=longest))).await;
+    /// Waits before the next try of conflicting writers: exponential backoff with jitter, never
+    /// beyond the deadline.
+    pub(crate) async fn backoff(&self, round: u32) {
+        let longest = 20 << round.min(5);
+        let wait = Duration::from_millis(fastrand::u64(1..=longest));
+        sleep_until((Instant::now() + wait).min(self.at)).await;
+    }
 }

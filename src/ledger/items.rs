@@ -27,7 +27,7 @@ use super::{
     writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers, string},
 };
 use crate::{
-    aws::{Deadline, backoff, error::AwsError},
+    aws::{Deadline, error::AwsError},
     hash::fnv1a,
     readiness::ReadinessSubject,
 };
@@ -155,7 +155,7 @@ impl LedgerTable {
             if pending.is_empty() || deadline.is_over() {
                 break;
             }
-            backoff(round).await;
+            deadline.backoff(round).await;
         }
         for budget in pending {
             budget.fail(&self.table.contended(), &mut counts);

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::future::join_all;
 
-use crate::aws::{Deadline, backoff, error::AwsError};
+use crate::aws::{Deadline, error::AwsError};
 
 /// The maximum number of keys per `BatchGetItem` and of writes per `TransactWriteItems`. Source:
 /// the DynamoDB API reference.
@@ -113,7 +113,7 @@ impl ConditionalTable {
                 if reads > MAX_READS {
                     return Err(self.transient(GET, "the table is throttled"));
                 }
-                backoff(reads).await;
+                deadline.backoff(reads).await;
                 rest.extend(unread);
             }
             let found = answer.responses.unwrap_or_default().into_values().flatten();
@@ -149,7 +149,7 @@ impl ConditionalTable {
             // No condition failed, so other writers conflicted.
             let met_others = round > 0 && results.is_empty();
             if met_others {
-                backoff(round).await;
+                deadline.backoff(round).await;
             }
             match self.write_together(&pending, deadline).await {
                 Ok(()) => results.extend(
@@ -242,7 +242,7 @@ impl ConditionalTable {
                 Err(error) if !(met_others && error.is_outage()) => return Err(error),
                 Ok(None) | Err(_) => break,
             }
-            backoff(round).await;
+            deadline.backoff(round).await;
         }
         Err(self.contended())
     }

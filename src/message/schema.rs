@@ -287,8 +287,8 @@ fn check_refused(generated: &GeneratedSchema, changes: &[(&str, Option<Value>)])
     assert!(validator.is_valid(message), "{name}: {message}");
     for (pointer, value) in changes {
         let (parent, field) = pointer.rsplit_once('/').unwrap();
-        let mut changed = message.clone();
-        let fields = changed
+        let mut document = message.clone();
+        let fields = document
             .pointer_mut(parent)
             .unwrap()
             .as_object_mut()
@@ -298,8 +298,8 @@ fn check_refused(generated: &GeneratedSchema, changes: &[(&str, Option<Value>)])
             None => assert!(fields.remove(field).is_some(), "{name}: {pointer}"),
         }
         assert!(
-            !validator.is_valid(&changed),
-            "{name}: {pointer}: {changed}"
+            !validator.is_valid(&document),
+            "{name}: {pointer}: {document}"
         );
     }
 }

@@ -1,16 +1,14 @@
 //! What happens when AWS does not accept an effect.
 
 use asp_events::{
-    aws::{client, error::AwsError},
-    deliver::{CloudWatch, Publish},
+    aws::{Deadline, client, error::AwsError},
+    deliver::{CloudWatchMetrics, DeliveryResults, Keyed, PublishMessages},
     handler::Handler,
-    ledger::Ledger,
-    message::{Message, Topic},
+    message::{OutgoingMessage, OutputTopic},
 };
 use chrono::{TimeDelta, Utc};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::{
     Function, automation,
@@ -51,7 +49,9 @@ async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery
     let (error_type, text) = function.error(&sns_event(&[&event])).await;
     assert_eq!(error_type, "Retryable");
     assert!(
-        text.starts_with("1 of 1 records failed (sns:Publish on arn:aws:sns:us-east-"),
+        text.starts_with(
+            "1 of 1 records failed with a permanent error: sns:Publish on arn:aws:sns:us-east-"
+        ),
         "{text}"
     );
     assert_eq!(function.answer(&sns_event(&[&event])).await["handled"], 1);
@@ -345,15 +345,16 @@ async fn a_malformed_item_is_a_failed_item_and_without_an_id_a_failed_batch() {
 /// Panics on messages for the retry topic and publishes nothing.
 struct PanickingPublisher;
 
-impl Publish for PanickingPublisher {
+impl PublishMessages for PanickingPublisher {
     async fn publish(
         &self,
-        topic: Topic,
-        messages: &[&Message],
-        _: Instant,
-    ) -> Vec<Result<(), AwsError>> {
-        assert_ne!(topic, Topic::Retry, "the test asked for it");
-        vec![Ok(()); messages.len()]
+        topic: OutputTopic,
+        messages: &[Keyed<'_, OutgoingMessage>],
+        _: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        assert_ne!(topic, OutputTopic::Retry, "the test asked for it");
+        let keys = messages.iter().map(|message| message.key.to_owned());
+        keys.map(|key| (key, Ok(()))).collect()
     }
 }
 
@@ -362,16 +363,9 @@ async fn a_panic_over_one_record_spares_its_neighbours_and_the_next_invocation()
     let aws = FakeAws::start().await;
     let config = config(&aws.url, &[]);
     let clients = client::clients(&config, client::http());
-    let count = CloudWatch::new(clients.cloudwatch, config.metric_namespace);
-    let ledger = Ledger::new(None, config.ledger_ttl, config.retry.window);
-    let handler = Handler::new(
-        PanickingPublisher,
-        count,
-        ledger,
-        config.retry,
-        "Test".to_owned(),
-        |_| {},
-    );
+    let count = CloudWatchMetrics::new(clients.cloudwatch, config.metric_namespace);
+    let handler = Handler::deployed(self::config(&aws.url, &[]), client::http(), |_| {});
+    let handler = handler.with_outputs(PanickingPublisher, count);
     let skill = skill_failure("1", "s", "live", "X");
     let retry = automation("2", "a", "FAILURE", &json!([]));
     let ready = message_of("subscription-activated");
@@ -391,7 +385,9 @@ async fn a_panic_over_one_record_spares_its_neighbours_and_the_next_invocation()
     );
     assert_eq!(error.error_type, "Undeliverable");
     assert!(
-        error.error_message.contains("by a defect of its own"),
+        error
+            .error_message
+            .contains("internal error while processing this record"),
         "{}",
         error.error_message
     );

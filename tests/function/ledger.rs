@@ -9,12 +9,12 @@
 use std::time::Duration;
 
 use asp_events::{
-    aws::client,
+    aws::{Deadline, client},
     config::Config,
-    deliver::{CloudWatch, Sns},
+    deliver::{CloudWatchMetrics, SnsPublisher},
     handler::{Handler, Invocation},
-    ledger::{Claim, Ledger, Session, Table},
-    outcome::{Answer, InvocationError},
+    ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable},
+    outcome::{InvocationAnswer, InvocationError},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -36,7 +36,7 @@ const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).un
 /// The key of the automation event with the id 1.
 const KEY: &str = "Alexa.Automation.Execution.Completion/1";
 
-fn new_environment(aws: &FakeAws) -> Handler<Sns, CloudWatch> {
+fn new_environment(aws: &FakeAws) -> Handler<SnsPublisher, CloudWatchMetrics> {
     environment(aws, aws.http())
 }
 
@@ -66,7 +66,7 @@ async fn attempts_in_batch(aws: &FakeAws, runs: &[String]) -> Vec<Value> {
 }
 
 /// How many records were handled and how many were duplicates.
-fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
+fn handled(answer: Result<InvocationAnswer, InvocationError>) -> (u64, u64) {
     let answer = serde_json::to_value(answer.unwrap()).unwrap();
     (
         answer["handled"].as_u64().unwrap(),
@@ -75,13 +75,16 @@ fn handled(answer: Result<Answer, InvocationError>) -> (u64, u64) {
 }
 
 /// Delivers the automation event with the id 1 to a new environment.
-async fn deliver_one(aws: &FakeAws, now: DateTime<Utc>) -> Result<Answer, InvocationError> {
+async fn deliver_one(
+    aws: &FakeAws,
+    now: DateTime<Utc>,
+) -> Result<InvocationAnswer, InvocationError> {
     new_environment(aws)
         .handle(&sns_event(&[&failure("1")]), &invocation(now))
         .await
 }
 
-fn is_held(answer: Result<Answer, InvocationError>) -> bool {
+fn is_held(answer: Result<InvocationAnswer, InvocationError>) -> bool {
     let error = Diagnostic::from(answer.unwrap_err());
     error.error_type == "Retryable"
         && error
@@ -95,24 +98,28 @@ fn ledger_of(aws: &FakeAws) -> Ledger {
     } = config(&aws.url, &[]);
     let clients = client::clients(&config(&aws.url, &[]), client::http());
     Ledger::new(
-        Some(Table::new(clients.dynamodb, "ledger".to_owned())),
+        Some(LedgerTable::new(clients.dynamodb, "ledger".to_owned())),
         ledger_ttl,
         retry.window,
     )
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
+fn soon() -> Deadline {
+    Deadline {
+        now: NOW,
+        at: Instant::now() + Duration::from_secs(10),
+    }
 }
 
-async fn claim(session: &Session<'_>) -> Claim {
-    session.claim(&[KEY], soon()).await.remove(0).unwrap()
+async fn claim(session: &LedgerSession<'_>) -> ClaimAnswer {
+    let mut claims = session.claim(&[KEY], soon()).await;
+    claims.remove(KEY).unwrap().unwrap()
 }
 
 /// The attempt number that a failure with this id and time gets.
 async fn attempt(
     aws: &FakeAws,
-    handler: &Handler<Sns, CloudWatch>,
+    handler: &Handler<SnsPublisher, CloudWatchMetrics>,
     now: DateTime<Utc>,
     id: &str,
     time: &str,
@@ -156,7 +163,7 @@ async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
     let aws = FakeAws::start().await;
     let ledger = ledger_of(&aws);
     let session = ledger.open("request-1", NOW, NOW + TimeDelta::milliseconds(12_345));
-    assert_eq!(claim(&session).await, Claim::Granted);
+    assert_eq!(claim(&session).await, ClaimAnswer::Granted);
     let item = aws.item(&format!("event#{KEY}")).unwrap();
     assert_eq!(
         (&item["leaseUntil"], &item["expiresAt"]),
@@ -278,7 +285,7 @@ async fn a_lambda_retry_with_the_same_request_id_does_not_share_a_claim() {
     let (first, second) = (open(), open());
     assert_eq!(
         (claim(&first).await, claim(&second).await),
-        (Claim::Granted, Claim::Held)
+        (ClaimAnswer::Granted, ClaimAnswer::Held)
     );
 }
 
@@ -293,19 +300,19 @@ async fn a_late_invocation_can_complete_but_not_release_a_claim_that_was_taken_o
     let (slow, next) = (open(0, 0), open(1, 35));
     assert_eq!(
         (claim(&slow).await, claim(&next).await),
-        (Claim::Granted, Claim::Granted)
+        (ClaimAnswer::Granted, ClaimAnswer::Granted)
     );
     slow.settle(&[], &[KEY], soon()).await;
     assert_eq!(
         claim(&open(2, 36)).await,
-        Claim::Held,
+        ClaimAnswer::Held,
         "the claim belongs to the next invocation"
     );
     slow.settle(&[KEY], &[], soon()).await;
     next.settle(&[], &[KEY], soon()).await;
     assert_eq!(
         claim(&open(2, 37)).await,
-        Claim::Completed,
+        ClaimAnswer::Completed,
         "the effect cannot be undone"
     );
 }

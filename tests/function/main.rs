@@ -31,9 +31,9 @@ use std::{
 use asp_events::{
     aws::client,
     config::Config,
-    deliver::{CloudWatch, Sns},
+    deliver::{CloudWatchMetrics, SnsPublisher},
     handler::{Handler, Invocation},
-    outcome::{Answer, InvocationError},
+    outcome::{InvocationAnswer, InvocationError},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ use serde_json::{Value, json};
 /// The function with its real clients, against an AWS that records what it receives.
 struct Function {
     aws: aws::FakeAws,
-    handler: Handler<Sns, CloudWatch>,
+    handler: Handler<SnsPublisher, CloudWatchMetrics>,
 }
 
 impl Function {
@@ -58,11 +58,15 @@ impl Function {
         }
     }
 
-    async fn handle(&self, body: &str) -> Result<Answer, InvocationError> {
+    async fn handle(&self, body: &str) -> Result<InvocationAnswer, InvocationError> {
         self.handle_at(Utc::now(), body).await
     }
 
-    async fn handle_at(&self, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
+    async fn handle_at(
+        &self,
+        now: DateTime<Utc>,
+        body: &str,
+    ) -> Result<InvocationAnswer, InvocationError> {
         self.handler.handle(body, &invocation(now)).await
     }
 

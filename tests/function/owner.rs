@@ -2,10 +2,10 @@
 //! function then owes.
 
 use asp_events::{
-    deliver::{CloudWatch, Sns},
+    deliver::{CloudWatchMetrics, SnsPublisher},
     envelope::Record,
     handler::{Handler, Invocation},
-    outcome::Answer,
+    outcome::InvocationAnswer,
     route::route,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -150,7 +150,10 @@ impl OwnedEvent {
 }
 
 /// A new execution environment of the function.
-pub(crate) fn environment(aws: &FakeAws, http: SharedHttpClient) -> Handler<Sns, CloudWatch> {
+pub(crate) fn environment(
+    aws: &FakeAws,
+    http: SharedHttpClient,
+) -> Handler<SnsPublisher, CloudWatchMetrics> {
     Handler::deployed(
         config(&aws.url, &[("LEDGER_TABLE", "ledger")]),
         http,
@@ -170,7 +173,7 @@ pub(crate) fn answered_for<'a>(
 
 /// Delivers events, and returns those that their owner still has.
 pub(crate) async fn deliver(
-    handler: &Handler<Sns, CloudWatch>,
+    handler: &Handler<SnsPublisher, CloudWatchMetrics>,
     ingestion: Ingestion,
     events: &[OwnedEvent],
     now: DateTime<Utc>,
@@ -189,7 +192,7 @@ pub(crate) async fn deliver(
 }
 
 async fn deliver_one_by_one(
-    handler: &Handler<Sns, CloudWatch>,
+    handler: &Handler<SnsPublisher, CloudWatchMetrics>,
     events: &[OwnedEvent],
     invocation: &Invocation<'_>,
 ) -> Vec<OwnedEvent> {
@@ -204,7 +207,7 @@ async fn deliver_one_by_one(
 }
 
 async fn deliver_batch(
-    handler: &Handler<Sns, CloudWatch>,
+    handler: &Handler<SnsPublisher, CloudWatchMetrics>,
     events: &[OwnedEvent],
     invocation: &Invocation<'_>,
 ) -> Vec<OwnedEvent> {
@@ -213,8 +216,8 @@ async fn deliver_batch(
         .map(|event| (event.number, event.text.as_str()))
         .collect();
     let response = match handler.handle(&sqs_event_from(&items), invocation).await {
-        Ok(Answer::Sqs(response)) => response,
-        Ok(Answer::Sns(_)) => panic!("a batch was answered as an SNS event"),
+        Ok(InvocationAnswer::Sqs(response)) => response,
+        Ok(InvocationAnswer::Sns(_)) => panic!("a batch was answered as an SNS event"),
         Err(_) => return events.to_vec(),
     };
     let mut kept = events.to_vec();

@@ -3,20 +3,17 @@
 use std::cell::RefCell;
 
 use asp_events::{
-    aws::error::AwsError,
-    config::Config,
-    deliver::{Count, Publish},
+    aws::{Deadline, client, error::AwsError},
+    deliver::{CountFailures, DeliveryResults, Keyed, PublishMessages},
     envelope,
     handler::Handler,
-    ledger::Ledger,
-    message::{MAX_MESSAGE_BYTES, Message, Topic},
-    metric::SkillFailure,
-    outcome::{Answer, InvocationError, Summary},
+    message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
+    metric::SkillFailureMetric,
+    outcome::{InvocationAnswer, InvocationError, RecordCounts},
 };
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use proptest::prelude::*;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
     aws::assert_fits_schema, config, invocation, message_of, sample, sns_event, sqs_event,
@@ -70,43 +67,40 @@ const KNOWN_WORDS: [&str; 23] = [
 /// Keeps messages and failures instead of sending them.
 #[derive(Default)]
 struct KeptEffects {
-    messages: RefCell<Vec<Message>>,
-    failures: RefCell<Vec<SkillFailure>>,
+    messages: RefCell<Vec<OutgoingMessage>>,
+    failures: RefCell<Vec<SkillFailureMetric>>,
 }
 
-impl Publish for &KeptEffects {
+impl PublishMessages for &KeptEffects {
     async fn publish(
         &self,
-        topic: Topic,
-        messages: &[&Message],
-        _: Instant,
-    ) -> Vec<Result<(), AwsError>> {
-        assert!(
-            messages
-                .iter()
-                .all(|message| message.topic == topic && message.size() <= MAX_MESSAGE_BYTES)
-        );
-        for message in messages {
-            assert_fits_schema(&serde_json::from_str(&message.body).unwrap());
+        topic: OutputTopic,
+        messages: &[Keyed<'_, OutgoingMessage>],
+        _: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        let mut results = DeliveryResults::new();
+        for Keyed { key, item } in messages {
+            assert!(item.topic == topic && item.size() <= MAX_MESSAGE_BYTES);
+            assert_fits_schema(&serde_json::from_str(&item.body).unwrap());
+            self.messages.borrow_mut().push((*item).clone());
+            results.insert((*key).to_owned(), Ok(()));
         }
-        self.messages
-            .borrow_mut()
-            .extend(messages.iter().copied().cloned());
-        vec![Ok(()); messages.len()]
+        results
     }
 }
 
-impl Count for &KeptEffects {
+impl CountFailures for &KeptEffects {
     async fn count(
         &self,
-        failures: &[&SkillFailure],
-        _: DateTime<Utc>,
-        _: Instant,
-    ) -> Vec<Result<(), AwsError>> {
-        self.failures
-            .borrow_mut()
-            .extend(failures.iter().copied().cloned());
-        vec![Ok(()); failures.len()]
+        failures: &[Keyed<'_, SkillFailureMetric>],
+        _: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        let mut results = DeliveryResults::new();
+        for Keyed { key, item } in failures {
+            self.failures.borrow_mut().push((*item).clone());
+            results.insert((*key).to_owned(), Ok(()));
+        }
+        results
     }
 }
 
@@ -116,27 +110,25 @@ impl KeptEffects {
     }
 
     fn quarantined(&self) -> Vec<String> {
-        let text = |message: &Message| {
+        let text = |message: &OutgoingMessage| {
             let body: Value = serde_json::from_str(&message.body).unwrap();
             body["data"]["message"].as_str().unwrap().to_owned()
         };
         self.messages
             .borrow()
             .iter()
-            .filter(|message| message.topic == Topic::Quarantine)
+            .filter(|message| message.topic == OutputTopic::Quarantine)
             .map(text)
             .collect()
     }
 }
 
-fn handle(body: &str) -> (KeptEffects, Result<Answer, InvocationError>) {
+fn handle(body: &str) -> (KeptEffects, Result<InvocationAnswer, InvocationError>) {
     let kept = KeptEffects::default();
     let answer = {
-        let Config {
-            ledger_ttl, retry, ..
-        } = config("http://127.0.0.1", &[]);
-        let ledger = Ledger::new(None, ledger_ttl, retry.window);
-        let handler = Handler::new(&kept, &kept, ledger, retry, "Test".to_owned(), |_| {});
+        let config = config("http://127.0.0.1", &[]);
+        let handler = Handler::deployed(config, client::http(), |_| {});
+        let handler = handler.with_outputs(&kept, &kept);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -147,7 +139,7 @@ fn handle(body: &str) -> (KeptEffects, Result<Answer, InvocationError>) {
 }
 
 /// The number of outcomes in an answer.
-fn outcomes(summary: &Summary) -> usize {
+fn outcomes(summary: &RecordCounts) -> usize {
     summary.handled + summary.duplicate + summary.ignored + summary.quarantined
 }
 
@@ -155,7 +147,7 @@ fn outcomes(summary: &Summary) -> usize {
 fn check_message(text: &str) {
     let (kept, answer) = handle(&sns_event(&[text]));
     match answer {
-        Ok(Answer::Sns(summary)) => {
+        Ok(InvocationAnswer::Sns(summary)) => {
             assert_eq!(outcomes(&summary), 1, "{summary:?}");
             if summary.quarantined == 1 {
                 assert_eq!(
@@ -167,8 +159,8 @@ fn check_message(text: &str) {
                 assert!(kept.effects() <= 1 && kept.quarantined().is_empty());
             }
         }
-        Ok(Answer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
-        Err(InvocationError::Unquarantinable(_)) => {
+        Ok(InvocationAnswer::Sqs(_)) => panic!("an SNS event was answered as an SQS batch"),
+        Err(InvocationError::Unquarantinable { .. }) => {
             assert!(text.len() > MAX_MESSAGE_BYTES / 7 && kept.effects() == 0);
         }
         Err(error) => panic!("{error}"),
@@ -285,7 +277,7 @@ proptest! {
 
     #[test]
     fn any_bytes_as_an_envelope_are_unsupported_or_answered(bytes in any::<Vec<u8>>()) {
-        let body = envelope::json_string_of_other(&bytes)
+        let body = envelope::as_json_string(&bytes)
             .unwrap_or_else(|| String::from_utf8(bytes).unwrap());
         let (kept, answer) = handle(&body);
         prop_assert!(matches!(answer, Err(InvocationError::UnsupportedEnvelope(_))));
@@ -302,8 +294,8 @@ proptest! {
         let places = count_values(&body);
         replace(&mut body, &mut index.index(places), &value);
         match handle(&body.to_string()).1 {
-            Ok(Answer::Sns(summary)) => prop_assert_eq!(summary.records, outcomes(&summary)),
-            Ok(Answer::Sqs(response)) => {
+            Ok(InvocationAnswer::Sns(summary)) => prop_assert_eq!(summary.records, outcomes(&summary)),
+            Ok(InvocationAnswer::Sqs(response)) => {
                 prop_assert!(response.batch_item_failures.len() <= 1, "the damaged item");
             }
             Err(InvocationError::UnsupportedEnvelope(_)) => {}
@@ -316,13 +308,13 @@ proptest! {
         texts in prop::collection::vec(prop_oneof![damaged(), with_any_value()], 0..20)
     ) {
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let Ok(Answer::Sns(summary)) = handle(&sns_event(&texts)).1 else {
+        let Ok(InvocationAnswer::Sns(summary)) = handle(&sns_event(&texts)).1 else {
             panic!("not answered")
         };
         prop_assert_eq!(summary.records, texts.len());
         prop_assert_eq!(summary.records, outcomes(&summary));
         if !texts.is_empty() {
-            let Ok(Answer::Sqs(response)) = handle(&sqs_event(&texts)).1 else {
+            let Ok(InvocationAnswer::Sqs(response)) = handle(&sqs_event(&texts)).1 else {
                 panic!("not answered")
             };
             prop_assert!(response.batch_item_failures.is_empty());

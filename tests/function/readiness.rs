@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use asp_events::{
     aws::client,
     handler::Invocation,
-    ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, Subject},
-    outcome::{Answer, InvocationError},
+    ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, readiness_key},
+    outcome::{InvocationAnswer, InvocationError},
+    readiness::ReadinessSubject,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -71,7 +72,11 @@ fn assigned(id: &str, unit: &str, seconds: u32) -> String {
 }
 
 /// Delivers a body to a new environment.
-async fn handle(aws: &FakeAws, now: DateTime<Utc>, body: &str) -> Result<Answer, InvocationError> {
+async fn handle(
+    aws: &FakeAws,
+    now: DateTime<Utc>,
+    body: &str,
+) -> Result<InvocationAnswer, InvocationError> {
     environment(aws, aws.http())
         .handle(body, &invocation(now))
         .await
@@ -187,18 +192,15 @@ async fn readers_find_the_items_by_their_subjects() {
     let aws = FakeAws::start().await;
     deliver(&aws, &[activated("1", 0), assigned("2", "unit-1", 0)]).await;
     let subjects = [
-        Subject::Unit("unit-1"),
-        Subject::Principal {
-            id: "principal-1",
-            unit: None,
-        },
-        Subject::Principal {
-            id: "principal-1",
-            unit: Some("unit-1"),
+        ReadinessSubject::Unit("unit-1".to_owned()),
+        ReadinessSubject::Principal("principal-1".to_owned()),
+        ReadinessSubject::PrincipalOnUnit {
+            principal_id: "principal-1".to_owned(),
+            unit_id: "unit-1".to_owned(),
         },
     ];
     for subject in subjects {
-        let item = aws.item(&subject.key()).unwrap();
+        let item = aws.item(&readiness_key(&subject)).unwrap();
         let names: Vec<_> = item
             .as_object()
             .unwrap()
@@ -303,7 +305,10 @@ async fn an_id_too_long_for_a_key_is_found_by_its_subject() {
         ["a", "b"].map(|end| activation(end, &id(end), "SUCCEEDED", "2026-11-20T09:00:00Z"));
     deliver(&aws, &events).await;
     for end in ["a", "b"] {
-        assert_eq!(event_in(&aws, &Subject::Unit(&id(end)).key()), end);
+        assert_eq!(
+            event_in(&aws, &readiness_key(&ReadinessSubject::Unit(id(end)))),
+            end
+        );
     }
 }
 

@@ -392,7 +392,7 @@ mod tests {
         let record = |event: &Event| {
             let payload = payload(event, "arn:topic", sent_at + chrono::TimeDelta::hours(1));
             let envelope = envelope::decode(&payload).unwrap();
-            assert_eq!(envelope.source, envelope::Source::Sns);
+            assert_eq!(envelope.source, envelope::InvocationSource::Sns);
             envelope.records.into_iter().next().unwrap().unwrap()
         };
         let again = record(&known);
