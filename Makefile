@@ -43,7 +43,7 @@ demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a s
 
 # The last two wait more than they work, so that they run side by side, and the files of the last as well.
 .PHONY: test
-test: fmt lint unit docs deny template ## Run every check
+test: fmt house lint unit docs deny template ## Run every check
 	@$(MAKE) -j2 $(addprefix --,$(filter output-sync,$(.FEATURES))) e2e tool
 	@echo "All checks passed."
 
@@ -53,6 +53,10 @@ test: fmt lint unit docs deny template ## Run every check
 fmt: ## Formatting of the Rust code
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+
+.PHONY: house
+house: ## Rules of the house: layers, names, line lengths
+	cd tests && $(PYTHON) -m unittest discover -v -s house -t .
 
 .PHONY: lint
 lint: ## Clippy, pedantic, no warnings
