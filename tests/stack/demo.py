@@ -204,20 +204,9 @@ def samples() -> list[Path]:
 
 
 def write_environment(stack: Stack) -> Path:
-    """Writes the environment with which `make watch` runs the function against this stack.
-
-    Without the ledger's table, which knows the samples from the demo: in its own memory they are new.
-    """
-    variables = {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "RETRY_TOPIC_ARN": stack.outputs["RetryTopicArn"],
-        "READINESS_TOPIC_ARN": stack.outputs["ReadinessTopicArn"],
-        "QUARANTINE_TOPIC_ARN": stack.outputs["QuarantineTopicArn"],
-    }
+    """Writes the environment with which `make watch` runs the function against this stack."""
     path = ROOT / "target/local.env"
+    variables = stack.local_environment()
     path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     return path
 

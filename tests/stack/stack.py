@@ -85,6 +85,21 @@ class Stack:
         name = self.outputs[output].rpartition(":")[2]
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
+    def local_environment(self) -> dict[str, str]:
+        """Environment variables for a function that runs outside the stack, with a ledger in memory.
+
+        The table of the stack has seen the samples of the demo; in a memory of its own they are new.
+        """
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "RETRY_TOPIC_ARN": self.outputs["RetryTopicArn"],
+            "READINESS_TOPIC_ARN": self.outputs["ReadinessTopicArn"],
+            "QUARANTINE_TOPIC_ARN": self.outputs["QuarantineTopicArn"],
+        }
+
     def update(
         self, parameters: Mapping[str, str], seconds: float = 120, outputs: Mapping[str, str] | None = None
     ) -> None:

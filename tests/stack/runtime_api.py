@@ -1,0 +1,92 @@
+"""A stand-in for Lambda's Runtime API: hands out one invocation and keeps the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+PREFIX = "/2018-06-01/runtime"
+
+
+def invoke_process(
+    bootstrap: Path,
+    payload: Any,
+    environment: Mapping[str, str],
+    deadline_ms: int,
+    seconds: float = 60,
+) -> tuple[str, Any]:
+    """Runs the function for one invocation; `response` or `error`, and the answer's body.
+
+    `deadline_ms` goes into `lambda-runtime-deadline-ms`, which Lambda defines as milliseconds
+    since 1970.
+    """
+    invocations: Queue[bytes] = Queue()
+    answers: Queue[tuple[str, Any]] = Queue()
+    invocations.put(json.dumps(payload).encode())
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            try:
+                body = invocations.get(timeout=seconds)
+            except Empty:
+                self.close_connection = True
+                return
+            self.answer(200, body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            answers.put((self.path.rpartition("/")[2], json.loads(body)))
+            self.answer(202, b"{}")
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("lambda-runtime-aws-request-id", "request-1")
+            self.send_header("lambda-runtime-deadline-ms", str(deadline_ms))
+            function_arn = "arn:aws:lambda:us-east-1:000000000000:function:asp-events"
+            self.send_header("lambda-runtime-invoked-function-arn", function_arn)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # the process is killed while it polls
+                super().handle()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False  # a poll for the next invocation is still open
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        process = subprocess.Popen(
+            [bootstrap],
+            env={
+                "PATH": os.environ["PATH"],
+                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}",
+                "AWS_LAMBDA_FUNCTION_NAME": "asp-events",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+                "AWS_LAMBDA_FUNCTION_VERSION": "1",
+                "NO_PROXY": "127.0.0.1",
+                **environment,
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            return answers.get(timeout=seconds)
+        finally:
+            process.kill()
+            process.wait()
+            server.shutdown()
