@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stack import Stack
+from stack import ROOT, Stack
 
 NAMESPACE, FAILURES = "AlexaSmartProperties", "SkillInteractionFailure"
 QUEUES = ("RetryQueue", "ReadinessQueue", "QuarantineQueue")
@@ -22,6 +22,11 @@ KEPT = (
     "IngestionDeadLetterQueue",
     *(queue.replace("Queue", "DeadLetterQueue") for queue in QUEUES),
 )
+
+
+def samples() -> list[Path]:
+    """The sample events, each a whole invocation payload."""
+    return sorted(path for path in (ROOT / "events").glob("*.json") if path.name != "expected.json")
 
 
 def messages(sample: Path) -> list[str]:
