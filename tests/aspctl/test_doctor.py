@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
-from between import between
+from proxy import Answer, proxy
 from samtranslator.yaml_helper import yaml_parse
 from tool import ROOT, Result, aws, run
 
@@ -757,7 +757,7 @@ class Doctor(DoctorTest):
 
     def test_a_made_up_event_has_no_effect(self) -> None:
         published = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-        with between(self.stack.endpoint, Publish=lambda: (200, published)) as relay:
+        with proxy(self.stack.endpoint, Publish=lambda: Answer(200, published)) as relay:
             for kind, effect in {
                 "device-setup": "its readiness signal came out",
                 "automation-success": "the ledger notes it as done",

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import tool
-from between import JSON_DENIED, XML_DENIED, Answer, between
+from proxy import JSON_DENIED, XML_DENIED, Answer, proxy
 
 from case import StackTest
 from watch import QUEUES
@@ -240,7 +240,7 @@ class FollowTest(StackTest):
     # ── The end, where it is not so easy ──
 
     def test_who_may_not_subscribe_leaves_no_queue(self) -> None:
-        with between(self.stack.endpoint, Subscribe=lambda: XML_DENIED) as relay:
+        with proxy(self.stack.endpoint, Subscribe=lambda: XML_DENIED) as relay:
             denied = self.run_tool("tail", endpoint=relay.endpoint)
         self.assertEqual((denied.status, denied.out), (1, ""))
         self.assertIn("Allow sns:Subscribe to the identity that runs aspctl", denied.err)
@@ -249,39 +249,39 @@ class FollowTest(StackTest):
     def test_a_subscription_that_is_under_way_when_another_fails_is_removed_too(self) -> None:
         first = threading.Lock()
 
-        def deny_the_first() -> Answer:
+        def deny_the_first() -> Answer | None:
             if first.acquire(blocking=False):
                 return XML_DENIED
             time.sleep(0.3)  # slower than the denial
             return None
 
-        with between(self.stack.endpoint, Subscribe=deny_the_first) as relay:
+        with proxy(self.stack.endpoint, Subscribe=deny_the_first) as relay:
             self.assertEqual(self.run_tool("tail", endpoint=relay.endpoint).status, 1)
         self.assertEqual((relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe")), (3, 2))
 
     def test_interrupted_while_it_is_made_it_is_removed(self) -> None:
         tails = []
 
-        def interrupt() -> Answer:
+        def interrupt() -> Answer | None:
             if relay.calls.count("Subscribe") == 1:
                 tails[0].send_signal(signal.SIGINT)
                 time.sleep(0.1)
             return None
 
-        with between(self.stack.endpoint, Subscribe=interrupt) as relay:
+        with proxy(self.stack.endpoint, Subscribe=interrupt) as relay:
             tails.append(self.begin("tail", endpoint=relay.endpoint))
             self.assertEqual(self.end(tails[0]).status, 0)
         self.assertEqual(relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe"))
 
     def test_the_subscriptions_go_before_the_queue(self) -> None:
-        with between(self.stack.endpoint) as relay:
+        with proxy(self.stack.endpoint) as relay:
             self.assertEqual(self.run_tool("tail", "--for", "0s", endpoint=relay.endpoint).status, 0)
         # The poll that the end cuts off may reach the relay after the first removal.
         calls = [call for call in relay.calls if call != "ReceiveMessage"]
         self.assertEqual(calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
 
     def test_what_cannot_be_removed_is_named_with_the_commands_that_remove_it(self) -> None:
-        with between(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
+        with proxy(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
             ended = self.run_tool("tail", "--type", "retry", "--for", "0s", endpoint=relay.endpoint)
         [left] = self.temporary() - self.before
         self.assertEqual(ended.status, 1)
@@ -292,12 +292,12 @@ class FollowTest(StackTest):
     def test_a_second_interruption_ends_at_once_and_says_what_is_left(self) -> None:
         asked, go_on = threading.Event(), threading.Event()
 
-        def hang() -> Answer:
+        def hang() -> Answer | None:
             asked.set()
             go_on.wait(30)
             return XML_DENIED
 
-        with between(self.stack.endpoint, Unsubscribe=hang) as relay:
+        with proxy(self.stack.endpoint, Unsubscribe=hang) as relay:
             tail = self.start("tail", "--type", "retry", endpoint=relay.endpoint)
             tail.send_signal(signal.SIGINT)
             asked.wait(10)
@@ -335,12 +335,12 @@ class FollowTest(StackTest):
         # The topic alone can tell of it: the ledger is always empty. Had wait looked first, nobody would follow yet.
         subject = unit()
 
-        def publish() -> Answer:
+        def publish() -> Answer | None:
             if relay.calls.count("GetItem") == 1:
                 self.sent("subscription-activation", "--unit", subject)
-            return 200, b"{}"
+            return Answer(200, b"{}")
 
-        with between(self.stack.endpoint, GetItem=publish) as relay:
+        with proxy(self.stack.endpoint, GetItem=publish) as relay:
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
         self.assertEqual(ended.status, 0, ended.err)
 
@@ -348,23 +348,23 @@ class FollowTest(StackTest):
         subject = unit()
         old = self.signal_of(subject, ready=False, at=datetime.now(UTC) - timedelta(hours=1))
 
-        def publish() -> Answer:
+        def publish() -> Answer | None:
             self.sent("subscription-activation", "--unit", subject)
-            return 200, json.dumps({"Item": self.item(old)}).encode()
+            return Answer(200, json.dumps({"Item": self.item(old)}).encode())
 
-        with between(self.stack.endpoint, GetItem=publish) as relay:
+        with proxy(self.stack.endpoint, GetItem=publish) as relay:
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
         self.assertEqual(ended.status, 0, ended.err)
 
     def test_wait_looks_once_more_when_its_time_is_up(self) -> None:
         subject, looks = unit(), []
 
-        def only_the_second() -> Answer:
+        def only_the_second() -> Answer | None:
             looks.append(subject)
             item = {"Item": self.item(self.signal_of(subject))} if len(looks) == 2 else {}
-            return 200, json.dumps(item).encode()
+            return Answer(200, json.dumps(item).encode())
 
-        with between(self.stack.endpoint, GetItem=only_the_second) as relay:
+        with proxy(self.stack.endpoint, GetItem=only_the_second) as relay:
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "1s", endpoint=relay.endpoint)
         self.assertEqual((ended.status, len(looks)), (0, 2), ended.err)
 
@@ -425,7 +425,7 @@ class FollowTest(StackTest):
 
     def test_wait_does_without_the_ledger(self) -> None:
         subject = unit()
-        with between(self.stack.endpoint, GetItem=lambda: JSON_DENIED) as relay:
+        with proxy(self.stack.endpoint, GetItem=lambda: JSON_DENIED) as relay:
             wait = self.start("wait", "--unit", subject, endpoint=relay.endpoint)
             self.assertIn("Allow dynamodb:GetItem", wait.stderr.readline())
             self.sent("subscription-activation", "--unit", subject)
@@ -437,10 +437,10 @@ class FollowTest(StackTest):
         # One more failure than the three tries of other calls.
         subject = unit()
 
-        def fail() -> Answer:
-            return (503, b"") if relay.calls.count("ReceiveMessage") <= 3 else None
+        def fail() -> Answer | None:
+            return Answer(503, b"") if relay.calls.count("ReceiveMessage") <= 3 else None
 
-        with between(self.stack.endpoint, ReceiveMessage=fail) as relay:
+        with proxy(self.stack.endpoint, ReceiveMessage=fail) as relay:
             wait = self.start("wait", "--unit", subject, endpoint=relay.endpoint)
             self.sent("subscription-activation", "--unit", subject)
             ended = self.end(wait)

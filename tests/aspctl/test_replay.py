@@ -6,24 +6,21 @@ ASP_EVENTS_BOOTSTRAP=target/demo/asp-events ASPCTL=target/debug/aspctl \
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import pty
 import signal
 import subprocess
-import threading
 import time
 import unittest
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from contextlib import contextmanager
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
+from proxy import Answer, Intercept, proxy
 from tool import ASPCTL, OWN, Result, aws, run, start
 
 from case import BOOTSTRAP, fresh, id_of, sns  # isort: skip
@@ -31,66 +28,21 @@ from stack import Stack, running  # isort: skip
 from watch import KEPT, QUEUES, Received, Watch  # isort: skip
 
 
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-
-
-# Gets the operation's name and what asks AWS; its answer is the one that aspctl gets.
-Meddle = Callable[[str, Callable[[], Answer]], Answer]
-
-
 @contextmanager
-def between(stack: Stack, meddle: Meddle) -> Iterator[dict[str, str]]:
-    """Within, aspctl with these variables reaches the stack through `meddle`."""
-    host = urlsplit(stack.endpoint).netloc
+def intercepted(stack: Stack, intercept: Intercept | None = None) -> Iterator[dict[str, str]]:
+    """Within, aspctl with these variables reaches the stack through a proxy.
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # an answer in two packets would wait for the first one's receipt
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            # MiniStack is one server: it gives out all that it has at once, and each test is a second faster.
-            body = body.replace(b'"WaitTimeSeconds":1', b'"WaitTimeSeconds":0')
-
-            def ask() -> Answer:
-                connection = http.client.HTTPConnection(host)
-                connection.request("POST", self.path, body, dict(self.headers))
-                response = connection.getresponse()
-                answer = Answer(response.status, response.read())
-                connection.close()
-                return answer
-
-            named = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-            operation = named or parse_qs(body.decode(errors="replace")).get("Action", [self.path])[0]
-            answer = meddle(operation, ask)
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def handle(self) -> None:
-            with suppress(ConnectionError):  # a test may have killed aspctl
-                super().handle()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield aws(stack) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
-    finally:
-        server.shutdown()
-        server.server_close()
+    MiniStack is one server: it hands out all that it has at once, and without polls each test is a
+    second faster.
+    """
+    with proxy(stack.endpoint, intercept, poll=False) as running_proxy:
+        yield aws(stack) | {"AWS_ENDPOINT_URL": running_proxy.endpoint}
 
 
 def setUpModule() -> None:
     ReplayTest.stack = unittest.enterModuleContext(running(BOOTSTRAP, say=lambda _: None))
     ReplayTest.watch = Watch(ReplayTest.stack)
-    ReplayTest.env = unittest.enterModuleContext(between(ReplayTest.stack, lambda _, ask: ask()))
+    ReplayTest.env = unittest.enterModuleContext(intercepted(ReplayTest.stack))
 
 
 class ReplayTest(unittest.TestCase):
@@ -240,12 +192,12 @@ class Sources(ReplayTest):
         events, late = units(1), units(1)
         self.put("EventsDeadLetterQueue", *events)
 
-        def meddle(operation: str, ask: Callable[[], Answer]) -> Answer:
+        def intercept(operation: str, ask: Callable[[], Answer]) -> Answer:
             if operation == "ReceiveMessage" and late:
                 self.put("EventsDeadLetterQueue", late.pop())
             return ask()
 
-        with between(self.stack, meddle) as env:
+        with intercepted(self.stack, intercept) as env:
             done = self.replay("events-dlq", "--yes", env=env)
         self.assertIn("1 message left in EventsDeadLetterQueue: 1 that came after the replay began", done.out)
         self.took_effect(events)
@@ -386,7 +338,7 @@ class Choice(ReplayTest):
             calls[operation] += 1
             return ask()
 
-        with between(self.stack, count) as env:
+        with intercepted(self.stack, count) as env:
             done = self.replay("retry-dlq", "--yes", "--rate", "1000", env=env)
         self.assertIn("500 events, and those chosen of about 10 more messages, from", done.out)
         self.assertIn("510 events sent", done.out)
@@ -506,14 +458,14 @@ class Interrupted(ReplayTest):
                 self.put("EventsDeadLetterQueue", *events)
                 published = 0
 
-                def meddle(operation: str, ask: Callable[[], Answer], number: signal.Signals = number) -> Answer:
+                def intercept(operation: str, ask: Callable[[], Answer], number: signal.Signals = number) -> Answer:
                     nonlocal published
                     published += operation == "PublishBatch"
                     if operation == "PublishBatch" and published == 2:
                         process.send_signal(number)
                     return ask()
 
-                with between(self.stack, meddle) as env:
+                with intercepted(self.stack, intercept) as env:
                     process = start("replay", "events-dlq", "--yes", env=env)
                     out, err = process.communicate(timeout=30)
                 self.assertEqual(process.returncode, 1)
@@ -530,7 +482,7 @@ class Interrupted(ReplayTest):
         self.put("EventsDeadLetterQueue", *events)
         receipts: list[str] = []
 
-        def meddle(operation: str, ask: Callable[[], Answer]) -> Answer:
+        def intercept(operation: str, ask: Callable[[], Answer]) -> Answer:
             if operation == "DeleteMessageBatch":
                 process.kill()
                 return Answer(500, b"")
@@ -539,7 +491,7 @@ class Interrupted(ReplayTest):
                 receipts.extend(message["ReceiptHandle"] for message in json.loads(answer.body).get("Messages", []))
             return answer
 
-        with between(self.stack, meddle) as env:
+        with intercepted(self.stack, intercept) as env:
             process = start("replay", "events-dlq", "--yes", env=env)
             process.communicate(timeout=30)
         self.assertEqual(process.returncode, -signal.SIGKILL)
@@ -567,7 +519,7 @@ class Refused(ReplayTest):
             error = "<Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>not you</Message></Error>"
             return Answer(403, f"<ErrorResponse>{error}</ErrorResponse>".encode())
 
-        with between(self.stack, deny) as env:
+        with intercepted(self.stack, deny) as env:
             done = self.replay("events-dlq", "--yes", env=env)
         self.assertEqual(done.status, 1)
         self.assertIn("0 events sent", done.out)
@@ -595,7 +547,7 @@ class Refused(ReplayTest):
             failed.append(ElementTree.fromstring(entry))
             return Answer(200, ElementTree.tostring(taken))
 
-        with between(self.stack, refuse_second) as env:
+        with intercepted(self.stack, refuse_second) as env:
             done = self.replay("events-dlq", "--yes", "--rate", "100", env=env)
         self.assertEqual(done.status, 1, done.out + done.err)
         self.assertIn("2 events sent", done.out)
@@ -626,7 +578,7 @@ class Refused(ReplayTest):
             failed = {"Id": "0", "Code": "InternalError", "SenderFault": False}
             return Answer(200, json.dumps({"Successful": [], "Failed": [failed]}).encode())
 
-        with between(self.stack, keep) as env:
+        with intercepted(self.stack, keep) as env:
             done = self.replay("events-dlq", "--yes", env=env)
         self.assertEqual(done.status, 1)
         self.assertIn("1 message sent, but not deleted", done.out)
