@@ -1,9 +1,9 @@
-"""Runs template.yaml on this machine: starts MiniStack, a local stand-in for AWS, and deploys the template to it.
+"""Runs template.yaml on this machine: deploys it to MiniStack, a local stand-in for AWS.
 
     with running(Path("target/demo/asp-events")) as stack:
         stack.client("sns").publish(TopicArn=stack.outputs["EventsTopicArn"], Message="{}")
 
-Everything stays on the loopback interface and in one temporary folder, and all of it is gone afterwards.
+Everything stays on the loopback interface and in one temporary folder, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ NAME = "asp-events"
 BUCKET, KEY = "code", "function.zip"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
-# The client below brings its own credentials; the caller's profile must not even be looked up.
+# The client below has its own credentials; boto3 must not look up the caller's profile.
 os.environ.pop("AWS_PROFILE", None)
 
 Say = Callable[[str], None]
 Resource = dict[str, Any]
 
-# What MiniStack 1.5.33 refuses to create, by kind. All else in the template is deployed as it is.
+# Resources that MiniStack 1.5.33 cannot create, by kind. All others are deployed as they are.
 REFUSED: dict[str, Callable[[Resource], bool]] = {
-    "metric-math alarm": lambda r: r["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in r["Properties"],
+    "metric-math alarm": lambda r: (
+        r["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in r["Properties"]
+    ),
     "composite alarm": lambda r: r["Type"] == "AWS::CloudWatch::CompositeAlarm",
     "query definition": lambda r: r["Type"] == "AWS::Logs::QueryDefinition",
 }
 
 
 class StackError(Exception):
-    """MiniStack did not start, or did not take the template. The message says why."""
+    """MiniStack did not start or did not accept the template. The message says why."""
 
 
 @dataclass
@@ -70,14 +72,14 @@ class Stack:
         return self.folder / "ministack.log"
 
     def client(self, service: str) -> Any:
-        make: Any = boto3.client  # by a name that is known only at run time, so without a type
+        make: Any = boto3.client  # the overloads need a literal name
         return make(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",
-            # No proxy, whatever the environment says: the endpoint is on this machine.
+            # Ignore proxy settings: the endpoint is on this machine.
             config=Config(proxies={}, s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
         )
 
@@ -86,9 +88,9 @@ class Stack:
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
     def local_environment(self) -> dict[str, str]:
-        """Environment variables for a function that runs outside the stack, with a ledger in memory.
+        """Environment variables for a function outside of the stack, with its ledger in memory.
 
-        The table of the stack has seen the samples of the demo; in a memory of its own they are new.
+        The stack's table knows the samples since the demo; to an empty ledger they are new.
         """
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -101,9 +103,12 @@ class Stack:
         }
 
     def update(
-        self, parameters: Mapping[str, str], seconds: float = 120, outputs: Mapping[str, str] | None = None
+        self,
+        parameters: Mapping[str, str],
+        seconds: float = 120,
+        outputs: Mapping[str, str] | None = None,
     ) -> None:
-        """Deploys the same template with these parameters, and with outputs in place of those that were left out."""
+        """Updates the stack with these parameters; `outputs` replace those that were left out."""
         cloudformation = self.client("cloudformation")
         template: dict[str, Any] = {"UsePreviousTemplate": True}
         if outputs:
@@ -112,7 +117,10 @@ class Stack:
             body["Outputs"].update({name: {"Value": value} for name, value in outputs.items()})
             template = {"TemplateBody": json.dumps(body)}
         cloudformation.update_stack(
-            StackName=NAME, **template, Parameters=_parameters(parameters), Capabilities=CAPABILITIES
+            StackName=NAME,
+            **template,
+            Parameters=_parameters(parameters),
+            Capabilities=CAPABILITIES,
         )
         _wait_for(self, "UPDATE", seconds)
 
@@ -120,7 +128,7 @@ class Stack:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ends MiniStack and the functions it started (one process group), and deletes their folder."""
+        """Ends MiniStack and its functions (one process group) and deletes their folder."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, number)
@@ -132,19 +140,24 @@ class Stack:
 
 @contextmanager
 def running(
-    bootstrap: Path, say: Say = print, keep: bool = False, parameters: Mapping[str, str] | None = None
+    bootstrap: Path,
+    say: Say = print,
+    keep: bool = False,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
-    """A running stack with the given function. Stopped on leaving, also by an error or a signal, unless `keep`.
+    """Runs a stack with the given function; stops it on exit, error or signal, unless `keep`.
 
-    `parameters` are those of the template that shall not have their defaults.
+    `parameters` override defaults of the template.
     """
     if not os.access(bootstrap, os.X_OK):
-        raise StackError(f"{bootstrap} is not an executable file. `cargo build` makes one.")
+        raise StackError(
+            f"{bootstrap} is not an executable file. Build it with `make e2e` or `make demo`."
+        )
     with _signals_as_exceptions():
         stack = _start()
-        atexit.register(stack.stop)  # for a caller that ends without leaving, as unittest does on Ctrl-C
+        atexit.register(stack.stop)  # unittest exits on Ctrl-C without leaving contexts
         try:
-            say(f"MiniStack runs at {stack.endpoint} (log: {stack.log})")
+            say(f"MiniStack is running at {stack.endpoint} (log: {stack.log})")
             _wait_until_healthy(stack)
             _deploy(stack, bootstrap, say, parameters or {})
             yield stack
@@ -164,13 +177,15 @@ def _start() -> Stack:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     endpoint = f"http://127.0.0.1:{port}"
-    # Nothing of the caller's own AWS configuration may reach MiniStack or the function.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+    # The caller's AWS configuration must not reach MiniStack or the function.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+    } | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
-        "AWS_ENDPOINT_URL": endpoint,  # handed on to the function
+        "AWS_ENDPOINT_URL": endpoint,  # passed on to the function
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -179,11 +194,12 @@ def _start() -> Stack:
         "no_proxy": "127.0.0.1,localhost",
         "IOT_MTLS_ENABLED": "0",  # would listen on all interfaces
         "SFTP_ENABLED": "0",
-        # Enforces the policies of the function's role, of topics and of queues; but not on PutMetricData, not on what
-        # Lambda itself does with the role (its mapping, its destination), and not on who may invoke the function.
+        # Enforces the policies of the function's role, the topics and the queues. Not enforced:
+        # PutMetricData, Lambda's own use of the role (event source mapping, destination), and
+        # permission to invoke the function.
         "AUTH": "true",
         "LAMBDA_EXECUTOR": "local",
-        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # Lambda itself waits for minutes
+        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # Lambda waits for minutes
         "TMPDIR": str(folder),
         "STATE_DIR": str(folder / "state"),
         "S3_DATA_DIR": str(folder / "s3"),
@@ -206,16 +222,22 @@ def _wait_until_healthy(stack: Stack, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (code := stack.process.poll()) is not None:
-            raise StackError(f"MiniStack ended with code {code}. The end of its log:\n{stack.log_tail()}")
+            raise StackError(
+                f"MiniStack ended with code {code}. The end of its log:\n{stack.log_tail()}"
+            )
         try:
             with direct.open(f"{stack.endpoint}/_ministack/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise StackError(f"MiniStack did not answer within {seconds:.0f} s. The end of its log:\n{stack.log_tail()}")
+    raise StackError(
+        f"MiniStack did not answer within {seconds:.0f} s. The end of its log:\n{stack.log_tail()}"
+    )
 
 
-def _deploy(stack: Stack, bootstrap: Path, say: Say, parameters: Mapping[str, str], seconds: float = 120) -> None:
+def _deploy(
+    stack: Stack, bootstrap: Path, say: Say, parameters: Mapping[str, str], seconds: float = 120
+) -> None:
     s3 = stack.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=_zipped(bootstrap))
@@ -224,7 +246,7 @@ def _deploy(stack: Stack, bootstrap: Path, say: Say, parameters: Mapping[str, st
     for kind, names in _leave_out(template).items():
         for name in names:
             stack.left_out.append(name)
-            say(f"left out {name}: MiniStack has no {kind}s")
+            say(f"left out {name}: MiniStack does not support {kind}s")
     _point_functions_to_upload(template)
     _adapt_policies(template)
 
@@ -235,7 +257,8 @@ def _deploy(stack: Stack, bootstrap: Path, say: Say, parameters: Mapping[str, st
         Capabilities=CAPABILITIES,
     )
     _wait_for(stack, "CREATE", seconds)
-    say(f"deployed template.yaml: {len(template['Resources'])} resources, {len(stack.outputs)} outputs")
+    resources, outputs = len(template["Resources"]), len(stack.outputs)
+    say(f"deployed template.yaml: {resources} resources, {outputs} outputs")
 
 
 def _parameters(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -245,24 +268,33 @@ def _parameters(values: Mapping[str, str]) -> list[dict[str, str]]:
 def _wait_for(stack: Stack, change: str, seconds: float) -> None:
     cloudformation = stack.client("cloudformation")
     deadline = time.monotonic() + seconds
-    while (state := cloudformation.describe_stacks(StackName=NAME)["Stacks"][0])["StackStatus"].endswith("IN_PROGRESS"):
-        if time.monotonic() > deadline:
+    while True:
+        state = cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]
+        status = state["StackStatus"]
+        if not status.endswith("IN_PROGRESS") or time.monotonic() > deadline:
             break
         time.sleep(0.2)
-    if state["StackStatus"] != f"{change}_COMPLETE":
-        events = cloudformation.describe_stack_events(StackName=NAME)["StackEvents"]
-        reasons = [
-            f"  {e['ResourceStatus']} {e['LogicalResourceId']} ({e['ResourceType']}): {e.get('ResourceStatusReason')}"
-            for e in reversed(events)
-            if e["ResourceStatus"].endswith("FAILED") or e["ResourceStatus"].startswith("ROLLBACK")
-        ]
-        raise StackError("\n".join([f"The stack is in {state['StackStatus']}:", *reasons, f"See {stack.log}"]))
+    if status != f"{change}_COMPLETE":
+        lines = [f"The stack is in {status}:", *_failures(cloudformation), f"See {stack.log}"]
+        raise StackError("\n".join(lines))
     _limit_concurrency(stack)
-    stack.outputs = {output["OutputKey"]: output["OutputValue"] for output in state.get("Outputs", [])}
+    stack.outputs = {
+        output["OutputKey"]: output["OutputValue"] for output in state.get("Outputs", [])
+    }
+
+
+def _failures(cloudformation: Any) -> Iterator[str]:
+    """The events of the stack that say why it failed, oldest first."""
+    events = cloudformation.describe_stack_events(StackName=NAME)["StackEvents"]
+    for event in reversed(events):
+        status, resource = event["ResourceStatus"], event["LogicalResourceId"]
+        if status.endswith("FAILED") or status.startswith("ROLLBACK"):
+            reason = event.get("ResourceStatusReason")
+            yield f"  {status} {resource} ({event['ResourceType']}): {reason}"
 
 
 def _zipped(bootstrap: Path) -> bytes:
-    """The function's package: one file that must be named bootstrap and be executable."""
+    """The function's package: a single executable file named bootstrap."""
     entry = zipfile.ZipInfo("bootstrap")
     entry.external_attr = 0o755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
@@ -280,12 +312,14 @@ def _leave_out(template: Resource) -> dict[str, list[str]]:
             removed[kind] = names
             for name in names:
                 del resources[name]
-                template["Outputs"] = {key: o for key, o in template["Outputs"].items() if not _mentions(o, name)}
+                template["Outputs"] = {
+                    key: o for key, o in template["Outputs"].items() if not _mentions(o, name)
+                }
     return removed
 
 
 def _mentions(value: Any, name: str) -> bool:
-    """Whether a template value refers to the resource by Ref, Fn::GetAtt or Fn::Sub."""
+    """Whether a template value refers to a resource by Ref, Fn::GetAtt or Fn::Sub."""
     if isinstance(value, dict):
         if value.get("Ref") == name or (value.get("Fn::GetAtt") or [None])[0] == name:
             return True
@@ -303,15 +337,17 @@ def _point_functions_to_upload(template: Resource) -> None:
 
 
 def _adapt_policies(template: Resource) -> None:
-    """The policies as MiniStack can enforce them.
+    """Changes the policies so that MiniStack can enforce them.
 
-    No connection on this machine has TLS, so that what refuses those without is removed. On AWS sns:Publish allows
-    PublishBatch too; MiniStack takes it for an action of its own.
+    Connections on this machine have no TLS, so statements that require it are removed. On AWS,
+    sns:Publish also allows PublishBatch; MiniStack has a separate action for it.
     """
     for resource in template["Resources"].values():
         if resource["Type"] in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
             document = resource["Properties"]["PolicyDocument"]
-            document["Statement"] = [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]
+            document["Statement"] = [
+                statement for statement in document["Statement"] if statement["Effect"] == "Allow"
+            ]
         elif resource["Type"] == "AWS::IAM::Role":
             for policy in resource["Properties"]["Policies"]:
                 for statement in policy["PolicyDocument"]["Statement"]:
@@ -320,16 +356,18 @@ def _adapt_policies(template: Resource) -> None:
 
 
 def _limit_concurrency(stack: Stack) -> None:
-    """MiniStack leaves a template's number a text, with which its poller cannot count. Its API takes numbers."""
+    """Sets the concurrency limit again as a number: from a template, MiniStack keeps it as text."""
     awslambda = stack.client("lambda")
     for mapping in awslambda.list_event_source_mappings()["EventSourceMappings"]:
         limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
-        awslambda.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit})
+        awslambda.update_event_source_mapping(
+            UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
+        )
 
 
 @contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing is left running."""
+    """Makes SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing keeps running."""
 
     def unwind(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -345,7 +383,7 @@ def _signals_ignored() -> Any:
 @contextmanager
 def _signal_handlers(handler: Any, *numbers: int) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or sys.is_finalizing():
-        yield  # only the main thread of a living process may set handlers
+        yield  # only the main thread may set handlers, and not during shutdown
         return
     before = {number: signal.signal(number, handler) for number in numbers}
     try:

@@ -1,4 +1,4 @@
-"""End to end: the deployed template, the real binary, events through SNS, and what arrives at the consumers' queues.
+"""End to end: the deployed template and the real binary, from the events topic to the queues.
 
 ASP_EVENTS_BOOTSTRAP=target/demo/asp-events python -m unittest discover tests/stack
 """
@@ -17,7 +17,7 @@ from stack import ROOT
 
 
 class EndToEnd(StackTest):
-    # ── The rows of the table of events, in its order ──
+    # ── The table of events, row by row ──
 
     def test_skill_failure_raises_the_alarm_on_live_skills(self) -> None:
         event = fresh("skill-failure-invalid-response")
@@ -26,46 +26,64 @@ class EndToEnd(StackTest):
         live = self.watch.total(SkillStage="live")
         self.assertEqual(self.send(json.dumps(event)), [])
         self.assertEqual(self.watch.total(SkillStage="live"), live + 1)
-        self.assertEqual(self.watch.total(SkillId=skill, SkillStage="live", ErrorType="INVALID_RESPONSE"), 1)
+        self.assertEqual(
+            self.watch.total(SkillId=skill, SkillStage="live", ErrorType="INVALID_RESPONSE"), 1
+        )
         self.assertEqual(self.watch.alarms()["LiveSkillFailureAlarm"], "ALARM")
 
     def test_skill_failure_in_development_is_not_counted_as_live(self) -> None:
-        live, development = self.watch.total(SkillStage="live"), self.watch.total(SkillStage="development")
+        live, development = (
+            self.watch.total(SkillStage="live"),
+            self.watch.total(SkillStage="development"),
+        )
         self.assertEqual(self.send(json.dumps(fresh("skill-failure-development"))), [])
         self.assertEqual(self.watch.total(SkillStage="live"), live)
         self.assertEqual(self.watch.total(SkillStage="development"), development + 1)
 
-    def test_failed_automation_is_to_be_retried(self) -> None:
+    def test_failed_automation_triggers_a_retry(self) -> None:
         event = fresh("automation-failure-internal-error")
         automation = event["payload"]["automation"]["id"] = f"amzn1.alexa.automation.{uuid.uuid4()}"
         unit = event["header"]["entities"]["unit"]["id"]
-        signal, attributes = self.signal(event, "RetryQueue", "aspevents.automation.retry.v1")
+        signal, attributes = self.send_and_check(
+            event, "RetryQueue", "aspevents.automation.retry.v1"
+        )
         self.assertEqual(signal["subject"], automation)
-        self.assert_data(signal, automationId=automation, unitId=unit, decision="RETRY", attempt=1, maxAttempts=5)
+        self.assert_data(
+            signal, automationId=automation, unitId=unit, decision="RETRY", attempt=1, maxAttempts=5
+        )
         self.assertIn("notBefore", signal["data"])
         self.assertEqual([error["retryable"] for error in signal["data"]["errors"]], [True])
-        self.assertEqual(attributes, {"type": "aspevents.automation.retry.v1", "decision": "RETRY", "unitId": unit})
+        self.assertEqual(
+            attributes,
+            {"type": "aspevents.automation.retry.v1", "decision": "RETRY", "unitId": unit},
+        )
 
-    def test_failed_automation_without_errors_is_to_be_retried(self) -> None:
+    def test_failed_automation_without_errors_triggers_a_retry(self) -> None:
         event = fresh("automation-failure-no-errors")
-        signal, _ = self.signal(event, "RetryQueue", "aspevents.automation.retry.v1")
+        signal, _ = self.send_and_check(event, "RetryQueue", "aspevents.automation.retry.v1")
         self.assert_data(signal, decision="RETRY", errors=[])
 
-    def test_failed_automation_with_a_wrong_device_is_to_be_fixed_first(self) -> None:
+    def test_failed_automation_with_an_unknown_device_must_be_fixed_first(self) -> None:
         event = fresh("automation-failure-endpoint-not-found")
-        signal, attributes = self.signal(event, "RetryQueue", "aspevents.automation.retry.v1")
+        signal, attributes = self.send_and_check(
+            event, "RetryQueue", "aspevents.automation.retry.v1"
+        )
         self.assert_data(signal, decision="FIX_THEN_RETRY")
-        self.assertEqual([error["type"] for error in signal["data"]["errors"]], ["ENDPOINT_NOT_FOUND"])
+        self.assertEqual(
+            [error["type"] for error in signal["data"]["errors"]], ["ENDPOINT_NOT_FOUND"]
+        )
         self.assertEqual([error["retryable"] for error in signal["data"]["errors"]], [False])
         self.assertEqual(attributes["decision"], "FIX_THEN_RETRY")
 
     def test_successful_automation_publishes_nothing(self) -> None:
         self.assertEqual(self.send(json.dumps(fresh("automation-success"))), [])
 
-    def test_activated_unit_is_ready(self) -> None:
+    def test_unit_is_ready_after_activation(self) -> None:
         event = fresh("subscription-activated")
         unit = event["header"]["entities"]["unit"]
-        signal, attributes = self.signal(event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        signal, attributes = self.send_and_check(
+            event, "ReadinessQueue", "aspevents.unit.readiness.v1"
+        )
         self.assertEqual(signal["subject"], unit["id"])
         self.assert_data(
             signal,
@@ -84,21 +102,38 @@ class EndToEnd(StackTest):
             },
         )
 
-    def test_unit_whose_activation_failed_is_not_ready(self) -> None:
+    def test_unit_is_not_ready_after_a_failed_activation(self) -> None:
         event = fresh("subscription-activation-failed")
-        signal, attributes = self.signal(event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        signal, attributes = self.send_and_check(
+            event, "ReadinessQueue", "aspevents.unit.readiness.v1"
+        )
         self.assert_data(signal, ready=False, error=event["payload"]["result"]["error"])
         self.assertEqual(attributes["ready"], "false")
 
     def test_roles(self) -> None:
-        for sample, change, ready in (("role-assigned", "ASSIGNED", True), ("role-revoked", "REVOKED", False)):
+        for sample, change, ready in (
+            ("role-assigned", "ASSIGNED", True),
+            ("role-revoked", "REVOKED", False),
+        ):
             with self.subTest(change):
                 event = fresh(sample)
                 unit = event["header"]["entities"]["resource"]["resourceId"]
-                principal, role = event["payload"]["principal"]["id"], event["payload"]["role"]["id"]
-                signal, attributes = self.signal(event, "ReadinessQueue", "aspevents.role.readiness.v1")
+                principal, role = (
+                    event["payload"]["principal"]["id"],
+                    event["payload"]["role"]["id"],
+                )
+                signal, attributes = self.send_and_check(
+                    event, "ReadinessQueue", "aspevents.role.readiness.v1"
+                )
                 self.assertEqual(signal["subject"], principal)
-                self.assert_data(signal, ready=ready, change=change, unitId=unit, principalId=principal, roleId=role)
+                self.assert_data(
+                    signal,
+                    ready=ready,
+                    change=change,
+                    unitId=unit,
+                    principalId=principal,
+                    roleId=role,
+                )
                 self.assertEqual(
                     attributes,
                     {
@@ -110,13 +145,18 @@ class EndToEnd(StackTest):
                     },
                 )
 
-    def test_device_that_is_set_up_is_ready(self) -> None:
+    def test_device_is_ready_after_setup(self) -> None:
         event = fresh("device-setup-completed")
         device = event["payload"]["endpoint"]["id"]
-        signal, attributes = self.signal(event, "ReadinessQueue", "aspevents.device.readiness.v1")
+        signal, attributes = self.send_and_check(
+            event, "ReadinessQueue", "aspevents.device.readiness.v1"
+        )
         self.assertEqual(signal["subject"], device)
         self.assert_data(signal, ready=True, endpointId=device)
-        self.assertEqual(attributes, {"type": "aspevents.device.readiness.v1", "ready": "true", "endpointId": device})
+        self.assertEqual(
+            attributes,
+            {"type": "aspevents.device.readiness.v1", "ready": "true", "endpointId": device},
+        )
 
     def test_quarantine_keeps_the_text_byte_for_byte(self) -> None:
         unknown, invalid = fresh("bad-unknown-type"), fresh("bad-invalid-event")
@@ -144,19 +184,21 @@ class EndToEnd(StackTest):
                     topicArn=self.stack.outputs["EventsTopicArn"],
                 )
                 self.assertTrue(kept["data"]["detail"])
-                self.assertEqual(received[0].attributes, {"type": "aspevents.quarantine.v1", "reason": reason})
+                self.assertEqual(
+                    received[0].attributes, {"type": "aspevents.quarantine.v1", "reason": reason}
+                )
 
     def test_greeting_is_ignored(self) -> None:
         self.assertEqual(self.send("{}"), [])
 
-    # ── What the function answers, and what becomes of events that come twice or fail ──
+    # ── Answers, duplicates and failures ──
 
-    def test_event_that_comes_twice_has_one_effect(self) -> None:
+    def test_duplicate_event_has_no_effect(self) -> None:
         text = json.dumps(fresh("automation-failure-internal-error"))
         self.assertEqual(len(self.send(text)), 1)
         self.assertEqual(self.send(text), [])
 
-    def test_events_topic_has_the_statement_that_amazon_documents(self) -> None:
+    def test_events_topic_has_the_policy_statement_that_amazon_documents(self) -> None:
         statement = json.loads((ROOT / "tests/documented/topic-policy-statement.txt").read_text())
         topic = self.stack.outputs["EventsTopicArn"]
         statement["Resource"] = topic
@@ -167,11 +209,13 @@ class EndToEnd(StackTest):
         ready = json.dumps(fresh("subscription-activated"))
         answer, is_error = self.watch.invoke(sns(ready, ready, "{}", "not JSON"))
         self.assertFalse(is_error, answer)
-        self.assertEqual(answer, {"records": 4, "handled": 1, "duplicate": 1, "ignored": 1, "quarantined": 1})
+        self.assertEqual(
+            answer, {"records": 4, "handled": 1, "duplicate": 1, "ignored": 1, "quarantined": 1}
+        )
         queues = Counter(message.queue for message in self.watch.settle(0))
         self.assertEqual(queues, {"ReadinessQueue": 1, "QuarantineQueue": 1})
 
-    def test_batch_from_sqs_has_no_failures(self) -> None:
+    def test_sqs_batch_has_no_item_failures(self) -> None:
         batch = json.loads((ROOT / "events/sqs-batch.json").read_bytes())
         answer, is_error = self.watch.invoke(batch)
         self.assertFalse(is_error, answer)
@@ -180,7 +224,13 @@ class EndToEnd(StackTest):
         self.assertEqual(queues, {"RetryQueue": 1, "ReadinessQueue": 2})
 
     def test_unsupported_envelope_is_an_error(self) -> None:
-        payloads: tuple[Any, ...] = ({"source": "aws.events"}, {"Records": [{"eventSource": "aws:s3"}]}, [], "text", 1)
+        payloads: tuple[Any, ...] = (
+            {"source": "aws.events"},
+            {"Records": [{"eventSource": "aws:s3"}]},
+            [],
+            "text",
+            1,
+        )
         for payload in payloads:
             with self.subTest(payload=payload):
                 answer, is_error = self.watch.invoke(payload)
@@ -188,25 +238,27 @@ class EndToEnd(StackTest):
                 self.assertEqual(answer["errorType"], "UnsupportedEnvelope")
         self.assertEqual(self.watch.settle(0), [])
 
-    # ── What the ledger remembers ──
+    # ── The ledger ──
 
-    def completion(self, automation: str, at: datetime, sample: str = "automation-failure-internal-error") -> str:
-        """The end of an automation's run at a time, as text."""
+    def completion(
+        self, automation: str, at: datetime, sample: str = "automation-failure-internal-error"
+    ) -> str:
+        """An automation's completion event with this time, as text."""
         event = fresh(sample)
         event["payload"]["automation"]["id"] = automation
         event["header"]["eventTime"]["timestamp"] = at.isoformat()
         return json.dumps(event)
 
-    def test_event_that_took_effect_is_in_the_table_for_a_day(self) -> None:
+    def test_completed_event_stays_in_the_ledger_for_a_day(self) -> None:
         event = fresh("subscription-activated")
-        self.signal(event, "ReadinessQueue", "aspevents.unit.readiness.v1")
-        item = self.watch.remembered(f"event#{id_of(event)}")
+        self.send_and_check(event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        item = self.watch.ledger_item(f"event#{id_of(event)}")
         now = datetime.now(UTC).timestamp()
         self.assertAlmostEqual(item["completedAt"] / 1000, now, delta=60)
         self.assertAlmostEqual(item["expiresAt"], now + 86400, delta=60)
         self.assertNotIn("heldBy", item)
 
-    def test_last_readiness_is_in_the_table_as_published_for_14_days(self) -> None:
+    def test_last_readiness_stays_in_the_ledger_for_14_days(self) -> None:
         event = fresh("role-assigned")
         unit = f"amzn1.alexa.unit.did.{uuid.uuid4()}"
         event["header"]["entities"]["resource"]["resourceId"] = unit
@@ -214,7 +266,7 @@ class EndToEnd(StackTest):
         now = datetime.now(UTC).replace(microsecond=0)
         event["header"]["eventTime"]["timestamp"] = now.isoformat()
         [message] = self.send(json.dumps(event))
-        self.signal_among([message], event, "ReadinessQueue", "aspevents.role.readiness.v1")
+        self.only_signal([message], event, "ReadinessQueue", "aspevents.role.readiness.v1")
 
         older = fresh("role-revoked")
         older["header"]["entities"]["resource"]["resourceId"] = unit
@@ -222,57 +274,70 @@ class EndToEnd(StackTest):
         older["header"]["eventTime"]["timestamp"] = (now - timedelta(seconds=1)).isoformat()
         self.assertEqual(len(self.send(json.dumps(older))), 1)
         for key in (f"readiness#principal#{principal}", f"readiness#principal#{principal}#{unit}"):
-            item = self.watch.remembered(key)
+            item = self.watch.ledger_item(key)
             self.assertEqual(item["signal"], message.body)
             self.assertEqual(item["eventAt"], int(now.timestamp()) * 1000)
             self.assertAlmostEqual(item["expiresAt"], now.timestamp() + 14 * 86400, delta=60)
 
-    def test_event_that_comes_again_in_another_execution_environment_has_one_effect(self) -> None:
+    def test_duplicate_in_another_execution_environment_has_no_effect(self) -> None:
         text = json.dumps(fresh("automation-failure-internal-error"))
         self.assertEqual(len(self.send(text)), 1)
         starts = self.watch.cold_starts()
-        self.watch.renew()
+        self.watch.end_execution_environments()
         self.assertEqual(self.send(text), [])
         self.assertEqual(self.watch.cold_starts(), starts + 1)
         answer, _ = self.watch.invoke(sns(text))
-        self.assertEqual(answer, {"records": 1, "handled": 0, "duplicate": 1, "ignored": 0, "quarantined": 0})
+        self.assertEqual(
+            answer, {"records": 1, "handled": 0, "duplicate": 1, "ignored": 0, "quarantined": 0}
+        )
 
-    def test_attempts_count_on_in_another_execution_environment_until_a_success(self) -> None:
+    def test_attempts_are_counted_across_execution_environments_until_a_success(self) -> None:
         automation = f"amzn1.alexa.automation.{uuid.uuid4()}"
         now = datetime.now(UTC)
         attempts = []
         for minutes in (-9, -8, -7):
-            self.watch.renew()
+            self.watch.end_execution_environments()
             [message] = self.send(self.completion(automation, now + timedelta(minutes=minutes)))
             attempts.append(message.event["data"]["attempt"])
         self.assertEqual(attempts, [1, 2, 3])
-        self.assertEqual(self.send(self.completion(automation, now - timedelta(minutes=6), "automation-success")), [])
-        self.watch.renew()
+        self.assertEqual(
+            self.send(
+                self.completion(automation, now - timedelta(minutes=6), "automation-success")
+            ),
+            [],
+        )
+        self.watch.end_execution_environments()
         [message] = self.send(self.completion(automation, now - timedelta(minutes=5)))
         self.assertEqual(message.event["data"]["attempt"], 1)
 
-    def test_event_that_comes_to_several_execution_environments_at_once_has_one_effect(self) -> None:
+    def test_concurrent_deliveries_of_an_event_have_one_effect(self) -> None:
         payload = sns(json.dumps(fresh("subscription-activated")))
-        answers = self.watch.invoke_at_once([payload] * 4)
+        answers = self.watch.invoke_concurrently([payload] * 4)
         handled = [answer for answer, is_error in answers if not is_error and answer["handled"]]
         self.assertEqual(len(handled), 1, answers)
         self.assertEqual(len(self.watch.settle(0)), 1)
 
-    def test_failures_that_come_at_once_are_attempts_one_after_the_other(self) -> None:
+    def test_concurrent_failures_are_counted_as_separate_attempts(self) -> None:
         automation = f"amzn1.alexa.automation.{uuid.uuid4()}"
         now = datetime.now(UTC)
-        failures = [self.completion(automation, now - timedelta(seconds=seconds)) for seconds in range(4)]
-        for answer, is_error in self.watch.invoke_at_once([sns(failure) for failure in failures]):
+        failures = [
+            self.completion(automation, now - timedelta(seconds=seconds)) for seconds in range(4)
+        ]
+        for answer, is_error in self.watch.invoke_concurrently(
+            [sns(failure) for failure in failures]
+        ):
             self.assertFalse(is_error, answer)
         attempts = sorted(message.event["data"]["attempt"] for message in self.watch.settle(0))
         self.assertEqual(attempts, [1, 2, 3, 4])
 
-    # ── What the function gives up ──
+    # ── Retries exhausted ──
 
-    def test_event_on_which_the_function_gives_up_is_kept(self) -> None:
+    def test_event_that_fails_all_retries_is_kept(self) -> None:
         payload = {"no": f"envelope {uuid.uuid4()}"}
-        self.watch.invoke_later(payload)
-        self.assertEqual(self.watch.settle(3), [])  # once, and the two repeats of EventInvokeConfig
+        self.watch.invoke_asynchronously(payload)
+        self.assertEqual(
+            self.watch.settle(3), []
+        )  # one try and the two retries of EventInvokeConfig
         kept = self.watch.wait_for("OnFailureQueue")
         self.assertEqual([message.event["requestPayload"] for message in kept], [payload])
 

@@ -1,4 +1,4 @@
-"""Faults: whatever is missing or broken, the event is kept whole, and once that is mended it takes effect, once.
+"""Faults: whatever is missing, the event is kept whole and takes effect once after the repair.
 
 ASP_EVENTS_BOOTSTRAP=target/demo/asp-events python -m unittest discover tests/stack
 """
@@ -17,24 +17,28 @@ from watch import Received
 
 
 class FaultTest(StackTest):
-    # ── What is missing or broken for a while ──
+    # ── Temporary faults ──
 
     @contextmanager
     def without_topic(self, name: str) -> Iterator[None]:
-        """Within, the topic is deleted. Afterwards it is there again, with its subscription."""
+        """Deletes a topic; creates it again, with its subscription, at the end."""
         arn, subscription = self.stack.outputs[f"{name}Arn"], self.subscription(name)
         self.watch.sns.delete_topic(TopicArn=arn)
         try:
             yield
         finally:
             self.watch.sns.create_topic(Name=arn.rpartition(":")[2])
-            self.subscribe(name, subscription["Endpoint"], RedrivePolicy=subscription["RedrivePolicy"])
+            self.subscribe(
+                name, subscription["Endpoint"], RedrivePolicy=subscription["RedrivePolicy"]
+            )
 
     def subscription(self, topic: str) -> dict[str, str]:
-        """The one subscription to a topic, with its attributes."""
+        """The only subscription of a topic, with its attributes."""
         arn = self.stack.outputs[f"{topic}Arn"]
         [subscription] = self.watch.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
-        attributes = self.watch.sns.get_subscription_attributes(SubscriptionArn=subscription["SubscriptionArn"])
+        attributes = self.watch.sns.get_subscription_attributes(
+            SubscriptionArn=subscription["SubscriptionArn"]
+        )
         return {**subscription, **attributes["Attributes"]}
 
     def subscribe(self, topic: str, queue: str, **attributes: str) -> str:
@@ -49,18 +53,22 @@ class FaultTest(StackTest):
 
     @contextmanager
     def without_queue(self, name: str) -> Iterator[None]:
-        """Within, the queue is deleted. Afterwards it is there again, with its policies."""
+        """Deletes a queue; creates it again, with its policies, at the end."""
         sqs, url = self.watch.sqs, self.watch.urls[name]
-        policies = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "RedrivePolicy"])["Attributes"]
+        policies = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["Policy", "RedrivePolicy"]
+        )["Attributes"]
         sqs.delete_queue(QueueUrl=url)
         try:
             yield
         finally:
-            sqs.create_queue(QueueName=self.stack.outputs[f"{name}Arn"].rpartition(":")[2], Attributes=policies)
+            sqs.create_queue(
+                QueueName=self.stack.outputs[f"{name}Arn"].rpartition(":")[2], Attributes=policies
+            )
 
     @contextmanager
     def without_ledger(self) -> Iterator[None]:
-        """Within, the ledger's table is deleted. Afterwards it is there again, and empty."""
+        """Deletes the ledger's table; creates it again, empty, at the end."""
         dynamodb = self.watch.dynamodb
         table = dynamodb.describe_table(TableName=self.watch.ledger)["Table"]
         dynamodb.delete_table(TableName=self.watch.ledger)
@@ -74,7 +82,7 @@ class FaultTest(StackTest):
 
     @contextmanager
     def with_variable(self, name: str, value: str) -> Iterator[None]:
-        """Within, the function has this value of an environment variable."""
+        """Sets an environment variable of the function; resets it at the end."""
         before = self.watch.variables()
         self.watch.configure(before | {name: value})
         try:
@@ -84,37 +92,44 @@ class FaultTest(StackTest):
 
     @contextmanager
     def without_permission(self, sid: str) -> Iterator[None]:
-        """Within, the statement is missing in the policy of the function's role."""
-        iam, role = self.watch.iam, self.stack.outputs["AspEventsFunctionRoleArn"].rpartition("/")[2]
+        """Removes a statement from the function's role; restores it at the end."""
+        iam, role = (
+            self.watch.iam,
+            self.stack.outputs["AspEventsFunctionRoleArn"].rpartition("/")[2],
+        )
         [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
         policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         kept = [statement for statement in policy["Statement"] if statement["Sid"] != sid]
         self.assertLess(len(kept), len(policy["Statement"]))
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy | {"Statement": kept}))
+        iam.put_role_policy(
+            RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy | {"Statement": kept})
+        )
         try:
             yield
         finally:
             iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
 
-    # ── What becomes of the event ──
+    # ── The event's fate ──
 
-    def given_up(self, event: dict[str, Any]) -> tuple[Any, Any]:
-        """Invokes the function in the way of SNS, because MiniStack repeats and keeps nothing for SNS itself.
+    def invoke_until_given_up(self, event: dict[str, Any]) -> tuple[Any, Any]:
+        """Invokes the function asynchronously until Lambda gives up; the kept payload and error.
 
-        The payload and the error, as they are in OnFailureQueue once Lambda has given up.
+        Without SNS, because MiniStack neither retries nor keeps what SNS delivers to a function.
         """
         payload = sns(json.dumps(event))
-        self.watch.invoke_later(payload)
+        self.watch.invoke_asynchronously(payload)
         self.assertEqual(self.watch.settle(3, seconds=10), [])
         [kept] = self.watch.wait_for("OnFailureQueue")
         self.assertEqual(kept.event["requestPayload"], payload)
         return kept.event["requestPayload"], kept.event["responsePayload"]
 
-    def assert_handled_once(self, payload: Any, event: dict[str, Any], queue: str, kind: str) -> None:
-        """Sends the payload twice: the first has the effect, the second none."""
+    def assert_handled_once(
+        self, payload: Any, event: dict[str, Any], queue: str, kind: str
+    ) -> None:
+        """Invokes the function twice; only the first invocation has an effect."""
         counts = {"records": 1, "handled": 0, "duplicate": 0, "ignored": 0, "quarantined": 0}
         self.assertEqual(self.watch.invoke(payload), (counts | {"handled": 1}, False))
-        self.signal_among(self.watch.settle(0), event, queue, kind)
+        self.only_signal(self.watch.settle(0), event, queue, kind)
         self.assertEqual(self.watch.invoke(payload), (counts | {"duplicate": 1}, False))
         self.assertEqual(self.watch.settle(0), [])
 
@@ -129,7 +144,7 @@ class Direct(FaultTest):
     def test_topic_is_missing(self) -> None:
         event = fresh("subscription-activated")
         with self.without_topic("ReadinessTopic"):
-            payload, error = self.given_up(event)
+            payload, error = self.invoke_until_given_up(event)
         self.assertEqual(error["errorType"], "Undeliverable")
         self.assertIn(self.stack.outputs["ReadinessTopicArn"], error["errorMessage"])
         self.assert_handled_once(payload, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
@@ -137,13 +152,13 @@ class Direct(FaultTest):
     def test_ledger_is_missing(self) -> None:
         event = fresh("subscription-activated")
         with self.without_ledger():
-            payload, error = self.given_up(event)
+            payload, error = self.invoke_until_given_up(event)
         self.assertEqual(error["errorType"], "Undeliverable")
         self.assertIn(self.watch.ledger, error["errorMessage"])
         self.assertIn("dynamodb:", error["errorMessage"])
         self.assert_handled_once(payload, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
 
-    def test_ledger_is_out_of_reach(self) -> None:
+    def test_ledger_is_unreachable(self) -> None:
         payload = sns(json.dumps(fresh("subscription-activated")))
         lines = len(self.watch.function_log())
         with self.with_variable("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1"):
@@ -151,8 +166,10 @@ class Direct(FaultTest):
         self.assertFalse(is_error, answer)
         self.assertEqual(answer["handled"], 1)
         self.assertEqual(len(self.watch.settle(0)), 1)
-        # The metric of LedgerUnavailableAlarm.
-        self.assertTrue(any('"LedgerUnavailable":1' in line for line in self.watch.function_log()[lines:]))
+        # The metric behind LedgerUnavailableAlarm.
+        self.assertTrue(
+            any('"LedgerUnavailable":1' in line for line in self.watch.function_log()[lines:])
+        )
 
     def test_permission_is_missing(self) -> None:
         for sid, action, target in (
@@ -162,27 +179,31 @@ class Direct(FaultTest):
             with self.subTest(sid):
                 event = fresh("subscription-activated")
                 with self.without_permission(sid):
-                    payload, error = self.given_up(event)
+                    payload, error = self.invoke_until_given_up(event)
                 self.assertEqual(error["errorType"], "Undeliverable")
                 self.assertIn(action, error["errorMessage"])
                 self.assertIn(target, error["errorMessage"])
-                self.assert_handled_once(payload, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+                self.assert_handled_once(
+                    payload, event, "ReadinessQueue", "aspevents.unit.readiness.v1"
+                )
 
     def test_function_does_not_start(self) -> None:
         event = fresh("automation-failure-internal-error")
         with self.with_variable("RETRY_TOPIC_ARN", "no ARN"):
-            payload, error = self.given_up(event)
+            payload, error = self.invoke_until_given_up(event)
         self.assertIn("RETRY_TOPIC_ARN", error["errorMessage"])
         self.assert_handled_once(payload, event, "RetryQueue", "aspevents.automation.retry.v1")
 
-    def test_consumers_queue_is_missing(self) -> None:
-        # SNS moves what it cannot deliver to the queue of the subscription's redrive policy. MiniStack drops it, with a
-        # line in its log, and looks at no redrive policy. So that part of SNS is played here: a second subscription
-        # delivers to the queue that the policy names. What this shows is the policy of the deployed subscription, that
-        # its queue lets the topic in, that the function's success does not depend on its consumers, and that they get
-        # the whole message from there.
+    def test_consumer_queue_is_missing(self) -> None:
+        # SNS moves undeliverable messages to the queue of the subscription's redrive policy.
+        # MiniStack ignores the policy and drops them, so the test plays that part of SNS: a second
+        # subscription delivers to the policy's queue. It shows that the deployed policy names the
+        # right queue, that the queue accepts the topic, that the function does not depend on its
+        # consumers, and that they can get the whole message from there.
         event = fresh("automation-failure-internal-error")
-        dead_letters = json.loads(self.subscription("RetryTopic")["RedrivePolicy"])["deadLetterTargetArn"]
+        dead_letters = json.loads(self.subscription("RetryTopic")["RedrivePolicy"])[
+            "deadLetterTargetArn"
+        ]
         self.assertEqual(dead_letters, self.stack.outputs["RetryDeadLetterQueueArn"])
         with self.without_queue("RetryQueue"):
             stand_in = self.subscribe("RetryTopic", dead_letters)
@@ -191,9 +212,13 @@ class Direct(FaultTest):
             self.assertFalse(is_error, answer)
             self.assertEqual(answer["handled"], 1)
             kept = self.watch.drain("RetryDeadLetterQueue")
-        _, attributes = self.signal_among(kept, event, "RetryDeadLetterQueue", "aspevents.automation.retry.v1")
-        self.watch.put_back(kept[0], "RetryQueue")
-        _, again = self.signal_among(self.watch.settle(0), event, "RetryQueue", "aspevents.automation.retry.v1")
+        _, attributes = self.only_signal(
+            kept, event, "RetryDeadLetterQueue", "aspevents.automation.retry.v1"
+        )
+        self.watch.redrive(kept[0], "RetryQueue")
+        _, again = self.only_signal(
+            self.watch.settle(0), event, "RetryQueue", "aspevents.automation.retry.v1"
+        )
         self.assertEqual(again, attributes)
 
 
@@ -201,8 +226,8 @@ class Buffered(FaultTest):
     parameters: ClassVar[dict[str, str]] = {"Ingestion": "Buffered"}
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Within, events stay in the queue. Afterwards the function gets them together."""
+    def ingestion_paused(self) -> Iterator[None]:
+        """Keeps events in the queue; the function receives them together at the end."""
         [mapping] = self.watch.awslambda.list_event_source_mappings()["EventSourceMappings"]
         self.watch.awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         try:
@@ -210,60 +235,66 @@ class Buffered(FaultTest):
         finally:
             self.watch.awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
-    def arrived(self, queue: str) -> list[Received]:
-        """What the function published, once IngestionQueue is empty."""
+    def published_to(self, queue: str) -> list[Received]:
+        """Waits until IngestionQueue is empty; the messages that the function published."""
         received = self.watch.wait_for(queue)
         self.eventually(lambda: self.watch.waiting("IngestionQueue") == 0)
         return received + self.watch.drain(queue)
 
-    def test_events_come_through_the_queue_with_their_message_ids(self) -> None:
+    def test_events_pass_the_queue_with_their_message_ids(self) -> None:
         event = fresh("subscription-activated")
         self.watch.publish(json.dumps(event))
-        received = self.arrived("ReadinessQueue")
-        self.signal_among(received, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        received = self.published_to("ReadinessQueue")
+        self.only_signal(received, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
         message_id = self.watch.publish("not JSON")
-        [message] = self.arrived("QuarantineQueue")
+        [message] = self.published_to("QuarantineQueue")
         kept = self.checked(message, "aspevents.quarantine.v1")
         topic = self.stack.outputs["EventsTopicArn"]
         self.assert_data(kept, message="not JSON", messageId=message_id, topicArn=topic)
 
-    def test_event_that_fails_in_a_batch_comes_again_alone_and_is_kept(self) -> None:
-        retry, readiness = fresh("automation-failure-internal-error"), fresh("subscription-activated")
-        # For the fifth try to be over in seconds.
+    def test_failed_item_of_a_batch_is_retried_alone_and_kept(self) -> None:
+        retry, readiness = (
+            fresh("automation-failure-internal-error"),
+            fresh("subscription-activated"),
+        )
+        # So that the fifth attempt ends within seconds.
         self.watch.sqs.set_queue_attributes(
             QueueUrl=self.watch.urls["IngestionQueue"], Attributes={"VisibilityTimeout": "1"}
         )
         with self.without_topic("ReadinessTopic"):
-            with self.held_back():
+            with self.ingestion_paused():
                 self.watch.publish(json.dumps(retry))
                 message_id = self.watch.publish(json.dumps(readiness))
             self.eventually(lambda: self.watch.waiting("IngestionDeadLetterQueue"))
         self.assertEqual(self.watch.waiting("IngestionQueue"), 0)
         received = self.watch.drain("RetryQueue")
-        self.signal_among(received, retry, "RetryQueue", "aspevents.automation.retry.v1")
+        self.only_signal(received, retry, "RetryQueue", "aspevents.automation.retry.v1")
         [kept] = self.watch.drain("IngestionDeadLetterQueue")
         self.assertEqual(kept.event["MessageId"], message_id)
         self.assertEqual(json.loads(kept.event["Message"]), readiness)
-        tries = self.watch.tries(readiness)
-        self.assertEqual((len(tries), self.watch.tries(retry)), (5, tries[:1]))
+        request_ids = self.watch.request_ids_of(readiness)
+        self.assertEqual(len(request_ids), 5)
+        self.assertEqual(self.watch.request_ids_of(retry), request_ids[:1])
         for effects in (1, 0):
-            self.watch.put_back(kept, "IngestionQueue")
+            self.watch.redrive(kept, "IngestionQueue")
             self.eventually(lambda: self.watch.waiting("IngestionQueue") == 0)
             received = self.watch.drain("ReadinessQueue")
-            self.assertEqual([message.event["id"] for message in received], [id_of(readiness)] * effects)
+            self.assertEqual(
+                [message.event["id"] for message in received], [id_of(readiness)] * effects
+            )
 
-    def test_change_of_ingestion_leaves_no_event_behind(self) -> None:
+    def test_changing_the_ingestion_mode_loses_no_event(self) -> None:
         early, late = fresh("subscription-activated"), fresh("subscription-activated")
-        with self.held_back():
+        with self.ingestion_paused():
             self.watch.publish(json.dumps(early))
             self.stack.update({"Ingestion": "Direct"})
             self.addCleanup(self.stack.update, self.parameters)
             self.assertEqual(self.watch.waiting("IngestionQueue"), 1)
             self.watch.publish(json.dumps(late))
             received = self.watch.wait_for("ReadinessQueue")
-            self.signal_among(received, late, "ReadinessQueue", "aspevents.unit.readiness.v1")
-        received = self.arrived("ReadinessQueue")
-        self.signal_among(received, early, "ReadinessQueue", "aspevents.unit.readiness.v1")
+            self.only_signal(received, late, "ReadinessQueue", "aspevents.unit.readiness.v1")
+        received = self.published_to("ReadinessQueue")
+        self.only_signal(received, early, "ReadinessQueue", "aspevents.unit.readiness.v1")
 
 
 if __name__ == "__main__":

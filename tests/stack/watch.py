@@ -1,4 +1,4 @@
-"""Sends events to a running stack and watches what comes out of it."""
+"""Sends events to a running stack and observes their effects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack import ROOT, Stack
 
 NAMESPACE, FAILURES = "AlexaSmartProperties", "SkillInteractionFailure"
 QUEUES = ("RetryQueue", "ReadinessQueue", "QuarantineQueue")
-KEPT = (
+FAILURE_QUEUES = (
     "OnFailureQueue",
     "EventsDeadLetterQueue",
     "IngestionDeadLetterQueue",
@@ -30,7 +30,7 @@ def samples() -> list[Path]:
 
 
 def messages(sample: Path) -> list[str]:
-    """The texts of the SNS messages in a sample, which is a Lambda invocation payload from SNS or SQS."""
+    """The texts of a sample's SNS messages; the sample is an invocation payload of SNS or SQS."""
     return [_message(record) for record in json.loads(sample.read_bytes())["Records"]]
 
 
@@ -48,7 +48,7 @@ def _message(record: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Received:
-    """A message that the function published, as a consumer's queue holds it."""
+    """A message that the function published, as a consumer receives it from its queue."""
 
     queue: str
     body: str
@@ -64,23 +64,34 @@ class Watch:
     def __init__(self, stack: Stack) -> None:
         self.outputs = stack.outputs
         self.ledger = stack.outputs["LedgerTableArn"].rpartition("/")[2]
-        self.log_group = stack.outputs["AspEventsLogGroupArn"].removesuffix(":*").partition(":log-group:")[2]
+        self.log_group = (
+            stack.outputs["AspEventsLogGroupArn"].removesuffix(":*").partition(":log-group:")[2]
+        )
         self.sns, self.sqs = stack.client("sns"), stack.client("sqs")
         self.cloudwatch, self.logs = stack.client("cloudwatch"), stack.client("logs")
-        self.awslambda, self.dynamodb, self.iam = stack.client("lambda"), stack.client("dynamodb"), stack.client("iam")
-        self.urls = {queue: stack.queue_url(f"{queue}Arn") for queue in ("IngestionQueue", *QUEUES, *KEPT)}
+        self.awslambda, self.dynamodb, self.iam = (
+            stack.client("lambda"),
+            stack.client("dynamodb"),
+            stack.client("iam"),
+        )
+        self.urls = {
+            queue: stack.queue_url(f"{queue}Arn")
+            for queue in ("IngestionQueue", *QUEUES, *FAILURE_QUEUES)
+        }
         self.invocations = 0
 
     def publish(self, text: str) -> str:
-        return str(self.sns.publish(TopicArn=self.outputs["EventsTopicArn"], Message=text)["MessageId"])
+        return str(
+            self.sns.publish(TopicArn=self.outputs["EventsTopicArn"], Message=text)["MessageId"]
+        )
 
     def invoke(self, payload: Any) -> tuple[Any, bool]:
-        """Invokes the function without SNS; its answer, and whether that is an error."""
-        [answer] = self.invoke_at_once([payload])
+        """Invokes the function directly; returns its answer and whether that is an error."""
+        [answer] = self.invoke_concurrently([payload])
         return answer
 
-    def invoke_at_once(self, payloads: list[Any]) -> list[tuple[Any, bool]]:
-        """The same for several payloads at a time, each in an execution environment of its own."""
+    def invoke_concurrently(self, payloads: list[Any]) -> list[tuple[Any, bool]]:
+        """Invokes the function with several payloads at once, each in its own environment."""
 
         def answer_to(payload: Any) -> tuple[Any, bool]:
             answer = self.awslambda.invoke(
@@ -92,44 +103,56 @@ class Watch:
         with ThreadPoolExecutor(len(payloads)) as pool:
             return list(pool.map(answer_to, payloads))
 
-    def invoke_later(self, payload: Any) -> None:
-        """Invokes it in the way of SNS: Lambda repeats it if it fails. `settle` waits for it."""
+    def invoke_asynchronously(self, payload: Any) -> None:
+        """Invokes the function as SNS does: Lambda retries on failure. `settle` waits for it."""
         self.awslambda.invoke(
-            FunctionName=self.outputs["AspEventsFunctionArn"], Payload=json.dumps(payload), InvocationType="Event"
+            FunctionName=self.outputs["AspEventsFunctionArn"],
+            Payload=json.dumps(payload),
+            InvocationType="Event",
         )
 
     def variables(self) -> dict[str, str]:
         """The function's environment variables."""
-        function = self.awslambda.get_function_configuration(FunctionName=self.outputs["AspEventsFunctionArn"])
+        function = self.awslambda.get_function_configuration(
+            FunctionName=self.outputs["AspEventsFunctionArn"]
+        )
         return dict(function["Environment"]["Variables"])
 
     def configure(self, variables: dict[str, str]) -> None:
-        """Gives the function these environment variables. That ends its execution environments, in any case."""
+        """Sets the function's environment variables; this ends its execution environments."""
         function = self.outputs["AspEventsFunctionArn"]
-        self.awslambda.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
-        self.awslambda.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 0.1})
+        self.awslambda.update_function_configuration(
+            FunctionName=function, Environment={"Variables": variables}
+        )
+        self.awslambda.get_waiter("function_updated_v2").wait(
+            FunctionName=function, WaiterConfig={"Delay": 0.1}
+        )
 
-    def renew(self) -> None:
-        """Ends the execution environments, so that the next event comes to one that has seen none."""
+    def end_execution_environments(self) -> None:
+        """Ends the execution environments, so that the next event starts a new one."""
         self.configure(self.variables())
 
-    def settle(self, count: int, seconds: float = 30, tick: Callable[[float], None] = lambda _: None) -> list[Received]:
-        """Waits until the function has ended `count` more invocations, and returns all that came out.
+    def settle(
+        self, count: int, seconds: float = 30, tick: Callable[[float], None] = lambda _: None
+    ) -> list[Received]:
+        """Waits for `count` more invocations to end and returns all messages published since.
 
-        Topics hand over to queues before Publish returns, so that nothing is still under way by then.
+        MiniStack delivers to the queues before Publish returns, so no message is in flight by then.
         """
         self.invocations += count
         began = time.monotonic()
         while (ended := self.ended_invocations()) < self.invocations:
             if (elapsed := time.monotonic() - began) > seconds:
                 missing, self.invocations = self.invocations - ended, ended
-                raise TimeoutError(f"{missing} of {count} invocations had not ended after {seconds:.0f} s")
+                raise TimeoutError(
+                    f"{missing} of {count} invocations had not ended after {seconds:.0f} s"
+                )
             tick(elapsed)
             time.sleep(0.05)
         return [message for queue in QUEUES for message in self.drain(queue)]
 
     def ended_invocations(self) -> int:
-        # From the log, because MiniStack counts no metric for an invocation by SNS.
+        # From the log: MiniStack has no metrics of invocations by SNS.
         return sum(line.startswith("END RequestId") for line in self.function_log())
 
     def function_log(self) -> list[str]:
@@ -139,15 +162,22 @@ class Watch:
     def cold_starts(self) -> int:
         return sum('"ColdStarts":1' in line for line in self.function_log())
 
-    def remembered(self, key: str) -> dict[str, Any]:
-        """An item of the ledger, with its numbers as such."""
-        item = self.dynamodb.get_item(TableName=self.ledger, Key={"pk": {"S": key}}, ConsistentRead=True)["Item"]
-        return {name: int(value["N"]) if "N" in value else value.get("S") for name, value in item.items()}
+    def ledger_item(self, key: str) -> dict[str, Any]:
+        """An item of the ledger as plain values."""
+        item = self.dynamodb.get_item(
+            TableName=self.ledger, Key={"pk": {"S": key}}, ConsistentRead=True
+        )["Item"]
+        return {
+            name: int(value["N"]) if "N" in value else value.get("S")
+            for name, value in item.items()
+        }
 
-    def tries(self, event: dict[str, Any]) -> list[str]:
-        """The ids of the invocations that had this Alexa event, in their order."""
+    def request_ids_of(self, event: dict[str, Any]) -> list[str]:
+        """The request ids of the invocations that received this Alexa event, in order."""
         event_id = event["header"]["eventId"]["id"]
-        lines = [json.loads(line) for line in self.function_log() if f'"eventId":"{event_id}"' in line]
+        lines = [
+            json.loads(line) for line in self.function_log() if f'"eventId":"{event_id}"' in line
+        ]
         return [line["requestId"] for line in lines]
 
     def drain(self, queue: str) -> list[Received]:
@@ -158,41 +188,53 @@ class Watch:
             for message in batch:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 attributes = {
-                    name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()
+                    name: value["StringValue"]
+                    for name, value in message.get("MessageAttributes", {}).items()
                 }
                 received.append(Received(queue, message["Body"], attributes))
         return received
 
     def wait_for(self, queue: str, seconds: float = 10) -> list[Received]:
-        """What is in a queue, once something is."""
+        """Waits for messages in a queue and returns them."""
         deadline = time.monotonic() + seconds
         while not (received := self.drain(queue)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return received
 
     def waiting(self, queue: str) -> int:
-        """How many messages are in a queue, be they visible or not."""
+        """The number of messages in a queue, visible or not."""
         counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.urls[queue], AttributeNames=counts)["Attributes"]
+        attributes = self.sqs.get_queue_attributes(
+            QueueUrl=self.urls[queue], AttributeNames=counts
+        )["Attributes"]
         return sum(int(attributes[count]) for count in counts)
 
-    def put_back(self, message: Received, queue: str) -> None:
-        """Sends what was in a dead-letter queue to the queue where it belongs, as a redrive of SQS does."""
-        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()}
-        self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=message.body, MessageAttributes=attributes)
+    def redrive(self, message: Received, queue: str) -> None:
+        """Sends a dead-letter message to its source queue, as an SQS redrive does."""
+        attributes = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in message.attributes.items()
+        }
+        self.sqs.send_message(
+            QueueUrl=self.urls[queue], MessageBody=message.body, MessageAttributes=attributes
+        )
 
     def failures(self) -> Counter[tuple[str, str, str]]:
-        """Skill failures counted so far, by stage, skill and type of error."""
+        """The skill failures counted so far, by stage, skill and error type."""
         counted: Counter[tuple[str, str, str]] = Counter()
-        for metric in self.cloudwatch.list_metrics(Namespace=NAMESPACE, MetricName=FAILURES)["Metrics"]:
-            dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+        for metric in self.cloudwatch.list_metrics(Namespace=NAMESPACE, MetricName=FAILURES)[
+            "Metrics"
+        ]:
+            dimensions = {
+                dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]
+            }
             if len(dimensions) == 3:
                 key = dimensions["SkillStage"], dimensions["SkillId"], dimensions["ErrorType"]
                 counted[key] = int(self.total(**dimensions))
         return counted
 
     def total(self, **dimensions: str) -> float:
-        """Sum of the skill failures in the metric with exactly these dimensions."""
+        """The sum of the skill failures with exactly these dimensions."""
         now = datetime.now(UTC)
         points = self.cloudwatch.get_metric_statistics(
             Namespace=NAMESPACE,
@@ -206,7 +248,11 @@ class Watch:
         return float(sum(point["Sum"] for point in points))
 
     def alarms(self) -> dict[str, str]:
-        """The state of each alarm, by its name in the template."""
-        names = {arn: output.removesuffix("Arn") for output, arn in self.outputs.items() if output.endswith("AlarmArn")}
+        """The state of each alarm, by its logical id in the template."""
+        names = {
+            arn: output.removesuffix("Arn")
+            for output, arn in self.outputs.items()
+            if output.endswith("AlarmArn")
+        }
         states = self.cloudwatch.describe_alarms()["MetricAlarms"]
         return {names[alarm["AlarmArn"]]: alarm["StateValue"] for alarm in states}
