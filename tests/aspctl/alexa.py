@@ -1,12 +1,12 @@
-"""A stand-in for the Alexa Smart Properties API and Login with Amazon, in this process and on the loopback interface.
+"""A stand-in for the Alexa Smart Properties API and Login with Amazon, on the loopback interface.
 
     with Alexa() as alexa:
         alexa.fail_next(2, 429, retry_after=0)
         subprocess.run(["aspctl", "list"], env=os.environ | alexa.environment)
         alexa.publish(event, sns)
 
-Or as a program, until stopped: `python alexa.py --port 0`. Where Amazon's documentation is silent, the attributes of
-Alexa choose between the behaviours that a client must expect.
+Or as a program, until stopped: `python alexa.py --port 0`. Where Amazon's documentation is
+silent, attributes of Alexa select among the behaviours that a client must expect.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ TOKEN_PATH = "/auth/o2/token"
 NO_UNIT = "~caller.defaultUnitId"
 MAX_RESULTS = 10
 
-# A standard topic: a FIFO topic's name ends with .fifo.
+# A standard topic; the name of a FIFO topic ends with .fifo.
 TOPIC_ARN = re.compile(r"arn:aws(-[a-z]+)*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
-# Filters of a list of subscriptions that only come together.
+# Filters of the list of subscriptions that must be given together.
 PAIRS = (
     ("entities.unit.id", "entities.unit.type"),
     ("entities.unit.parent.id", "entities.unit.parent.type"),
     ("eventType.namespace", "eventType.name"),
 )
-# How a storm refuses, in turn: status, Retry-After and body.
+# The errors of a storm, in turn: status, Retry-After and body.
 STORM = ((429, "0", None), (503, None, "<html>Service Unavailable</html>"), (429, None, ""), (500, None, None))
 
 Body = dict[str, Any]
@@ -51,7 +51,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Credentials:
-    """What Login with Amazon accepts. The refresh token has characters that a form must encode."""
+    """The accepted credentials. The refresh token needs encoding in a form."""
 
     client_id: str = "amzn1.application-oa2-client.00000000000000000000000000example"
     client_secret: str = "amzn1.oa2-cs.v1.not-a-real-secret"
@@ -60,7 +60,7 @@ class Credentials:
 
 @dataclass
 class Request:
-    """A request as it came in. `status` is that of its answer: None before, and for good if there was none."""
+    """A received request. `status` is that of its answer, None as long as there is none."""
 
     method: str
     path: str
@@ -85,7 +85,7 @@ class Resource:
 
 @dataclass
 class Endpoint:
-    """A device. After an association it reboots, and is back at a time of the fake's clock."""
+    """A device. After an association it reboots until `back_at` on the stand-in's clock."""
 
     id: str
     unit: str | None = None
@@ -94,13 +94,13 @@ class Endpoint:
 
 
 class Drop(Exception):
-    """A hook raises this to close the connection without an answer: from `before`, the request is not applied."""
+    """Raised by a hook to close the connection; in `before`, the request has no effect."""
 
 
 @dataclass(frozen=True)
 class _Answer:
     status: int
-    body: Any = ""  # a text as it is, all else as JSON
+    body: Any = ""  # text as it is, other values as JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -114,7 +114,7 @@ class _Fault:
     status: int | None  # None for no answer
     times: int
     path: str = ""
-    spares: int = 0  # so many matching requests first
+    spares: int = 0  # matching requests to let through first
     applied: bool = False
     body: Any = None
     retry_after: object = None
@@ -124,26 +124,26 @@ class _Fault:
 class Alexa:
     def __init__(self, port: int = 0, clock: Callable[[], float] = time.time) -> None:
         self.credentials = Credentials()
-        self.clock = clock  # by which tokens and subscriptions expire and devices reboot
+        self.clock = clock  # for expiry of tokens and subscriptions, and for reboots
         self.requests: list[Request] = []
-        self.errors: list[Exception] = []  # what went wrong in the fake or in a hook; leaving the context raises it
+        self.errors: list[Exception] = []  # of the stand-in or a hook; raised at the end
 
         # Login with Amazon
         self.expires_in = 3600
         self.scopes = {MANAGEMENT, PROFILE}
         self.user_id = "amzn1.account.EXAMPLE"
-        self.rotates_refresh_token = False  # whether each token comes with a new refresh token; old ones stay valid
-        self.profile_refusal = 403  # or 401: the profile without its scope
+        self.rotates_refresh_token = False  # old refresh tokens stay valid
+        self.profile_refusal = 403  # or 401: for the profile without its scope
 
         # Event Messenger
-        self.resources: dict[str, dict[str, Resource]] = {CONFIGURATIONS: {}, SUBSCRIPTIONS: {}}  # also expired ones
+        self.resources: dict[str, dict[str, Resource]] = {CONFIGURATIONS: {}, SUBSCRIPTIONS: {}}  # including expired ones
         self.honours_tokens = True
         self.unknown_configuration = 404  # or 400
-        self.page_size = MAX_RESULTS  # however many a client asks for
+        self.page_size = MAX_RESULTS  # whatever the client asks for
         self.last_token: Literal["alternate", "absent", "null"] = "alternate"
-        self.item_shape: Literal["full", "bare", "nested"] = "full"  # of list items; one by id is always full
+        self.item_shape: Literal["full", "bare", "nested"] = "full"  # of list items; a single item is always full
         self.shows_expiry = True
-        self.greets: Any = None  # an SNS client, with which each new configuration's topics get `{}`
+        self.greets: Any = None  # an SNS client that sends `{}` to the topics of new configurations
 
         # Endpoints and automations
         self.endpoints: dict[str, Endpoint] = {}
@@ -155,15 +155,15 @@ class Alexa:
         self.reboot_seconds = 60.0
 
         # Faults
-        self.before: Callable[[Request], None] | None = None  # a request is logged, but not applied
-        self.after: Callable[[Request], None] | None = None  # it is applied, but not answered
-        self.delay = 0.0  # seconds between these two
+        self.before: Callable[[Request], None] | None = None  # called when a request is logged, but has no effect yet
+        self.after: Callable[[Request], None] | None = None  # called when it has taken effect, but is not answered yet
+        self.delay = 0.0  # seconds between the two
 
         self._faults: list[_Fault] = []
         self._storm, self._weather, self._seen = 0, itertools.cycle(STORM), 0
         self._tokens: dict[str, float] = {}
         self._rotated: set[str] = set()
-        self._made: dict[tuple[str, str], str] = {}  # ids by idempotency token, also of what is gone
+        self._made: dict[tuple[str, str], str] = {}  # ids by idempotency token, including deleted ones
         self._pages: dict[str, tuple[str, dict[str, str], str]] = {}
         self._numbers = itertools.count(1)
         self._error_keys = itertools.cycle(("message", "description"))
@@ -183,7 +183,7 @@ class Alexa:
     def __exit__(self, kind: object, *_: object) -> None:
         self.close()
         if self.errors and kind is None:
-            raise RuntimeError(f"in the fake Alexa or a hook: {self.errors[0]!r}") from self.errors[0]
+            raise RuntimeError(f"in the stand-in for Alexa or a hook: {self.errors[0]!r}") from self.errors[0]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -192,7 +192,7 @@ class Alexa:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    # ── What tests look at and set up ──
+    # ── For tests ──
 
     @property
     def environment(self) -> dict[str, str]:
@@ -221,11 +221,11 @@ class Alexa:
         self.clock = lambda: clock() + seconds
 
     def expire_tokens(self) -> None:
-        """Makes all access tokens invalid that were issued so far."""
+        """Invalidates all access tokens issued so far."""
         self._tokens = {}
 
     def add(self, kind: str, body: Body) -> str:
-        """Makes a resource without any check, as somebody else may have done; its id."""
+        """Creates a resource without any checks, as another client could; its id."""
         infix, seconds = "configuration." if kind == CONFIGURATIONS else "", body.get("subscriptionDurationInSeconds")
         with self._lock:
             id = f"amzn1.alexa.aem.subscription.{infix}{next(self._numbers):06}"
@@ -233,7 +233,7 @@ class Alexa:
         return id
 
     def publish(self, event: Body, sns_client: Any) -> list[str]:
-        """Publishes an event to the topics that are subscribed to it; their ARNs."""
+        """Publishes an event to the topics subscribed to it; their ARNs."""
         with self._lock:
             bodies = [s.body for s in self.subscriptions if _is_subscribed(s.body, event.get("header", {}))]
             ids = {body["subscriptionConfigurationId"] for body in bodies}
@@ -255,20 +255,20 @@ class Alexa:
         applied: bool = False,
         location: str | None = None,
     ) -> None:
-        """The next n matching requests fail; `applied`: after they took effect.
+        """Fails the next n matching requests; with `applied`, after they have taken effect.
 
-        `path` is how the path begins, or method and path: "POST /v1/". `body` is a text or JSON. `location` is where a
-        redirect leads to.
+        `path` is a prefix of the path, or of method and path: "POST /v1/". `body` is text or JSON.
+        `location` is the target of a redirect.
         """
         fault = _Fault(status, n, path, applied=applied, body=body, retry_after=retry_after, location=location)
         self._faults.append(fault)
 
     def drop_answer_of(self, n: int, path: str = "") -> None:
-        """The nth matching request from now takes effect, and the connection is closed without an answer."""
+        """Closes the connection of the nth matching request after it has taken effect."""
         self._faults.append(_Fault(None, 1, path, spares=n - 1, applied=True))
 
     def storm(self, every: int) -> None:
-        """From now on, every so many requests one fails, as STORM says. 0 ends it."""
+        """Fails every nth request from now on, as STORM says; 0 ends it."""
         self._storm, self._weather, self._seen = every, itertools.cycle(STORM), 0
 
     def _next_fault(self, request: Request) -> _Fault | None:
@@ -287,7 +287,7 @@ class Alexa:
     # ── Requests ──
 
     def serve(self, request: Request) -> _Answer | None:
-        """The answer to a request; None if there shall be none."""
+        """The answer to a request; None to close the connection instead."""
         try:
             with self._lock:
                 self.requests.append(request)
@@ -454,7 +454,7 @@ class Alexa:
     # ── Endpoints and automations ──
 
     def _device(self, id: str) -> tuple[Endpoint, bool]:
-        """An endpoint, and whether it can be reached."""
+        """An endpoint, and whether it is reachable."""
         _require(id in self.endpoints, f"There is no endpoint {id}.", 404)
         return self.endpoints[id], self.endpoints[id].online and self.clock() >= self.endpoints[id].back_at
 
@@ -544,7 +544,7 @@ def _is_subscribed(subscription: Body, header: Body) -> bool:
 
 
 def _is_same(name: str, wanted: Any, entity: Any) -> bool:
-    """Whether an event's entity is the one that a subscription names. A unit's id decides, else that of its parent."""
+    """Whether an event's entity is the subscribed one: by a unit's id, else by its parent's."""
     if name in ("unit", "skill", "resource"):
         keys = [key for key in ("id", "resourceId", "parent.id") if _value(wanted, key) is not None]
         return all(_value(entity, key) == _value(wanted, key) for key in keys[:1])
@@ -556,14 +556,14 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing to say: a client may be gone at any time, and what fails in the fake itself is in its `errors`."""
+        """Prints nothing: clients may disconnect, and errors of the stand-in are in `errors`."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # an answer goes out in one piece
+    wbufsize = -1  # an answer is sent in one packet
 
     def answer(self) -> None:
         self.server.alexa.connections.add(self.connection)
@@ -599,13 +599,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: Alexa.requests is the log."""
+        """Prints nothing: Alexa.requests is the log."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as on Ctrl-C
     with Alexa(parser.parse_args().port) as alexa, suppress(KeyboardInterrupt):
         for name, value in alexa.environment.items():
             print(f"export {name}={shlex.quote(value)}", flush=True)

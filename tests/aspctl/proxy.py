@@ -52,7 +52,7 @@ class Proxy:
 def proxy(
     upstream: str, intercept: Intercept | None = None, poll: bool = True, **hooks: Hook
 ) -> Iterator[Proxy]:
-    """Within, a proxy runs before `upstream`. Without `poll`, queues answer at once, even if empty."""
+    """Runs a proxy before `upstream`. Without `poll`, empty queues answer at once."""
     host = urlsplit(upstream).netloc
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The stand-in for Alexa does what its description says: section 10 of facts.md, item by item, and the faults.
+"""The stand-in for Alexa behaves as the documented API does, and injects faults on demand.
 
 python -m unittest discover tests/stack -p test_alexa.py
 """
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Client:
-    """One kept-alive connection. Requests have a token, unless told otherwise."""
+    """A client with a keep-alive connection. Requests carry a token unless told otherwise."""
 
     def __init__(self, alexa: Alexa) -> None:
         self.alexa, self.token = alexa, ""
@@ -125,7 +125,7 @@ class LoginTest(AlexaTest):
         self.assertNotEqual(self.alexa.credentials.refresh_token, rotated)
         self.assertEqual([200, 200], [self.client.log_in(refresh_token=rotated).status, self.client.log_in().status])
 
-    def test_errors_of_oauth(self) -> None:
+    def test_oauth_errors(self) -> None:
         for changes, status, error in (
             ({"refresh_token": "Atzr|unknown"}, 400, "invalid_grant"),
             ({"client_id": "amzn1.application-oa2-client.other"}, 401, "invalid_client"),
@@ -232,7 +232,7 @@ class MessengerTest(AlexaTest):
         self.alexa.unknown_configuration = 400
         self.refused(self.client.subscribe("unknown"), 400)
 
-    def test_idempotency_token_gives_the_first_id_even_if_it_is_gone(self) -> None:
+    def test_idempotency_token_returns_the_first_id_even_if_deleted(self) -> None:
         first = self.client.configure(idempotencyToken="1234567890")
         again = self.client.configure(OTHER_TOPIC, idempotencyToken="1234567890")
         self.assertEqual((201, first.json["id"]), (again.status, again.json["id"]))
@@ -243,7 +243,7 @@ class MessengerTest(AlexaTest):
         self.assertNotEqual(first.json["id"], self.client.configure(idempotencyToken="1234567890").json["id"])
         self.assertEqual(1, len(self.alexa.configurations))
 
-    def test_tokens_of_subscriptions_are_their_own(self) -> None:
+    def test_subscriptions_have_their_own_tokens(self) -> None:
         id = self.client.configure(idempotencyToken="t").json["id"]
         first = self.client.subscribe(id, idempotencyToken="t").json["id"]
         self.assertNotEqual(id, first)
@@ -286,7 +286,7 @@ class MessengerTest(AlexaTest):
         for wrong in ("0", "11", "100", "-1", "x", ""):
             self.refused(self.client.list(CONFIGURATIONS, maxResults=wrong), 400)
 
-    def test_pages_hold_while_items_go(self) -> None:
+    def test_pages_stay_stable_while_items_are_deleted(self) -> None:
         ids = [self.alexa.add(CONFIGURATIONS, {"deliveryChannels": []}) for _ in range(4)]
         first = self.client.list(CONFIGURATIONS, maxResults="2").json
         for id in ids[:2]:
@@ -422,7 +422,7 @@ class DeviceTest(AlexaTest):
 
 
 class FaultTest(AlexaTest):
-    def test_fails_so_often_and_then_succeeds(self) -> None:
+    def test_fails_n_times_and_then_succeeds(self) -> None:
         self.alexa.fail_next(2, 429, retry_after=1)
         self.alexa.fail_next(1, 429)
         self.alexa.fail_next(1, 503, body="<html>busy</html>")
@@ -436,14 +436,14 @@ class FaultTest(AlexaTest):
         self.assertEqual(7, len({answer.headers["X-Amzn-RequestId"] for answer in answers}))
         self.assertEqual([answer.status for answer in answers], [request.status for request in self.alexa.requests[1:]])
 
-    def test_fails_where_told(self) -> None:
+    def test_fails_for_a_path(self) -> None:
         self.alexa.fail_next(1, 500, path=TOKEN_PATH)
         self.alexa.fail_next(1, 503, path=f"POST {EM}/{CONFIGURATIONS}")
         self.assertEqual([200, 200], [self.client.list(kind).status for kind in (CONFIGURATIONS, SUBSCRIPTIONS)])
         self.assertEqual([503, 201], [self.client.configure().status, self.client.configure().status])
         self.assertEqual([500, 200], [self.client.log_in().status, self.client.log_in().status])
 
-    def test_fails_after_it_took_effect(self) -> None:
+    def test_fails_after_taking_effect(self) -> None:
         self.alexa.fail_next(1, 500)
         self.alexa.fail_next(1, 500, applied=True)
         self.assertEqual([500, 500], [self.client.configure().status, self.client.configure().status])
@@ -457,7 +457,7 @@ class FaultTest(AlexaTest):
         self.alexa.storm(0)
         self.assertEqual([200, 200], [self.client.list(SUBSCRIPTIONS).status for _ in range(2)])
 
-    def test_drops_an_answer(self) -> None:
+    def test_drops_the_answer(self) -> None:
         self.alexa.drop_answer_of(2, path="POST")
         self.assertEqual([201, 200], [self.client.configure().status, self.client.list(CONFIGURATIONS).status])
         with self.assertRaises(http.client.RemoteDisconnected):
@@ -489,7 +489,7 @@ class FaultTest(AlexaTest):
             self.client.configure()
         self.assertEqual(1, len(self.alexa.configurations))
 
-    def test_faults_of_hooks_are_not_lost(self) -> None:
+    def test_errors_in_hooks_are_raised(self) -> None:
         def fail(_: Request) -> None:
             raise ValueError("the test is wrong")
 
@@ -511,7 +511,7 @@ class PublishTest(AlexaTest):
         return {"header": {"version": "2.0", "eventType": type, "entities": entities}, "payload": {}}
 
     def published(self, wanted: Any, entities: Any, type: dict[str, str] = COMPLETION) -> bool:
-        """Whether an event with these entities reaches a subscription to those that are wanted."""
+        """Whether an event about these entities reaches a subscription to the wanted ones."""
         self.alexa.resources[SUBSCRIPTIONS].clear()
         self.subscribed(entities=wanted)
         return bool(self.alexa.publish(self.event(type, **entities), Sns()))
@@ -550,7 +550,7 @@ class PublishTest(AlexaTest):
         self.assertEqual([TOPIC, OTHER_TOPIC], self.alexa.publish(event, sns))
         self.assertEqual([(TOPIC, event), (OTHER_TOPIC, event)], sns.published)
 
-    def test_nothing_for_expired_subscriptions_and_other_texts(self) -> None:
+    def test_expired_subscriptions_get_nothing(self) -> None:
         self.subscribed(subscriptionDurationInSeconds=1)
         self.alexa.advance(1)
         self.assertEqual([], self.alexa.publish(self.event(COMPLETION, **ROOM), Sns()))
@@ -575,7 +575,7 @@ class ServerTest(AlexaTest):
         )
         self.assertLessEqual(login.at, request.at)
 
-    def test_many_at_once(self) -> None:
+    def test_concurrent_requests(self) -> None:
         def work() -> None:
             client = Client(self.alexa)
             client.token = self.client.token
@@ -591,12 +591,12 @@ class ServerTest(AlexaTest):
         self.assertEqual(40, len(self.alexa.configurations))
         self.assertEqual(list(range(1, 42)), sorted(request.number for request in self.alexa.requests))
 
-    def test_closes_at_once_and_says_nothing(self) -> None:
+    def test_closes_at_once_and_silently(self) -> None:
         with redirect_stderr(io.StringIO()) as stderr:
             alexa = Alexa()
             client, gone = Client(alexa), Client(alexa)
             client.log_in()
-            alexa.after = lambda _: gone.connection.sock.close()  # as that of a killed client
+            alexa.after = lambda _: gone.connection.sock.close()  # as when the client is killed
             gone.connection.putrequest("GET", "/")
             gone.connection.endheaders()
             while alexa.requests[-1].status is None or len(alexa.requests) < 2:

@@ -1,4 +1,4 @@
-"""How aspctl gets at its credentials and keeps them to itself."""
+"""Where aspctl reads its credentials, and that it never shows them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Sources(AlexaTest):
                 for secret in (own.client_secret, own.refresh_token):
                     self.assertNotIn(secret, error)
 
-    def test_a_file_that_is_not_there(self) -> None:
+    def test_a_missing_file(self) -> None:
         status, error = self.without_variables("list", "--credentials-file", str(self.folder / "nowhere"))
         self.assertEqual(status, 1)
         self.assertIn("--credentials-file (ASPCTL_CREDENTIALS_FILE)", error)
@@ -64,14 +64,14 @@ class Tokens(AlexaTest):
         self.assertGreater(len(self.called("GET", "POST")), 10)
         self.assertEqual(self.alexa.token_calls, 1)
 
-    def test_another_refresh_token_is_told_and_not_shown(self) -> None:
+    def test_a_new_refresh_token_is_reported_but_not_shown(self) -> None:
         self.alexa.rotates_refresh_token = True
         warning = self.ok("list").err
         self.assertIn("answered with another refresh token", warning)
         self.assertNotIn("Atzr|", warning)
         self.assertEqual(self.ok("--quiet", "list").err, "")
 
-    def test_a_redirect_takes_neither_a_token_nor_the_credentials_along(self) -> None:
+    def test_redirects_get_neither_tokens_nor_credentials(self) -> None:
         for path, status in (("GET /v1", 302), ("GET /v1", 307), ("POST /auth", 307)):
             with self.subTest(path=path, status=status), Alexa() as other:
                 self.alexa.fail_next(1, status, path=path, location=other.url + path.split()[1])
@@ -86,7 +86,7 @@ class Tokens(AlexaTest):
         self.assertEqual(exchange.form, wanted | {"client_id": own.client_id, "client_secret": own.client_secret})
         self.assertIsNone(exchange.authorization)
 
-    def test_what_the_user_must_mend_stops_at_once(self) -> None:
+    def test_permanent_errors_are_not_retried(self) -> None:
         own = self.alexa.credentials
         for credentials, code in (
             (dataclasses.replace(own, refresh_token="Atzr|another"), "invalid_grant"),
@@ -103,30 +103,30 @@ class Tokens(AlexaTest):
                 self.assertNotIn("It may work", result.err)
                 self.assertEqual(self.alexa.token_calls - before, 1)
 
-    def test_a_busy_login_is_repeated(self) -> None:
+    def test_a_throttled_login_is_retried(self) -> None:
         self.alexa.fail_next(3, 503, path="POST /auth")
         self.ok("list")
         self.assertEqual(len([r for r in self.alexa.requests if r.path == "/auth/o2/token"]), 4)
 
-    def test_a_login_that_stays_busy_is_told(self) -> None:
+    def test_a_login_that_stays_throttled_is_reported(self) -> None:
         self.alexa.fail_next(100, 503, path="POST /auth")
         self.assertIn("POST to Login with Amazon was answered with 503", self.refused("list"))
         self.assertEqual(len(self.alexa.requests), 7, "six repeats")
 
-    def test_a_refused_token_is_told(self) -> None:
+    def test_a_refused_token_is_reported(self) -> None:
         self.alexa.after = lambda _: self.alexa.expire_tokens()
         error = self.refused("list")
         self.assertIn("was answered with 401", error)
         self.assertIn("grant the client API access", error)
         self.assertEqual(self.alexa.token_calls, 2, "one more try with a new token")
 
-    def test_a_missing_scope_is_told(self) -> None:
+    def test_a_missing_scope_is_reported(self) -> None:
         self.alexa.scopes = set()
         self.assertIn("alexa::enterprise:management", self.refused("list"))
 
 
 class Secrets(AlexaTest):
-    def test_nothing_shows_a_secret(self) -> None:
+    def test_no_output_contains_a_secret(self) -> None:
         tokens: set[str] = set()
 
         def collect(request: Request) -> None:
@@ -149,11 +149,11 @@ class Secrets(AlexaTest):
                     self.assertNotIn(secret, shown)
                     self.assertNotIn(secret[:20], shown.replace(own.client_id, ""))
                 self.alexa.fail_next(0, 500)
-                self.alexa._faults.clear()  # what is left of this time's
+                self.alexa._faults.clear()  # faults that this run did not use up
         self.assertGreater(len(tokens), 5)
         self.assertEqual(own, Credentials())
 
-    def test_tokens_go_to_nobody_without_tls(self) -> None:
+    def test_tokens_are_not_sent_without_tls(self) -> None:
         for option in ("--alexa-url", "--lwa-url"):
             error = self.refused("list", option, "http://api.amazon.example/")
             self.assertIn("without TLS", error)

@@ -1,4 +1,4 @@
-"""`aspctl doctor` finds each break of the chain, says what to do, and blames nothing else for it.
+"""`aspctl doctor` finds each broken link, says what to do, and reports no other link for it.
 
 One stack serves all tests: each breaks one link, and puts it right again. What MiniStack cannot be broken in, such as
 a mail address that has not confirmed, is tested at the functions that judge it (aspctl/src/doctor).
@@ -62,7 +62,7 @@ Row = dict[str, Any]
 
 
 class DoctorTest(unittest.TestCase):
-    """Has a stack and an Alexa that are well."""
+    """Runs a healthy stack and a healthy stand-in for Alexa."""
 
     parameters: ClassVar[dict[str, str]] = {"AlarmEmail": "alarms@example.com"}
     stack: Stack
@@ -77,7 +77,7 @@ class DoctorTest(unittest.TestCase):
         cls.file = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "subscriptions.toml"
         cls.file.write_text(FILE)
         cls.add_alarms()
-        # MiniStack does not take the time to live, nor the on-failure destination, from a template.
+        # MiniStack ignores the time to live and the on-failure destination of a template.
         cls.client("dynamodb").update_time_to_live(**cls.time_to_live(True))
         cls.client("lambda").put_function_event_invoke_config(**cls.destination())
         cls.configuration = cls.configure(cls.arn("EventsTopic"))
@@ -86,7 +86,7 @@ class DoctorTest(unittest.TestCase):
 
     @classmethod
     def add_alarms(cls) -> None:
-        """Simple alarms, and their outputs, in place of those that MiniStack cannot create."""
+        """Creates simple alarms, with outputs, for those that MiniStack does not support."""
         template, cloudwatch = yaml_parse((ROOT / "template.yaml").read_text()), cls.client("cloudwatch")
         expected = {
             name
@@ -159,7 +159,7 @@ class DoctorTest(unittest.TestCase):
     def assert_fails(
         self, link: str, *fragments: str, skipped: list[str] | None = None, args: tuple[str, ...] = (), **env: str
     ) -> Row:
-        """Only this link fails, these are skipped, and what is said holds each of the fragments."""
+        """Checks that only this link fails, these are skipped, and the text has the fragments."""
         status, rows = self.doctor(*args, **env)
         states = {state: [row["link"] for row in rows if row["state"] == state] for state in ("failed", "skipped")}
         self.assertEqual(states, {"failed": [link], "skipped": skipped or []}, json.dumps(rows, indent=1))
@@ -167,7 +167,7 @@ class DoctorTest(unittest.TestCase):
         return self.assert_said(rows, "failed", link, *fragments)
 
     def assert_warns(self, link: str, *fragments: str) -> None:
-        """This link alone wants attention, which is not well either."""
+        """Checks that only this link has a warning, which sets the exit status too."""
         status, rows = self.doctor()
         self.assertEqual([row["link"] for row in rows if row["state"] != "ok"], [link], json.dumps(rows, indent=1))
         self.assertEqual(status, 1)
@@ -182,13 +182,13 @@ class DoctorTest(unittest.TestCase):
 
 
 class Doctor(DoctorTest):
-    def test_all_is_well(self) -> None:
+    def test_everything_is_ok(self) -> None:
         status, rows = self.doctor()
         self.assertEqual([row for row in rows if row["state"] != "ok"], [])
         self.assertEqual(status, 0)
         self.assertTrue(all(row["detail"] and row["advice"] is None for row in rows), rows)
 
-    def test_people_get_a_line_for_each_link(self) -> None:
+    def test_text_output_has_a_line_for_each_link(self) -> None:
         result = self.run_doctor()
         self.assertEqual(result.status, 0, result.out)
         lines = result.out.splitlines()
@@ -198,7 +198,7 @@ class Doctor(DoctorTest):
         self.assertEqual(result.err, "All is well.\n")
         self.assertEqual(self.run_doctor("--quiet").err, "")
 
-    def test_people_are_told_what_to_do(self) -> None:
+    def test_text_output_says_what_to_do(self) -> None:
         result = self.run_doctor("--file", "/nonexistent/subscriptions.toml")
         self.assertEqual(result.status, 1)
         self.assertRegex(result.out, "(?m)^✗ FAILED +subscriptions file\n    • .*No such file.*\n      → .*--file")
@@ -210,7 +210,7 @@ class Doctor(DoctorTest):
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
 
-    def test_people_are_told_what_wants_attention(self) -> None:
+    def test_text_output_shows_warnings(self) -> None:
         other = self.configure(self.arn("EventsTopic"))
         self.addCleanup(self.alexa.resources[CONFIGURATIONS].pop, other)
         result = self.run_doctor()
@@ -252,7 +252,7 @@ class Doctor(DoctorTest):
         skipped = [CONFIGURATION, SUBSCRIBED, *OF_STACK]
         self.assert_fails(STACK, "no-such-stack", "--stack", skipped=skipped, args=("--stack", "no-such-stack"))
 
-    def test_a_permission_of_the_caller_is_missing(self) -> None:
+    def test_caller_lacks_a_permission(self) -> None:
         iam = self.client("iam")
         name = "doctor"
         iam.create_user(UserName=name)
@@ -285,7 +285,7 @@ class Doctor(DoctorTest):
         row = self.assert_fails(LOGIN, "invalid_client", "console", skipped=skipped, LWA_CLIENT_SECRET="not-the-secret")
         self.assertNotIn("not-the-secret", str(row))
 
-    def test_no_login_is_given(self) -> None:
+    def test_no_login_credentials(self) -> None:
         skipped = [API, ACCOUNT, CONFIGURATION, SUBSCRIBED]
         self.assert_fails(LOGIN, "LWA_CLIENT_ID", skipped=skipped, without="LWA_CLIENT_ID")
 
@@ -294,7 +294,7 @@ class Doctor(DoctorTest):
         self.alexa.scopes = {PROFILE}
         self.assert_fails(API, "alexa::enterprise:management", skipped=[CONFIGURATION, SUBSCRIBED])
 
-    def test_the_api_is_out_of_reach(self) -> None:
+    def test_the_api_is_unreachable(self) -> None:
         skipped = [CONFIGURATION, SUBSCRIBED]
         self.assert_fails(API, "no answer", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
 
@@ -309,7 +309,7 @@ class Doctor(DoctorTest):
         self.write(FILE.replace("Alexa.Endpoint.Lifecycle.SetupCompletion", "Alexa.Group.Management.Change"))
         self.assert_fails(SUBSCRIBED, "Alexa.Group.Management.Change")
 
-    def test_another_account_sets_the_devices_up(self) -> None:
+    def test_devices_are_set_up_by_another_account(self) -> None:
         self.addCleanup(setattr, self.alexa, "user_id", self.alexa.user_id)
         self.alexa.user_id = "amzn1.account.OTHER"
         self.assert_fails(ACCOUNT, "amzn1.account.EXAMPLE", "Write amzn1.account.OTHER into the file")
@@ -364,20 +364,20 @@ class Doctor(DoctorTest):
             subscriptions[subscription.id] = type(subscription)(subscription.id, body)
         self.assert_fails(SUBSCRIBED, "2 of 2 subscriptions missing")
 
-    def test_a_subscription_ends_soon(self) -> None:
+    def test_a_subscription_expires_soon(self) -> None:
         activity = "Alexa.Enterprise.Endpoint.Activity"
         id = self.subscribe(activity, "Voice", {}, subscriptionDurationInSeconds=3600)
         subscriptions = self.alexa.resources[SUBSCRIPTIONS]
         self.addCleanup(subscriptions.pop, id)
         subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 800)
-        # What the file does not name may end.
+        # Subscriptions that the file does not name may expire.
         self.assertEqual(self.doctor()[0], 0)
         self.write(f'{FILE}\n[[subscription]]\nevents = ["{activity}.Voice"]\nentities = {{}}\n')
         self.assert_warns(SUBSCRIBED, f"1 ends soon: {id}", "aspctl apply renews")
         subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 1000)
         self.assertEqual(self.doctor()[0], 0)
 
-    def test_a_subscription_is_there_twice(self) -> None:
+    def test_a_subscription_exists_twice(self) -> None:
         id = self.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
         self.assert_warns(SUBSCRIBED, "1 subscription is there twice", "aspctl apply deletes the surplus")
@@ -418,19 +418,19 @@ class Doctor(DoctorTest):
         statement = json.loads(row["advice"].partition("): ")[2])
         self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
 
-    def test_alexa_is_denied_to_publish(self) -> None:
+    def test_alexa_is_denied_publishing(self) -> None:
         denial = {"Sid": "own-only", "Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
         condition = {"StringNotEquals": {"aws:PrincipalAccount": "000000000000"}}
         self.set_policy(*self.policy(), denial | {"Condition": condition})
         self.assert_fails(POLICY, "statement own-only denies", "aws:PrincipalArn", ROLE)
 
-    def test_a_policy_cannot_be_told(self) -> None:
+    def test_a_policy_cannot_be_evaluated(self) -> None:
         denial = {"Sid": "organization", "Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
         condition = {"StringNotEquals": {"aws:PrincipalOrgID": "o-example"}}
         self.set_policy(*self.policy(), denial | {"Condition": condition})
         self.assert_warns(POLICY, "organization", ROLE)
 
-    def test_the_topic_has_the_key_of_aws(self) -> None:
+    def test_the_topic_uses_the_key_managed_by_aws(self) -> None:
         self.set_topic("KmsMasterKeyId", "alias/aws/sns")
         self.assert_fails(ENCRYPTION, "another account", "--attribute-name KmsMasterKeyId")
 
@@ -443,21 +443,21 @@ class Doctor(DoctorTest):
         self.set_topic("KmsMasterKeyId", key)
         return key
 
-    def test_the_topic_has_a_key_that_alexa_may_not_use(self) -> None:
+    def test_the_topic_uses_a_key_that_alexa_may_not_use(self) -> None:
         key = self.key()
         self.assert_fails(ENCRYPTION, key, "kms:GenerateDataKey*", ROLE)
 
-    def test_the_topic_has_a_key_that_alexa_may_use(self) -> None:
+    def test_the_topic_uses_a_key_that_alexa_may_use(self) -> None:
         allowed = {"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": ["kms:GenerateDataKey*", "kms:Decrypt"]}
         key = self.key(allowed | {"Resource": "*"})
         self.assert_warns(ENCRYPTION, key, "does not say")
 
-    def test_the_topic_has_a_key_that_alexa_may_perhaps_use(self) -> None:
+    def test_the_topic_uses_a_key_whose_policy_is_conditional(self) -> None:
         allowed = {"Sid": "via", "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}
         key = self.key(allowed | {"Condition": {"StringEquals": {"kms:ViaService": "sns.us-east-1.amazonaws.com"}}})
         self.assert_warns(ENCRYPTION, "it cannot be told", key, "statement via", ROLE)
 
-    def test_the_topics_key_is_disabled(self) -> None:
+    def test_the_key_of_the_topic_is_disabled(self) -> None:
         key = self.key()
         self.client("kms").disable_key(KeyId=key)
         self.assert_fails(ENCRYPTION, "not enabled", "aws kms enable-key")
@@ -484,21 +484,21 @@ class Doctor(DoctorTest):
         self.addCleanup(sns.set_subscription_attributes, **attribute, AttributeValue=before)
         sns.set_subscription_attributes(**attribute, AttributeValue=value)
 
-    def test_the_topic_does_not_have_the_function(self) -> None:
+    def test_the_function_is_not_subscribed(self) -> None:
         self.client("sns").unsubscribe(SubscriptionArn=self.subscription("EventsTopic"))
         self.addCleanup(self.subscribe_function)
         self.assert_fails(DELIVERY, "aws sns subscribe", self.arn("AspEventsFunction"))
 
-    def test_a_filter_keeps_events_from_the_function(self) -> None:
+    def test_a_filter_policy_blocks_events(self) -> None:
         self.set_subscription("FilterPolicy", '{"kind": ["other"]}', before="{}")
         self.assert_fails(DELIVERY, '{"kind": ["other"]}', "--attribute-name FilterPolicy")
 
-    def test_what_cannot_be_delivered_is_lost(self) -> None:
+    def test_the_subscription_has_no_dead_letter_queue(self) -> None:
         before = json.dumps({"deadLetterTargetArn": self.arn("EventsDeadLetterQueue")})
         self.set_subscription("RedrivePolicy", "{}", before=before)
         self.assert_fails(DELIVERY, "lost", "--attribute-name RedrivePolicy", self.arn("EventsDeadLetterQueue"))
 
-    def test_the_function_is_switched_off(self) -> None:
+    def test_the_function_is_throttled_to_zero(self) -> None:
         function = {"FunctionName": self.name("AspEventsFunction")}
         self.addCleanup(self.client("lambda").delete_function_concurrency, **function)
         self.client("lambda").put_function_concurrency(**function, ReservedConcurrentExecutions=0)
@@ -507,7 +507,7 @@ class Doctor(DoctorTest):
     def set_variables(self, variables: dict[str, str]) -> None:
         function, awslambda = {"FunctionName": self.name("AspEventsFunction")}, self.client("lambda")
         awslambda.update_function_configuration(**function, Environment={"Variables": variables})
-        # AWS runs the version before while it updates a function; MiniStack calls it Pending.
+        # During an update AWS runs the previous version; MiniStack reports Pending.
         while awslambda.get_function_configuration(**function)["State"] == "Pending":
             time.sleep(0.05)
 
@@ -547,7 +547,7 @@ class Doctor(DoctorTest):
         self.addCleanup(self.permit_sns)
         self.assert_fails(INVOCATION, "aws lambda add-permission", self.arn("EventsTopic"))
 
-    def test_what_the_function_gives_up_on_is_lost(self) -> None:
+    def test_the_function_has_no_on_failure_destination(self) -> None:
         awslambda = self.client("lambda")
         awslambda.delete_function_event_invoke_config(
             FunctionName=self.name("AspEventsFunction"), Qualifier="$LATEST"
@@ -580,9 +580,9 @@ class Doctor(DoctorTest):
         self.addCleanup(self.client("logs").create_log_group, **group)
         self.assert_fails(ERRORS, "/aws/lambda/asp-events", "REVERT_DRIFT")
 
-    # ── What was kept ──
+    # ── Kept messages ──
 
-    def test_something_waits_in_a_queue(self) -> None:
+    def test_a_queue_holds_messages(self) -> None:
         queues = {
             "EventsDeadLetterQueue": "events-dlq",
             "OnFailureQueue": "on-failure",
@@ -606,14 +606,14 @@ class Doctor(DoctorTest):
             self.assertIn(f"1 message waits in {queue}", detail)
             self.assertIn(f"aspctl replay {source} --dry-run", advice)
 
-    def test_a_message_that_somebody_looks_at_counts(self) -> None:
+    def test_an_invisible_message_counts(self) -> None:
         url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
         self.addCleanup(sqs.purge_queue, QueueUrl=url)
         sqs.send_message(QueueUrl=url, MessageBody="kept")
         self.assertEqual(len(sqs.receive_message(QueueUrl=url)["Messages"]), 1)
         self.assert_fails(QUARANTINE, "1 message waits")
 
-    def test_a_topic_of_signals_lost_its_queue(self) -> None:
+    def test_a_signal_topic_has_no_queue(self) -> None:
         sns = self.client("sns")
         for kind in ("Retry", "Readiness", "Quarantine"):
             topic, queue = self.arn(f"{kind}Topic"), self.arn(f"{kind}Queue")
@@ -627,7 +627,7 @@ class Doctor(DoctorTest):
         queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Quarantine")]
         self.assertEqual(failed, [(SIGNALS, queue) for queue in queues])
 
-    def test_a_topic_of_signals_does_not_hand_all_to_its_queue(self) -> None:
+    def test_a_signal_topic_filters_what_it_sends_to_its_queue(self) -> None:
         redrive = json.dumps({"deadLetterTargetArn": self.arn("ReadinessDeadLetterQueue")})
         for name, value, before, said in [
             ("FilterPolicy", '{"unitId": ["u"]}', "{}", '{"unitId": ["u"]}'),
@@ -646,7 +646,7 @@ class Doctor(DoctorTest):
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
 
     def assert_needs_policy(self, link: str, queue: str, topic: str) -> None:
-        """The doctor finds that the topic may not send to the queue, and what it advises mends that."""
+        """Checks that the doctor finds a missing queue permission, and that its advice repairs it."""
         self.set_queue_policy(queue, "")
         row = self.assert_fails(link, "no statement allows", self.arn(queue), self.arn(topic))
         statement = json.loads(row["advice"].partition("): ")[2])
@@ -656,7 +656,7 @@ class Doctor(DoctorTest):
         self.assertEqual(self.doctor()[0], 0)
         self.doCleanups()
 
-    def test_a_queue_does_not_let_its_topic_send(self) -> None:
+    def test_a_queue_policy_refuses_its_topic(self) -> None:
         for kind in ("Retry", "Readiness", "Quarantine"):
             for queue in ("Queue", "DeadLetterQueue"):
                 with self.subTest(f"{kind}{queue}"):
@@ -666,7 +666,7 @@ class Doctor(DoctorTest):
     # ── The alarms and the ledger ──
 
     def alarm(self) -> dict[str, Any]:
-        """An alarm, as PutMetricAlarm takes it."""
+        """An alarm as a request of PutMetricAlarm."""
         described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.name("FunctionErrorsAlarm")])
         taken = (
             "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace Statistic "
@@ -680,25 +680,25 @@ class Doctor(DoctorTest):
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
         self.assert_fails(ALARMS, f"{alarm['AlarmName']} does not exist", "REVERT_DRIFT")
 
-    def test_an_alarm_does_nothing(self) -> None:
+    def test_an_alarm_is_disabled(self) -> None:
         names, cloudwatch = [self.name("FunctionErrorsAlarm")], self.client("cloudwatch")
         self.addCleanup(cloudwatch.enable_alarm_actions, AlarmNames=names)
         cloudwatch.disable_alarm_actions(AlarmNames=names)
         self.assert_fails(ALARMS, f"aws cloudwatch enable-alarm-actions --alarm-names {names[0]}")
 
-    def test_an_alarm_tells_nobody(self) -> None:
+    def test_an_alarm_has_no_action(self) -> None:
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
         cloudwatch.put_metric_alarm(**alarm | {"AlarmActions": [self.arn("RetryTopic")]})
         self.assert_fails(ALARMS, f"{alarm['AlarmName']} tells nobody", "REVERT_DRIFT")
 
-    def test_an_alarm_is_up(self) -> None:
+    def test_an_alarm_is_in_alarm(self) -> None:
         alarm, cloudwatch = {"AlarmName": self.name("FunctionErrorsAlarm")}, self.client("cloudwatch")
         self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
         cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="The function failed.")
         self.assert_fails(ALARMS, f"{alarm['AlarmName']} is up: The function failed", "describe-alarms")
 
-    def test_nobody_hears_of_alarms(self) -> None:
+    def test_the_alarm_topic_has_no_subscriber(self) -> None:
         sns = self.client("sns")
         sns.unsubscribe(SubscriptionArn=self.subscription("AlarmTopic"))
         self.addCleanup(
@@ -719,17 +719,17 @@ class Doctor(DoctorTest):
         )
         self.assert_fails(LEDGER, table["TableName"], "REVERT_DRIFT")
 
-    def test_the_ledger_forgets_nothing(self) -> None:
+    def test_the_ledger_has_no_time_to_live(self) -> None:
         dynamodb = self.client("dynamodb")
         self.addCleanup(dynamodb.update_time_to_live, **self.time_to_live(True))
         dynamodb.update_time_to_live(**self.time_to_live(False))
         self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt")
 
 
-    # ── A made-up event ──
+    # ── The test event ──
 
     def rehearse(self, kind: str, *args: str, **env: str) -> tuple[int, Row]:
-        """Sends an event; how it ends, and the last row."""
+        """Runs the doctor with a test event; its exit status and the last row."""
         result = self.run_doctor("--output", "json", "--send", kind, *args, **env)
         rows = json.loads(result.out)
         self.assertEqual([row["link"] for row in rows], [*ALL, "made-up event"])
@@ -740,22 +740,22 @@ class Doctor(DoctorTest):
         self.assertEqual((status, row["state"]), (0, "ok"), row)
         self.assertRegex(row["detail"], f"^aspctl-[0-9a-f]{{32}}: after .* {effect}")
 
-    def test_a_made_up_event_has_its_effect(self) -> None:
+    def test_the_test_event_has_its_effect(self) -> None:
         self.assert_rehearsed("subscription-activation", "its readiness signal came out")
         self.assert_rehearsed("role-revocation", "its readiness signal came out")
         self.assert_rehearsed("automation-failure", "its retry trigger came out")
         self.assert_rehearsed("automation-success", "the ledger notes it as done")
         self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
 
-    def test_a_made_up_failure_of_a_skill_is_counted_and_concerns_no_live_skill(self) -> None:
-        # The stack shows a metric at once, where CloudWatch takes a minute or two; and its alarms know no dimensions.
+    def test_the_test_skill_failure_is_counted_outside_of_live(self) -> None:
+        # MiniStack shows a metric at once; CloudWatch takes a minute or two. Its alarms ignore dimensions.
         alarm = {"AlarmName": self.name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
         self.addCleanup(self.client("cloudwatch").set_alarm_state, **alarm)
         watch = Watch(self.stack)
         self.assert_rehearsed("skill-failure", "SkillInteractionFailure counted it, in the stage development")
         self.assertEqual((watch.total(SkillStage="development"), watch.total(SkillStage="live")), (1, 0))
 
-    def test_a_made_up_event_has_no_effect(self) -> None:
+    def test_the_test_event_has_no_effect(self) -> None:
         published = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
         with proxy(self.stack.endpoint, Publish=lambda: Answer(200, published)) as relay:
             for kind, effect in {
@@ -773,26 +773,26 @@ class Doctor(DoctorTest):
 class Buffered(DoctorTest):
     parameters: ClassVar[dict[str, str]] = DoctorTest.parameters | {"Ingestion": "Buffered"}
 
-    def test_all_is_well(self) -> None:
+    def test_everything_is_ok(self) -> None:
         status, rows = self.doctor()
         self.assertEqual([row for row in rows if row["state"] != "ok"], [])
         self.assertEqual(status, 0)
 
-    def test_the_queue_does_not_let_the_topic_send(self) -> None:
+    def test_the_queue_policy_refuses_the_topic(self) -> None:
         url, sqs = self.stack.queue_url("IngestionQueueArn"), self.client("sqs")
         policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
         self.addCleanup(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": policy})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
         self.assert_fails(DELIVERY, "no statement allows", url.rpartition("/")[2], self.arn("EventsTopic"))
 
-    def test_nothing_is_taken_from_the_queue(self) -> None:
+    def test_the_event_source_mapping_is_disabled(self) -> None:
         awslambda = self.client("lambda")
         (mapping,) = awslambda.list_event_source_mappings()["EventSourceMappings"]
         self.addCleanup(awslambda.update_event_source_mapping, UUID=mapping["UUID"], Enabled=True)
         awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         self.assert_fails(INVOCATION, f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled")
 
-    def test_the_topic_does_not_have_the_queue(self) -> None:
+    def test_the_queue_is_not_subscribed(self) -> None:
         sns, topic, queue = self.client("sns"), self.arn("EventsTopic"), self.arn("IngestionQueue")
         (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])

@@ -40,15 +40,15 @@ class FollowTest(StackTest):
         super().setUpClass()
         cls.env = tool.aws(cls.stack)
         cls.patient = unit()
-        # It takes as long as wait needs to look again: all others run meanwhile.
-        cls.looks_again = tool.start("wait", "--unit", cls.patient, env=cls.env)
-        cls.addClassCleanup(cls.looks_again.kill)
-        cls.following(cls.looks_again)
+        # Started early: it runs until wait reads the ledger again, while other tests run.
+        cls.reads_ledger_again = tool.start("wait", "--unit", cls.patient, env=cls.env)
+        cls.addClassCleanup(cls.reads_ledger_again.kill)
+        cls.following(cls.reads_ledger_again)
         cls.remember(cls.signal_of(cls.patient))
 
     @staticmethod
     def following(process: subprocess.Popen[str]) -> str:
-        """What it says until it follows."""
+        """Reads standard error until aspctl follows; the lines before that."""
         said = ""
         while line := process.stderr.readline():
             said += line
@@ -67,7 +67,7 @@ class FollowTest(StackTest):
 
     @classmethod
     def temporary(cls) -> set[str]:
-        """The queues and subscriptions that aspctl has made."""
+        """The temporary queues and subscriptions of aspctl."""
         queues = cls.watch.sqs.list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", [])
         pages = cls.watch.sns.get_paginator("list_subscriptions").paginate()
         subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
@@ -93,7 +93,7 @@ class FollowTest(StackTest):
         return tool.Result(process.returncode, out, err)
 
     def sent(self, *args: str) -> str:
-        """Sends a sample event and waits until the function is done with it; the id of the effect."""
+        """Sends a sample event and waits for the function; the id of the message."""
         sent = self.run_tool("send", *args)
         self.assertEqual(sent.status, 0, sent.err)
         self.watch.invocations += 1
@@ -127,12 +127,12 @@ class FollowTest(StackTest):
 
     @classmethod
     def remember(cls, message: dict[str, Any], expires_in: int = 3600) -> None:
-        """Puts a signal into the ledger as the function does."""
+        """Stores a signal in the ledger as the function does."""
         cls.watch.dynamodb.put_item(TableName=cls.watch.ledger, Item=cls.item(message, expires_in))
 
     # ── tail ──
 
-    def test_tail_prints_what_is_published_as_json_lines_and_any_number_may_follow(self) -> None:
+    def test_tail_prints_json_lines_and_several_tails_can_run(self) -> None:
         tails = [self.start("tail", "--limit", "3") for _ in range(2)]
         self.sent("automation-failure")
         self.sent("subscription-activation")
@@ -145,14 +145,14 @@ class FollowTest(StackTest):
             self.assertEqual((ended.status, ended.err), (0, ""))
             self.assertEqual(sorted(ended.out.splitlines()), sorted(message.body for message in received))
 
-    def test_tail_shows_only_what_is_wanted(self) -> None:
+    def test_tail_filters_messages(self) -> None:
         mine, automation = unit(), f"amzn1.alexa.automation.{uuid.uuid4()}"
         tails = [
             self.start("tail", "--limit", "1", "--decision", "FIX_THEN_RETRY"),
             self.start("tail", "--limit", "1", "--type", "readiness", "--unit", mine, "--unit", "other"),
             self.start("tail", "--limit", "1", "--type", "quarantine", "--unit", mine),
         ]
-        # What is not wanted goes first.
+        # Send what the filter excludes first.
         self.sent("automation-failure", "--unit", mine)
         self.sent("subscription-activation")
         self.watch.publish("no event")
@@ -166,12 +166,12 @@ class FollowTest(StackTest):
         self.assertEqual((readiness["type"], readiness["data"]["unitId"]), ("aspevents.role.readiness.v1", mine))
         self.assertEqual(quarantined["data"]["reason"], "UNKNOWN_EVENT_TYPE")
 
-    def test_tail_refuses_a_decision_where_none_can_come(self) -> None:
+    def test_tail_refuses_a_decision_for_topics_without_one(self) -> None:
         refused = self.run_tool("tail", "--type", "readiness", "--decision", "RETRY")
         self.assertEqual((refused.status, refused.out), (1, ""))
         self.assertIn("--decision: only retry triggers have one", refused.err)
 
-    def test_tail_is_readable_and_does_not_let_others_steer_the_terminal(self) -> None:
+    def test_tail_is_readable_and_escapes_control_characters(self) -> None:
         tail = self.start("tail", "--output", "text", "--color", "always", "--type", "readiness", "--limit", "1")
         self.sent("subscription-activation", "--error", "BAD\x1b[2J", "--unit", "u", "--at", "2026-11-22T09:00:00Z")
         line = self.end(tail).out
@@ -180,28 +180,28 @@ class FollowTest(StackTest):
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         self.assertEqual(plain, "2026-11-22T09:00:00Z  unit        u  not ready: BAD\ufffd[2J, Made up by aspctl\n")
 
-    def test_tail_ends_after_its_time(self) -> None:
+    def test_tail_ends_after_its_duration(self) -> None:
         ended = self.run_tool("tail", "--for", "100ms")
         self.assertEqual((ended.status, ended.out), (0, ""))
 
-    def test_signals_end_tail_and_leave_nothing(self) -> None:
+    def test_signals_end_tail_and_its_resources_are_removed(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             tail = self.start("tail")
-            # A queue and three subscriptions, or the assertion after it would show nothing.
+            # A queue and three subscriptions; otherwise the assertion below proves nothing.
             self.assertEqual(len(self.temporary() - self.before), 4)
             tail.send_signal(number)
             ended = self.end(tail)
             self.assertEqual((ended.status, ended.out, ended.err), (0, "", ""), number)
             self.assertEqual(self.temporary() - self.before, set(), number)
 
-    def test_tail_ends_when_nobody_reads_any_more_although_nothing_comes(self) -> None:
+    def test_tail_ends_on_a_closed_pipe_without_any_message(self) -> None:
         tail = self.start("tail")
         self.sent("device-setup")
         self.assertEqual(json.loads(tail.stdout.readline())["type"], "aspevents.device.readiness.v1")
         tail.stdout.close()
         self.assertEqual((tail.wait(timeout=10), tail.stderr.read()), (0, ""))
 
-    def test_only_the_followed_topics_may_send_to_the_queue_and_it_is_marked(self) -> None:
+    def test_queue_is_tagged_and_accepts_only_the_followed_topics(self) -> None:
         tail = self.start("tail", "--type", "retry")
         [queue] = [part for part in self.temporary() - self.before if part.startswith("http")]
         self.assertRegex(queue, r"/aspctl-asp-events-[0-9a-f]{16}$")
@@ -216,7 +216,7 @@ class FollowTest(StackTest):
         tail.send_signal(signal.SIGINT)
         self.end(tail)
 
-    def test_tail_mentions_what_a_kill_left(self) -> None:
+    def test_tail_mentions_leftovers_of_a_killed_run(self) -> None:
         tail = self.start("tail", "--type", "retry")
         left = self.temporary() - self.before
         tail.kill()
@@ -237,29 +237,29 @@ class FollowTest(StackTest):
             else:
                 self.watch.sqs.delete_queue(QueueUrl=part)
 
-    # ── The end, where it is not so easy ──
+    # ── Cleanup under failures ──
 
-    def test_who_may_not_subscribe_leaves_no_queue(self) -> None:
+    def test_queue_is_removed_when_subscribing_is_denied(self) -> None:
         with proxy(self.stack.endpoint, Subscribe=lambda: XML_DENIED) as relay:
             denied = self.run_tool("tail", endpoint=relay.endpoint)
         self.assertEqual((denied.status, denied.out), (1, ""))
         self.assertIn("Allow sns:Subscribe to the identity that runs aspctl", denied.err)
         self.assertIn("DeleteQueue", relay.calls)
 
-    def test_a_subscription_that_is_under_way_when_another_fails_is_removed_too(self) -> None:
+    def test_subscription_in_flight_when_another_fails_is_removed(self) -> None:
         first = threading.Lock()
 
         def deny_the_first() -> Answer | None:
             if first.acquire(blocking=False):
                 return XML_DENIED
-            time.sleep(0.3)  # slower than the denial
+            time.sleep(0.3)  # longer than the denial takes
             return None
 
         with proxy(self.stack.endpoint, Subscribe=deny_the_first) as relay:
             self.assertEqual(self.run_tool("tail", endpoint=relay.endpoint).status, 1)
         self.assertEqual((relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe")), (3, 2))
 
-    def test_interrupted_while_it_is_made_it_is_removed(self) -> None:
+    def test_interrupt_during_setup_removes_everything(self) -> None:
         tails = []
 
         def interrupt() -> Answer | None:
@@ -273,14 +273,14 @@ class FollowTest(StackTest):
             self.assertEqual(self.end(tails[0]).status, 0)
         self.assertEqual(relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe"))
 
-    def test_the_subscriptions_go_before_the_queue(self) -> None:
+    def test_subscriptions_are_removed_before_the_queue(self) -> None:
         with proxy(self.stack.endpoint) as relay:
             self.assertEqual(self.run_tool("tail", "--for", "0s", endpoint=relay.endpoint).status, 0)
-        # The poll that the end cuts off may reach the relay after the first removal.
+        # The cancelled poll may reach the proxy after the first removal.
         calls = [call for call in relay.calls if call != "ReceiveMessage"]
         self.assertEqual(calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
 
-    def test_what_cannot_be_removed_is_named_with_the_commands_that_remove_it(self) -> None:
+    def test_failed_removal_prints_the_commands_to_run(self) -> None:
         with proxy(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
             ended = self.run_tool("tail", "--type", "retry", "--for", "0s", endpoint=relay.endpoint)
         [left] = self.temporary() - self.before
@@ -289,7 +289,7 @@ class FollowTest(StackTest):
         self.assertIn(f"`aws sns unsubscribe --region us-east-1 --subscription-arn {left}`", ended.err)
         self.remove({left})
 
-    def test_a_second_interruption_ends_at_once_and_says_what_is_left(self) -> None:
+    def test_second_interrupt_ends_at_once_and_lists_what_is_left(self) -> None:
         asked, go_on = threading.Event(), threading.Event()
 
         def hang() -> Answer | None:
@@ -314,7 +314,7 @@ class FollowTest(StackTest):
 
     # ── wait ──
 
-    def test_wait_sees_what_comes_after_the_call(self) -> None:
+    def test_wait_sees_a_later_message(self) -> None:
         subject = unit()
         wait = self.start("wait", "--unit", subject, "--output", "json")
         self.sent("subscription-activation")
@@ -324,15 +324,15 @@ class FollowTest(StackTest):
         [message] = [m for m in self.watch.drain("ReadinessQueue") if m.event["subject"] == subject]
         self.assertEqual(ended.out, message.body + "\n")
 
-    def test_wait_sees_what_came_before_the_call(self) -> None:
+    def test_wait_sees_an_earlier_message(self) -> None:
         subject = unit()
         self.sent("subscription-activation", "--unit", subject)
         ended = self.run_tool("wait", "--unit", subject)
         self.assertEqual(ended.status, 0)
         self.assertRegex(ended.out, rf"^\S+Z  unit        {subject}  ready\n$")
 
-    def test_wait_sees_what_comes_between_following_and_looking(self) -> None:
-        # The topic alone can tell of it: the ledger is always empty. Had wait looked first, nobody would follow yet.
+    def test_wait_sees_a_message_between_subscribing_and_reading_the_ledger(self) -> None:
+        # The ledger stays empty, so only the topic can deliver it: wait must subscribe first.
         subject = unit()
 
         def publish() -> Answer | None:
@@ -344,7 +344,7 @@ class FollowTest(StackTest):
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
         self.assertEqual(ended.status, 0, ended.err)
 
-    def test_wait_believes_the_newer_of_two(self) -> None:
+    def test_wait_prefers_the_newer_of_two(self) -> None:
         subject = unit()
         old = self.signal_of(subject, ready=False, at=datetime.now(UTC) - timedelta(hours=1))
 
@@ -356,7 +356,7 @@ class FollowTest(StackTest):
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "5s", endpoint=relay.endpoint)
         self.assertEqual(ended.status, 0, ended.err)
 
-    def test_wait_looks_once_more_when_its_time_is_up(self) -> None:
+    def test_wait_reads_the_ledger_once_more_at_its_timeout(self) -> None:
         subject, looks = unit(), []
 
         def only_the_second() -> Answer | None:
@@ -368,12 +368,12 @@ class FollowTest(StackTest):
             ended = self.run_tool("wait", "--unit", subject, "--timeout", "1s", endpoint=relay.endpoint)
         self.assertEqual((ended.status, len(looks)), (0, 2), ended.err)
 
-    def test_who_misses_the_message_finds_it_in_the_ledger_later(self) -> None:
-        ended = self.end(self.looks_again)
+    def test_wait_finds_a_missed_message_in_the_ledger(self) -> None:
+        ended = self.end(self.reads_ledger_again)
         self.assertEqual(ended.status, 0, ended.err)
         self.assertIn(self.patient, ended.out)
 
-    def test_wait_fails_with_the_subject(self) -> None:
+    def test_wait_fails_when_the_subject_is_not_ready(self) -> None:
         subject = unit()
         wait = self.start("wait", "--unit", subject)
         self.sent("subscription-activation", "--unit", subject, "--error", "INTERNAL_SERVER_ERROR")
@@ -381,20 +381,20 @@ class FollowTest(StackTest):
         self.assertEqual(ended.status, 2)
         self.assertIn("not ready: INTERNAL_SERVER_ERROR", ended.out)
 
-    def test_wait_ends_after_its_time_and_says_what_may_be_wrong(self) -> None:
+    def test_wait_times_out_with_advice(self) -> None:
         ended = self.run_tool("wait", "--device", "amzn1.alexa.endpoint.never", "--timeout", "300ms")
         self.assertEqual((ended.status, ended.out), (3, ""))
         for words in ("timed out after 300ms", "amzn1.alexa.endpoint.never", "aspctl doctor", "console"):
             self.assertIn(words, ended.err)
 
-    def test_wait_is_interrupted(self) -> None:
+    def test_wait_can_be_interrupted(self) -> None:
         wait = self.start("wait", "--unit", unit())
         wait.send_signal(signal.SIGINT)
         ended = self.end(wait)
         self.assertEqual((ended.status, ended.out), (1, ""))
         self.assertIn("interrupted. The temporary queue is removed", ended.err)
 
-    def test_wait_counts_only_what_happened_since(self) -> None:
+    def test_wait_ignores_messages_before_since(self) -> None:
         subject = unit()
         self.remember(self.signal_of(subject, ready=False, at=datetime.now(UTC) - timedelta(hours=2)))
         wait = self.start("wait", "--unit", subject, "--since", "1h", "--output", "json")
@@ -423,7 +423,7 @@ class FollowTest(StackTest):
         self.sent("device-setup", "--device", device)
         self.assertEqual(self.end(wait).status, 0)
 
-    def test_wait_does_without_the_ledger(self) -> None:
+    def test_wait_works_without_the_ledger(self) -> None:
         subject = unit()
         with proxy(self.stack.endpoint, GetItem=lambda: JSON_DENIED) as relay:
             wait = self.start("wait", "--unit", subject, endpoint=relay.endpoint)
@@ -433,8 +433,8 @@ class FollowTest(StackTest):
             again = self.run_tool("wait", "--unit", subject, "--timeout", "0s", endpoint=relay.endpoint)
             self.assertEqual((again.status, again.err.count("Allow dynamodb:GetItem")), (3, 1))
 
-    def test_wait_sits_out_a_short_outage(self) -> None:
-        # One more failure than the three tries of other calls.
+    def test_wait_survives_a_short_outage(self) -> None:
+        # One failure more than the three attempts of other calls.
         subject = unit()
 
         def fail() -> Answer | None:
@@ -463,7 +463,7 @@ class FollowTest(StackTest):
             self.assertEqual((shown.status, shown.out), (3, ""))
             self.assertIn(f"nothing is known of the unit {unknown}", shown.err)
 
-    def test_status_knows_what_the_function_has_stored(self) -> None:
+    def test_status_reads_what_the_function_stored(self) -> None:
         subject, device, principal = unit(), f"amzn1.alexa.endpoint.{uuid.uuid4()}", f"amzn1.account.{uuid.uuid4()}"
         self.sent("device-setup", "--device", device)
         self.sent("role-assignment", "--principal", principal, "--unit", subject)

@@ -1,4 +1,4 @@
-"""aspctl replay: kept events go back where they belong, and nothing is lost on the way.
+"""aspctl replay sends kept events back where they belong and loses none.
 
 ASP_EVENTS_BOOTSTRAP=target/demo/asp-events ASPCTL=target/debug/aspctl \
     python -m unittest discover -v -s tests/aspctl -p test_replay.py
@@ -25,15 +25,15 @@ from tool import ASPCTL, OWN, Result, aws, run, start
 
 from case import BOOTSTRAP, fresh, id_of, sns  # isort: skip
 from stack import Stack, running  # isort: skip
-from watch import KEPT, QUEUES, Received, Watch  # isort: skip
+from watch import FAILURE_QUEUES, QUEUES, Received, Watch  # isort: skip
 
 
 @contextmanager
 def intercepted(stack: Stack, intercept: Intercept | None = None) -> Iterator[dict[str, str]]:
-    """Within, aspctl with these variables reaches the stack through a proxy.
+    """Runs a proxy; with these variables, aspctl reaches the stack through it.
 
-    MiniStack is one server: it hands out all that it has at once, and without polls each test is a
-    second faster.
+    MiniStack is one server and returns all messages of a queue at once. Without long polls each
+    test is a second faster.
     """
     with proxy(stack.endpoint, intercept, poll=False) as running_proxy:
         yield aws(stack) | {"AWS_ENDPOINT_URL": running_proxy.endpoint}
@@ -46,24 +46,24 @@ def setUpModule() -> None:
 
 
 class ReplayTest(unittest.TestCase):
-    """All tests share a stack. A test leaves nothing in its queues."""
+    """All tests share a stack. Each test must leave its queues empty."""
 
     stack: ClassVar[Stack]
     watch: ClassVar[Watch]
     env: ClassVar[dict[str, str]]
 
     def setUp(self) -> None:
-        # Whatever became of the test before.
+        # Forget invocations of earlier tests, even failed ones.
         self.watch.invocations = self.watch.ended_invocations()
 
     def tearDown(self) -> None:
-        left = [message for queue in (*KEPT, *QUEUES) for message in self.watch.drain(queue)]
+        left = [message for queue in (*FAILURE_QUEUES, *QUEUES) for message in self.watch.drain(queue)]
         self.assertEqual(left, [])
 
-    # ── What lies where ──
+    # ── Queues ──
 
     def put(self, queue: str, *bodies: Any, **attributes: str) -> None:
-        """Puts messages into a queue, objects as JSON."""
+        """Sends messages to a queue, objects as JSON."""
         described = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
         for first in range(0, len(bodies), 10):
             entries = [
@@ -77,7 +77,7 @@ class ReplayTest(unittest.TestCase):
             self.watch.sqs.send_message_batch(QueueUrl=self.watch.urls[queue], Entries=entries)
 
     def counts(self, queue: str) -> tuple[int, int]:
-        """How many messages of a queue can be seen, and how many are hidden."""
+        """The numbers of visible and of invisible messages in a queue."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         answer = self.watch.sqs.get_queue_attributes(QueueUrl=self.watch.urls[queue], AttributeNames=names)
         return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
@@ -89,7 +89,7 @@ class ReplayTest(unittest.TestCase):
             time.sleep(0.02)
 
     def notification(self, text: str) -> dict[str, Any]:
-        """A message of the events topic as SNS writes it into a queue."""
+        """A message of the events topic as SNS delivers it to a queue."""
         return {
             "Type": "Notification",
             "MessageId": str(uuid.uuid4()),
@@ -102,7 +102,7 @@ class ReplayTest(unittest.TestCase):
             "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
         }
 
-    # ── What is run, and what came of it ──
+    # ── Runs and effects ──
 
     def replay(self, *args: str, env: dict[str, str] | None = None, stdin: str = "") -> Result:
         return run("replay", *args, env=env or self.env, stdin=stdin)
@@ -113,9 +113,9 @@ class ReplayTest(unittest.TestCase):
         return done
 
     def took_effect(self, events: list[dict[str, Any]], extra: int = 0) -> list[Received]:
-        """Waits for the function. Each of these units' events must have had its effect, and nothing else any.
+        """Waits for the function; exactly these events must have had their effect.
 
-        `extra` invocations have none.
+        `extra` invocations have no effect.
         """
         received = self.watch.settle(len(events) + extra)
         self.assertEqual(Counter(message.event["id"] for message in received), Counter(map(id_of, events)))
@@ -127,26 +127,26 @@ def units(count: int) -> list[dict[str, Any]]:
 
 
 class Sources(ReplayTest):
-    def given_up(self, payload: dict[str, Any]) -> None:
-        """Has the function fail with this payload until Lambda gives up."""
+    def fail_for_good(self, payload: dict[str, Any]) -> None:
+        """Makes the function fail with this payload until Lambda gives up."""
         variables = self.watch.variables()
         self.watch.configure(variables | {"READINESS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:gone"})
         try:
-            self.watch.invoke_later(payload)
+            self.watch.invoke_asynchronously(payload)
             self.assertEqual(self.watch.settle(3), [])
         finally:
             self.watch.configure(variables)
         self.eventually(lambda: self.counts("OnFailureQueue") == (1, 0))
 
-    def test_event_on_which_the_function_gave_up(self) -> None:
+    def test_event_that_the_function_failed(self) -> None:
         first, second = units(2)
-        self.given_up(sns(json.dumps(first), json.dumps(second)))
+        self.fail_for_good(sns(json.dumps(first), json.dumps(second)))
         done = self.succeed("on-failure", "--yes")
         self.assertIn("2 events sent", done.out)
         self.assertEqual(self.counts("OnFailureQueue"), (0, 0))
         self.took_effect([first, second])
 
-    def test_to_the_function_with_the_message_id_of_the_first_time(self) -> None:
+    def test_to_the_function_with_the_original_message_id(self) -> None:
         payload = sns("not JSON")
         self.put("OnFailureQueue", {"requestContext": {}, "requestPayload": payload})
         self.succeed("on-failure", "--to", "function", "--yes")
@@ -154,8 +154,8 @@ class Sources(ReplayTest):
         self.assertEqual(kept.event["data"]["messageId"], payload["Records"][0]["Sns"]["MessageId"])
         self.assertEqual(kept.event["data"]["message"], "not JSON")
 
-    def test_messages_that_sns_could_not_hand_over(self) -> None:
-        # MiniStack looks at no redrive policy of a subscription, so that what SNS puts there is put there here.
+    def test_messages_that_sns_could_not_deliver(self) -> None:
+        # MiniStack ignores redrive policies of subscriptions, so the test fills the queue.
         for source, queue in (("events-dlq", "EventsDeadLetterQueue"), ("ingestion-dlq", "IngestionDeadLetterQueue")):
             with self.subTest(source):
                 wrapped, raw = units(2)
@@ -174,11 +174,11 @@ class Sources(ReplayTest):
         self.assertIn("NOT_JSON", done.out)
         self.assertNotIn("NOT_AN_EVENT", done.out)
         self.assertIn("2 events sent", done.out)
-        # The function quarantines the two again.
+        # The function quarantines both again.
         self.assertCountEqual([message.event["data"]["message"] for message in self.watch.settle(5)], texts)
 
     def test_quarantine_to_a_function_that_still_cannot_read_it(self) -> None:
-        # The ledger remembers what was quarantined by its message id: under the same one it would be gone.
+        # The ledger knows quarantined messages by message id and would drop the same id.
         self.watch.publish("not JSON")
         for number in range(1, 3):
             self.eventually(lambda: self.counts("QuarantineQueue") == (1, 0))
@@ -188,7 +188,7 @@ class Sources(ReplayTest):
         [kept] = self.watch.settle(3)
         self.assertEqual(kept.event["data"]["message"], "not JSON")
 
-    def test_what_comes_meanwhile_stays_lest_it_goes_in_circles(self) -> None:
+    def test_messages_that_arrive_meanwhile_stay(self) -> None:
         events, late = units(1), units(1)
         self.put("EventsDeadLetterQueue", *events)
 
@@ -203,8 +203,8 @@ class Sources(ReplayTest):
         self.took_effect(events)
         self.assertEqual(len(self.watch.drain("EventsDeadLetterQueue")), 1)
 
-    def test_quarantined_event_that_the_function_now_knows(self) -> None:
-        # As if by a version that did not know the type yet.
+    def test_quarantined_event_of_a_newly_supported_type(self) -> None:
+        # As quarantined by a version that did not support the type.
         [event] = units(1)
         text = json.dumps(event, indent=1)
         data = {"reason": "UNKNOWN_EVENT_TYPE", "detail": "new", "message": text, "messageId": "m-1"}
@@ -212,7 +212,7 @@ class Sources(ReplayTest):
         self.succeed("quarantine", "--event", "Alexa.Enterprise.Subscription.Activation", "--yes")
         self.took_effect([event])
 
-    def test_signal_goes_back_to_its_queue_unchanged(self) -> None:
+    def test_signal_returns_to_its_queue_unchanged(self) -> None:
         for source, queue in (("retry-dlq", "Retry"), ("readiness-dlq", "Readiness"), ("quarantine-dlq", "Quarantine")):
             with self.subTest(source):
                 body = json.dumps({"specversion": "1.0", "id": "A.B/1", "data": {"reason": "NOT_JSON"}}, indent=2)
@@ -223,7 +223,7 @@ class Sources(ReplayTest):
                 attributes = {"decision": "RETRY", "unitId": "u-1"}
                 self.assertEqual(self.watch.settle(0), [Received(f"{queue}Queue", body, attributes)])
 
-    def test_what_makes_no_sense_is_refused_before_anything_is_called(self) -> None:
+    def test_meaningless_options_are_refused_before_any_call(self) -> None:
         nowhere = self.env | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
         for args, problem in (
             (("retry-dlq", "--to", "function"), "--to function"),
@@ -256,14 +256,14 @@ class Files(ReplayTest):
         self.succeed("--file", "-", "--yes", stdin=json.dumps(events[8], indent=2))
         self.took_effect(events)
 
-    def test_text_is_sent_to_the_byte(self) -> None:
+    def test_text_is_sent_byte_for_byte(self) -> None:
         text = '{ "header" : {"eventType":{"namespace":"Alexa.New","name":"Thing"}},\n"n": [1.50, 1e3, "\\u00e4"] }'
         for target in ("topic", "function"):
             self.succeed("--file", "-", "--to", target, "--yes", stdin=f"\n{text}\n")
             [kept] = self.watch.settle(1)
             self.assertEqual(kept.event["data"]["message"], text)
 
-    def test_mistake_in_a_file_sends_nothing(self) -> None:
+    def test_file_with_an_error_sends_nothing(self) -> None:
         path = self.stack.folder / "mistake.jsonl"
         path.write_text(f"{json.dumps(units(1)[0])}\n\nhello\n")
         done = self.replay("--file", str(path), "--yes")
@@ -274,7 +274,7 @@ class Files(ReplayTest):
         self.assertIn("No such file", done.err)
         self.assertEqual(self.watch.settle(0), [])
 
-    def test_event_without_an_id_takes_effect_once_by_the_function(self) -> None:
+    def test_event_without_an_id_has_one_effect_by_the_function(self) -> None:
         [event] = units(1)
         del event["header"]["eventId"]
         for _ in range(2):
@@ -283,7 +283,7 @@ class Files(ReplayTest):
 
 
 class Choice(ReplayTest):
-    def test_filters_leave_the_rest_and_let_it_be_seen(self) -> None:
+    def test_filters_keep_other_messages_visible(self) -> None:
         mine, other, older = units(3)
         mine["header"]["entities"]["unit"]["id"] = older["header"]["entities"]["unit"]["id"] = "unit-of-mine"
         older["header"]["eventTime"]["timestamp"] = "2020-01-01T00:00:00Z"
@@ -301,7 +301,7 @@ class Choice(ReplayTest):
         self.succeed("events-dlq", "--yes")
         self.took_effect([other, older, device])
 
-    def test_message_of_which_a_part_is_chosen_stays(self) -> None:
+    def test_partly_selected_message_stays(self) -> None:
         event, device = fresh("subscription-activated"), fresh("device-setup-completed")
         payload = sns(json.dumps(event), json.dumps(device))
         self.put("OnFailureQueue", {"requestContext": {}, "requestPayload": payload})
@@ -312,7 +312,7 @@ class Choice(ReplayTest):
         self.succeed("on-failure", "--yes")
         self.took_effect([event], extra=1)
 
-    def test_what_holds_no_event_stays(self) -> None:
+    def test_message_without_an_event_stays(self) -> None:
         [event] = units(1)
         junk = {"requestContext": {}, "requestPayload": {"detail": {}}}
         self.put("OnFailureQueue", junk, {"requestContext": {}, "requestPayload": sns(json.dumps(event))})
@@ -321,7 +321,7 @@ class Choice(ReplayTest):
         self.took_effect([event])
         self.assertEqual([message.event for message in self.watch.drain("OnFailureQueue")], [junk])
 
-    def test_few_among_many_without_circles(self) -> None:
+    def test_few_among_many_are_read_once(self) -> None:
         bodies = [json.dumps({"id": f"A.B/{n}", "data": {"unitId": f"u-{n % 20}"}}) for n in range(60)]
         self.put("RetryDeadLetterQueue", *bodies)
         done = self.succeed("retry-dlq", "--unit", "u-19", "--yes")
@@ -330,7 +330,7 @@ class Choice(ReplayTest):
         kept = self.watch.settle(0) + self.watch.drain("RetryDeadLetterQueue")
         self.assertCountEqual([message.body for message in kept], bodies)
 
-    def test_more_than_a_preview(self) -> None:
+    def test_preview_of_many_messages_is_limited(self) -> None:
         self.put("RetryDeadLetterQueue", *map(str, range(510)))
         calls: Counter[str] = Counter()
 
@@ -359,7 +359,7 @@ class Question(ReplayTest):
         kept = self.watch.drain("EventsDeadLetterQueue")
         self.assertCountEqual([message.event for message in kept], events)
 
-    def test_dry_run_shows_and_changes_nothing(self) -> None:
+    def test_dry_run_changes_nothing(self) -> None:
         events = self.filled()
         events[0]["header"]["eventTime"]["timestamp"] = "2026-11-20T09:07:03Z"
         done = self.succeed("events-dlq", "--dry-run")
@@ -369,7 +369,7 @@ class Question(ReplayTest):
         self.assertNotIn("\x1b", done.out + done.err)
         self.assert_untouched(events)
 
-    def test_nobody_can_be_asked(self) -> None:
+    def test_no_terminal_to_prompt_on(self) -> None:
         events = self.filled()
         done = self.replay("events-dlq")
         self.assertEqual(done.status, 1)
@@ -381,8 +381,8 @@ class Question(ReplayTest):
         self.assertIn("0 events from EventsDeadLetterQueue", done.out)
         self.succeed("--file", "-", "--yes")
 
-    def asked(self) -> tuple[subprocess.Popen[str], int]:
-        """A replay that asks on a terminal, and the other end of that."""
+    def prompting(self) -> tuple[subprocess.Popen[str], int]:
+        """A replay that prompts on a terminal, and the terminal's other end."""
         user, terminal = pty.openpty()
         self.addCleanup(os.close, user)
         process = subprocess.Popen(
@@ -398,7 +398,7 @@ class Question(ReplayTest):
 
     def test_answer_no(self) -> None:
         events = self.filled()
-        process, user = self.asked()
+        process, user = self.prompting()
         os.write(user, b"n\n")
         _, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 1)
@@ -407,7 +407,7 @@ class Question(ReplayTest):
 
     def test_answer_yes(self) -> None:
         events = self.filled()
-        process, user = self.asked()
+        process, user = self.prompting()
         os.write(user, b"y\n")
         out, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 0, err)
@@ -415,9 +415,9 @@ class Question(ReplayTest):
         self.assertIn("\x1b[32m2 events sent", out)
         self.took_effect(events)
 
-    def test_interrupted_while_the_question_stands(self) -> None:
+    def test_interrupt_at_the_prompt(self) -> None:
         events = self.filled()
-        process, _ = self.asked()
+        process, _ = self.prompting()
         assert process.stderr
         read = ""
         while "[y/N]" not in read:
@@ -430,14 +430,14 @@ class Question(ReplayTest):
         self.assertIn("interrupted. Nothing was sent", err)
         self.assert_untouched(events)
 
-    def test_quiet_has_the_result_alone(self) -> None:
+    def test_quiet_prints_only_the_result(self) -> None:
         self.filled()
         done = self.succeed("events-dlq", "--unit", "nobody", "--dry-run", "--quiet")
         self.assertEqual(done.err, "")
         self.assertIn("0 events", done.out)
         self.assertEqual(len(self.watch.drain("EventsDeadLetterQueue")), 2)
 
-    def test_closed_pipe_stops_nothing(self) -> None:
+    def test_closed_pipe_does_not_stop_the_replay(self) -> None:
         events = self.filled()
         reader, writer = os.pipe()
         os.close(reader)
@@ -451,7 +451,7 @@ class Question(ReplayTest):
 
 
 class Interrupted(ReplayTest):
-    def test_by_a_signal_in_the_middle(self) -> None:
+    def test_signal_during_the_replay(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number):
                 events = units(5)
@@ -472,7 +472,7 @@ class Interrupted(ReplayTest):
                 self.assertIn("interrupted.", err)
                 self.assertIn("2 events sent", out)
                 self.assertIn("3 messages left in EventsDeadLetterQueue", out)
-                # What was under way has been accepted and deleted; the rest can be seen at once.
+                # Messages in flight were accepted and deleted; the others are visible at once.
                 self.assertEqual(self.counts("EventsDeadLetterQueue"), (3, 0))
                 self.succeed("events-dlq", "--yes")
                 self.took_effect(events)
@@ -495,7 +495,7 @@ class Interrupted(ReplayTest):
             process = start("replay", "events-dlq", "--yes", env=env)
             process.communicate(timeout=30)
         self.assertEqual(process.returncode, -signal.SIGKILL)
-        # One was accepted, and all are still there; hidden, which a user waits for.
+        # One was accepted, and all are still in the queue, invisible until the timeout.
         [received] = self.watch.settle(1)
         self.assertIn(received.event["id"], map(id_of, events))
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 3))
@@ -509,7 +509,7 @@ class Interrupted(ReplayTest):
 
 
 class Refused(ReplayTest):
-    def test_topic_takes_nothing(self) -> None:
+    def test_topic_refuses_everything(self) -> None:
         events = units(3)
         self.put("EventsDeadLetterQueue", *events)
 
@@ -530,7 +530,7 @@ class Refused(ReplayTest):
         self.succeed("events-dlq", "--yes")
         self.took_effect(events)
 
-    def test_one_of_a_call_is_refused(self) -> None:
+    def test_one_entry_of_a_batch_is_refused(self) -> None:
         events = units(3)
         self.put("EventsDeadLetterQueue", *events)
 
@@ -538,7 +538,7 @@ class Refused(ReplayTest):
             answer = ask()
             if operation != "PublishBatch":
                 return answer
-            # It was published all the same, which cannot be told from here: it comes again, and the ledger drops it.
+            # It was published although the answer says otherwise; the ledger drops the repeat.
             taken = ElementTree.fromstring(answer.body)
             [successful], [failed] = taken.iterfind(".//{*}Successful"), taken.iterfind(".//{*}Failed")
             [second] = [entry for entry in successful if entry.findtext("{*}Id") == "1"]
@@ -568,7 +568,7 @@ class Refused(ReplayTest):
         self.succeed("events-dlq", "--to", "function", "--yes")
         self.took_effect([small, large])
 
-    def test_what_cannot_be_deleted_comes_again(self) -> None:
+    def test_undeleted_message_is_replayed_again(self) -> None:
         [event] = units(1)
         self.put("EventsDeadLetterQueue", event)
 

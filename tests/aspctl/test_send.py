@@ -22,14 +22,14 @@ class SendTest(StackTest):
         cls.env = tool.aws(cls.stack)
 
     def sent(self, *args: str) -> tuple[str, list[Received]]:
-        """Sends an event; its id and what came out."""
+        """Sends an event; its id and the messages that the function published."""
         sent = tool.run("send", *args, env=self.env)
         self.assertEqual(sent.status, 0, sent.err)
         self.assertRegex(sent.out, r"^\S+  [0-9a-f-]{36}\n$")
         self.assertIn(self.stack.outputs["EventsTopicArn"], sent.err)
         return sent.out.split()[0], self.watch.settle(1)
 
-    def test_each_kind_has_its_signal(self) -> None:
+    def test_each_kind_of_event_has_its_signal(self) -> None:
         for kind, message_type, ready in [
             ("subscription-activation", UNIT, True),
             ("role-assignment", ROLE, True),
@@ -42,7 +42,7 @@ class SendTest(StackTest):
             self.assertTrue(signal["id"].endswith(f"/{event_id}"), kind)
             self.assertEqual(signal["data"].get("ready"), ready, kind)
 
-    def test_options_make_the_event_what_it_is(self) -> None:
+    def test_options_set_the_fields_of_the_event(self) -> None:
         _, [message] = self.sent(
             "subscription-activation", "--unit", "u", "--parent", "p", "--skill", "s", "--error", "E",
             "--at", "2026-11-22T10:00:00+01:00", "--event-id", f"mine-{self.stack.process.pid}",
@@ -74,13 +74,13 @@ class SendTest(StackTest):
         self.assertEqual(len({event["header"]["eventId"]["id"] for event in events}), 3)
         self.assertEqual({event["payload"]["endpoint"]["id"] for event in events}, {"amzn1.alexa.endpoint.example"})
 
-    def test_many_have_an_id_each(self) -> None:
+    def test_several_events_have_different_ids(self) -> None:
         sent = tool.run("send", "subscription-activation", "--count", "12", env=self.env)
         ids = {line.split()[0] for line in sent.out.splitlines()}
         received = self.watch.settle(12)
         self.assertEqual((len(ids), {m.event["id"].rpartition("/")[2] for m in received}), (12, ids))
 
-    def test_what_means_nothing_is_refused(self) -> None:
+    def test_meaningless_options_are_refused(self) -> None:
         for args, said in {
             ("role-revocation", "--error", "E"): "error: --error: this type of event has no such thing\n",
             ("automation-success", "--device", "d"): "hint: Leave it out; the type takes --unit, --automation\n",

@@ -61,7 +61,7 @@ def unit(room: str) -> dict[str, Any]:
 
 
 class AlexaTest(unittest.TestCase):
-    """Has a stand-in for Alexa and a subscriptions file."""
+    """Runs a stand-in for Alexa and has a subscriptions file."""
 
     def setUp(self) -> None:
         self.alexa = self.enterContext(Alexa())
@@ -85,7 +85,7 @@ class AlexaTest(unittest.TestCase):
         return result
 
     def refused(self, *args: str) -> str:
-        """The problem and the hint of an error."""
+        """Runs aspctl, which must fail; the problem and the hint of its error."""
         result = self.aspctl(*args)
         self.assertEqual(result.status, 1, f"{args}\n{result.out}\n{result.err}")
         problem, *hint = result.err[result.err.index("error: ") :].splitlines()
@@ -101,7 +101,7 @@ class AlexaTest(unittest.TestCase):
 
 
 class Applying(AlexaTest):
-    def test_apply_creates_what_the_file_names_in_the_form_of_amazons_requests(self) -> None:
+    def test_apply_creates_the_subscriptions_with_documented_requests(self) -> None:
         result = self.ok("apply")
         [configuration] = self.alexa.configurations
         self.assertEqual(configuration.body["deliveryChannels"], [{"type": "SNS", "id": TOPIC}])
@@ -126,7 +126,7 @@ class Applying(AlexaTest):
         self.assertIn("7 to create, 0 to replace, 0 to delete, 0 unchanged", result.out)
         self.assertEqual(self.alexa.token_calls, 1)
 
-    def test_plan_shows_the_same_and_changes_nothing(self) -> None:
+    def test_plan_shows_the_changes_of_apply_without_any(self) -> None:
         result = self.ok("plan")
         self.assertIn(f"+ create  Alexa.Enterprise.Subscription.Activation  unit.parent {PROPERTY}", result.lines)
         self.assertIn("7 to create", result.lines[-1])
@@ -138,7 +138,7 @@ class Applying(AlexaTest):
         plan = self.ok("plan", "--output", "json").json
         self.assertEqual((plan["create"], plan["delete"], len(plan["unchanged"])), ([], [], 7))
 
-    def test_a_type_that_the_function_would_quarantine_is_told(self) -> None:
+    def test_unsupported_event_types_are_reported(self) -> None:
         self.assertEqual(self.ok("plan").err, "", "all types of the file are known")
         self.write(ONE_ROOM.replace("Completion", "Completed"))
         self.assertIn("does not know Alexa.Automation.Execution.Completed", self.ok("plan").err)
@@ -150,7 +150,7 @@ class Applying(AlexaTest):
         self.assertIn("Nothing to do", result.out)
         self.assertEqual(len(self.called("POST", "DELETE")), before)
 
-    def test_two_at_once_do_no_harm(self) -> None:
+    def test_concurrent_runs_are_safe(self) -> None:
         for honours_tokens, most in ((True, 7), (False, 14)):
             with self.subTest(honours_tokens=honours_tokens), Alexa() as self.alexa:
                 self.alexa.honours_tokens = honours_tokens
@@ -171,7 +171,7 @@ class Applying(AlexaTest):
             again = [r.json for r in other.requests if r.path.endswith(CONFIGURATIONS) and r.method == "POST"]
         self.assertEqual(again[0]["idempotencyToken"], tokens[0], "the same request has the same")
 
-    def test_only_prune_removes_what_the_file_no_longer_names(self) -> None:
+    def test_only_prune_deletes_what_the_file_omits(self) -> None:
         self.ok("apply")
         self.write(ONE_ROOM)
         result = self.ok("apply")
@@ -204,7 +204,7 @@ class Applying(AlexaTest):
         self.assertEqual([configuration.id for configuration in self.alexa.configurations], [other, shared])
         self.assertEqual(self.entities(), [unit(ROOMS[0]), unit(ROOMS[2])])
 
-    def test_twins_and_surplus_configurations_go(self) -> None:
+    def test_duplicates_and_surplus_configurations_are_deleted(self) -> None:
         self.write(ONE_ROOM)
         for _ in range(2):
             configuration = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": TOPIC}]})
@@ -215,18 +215,18 @@ class Applying(AlexaTest):
         self.ok("apply", "--prune", "--yes")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 1))
 
-    def test_destroy_deletes_all_of_the_topic_and_apply_brings_it_back(self) -> None:
+    def test_destroy_deletes_everything_of_the_topic_and_apply_restores_it(self) -> None:
         self.ok("apply")
         self.assertIn("nothing was changed", self.refused("destroy"))
         self.assertEqual(len(self.alexa.subscriptions), 7)
         self.ok("destroy", "--yes")
         self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
         self.assertIn("No configuration sends events", self.ok("destroy", "--yes").out)
-        # Alexa answers with what the same tokens made before, and that is gone.
+        # Alexa answers with what the same tokens created before, which is deleted.
         self.ok("apply")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
 
-    def test_tokens_that_alexa_has_used_up_more_than_once_do_not_end_in_a_gap(self) -> None:
+    def test_several_stale_tokens_leave_no_gap(self) -> None:
         for version in ("V1", "V2") * 3:
             self.write(ONE_ROOM + f'header_version = "{version}"')
             self.ok("apply")
@@ -237,18 +237,18 @@ class Applying(AlexaTest):
             self.ok("apply")
             self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 1))
 
-    def test_what_is_shown_late_is_not_created_twice(self) -> None:
+    def test_eventually_consistent_lists_cause_no_duplicates(self) -> None:
         for kind in (CONFIGURATIONS, SUBSCRIPTIONS):
             with self.subTest(kind=kind), Alexa() as self.alexa:
                 self.alexa.fail_next(1, 404, path=f"GET /v1/eventMessenger/{kind}/")
                 self.ok("apply")
                 self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
 
-    def test_a_configuration_goes_after_its_subscriptions(self) -> None:
+    def test_a_configuration_is_deleted_after_its_subscriptions(self) -> None:
         self.ok("apply")
         self.assertIn("goes after its subscriptions", self.refused("delete", "--yes", self.alexa.configurations[0].id))
 
-    def test_destroy_takes_a_topic_that_the_file_has_left(self) -> None:
+    def test_destroy_accepts_a_topic_that_the_file_no_longer_names(self) -> None:
         self.ok("apply")
         self.write(ONE_ROOM.replace(TOPIC, OTHER_TOPIC))
         self.ok("apply")
@@ -259,10 +259,10 @@ class Applying(AlexaTest):
 
 
 class Replacing(AlexaTest):
-    """There is no operation that changes a subscription."""
+    """Alexa has no operation that changes a subscription, so aspctl replaces it."""
 
     def watch_coverage(self) -> list[int]:
-        """How many subscriptions there are after each request."""
+        """Records the number of subscriptions after each request."""
         counts: list[int] = []
         self.alexa.after = lambda _: counts.append(len(self.alexa.subscriptions))
         return counts
@@ -277,12 +277,12 @@ class Replacing(AlexaTest):
         [subscription] = self.alexa.subscriptions
         self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
 
-    def test_what_ends_is_renewed_in_its_second_half_without_a_gap(self) -> None:
+    def test_expiring_subscriptions_are_renewed_in_their_second_half_without_a_gap(self) -> None:
         self.write(ONE_ROOM + "duration_seconds = 3600")
         self.ok("apply")
         self.assertIn("Nothing to do", self.ok("apply").out)
         self.ok("destroy", "--yes")
-        self.alexa.advance(-1801)  # made half an hour ago, as aspctl's own clock sees it
+        self.alexa.advance(-1801)  # created half an hour ago by aspctl's clock
         self.ok("apply")
         [first] = self.alexa.subscriptions
         self.assertEqual(first.body["subscriptionDurationInSeconds"], 3600)
@@ -294,16 +294,16 @@ class Replacing(AlexaTest):
         self.assertNotEqual(first.id, second.id)
         self.assertIn("Nothing to do", self.ok("apply").out)
 
-    def test_where_no_end_is_shown_a_repeat_gets_the_same_subscription(self) -> None:
+    def test_without_an_expiry_the_token_returns_the_same_subscription(self) -> None:
         self.alexa.shows_expiry = False
-        self.write(ONE_ROOM + "duration_seconds = 315360000")  # so long that no test meets the end of its half
+        self.write(ONE_ROOM + "duration_seconds = 315360000")  # longer than any test, so never due for renewal
         for _ in range(3):
             self.ok("apply")
         [subscription] = self.alexa.subscriptions
         self.assertIn("0 created, 1 still the same, 0 deleted", self.ok("apply").out)
         self.assertEqual(self.alexa.subscriptions, [subscription])
 
-    def test_without_tokens_either_it_is_replaced_without_a_gap(self) -> None:
+    def test_without_expiry_and_tokens_the_replacement_leaves_no_gap(self) -> None:
         self.alexa.shows_expiry, self.alexa.honours_tokens = False, False
         self.write(ONE_ROOM + "duration_seconds = 3600")
         self.ok("apply")
@@ -313,10 +313,10 @@ class Replacing(AlexaTest):
 
 
 class Interrupted(AlexaTest):
-    """A run that was killed leaves a state like any other."""
+    """After a killed run the next one resumes."""
 
     def killed(self, number: int, *args: str, applied: bool) -> bool:
-        """Runs aspctl and kills it at the call of this number, before or after Alexa has done it. Whether it came so far."""
+        """Kills aspctl at the nth call, before or after it takes effect; whether it got there."""
         process = subprocess.Popen([ASPCTL, *args], env=OWN | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         first = len(self.alexa.requests)
         hit = False
@@ -335,7 +335,7 @@ class Interrupted(AlexaTest):
         self.alexa.before = self.alexa.after = None
         return hit
 
-    def at_each_call(self, prepare: Callable[[], None], check: Callable[[], None], *args: str) -> None:
+    def kill_at_each_call(self, prepare: Callable[[], None], check: Callable[[], None], *args: str) -> None:
         for applied in (False, True):
             number = 1
             while True:
@@ -357,7 +357,7 @@ class Interrupted(AlexaTest):
             self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 2))
             self.assertIn("Nothing to do", self.ok("apply").out)
 
-        self.at_each_call(lambda: None, check, "apply")
+        self.kill_at_each_call(lambda: None, check, "apply")
 
     def test_a_change_resumes_after_a_kill_at_each_call(self) -> None:
         def prepare() -> None:
@@ -369,7 +369,7 @@ class Interrupted(AlexaTest):
             [subscription] = self.alexa.subscriptions
             self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
 
-        self.at_each_call(prepare, check, "apply")
+        self.kill_at_each_call(prepare, check, "apply")
 
     def test_pruning_resumes_after_a_kill_at_each_call(self) -> None:
         def prepare() -> None:
@@ -380,7 +380,7 @@ class Interrupted(AlexaTest):
         def check() -> None:
             self.assertEqual((self.entities(), len(self.alexa.configurations)), ([unit(ROOMS[0])], 1))
 
-        self.at_each_call(prepare, check, "apply", "--prune", "--yes")
+        self.kill_at_each_call(prepare, check, "apply", "--prune", "--yes")
 
     def test_a_renewal_resumes_after_a_kill_at_each_call(self) -> None:
         def prepare() -> None:
@@ -393,7 +393,7 @@ class Interrupted(AlexaTest):
             [subscription] = self.alexa.subscriptions
             self.assertGreater(subscription.expires_at or 0, self.alexa.clock() + 1800)
 
-        self.at_each_call(prepare, check, "apply")
+        self.kill_at_each_call(prepare, check, "apply")
 
     def test_destroy_resumes_after_a_kill_at_each_call(self) -> None:
         def prepare() -> None:
@@ -403,11 +403,11 @@ class Interrupted(AlexaTest):
         def check() -> None:
             self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
 
-        self.at_each_call(prepare, check, "destroy", "--yes")
+        self.kill_at_each_call(prepare, check, "destroy", "--yes")
 
 
 class Answers(AlexaTest):
-    """What Alexa may answer, by the documents or for want of them."""
+    """Answers that Alexa may give, documented or not ruled out."""
 
     def test_all_pages_are_read(self) -> None:
         rooms = json.dumps([f"amzn1.alexa.unit.did.EXAMPLE{number}" for number in range(25)])
@@ -429,7 +429,7 @@ class Answers(AlexaTest):
                 self.ok("apply")
                 self.assertIn("Nothing to do: 7", self.ok("apply").out)
 
-    def test_items_that_cannot_be_read_stop_apply(self) -> None:
+    def test_unreadable_items_stop_apply(self) -> None:
         self.write(ONE_ROOM)
         self.ok("apply")
         self.alexa.item_shape = "bare"
@@ -441,7 +441,7 @@ class Answers(AlexaTest):
                 self.assertIn("cannot be compared with the file", self.refused(*args))
         self.assertEqual(len(self.alexa.subscriptions), 1, "the token says that it is the same")
 
-    def test_a_token_that_expires_in_the_middle_is_renewed(self) -> None:
+    def test_a_token_that_expires_during_a_run_is_renewed(self) -> None:
         expired: list[str] = []
 
         def expire(request: Request) -> None:
@@ -453,14 +453,14 @@ class Answers(AlexaTest):
         self.ok("apply")
         self.assertEqual((len(self.alexa.subscriptions), self.alexa.token_calls), (7, 4))
 
-    def test_a_lost_answer_creates_nothing_twice(self) -> None:
+    def test_a_lost_answer_causes_no_duplicate(self) -> None:
         for path in (CONFIGURATIONS, SUBSCRIPTIONS):
             with self.subTest(path=path), Alexa() as self.alexa:
                 self.alexa.drop_answer_of(1, path=f"POST /v1/eventMessenger/{path}")
                 self.ok("apply")
                 self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 7))
 
-    def test_a_storm_is_weathered(self) -> None:
+    def test_a_storm_of_errors_is_survived(self) -> None:
         self.alexa.storm(2)
         self.ok("apply")
         self.ok("apply", "--prune")
@@ -475,7 +475,7 @@ class Answers(AlexaTest):
         self.assertEqual((first.path, first.status, second.path), (second.path, 429, first.path))
         self.assertGreaterEqual(second.at - first.at, 1)
 
-    def test_waits_grow_and_end(self) -> None:
+    def test_backoff_grows_and_ends(self) -> None:
         for status in (429, 500, 503):
             with self.subTest(status=status), Alexa() as self.alexa:
                 self.alexa.fail_next(100, status, path="GET /v1")
@@ -486,7 +486,7 @@ class Answers(AlexaTest):
                 self.assertEqual(len(times), 7, "six repeats")
                 self.assertGreater(times[6] - times[5], times[1] - times[0], "each wait is longer")
 
-    def test_other_refusals_are_told_at_once(self) -> None:
+    def test_permanent_errors_are_reported_at_once(self) -> None:
         for status, advice in ((400, "Check the ids"), (403, "API access"), (404, "aspctl list")):
             with self.subTest(status=status), Alexa() as self.alexa:
                 self.alexa.fail_next(1, status, path="POST /v1")
@@ -496,7 +496,7 @@ class Answers(AlexaTest):
                 self.assertIn(self.called("POST")[0].id, error, "the request's id, for Amazon's support")
                 self.assertEqual(len(self.called("POST")), 1)
 
-    def test_an_answer_is_shown_whole_with_v(self) -> None:
+    def test_verbose_shows_the_whole_answer(self) -> None:
         self.ok("apply")
         [first] = self.alexa.configurations
         shown = self.ok("-v", "list").err
@@ -533,7 +533,7 @@ class Inventory(AlexaTest):
         self.assertIn("nothing of this id", self.refused("get", "amzn1.alexa.aem.subscription.nothing"))
         self.assertIn("not the id of a subscription", self.refused("get", ROOMS[0]))
 
-    def test_delete_takes_subscriptions_before_their_configuration(self) -> None:
+    def test_delete_removes_subscriptions_before_their_configuration(self) -> None:
         ids = [resource.id for resource in self.alexa.configurations + self.alexa.subscriptions]
         self.assertIn("--yes", self.refused("delete", *ids))
         self.assertEqual(len(self.alexa.subscriptions), 7)
@@ -543,7 +543,7 @@ class Inventory(AlexaTest):
 
 
 class Files(AlexaTest):
-    def test_a_mistake_is_told_with_its_place_and_nothing_is_called(self) -> None:
+    def test_an_error_in_the_file_is_located_before_any_call(self) -> None:
         for text, said in (
             ("unit = 1", "subscriptions.toml, line 1: unknown field `unit`"),
             ("topic = ", "line 1"),
@@ -555,10 +555,10 @@ class Files(AlexaTest):
                 self.assertIn(said, self.refused("apply"))
         self.assertEqual(self.alexa.requests, [])
 
-    def test_a_missing_file_is_told(self) -> None:
+    def test_a_missing_file_is_reported(self) -> None:
         self.assertIn("nowhere.toml: cannot be read: No such file", self.refused("plan", "--file", "nowhere.toml"))
 
-    def test_the_example_is_a_file_for_the_tool_and_for_the_schema(self) -> None:
+    def test_the_example_is_valid_for_the_tool_and_the_schema(self) -> None:
         example = (ROOT / "docs/subscriptions.example.toml").read_text()
         schema = json.loads((ROOT / "schemas/subscriptions.json").read_bytes())
         Draft202012Validator.check_schema(schema)
@@ -571,7 +571,7 @@ class Files(AlexaTest):
         self.write(example.replace('stack = "asp-events"', f'topic = "{TOPIC}"'))
         self.assertIn("7 to create", self.ok("plan").out)
 
-    def test_the_schema_is_the_one_of_the_repository(self) -> None:
+    def test_the_schema_in_the_repository_is_current(self) -> None:
         schema = self.ok("generate", "schema").json
         self.assertEqual(schema, json.loads((ROOT / "schemas/subscriptions.json").read_bytes()))
 
@@ -605,18 +605,18 @@ class Terminals(AlexaTest):
         listed = self.ok("list", "--output", "json").json["subscriptions"]
         self.assertIn(unit(room), [one["entities"] for one in listed])
 
-    def test_quiet_leaves_the_result(self) -> None:
+    def test_quiet_prints_only_the_result(self) -> None:
         self.assertEqual(self.ok("--quiet", "apply").err, "")
         self.write(ONE_ROOM)
         self.assertEqual(self.ok("--quiet", "plan").err, "")
 
-    def test_a_reader_who_leaves_is_no_error(self) -> None:
+    def test_a_closed_pipe_is_not_an_error(self) -> None:
         command = f"'{ASPCTL}' list --output json | head -n 1; exit ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", command], env=OWN | self.environment, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
-    def unread(self, *args: str) -> int:
-        """The status of a run whose output nobody reads."""
+    def run_with_closed_pipe(self, *args: str) -> int:
+        """The exit status of a run with a closed pipe as its output."""
         read, write = os.pipe()
         os.close(read)
         try:
@@ -626,17 +626,17 @@ class Terminals(AlexaTest):
         finally:
             os.close(write)
 
-    def test_a_reader_who_leaves_neither_stops_a_change_nor_hides_how_it_ended(self) -> None:
-        self.assertEqual(self.unread("plan", "--detailed-exitcode"), 2)
-        self.assertEqual(self.unread("apply"), 0)
+    def test_a_closed_pipe_neither_stops_a_change_nor_hides_its_status(self) -> None:
+        self.assertEqual(self.run_with_closed_pipe("plan", "--detailed-exitcode"), 2)
+        self.assertEqual(self.run_with_closed_pipe("apply"), 0)
         self.assertEqual(len(self.alexa.subscriptions), 7)
-        self.assertEqual(self.unread("delete", "--yes", *(s.id for s in self.alexa.subscriptions[:2])), 0)
+        self.assertEqual(self.run_with_closed_pipe("delete", "--yes", *(s.id for s in self.alexa.subscriptions[:2])), 0)
         self.assertEqual(len(self.alexa.subscriptions), 5)
-        self.assertEqual(self.unread("destroy", "--yes"), 0)
+        self.assertEqual(self.run_with_closed_pipe("destroy", "--yes"), 0)
         self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
-        self.assertEqual(self.unread("doctor"), 1)
+        self.assertEqual(self.run_with_closed_pipe("doctor"), 1)
 
-    def test_wrong_usage_has_a_status_of_its_own(self) -> None:
+    def test_usage_errors_have_their_own_exit_status(self) -> None:
         for args in (["nonsense"], ["wait"], ["wait", "--device", "d", "--unit", "u"], ["wait", "--unit", ""], ["list", "--output", "xml"], []):
             with self.subTest(args=args):
                 self.assertEqual(self.aspctl(*args).status, 64)

@@ -1,4 +1,4 @@
-"""Runs aspctl as its users do, against the stand-ins for Alexa and AWS."""
+"""Runs aspctl as users do, against stand-ins for Alexa and AWS."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from stack import Stack  # noqa: E402
 
 ASPCTL = Path(os.environ.get("ASPCTL", ROOT / "target/debug/aspctl")).resolve()
 
-# Nothing of the caller's own accounts may reach aspctl.
-OWN = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LWA_", "ASPCTL", "NO_COLOR"))}
+# The caller's accounts must not reach aspctl.
+OWN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("AWS_", "LWA_", "ASPCTL", "NO_COLOR"))
+}
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run of aspctl ended."""
+    """The result of a run of aspctl."""
 
     status: int
     out: str
@@ -39,16 +43,23 @@ class Result:
         return self.out.splitlines()
 
 
-def run(*args: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60) -> Result:
-    """Runs aspctl to its end."""
+def run(
+    *args: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60
+) -> Result:
+    """Runs aspctl and waits for its end."""
     done = subprocess.run(
-        [ASPCTL, *args], env=OWN | dict(env or {}), input=stdin, capture_output=True, text=True, timeout=timeout
+        [ASPCTL, *args],
+        env=OWN | dict(env or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
 def start(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Starts aspctl with pipes for its output."""
+    """Starts aspctl with pipes for its output streams."""
     return subprocess.Popen(
         [ASPCTL, *args],
         env=OWN | dict(env or {}),
@@ -60,7 +71,7 @@ def start(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess
 
 
 def aws(stack: Stack) -> dict[str, str]:
-    """The variables with which aspctl finds a local stack."""
+    """Environment variables that point aspctl to a local stack."""
     return {
         "AWS_ENDPOINT_URL": stack.endpoint,
         "AWS_ACCESS_KEY_ID": "test",
