@@ -44,7 +44,12 @@ PAIRS = (
     ("eventType.namespace", "eventType.name"),
 )
 # The errors of a storm, in turn: status, Retry-After and body.
-STORM = ((429, "0", None), (503, None, "<html>Service Unavailable</html>"), (429, None, ""), (500, None, None))
+STORM = (
+    (429, "0", None),
+    (503, None, "<html>Service Unavailable</html>"),
+    (429, None, ""),
+    (500, None, None),
+)
 
 Body = dict[str, Any]
 
@@ -136,12 +141,17 @@ class Alexa:
         self.profile_refusal = 403  # or 401: for the profile without its scope
 
         # Event Messenger
-        self.resources: dict[str, dict[str, Resource]] = {CONFIGURATIONS: {}, SUBSCRIPTIONS: {}}  # including expired ones
+        self.resources: dict[str, dict[str, Resource]] = {
+            CONFIGURATIONS: {},
+            SUBSCRIPTIONS: {},
+        }  # including expired ones
         self.honours_tokens = True
         self.unknown_configuration = 404  # or 400
         self.page_size = MAX_RESULTS  # whatever the client asks for
         self.last_token: Literal["alternate", "absent", "null"] = "alternate"
-        self.item_shape: Literal["full", "bare", "nested"] = "full"  # of list items; a single item is always full
+        self.item_shape: Literal["full", "bare", "nested"] = (
+            "full"  # of list items; a single item is always full
+        )
         self.shows_expiry = True
         self.greets: Any = None  # an SNS client that sends `{}` to the topics of new configurations
 
@@ -155,15 +165,21 @@ class Alexa:
         self.reboot_seconds = 60.0
 
         # Faults
-        self.before: Callable[[Request], None] | None = None  # called when a request is logged, but has no effect yet
-        self.after: Callable[[Request], None] | None = None  # called when it has taken effect, but is not answered yet
+        self.before: Callable[[Request], None] | None = (
+            None  # called when a request is logged, but has no effect yet
+        )
+        self.after: Callable[[Request], None] | None = (
+            None  # called when it has taken effect, but is not answered yet
+        )
         self.delay = 0.0  # seconds between the two
 
         self._faults: list[_Fault] = []
         self._storm, self._weather, self._seen = 0, itertools.cycle(STORM), 0
         self._tokens: dict[str, float] = {}
         self._rotated: set[str] = set()
-        self._made: dict[tuple[str, str], str] = {}  # ids by idempotency token, including deleted ones
+        self._made: dict[
+            tuple[str, str], str
+        ] = {}  # ids by idempotency token, including deleted ones
         self._pages: dict[str, tuple[str, dict[str, str], str]] = {}
         self._numbers = itertools.count(1)
         self._error_keys = itertools.cycle(("message", "description"))
@@ -183,7 +199,9 @@ class Alexa:
     def __exit__(self, kind: object, *_: object) -> None:
         self.close()
         if self.errors and kind is None:
-            raise RuntimeError(f"in the stand-in for Alexa or a hook: {self.errors[0]!r}") from self.errors[0]
+            raise RuntimeError(
+                f"in the stand-in for Alexa or a hook: {self.errors[0]!r}"
+            ) from self.errors[0]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -226,18 +244,31 @@ class Alexa:
 
     def add(self, kind: str, body: Body) -> str:
         """Creates a resource without any checks, as another client could; its id."""
-        infix, seconds = "configuration." if kind == CONFIGURATIONS else "", body.get("subscriptionDurationInSeconds")
+        infix, seconds = (
+            "configuration." if kind == CONFIGURATIONS else "",
+            body.get("subscriptionDurationInSeconds"),
+        )
         with self._lock:
             id = f"amzn1.alexa.aem.subscription.{infix}{next(self._numbers):06}"
-            self.resources[kind][id] = Resource(id, body, None if seconds is None else self.clock() + seconds)
+            self.resources[kind][id] = Resource(
+                id, body, None if seconds is None else self.clock() + seconds
+            )
         return id
 
     def publish(self, event: Body, sns_client: Any) -> list[str]:
         """Publishes an event to the topics subscribed to it; their ARNs."""
         with self._lock:
-            bodies = [s.body for s in self.subscriptions if _is_subscribed(s.body, event.get("header", {}))]
+            bodies = [
+                s.body
+                for s in self.subscriptions
+                if _is_subscribed(s.body, event.get("header", {}))
+            ]
             ids = {body["subscriptionConfigurationId"] for body in bodies}
-            subscribed = [configuration.body for configuration in self.configurations if configuration.id in ids]
+            subscribed = [
+                configuration.body
+                for configuration in self.configurations
+                if configuration.id in ids
+            ]
         topics = list(dict.fromkeys(topic for body in subscribed for topic in _topics(body)))
         for topic in topics:
             sns_client.publish(TopicArn=topic, Message=json.dumps(event))
@@ -260,7 +291,9 @@ class Alexa:
         `path` is a prefix of the path, or of method and path: "POST /v1/". `body` is text or JSON.
         `location` is the target of a redirect.
         """
-        fault = _Fault(status, n, path, applied=applied, body=body, retry_after=retry_after, location=location)
+        fault = _Fault(
+            status, n, path, applied=applied, body=body, retry_after=retry_after, location=location
+        )
         self._faults.append(fault)
 
     def drop_answer_of(self, n: int, path: str = "") -> None:
@@ -273,7 +306,9 @@ class Alexa:
 
     def _next_fault(self, request: Request) -> _Fault | None:
         chosen, names = None, (request.path, f"{request.method} {request.path}")
-        for fault in [fault for fault in self._faults if any(name.startswith(fault.path) for name in names)]:
+        for fault in [
+            fault for fault in self._faults if any(name.startswith(fault.path) for name in names)
+        ]:
             if fault.spares:
                 fault.spares -= 1
             elif chosen is None and fault.times:
@@ -325,7 +360,11 @@ class Alexa:
 
     def _route(self, request: Request) -> _Answer:
         if request.path.startswith(("/v1/", "/v2/")):
-            _require(self._bearer_is_valid(request), "The access token is missing, invalid or expired.", 401)
+            _require(
+                self._bearer_is_valid(request),
+                "The access token is missing, invalid or expired.",
+                401,
+            )
             _require(MANAGEMENT in self.scopes, "The caller is not permitted to do this.", 403)
         match request.method, request.path.split("/")[1:]:
             case "POST", ["auth", "o2", "token"]:
@@ -353,7 +392,9 @@ class Alexa:
     def _issue(self, request: Request) -> _Answer:
         form, known = request.form, self.credentials
         if not {"grant_type", "refresh_token", "client_id", "client_secret"} <= form.keys():
-            raise _oauth(request, 400, "invalid_request", "The request is missing a required parameter.")
+            raise _oauth(
+                request, 400, "invalid_request", "The request is missing a required parameter."
+            )
         if form["grant_type"] != "refresh_token":
             raise _oauth(request, 400, "unsupported_grant_type", "The grant type is not supported.")
         if (form["client_id"], form["client_secret"]) != (known.client_id, known.client_secret):
@@ -373,21 +414,36 @@ class Alexa:
 
     def _profile(self, request: Request) -> _Answer:
         if not self._bearer_is_valid(request):
-            raise _oauth(request, 401, "invalid_token", "The access token is expired, revoked, or invalid.")
+            raise _oauth(
+                request, 401, "invalid_token", "The access token is expired, revoked, or invalid."
+            )
         if not self.scopes & {PROFILE, "profile"}:
-            raise _oauth(request, self.profile_refusal, "insufficient_scope", "The access token lacks the scope.")
+            raise _oauth(
+                request,
+                self.profile_refusal,
+                "insufficient_scope",
+                "The access token lacks the scope.",
+            )
         return _Answer(200, {"user_id": self.user_id})
 
     def _bearer_is_valid(self, request: Request) -> bool:
         scheme, _, token = (request.authorization or "").partition(" ")
-        return scheme.lower() == "bearer" and token in self._tokens and self._tokens[token] > self.clock()
+        return (
+            scheme.lower() == "bearer"
+            and token in self._tokens
+            and self._tokens[token] > self.clock()
+        )
 
     # ── Event Messenger ──
 
     def _live(self, kind: str) -> list[Resource]:
         with self._lock:
             now, resources = self.clock(), self.resources[kind].values()
-            return [resource for resource in resources if resource.expires_at is None or resource.expires_at > now]
+            return [
+                resource
+                for resource in resources
+                if resource.expires_at is None or resource.expires_at > now
+            ]
 
     def _get(self, kind: str, id: str) -> Resource:
         found = [resource for resource in self._live(kind) if resource.id == id]
@@ -410,7 +466,11 @@ class Alexa:
         if id is None:
             if kind == SUBSCRIPTIONS:
                 is_known = body["subscriptionConfigurationId"] in self.resources[CONFIGURATIONS]
-                _require(is_known, "There is no such subscription configuration.", self.unknown_configuration)
+                _require(
+                    is_known,
+                    "There is no such subscription configuration.",
+                    self.unknown_configuration,
+                )
             elif self.greets:
                 for topic in _topics(body):
                     self.greets.publish(TopicArn=topic, Message="{}")
@@ -420,10 +480,15 @@ class Alexa:
         return _Answer(201, {"id": id}, {"Location": id})
 
     def _list(self, kind: str, query: Mapping[str, str]) -> _Answer:
-        filters = {name: value for name, value in query.items() if name not in ("nextToken", "maxResults")}
+        filters = {
+            name: value for name, value in query.items() if name not in ("nextToken", "maxResults")
+        }
         _check_filters(kind, filters)
         asked = query.get("maxResults", str(MAX_RESULTS))
-        _require(asked.isdecimal() and 1 <= int(asked) <= MAX_RESULTS, f"maxResults is not 1 to {MAX_RESULTS}.")
+        _require(
+            asked.isdecimal() and 1 <= int(asked) <= MAX_RESULTS,
+            f"maxResults is not 1 to {MAX_RESULTS}.",
+        )
         of_kind, of_filters, last = kind, filters, ""
         if "nextToken" in query:
             of_kind, of_filters, last = self._pages.get(query["nextToken"], ("", {}, ""))
@@ -434,9 +499,13 @@ class Alexa:
         if len(page) < len(left):
             context["nextToken"] = f"{len(self._pages)}/not+a+position=="
             self._pages[context["nextToken"]] = kind, filters, page[-1].id
-        elif (next(self._ends[kind]) if self.last_token == "alternate" else self.last_token) == "null":
+        elif (
+            next(self._ends[kind]) if self.last_token == "alternate" else self.last_token
+        ) == "null":
             context["nextToken"] = None
-        return _Answer(200, {"results": [self._item(kind, r) for r in page], "paginationContext": context})
+        return _Answer(
+            200, {"results": [self._item(kind, r) for r in page], "paginationContext": context}
+        )
 
     def _item(self, kind: str, resource: Resource) -> Body:
         if self.item_shape == "bare":
@@ -446,7 +515,10 @@ class Alexa:
 
     def _delete(self, kind: str, id: str) -> _Answer:
         self._get(kind, id)
-        is_used = any(subscription.body["subscriptionConfigurationId"] == id for subscription in self.subscriptions)
+        is_used = any(
+            subscription.body["subscriptionConfigurationId"] == id
+            for subscription in self.subscriptions
+        )
         _require(not is_used, "The subscription configuration still has subscriptions.", 409)
         del self.resources[kind][id]
         return next(self._deleted)
@@ -456,28 +528,48 @@ class Alexa:
     def _device(self, id: str) -> tuple[Endpoint, bool]:
         """An endpoint, and whether it is reachable."""
         _require(id in self.endpoints, f"There is no endpoint {id}.", 404)
-        return self.endpoints[id], self.endpoints[id].online and self.clock() >= self.endpoints[id].back_at
+        return self.endpoints[id], self.endpoints[id].online and self.clock() >= self.endpoints[
+            id
+        ].back_at
 
     def _connectivity(self, id: str) -> _Answer:
         reachability = {"value": "OK" if self._device(id)[1] else "UNREACHABLE"}
-        return _Answer(200, {"name": "connectivity", "properties": [{"name": "reachability", "value": reachability}]})
+        return _Answer(
+            200,
+            {
+                "name": "connectivity",
+                "properties": [{"name": "reachability", "value": reachability}],
+            },
+        )
 
     def _associate(self, id: str, body: Any) -> _Answer:
         unit = _value(body[0], "id") if isinstance(body, list) and len(body) == 1 else None
         _require(isinstance(unit, str), "The body is not an array of one unit.")
         endpoint, is_reachable = self._device(id)
         _require(is_reachable, "The endpoint is offline.", self.offline_status)
-        _require(unit not in self.inactive_units, "The unit's subscription is not active yet.", self.inactive_status)
-        endpoint.unit, endpoint.back_at = None if unit == NO_UNIT else unit, self.clock() + self.reboot_seconds
+        _require(
+            unit not in self.inactive_units,
+            "The unit's subscription is not active yet.",
+            self.inactive_status,
+        )
+        endpoint.unit, endpoint.back_at = (
+            None if unit == NO_UNIT else unit,
+            self.clock() + self.reboot_seconds,
+        )
         if self.renames_endpoints:
             endpoint.id = f"amzn1.alexa.endpoint.example-{next(self._numbers):06}"
         self.endpoints[endpoint.id] = self.endpoints.pop(id)
         answer = {"endpointId": endpoint.id}
-        return _Answer(200, {"object": answer, "array": [answer], "empty": ""}[self.association_answer])
+        return _Answer(
+            200, {"object": answer, "array": [answer], "empty": ""}[self.association_answer]
+        )
 
     def _update_automation(self, id: str, body: Any) -> _Answer:
         data = _value(body, "automation.data")
-        _require(body == {"automation": {"data": data}} and bool(data), "Only automation.data can change.")
+        _require(
+            body == {"automation": {"data": data}} and bool(data),
+            "Only automation.data can change.",
+        )
         _require(id in self.automations, f"There is no automation {id}.", 404)
         self.automations[id] = data
         return _Answer(200, {"id": id})
@@ -489,7 +581,12 @@ def _require(condition: bool, otherwise: str, status: int = 400) -> None:
 
 
 def _oauth(request: Request, status: int, error: str, description: str) -> _Refusal:
-    body = {"error": error, "error_description": description, "error_index": "none", "request_id": request.id}
+    body = {
+        "error": error,
+        "error_description": description,
+        "error_index": "none",
+        "request_id": request.id,
+    }
     return _Refusal(status, body)
 
 
@@ -511,20 +608,32 @@ def _check_subscription(body: Any) -> None:
     for name in ("subscriptionConfigurationId", "eventType.namespace", "eventType.name"):
         _require(isinstance(_value(body, name), str), f"{name} is missing.")
     entities = body.get("entities")
-    is_map = isinstance(entities, dict) and all(isinstance(entity, dict) for entity in entities.values())
+    is_map = isinstance(entities, dict) and all(
+        isinstance(entity, dict) for entity in entities.values()
+    )
     _require(is_map, "entities is missing, or not an object of objects.")
     seconds = body.get("subscriptionDurationInSeconds", 1)
-    _require(isinstance(seconds, int) and seconds > 0, "subscriptionDurationInSeconds is not a positive number.")
+    _require(
+        isinstance(seconds, int) and seconds > 0,
+        "subscriptionDurationInSeconds is not a positive number.",
+    )
 
 
 def _check_filters(kind: str, filters: Mapping[str, str]) -> None:
-    known = {"owner"} | ({name for pair in PAIRS for name in pair} if kind == SUBSCRIPTIONS else set())
+    known = {"owner"} | (
+        {name for pair in PAIRS for name in pair} if kind == SUBSCRIPTIONS else set()
+    )
     _require(filters.keys() <= known, f"Unknown parameters: {sorted(filters.keys() - known)}")
     of_unit = any(name.startswith("entities.") for name in filters)
-    _require(filters.get("owner", "~caller" if of_unit else "") == "~caller", "owner is not ~caller.")
+    _require(
+        filters.get("owner", "~caller" if of_unit else "") == "~caller", "owner is not ~caller."
+    )
     for one, other in PAIRS:
         _require((one in filters) == (other in filters), f"{one} and {other} only come together.")
-        _require(not other.endswith(".type") or filters.get(other, "Unit") == "Unit", f"{other} is not Unit.")
+        _require(
+            not other.endswith(".type") or filters.get(other, "Unit") == "Unit",
+            f"{other} is not Unit.",
+        )
 
 
 def _is_selected(body: Body, filters: Mapping[str, str]) -> bool:
@@ -539,7 +648,8 @@ def _topics(configuration: Body) -> list[str]:
 def _is_subscribed(subscription: Body, header: Body) -> bool:
     entities = header.get("entities", {})
     return subscription["eventType"] == header.get("eventType") and all(
-        _is_same(name, wanted, entities.get(name)) for name, wanted in subscription["entities"].items()
+        _is_same(name, wanted, entities.get(name))
+        for name, wanted in subscription["entities"].items()
     )
 
 
@@ -548,7 +658,9 @@ def _is_same(name: str, wanted: Any, entity: Any) -> bool:
     if name in ("unit", "skill", "resource"):
         keys = [key for key in ("id", "resourceId", "parent.id") if _value(wanted, key) is not None]
         return all(_value(entity, key) == _value(wanted, key) for key in keys[:1])
-    return isinstance(entity, dict) and all(entity.get(key) == value for key, value in wanted.items())
+    return isinstance(entity, dict) and all(
+        entity.get(key) == value for key, value in wanted.items()
+    )
 
 
 class _Server(ThreadingHTTPServer):
@@ -594,7 +706,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "application/x-www-form-urlencoded":
             form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
         query = dict(parse_qsl(url.query, keep_blank_values=True))
-        return Request(self.command, unquote(url.path), query, content, form, self.headers.get("Authorization"))
+        return Request(
+            self.command, unquote(url.path), query, content, form, self.headers.get("Authorization")
+        )
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from alexa import CONFIGURATIONS, NO_UNIT, PROFILE, SUBSCRIPTIONS, TOKEN_PATH, Alexa, Drop, Endpoint, Request
+from alexa import (
+    CONFIGURATIONS,
+    NO_UNIT,
+    PROFILE,
+    SUBSCRIPTIONS,
+    TOKEN_PATH,
+    Alexa,
+    Drop,
+    Endpoint,
+    Request,
+)
 
 EM = "/v1/eventMessenger"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
@@ -61,9 +71,16 @@ class Client:
 
     def log_in(self, **changes: str) -> Answer:
         known = self.alexa.credentials
-        form = {"grant_type": "refresh_token", "refresh_token": known.refresh_token, "client_id": known.client_id}
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": known.refresh_token,
+            "client_id": known.client_id,
+        }
         text = urlencode({**form, "client_secret": known.client_secret, **changes})
-        kind = {"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8", "Authorization": ""}
+        kind = {
+            "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8",
+            "Authorization": "",
+        }
         answer = self.send("POST", TOKEN_PATH, text, **kind)
         if answer.status == 200:
             self.token = answer.json["access_token"]
@@ -74,7 +91,12 @@ class Client:
         return self.send("POST", f"{EM}/{CONFIGURATIONS}", {"deliveryChannels": channels, **more})
 
     def subscribe(self, configuration: str, **more: Any) -> Answer:
-        body = {"subscriptionConfigurationId": configuration, "eventType": COMPLETION, "entities": ROOM, **more}
+        body = {
+            "subscriptionConfigurationId": configuration,
+            "eventType": COMPLETION,
+            "entities": ROOM,
+            **more,
+        }
         return self.send("POST", f"{EM}/{SUBSCRIPTIONS}", body)
 
     def list(self, kind: str, **query: str) -> Answer:
@@ -114,7 +136,9 @@ class LoginTest(AlexaTest):
         self.alexa.expires_in = 900
         answer = self.client.log_in()
         issued = answer.json
-        self.assertEqual((200, "bearer", 900), (answer.status, issued["token_type"], issued["expires_in"]))
+        self.assertEqual(
+            (200, "bearer", 900), (answer.status, issued["token_type"], issued["expires_in"])
+        )
         self.assertEqual(self.alexa.credentials.refresh_token, issued["refresh_token"])
         self.assertRegex(issued["access_token"], r"^Atza\|.{345,}$")
         self.assertEqual(2, self.alexa.token_calls)
@@ -123,7 +147,10 @@ class LoginTest(AlexaTest):
         self.alexa.rotates_refresh_token = True
         rotated = self.client.log_in().json["refresh_token"]
         self.assertNotEqual(self.alexa.credentials.refresh_token, rotated)
-        self.assertEqual([200, 200], [self.client.log_in(refresh_token=rotated).status, self.client.log_in().status])
+        self.assertEqual(
+            [200, 200],
+            [self.client.log_in(refresh_token=rotated).status, self.client.log_in().status],
+        )
 
     def test_oauth_errors(self) -> None:
         for changes, status, error in (
@@ -139,7 +166,10 @@ class LoginTest(AlexaTest):
         self.assertEqual(200, self.client.log_in().status)
 
     def test_body_must_be_a_form(self) -> None:
-        body = {"grant_type": "refresh_token", "refresh_token": self.alexa.credentials.refresh_token}
+        body = {
+            "grant_type": "refresh_token",
+            "refresh_token": self.alexa.credentials.refresh_token,
+        }
         answer = self.client.send("POST", TOKEN_PATH, body)
         self.assertEqual((400, "invalid_request"), (answer.status, answer.json["error"]))
 
@@ -149,15 +179,27 @@ class LoginTest(AlexaTest):
         self.alexa.scopes.remove(PROFILE)
         self.assertEqual(403, self.client.send("GET", "/user/profile").status)
         self.alexa.profile_refusal = 401
-        self.assertEqual("insufficient_scope", self.client.send("GET", "/user/profile").json["error"])
+        self.assertEqual(
+            "insufficient_scope", self.client.send("GET", "/user/profile").json["error"]
+        )
         self.alexa.expire_tokens()
         self.assertEqual("invalid_token", self.client.send("GET", "/user/profile").json["error"])
 
     def test_api_needs_token_and_scope(self) -> None:
-        paths = (f"{EM}/{SUBSCRIPTIONS}", f"{EM}/none", "/v2/endpoints/x/features/connectivity", "/v2/automations/x")
+        paths = (
+            f"{EM}/{SUBSCRIPTIONS}",
+            f"{EM}/none",
+            "/v2/endpoints/x/features/connectivity",
+            "/v2/automations/x",
+        )
         keys = set()
         for path in paths:
-            for authorization in ("", "Bearer ", "Bearer Atza|unknown", f"Basic {self.client.token}"):
+            for authorization in (
+                "",
+                "Bearer ",
+                "Bearer Atza|unknown",
+                f"Basic {self.client.token}",
+            ):
                 answer = self.client.send("GET", path, Authorization=authorization)
                 self.refused(answer, 401)
                 keys |= answer.json.keys()
@@ -189,14 +231,21 @@ class MessengerTest(AlexaTest):
         self.assertEqual((201, subscription), (made.status, made.headers["Location"]))
         self.assertRegex(subscription, r"^amzn1\.alexa\.aem\.subscription\.\d+$")
         self.assertEqual(
-            "V2", self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{subscription}").json["eventHeaderVersion"]
+            "V2",
+            self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{subscription}").json[
+                "eventHeaderVersion"
+            ],
         )
-        self.assertEqual([id, subscription], [r.id for r in self.alexa.configurations + self.alexa.subscriptions])
+        self.assertEqual(
+            [id, subscription], [r.id for r in self.alexa.configurations + self.alexa.subscriptions]
+        )
 
         self.refused(self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{id}"), 409)
         first = self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{subscription}")
         second = self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{id}")
-        self.assertEqual([(200, "{}"), (204, "")], [(first.status, first.text), (second.status, second.text)])
+        self.assertEqual(
+            [(200, "{}"), (204, "")], [(first.status, first.text), (second.status, second.text)]
+        )
         self.assertNotIn("Content-Length", second.headers)
         for method in ("DELETE", "GET"):
             self.refused(self.client.send(method, f"{EM}/{CONFIGURATIONS}/{id}"), 404)
@@ -207,9 +256,21 @@ class MessengerTest(AlexaTest):
         good = {"type": "SNS", "id": TOPIC}
         fifo, malformed = {**good, "id": f"{TOPIC}.fifo"}, {**good, "id": "asp-events"}
         other = {**good, "type": "SQS"}
-        wrong: tuple[Any, ...] = (None, [], "x", [{}], [other], [fifo], [malformed], [good, malformed])
+        wrong: tuple[Any, ...] = (
+            None,
+            [],
+            "x",
+            [{}],
+            [other],
+            [fifo],
+            [malformed],
+            [good, malformed],
+        )
         for channels in wrong:
-            self.refused(self.client.send("POST", f"{EM}/{CONFIGURATIONS}", {"deliveryChannels": channels}), 400)
+            self.refused(
+                self.client.send("POST", f"{EM}/{CONFIGURATIONS}", {"deliveryChannels": channels}),
+                400,
+            )
         bodies: tuple[Any, ...] = ([], "not JSON", None)
         for body in bodies:
             self.refused(self.client.send("POST", f"{EM}/{CONFIGURATIONS}", body), 400)
@@ -238,9 +299,13 @@ class MessengerTest(AlexaTest):
         self.assertEqual((201, first.json["id"]), (again.status, again.json["id"]))
         self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{first.json['id']}")
         again = self.client.configure(idempotencyToken="1234567890")
-        self.assertEqual((201, first.json["id"], []), (again.status, again.json["id"], self.alexa.configurations))
+        self.assertEqual(
+            (201, first.json["id"], []), (again.status, again.json["id"], self.alexa.configurations)
+        )
         self.alexa.honours_tokens = False
-        self.assertNotEqual(first.json["id"], self.client.configure(idempotencyToken="1234567890").json["id"])
+        self.assertNotEqual(
+            first.json["id"], self.client.configure(idempotencyToken="1234567890").json["id"]
+        )
         self.assertEqual(1, len(self.alexa.configurations))
 
     def test_subscriptions_have_their_own_tokens(self) -> None:
@@ -282,7 +347,9 @@ class MessengerTest(AlexaTest):
         self.assertEqual(1, len(self.client.list(CONFIGURATIONS, nextToken=token).json["results"]))
         self.refused(self.client.list(SUBSCRIPTIONS, nextToken=token), 400)
         self.refused(self.client.list(CONFIGURATIONS, nextToken="other"), 400)
-        self.refused(self.client.send("GET", f"{EM}/{CONFIGURATIONS}?owner=~caller&nextToken={token}"), 400)
+        self.refused(
+            self.client.send("GET", f"{EM}/{CONFIGURATIONS}?owner=~caller&nextToken={token}"), 400
+        )
         for wrong in ("0", "11", "100", "-1", "x", ""):
             self.refused(self.client.list(CONFIGURATIONS, maxResults=wrong), 400)
 
@@ -291,13 +358,17 @@ class MessengerTest(AlexaTest):
         first = self.client.list(CONFIGURATIONS, maxResults="2").json
         for id in ids[:2]:
             self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{id}")
-        rest = self.client.list(CONFIGURATIONS, maxResults="2", **first["paginationContext"]).json["results"]
+        rest = self.client.list(CONFIGURATIONS, maxResults="2", **first["paginationContext"]).json[
+            "results"
+        ]
         self.assertEqual(ids[2:], [item["id"] for item in rest])
 
     def test_filters(self) -> None:
         id = self.configured()
         room = self.client.subscribe(id).json["id"]
-        child = self.client.subscribe(id, eventType={"namespace": "N", "name": "M"}, entities=CHILD).json["id"]
+        child = self.client.subscribe(
+            id, eventType={"namespace": "N", "name": "M"}, entities=CHILD
+        ).json["id"]
         unit, parent = "entities.unit.", "entities.unit.parent."
         for query, found in (
             ({}, [room, child]),
@@ -321,7 +392,10 @@ class MessengerTest(AlexaTest):
             {"unit": "x"},
         ):
             self.refused(self.client.list(SUBSCRIPTIONS, **wrong), 400)
-        self.refused(self.client.list(CONFIGURATIONS, **{"eventType.namespace": "N", "eventType.name": "M"}), 400)
+        self.refused(
+            self.client.list(CONFIGURATIONS, **{"eventType.namespace": "N", "eventType.name": "M"}),
+            400,
+        )
         self.refused(self.client.send("GET", f"{EM}/{CONFIGURATIONS}"), 400)
         by_unit = urlencode({f"{unit}id": "x", f"{unit}type": "Unit"})
         self.assertEqual(200, self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}?{by_unit}").status)
@@ -329,7 +403,11 @@ class MessengerTest(AlexaTest):
     def test_shapes_of_items(self) -> None:
         id = self.configured()
         full = {"id": id, "deliveryChannels": [{"type": "SNS", "id": TOPIC}]}
-        for shape, item in (("full", full), ("bare", {"id": id}), ("nested", {"subscriptionConfiguration": full})):
+        for shape, item in (
+            ("full", full),
+            ("bare", {"id": id}),
+            ("nested", {"subscriptionConfiguration": full}),
+        ):
             self.alexa.item_shape = shape  # type: ignore[assignment]
             self.assertEqual([item], self.client.list(CONFIGURATIONS).json["results"])
         subscription = self.client.subscribe(id).json["id"]
@@ -350,7 +428,9 @@ class MessengerTest(AlexaTest):
         self.assertEqual([], self.client.list(SUBSCRIPTIONS).json["results"])
         self.refused(self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}"), 404)
         [configuration] = self.alexa.configurations
-        self.assertEqual(200, self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{configuration.id}").status)
+        self.assertEqual(
+            200, self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{configuration.id}").status
+        )
 
 
 class DeviceTest(AlexaTest):
@@ -372,7 +452,9 @@ class DeviceTest(AlexaTest):
         self.refused(self.associate("e2", unit), 404)
         answer = self.associate("e1", unit)
         new = answer.json["endpointId"]
-        self.assertEqual((200, ["u1"]), (answer.status, [e.unit for e in self.alexa.endpoints.values()]))
+        self.assertEqual(
+            (200, ["u1"]), (answer.status, [e.unit for e in self.alexa.endpoints.values()])
+        )
         self.refused(self.associate("e1", unit), 404)
         self.assertEqual("UNREACHABLE", self.reachability(new))
         self.refused(self.associate(new, unit), 409)
@@ -388,7 +470,9 @@ class DeviceTest(AlexaTest):
         self.assertEqual([{"endpointId": "e1"}], self.associate("e1", [{"id": "u1"}]).json)
         self.alexa.association_answer = "empty"
         answer = self.associate("e1", [{"id": "u1"}])
-        self.assertEqual((200, "", "0"), (answer.status, answer.text, answer.headers["Content-Length"]))
+        self.assertEqual(
+            (200, "", "0"), (answer.status, answer.text, answer.headers["Content-Length"])
+        )
 
     def test_refusals_of_an_association(self) -> None:
         self.alexa.inactive_units.add("u1")
@@ -430,39 +514,61 @@ class FaultTest(AlexaTest):
         self.alexa.fail_next(1, 500, body={"error": "x"})
         answers = [self.client.list(SUBSCRIPTIONS) for _ in range(7)]
         self.assertEqual([429, 429, 429, 503, 500, 500, 200], [answer.status for answer in answers])
-        self.assertEqual(["1", "1", None], [answer.headers.get("Retry-After") for answer in answers[:3]])
+        self.assertEqual(
+            ["1", "1", None], [answer.headers.get("Retry-After") for answer in answers[:3]]
+        )
         self.refused(answers[0], 429)
-        self.assertEqual(["<html>busy</html>", "", '{"error": "x"}'], [answer.text for answer in answers[3:6]])
+        self.assertEqual(
+            ["<html>busy</html>", "", '{"error": "x"}'], [answer.text for answer in answers[3:6]]
+        )
         self.assertEqual(7, len({answer.headers["X-Amzn-RequestId"] for answer in answers}))
-        self.assertEqual([answer.status for answer in answers], [request.status for request in self.alexa.requests[1:]])
+        self.assertEqual(
+            [answer.status for answer in answers],
+            [request.status for request in self.alexa.requests[1:]],
+        )
 
     def test_fails_for_a_path(self) -> None:
         self.alexa.fail_next(1, 500, path=TOKEN_PATH)
         self.alexa.fail_next(1, 503, path=f"POST {EM}/{CONFIGURATIONS}")
-        self.assertEqual([200, 200], [self.client.list(kind).status for kind in (CONFIGURATIONS, SUBSCRIPTIONS)])
-        self.assertEqual([503, 201], [self.client.configure().status, self.client.configure().status])
+        self.assertEqual(
+            [200, 200], [self.client.list(kind).status for kind in (CONFIGURATIONS, SUBSCRIPTIONS)]
+        )
+        self.assertEqual(
+            [503, 201], [self.client.configure().status, self.client.configure().status]
+        )
         self.assertEqual([500, 200], [self.client.log_in().status, self.client.log_in().status])
 
     def test_fails_after_taking_effect(self) -> None:
         self.alexa.fail_next(1, 500)
         self.alexa.fail_next(1, 500, applied=True)
-        self.assertEqual([500, 500], [self.client.configure().status, self.client.configure().status])
+        self.assertEqual(
+            [500, 500], [self.client.configure().status, self.client.configure().status]
+        )
         self.assertEqual(1, len(self.alexa.configurations))
 
     def test_storm(self) -> None:
         self.alexa.storm(2)
         answers = [self.client.list(SUBSCRIPTIONS) for _ in range(8)]
-        self.assertEqual([200, 429, 200, 503, 200, 429, 200, 500], [answer.status for answer in answers])
-        self.assertEqual(("0", None), (answers[1].headers.get("Retry-After"), answers[5].headers.get("Retry-After")))
+        self.assertEqual(
+            [200, 429, 200, 503, 200, 429, 200, 500], [answer.status for answer in answers]
+        )
+        self.assertEqual(
+            ("0", None),
+            (answers[1].headers.get("Retry-After"), answers[5].headers.get("Retry-After")),
+        )
         self.alexa.storm(0)
         self.assertEqual([200, 200], [self.client.list(SUBSCRIPTIONS).status for _ in range(2)])
 
     def test_drops_the_answer(self) -> None:
         self.alexa.drop_answer_of(2, path="POST")
-        self.assertEqual([201, 200], [self.client.configure().status, self.client.list(CONFIGURATIONS).status])
+        self.assertEqual(
+            [201, 200], [self.client.configure().status, self.client.list(CONFIGURATIONS).status]
+        )
         with self.assertRaises(http.client.RemoteDisconnected):
             self.client.configure()
-        self.assertEqual((2, None), (len(self.alexa.configurations), self.alexa.requests[-1].status))
+        self.assertEqual(
+            (2, None), (len(self.alexa.configurations), self.alexa.requests[-1].status)
+        )
         self.assertEqual(201, self.client.configure().status)
 
     def test_hooks(self) -> None:
@@ -508,7 +614,10 @@ class FaultTest(AlexaTest):
 
 class PublishTest(AlexaTest):
     def event(self, type: dict[str, str], **entities: Any) -> Any:
-        return {"header": {"version": "2.0", "eventType": type, "entities": entities}, "payload": {}}
+        return {
+            "header": {"version": "2.0", "eventType": type, "entities": entities},
+            "payload": {},
+        }
 
     def published(self, wanted: Any, entities: Any, type: dict[str, str] = COMPLETION) -> bool:
         """Whether an event about these entities reaches a subscription to the wanted ones."""
@@ -567,11 +676,16 @@ class ServerTest(AlexaTest):
     def test_log_of_requests(self) -> None:
         self.client.send("POST", f"{EM}/{SUBSCRIPTIONS}?a=b%2Bc&d=", {"x": 1})
         login, request = self.alexa.requests
-        self.assertEqual(("POST", TOKEN_PATH, {}, None), (login.method, login.path, login.query, login.json))
-        self.assertEqual(self.alexa.credentials.refresh_token, login.form["refresh_token"])
-        self.assertEqual(({"a": "b+c", "d": ""}, {"x": 1}, {}), (request.query, request.json, request.form))
         self.assertEqual(
-            (2, 400, f"Bearer {self.client.token}"), (request.number, request.status, request.authorization)
+            ("POST", TOKEN_PATH, {}, None), (login.method, login.path, login.query, login.json)
+        )
+        self.assertEqual(self.alexa.credentials.refresh_token, login.form["refresh_token"])
+        self.assertEqual(
+            ({"a": "b+c", "d": ""}, {"x": 1}, {}), (request.query, request.json, request.form)
+        )
+        self.assertEqual(
+            (2, 400, f"Bearer {self.client.token}"),
+            (request.number, request.status, request.authorization),
         )
         self.assertLessEqual(login.at, request.at)
 
@@ -589,7 +703,9 @@ class ServerTest(AlexaTest):
         for thread in threads:
             thread.join()
         self.assertEqual(40, len(self.alexa.configurations))
-        self.assertEqual(list(range(1, 42)), sorted(request.number for request in self.alexa.requests))
+        self.assertEqual(
+            list(range(1, 42)), sorted(request.number for request in self.alexa.requests)
+        )
 
     def test_closes_at_once_and_silently(self) -> None:
         with redirect_stderr(io.StringIO()) as stderr:
@@ -612,7 +728,9 @@ class ServerTest(AlexaTest):
 
     def test_program(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("alexa.py")), "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             assert process.stdout and process.stderr
             lines = [process.stdout.readline() for _ in range(5)]
             shell = "".join(lines) + "env | grep -E '^(ASPCTL|LWA)_'"

@@ -1,7 +1,7 @@
 """`aspctl doctor` finds each broken link, says what to do, and reports no other link for it.
 
-One stack serves all tests: each breaks one link, and puts it right again. What MiniStack cannot be broken in, such as
-a mail address that has not confirmed, is tested at the functions that judge it (aspctl/src/doctor).
+All tests share a stack: each breaks one link and repairs it. What MiniStack cannot simulate, such as
+an unconfirmed e-mail address, is tested at the functions that judge it (aspctl/src/doctor).
 """
 
 from __future__ import annotations
@@ -521,7 +521,10 @@ class Doctor(DoctorTest):
     def test_the_function_is_gone(self) -> None:
         awslambda, name = self.client("lambda"), self.name("AspEventsFunction")
         function = awslambda.get_function_configuration(FunctionName=name)
-        taken = "FunctionName Description Runtime Role Handler Timeout MemorySize Architectures LoggingConfig".split()
+        taken = (
+            "FunctionName Description Runtime Role Handler Timeout MemorySize Architectures "
+            "LoggingConfig"
+        ).split()
         again = {key: function[key] for key in taken} | {"Code": {"S3Bucket": BUCKET, "S3Key": KEY}}
         awslambda.delete_function(FunctionName=name)
         self.addCleanup(self.set_variables, function["Environment"]["Variables"])
@@ -646,7 +649,7 @@ class Doctor(DoctorTest):
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
 
     def assert_needs_policy(self, link: str, queue: str, topic: str) -> None:
-        """Checks that the doctor finds a missing queue permission, and that its advice repairs it."""
+        """Checks that the doctor finds a missing permission, and that its advice repairs it."""
         self.set_queue_policy(queue, "")
         row = self.assert_fails(link, "no statement allows", self.arn(queue), self.arn(topic))
         statement = json.loads(row["advice"].partition("): ")[2])
@@ -669,8 +672,9 @@ class Doctor(DoctorTest):
         """An alarm as a request of PutMetricAlarm."""
         described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.name("FunctionErrorsAlarm")])
         taken = (
-            "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace Statistic "
-            "Dimensions Period EvaluationPeriods Threshold ComparisonOperator TreatMissingData"
+            "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace "
+            "Statistic Dimensions Period EvaluationPeriods Threshold ComparisonOperator "
+            "TreatMissingData"
         ).split()
         return {name: value for name, value in described["MetricAlarms"][0].items() if name in taken}
 
@@ -748,7 +752,8 @@ class Doctor(DoctorTest):
         self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
 
     def test_the_test_skill_failure_is_counted_outside_of_live(self) -> None:
-        # MiniStack shows a metric at once; CloudWatch takes a minute or two. Its alarms ignore dimensions.
+        # MiniStack shows a metric at once, where CloudWatch takes a minute or two, and its alarms
+        # ignore dimensions.
         alarm = {"AlarmName": self.name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
         self.addCleanup(self.client("cloudwatch").set_alarm_state, **alarm)
         watch = Watch(self.stack)
@@ -756,7 +761,10 @@ class Doctor(DoctorTest):
         self.assertEqual((watch.total(SkillStage="development"), watch.total(SkillStage="live")), (1, 0))
 
     def test_the_test_event_has_no_effect(self) -> None:
-        published = b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
+        published = (
+            b"<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult>"
+            b"</PublishResponse>"
+        )
         with proxy(self.stack.endpoint, Publish=lambda: Answer(200, published)) as relay:
             for kind, effect in {
                 "device-setup": "its readiness signal came out",

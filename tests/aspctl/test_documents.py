@@ -60,6 +60,10 @@ class DocumentTest(unittest.TestCase):
                     for block in blocks:
                         self.run_block(block, copy, environment)
 
+    def test_readme_shows_commands_that_run(self) -> None:
+        blocks = [b for d in documents() if d.path == ROOT / "README.md" for b in d.blocks()]
+        self.assertIn("demo", [block.kind for block in blocks])
+
     def run_block(self, block: Block, folder: Path, environment: Mapping[str, str]) -> None:
         done = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", block.commands],

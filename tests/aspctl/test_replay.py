@@ -257,7 +257,8 @@ class Files(ReplayTest):
         self.took_effect(events)
 
     def test_text_is_sent_byte_for_byte(self) -> None:
-        text = '{ "header" : {"eventType":{"namespace":"Alexa.New","name":"Thing"}},\n"n": [1.50, 1e3, "\\u00e4"] }'
+        header = '{"eventType":{"namespace":"Alexa.New","name":"Thing"}}'
+        text = f'{{ "header" : {header},\n"n": [1.50, 1e3, "\\u00e4"] }}'
         for target in ("topic", "function"):
             self.succeed("--file", "-", "--to", target, "--yes", stdin=f"\n{text}\n")
             [kept] = self.watch.settle(1)
@@ -516,7 +517,10 @@ class Refused(ReplayTest):
         def deny(operation: str, ask: Callable[[], Answer]) -> Answer:
             if operation != "PublishBatch":
                 return ask()
-            error = "<Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>not you</Message></Error>"
+            error = (
+                "<Error><Type>Sender</Type><Code>AuthorizationError</Code>"
+                "<Message>not you</Message></Error>"
+            )
             return Answer(403, f"<ErrorResponse>{error}</ErrorResponse>".encode())
 
         with intercepted(self.stack, deny) as env:

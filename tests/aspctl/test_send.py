@@ -44,8 +44,9 @@ class SendTest(StackTest):
 
     def test_options_set_the_fields_of_the_event(self) -> None:
         _, [message] = self.sent(
-            "subscription-activation", "--unit", "u", "--parent", "p", "--skill", "s", "--error", "E",
-            "--at", "2026-11-22T10:00:00+01:00", "--event-id", f"mine-{self.stack.process.pid}",
+            "subscription-activation", "--unit", "u", "--parent", "p", "--skill", "s",
+            "--error", "E", "--at", "2026-11-22T10:00:00+01:00",
+            "--event-id", f"mine-{self.stack.process.pid}",
         )  # fmt: skip
         signal = self.checked(message, UNIT)
         self.assertEqual((signal["subject"], signal["time"]), ("u", "2026-11-22T09:00:00Z"))

@@ -351,7 +351,8 @@ class Interrupted(AlexaTest):
             self.assertGreater(number, 5, "it was killed more than once")
 
     def test_apply_resumes_after_a_kill_at_each_call(self) -> None:
-        self.write(ONE_ROOM + f'[[subscription]]\nevents = ["Alexa.Role.Management.Assignment"]\nresources = ["{PROPERTY}"]')
+        role = 'events = ["Alexa.Role.Management.Assignment"]'
+        self.write(ONE_ROOM + f'[[subscription]]\n{role}\nresources = ["{PROPERTY}"]')
 
         def check() -> None:
             self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (1, 2))
@@ -411,7 +412,8 @@ class Answers(AlexaTest):
 
     def test_all_pages_are_read(self) -> None:
         rooms = json.dumps([f"amzn1.alexa.unit.did.EXAMPLE{number}" for number in range(25)])
-        self.write(f'topic = "{TOPIC}"\n[[subscription]]\nevents = ["Alexa.Automation.Execution.Completion"]\nunits = {rooms}')
+        completion = 'events = ["Alexa.Automation.Execution.Completion"]'
+        self.write(f'topic = "{TOPIC}"\n[[subscription]]\n{completion}\nunits = {rooms}')
         self.ok("apply")
         for last in ("absent", "null"):
             with self.subTest(last=last):
