@@ -37,8 +37,9 @@ SKIPPED_FOLDERS = {
 }
 
 COMBINATORS = re.compile(
-    r"\.(?:map|and_then|filter|filter_map|flat_map|map_or|map_or_else|map_while|or_else|unwrap_or_else|ok_or"
-    r"|ok_or_else|map_err|zip|chain|take_while|skip_while|fold|try_fold|scan|then|then_some|is_some_and"
+    r"\.(?:map|and_then|filter|filter_map|flat_map|map_or|map_or_else|map_while|or_else|unwrap_or_else"
+    r"|ok_or|ok_or_else|map_err|zip|chain|take_while|skip_while|fold|try_fold|scan|then|then_some"
+    r"|is_some_and"
     r"|is_none_or|is_ok_and|inspect|inspect_err|find_map|find|any|all|position|partition|for_each"
     r"|try_for_each|collect|flatten|enumerate|min_by_key|max_by_key|transpose)(?:::<[^()]*>)?\("
 )
@@ -86,11 +87,11 @@ class Package:
         self.modules = {self._module(file.path): file for file in self.files}
 
     def _module(self, path: Path) -> tuple[str, ...]:
-        """The path of a file's module; of the crate's roots, the empty one."""
+        """The path of a file's module; it is empty for the root of the crate."""
         parts = path.relative_to(self.folder).with_suffix("").parts
-        if parts[-1] == "mod" or parts in (("lib",), ("main",)):
-            parts = parts[:-1]
-        return parts
+        is_library = (self.folder / "lib.rs").exists()
+        roots = {("lib",)} if is_library else {("main",)}
+        return parts[:-1] if parts[-1] == "mod" or parts in roots else parts
 
     @staticmethod
     def _is_in(module: tuple[str, ...], modules: set[tuple[str, ...]]) -> bool:

@@ -1,7 +1,7 @@
 """`aspctl doctor` finds each broken link, says what to do, and reports no other link for it.
 
-All tests share a stack: each breaks one link and repairs it. What MiniStack cannot simulate, such as
-an unconfirmed e-mail address, is tested at the functions that judge it (aspctl/src/doctor).
+All tests share a stack: each breaks one link and repairs it. What MiniStack cannot simulate, such
+as an unconfirmed e-mail address, is tested at the functions that judge it (aspctl/src/doctor).
 """
 
 from __future__ import annotations
