@@ -37,9 +37,9 @@ SKIPPED_FOLDERS = {
 }
 
 COMBINATORS = re.compile(
-    r"\.(?:map|and_then|filter|filter_map|flat_map|map_or|map_or_else|map_while|or_else|unwrap_or_else"
-    r"|ok_or|ok_or_else|map_err|zip|chain|take_while|skip_while|fold|try_fold|scan|then|then_some"
-    r"|is_some_and"
+    r"\.(?:map|and_then|filter|filter_map|flat_map|map_or|map_or_else|map_while|or_else"
+    r"|unwrap_or_else|ok_or|ok_or_else|map_err|zip|chain|take_while|skip_while|fold|try_fold|scan"
+    r"|then|then_some|is_some_and"
     r"|is_none_or|is_ok_and|inspect|inspect_err|find_map|find|any|all|position|partition|for_each"
     r"|try_for_each|collect|flatten|enumerate|min_by_key|max_by_key|transpose)(?:::<[^()]*>)?\("
 )
@@ -49,12 +49,14 @@ PURE_MODULES = {
     "arn",
     "envelope",
     "event",
+    "hash",
     "json",
     "message",
-    "route",
-    "retry",
     "metric",
+    "quarantine",
     "readiness",
+    "retry",
+    "route",
 }
 IMPURE_MODULES = {"ledger", "config", "aws", "deliver", "handler"}
 IMPURE_CRATES = re.compile(
