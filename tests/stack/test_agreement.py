@@ -133,7 +133,7 @@ class Agreement(StackTest):
     def test_items_have_the_attribute_by_which_the_ledger_expires_them(self) -> None:
         event = fresh("subscription-activated")
         self.assertEqual(len(self.send(json.dumps(event))), 1)
-        item = self.watch.remembered(f"event#{id_of(event)}")
+        item = self.watch.ledger_item(f"event#{id_of(event)}")
         expires = item[self.properties("LedgerTable")["TimeToLiveSpecification"]["AttributeName"]]
         self.assertGreater(expires, datetime.now(UTC).timestamp())
 
