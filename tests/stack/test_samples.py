@@ -10,13 +10,10 @@ import unittest
 from case import StackTest
 from effects import EXPECTED, differences, observe
 from stack import ROOT
-from watch import messages, samples
+from watch import messages
 
 
 class SampleTest(StackTest):
-    def test_each_sample_is_expected_and_each_expected_sample_exists(self) -> None:
-        self.assertEqual(EXPECTED.keys(), {path.stem for path in samples()})
-
     def test_samples_have_the_expected_effects(self) -> None:
         for name, expected in EXPECTED.items():
             with self.subTest(name):
