@@ -447,7 +447,7 @@ async fn an_event_about_two_devices_is_quarantined() {
     let message = function.aws.only_message();
     assert_eq!(
         message.body["data"]["detail"],
-        "$: two different endpoint ids, and nothing says which device is meant"
+        "$: two different endpoint ids; cannot determine which device is meant"
     );
 }
 
@@ -792,7 +792,7 @@ async fn a_message_too_large_for_the_quarantine_stays_with_its_owner() {
     let large = "x".repeat(1024 * 1024);
     let (error_type, text) = function.error(&sns_event(&[&large])).await;
     assert_eq!(error_type, "Unquarantinable");
-    assert!(text.contains("the topic takes 262144"), "{text}");
+    assert!(text.contains("the topic accepts 262144"), "{text}");
     let answer = function.answer(&sqs_event(&["no event", &large])).await;
     assert_eq!(
         answer,
@@ -927,7 +927,7 @@ async fn an_event_whose_signal_would_be_too_large_is_quarantined() {
             data["detail"]
                 .as_str()
                 .unwrap()
-                .starts_with("$: nothing can be published for it"),
+                .starts_with("$: nothing can be published for this event"),
             "{}",
             data["detail"]
         );

@@ -50,7 +50,7 @@ async fn a_lasting_fault_fails_the_invocation_as_retryable_and_the_next_delivery
     assert_eq!(error_type, "Retryable");
     assert!(
         text.starts_with(
-            "1 of 1 records failed with a permanent error: sns:Publish on arn:aws:sns:us-east-"
+            "1 of 1 records failed with a retryable error: sns:Publish on arn:aws:sns:us-east-"
         ),
         "{text}"
     );

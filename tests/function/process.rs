@@ -476,7 +476,7 @@ async fn a_ledger_that_refuses_completions_is_an_error_and_a_metric() {
     assert_starts_with(
         run.first_line("ERROR"),
         "message",
-        "the ledger refuses to note",
+        "the ledger refused to record",
     );
 }
 
