@@ -21,6 +21,7 @@ mod owner;
 mod process;
 mod properties;
 mod readiness;
+mod samples;
 mod storm;
 
 use std::{

@@ -86,7 +86,10 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
 });
 
 pub(crate) fn assert_fits_schema(body: &Value) {
-    let validator = &SCHEMAS[body["type"].as_str().unwrap()];
+    let r#type = body["type"].as_str().unwrap();
+    let validator = SCHEMAS.get(r#type).unwrap_or_else(|| {
+        panic!("{type} has no schema: add it to generated_schemas (src/message/mod.rs) and run make schemas")
+    });
     let errors: Vec<_> = validator
         .iter_errors(body)
         .map(|e| format!("{}: {e}", e.instance_path()))
