@@ -381,6 +381,12 @@ mod tests {
     }
 
     #[test]
+    fn refuses_text_after_the_json() {
+        let error = decode(r#"{"Records":[]} {"Records":[]}"#).unwrap_err();
+        assert!(error.found.contains("trailing characters"), "{error}");
+    }
+
+    #[test]
     fn an_sqs_item_without_an_id_is_unsupported() {
         let mut item = sqs_record("x");
         item["messageId"] = Value::Null;

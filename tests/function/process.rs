@@ -488,6 +488,18 @@ async fn a_reachable_ledger_raises_no_metric() {
     assert!(run.metric("LedgerUnavailable").is_empty());
 }
 
+#[tokio::test]
+async fn every_line_of_an_invocation_has_its_request_id() {
+    for operation in [Operation::Claim, Operation::Complete] {
+        let fault = Fault::Error(500, "InternalServerError");
+        let run = run_with_failing_ledger(operation, fault).await;
+        assert!(run.lines.len() > 2, "{}", run.output);
+        for line in &run.lines {
+            assert_eq!(line["requestId"], "request-1", "{line}");
+        }
+    }
+}
+
 /// The batches of the memory test. The ledger's memory is full after 10,000 events, two thirds of
 /// the way.
 const BATCHES: usize = 150;
