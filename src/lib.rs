@@ -24,6 +24,7 @@ pub mod failure;
 pub mod handler;
 mod hash;
 mod json;
+pub mod keyed;
 pub mod ledger;
 pub mod message;
 pub mod metric;

@@ -8,9 +8,10 @@ use aws_sdk_cloudwatch::{
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::{CountFailures, DeliveryResults, Keyed};
+use super::{CountFailures, DeliveryResults};
 use crate::{
     aws::{Deadline, error::AwsError},
+    keyed::Keyed,
     metric::{MetricPoint, SKILL_INTERACTION_FAILURE, SkillFailureMetric, data_points},
 };
 

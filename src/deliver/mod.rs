@@ -3,10 +3,7 @@
 mod cloudwatch;
 mod sns;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    panic::AssertUnwindSafe,
-};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
 use futures_util::{FutureExt as _, future::join_all};
 
@@ -14,6 +11,7 @@ pub use self::{cloudwatch::CloudWatchMetrics, sns::SnsPublisher};
 use crate::{
     aws::{Deadline, error::AwsError},
     failure::RecordFailure,
+    keyed::{Keyed, KeyedResults},
     message::{OutgoingMessage, OutputTopic},
     metric::SkillFailureMetric,
 };
@@ -29,17 +27,8 @@ pub enum Effect {
     Count(SkillFailureMetric),
 }
 
-/// Something to deliver, with the key of its event.
-#[derive(Debug)]
-pub struct Keyed<'a, T> {
-    /// The key of the event.
-    pub key: &'a str,
-    /// What to deliver.
-    pub item: &'a T,
-}
-
 /// The result of each delivery, by the key of its event.
-pub type DeliveryResults<E> = HashMap<String, Result<(), E>>;
+pub type DeliveryResults<E> = KeyedResults<(), E>;
 
 /// Publishes messages.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]

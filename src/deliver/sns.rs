@@ -7,10 +7,11 @@ use aws_sdk_sns::{
 };
 use futures_util::future::join_all;
 
-use super::{DeliveryResults, Keyed, PublishMessages};
+use super::{DeliveryResults, PublishMessages};
 use crate::{
     aws::{Deadline, error::AwsError},
     config::TopicArns,
+    keyed::Keyed,
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
 };
 

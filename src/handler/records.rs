@@ -13,12 +13,13 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     aws::{Deadline, error::AwsError},
-    deliver::{DeliveryResults, Effect, Keyed},
+    deliver::{DeliveryResults, Effect},
     envelope::{Record, UnsupportedEnvelope},
     event::{QuarantineReason, header::EventHeader},
     failure::RecordFailure,
-    ledger::{AutomationRun, ClaimAnswer, KeyedSignal, LedgerSession},
-    message::{MessageTooLarge, RetryDecision},
+    keyed::Keyed,
+    ledger::{AutomationRun, ClaimAnswer, LedgerSession},
+    message::{MessageTooLarge, OutgoingSignal, RetryDecision},
     outcome::{AnsweredRecord, Outcome},
     quarantine::{self, QuarantinedRecord},
     retry::{FailedAutomation, RetryPolicy},
@@ -263,11 +264,11 @@ impl RecordTask<Plan> {
     }
 
     /// The readiness signal to store and publish, if any.
-    pub(super) fn signal(&self) -> Option<KeyedSignal<'_>> {
+    pub(super) fn signal(&self) -> Option<Keyed<'_, OutgoingSignal>> {
         match &self.step {
-            TaskStep::Do(Plan::Signal(signal)) => Some(KeyedSignal {
+            TaskStep::Do(Plan::Signal(signal)) => Some(Keyed {
                 key: &self.key,
-                signal,
+                item: signal,
             }),
             _ => None,
         }

@@ -29,7 +29,6 @@ mod session;
 mod writes;
 
 use std::{
-    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -40,10 +39,10 @@ use self::memory::MemoryLedger;
 pub use self::{
     budget::AutomationRun,
     items::{COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, SIGNAL, event_pk, readiness_key},
-    session::{KeyedSignal, LedgerSession},
+    session::LedgerSession,
     writes::PARTITION_KEY,
 };
-use crate::aws::error::AwsError;
+use crate::{aws::error::AwsError, keyed::KeyedResults};
 
 /// How long a claim outlives the deadline of its invocation: longer than the clock skew between two
 /// environments, and short enough that the claim of a killed invocation has expired when Lambda
@@ -71,7 +70,7 @@ pub enum ClaimAnswer {
 }
 
 /// The answers of the ledger, by the key of the event.
-pub type LedgerAnswers<T> = HashMap<String, Result<T, AwsError>>;
+pub type LedgerAnswers<T> = KeyedResults<T, AwsError>;
 
 impl Ledger {
     /// Creates a ledger in a table or, without one, in memory. It remembers completed events for

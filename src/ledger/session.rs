@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     aws::{Deadline, error::AwsError},
+    keyed::Keyed,
     message::OutgoingSignal,
 };
 
@@ -30,15 +31,6 @@ pub struct LedgerSession<'a> {
     ledger: &'a Ledger,
     lease: ClaimLease,
     is_unreachable: AtomicBool,
-}
-
-/// A signal to store, with the key of its event.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyedSignal<'a> {
-    /// The key of the event.
-    pub key: &'a str,
-    /// The signal.
-    pub signal: &'a OutgoingSignal,
 }
 
 impl<'a> LedgerSession<'a> {
@@ -115,7 +107,7 @@ impl<'a> LedgerSession<'a> {
     /// could read it.
     pub async fn store(
         &self,
-        signals: &[KeyedSignal<'_>],
+        signals: &[Keyed<'_, OutgoingSignal>],
         deadline: Deadline,
     ) -> LedgerAnswers<()> {
         let writes = newest(signals, self.lease.now);
@@ -128,7 +120,7 @@ impl<'a> LedgerSession<'a> {
             .collect()
             .await;
         let mut answers = LedgerAnswers::new();
-        for KeyedSignal { key, signal } in signals {
+        for Keyed { key, item: signal } in signals {
             let pks = signal.subjects.iter().map(readiness_key);
             let failure = pks
                 .filter_map(|pk| stored.get(pk.as_str()).cloned())
@@ -236,13 +228,13 @@ impl<'a> LedgerSession<'a> {
 /// Returns the newest signal for each partition key; of two with the same time, the last. A signal
 /// without a time counts as current.
 fn newest<'a>(
-    signals: &[KeyedSignal<'a>],
+    signals: &[Keyed<'a, OutgoingSignal>],
     now: DateTime<Utc>,
 ) -> BTreeMap<String, StoredSignal<'a>> {
     let mut sorted = signals.to_vec();
-    sorted.sort_by_key(|keyed| keyed.signal.at.unwrap_or(now));
+    sorted.sort_by_key(|keyed| keyed.item.at.unwrap_or(now));
     let mut newest = BTreeMap::new();
-    for KeyedSignal { signal, .. } in sorted {
+    for Keyed { item: signal, .. } in sorted {
         for subject in &signal.subjects {
             let pk = readiness_key(subject);
             let stored = StoredSignal {

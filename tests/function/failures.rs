@@ -2,8 +2,9 @@
 
 use asp_events::{
     aws::{Deadline, client, error::AwsError},
-    deliver::{CloudWatchMetrics, DeliveryResults, Keyed, PublishMessages},
+    deliver::{CloudWatchMetrics, DeliveryResults, PublishMessages},
     handler::Handler,
+    keyed::Keyed,
     message::{OutgoingMessage, OutputTopic},
 };
 use chrono::{TimeDelta, Utc};

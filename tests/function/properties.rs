@@ -4,9 +4,10 @@ use std::cell::RefCell;
 
 use asp_events::{
     aws::{Deadline, client, error::AwsError},
-    deliver::{CountFailures, DeliveryResults, Keyed, PublishMessages},
+    deliver::{CountFailures, DeliveryResults, PublishMessages},
     envelope,
     handler::Handler,
+    keyed::Keyed,
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
     metric::SkillFailureMetric,
     outcome::{InvocationAnswer, InvocationError, RecordCounts},
