@@ -1,6 +1,6 @@
 //! Decodes the events of Alexa Smart Properties from the text of an SNS message.
 //!
-//! [`kind`] is the table of event types. Documented payloads ([`documented`]) are read strictly
+//! [`EventKind`] is the table of event types. Documented payloads ([`documented`]) are read strictly
 //! where an effect depends on a field and leniently elsewhere. Payloads that Amazon has not
 //! documented ([`assumed`]) are searched for the ids that they should contain. Enumerations are
 //! open, because Amazon documents only some of their values.
