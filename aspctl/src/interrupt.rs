@@ -10,13 +10,13 @@ use crate::advice::InputError;
 /// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP. While this is alive their default action, to
 /// terminate the program, is disabled.
 #[derive(Debug)]
-pub(crate) struct Interrupts {
+pub(crate) struct InterruptListener {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
-impl Interrupts {
+impl InterruptListener {
     /// Each listener sees all signals from now on.
     pub(crate) fn listen() -> Result<Self, InputError> {
         let listen = |kind| signal(kind).map_err(unheard);
@@ -37,7 +37,7 @@ impl Interrupts {
     }
 }
 
-impl Interrupts {
+impl InterruptListener {
     /// Waits for the one after the next.
     pub(crate) async fn second(&mut self) {
         self.next().await;

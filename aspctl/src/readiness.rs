@@ -19,7 +19,7 @@ use crate::{
     args::{GlobalArgs, OutputForm, since},
     aws::{AwsClients, call_error},
     error::CommandError,
-    follow::{Followed, SignalKind, follow, message::ReceivedMessage},
+    follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     stack::DeployedStack,
     terminal::Terminal,
 };
@@ -84,12 +84,12 @@ pub(crate) async fn wait(
     let started = Instant::now();
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    let ledger = Ledger::of(&stack, &aws)?;
+    let ledger = LedgerReader::of(&stack, &aws)?;
     follow(&aws, &stack, &[SignalKind::Readiness], async |followed| {
         let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
         terminal.note(format_args!("following the readiness signals of {name} until {whom} is ready; Ctrl-C ends it"));
         let wait =
-            Waiting { subject, since: args.since, ledger: &ledger, followed, terminal, is_told: Cell::default() };
+            ReadinessWait { subject, since: args.since, ledger: &ledger, followed, terminal, is_told: Cell::default() };
         let Some(readiness) = wait.until(started.checked_add(args.timeout)).await? else {
             terminal.note(format_args!(
                 "timed out after {limit}: nothing came about {whom}. Check the id (a unit's id can differ between the \
@@ -111,7 +111,7 @@ pub(crate) async fn status(
     let subject = &subject(&args.subject);
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    if let Some(readiness) = Ledger::of(&stack, &aws)?.look(subject).await? {
+    if let Some(readiness) = LedgerReader::of(&stack, &aws)?.look(subject).await? {
         return readiness.show(args.output, terminal);
     }
     terminal.note(format_args!(
@@ -206,12 +206,12 @@ fn newest(
 
 /// The ledger's table, in which the function keeps each subject's last readiness.
 #[derive(Debug)]
-struct Ledger {
+struct LedgerReader {
     client: aws_sdk_dynamodb::Client,
     table: String,
 }
 
-impl Ledger {
+impl LedgerReader {
     fn of(stack: &DeployedStack, aws: &AwsClients) -> Result<Self, CommandError> {
         Ok(Self {
             client: aws.dynamodb(),
@@ -256,17 +256,17 @@ fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<
 }
 
 /// Waiting for one subject.
-struct Waiting<'a> {
+struct ReadinessWait<'a> {
     subject: &'a ReadinessSubject,
     since: Option<DateTime<Utc>>,
-    ledger: &'a Ledger,
-    followed: &'a Followed,
+    ledger: &'a LedgerReader,
+    followed: &'a FollowedQueue,
     terminal: &'a Terminal,
     /// Whether the user knows that the ledger cannot be read.
     is_told: Cell<bool>,
 }
 
-impl Waiting<'_> {
+impl ReadinessWait<'_> {
     /// The readiness, if it is known by then. It looks at the beginning and at the end in any case.
     async fn until(
         &self,

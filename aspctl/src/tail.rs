@@ -14,13 +14,13 @@ use crate::{
     args::GlobalArgs,
     aws::AwsClients,
     error::CommandError,
-    follow::{self, Followed, SignalKind, follow, message::ReceivedMessage},
+    follow::{self, FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     stack::DeployedStack,
     terminal::Terminal,
 };
 
 /// So long is for ever.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "help is plain text")]
@@ -68,7 +68,7 @@ pub(crate) async fn run(
             names(&signals),
             stack.name()
         ));
-        let end = Instant::now() + args.duration.unwrap_or(FOR_EVER).min(FOR_EVER);
+        let end = Instant::now() + args.duration.unwrap_or(NO_LIMIT).min(NO_LIMIT);
         tokio::select! {
             printed = timeout_at(end, print(args, followed, terminal)) => printed.unwrap_or(Ok(())),
             () = reader_gone() => Ok(()),
@@ -113,7 +113,7 @@ fn names(signals: &[SignalKind]) -> String {
 
 /// Mentions queues like the one that is about to be made; who may not list them does without.
 async fn note_others(aws: &AwsClients, stack: &DeployedStack, terminal: &Terminal) {
-    match follow::queues(aws, stack).await {
+    match follow::temporary_queues(aws, stack).await {
         Ok(others) if !others.is_empty() => terminal.note(format_args!(
             "there are other temporary queues: {}. They belong to others who follow this stack now, or were left by a \
             kill -9; delete those with `aws sqs delete-queue`, and their subscriptions with `aws sns unsubscribe`",
@@ -127,7 +127,7 @@ async fn note_others(aws: &AwsClients, stack: &DeployedStack, terminal: &Termina
 /// Prints the messages that are wanted, up to the limit.
 async fn print(
     args: &TailArgs,
-    followed: &Followed,
+    followed: &FollowedQueue,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
     let as_text = match args.output {
@@ -136,7 +136,7 @@ async fn print(
     };
     let mut left = args.limit.unwrap_or(u64::MAX);
     loop {
-        let messages = followed.receive(FOR_EVER).await?;
+        let messages = followed.receive(NO_LIMIT).await?;
         for message in messages.iter().filter(|message| is_wanted(args, message)) {
             if as_text {
                 terminal.say(message.line())?;

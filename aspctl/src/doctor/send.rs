@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     aws::{AwsClients, call_error},
     error::CommandError,
-    follow::{Followed, SignalKind, follow},
-    send::sample::{SKILL, Sample, SampleKind, SampleOptions},
+    follow::{FollowedQueue, SignalKind, follow},
+    send::sample::{SKILL, SampleEvent, SampleKind, SampleOptions},
     stack::DeployedStack,
     terminal::Terminal,
 };
@@ -69,7 +69,7 @@ pub(super) async fn run(
 }
 
 /// What the function of this version does with the event.
-fn planned_effect(sample: &Sample) -> Plan {
+fn planned_effect(sample: &SampleEvent) -> Plan {
     let record = Record {
         text: sample.text.clone(),
         message_id: String::new(),
@@ -83,7 +83,7 @@ fn planned_effect(sample: &Sample) -> Plan {
 /// The event, and how long to wait for its effect.
 #[derive(Debug)]
 struct Event {
-    sample: Sample,
+    sample: SampleEvent,
     /// The id of its effect.
     key: String,
     timeout: Duration,
@@ -105,7 +105,7 @@ impl Event {
         options: &SampleOptions,
         timeout: Duration,
     ) -> Result<Self, CommandError> {
-        let sample = Sample::new(kind, options)?;
+        let sample = SampleEvent::new(kind, options)?;
         Ok(Self {
             key: format!("{}/{}", kind.event(), sample.id),
             sample,
@@ -138,7 +138,7 @@ impl Event {
         })
     }
 
-    async fn is_among(&self, followed: &Followed) -> Result<bool, CommandError> {
+    async fn is_among(&self, followed: &FollowedQueue) -> Result<bool, CommandError> {
         let messages = followed.receive(self.timeout).await?;
         Ok(messages
             .iter()

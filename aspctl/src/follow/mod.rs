@@ -27,7 +27,7 @@ use self::message::ReceivedMessage;
 use crate::{
     aws::{AwsCallError, AwsClients, call_error},
     error::{CommandError, LeftoverError},
-    interrupt::Interrupts,
+    interrupt::InterruptListener,
     stack::DeployedStack,
 };
 
@@ -35,7 +35,7 @@ use crate::{
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
 /// How long SQS may not know a queue that it has just made; a second, by the documents.
-const YOUTH: Duration = Duration::from_secs(10);
+const QUEUE_VISIBLE_AFTER: Duration = Duration::from_secs(10);
 
 /// How often a poll is tried: with the waits between, for about a minute, so that who follows sits
 /// out a short outage.
@@ -62,10 +62,10 @@ pub(crate) async fn follow<T>(
     aws: &AwsClients,
     stack: &DeployedStack,
     signals: &[SignalKind],
-    work: impl AsyncFnOnce(&Followed) -> Result<T, CommandError>,
+    work: impl AsyncFnOnce(&FollowedQueue) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    let scaffold = Scaffold::new(aws, stack, signals)?;
-    let (mut first, mut second) = (Interrupts::listen()?, Interrupts::listen()?);
+    let scaffold = TemporaryResources::new(aws, stack, signals)?;
+    let (mut first, mut second) = (InterruptListener::listen()?, InterruptListener::listen()?);
     let whole = async {
         // Not interrupted while it builds, lest something is made that nobody knows of.
         let outcome = match scaffold.build().await {
@@ -93,7 +93,7 @@ pub(crate) async fn follow<T>(
 
 /// The names of the temporary queues of this stack: of others who follow it now, or left by a
 /// `kill -9`.
-pub(crate) async fn queues(
+pub(crate) async fn temporary_queues(
     aws: &AwsClients,
     stack: &DeployedStack,
 ) -> Result<Vec<String>, CommandError> {
@@ -133,7 +133,7 @@ fn prefix(stack: &str) -> String {
 
 /// What is made to follow topics, and has to be removed.
 #[derive(Debug)]
-struct Scaffold {
+struct TemporaryResources {
     sns: aws_sdk_sns::Client,
     sqs: aws_sdk_sqs::Client,
     region: String,
@@ -142,18 +142,18 @@ struct Scaffold {
     queue_arn: String,
     topics: Vec<String>,
     /// What is there, in the order in which it was made.
-    parts: RefCell<Vec<Part>>,
+    parts: RefCell<Vec<CreatedResource>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum CreatedResource {
     /// A queue, by its URL.
     Queue(String),
     /// A subscription, by its ARN.
     Subscription(String),
 }
 
-impl Part {
+impl CreatedResource {
     /// The command that removes it.
     fn removal(&self, region: &str) -> String {
         match self {
@@ -165,7 +165,7 @@ impl Part {
     }
 }
 
-impl Scaffold {
+impl TemporaryResources {
     fn new(
         aws: &AwsClients,
         stack: &DeployedStack,
@@ -191,7 +191,7 @@ impl Scaffold {
     }
 
     /// Makes the queue and subscribes it. From then on no message of the topics is missed.
-    async fn build(&self) -> Result<Followed, CommandError> {
+    async fn build(&self) -> Result<FollowedQueue, CommandError> {
         let made = self
             .sqs
             .create_queue()
@@ -206,12 +206,14 @@ impl Scaffold {
             .map_err(call_error("sqs:CreateQueue", &self.queue))?
             .queue_url
             .unwrap_or_default();
-        self.parts.borrow_mut().push(Part::Queue(url.clone()));
+        self.parts
+            .borrow_mut()
+            .push(CreatedResource::Queue(url.clone()));
         // All are waited for, lest a subscription is made after another one has failed, and nobody
         // knows of it.
         let subscribed = join_all(self.topics.iter().map(|topic| self.subscribe(topic))).await;
         subscribed.into_iter().collect::<Result<(), _>>()?;
-        Ok(Followed {
+        Ok(FollowedQueue {
             sqs: self.sqs.clone(),
             queue: self.queue.clone(),
             url,
@@ -236,7 +238,9 @@ impl Scaffold {
             .map_err(call_error("sns:Subscribe", topic))?
             .subscription_arn
             .unwrap_or_default();
-        self.parts.borrow_mut().push(Part::Subscription(arn));
+        self.parts
+            .borrow_mut()
+            .push(CreatedResource::Subscription(arn));
         Ok(())
     }
 
@@ -255,15 +259,15 @@ impl Scaffold {
     }
 
     /// Removes a part; that it is gone already is as good.
-    async fn remove_part(&self, part: &Part) -> Result<(), AwsCallError> {
+    async fn remove_part(&self, part: &CreatedResource) -> Result<(), AwsCallError> {
         let removed = match part {
-            Part::Subscription(arn) => {
+            CreatedResource::Subscription(arn) => {
                 let removed = self.sns.unsubscribe().subscription_arn(arn).send().await;
                 removed
                     .map(drop)
                     .map_err(call_error("sns:Unsubscribe", arn))
             }
-            Part::Queue(url) => {
+            CreatedResource::Queue(url) => {
                 let removed = self.sqs.delete_queue().queue_url(url).send().await;
                 removed
                     .map(drop)
@@ -320,14 +324,14 @@ fn policy(queue_arn: &str, topics: &[String]) -> String {
 
 /// A queue that receives what is followed.
 #[derive(Debug)]
-pub(crate) struct Followed {
+pub(crate) struct FollowedQueue {
     sqs: aws_sdk_sqs::Client,
     queue: String,
     url: String,
     made: Instant,
 }
 
-impl Followed {
+impl FollowedQueue {
     /// The next messages, as soon as there are any, those that came together by their time; none if
     /// none came for so long.
     pub(crate) async fn receive(
@@ -349,7 +353,7 @@ impl Followed {
             .send()
             .await;
         let received = match received.map_err(call_error("sqs:ReceiveMessage", &self.queue)) {
-            Err(error) if error.is_missing() && self.made.elapsed() < YOUTH => {
+            Err(error) if error.is_missing() && self.made.elapsed() < QUEUE_VISIBLE_AFTER => {
                 sleep(Duration::from_secs(1)).await;
                 return Ok(Vec::new());
             }

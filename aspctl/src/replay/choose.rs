@@ -3,33 +3,33 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{args::ReplayArgs, read::Event};
+use super::{args::ReplayArgs, read::ReplayEvent};
 
 /// What was found in a message of the queue, or a part of the file.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundMessage {
     /// The message's id in the queue.
     pub(super) id: String,
     /// When it came there.
     pub(super) since: Option<DateTime<Utc>>,
     /// Its events, or why there are none.
-    pub(super) events: Result<Vec<Event>, String>,
+    pub(super) events: Result<Vec<ReplayEvent>, String>,
 }
 
 /// A message of which something is sent.
 #[derive(Debug, PartialEq)]
-pub(super) struct Chosen {
+pub(super) struct ChosenMessage {
     /// The message's id in the queue.
     pub(super) id: String,
     /// What is sent; never empty.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<ReplayEvent>,
     /// Whether that is all of it, so that it can be deleted.
     pub(super) whole: bool,
 }
 
 /// Why a message stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum SkipReason {
     /// The filters do not choose it.
     NotChosen,
     /// It came after the replay began: perhaps one that has failed again, which would go round in
@@ -41,7 +41,7 @@ pub(super) enum Left {
 
 /// The user's filters and limit.
 #[derive(Debug)]
-pub(super) struct Choice {
+pub(super) struct EventFilter {
     events: Vec<String>,
     units: Vec<String>,
     reasons: Vec<String>,
@@ -52,7 +52,7 @@ pub(super) struct Choice {
     budget: Option<u64>,
 }
 
-impl Choice {
+impl EventFilter {
     pub(super) fn new(args: &ReplayArgs, began: DateTime<Utc>) -> Self {
         let ReplayArgs {
             events,
@@ -82,11 +82,11 @@ impl Choice {
     }
 
     /// Decides on a message.
-    pub(super) fn choose(&mut self, found: Found) -> Result<Chosen, Left> {
+    pub(super) fn choose(&mut self, found: FoundMessage) -> Result<ChosenMessage, SkipReason> {
         if found.since.is_some_and(|since| since > self.began) {
-            return Err(Left::Newer);
+            return Err(SkipReason::Newer);
         }
-        let events = found.events.map_err(Left::Unreadable)?;
+        let events = found.events.map_err(SkipReason::Unreadable)?;
         let all = events.len();
         let events: Vec<_> = events
             .into_iter()
@@ -94,17 +94,17 @@ impl Choice {
             .collect();
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         if events.is_empty() || self.at_most(count) < count {
-            return Err(Left::NotChosen);
+            return Err(SkipReason::NotChosen);
         }
         self.budget = self.budget.map(|budget| budget.saturating_sub(count));
-        Ok(Chosen {
+        Ok(ChosenMessage {
             id: found.id,
             whole: events.len() == all,
             events,
         })
     }
 
-    fn accepts(&self, event: &Event) -> bool {
+    fn accepts(&self, event: &ReplayEvent) -> bool {
         let about = &event.about;
         is_among(&self.events, about.event_type.as_deref())
             && is_among(&self.reasons, about.reason.as_deref())
@@ -136,48 +136,48 @@ fn names_one(wanted: &[String], text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::read::About, *};
+    use super::{super::read::EventSummary, *};
     use crate::args::parse;
 
-    fn choice(options: &[&str]) -> Choice {
+    fn choice(options: &[&str]) -> EventFilter {
         let args = parse::<ReplayArgs>(&[&["quarantine"], options].concat());
-        Choice::new(&args, at("2026-11-22T00:00:00Z"))
+        EventFilter::new(&args, at("2026-11-22T00:00:00Z"))
     }
 
     fn at(time: &str) -> DateTime<Utc> {
         time.parse().unwrap()
     }
 
-    fn event(event_type: &str, text: &str) -> Event {
-        let about = About {
+    fn event(event_type: &str, text: &str) -> ReplayEvent {
+        let about = EventSummary {
             event_type: Some(event_type.to_owned()),
             time: Some(at("2026-11-20T09:00:00Z")),
             reason: Some("INVALID_EVENT".to_owned()),
-            ..About::default()
+            ..EventSummary::default()
         };
-        Event {
+        ReplayEvent {
             text: text.to_owned(),
             about,
-            ..Event::default()
+            ..ReplayEvent::default()
         }
     }
 
-    fn found(events: Vec<Event>) -> Found {
-        Found {
+    fn found(events: Vec<ReplayEvent>) -> FoundMessage {
+        FoundMessage {
             id: "q-1".to_owned(),
             since: Some(at("2026-11-21T00:00:00Z")),
             events: Ok(events),
         }
     }
 
-    fn accepts(options: &[&str], event: Event) -> bool {
+    fn accepts(options: &[&str], event: ReplayEvent) -> bool {
         choice(options).choose(found(vec![event])).is_ok()
     }
 
     #[test]
     fn without_filters_everything_is_chosen() {
         assert!(accepts(&[], event("A.B", "no JSON")));
-        assert!(accepts(&[], Event::default()));
+        assert!(accepts(&[], ReplayEvent::default()));
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
             event("A.B", "")
         ));
         assert!(!accepts(&["--event", "A"], event("A.B", "")));
-        assert!(!accepts(&["--event", "A.B"], Event::default()));
+        assert!(!accepts(&["--event", "A.B"], ReplayEvent::default()));
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         ));
         assert!(!accepts(
             &["--since", "2026-11-20T09:00:00Z"],
-            Event::default()
+            ReplayEvent::default()
         ));
         assert!(accepts(&["--reason", "INVALID_EVENT"], event("A.B", "")));
         assert!(!accepts(&["--reason", "NOT_JSON"], event("A.B", "")));
@@ -243,29 +243,29 @@ mod tests {
     fn the_limit_counts_events_and_cuts_no_message() {
         let mut choice = choice(&["--limit", "2"]);
         let message = |count| found(vec![event("A.B", ""); count]);
-        assert_eq!(choice.choose(message(3)), Err(Left::NotChosen));
+        assert_eq!(choice.choose(message(3)), Err(SkipReason::NotChosen));
         assert!(choice.choose(message(1)).is_ok() && !choice.is_spent());
         assert_eq!(
             (choice.choose(message(2)), choice.at_most(7)),
-            (Err(Left::NotChosen), 1)
+            (Err(SkipReason::NotChosen), 1)
         );
         assert!(choice.choose(message(1)).is_ok() && choice.is_spent());
     }
 
     #[test]
     fn what_came_after_the_start_or_holds_nothing_stays() {
-        let newer = Found {
+        let newer = FoundMessage {
             since: Some(at("2026-11-22T00:00:01Z")),
             ..found(vec![event("A.B", "")])
         };
-        assert_eq!(choice(&[]).choose(newer), Err(Left::Newer));
-        let broken = Found {
+        assert_eq!(choice(&[]).choose(newer), Err(SkipReason::Newer));
+        let broken = FoundMessage {
             events: Err("why".to_owned()),
             ..found(vec![])
         };
         assert_eq!(
             choice(&[]).choose(broken),
-            Err(Left::Unreadable("why".to_owned()))
+            Err(SkipReason::Unreadable("why".to_owned()))
         );
     }
 }

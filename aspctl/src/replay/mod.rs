@@ -26,18 +26,18 @@ use tokio::{
 
 pub(crate) use self::args::ReplayArgs;
 use self::{
-    choose::{Choice, Chosen},
-    origin::{Input, Origin},
-    preview::Preview,
-    queue::Depth,
-    tally::{Problems, Tally, as_u64},
-    target::{Outgoing, Target, next_batch},
+    choose::{ChosenMessage, EventFilter},
+    origin::{EventSource, ReplayInput},
+    preview::ReplayPreview,
+    queue::QueueDepth,
+    tally::{ProblemCount, ReplayTally, as_u64},
+    target::{EventSink, OutgoingEvent, next_batch},
 };
 use crate::{
     args::GlobalArgs,
     aws::AwsClients,
     error::CommandError,
-    interrupt::Interrupts,
+    interrupt::InterruptListener,
     printable::{BAD, GOOD},
     stack::DeployedStack,
     terminal::{Terminal, counted},
@@ -56,22 +56,22 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let input = Input::of(args)?;
+    let input = ReplayInput::of(args)?;
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let target = input.target(args.to, &aws, &stack).await?;
-    let (batch, choice) = (target.batch(args.rate), Choice::new(args, Utc::now()));
+    let (batch, choice) = (target.batch(args.rate), EventFilter::new(args, Utc::now()));
     let mut pace = tokio::time::interval(Duration::from_secs(1) * batch / args.rate);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut replay = Replay {
+    let mut replay = ReplayRun {
         terminal,
-        interrupts: Interrupts::listen()?,
-        origin: Origin::open(input, &aws, &stack).await?,
+        interrupts: InterruptListener::listen()?,
+        origin: EventSource::open(input, &aws, &stack).await?,
         target,
         choice,
         batch,
         pace,
-        tally: Tally::default(),
+        tally: ReplayTally::default(),
     };
     let outcome = replay.run(args).await;
     let left = replay.origin.release(terminal).await;
@@ -80,7 +80,7 @@ pub(crate) async fn run(
 
 /// How a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ReplayEnd {
     /// Nothing was to be sent.
     Shown,
     /// Everything that was chosen has been sent, or was refused.
@@ -91,7 +91,7 @@ enum End {
 
 /// A message of which events are on their way.
 #[derive(Debug)]
-struct Open {
+struct InFlight {
     id: String,
     /// Events of it that have no answer yet.
     waiting: usize,
@@ -99,22 +99,22 @@ struct Open {
     is_done_with: bool,
 }
 
-struct Replay<'a> {
+struct ReplayRun<'a> {
     terminal: &'a Terminal,
-    interrupts: Interrupts,
-    origin: Origin,
-    target: Target,
-    choice: Choice,
+    interrupts: InterruptListener,
+    origin: EventSource,
+    target: EventSink,
+    choice: EventFilter,
     /// How many events go into a call.
     batch: u32,
     /// Ticks for each call.
     pace: Interval,
-    tally: Tally,
+    tally: ReplayTally,
 }
 
-impl Replay<'_> {
+impl ReplayRun<'_> {
     /// Shows what would be sent, asks, and sends it.
-    async fn run(&mut self, args: &ReplayArgs) -> Result<End, CommandError> {
+    async fn run(&mut self, args: &ReplayArgs) -> Result<ReplayEnd, CommandError> {
         if self.unseen() > as_u64(PREVIEW_MESSAGES) {
             self.terminal.note(format_args!(
                 "{} has about {} messages.",
@@ -129,7 +129,7 @@ impl Replay<'_> {
             && !self.choice.is_spent()
         {
             if self.interrupts.has_come() {
-                return Ok(End::Interrupted);
+                return Ok(ReplayEnd::Interrupted);
             }
             self.origin.renew().await?;
             let next = self.next().await?;
@@ -144,17 +144,17 @@ impl Replay<'_> {
             }
         }
         let has_more =
-            has_more && !self.choice.is_spent() && matches!(self.origin, Origin::Queue { .. });
-        let preview = Preview::of(&chosen);
+            has_more && !self.choice.is_spent() && matches!(self.origin, EventSource::Queue { .. });
+        let preview = ReplayPreview::of(&chosen);
         self.show(&preview, &chosen, has_more)?;
         if self.terminal.reader_is_gone() && !args.yes {
             return Err(CommandError::closed_pipe());
         }
         if args.dry_run || (chosen.is_empty() && !has_more) {
-            return Ok(End::Shown);
+            return Ok(ReplayEnd::Shown);
         }
         if !self.confirm(&preview, has_more, args.yes).await? {
-            return Ok(End::Interrupted);
+            return Ok(ReplayEnd::Interrupted);
         }
         let bar = self.terminal.progress(self.steps(&preview, has_more));
         let end = self.send_all(chosen, has_more, &bar).await;
@@ -163,7 +163,7 @@ impl Replay<'_> {
     }
 
     /// What is chosen of what comes next; nothing once there is no more.
-    async fn next(&mut self) -> Result<Option<Vec<Chosen>>, CommandError> {
+    async fn next(&mut self) -> Result<Option<Vec<ChosenMessage>>, CommandError> {
         let found = self.origin.next().await?;
         if found.is_empty() {
             return Ok(None);
@@ -185,13 +185,13 @@ impl Replay<'_> {
     /// Messages of the queue that nobody has looked at.
     fn unseen(&self) -> u64 {
         match &self.origin {
-            Origin::File { .. } => 0,
-            Origin::Queue { depth, .. } => depth.visible.saturating_sub(self.tally.seen),
+            EventSource::File { .. } => 0,
+            EventSource::Queue { depth, .. } => depth.visible.saturating_sub(self.tally.seen),
         }
     }
 
     /// How many events will be sent, roughly: what is not seen counts as chosen.
-    fn steps(&self, preview: &Preview, has_more: bool) -> u64 {
+    fn steps(&self, preview: &ReplayPreview, has_more: bool) -> u64 {
         preview.events()
             + if has_more {
                 self.choice.at_most(self.unseen())
@@ -202,8 +202,8 @@ impl Replay<'_> {
 
     fn show(
         &self,
-        preview: &Preview,
-        chosen: &[Chosen],
+        preview: &ReplayPreview,
+        chosen: &[ChosenMessage],
         has_more: bool,
     ) -> Result<(), CommandError> {
         let (terminal, name) = (self.terminal, self.origin.name());
@@ -230,12 +230,12 @@ impl Replay<'_> {
                 "A message chosen in part stays for its other events; with them, those sent now would be sent again.",
             );
         }
-        let mut refused = Problems::default();
+        let mut refused = ProblemCount::default();
         let events = chosen.iter().flat_map(|chosen| &chosen.events);
         events
             .filter_map(|event| self.target.refusal(event))
             .for_each(|problem| refused.add(problem));
-        if let Problems {
+        if let ProblemCount {
             count,
             first: Some(problem),
         } = refused
@@ -245,17 +245,18 @@ impl Replay<'_> {
                 counted(count, "event")
             ));
         }
-        if let Target::Queue { name, .. } = &self.target {
+        if let EventSink::Queue { name, .. } = &self.target {
             terminal.note(format_args!(
                 "They came out of the function, and go back to {name} unchanged: at the topic, the ledger would drop \
                  their events as repeats."
             ));
         }
-        if let Origin::Queue {
-            depth: Depth {
-                hidden: hidden @ 1..,
-                ..
-            },
+        if let EventSource::Queue {
+            depth:
+                QueueDepth {
+                    hidden: hidden @ 1..,
+                    ..
+                },
             ..
         } = &self.origin
         {
@@ -272,7 +273,7 @@ impl Replay<'_> {
     /// end. The question has a thread of its own, which nobody waits for then.
     async fn confirm(
         &mut self,
-        preview: &Preview,
+        preview: &ReplayPreview,
         has_more: bool,
         yes: bool,
     ) -> Result<bool, CommandError> {
@@ -299,32 +300,36 @@ impl Replay<'_> {
     /// Sends what was shown, and then what else is chosen of the queue.
     async fn send_all(
         &mut self,
-        chosen: Vec<Chosen>,
+        chosen: Vec<ChosenMessage>,
         has_more: bool,
         bar: &ProgressBar,
-    ) -> Result<End, CommandError> {
+    ) -> Result<ReplayEnd, CommandError> {
         self.tally.has_begun = true;
         let mut next = Some(chosen);
         while let Some(chosen) = next {
-            if let end @ End::Interrupted = self.send(chosen, bar).await? {
+            if let end @ ReplayEnd::Interrupted = self.send(chosen, bar).await? {
                 return Ok(end);
             }
             if !has_more || self.choice.is_spent() {
                 break;
             }
             if self.interrupts.has_come() {
-                return Ok(End::Interrupted);
+                return Ok(ReplayEnd::Interrupted);
             }
             next = self.next().await?;
         }
-        Ok(End::Done)
+        Ok(ReplayEnd::Done)
     }
 
     /// Sends events, call by call, and deletes each message once all its events have been accepted.
-    async fn send(&mut self, chosen: Vec<Chosen>, bar: &ProgressBar) -> Result<End, CommandError> {
+    async fn send(
+        &mut self,
+        chosen: Vec<ChosenMessage>,
+        bar: &ProgressBar,
+    ) -> Result<ReplayEnd, CommandError> {
         let (mut open, mut waiting) = (Vec::new(), VecDeque::new());
-        for Chosen { id, events, whole } in chosen {
-            let mut message = Open {
+        for ChosenMessage { id, events, whole } in chosen {
+            let mut message = InFlight {
                 id,
                 waiting: 0,
                 is_done_with: whole,
@@ -335,7 +340,7 @@ impl Replay<'_> {
                     self.tally.refused.add(problem);
                 } else {
                     message.waiting += 1;
-                    waiting.push_back(Outgoing {
+                    waiting.push_back(OutgoingEvent {
                         from: open.len(),
                         event,
                     });
@@ -347,17 +352,17 @@ impl Replay<'_> {
             self.origin.renew().await?;
             let batch = next_batch(&mut waiting, self.batch);
             if batch.is_empty() {
-                return Ok(End::Done);
+                return Ok(ReplayEnd::Done);
             }
             tokio::select! {
                 biased;
-                () = self.interrupts.next() => return Ok(End::Interrupted),
+                () = self.interrupts.next() => return Ok(ReplayEnd::Interrupted),
                 _ = self.pace.tick() => {}
             }
             let answers = self.target.send(&batch).await?;
             bar.inc(as_u64(answers.len()));
             let mut done = Vec::new();
-            for (Outgoing { from, .. }, answer) in batch.into_iter().zip(answers) {
+            for (OutgoingEvent { from, .. }, answer) in batch.into_iter().zip(answers) {
                 let Some(message) = open.get_mut(from) else {
                     continue;
                 };
@@ -387,10 +392,10 @@ impl Replay<'_> {
     /// Says what was done; the exit status.
     fn report(
         self,
-        outcome: Result<End, CommandError>,
+        outcome: Result<ReplayEnd, CommandError>,
         released: u64,
     ) -> Result<ExitCode, CommandError> {
-        let Tally {
+        let ReplayTally {
             has_begun,
             sent,
             refused,
@@ -399,8 +404,10 @@ impl Replay<'_> {
         } = &self.tally;
         if !has_begun {
             return match outcome? {
-                End::Interrupted => Err(CommandError::Interrupted("Nothing was sent".to_owned())),
-                End::Shown | End::Done => Ok(ExitCode::SUCCESS),
+                ReplayEnd::Interrupted => {
+                    Err(CommandError::Interrupted("Nothing was sent".to_owned()))
+                }
+                ReplayEnd::Shown | ReplayEnd::Done => Ok(ExitCode::SUCCESS),
             };
         }
         let (name, target) = (self.origin.name(), self.target.describe());
@@ -408,7 +415,7 @@ impl Replay<'_> {
             "{GOOD}{} sent{GOOD:#} to {target}",
             counted(*sent, "event")
         ))?;
-        let has_seen_all = matches!(outcome, Ok(End::Done)) && !self.choice.is_spent();
+        let has_seen_all = matches!(outcome, Ok(ReplayEnd::Done)) && !self.choice.is_spent();
         match if has_seen_all { 0 } else { self.unseen() } {
             0 if released == 0 => {}
             0 => self.terminal.say(format_args!(
@@ -424,7 +431,7 @@ impl Replay<'_> {
                 ))?;
             }
         }
-        if let Problems {
+        if let ProblemCount {
             count,
             first: Some(problem),
         } = refused
@@ -441,11 +448,13 @@ impl Replay<'_> {
             ))?;
         }
         match outcome? {
-            End::Interrupted => Err(CommandError::Interrupted(
+            ReplayEnd::Interrupted => Err(CommandError::Interrupted(
                 "What was not sent is where it was".to_owned(),
             )),
-            End::Shown | End::Done if refused.count + undeleted > 0 => Ok(ExitCode::FAILURE),
-            End::Shown | End::Done => Ok(ExitCode::SUCCESS),
+            ReplayEnd::Shown | ReplayEnd::Done if refused.count + undeleted > 0 => {
+                Ok(ExitCode::FAILURE)
+            }
+            ReplayEnd::Shown | ReplayEnd::Done => Ok(ExitCode::SUCCESS),
         }
     }
 }

@@ -4,11 +4,11 @@ use std::{fs, io, mem, path::Path, time::Duration};
 
 use super::{
     args::{ReplayArgs, ReplaySource, ReplayTarget},
-    choose::Found,
-    queue::{Depth, Queue},
-    read::{self, Body, Event},
+    choose::FoundMessage,
+    queue::{QueueDepth, ReplayQueue},
+    read::{self, BodyKind, ReplayEvent},
     tally::as_u64,
-    target::Target,
+    target::EventSink,
 };
 use crate::{
     advice::InputError, aws::AwsClients, error::CommandError, stack::DeployedStack,
@@ -17,12 +17,15 @@ use crate::{
 
 /// Where events are taken from, as the user named it.
 #[derive(Debug)]
-pub(super) enum Input {
-    File { name: String, events: Vec<Event> },
-    Queue(Place),
+pub(super) enum ReplayInput {
+    File {
+        name: String,
+        events: Vec<ReplayEvent>,
+    },
+    Queue(SourceQueue),
 }
 
-impl Input {
+impl ReplayInput {
     /// Refuses what makes no sense, and reads the file, before anything is called.
     pub(super) fn of(args: &ReplayArgs) -> Result<Self, CommandError> {
         let has_reasons = matches!(
@@ -37,11 +40,11 @@ impl Input {
                 "Leave it out, or replay quarantine",
             ));
         }
-        match (&args.file, args.source.map(Place::of)) {
+        match (&args.file, args.source.map(SourceQueue::of)) {
             (Some(path), _) => Self::file(path),
             (
                 None,
-                Some(Place {
+                Some(SourceQueue {
                     name,
                     back: Some(queue),
                 }),
@@ -70,12 +73,12 @@ impl Input {
         to: ReplayTarget,
         aws: &AwsClients,
         stack: &DeployedStack,
-    ) -> Result<Target, CommandError> {
-        if let &Self::Queue(Place {
+    ) -> Result<EventSink, CommandError> {
+        if let &Self::Queue(SourceQueue {
             back: Some(name), ..
         }) = self
         {
-            return Ok(Target::Queue {
+            return Ok(EventSink::Queue {
                 sqs: aws.sqs(),
                 url: queue_url(name, aws, stack).await?,
                 name,
@@ -83,13 +86,13 @@ impl Input {
         }
         let topic_arn = stack.output("EventsTopicArn")?.to_owned();
         Ok(match to {
-            ReplayTarget::Topic => Target::Topic {
+            ReplayTarget::Topic => EventSink::Topic {
                 sns: aws.sns(),
                 arn: topic_arn,
             },
             ReplayTarget::Function => {
                 let arn = stack.output("AspEventsFunctionArn")?.to_owned();
-                Target::Function {
+                EventSink::Function {
                     lambda: aws.lambda(),
                     arn,
                     topic_arn,
@@ -114,14 +117,14 @@ impl Input {
 
 /// A queue of the stack. The output with its ARN has its name and `Arn`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SourceQueue {
     /// Its name in the template.
     name: &'static str,
     /// The queue to which its messages go back; else they are events.
     back: Option<&'static str>,
 }
 
-impl Place {
+impl SourceQueue {
     fn of(source: ReplaySource) -> Self {
         let (name, back) = match source {
             ReplaySource::OnFailure => ("OnFailureQueue", None),
@@ -146,32 +149,32 @@ async fn queue_url(
 
 /// Where events are taken from.
 #[derive(Debug)]
-pub(super) enum Origin {
+pub(super) enum EventSource {
     File {
         name: String,
-        events: Vec<Event>,
+        events: Vec<ReplayEvent>,
     },
     Queue {
-        queue: Queue,
-        body: Body,
-        depth: Depth,
+        queue: ReplayQueue,
+        body: BodyKind,
+        depth: QueueDepth,
     },
 }
 
-impl Origin {
+impl EventSource {
     pub(super) async fn open(
-        from: Input,
+        from: ReplayInput,
         aws: &AwsClients,
         stack: &DeployedStack,
     ) -> Result<Self, CommandError> {
         match from {
-            Input::File { name, events } => Ok(Self::File { name, events }),
-            Input::Queue(Place { name, back }) => {
-                let queue = Queue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
+            ReplayInput::File { name, events } => Ok(Self::File { name, events }),
+            ReplayInput::Queue(SourceQueue { name, back }) => {
+                let queue = ReplayQueue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
                 let body = if back.is_some() {
-                    Body::Signal
+                    BodyKind::Signal
                 } else {
-                    Body::Events
+                    BodyKind::Events
                 };
                 Ok(Self::Queue {
                     depth: queue.depth().await?,
@@ -190,10 +193,10 @@ impl Origin {
     }
 
     /// What comes next; nothing once there is no more.
-    pub(super) async fn next(&mut self) -> Result<Vec<Found>, CommandError> {
+    pub(super) async fn next(&mut self) -> Result<Vec<FoundMessage>, CommandError> {
         match self {
             Self::File { events, .. } => {
-                let found = |event| Found {
+                let found = |event| FoundMessage {
                     id: String::new(),
                     since: None,
                     events: Ok(vec![event]),
@@ -202,7 +205,7 @@ impl Origin {
             }
             Self::Queue { queue, body, .. } => {
                 let messages = queue.receive().await?.into_iter();
-                let found = |message: read::Message| Found {
+                let found = |message: read::QueueMessage| FoundMessage {
                     id: message.id.clone(),
                     since: message.sent_at,
                     events: read::from_queue(*body, message),

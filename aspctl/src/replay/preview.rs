@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{choose::Chosen, read::About};
+use super::{choose::ChosenMessage, read::EventSummary};
 
 /// So many subjects of a kind of event are shown.
 const SUBJECTS: usize = 2;
@@ -14,12 +14,12 @@ const CHARACTERS: usize = 120;
 
 /// The chosen events by type, and by reason where they have one.
 #[derive(Debug, Default)]
-pub(super) struct Preview {
-    groups: BTreeMap<(Option<String>, Option<String>), Group>,
+pub(super) struct ReplayPreview {
+    groups: BTreeMap<(Option<String>, Option<String>), EventGroup>,
 }
 
 #[derive(Debug, Default)]
-struct Group {
+struct EventGroup {
     events: u64,
     oldest: Option<DateTime<Utc>>,
     newest: Option<DateTime<Utc>>,
@@ -27,11 +27,11 @@ struct Group {
     has_more: bool,
 }
 
-impl Preview {
-    pub(super) fn of(chosen: &[Chosen]) -> Self {
+impl ReplayPreview {
+    pub(super) fn of(chosen: &[ChosenMessage]) -> Self {
         let mut preview = Self::default();
         for event in chosen.iter().flat_map(|chosen| &chosen.events) {
-            let About {
+            let EventSummary {
                 event_type, reason, ..
             } = &event.about;
             preview
@@ -58,19 +58,20 @@ impl Preview {
     }
 
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
-        let row = |((event_type, reason), group): (&(Option<String>, Option<String>), &Group)| {
-            let event_type = event_type.as_deref().map_or("(no event)".to_owned(), shown);
-            let reason = self
-                .has_reasons()
-                .then(|| reason.as_deref().map_or(String::new(), shown));
-            let rest = [
-                group.events.to_string(),
-                time(group.oldest),
-                time(group.newest),
-                group.about(),
-            ];
-            [event_type].into_iter().chain(reason).chain(rest).collect()
-        };
+        let row =
+            |((event_type, reason), group): (&(Option<String>, Option<String>), &EventGroup)| {
+                let event_type = event_type.as_deref().map_or("(no event)".to_owned(), shown);
+                let reason = self
+                    .has_reasons()
+                    .then(|| reason.as_deref().map_or(String::new(), shown));
+                let rest = [
+                    group.events.to_string(),
+                    time(group.oldest),
+                    time(group.newest),
+                    group.about(),
+                ];
+                [event_type].into_iter().chain(reason).chain(rest).collect()
+            };
         self.groups.iter().map(row).collect()
     }
 
@@ -79,8 +80,8 @@ impl Preview {
     }
 }
 
-impl Group {
-    fn add(&mut self, about: &About) {
+impl EventGroup {
+    fn add(&mut self, about: &EventSummary) {
         self.events += 1;
         self.oldest = self.oldest.into_iter().chain(about.time).min();
         self.newest = self.newest.into_iter().chain(about.time).max();
@@ -120,26 +121,26 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::read::Event, *};
+    use super::{super::read::ReplayEvent, *};
     use crate::printable::line;
 
     /// Event type, reason, subject and time.
     type Row<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, &'a str);
 
-    fn chosen(events: &[Row<'_>]) -> Vec<Chosen> {
+    fn chosen(events: &[Row<'_>]) -> Vec<ChosenMessage> {
         let event = |&(event_type, reason, subject, time): &Row<'_>| {
-            let about = About {
+            let about = EventSummary {
                 event_type: event_type.map(str::to_owned),
                 reason: reason.map(str::to_owned),
                 subject: subject.map(str::to_owned),
                 time: time.parse().ok(),
             };
-            Event {
+            ReplayEvent {
                 about,
-                ..Event::default()
+                ..ReplayEvent::default()
             }
         };
-        vec![Chosen {
+        vec![ChosenMessage {
             id: String::new(),
             events: events.iter().map(event).collect(),
             whole: true,
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn counts_by_type_with_times_and_a_few_subjects() {
-        let preview = Preview::of(&chosen(&[
+        let preview = ReplayPreview::of(&chosen(&[
             (Some("B"), None, Some("s-1"), "2026-11-20T09:00:00Z"),
             (Some("A"), None, None, ""),
             (Some("B"), None, Some("s-2"), "2026-11-20T08:00:00Z"),
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn shows_reasons_where_there_are_any_and_nothing_that_a_terminal_obeys() {
-        let preview = Preview::of(&chosen(&[
+        let preview = ReplayPreview::of(&chosen(&[
             (None, Some("NOT_JSON"), None, ""),
             (Some("A\u{1b}[2J"), Some("INVALID_EVENT"), Some("a\nb"), ""),
         ]));

@@ -13,14 +13,14 @@ use std::{
 use aws_sdk_sqs::{
     Client,
     types::{
-        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-        Message as Received, MessageSystemAttributeName, QueueAttributeName,
+        ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+        MessageSystemAttributeName, QueueAttributeName,
     },
 };
 use chrono::DateTime;
 use futures_util::{StreamExt as _, stream};
 
-use super::read::Message;
+use super::read::QueueMessage;
 use crate::{aws::call_error, error::CommandError};
 
 /// Seconds for which a message is hidden, unless that is renewed: so long it is away if this
@@ -44,12 +44,12 @@ const CALLS: usize = 8;
 
 /// A queue that is read.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct ReplayQueue {
     sqs: Client,
     url: String,
     name: &'static str,
     /// Every message that was received, by its id.
-    seen: HashMap<String, Seen>,
+    seen: HashMap<String, SeenMessage>,
     /// How many of them were sent.
     sent: usize,
     /// When the hidden ones were last renewed.
@@ -58,7 +58,7 @@ pub(super) struct Queue {
 
 /// A message that was received.
 #[derive(Debug)]
-struct Seen {
+struct SeenMessage {
     /// The receipt of the last time.
     receipt: String,
     /// Whether it was sent, so that it is, or should be, deleted. Else it is hidden.
@@ -67,12 +67,12 @@ struct Seen {
 
 /// How many messages a queue has, roughly.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Depth {
+pub(super) struct QueueDepth {
     pub(super) visible: u64,
     pub(super) hidden: u64,
 }
 
-impl Queue {
+impl ReplayQueue {
     pub(super) fn new(sqs: Client, url: String, name: &'static str) -> Self {
         Self {
             sqs,
@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// How many messages there are, as long as none has been received.
-    pub(super) async fn depth(&self) -> Result<Depth, CommandError> {
+    pub(super) async fn depth(&self) -> Result<QueueDepth, CommandError> {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
         let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let call = self.sqs.get_queue_attributes().queue_url(&self.url);
@@ -114,14 +114,14 @@ impl Queue {
                 .and_then(|count| count.parse().ok())
                 .unwrap_or(0)
         };
-        Ok(Depth {
+        Ok(QueueDepth {
             visible: count(visible),
             hidden: count(hidden),
         })
     }
 
     /// Messages that were not received before; none once there are no more.
-    pub(super) async fn receive(&mut self) -> Result<Vec<Message>, CommandError> {
+    pub(super) async fn receive(&mut self) -> Result<Vec<QueueMessage>, CommandError> {
         for _ in 0..MOST_REPEATS {
             if self.hidden() >= MOST_HIDDEN {
                 break;
@@ -158,7 +158,7 @@ impl Queue {
     }
 
     /// Notes the receipt; the message, if it is new.
-    fn note(&mut self, message: Received) -> Option<Message> {
+    fn note(&mut self, message: Message) -> Option<QueueMessage> {
         let (id, receipt) = (message.message_id?, message.receipt_handle?);
         if let Some(seen) = self.seen.get_mut(&id) {
             seen.receipt = receipt;
@@ -166,7 +166,7 @@ impl Queue {
         }
         self.seen.insert(
             id.clone(),
-            Seen {
+            SeenMessage {
                 receipt,
                 is_sent: false,
             },
@@ -175,7 +175,7 @@ impl Queue {
             .attributes
             .unwrap_or_default()
             .remove(&MessageSystemAttributeName::SentTimestamp);
-        Some(Message {
+        Some(QueueMessage {
             id,
             body: message.body.unwrap_or_default(),
             attributes: message.message_attributes.unwrap_or_default(),

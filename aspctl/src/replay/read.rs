@@ -15,7 +15,7 @@ use crate::error::CommandError;
 
 /// Something to send: a text, and what is known about it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Event {
+pub(super) struct ReplayEvent {
     /// What is sent, byte for byte.
     pub(super) text: String,
     /// What is sent beside it; only signals of the function have any.
@@ -27,12 +27,12 @@ pub(super) struct Event {
     /// When it was first sent.
     pub(super) sent_at: Option<DateTime<Utc>>,
     /// What the preview shows and the filters look at.
-    pub(super) about: About,
+    pub(super) about: EventSummary,
 }
 
 /// What an event is about, as far as it can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct About {
+pub(super) struct EventSummary {
     /// Namespace and name, such as `Alexa.Skill.Interaction.Failure`.
     pub(super) event_type: Option<String>,
     /// The automation, skill, unit, principal or device.
@@ -45,7 +45,7 @@ pub(super) struct About {
 
 /// A body that is sent whole, or one that holds what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum BodyKind {
     /// It holds events of Alexa, wrapped by SNS, Lambda or the function, or is one.
     Events,
     /// It is a message that the function published.
@@ -54,7 +54,7 @@ pub(super) enum Body {
 
 /// A message of a queue, as SQS gives it.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct QueueMessage {
     pub(super) id: String,
     pub(super) body: String,
     pub(super) attributes: HashMap<String, MessageAttributeValue>,
@@ -63,19 +63,22 @@ pub(super) struct Message {
 
 /// The events in a message of a queue, or why there are none. A text that is no event is still
 /// worth sending: it came from the topic, and what becomes of it is for the function to say.
-pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, String> {
-    let Message {
+pub(super) fn from_queue(
+    body: BodyKind,
+    message: QueueMessage,
+) -> Result<Vec<ReplayEvent>, String> {
+    let QueueMessage {
         body: text,
         attributes,
         sent_at,
         ..
     } = message;
     let mut events = match body {
-        Body::Signal => vec![Event {
+        BodyKind::Signal => vec![ReplayEvent {
             attributes,
             ..signal(text)
         }],
-        Body::Events => unwrapped(&text)?,
+        BodyKind::Events => unwrapped(&text)?,
     };
     for event in &mut events {
         event.date(sent_at);
@@ -86,7 +89,7 @@ pub(super) fn from_queue(body: Body, message: Message) -> Result<Vec<Event>, Str
 /// The events in a file: one or several JSON texts, one after the other, each an event, an array of
 /// events, or what holds events. Here a text that is nothing of these is a mistake, and nothing of
 /// the file is sent.
-pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<Event>, CommandError> {
+pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, CommandError> {
     let text = text.trim_start_matches('\u{feff}');
     let wrong = |line: usize, problem: &dyn ToString| {
         let advice = "Nothing was sent. Give events in JSON, one a line or in an array, or invocation payloads like \
@@ -120,7 +123,7 @@ fn line_after(text: &str, offset: usize) -> usize {
         .count()
 }
 
-fn in_file(value: &RawValue) -> Result<Vec<Event>, String> {
+fn in_file(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
     let items: Vec<&RawValue> = match serde_json::from_str(value.get()) {
         Ok(items) => items,
         Err(_) => vec![value],
@@ -128,7 +131,7 @@ fn in_file(value: &RawValue) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     for item in items {
         match shape(item.get()) {
-            Shape::Other => return Err("it is no event, and holds none".to_owned()),
+            TextShape::Other => return Err("it is no event, and holds none".to_owned()),
             _ => events.extend(unwrapped(item.get())?),
         }
     }
@@ -140,7 +143,7 @@ fn in_file(value: &RawValue) -> Result<Vec<Event>, String> {
 
 /// What a text is, by the keys that only it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum TextShape {
     /// An invocation's payload, by SNS or SQS.
     Invocation,
     /// Lambda's record of an invocation, for a destination.
@@ -155,37 +158,37 @@ enum Shape {
     Other,
 }
 
-fn shape(text: &str) -> Shape {
+fn shape(text: &str) -> TextShape {
     let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
-        return Shape::Other;
+        return TextShape::Other;
     };
     let has = |key: &str| fields.contains_key(key);
     if has("header") || fields.is_empty() {
-        Shape::Event
+        TextShape::Event
     } else if has("Records") {
-        Shape::Invocation
+        TextShape::Invocation
     } else if has("requestContext") {
-        Shape::Destination
+        TextShape::Destination
     } else if has("Message") && has("Type") {
-        Shape::Notification
+        TextShape::Notification
     } else if has("specversion") {
-        Shape::CloudEvent
+        TextShape::CloudEvent
     } else {
-        Shape::Other
+        TextShape::Other
     }
 }
 
 /// The events that a text holds, or the text itself.
-fn unwrapped(text: &str) -> Result<Vec<Event>, String> {
+fn unwrapped(text: &str) -> Result<Vec<ReplayEvent>, String> {
     match shape(text) {
-        Shape::Invocation => invocation(text),
-        Shape::Destination => {
-            let record: Destination<'_> = parsed(text)?;
+        TextShape::Invocation => invocation(text),
+        TextShape::Destination => {
+            let record: DestinationRecord<'_> = parsed(text)?;
             invocation(record.request_payload.get())
         }
-        Shape::Notification => Ok(vec![notification(parsed(text)?)]),
-        Shape::CloudEvent => cloud_event(parsed(text)?).map(|event| vec![event]),
-        Shape::Event | Shape::Other => Ok(vec![Event::of(text.to_owned())]),
+        TextShape::Notification => Ok(vec![notification(parsed(text)?)]),
+        TextShape::CloudEvent => cloud_event(parsed(text)?).map(|event| vec![event]),
+        TextShape::Event | TextShape::Other => Ok(vec![ReplayEvent::of(text.to_owned())]),
     }
 }
 
@@ -196,22 +199,22 @@ fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
 /// Source: the AWS Lambda Developer Guide, "Retaining records of asynchronous invocations".
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Destination<'a> {
+struct DestinationRecord<'a> {
     #[serde(borrow)]
     request_payload: &'a RawValue,
 }
 
-fn invocation(payload: &str) -> Result<Vec<Event>, String> {
+fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
     let misfit = |error: envelope::UnsupportedEnvelope| format!("{}: {}", error.path, error.found);
     let records = envelope::decode(payload).map_err(misfit)?.records;
     if records.is_empty() {
         return Err("an invocation without records".to_owned());
     }
-    let event = |record: envelope::Record| Event {
+    let event = |record: envelope::Record| ReplayEvent {
         message_id: Some(record.message_id),
         topic_arn: record.topic_arn,
         sent_at: record.sent_at,
-        ..Event::of(record.text)
+        ..ReplayEvent::of(record.text)
     };
     records
         .into_iter()
@@ -222,35 +225,35 @@ fn invocation(payload: &str) -> Result<Vec<Event>, String> {
 /// Read tolerantly: only the message matters.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Notification {
+struct SnsNotification {
     message: String,
     message_id: Option<String>,
     topic_arn: Option<String>,
     timestamp: Option<String>,
 }
 
-fn notification(notification: Notification) -> Event {
-    Event {
+fn notification(notification: SnsNotification) -> ReplayEvent {
+    ReplayEvent {
         message_id: notification.message_id,
         topic_arn: notification.topic_arn,
         sent_at: notification.timestamp.and_then(|time| rfc3339(&time)),
-        ..Event::of(notification.message)
+        ..ReplayEvent::of(notification.message)
     }
 }
 
 #[derive(Deserialize)]
-struct CloudEvent<'a> {
+struct FunctionMessage<'a> {
     #[serde(default)]
     id: String,
     subject: Option<String>,
     time: Option<String>,
     #[serde(borrow)]
-    data: Data<'a>,
+    data: FunctionMessageData<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
+struct FunctionMessageData<'a> {
     reason: Option<String>,
     message: Option<String>,
     message_id: Option<String>,
@@ -259,7 +262,7 @@ struct Data<'a> {
     source_event: Option<&'a RawValue>,
 }
 
-impl CloudEvent<'_> {
+impl FunctionMessage<'_> {
     /// The message of SNS from which this one was made, if it is whole in it.
     fn origin(&self) -> Option<&str> {
         self.data
@@ -268,8 +271,8 @@ impl CloudEvent<'_> {
             .or_else(|| self.data.source_event.map(RawValue::get))
     }
 
-    fn about(&self) -> About {
-        let about = self.origin().map(About::of).unwrap_or_default();
+    fn about(&self) -> EventSummary {
+        let about = self.origin().map(EventSummary::of).unwrap_or_default();
         // The id begins with the event's type, which matters where the event was too large to be
         // carried along.
         let event_type = || {
@@ -277,7 +280,7 @@ impl CloudEvent<'_> {
                 .split_once('/')
                 .map(|(event_type, _)| event_type.to_owned())
         };
-        About {
+        EventSummary {
             event_type: if self.origin().is_some() {
                 about.event_type
             } else {
@@ -291,43 +294,43 @@ impl CloudEvent<'_> {
 }
 
 /// The event from which a message of the function was made.
-fn cloud_event(message: CloudEvent<'_>) -> Result<Event, String> {
+fn cloud_event(message: FunctionMessage<'_>) -> Result<ReplayEvent, String> {
     let about = message.about();
     let text = message
         .origin()
         .ok_or("a message that does not hold the event it came from")?
         .to_owned();
-    let Data {
+    let FunctionMessageData {
         message_id,
         topic_arn,
         ..
     } = message.data;
-    Ok(Event {
+    Ok(ReplayEvent {
         text,
         message_id,
         topic_arn,
         about,
-        ..Event::default()
+        ..ReplayEvent::default()
     })
 }
 
 /// A message of the function as such.
-fn signal(text: String) -> Event {
+fn signal(text: String) -> ReplayEvent {
     let about = parsed(&text)
-        .map(|message: CloudEvent<'_>| message.about())
+        .map(|message: FunctionMessage<'_>| message.about())
         .unwrap_or_default();
-    Event {
+    ReplayEvent {
         text,
         about,
-        ..Event::default()
+        ..ReplayEvent::default()
     }
 }
 
-impl Event {
+impl ReplayEvent {
     /// An event, or whatever else was sent to the topic.
     fn of(text: String) -> Self {
         Self {
-            about: About::of(&text),
+            about: EventSummary::of(&text),
             text,
             ..Self::default()
         }
@@ -340,7 +343,7 @@ impl Event {
     }
 }
 
-impl About {
+impl EventSummary {
     fn of(text: &str) -> Self {
         let (header, subject) = match event::decode(text) {
             Ok(DecodedText::Event(event)) => {
@@ -380,9 +383,9 @@ mod tests {
         "payload":{"automation":{"id":"automation-1"},"result":{"status":"FAILURE","errors":[]}}}"#;
 
     #[expect(clippy::needless_pass_by_value, reason = "short to call")]
-    fn message(body: impl ToString) -> Message {
+    fn message(body: impl ToString) -> QueueMessage {
         let sent_at = rfc3339("2026-11-21T00:00:00Z");
-        Message {
+        QueueMessage {
             id: "q-1".to_owned(),
             body: body.to_string(),
             attributes: HashMap::new(),
@@ -420,13 +423,13 @@ mod tests {
                "type": "aspevents.automation.retry.v1", "time": "2026-11-20T09:02:03Z", "data": data})
     }
 
-    fn one(body: Body, message: Message) -> Event {
-        let [event] = <[Event; 1]>::try_from(from_queue(body, message).unwrap()).unwrap();
+    fn one(body: BodyKind, message: QueueMessage) -> ReplayEvent {
+        let [event] = <[ReplayEvent; 1]>::try_from(from_queue(body, message).unwrap()).unwrap();
         event
     }
 
-    fn about() -> About {
-        About {
+    fn about() -> EventSummary {
+        EventSummary {
             event_type: Some("Alexa.Automation.Execution.Completion".to_owned()),
             subject: Some("automation-1".to_owned()),
             time: rfc3339("2026-11-20T09:02:03Z"),
@@ -439,7 +442,7 @@ mod tests {
         let body = json!({"version": "1.0", "requestContext": {"condition": "RetriesExhausted"},
                           "requestPayload": {"Records": [record(EVENT), record("not JSON")]},
                           "responsePayload": {"errorType": "Undeliverable"}});
-        let events = from_queue(Body::Events, message(body)).unwrap();
+        let events = from_queue(BodyKind::Events, message(body)).unwrap();
         assert_eq!(
             events
                 .iter()
@@ -463,16 +466,16 @@ mod tests {
         for payload in [json!({"Records": []}), json!({"detail": {}}), json!("text")] {
             let body = json!({"requestContext": {}, "requestPayload": payload});
             assert!(
-                from_queue(Body::Events, message(body)).is_err(),
+                from_queue(BodyKind::Events, message(body)).is_err(),
                 "{payload}"
             );
         }
-        assert!(from_queue(Body::Events, message(json!({"requestContext": {}}))).is_err());
+        assert!(from_queue(BodyKind::Events, message(json!({"requestContext": {}}))).is_err());
     }
 
     #[test]
     fn takes_the_message_out_of_a_notification() {
-        let event = one(Body::Events, message(notification(EVENT)));
+        let event = one(BodyKind::Events, message(notification(EVENT)));
         assert_eq!(
             (event.text.as_str(), event.message_id.as_deref()),
             (EVENT, Some("m-1"))
@@ -486,7 +489,7 @@ mod tests {
     #[test]
     fn a_raw_body_is_the_message_whatever_it_is() {
         for text in [EVENT, "not JSON", "[1]", "{\"AlarmName\":\"x\"}"] {
-            let event = one(Body::Events, message(text));
+            let event = one(BodyKind::Events, message(text));
             assert_eq!(
                 (event.text.as_str(), event.message_id.as_deref()),
                 (text, None)
@@ -498,7 +501,7 @@ mod tests {
     #[test]
     fn takes_the_message_out_of_a_quarantined_one_to_the_byte() {
         let text = " {\"a\":1e3}\n\u{feff}";
-        let event = one(Body::Events, message(quarantined(text)));
+        let event = one(BodyKind::Events, message(quarantined(text)));
         assert_eq!(
             (event.text.as_str(), event.message_id.as_deref()),
             (text, Some("m-1"))
@@ -506,7 +509,7 @@ mod tests {
         assert_eq!(event.about.reason.as_deref(), Some("NOT_JSON"));
         assert_eq!(event.about.time, rfc3339("2026-11-20T09:00:01Z"));
         assert_eq!(
-            one(Body::Events, message(quarantined(EVENT)))
+            one(BodyKind::Events, message(quarantined(EVENT)))
                 .about
                 .subject
                 .as_deref(),
@@ -514,7 +517,7 @@ mod tests {
         );
         let body = retry_trigger(&json!({}));
         assert!(
-            from_queue(Body::Events, message(body))
+            from_queue(BodyKind::Events, message(body))
                 .unwrap_err()
                 .contains("does not hold")
         );
@@ -535,8 +538,8 @@ mod tests {
         ] {
             let body = retry_trigger(&data).to_string();
             let event = one(
-                Body::Signal,
-                Message {
+                BodyKind::Signal,
+                QueueMessage {
                     attributes: attributes.clone(),
                     ..message(&body)
                 },
@@ -545,8 +548,10 @@ mod tests {
             assert_eq!(event.about, about(), "{data}");
         }
         let body = "a consumer's own";
-        assert_eq!(one(Body::Signal, message(body)).text, body);
-        let reason = one(Body::Signal, message(quarantined(EVENT))).about.reason;
+        assert_eq!(one(BodyKind::Signal, message(body)).text, body);
+        let reason = one(BodyKind::Signal, message(quarantined(EVENT)))
+            .about
+            .reason;
         assert_eq!(reason.as_deref(), Some("NOT_JSON"));
     }
 

@@ -1,10 +1,10 @@
 //! What has happened so far.
 
-use super::choose::Left;
+use super::choose::SkipReason;
 
 /// What has happened so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ReplayTally {
     /// Messages that were looked at, or events of a file.
     pub(super) seen: u64,
     /// Whether anything was, or was about to be, sent.
@@ -12,9 +12,9 @@ pub(super) struct Tally {
     /// Events that were accepted.
     pub(super) sent: u64,
     /// Events that were not.
-    pub(super) refused: Problems,
+    pub(super) refused: ProblemCount,
     /// Messages that hold no event.
-    pub(super) unreadable: Problems,
+    pub(super) unreadable: ProblemCount,
     pub(super) not_chosen: u64,
     pub(super) newer: u64,
     /// Messages of which only some events are sent, and which therefore stay.
@@ -23,23 +23,23 @@ pub(super) struct Tally {
     pub(super) undeleted: u64,
 }
 
-impl Tally {
-    pub(super) fn leave(&mut self, left: Left) {
+impl ReplayTally {
+    pub(super) fn leave(&mut self, left: SkipReason) {
         match left {
-            Left::NotChosen => self.not_chosen += 1,
-            Left::Newer => self.newer += 1,
-            Left::Unreadable(problem) => self.unreadable.add(problem),
+            SkipReason::NotChosen => self.not_chosen += 1,
+            SkipReason::Newer => self.newer += 1,
+            SkipReason::Unreadable(problem) => self.unreadable.add(problem),
         }
     }
 
     /// Why messages stay, for people, behind a colon; empty if none does.
     pub(super) fn because(&self) -> String {
         let unreadable = match &self.unreadable {
-            Problems {
+            ProblemCount {
                 count,
                 first: Some(problem),
             } => format!("{count} without an event ({problem})"),
-            Problems { first: None, .. } => String::new(),
+            ProblemCount { first: None, .. } => String::new(),
         };
         let counted = |count: u64, what: &str| {
             if count == 0 {
@@ -69,12 +69,12 @@ impl Tally {
 
 /// How often something went wrong, and what it was the first time.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+pub(super) struct ProblemCount {
     pub(super) count: u64,
     pub(super) first: Option<String>,
 }
 
-impl Problems {
+impl ProblemCount {
     pub(super) fn add(&mut self, problem: String) {
         self.count += 1;
         self.first.get_or_insert(problem);

@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::read::Event;
+use super::read::ReplayEvent;
 use crate::{aws::call_error, error::CommandError};
 
 /// The largest payload of an asynchronous invocation. Source: the AWS Lambda Developer Guide,
@@ -23,7 +23,7 @@ const BATCH: u32 = 10;
 
 /// Where events go.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum EventSink {
     /// The events topic, as if Alexa had published them.
     Topic {
         sns: aws_sdk_sns::Client,
@@ -45,15 +45,15 @@ pub(super) enum Target {
 
 /// An event on its way, and which of the messages in work it comes from.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingEvent {
     pub(super) from: usize,
-    pub(super) event: Event,
+    pub(super) event: ReplayEvent,
 }
 
 /// What became of each event of a call, in their order: accepted, or refused and why.
 type Answers = Vec<Result<(), String>>;
 
-impl Target {
+impl EventSink {
     /// What it is, for people.
     pub(super) fn describe(&self) -> String {
         match self {
@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Why it would not take this event at all.
-    pub(super) fn refusal(&self, event: &Event) -> Option<String> {
+    pub(super) fn refusal(&self, event: &ReplayEvent) -> Option<String> {
         let bytes = size(event);
         match self {
             Self::Function { topic_arn, .. } => {
@@ -96,7 +96,7 @@ impl Target {
     }
 
     /// Sends the events of one call. An error means that, as far as is known, none was accepted.
-    pub(super) async fn send(&self, batch: &[Outgoing]) -> Result<Answers, CommandError> {
+    pub(super) async fn send(&self, batch: &[OutgoingEvent]) -> Result<Answers, CommandError> {
         match self {
             Self::Topic { sns, arn } => publish(sns, arn, batch).await,
             Self::Function {
@@ -112,9 +112,9 @@ impl Target {
 async fn publish(
     sns: &aws_sdk_sns::Client,
     arn: &str,
-    batch: &[Outgoing],
+    batch: &[OutgoingEvent],
 ) -> Result<Answers, CommandError> {
-    let entry = |(index, outgoing): (usize, &Outgoing)| {
+    let entry = |(index, outgoing): (usize, &OutgoingEvent)| {
         let entry = PublishBatchRequestEntry::builder().id(index.to_string());
         entry.message(&outgoing.event.text).build().ok()
     };
@@ -145,9 +145,9 @@ async fn enqueue(
     sqs: &aws_sdk_sqs::Client,
     url: &str,
     name: &'static str,
-    batch: &[Outgoing],
+    batch: &[OutgoingEvent],
 ) -> Result<Answers, CommandError> {
-    let entry = |(index, outgoing): (usize, &Outgoing)| {
+    let entry = |(index, outgoing): (usize, &OutgoingEvent)| {
         let attributes =
             Some(outgoing.event.attributes.clone()).filter(|attributes| !attributes.is_empty());
         let entry = SendMessageBatchRequestEntry::builder()
@@ -185,7 +185,7 @@ async fn enqueue(
 /// was accepted.
 fn answers(
     service: &str,
-    batch: &[Outgoing],
+    batch: &[OutgoingEvent],
     accepted: &HashSet<String>,
     refused: &[(&str, &str, Option<&str>)],
 ) -> Answers {
@@ -212,10 +212,10 @@ async fn invoke(
     lambda: &aws_sdk_lambda::Client,
     arn: &str,
     topic_arn: &str,
-    batch: &[Outgoing],
+    batch: &[OutgoingEvent],
 ) -> Result<Answers, CommandError> {
     let mut answers = Vec::new();
-    for Outgoing { event, .. } in batch {
+    for OutgoingEvent { event, .. } in batch {
         let payload = Blob::new(payload(event, topic_arn, Utc::now()));
         let call = lambda
             .invoke()
@@ -237,7 +237,7 @@ async fn invoke(
 }
 
 /// What SNS would invoke the function with.
-fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
+fn payload(event: &ReplayEvent, topic_arn: &str, now: DateTime<Utc>) -> String {
     let message_id = message_id(event);
     let topic_arn = event.topic_arn.as_deref().unwrap_or(topic_arn);
     let timestamp = event
@@ -260,7 +260,7 @@ fn payload(event: &Event, topic_arn: &str, now: DateTime<Utc>) -> String {
 /// carried it. Where that is not known it follows from the text, so that the same text is the same
 /// event. What was quarantined needs a new one: the ledger remembers the old one's quarantine, and
 /// the function would drop the message, which then is nowhere.
-fn message_id(event: &Event) -> String {
+fn message_id(event: &ReplayEvent) -> String {
     match (&event.about.reason, &event.message_id) {
         (Some(_), _) => format!("aspctl-{:032x}", fastrand::u128(..)),
         (None, Some(id)) => id.clone(),
@@ -275,7 +275,7 @@ fn message_id(event: &Event) -> String {
 }
 
 /// Takes the events of the next call: no more than `most`, and no more bytes than a call takes.
-pub(super) fn next_batch(waiting: &mut VecDeque<Outgoing>, most: u32) -> Vec<Outgoing> {
+pub(super) fn next_batch(waiting: &mut VecDeque<OutgoingEvent>, most: u32) -> Vec<OutgoingEvent> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for _ in 0..most {
         bytes += waiting.front().map_or(0, |next| size(&next.event));
@@ -291,7 +291,7 @@ pub(super) fn next_batch(waiting: &mut VecDeque<Outgoing>, most: u32) -> Vec<Out
 }
 
 /// What SNS and SQS count against their limits.
-fn size(event: &Event) -> usize {
+fn size(event: &ReplayEvent) -> usize {
     let value = |value: &MessageAttributeValue| {
         value.data_type().len()
             + value.string_value().map_or(0, str::len)
@@ -310,20 +310,20 @@ mod tests {
     use asp_events::envelope;
     use aws_sdk_sns::config::{BehaviorVersion, Config};
 
-    use super::{super::read::About, *};
+    use super::{super::read::EventSummary, *};
 
-    fn event(bytes: usize) -> Event {
-        Event {
+    fn event(bytes: usize) -> ReplayEvent {
+        ReplayEvent {
             text: "x".repeat(bytes),
-            ..Event::default()
+            ..ReplayEvent::default()
         }
     }
 
-    fn waiting(sizes: &[usize]) -> VecDeque<Outgoing> {
+    fn waiting(sizes: &[usize]) -> VecDeque<OutgoingEvent> {
         sizes
             .iter()
             .enumerate()
-            .map(|(from, &bytes)| Outgoing {
+            .map(|(from, &bytes)| OutgoingEvent {
                 from,
                 event: event(bytes),
             })
@@ -357,7 +357,7 @@ mod tests {
             .string_value("RETRY")
             .build()
             .unwrap();
-        let event = Event {
+        let event = ReplayEvent {
             attributes: [("decision".to_owned(), attribute)].into(),
             ..event(100)
         };
@@ -383,13 +383,13 @@ mod tests {
     #[test]
     fn the_function_is_invoked_as_by_its_topic() {
         let sent_at: DateTime<Utc> = "2026-11-20T09:00:00Z".parse().unwrap();
-        let known = Event {
+        let known = ReplayEvent {
             message_id: Some("m-1".to_owned()),
             topic_arn: Some("arn:old".to_owned()),
             sent_at: Some(sent_at),
             ..event(3)
         };
-        let record = |event: &Event| {
+        let record = |event: &ReplayEvent| {
             let payload = payload(event, "arn:topic", sent_at + chrono::TimeDelta::hours(1));
             let envelope = envelope::decode(&payload).unwrap();
             assert_eq!(envelope.source, envelope::InvocationSource::Sns);
@@ -410,11 +410,11 @@ mod tests {
             (Some("arn:topic"), &second.message_id)
         );
         assert_ne!(first.message_id, other.message_id);
-        let about = About {
+        let about = EventSummary {
             reason: Some("NOT_JSON".to_owned()),
-            ..About::default()
+            ..EventSummary::default()
         };
-        let quarantined = Event { about, ..known };
+        let quarantined = ReplayEvent { about, ..known };
         let (first, second) = (
             record(&quarantined).message_id,
             record(&quarantined).message_id,
@@ -427,7 +427,7 @@ mod tests {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .build();
-        let topic = Target::Topic {
+        let topic = EventSink::Topic {
             sns: aws_sdk_sns::Client::from_conf(config),
             arn: "arn:aws:sns:r:1:topic".to_owned(),
         };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use self::sample::{Sample, SampleKind, SampleOptions};
+use self::sample::{SampleEvent, SampleKind, SampleOptions};
 use crate::{
     args::GlobalArgs, aws::AwsClients, error::CommandError, stack::DeployedStack,
     terminal::Terminal,
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     terminal.note(format_args!(
         "publishing to {topic}: event id, SNS message id"
     ));
-    let publish = async |sample: &Sample| {
+    let publish = async |sample: &SampleEvent| {
         let message_id = sample.publish(&aws, &stack).await?;
         Ok::<_, CommandError>((sample.id.clone(), message_id))
     };
@@ -62,7 +62,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn samples(args: &SendArgs) -> Result<Vec<Sample>, CommandError> {
+fn samples(args: &SendArgs) -> Result<Vec<SampleEvent>, CommandError> {
     if args.count > 1 && args.about.event_id.is_some() {
         return Err(CommandError::input(
             "--event-id",
@@ -72,7 +72,7 @@ fn samples(args: &SendArgs) -> Result<Vec<Sample>, CommandError> {
     }
     let mut samples = Vec::new();
     for _ in 0..args.count {
-        samples.push(Sample::new(args.kind, &args.about)?);
+        samples.push(SampleEvent::new(args.kind, &args.about)?);
     }
     Ok(samples)
 }

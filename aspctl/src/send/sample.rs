@@ -310,14 +310,14 @@ fn given_or<'a>(given: Option<&'a String>, made_up: &'a str) -> &'a str {
 
 /// An event to be published.
 #[derive(Debug)]
-pub(crate) struct Sample {
+pub(crate) struct SampleEvent {
     /// The event's id.
     pub(crate) id: String,
     /// The event's text.
     pub(crate) text: String,
 }
 
-impl Sample {
+impl SampleEvent {
     /// Makes an event of this kind, with the time and the id that the options name, or else of now
     /// and with a new id.
     pub(crate) fn new(kind: SampleKind, options: &SampleOptions) -> Result<Self, CommandError> {
@@ -704,7 +704,7 @@ mod tests {
 
     #[test]
     fn each_has_an_id_of_its_own() {
-        let new = || Sample::new(SampleKind::DeviceSetup, &SampleOptions::default()).unwrap();
+        let new = || SampleEvent::new(SampleKind::DeviceSetup, &SampleOptions::default()).unwrap();
         let (one, other) = (new(), new());
         assert!(
             one.id != other.id && one.text.contains(&one.id) && one.id.starts_with("aspctl-"),
@@ -715,7 +715,9 @@ mod tests {
             ..SampleOptions::default()
         };
         assert_eq!(
-            Sample::new(SampleKind::DeviceSetup, &about).unwrap().id,
+            SampleEvent::new(SampleKind::DeviceSetup, &about)
+                .unwrap()
+                .id,
             "mine"
         );
     }
