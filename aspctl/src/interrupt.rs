@@ -1,4 +1,4 @@
-//! Ctrl-C, and the other signals that ask a program to end. aspctl runs on Unix.
+//! Handles Ctrl-C and the other termination signals. aspctl supports Unix only.
 
 use std::io;
 
@@ -7,8 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::advice::InputError;
 
-/// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP. While this is alive their default action, to
-/// terminate the program, is disabled.
+/// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+///
+/// While this is alive, their default action (terminate) is disabled.
 #[derive(Debug)]
 pub(crate) struct InterruptListener {
     interrupt: Signal,
@@ -17,9 +18,9 @@ pub(crate) struct InterruptListener {
 }
 
 impl InterruptListener {
-    /// Each listener sees all signals from now on.
+    /// Starts to listen. Each listener receives every signal from now on.
     pub(crate) fn listen() -> Result<Self, InputError> {
-        let listen = |kind| signal(kind).map_err(unheard);
+        let listen = |kind| signal(kind).map_err(listen_error);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -27,7 +28,7 @@ impl InterruptListener {
         })
     }
 
-    /// Waits for the next.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -35,22 +36,21 @@ impl InterruptListener {
             _ = self.hangup.recv() => {}
         }
     }
-}
 
-impl InterruptListener {
-    /// Waits for the one after the next.
+    /// Waits for the second signal from now on.
     pub(crate) async fn second(&mut self) {
         self.next().await;
         self.next().await;
     }
 
-    /// Whether one has come since the last call.
+    /// Whether a signal has arrived since the last call.
     pub(crate) fn has_come(&mut self) -> bool {
         self.next().now_or_never().is_some()
     }
 }
 
-fn unheard(error: io::Error) -> InputError {
-    let advice = "aspctl does not start without Ctrl-C: report this, with the name of the system";
-    InputError::new("signals", "cannot be listened for", advice).because(error)
+fn listen_error(error: io::Error) -> InputError {
+    let advice = "aspctl does not run where Ctrl-C cannot be handled. Please report this, with \
+                  the name of your operating system";
+    InputError::new("signals", "cannot listen for them", advice).because(error)
 }

@@ -1,4 +1,4 @@
-//! The messages that the function publishes, as they are shown and filtered.
+//! Filters the messages that the function publishes, and formats them for a terminal.
 
 use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
 use chrono::SecondsFormat;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
 
-/// A message as it was received, and what it says.
+/// A received message: its text and its parsed form.
 #[derive(Debug)]
 pub(crate) struct ReceivedMessage {
     text: String,
@@ -14,11 +14,11 @@ pub(crate) struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// Reads a message; `None` if it is not a CloudEvents object, which the function never
+    /// Parses a message; `None` if it is not a CloudEvents object, which the function never
     /// publishes.
     pub(crate) fn read(text: &str) -> Option<Self> {
         Some(Self {
-            // A line break in JSON can only be between its parts.
+            // JSON allows line breaks only between tokens.
             text: text.trim().replace(['\n', '\r'], " "),
             published: PublishedMessage::read(text)?,
         })
@@ -29,19 +29,19 @@ impl ReceivedMessage {
         &self.text
     }
 
-    /// What the message says.
+    /// The parsed message.
     pub(crate) fn published(&self) -> &PublishedMessage {
         &self.published
     }
 
-    /// Whether the message has this SNS attribute.
+    /// Whether the message has this SNS message attribute.
     pub(crate) fn has_attribute(&self, name: &str, value: &str) -> bool {
         let data = self.published.data.as_ref();
         let attributes = data.map(|data| data.attributes()).unwrap_or_default();
         attributes.contains(&(name, Some(value)))
     }
 
-    /// Whether the message is about the unit, or is a quarantined message that names it.
+    /// Whether the message is about the unit, or is a quarantined message that mentions it.
     pub(crate) fn is_about(&self, unit_id: &str) -> bool {
         let Ok(Value::Object(event)) = serde_json::from_str(&self.text) else {
             return false;
@@ -53,7 +53,7 @@ impl ReceivedMessage {
         }
     }
 
-    /// The message for people: time, kind, subject and what it says.
+    /// Formats the message for a person: time, kind, subject and summary.
     pub(crate) fn line(&self) -> String {
         let PublishedMessage {
             r#type,
@@ -64,12 +64,12 @@ impl ReceivedMessage {
         } = &self.published;
         let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
         let time = time.as_deref().unwrap_or("-");
-        let (label, says) = match data.as_ref().map(|data| data.summary()) {
+        let (label, summary) = match data.as_ref().map(|data| data.summary()) {
             Some(summary) => (summary.label, styled_summary(&summary)),
             None => ("other", r#type.clone()),
         };
         let subject = subject.as_deref().unwrap_or("-");
-        format!("{FAINT}{time:20}{FAINT:#}  {label:10}  {STRONG}{subject}{STRONG:#}  {says}")
+        format!("{FAINT}{time:20}{FAINT:#}  {label:10}  {STRONG}{subject}{STRONG:#}  {summary}")
     }
 }
 
@@ -96,84 +96,84 @@ mod tests {
     use crate::printable::unstyled;
 
     fn message(r#type: &str, data: &Value) -> ReceivedMessage {
-        let time = "2026-11-20T09:02:03Z";
-        ReceivedMessage::read(
-            &json!({"id": "i", "type": r#type, "subject": "s", "time": time, "data": data})
-                .to_string(),
-        )
-        .unwrap()
+        let message = json!({
+            "specversion": "1.0", "id": "i", "source": "s", "type": r#type, "subject": "s",
+            "time": "2026-11-20T09:02:03Z", "datacontenttype": "application/json", "data": data,
+        });
+        ReceivedMessage::read(&message.to_string()).unwrap()
     }
 
     fn line(r#type: &str, data: &Value) -> String {
         unstyled(&message(r#type, data).line())
     }
 
-    #[test]
-    fn people_read_what_each_says() {
-        let retry = json!({
-            "unitId": "u", "decision": "RETRY", "attempt": 1, "maxAttempts": 5, "notBefore": "2026-11-20T09:02:33Z",
-            "errors": [{"type": "INTERNAL_SERVER_ERROR", "retryable": true}, {"retryable": true}],
-        });
-        let exhausted =
-            json!({"decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5, "errors": []});
-        let failed = json!({"ready": false, "unitId": "u", "error": {"type": "E", "message": "m"}});
-        let revoked =
-            json!({"ready": false, "change": "REVOKED", "unitId": "u", "principalId": "s"});
-        let quarantined = json!({"reason": "NOT_JSON", "detail": "at line 1", "message": "x"});
-        for (r#type, data, says) in [
-            (
-                "aspevents.automation.retry.v1",
-                retry,
-                "retry       s  RETRY, attempt 1 of 5, not before 2026-11-20T09:02:33Z on u: INTERNAL_SERVER_ERROR",
-            ),
-            (
-                "aspevents.automation.retry.v1",
-                exhausted,
-                "retry       s  EXHAUSTED, failure 6 with 5 allowed",
-            ),
-            (
-                "aspevents.unit.readiness.v1",
-                json!({"ready": true}),
-                "unit        s  ready",
-            ),
-            (
-                "aspevents.unit.readiness.v1",
-                failed,
-                "unit        s  not ready: E, m",
-            ),
-            (
-                "aspevents.role.readiness.v1",
-                revoked,
-                "role        s  not ready, REVOKED on u",
-            ),
-            (
-                "aspevents.device.readiness.v1",
-                json!({"ready": true}),
-                "device      s  ready",
-            ),
-            (
-                "aspevents.quarantine.v1",
-                quarantined,
-                "quarantine  s  NOT_JSON at line 1",
-            ),
-            (
-                "aspevents.unit.readiness.v2",
-                json!({}),
-                "other       s  aspevents.unit.readiness.v2",
-            ),
-            (
-                "aspevents.unit.readiness.v1",
-                json!([]),
-                "other       s  aspevents.unit.readiness.v1",
-            ),
-        ] {
-            assert_eq!(line(r#type, &data), format!("2026-11-20T09:02:03Z  {says}"));
-        }
+    #[track_caller]
+    fn assert_line(r#type: &str, data: &Value, expected: &str) {
+        let line = line(r#type, data);
+        assert_eq!(line, format!("2026-11-20T09:02:03Z  {expected}"));
     }
 
     #[test]
-    fn a_message_without_time_and_subject_has_its_columns_still() {
-        let message = ReceivedMessage::read(r#"{"id": "i", "type": "t"}"#).unwrap();
+    fn shows_retry_triggers() {
+        let retry = json!({
+            "unitId": "u", "decision": "RETRY", "attempt": 1, "maxAttempts": 5,
+            "notBefore": "2026-11-20T09:02:33Z",
+            "errors": [{"type": "INTERNAL_SERVER_ERROR", "retryable": true}, {"retryable": true}],
+        });
+        assert_line(
+            "aspevents.automation.retry.v1",
+            &retry,
+            "retry       s  RETRY, attempt 1 of 5, not before 2026-11-20T09:02:33Z on u: \
+             INTERNAL_SERVER_ERROR",
+        );
+        let exhausted =
+            json!({"decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5, "errors": []});
+        assert_line(
+            "aspevents.automation.retry.v1",
+            &exhausted,
+            "retry       s  EXHAUSTED, failure 6 with 5 allowed",
+        );
+    }
+
+    #[test]
+    fn shows_readiness_signals() {
+        let ready = json!({"ready": true, "unitId": "u", "endpointId": "d"});
+        let failed = json!({"ready": false, "unitId": "u", "error": {"type": "E", "message": "m"}});
+        let revoked =
+            json!({"ready": false, "change": "REVOKED", "unitId": "u", "principalId": "s"});
+        let unit = "aspevents.unit.readiness.v1";
+        assert_line(unit, &ready, "unit        s  ready");
+        assert_line(unit, &failed, "unit        s  not ready: E, m");
+        let role = "aspevents.role.readiness.v1";
+        assert_line(role, &revoked, "role        s  not ready, REVOKED on u");
+        let device = "aspevents.device.readiness.v1";
+        assert_line(device, &ready, "device      s  ready");
+    }
+
+    #[test]
+    fn shows_quarantined_and_unknown_messages() {
+        let quarantined = json!({"reason": "NOT_JSON", "detail": "at line 1", "message": "x"});
+        assert_line(
+            "aspevents.quarantine.v1",
+            &quarantined,
+            "quarantine  s  NOT_JSON at line 1",
+        );
+        let unknown = "aspevents.unit.readiness.v2";
+        assert_line(unknown, &json!({}), &format!("other       s  {unknown}"));
+        let malformed = "aspevents.unit.readiness.v1";
+        assert_line(
+            malformed,
+            &json!([]),
+            &format!("other       s  {malformed}"),
+        );
+    }
+
+    const MINIMAL: &str = r#"{"specversion": "1.0", "id": "i", "source": "s", "type": "t",
+        "datacontenttype": "application/json", "data": {}}"#;
+
+    #[test]
+    fn a_message_without_time_and_subject_keeps_its_columns() {
+        let message = ReceivedMessage::read(MINIMAL).unwrap();
         assert_eq!(
             unstyled(&message.line()),
             "-                     other       -  t"
@@ -185,12 +185,14 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_for_programs() {
-        let message = ReceivedMessage::read("{\"id\": \"i\",\r\n\"type\": \"t\"}\n").unwrap();
-        assert_eq!(message.text(), r#"{"id": "i",  "type": "t"}"#);
+        let message = ReceivedMessage::read(&format!("{MINIMAL}\r\n")).unwrap();
+        assert_eq!(message.text(), MINIMAL.replace('\n', " "));
+        let message = ReceivedMessage::read(&MINIMAL.replace('\n', "\r\n")).unwrap();
+        assert_eq!(message.text(), MINIMAL.replace('\n', "  "));
     }
 
     #[test]
-    fn a_quarantined_message_is_about_the_units_that_it_names() {
+    fn a_quarantined_message_is_about_the_units_that_it_mentions() {
         let quarantined =
             json!({"reason": "r", "detail": "d", "message": r#"{"unit": {"id": "room-10"}}"#});
         let quarantined = message("aspevents.quarantine.v1", &quarantined);

@@ -1,20 +1,20 @@
-//! Follows what the function publishes, through a temporary queue that is subscribed to its topics.
+//! Follows what the function publishes, through a temporary queue subscribed to its topics.
 //!
-//! Queue and subscriptions are removed however the command ends: done, failed, by Ctrl-C, SIGTERM
-//! or SIGHUP. Only a `kill -9` leaves them: a queue named `aspctl-<stack>-…`, whose messages last
-//! an hour. Nothing else depends on it, and each command has a queue of its own, so that any number
-//! can run at once. No filter policies: a change to one takes up to 15 minutes to take effect, so
-//! that the commands filter by themselves.
+//! The queue and its subscriptions are removed however the command ends: success, failure, Ctrl-C,
+//! SIGTERM or SIGHUP. Only `kill -9` leaves them behind: a queue named `aspctl-<stack>-…`, which
+//! retains its messages for an hour. Nothing else depends on it. Each command creates its own queue,
+//! so any number of them can run concurrently. The subscriptions have no filter policies, because
+//! changing one takes up to 15 minutes to take effect; the commands filter on their own.
 
 pub(crate) mod message;
 
-use std::{cell::RefCell, iter, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use asp_events::arn::Arn;
 use aws_sdk_sqs::{
     config::retry::RetryConfig,
     types::{
-        DeleteMessageBatchRequestEntry,
+        DeleteMessageBatchRequestEntry, Message,
         QueueAttributeName::{MessageRetentionPeriod, Policy, SqsManagedSseEnabled},
     },
 };
@@ -31,21 +31,21 @@ use crate::{
     stack::DeployedStack,
 };
 
-/// The longest poll that SQS knows.
+/// The longest wait of a long poll that SQS supports.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
-/// How long SQS may not know a queue that it has just made; a second, by the documents.
+/// How long SQS may report a new queue as missing. Documented: 1 s.
 const QUEUE_VISIBLE_AFTER: Duration = Duration::from_secs(10);
 
-/// How often a poll is tried: with the waits between, for about a minute, so that who follows sits
-/// out a short outage.
-const TRIES: u32 = 10;
+/// The number of attempts per poll. With backoff they last about a minute, so that a short outage
+/// does not end the command.
+const POLL_ATTEMPTS: u32 = 10;
 
-/// The longest name of a queue, without its random end. Source: the SQS API reference,
-/// `CreateQueue`: 80.
-const LONGEST_PREFIX: usize = 80 - 16;
+/// The maximum length of a queue name (80) without its random suffix.
+/// Source: the SQS API reference, `CreateQueue`.
+const MAX_PREFIX_CHARACTERS: usize = 80 - 16;
 
-/// What the function publishes.
+/// A kind of message that the function publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SignalKind {
     /// Retry triggers
@@ -56,82 +56,81 @@ pub(crate) enum SignalKind {
     Quarantine,
 }
 
-/// Follows topics while `work` runs, and cleans up when it is done, has failed or is interrupted. A
-/// second interruption ends at once.
+/// Follows topics while `work` runs, and cleans up after success, failure or interruption.
+///
+/// A second interruption aborts the clean-up.
 pub(crate) async fn follow<T>(
     aws: &AwsClients,
     stack: &DeployedStack,
     signals: &[SignalKind],
     work: impl AsyncFnOnce(&FollowedQueue) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    let scaffold = TemporaryResources::new(aws, stack, signals)?;
+    let resources = TemporaryResources::new(aws, stack, signals)?;
     let (mut first, mut second) = (InterruptListener::listen()?, InterruptListener::listen()?);
-    let whole = async {
-        // Not interrupted while it builds, lest something is made that nobody knows of.
-        let outcome = match scaffold.build().await {
+    let follow_and_clean_up = async {
+        // Not interruptible, so that every created resource is recorded for removal.
+        let outcome = match resources.create().await {
             Ok(followed) => tokio::select! {
                 biased;
-                () = first.next() => Err(CommandError::Interrupted("The temporary queue is removed".to_owned())),
+                () = first.next() => {
+                    Err(CommandError::Interrupted("The temporary queue was removed".to_owned()))
+                }
                 outcome = work(&followed) => outcome,
             },
             Err(error) => Err(error),
         };
-        match (scaffold.remove().await, outcome) {
+        match (resources.remove().await, outcome) {
             (Ok(()), outcome) => outcome,
-            (Err(left), Ok(_) | Err(CommandError::Interrupted(_))) => {
-                Err(scaffold.left(None, Some(left)))
+            (Err(cause), Ok(_) | Err(CommandError::Interrupted(_))) => {
+                Err(resources.leftover(None, Some(cause)))
             }
-            (Err(left), Err(error)) => Err(scaffold.left(Some(error), Some(left))),
+            (Err(cause), Err(error)) => Err(resources.leftover(Some(error), Some(cause))),
         }
     };
     tokio::select! {
         biased;
-        outcome = Box::pin(whole) => outcome,
-        () = second.second() => Err(scaffold.left(None, None)),
+        outcome = Box::pin(follow_and_clean_up) => outcome,
+        () = second.second() => Err(resources.leftover(None, None)),
     }
 }
 
-/// The names of the temporary queues of this stack: of others who follow it now, or left by a
-/// `kill -9`.
+/// Lists the temporary queues of this stack: of other running commands, or left by `kill -9`.
 pub(crate) async fn temporary_queues(
     aws: &AwsClients,
     stack: &DeployedStack,
 ) -> Result<Vec<String>, CommandError> {
+    let prefix = queue_prefix(stack.name());
     let listed = aws
         .sqs()
         .list_queues()
-        .queue_name_prefix(prefix(stack.name()))
+        .queue_name_prefix(&prefix)
         .send()
         .await;
-    let urls = listed
-        .map_err(call_error("sqs:ListQueues", prefix(stack.name())))?
-        .queue_urls
-        .unwrap_or_default();
-    Ok(urls
-        .iter()
-        .filter_map(|url| url.rsplit('/').next())
-        .map(str::to_owned)
-        .collect())
+    let listed = listed.map_err(call_error("sqs:ListQueues", prefix))?;
+    let mut names = Vec::new();
+    for url in listed.queue_urls.unwrap_or_default() {
+        names.extend(url.rsplit('/').next().map(str::to_owned));
+    }
+    Ok(names)
 }
 
-/// How the names of the temporary queues begin. A stack may be given by its ARN, and a name takes
-/// letters, digits, hyphens and underscores.
-fn prefix(stack: &str) -> String {
+/// Returns the prefix of the names of the stack's temporary queues.
+///
+/// A stack may be given by its ARN, and a queue name allows letters, digits, hyphens and
+/// underscores only.
+fn queue_prefix(stack: &str) -> String {
     let name = Arn::parse(stack).map_or(stack, |arn| arn.resource_id());
     let name = name.split('/').next().unwrap_or_default();
-    let name = name
-        .chars()
-        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
-    let end = iter::once('-');
-    "aspctl-"
-        .chars()
-        .chain(name)
-        .take(LONGEST_PREFIX - 1)
-        .chain(end)
-        .collect()
+    let is_allowed =
+        |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    let mut prefix = "aspctl-".to_owned();
+    let free = MAX_PREFIX_CHARACTERS - prefix.len() - "-".len();
+    prefix.extend(name.chars().filter(is_allowed).take(free));
+    prefix.push('-');
+    prefix
 }
 
-/// What is made to follow topics, and has to be removed.
+/// The resources that following needs, which must be removed afterwards.
 #[derive(Debug)]
 struct TemporaryResources {
     sns: aws_sdk_sns::Client,
@@ -141,10 +140,11 @@ struct TemporaryResources {
     queue: String,
     queue_arn: String,
     topics: Vec<String>,
-    /// What is there, in the order in which it was made.
-    parts: RefCell<Vec<CreatedResource>>,
+    /// The resources that exist, in order of creation.
+    created: RefCell<Vec<CreatedResource>>,
 }
 
+/// A resource to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum CreatedResource {
     /// A queue, by its URL.
@@ -154,8 +154,8 @@ enum CreatedResource {
 }
 
 impl CreatedResource {
-    /// The command that removes it.
-    fn removal(&self, region: &str) -> String {
+    /// Returns the command that removes the resource.
+    fn removal_command(&self, region: &str) -> String {
         match self {
             Self::Queue(url) => format!("aws sqs delete-queue --region {region} --queue-url {url}"),
             Self::Subscription(arn) => {
@@ -171,11 +171,11 @@ impl TemporaryResources {
         stack: &DeployedStack,
         signals: &[SignalKind],
     ) -> Result<Self, CommandError> {
-        let topics = signals
-            .iter()
-            .map(|signal| stack.output(topic(*signal)).map(str::to_owned));
-        let topics = topics.collect::<Result<Vec<_>, _>>()?;
-        let queue = format!("{}{:016x}", prefix(stack.name()), fastrand::u64(..));
+        let mut topics = Vec::new();
+        for signal in signals {
+            topics.push(stack.output(topic_output(*signal))?.to_owned());
+        }
+        let queue = format!("{}{:016x}", queue_prefix(stack.name()), fastrand::u64(..));
         let topic = topics.first().and_then(|topic| Arn::parse(topic));
         let queue_arn = topic.map(|topic| topic.sibling("sqs", &queue).to_string());
         Ok(Self {
@@ -186,13 +186,13 @@ impl TemporaryResources {
             queue_arn: queue_arn.unwrap_or_default(),
             queue,
             topics,
-            parts: RefCell::default(),
+            created: RefCell::default(),
         })
     }
 
-    /// Makes the queue and subscribes it. From then on no message of the topics is missed.
-    async fn build(&self) -> Result<FollowedQueue, CommandError> {
-        let made = self
+    /// Creates the queue and subscribes it. From then on it misses no message of the topics.
+    async fn create(&self) -> Result<FollowedQueue, CommandError> {
+        let created = self
             .sqs
             .create_queue()
             .queue_name(&self.queue)
@@ -202,27 +202,25 @@ impl TemporaryResources {
             .tags("aspctl", &self.stack)
             .send()
             .await;
-        let url = made
+        let url = created
             .map_err(call_error("sqs:CreateQueue", &self.queue))?
             .queue_url
             .unwrap_or_default();
-        self.parts
+        self.created
             .borrow_mut()
             .push(CreatedResource::Queue(url.clone()));
-        // All are waited for, lest a subscription is made after another one has failed, and nobody
-        // knows of it.
+        // Wait for all, even after a failure, so that every created subscription is recorded.
         let subscribed = join_all(self.topics.iter().map(|topic| self.subscribe(topic))).await;
         subscribed.into_iter().collect::<Result<(), _>>()?;
         Ok(FollowedQueue {
             sqs: self.sqs.clone(),
             queue: self.queue.clone(),
             url,
-            made: Instant::now(),
+            created_at: Instant::now(),
         })
     }
 
-    /// Raw: the body is the message as the function wrote it, and all that is needed of it is in
-    /// there.
+    /// Subscribes the queue to a topic, with raw delivery: the body is the message as published.
     async fn subscribe(&self, topic: &str) -> Result<(), CommandError> {
         let subscribed = self
             .sns
@@ -238,29 +236,28 @@ impl TemporaryResources {
             .map_err(call_error("sns:Subscribe", topic))?
             .subscription_arn
             .unwrap_or_default();
-        self.parts
+        self.created
             .borrow_mut()
             .push(CreatedResource::Subscription(arn));
         Ok(())
     }
 
-    /// Removes the subscriptions, then the queue, as far as each lets itself be removed; the first
-    /// error.
+    /// Removes the subscriptions, then the queue, as far as possible; fails with the first error.
     async fn remove(&self) -> Result<(), AwsCallError> {
-        let parts = self.parts.borrow().clone();
+        let created = self.created.borrow().clone();
         let mut outcome = Ok(());
-        for part in parts.iter().rev() {
-            match self.remove_part(part).await {
-                Ok(()) => self.parts.borrow_mut().retain(|other| other != part),
+        for resource in created.iter().rev() {
+            match self.remove_one(resource).await {
+                Ok(()) => self.created.borrow_mut().retain(|other| other != resource),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         outcome
     }
 
-    /// Removes a part; that it is gone already is as good.
-    async fn remove_part(&self, part: &CreatedResource) -> Result<(), AwsCallError> {
-        let removed = match part {
+    /// Removes a resource, unless it is already gone.
+    async fn remove_one(&self, resource: &CreatedResource) -> Result<(), AwsCallError> {
+        let removed = match resource {
             CreatedResource::Subscription(arn) => {
                 let removed = self.sns.unsubscribe().subscription_arn(arn).send().await;
                 removed
@@ -274,23 +271,18 @@ impl TemporaryResources {
                     .map_err(call_error("sqs:DeleteQueue", &self.queue))
             }
         };
-        removed.or_else(|error| {
-            if error.is_missing() {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })
+        match removed {
+            Err(error) if error.is_missing() => Ok(()),
+            removed => removed,
+        }
     }
 
-    /// The error that says what is left, and how to remove it.
-    fn left(&self, failure: Option<CommandError>, cause: Option<AwsCallError>) -> CommandError {
-        let parts = self.parts.borrow();
-        let commands: Vec<_> = parts
-            .iter()
-            .rev()
-            .map(|part| part.removal(&self.region))
-            .collect();
+    /// Returns the error that names the remaining resources and how to remove them.
+    fn leftover(&self, failure: Option<CommandError>, cause: Option<AwsCallError>) -> CommandError {
+        let mut commands = Vec::new();
+        for resource in self.created.borrow().iter().rev() {
+            commands.push(resource.removal_command(&self.region));
+        }
         CommandError::from(LeftoverError {
             queue: self.queue.clone(),
             commands: commands.join("; "),
@@ -300,8 +292,8 @@ impl TemporaryResources {
     }
 }
 
-/// The stack's output that names the topic.
-fn topic(signal: SignalKind) -> &'static str {
+/// Returns the stack output with the topic's ARN.
+fn topic_output(signal: SignalKind) -> &'static str {
     match signal {
         SignalKind::Retry => "RetryTopicArn",
         SignalKind::Readiness => "ReadinessTopicArn",
@@ -309,7 +301,7 @@ fn topic(signal: SignalKind) -> &'static str {
     }
 }
 
-/// Lets these topics, and nobody else, send to the queue.
+/// Returns a queue policy that allows only these topics to send.
 fn policy(queue_arn: &str, topics: &[String]) -> String {
     let statement = json!({
         "Sid": "followed-topics",
@@ -322,26 +314,38 @@ fn policy(queue_arn: &str, topics: &[String]) -> String {
     json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
 }
 
-/// A queue that receives what is followed.
+/// A queue that receives the messages of the followed topics.
 #[derive(Debug)]
 pub(crate) struct FollowedQueue {
     sqs: aws_sdk_sqs::Client,
     queue: String,
     url: String,
-    made: Instant,
+    created_at: Instant,
 }
 
 impl FollowedQueue {
-    /// The next messages, as soon as there are any, those that came together by their time; none if
-    /// none came for so long.
+    /// Receives the next batch, sorted by time; empty after `longest`.
     pub(crate) async fn receive(
         &self,
         longest: Duration,
     ) -> Result<Vec<ReceivedMessage>, CommandError> {
-        // Whole seconds, rounded up: a poll of none would not wait.
-        let wait = longest.min(LONGEST_POLL);
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let retries = RetryConfig::standard().with_max_attempts(TRIES);
+        let received = self.poll(longest.min(LONGEST_POLL)).await?;
+        let mut messages = Vec::new();
+        let mut receipt_handles = Vec::new();
+        for message in received {
+            messages.extend(message.body.as_deref().and_then(ReceivedMessage::read));
+            receipt_handles.extend(message.receipt_handle);
+        }
+        messages.sort_by_key(|message| message.published().time);
+        self.delete(receipt_handles).await?;
+        Ok(messages)
+    }
+
+    /// Polls once. A queue that SQS does not know yet counts as empty.
+    async fn poll(&self, longest: Duration) -> Result<Vec<Message>, CommandError> {
+        // Rounded up to whole seconds, because a poll of zero seconds would not wait.
+        let seconds = longest.as_secs() + u64::from(longest.subsec_nanos() > 0);
+        let retries = RetryConfig::standard().with_max_attempts(POLL_ATTEMPTS);
         let received = self
             .sqs
             .receive_message()
@@ -352,44 +356,25 @@ impl FollowedQueue {
             .config_override(aws_sdk_sqs::Config::builder().retry_config(retries))
             .send()
             .await;
-        let received = match received.map_err(call_error("sqs:ReceiveMessage", &self.queue)) {
-            Err(error) if error.is_missing() && self.made.elapsed() < QUEUE_VISIBLE_AFTER => {
+        match received.map_err(call_error("sqs:ReceiveMessage", &self.queue)) {
+            Err(error) if error.is_missing() && self.created_at.elapsed() < QUEUE_VISIBLE_AFTER => {
                 sleep(Duration::from_secs(1)).await;
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-            received => received?.messages.unwrap_or_default(),
-        };
-        let bodies: Vec<_> = received
-            .iter()
-            .filter_map(|message| message.body.as_deref())
-            .collect();
-        let mut messages: Vec<_> = bodies
-            .into_iter()
-            .filter_map(ReceivedMessage::read)
-            .collect();
-        messages.sort_by_key(|message| message.published().time);
-        self.delete(
-            received
-                .into_iter()
-                .filter_map(|message| message.receipt_handle),
-        )
-        .await?;
-        Ok(messages)
+            received => Ok(received?.messages.unwrap_or_default()),
+        }
     }
 
-    /// Deletes copies that were received, so that they do not come again.
-    async fn delete(&self, handles: impl Iterator<Item = String>) -> Result<(), CommandError> {
-        let entry = |(index, handle): (usize, String)| {
-            DeleteMessageBatchRequestEntry::builder()
+    /// Deletes received messages, so that they are not received again.
+    async fn delete(&self, receipt_handles: Vec<String>) -> Result<(), CommandError> {
+        let mut entries = Vec::new();
+        for (index, receipt_handle) in receipt_handles.into_iter().enumerate() {
+            let entry = DeleteMessageBatchRequestEntry::builder()
                 .id(index.to_string())
-                .receipt_handle(handle)
-                .build()
-        };
-        // All that is required is given.
-        let entries: Vec<_> = handles
-            .enumerate()
-            .filter_map(|handle| entry(handle).ok())
-            .collect();
+                .receipt_handle(receipt_handle);
+            // Cannot fail: the required fields are set.
+            entries.extend(entry.build());
+        }
         if !entries.is_empty() {
             let call = self
                 .sqs
@@ -417,8 +402,8 @@ mod tests {
                 "aspctl-asp-events-",
             ),
         ] {
-            assert_eq!(prefix(stack), expected);
+            assert_eq!(queue_prefix(stack), expected);
         }
-        assert_eq!(prefix(&"x".repeat(128)).len(), LONGEST_PREFIX);
+        assert_eq!(queue_prefix(&"x".repeat(128)).len(), MAX_PREFIX_CHARACTERS);
     }
 }
