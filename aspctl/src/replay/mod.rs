@@ -7,13 +7,13 @@
 //! ```
 
 mod args;
-mod choose;
-mod origin;
+mod filter;
 mod preview;
 mod queue;
 mod read;
+mod sink;
+mod source;
 mod tally;
-mod target;
 
 use std::{collections::VecDeque, mem, process::ExitCode, thread, time::Duration};
 
@@ -26,12 +26,12 @@ use tokio::{
 
 pub(crate) use self::args::ReplayArgs;
 use self::{
-    choose::{ChosenMessage, EventFilter},
-    origin::{EventSource, ReplayInput},
+    filter::{ChosenMessage, EventFilter},
     preview::ReplayPreview,
     queue::QueueDepth,
+    sink::{EventSink, OutgoingEvent, next_batch},
+    source::{EventSource, ReplayInput},
     tally::{ProblemCount, ReplayTally, as_u64},
-    target::{EventSink, OutgoingEvent, next_batch},
 };
 use crate::{
     args::GlobalArgs,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{choose::ChosenMessage, read::EventSummary};
+use super::{filter::ChosenMessage, read::EventSummary};
 
 /// So many subjects of a kind of event are shown.
 const SUBJECTS: usize = 2;

@@ -1,6 +1,6 @@
 //! What has happened so far.
 
-use super::choose::SkipReason;
+use super::filter::SkipReason;
 
 /// What has happened so far.
 #[derive(Debug, Default)]

@@ -4,11 +4,11 @@ use std::{fs, io, mem, path::Path, time::Duration};
 
 use super::{
     args::{ReplayArgs, ReplaySource, ReplayTarget},
-    choose::FoundMessage,
+    filter::FoundMessage,
     queue::{QueueDepth, ReplayQueue},
     read::{self, BodyKind, ReplayEvent},
+    sink::EventSink,
     tally::as_u64,
-    target::EventSink,
 };
 use crate::{
     advice::InputError, aws::AwsClients, error::CommandError, stack::DeployedStack,
