@@ -1,41 +1,47 @@
-//! Chooses what is sent and what stays where it is.
+//! Selects the events to send.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{args::ReplayArgs, read::ReplayEvent};
+use super::{args::ReplayArgs, read::ReplayEvent, tally::as_u64};
 
-/// What was found in a message of the queue, or a part of the file.
+/// A message of the queue, or an event of the file.
 #[derive(Debug)]
 pub(super) struct FoundMessage {
     /// The message's id in the queue.
     pub(super) id: String,
-    /// When it came there.
-    pub(super) since: Option<DateTime<Utc>>,
+    /// When the message arrived in the queue.
+    pub(super) queued_at: Option<DateTime<Utc>>,
     /// Its events, or why there are none.
     pub(super) events: Result<Vec<ReplayEvent>, String>,
 }
 
-/// A message of which something is sent.
+/// A message with events to send.
 #[derive(Debug, PartialEq)]
-pub(super) struct ChosenMessage {
+pub(super) struct SelectedMessage {
     /// The message's id in the queue.
     pub(super) id: String,
-    /// What is sent; never empty.
+    /// The events to send; never empty.
     pub(super) events: Vec<ReplayEvent>,
-    /// Whether that is all of it, so that it can be deleted.
-    pub(super) whole: bool,
+    /// Whether these are all its events, so that it can be deleted.
+    pub(super) is_complete: bool,
 }
 
-/// Why a message stays.
+impl SelectedMessage {
+    /// The size of its events, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.text.len()).sum()
+    }
+}
+
+/// Why a message is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SkipReason {
-    /// The filters do not choose it.
-    NotChosen,
-    /// It came after the replay began: perhaps one that has failed again, which would go round in
-    /// circles.
-    Newer,
-    /// It holds no event.
+    /// The filter does not select it.
+    NotSelected,
+    /// It arrived after the replay began: possibly an event that failed again, which would loop.
+    TooNew,
+    /// It contains no event.
     Unreadable(String),
 }
 
@@ -47,59 +53,51 @@ pub(super) struct EventFilter {
     reasons: Vec<String>,
     since: Option<DateTime<Utc>>,
     /// When the replay began.
-    began: DateTime<Utc>,
-    /// How many events may still be chosen.
-    budget: Option<u64>,
+    began_at: DateTime<Utc>,
+    /// How many more events may be selected.
+    remaining: Option<u64>,
 }
 
 impl EventFilter {
-    pub(super) fn new(args: &ReplayArgs, began: DateTime<Utc>) -> Self {
-        let ReplayArgs {
-            events,
-            units,
-            reasons,
-            ..
-        } = args;
-        let (events, units, reasons) = (events.clone(), units.clone(), reasons.clone());
+    pub(super) fn new(args: &ReplayArgs, began_at: DateTime<Utc>) -> Self {
         Self {
-            events,
-            units,
-            reasons,
+            events: args.events.clone(),
+            units: args.units.clone(),
+            reasons: args.reasons.clone(),
             since: args.since,
-            began,
-            budget: args.limit,
+            began_at,
+            remaining: args.limit,
         }
     }
 
-    /// Whether the limit is reached.
-    pub(super) fn is_spent(&self) -> bool {
-        self.budget == Some(0)
+    /// Whether no more events may be selected.
+    pub(super) fn is_limit_reached(&self) -> bool {
+        self.remaining == Some(0)
     }
 
-    /// How many events may still be chosen, of so many.
-    pub(super) fn at_most(&self, count: u64) -> u64 {
-        self.budget.map_or(count, |budget| budget.min(count))
+    /// Caps a number of events at how many more may be selected.
+    pub(super) fn within_limit(&self, count: u64) -> u64 {
+        self.remaining.unwrap_or(count).min(count)
     }
 
-    /// Decides on a message.
-    pub(super) fn choose(&mut self, found: FoundMessage) -> Result<ChosenMessage, SkipReason> {
-        if found.since.is_some_and(|since| since > self.began) {
-            return Err(SkipReason::Newer);
+    /// Selects the events of a message to send. The limit never splits a message.
+    pub(super) fn select(&mut self, found: FoundMessage) -> Result<SelectedMessage, SkipReason> {
+        if found.queued_at.is_some_and(|time| time > self.began_at) {
+            return Err(SkipReason::TooNew);
         }
-        let events = found.events.map_err(SkipReason::Unreadable)?;
-        let all = events.len();
-        let events: Vec<_> = events
-            .into_iter()
-            .filter(|event| self.accepts(event))
-            .collect();
-        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        if events.is_empty() || self.at_most(count) < count {
-            return Err(SkipReason::NotChosen);
+        let mut events = found.events.map_err(SkipReason::Unreadable)?;
+        let total = events.len();
+        events.retain(|event| self.accepts(event));
+        let count = as_u64(events.len());
+        if events.is_empty() || self.within_limit(count) < count {
+            return Err(SkipReason::NotSelected);
         }
-        self.budget = self.budget.map(|budget| budget.saturating_sub(count));
-        Ok(ChosenMessage {
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(count);
+        }
+        Ok(SelectedMessage {
             id: found.id,
-            whole: events.len() == all,
+            is_complete: events.len() == total,
             events,
         })
     }
@@ -108,21 +106,28 @@ impl EventFilter {
         let about = &event.about;
         is_among(&self.events, about.event_type.as_deref())
             && is_among(&self.reasons, about.reason.as_deref())
-            && self
-                .since
-                .is_none_or(|since| about.time.is_some_and(|time| time >= since))
-            && (self.units.is_empty() || names_one(&self.units, &event.text))
+            && self.is_recent(about.time)
+            && (self.units.is_empty() || mentions_any(&self.units, &event.text))
+    }
+
+    fn is_recent(&self, time: Option<DateTime<Utc>>) -> bool {
+        match (self.since, time) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(since), Some(time)) => time >= since,
+        }
     }
 }
 
-/// Whether a value is wanted; where nothing is named, any is.
+/// Whether a value is wanted. An empty list accepts any value, even a missing one.
 fn is_among(wanted: &[String], value: Option<&str>) -> bool {
     wanted.is_empty() || value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value))
 }
 
-/// Whether a JSON text has one of these texts as a value, wherever that is: which field names the
-/// unit depends on the event, and what lies in a quarantine may be of any form.
-fn names_one(wanted: &[String], text: &str) -> bool {
+/// Whether a JSON text has any of these texts as a value, in any field.
+///
+/// Which field names the unit depends on the event, and a quarantined message has any form.
+fn mentions_any(wanted: &[String], text: &str) -> bool {
     fn has(wanted: &[String], value: &Value) -> bool {
         match value {
             Value::String(text) => wanted.contains(text),
@@ -139,7 +144,7 @@ mod tests {
     use super::{super::read::EventSummary, *};
     use crate::args::parse;
 
-    fn choice(options: &[&str]) -> EventFilter {
+    fn filter(options: &[&str]) -> EventFilter {
         let args = parse::<ReplayArgs>(&[&["quarantine"], options].concat());
         EventFilter::new(&args, at("2026-11-22T00:00:00Z"))
     }
@@ -165,23 +170,23 @@ mod tests {
     fn found(events: Vec<ReplayEvent>) -> FoundMessage {
         FoundMessage {
             id: "q-1".to_owned(),
-            since: Some(at("2026-11-21T00:00:00Z")),
+            queued_at: Some(at("2026-11-21T00:00:00Z")),
             events: Ok(events),
         }
     }
 
     fn accepts(options: &[&str], event: ReplayEvent) -> bool {
-        choice(options).choose(found(vec![event])).is_ok()
+        filter(options).select(found(vec![event])).is_ok()
     }
 
     #[test]
-    fn without_filters_everything_is_chosen() {
+    fn without_filters_every_event_is_selected() {
         assert!(accepts(&[], event("A.B", "no JSON")));
         assert!(accepts(&[], ReplayEvent::default()));
     }
 
     #[test]
-    fn the_type_must_be_named_whole() {
+    fn the_event_type_must_match_entirely() {
         assert!(accepts(&["--event", "A.B"], event("A.B", "")));
         assert!(accepts(
             &["--event", "C.D", "--event", "A.B"],
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_named_wherever_it_stands() {
+    fn a_unit_matches_in_any_field() {
         let text = r#"{"header":{"entities":[{"unit":{"id":"u-1"}}]}}"#;
         assert!(accepts(
             &["--unit", "u-2", "--unit", "u-1"],
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn time_and_reason_must_be_known() {
+    fn an_unknown_time_or_reason_does_not_match() {
         assert!(accepts(
             &["--since", "2026-11-20T09:00:00Z"],
             event("A.B", "")
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn all_filters_must_agree() {
+    fn all_filters_must_match() {
         assert!(!accepts(
             &["--event", "A.B", "--reason", "NOT_JSON"],
             event("A.B", "")
@@ -232,39 +237,39 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_which_a_part_is_chosen_is_not_whole() {
+    fn a_partly_selected_message_is_not_complete() {
         let both = || found(vec![event("A.B", "1"), event("C.D", "2")]);
-        let chosen = choice(&["--event", "C.D"]).choose(both()).unwrap();
-        assert_eq!((chosen.events.len(), chosen.whole), (1, false));
-        assert!(choice(&[]).choose(both()).unwrap().whole);
+        let selected = filter(&["--event", "C.D"]).select(both()).unwrap();
+        assert_eq!((selected.events.len(), selected.is_complete), (1, false));
+        assert!(filter(&[]).select(both()).unwrap().is_complete);
     }
 
     #[test]
-    fn the_limit_counts_events_and_cuts_no_message() {
-        let mut choice = choice(&["--limit", "2"]);
+    fn the_limit_counts_events_and_splits_no_message() {
+        let mut filter = filter(&["--limit", "2"]);
         let message = |count| found(vec![event("A.B", ""); count]);
-        assert_eq!(choice.choose(message(3)), Err(SkipReason::NotChosen));
-        assert!(choice.choose(message(1)).is_ok() && !choice.is_spent());
+        assert_eq!(filter.select(message(3)), Err(SkipReason::NotSelected));
+        assert!(filter.select(message(1)).is_ok() && !filter.is_limit_reached());
         assert_eq!(
-            (choice.choose(message(2)), choice.at_most(7)),
-            (Err(SkipReason::NotChosen), 1)
+            (filter.select(message(2)), filter.within_limit(7)),
+            (Err(SkipReason::NotSelected), 1)
         );
-        assert!(choice.choose(message(1)).is_ok() && choice.is_spent());
+        assert!(filter.select(message(1)).is_ok() && filter.is_limit_reached());
     }
 
     #[test]
-    fn what_came_after_the_start_or_holds_nothing_stays() {
+    fn newer_and_unreadable_messages_are_skipped() {
         let newer = FoundMessage {
-            since: Some(at("2026-11-22T00:00:01Z")),
+            queued_at: Some(at("2026-11-22T00:00:01Z")),
             ..found(vec![event("A.B", "")])
         };
-        assert_eq!(choice(&[]).choose(newer), Err(SkipReason::Newer));
+        assert_eq!(filter(&[]).select(newer), Err(SkipReason::TooNew));
         let broken = FoundMessage {
             events: Err("why".to_owned()),
             ..found(vec![])
         };
         assert_eq!(
-            choice(&[]).choose(broken),
+            filter(&[]).select(broken),
             Err(SkipReason::Unreadable("why".to_owned()))
         );
     }

@@ -1,82 +1,89 @@
-//! What would be sent, as a table.
+//! Summarizes the events to send as a table.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{filter::ChosenMessage, read::EventSummary};
+use super::{filter::SelectedMessage, read::EventSummary};
 
-/// So many subjects of a kind of event are shown.
-const SUBJECTS: usize = 2;
+/// How many subjects to show for each event type.
+const MAX_SUBJECTS: usize = 2;
 
-/// So many characters of a text that others wrote are shown.
-const CHARACTERS: usize = 120;
+/// How many characters to show of foreign text.
+const MAX_CHARACTERS: usize = 120;
 
-/// The chosen events by type, and by reason where they have one.
+/// The selected events by type and, if they have one, quarantine reason.
 #[derive(Debug, Default)]
 pub(super) struct ReplayPreview {
-    groups: BTreeMap<(Option<String>, Option<String>), EventGroup>,
+    groups: BTreeMap<GroupKey, EventGroup>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKey {
+    event_type: Option<String>,
+    reason: Option<String>,
+}
+
+/// Events of the same type and reason.
 #[derive(Debug, Default)]
 struct EventGroup {
     events: u64,
     oldest: Option<DateTime<Utc>>,
     newest: Option<DateTime<Utc>>,
     subjects: Vec<String>,
-    has_more: bool,
+    has_more_subjects: bool,
 }
 
 impl ReplayPreview {
-    pub(super) fn of(chosen: &[ChosenMessage]) -> Self {
+    pub(super) fn of(selected: &[SelectedMessage]) -> Self {
         let mut preview = Self::default();
-        for event in chosen.iter().flat_map(|chosen| &chosen.events) {
-            let EventSummary {
-                event_type, reason, ..
-            } = &event.about;
-            preview
-                .groups
-                .entry((event_type.clone(), reason.clone()))
-                .or_default()
-                .add(&event.about);
+        for event in selected.iter().flat_map(|message| &message.events) {
+            let key = GroupKey {
+                event_type: event.about.event_type.clone(),
+                reason: event.about.reason.clone(),
+            };
+            preview.groups.entry(key).or_default().add(&event.about);
         }
         preview
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub(super) fn events(&self) -> u64 {
         self.groups.values().map(|group| group.events).sum()
     }
 
+    /// The table's column headings.
     pub(super) fn head(&self) -> Vec<&'static str> {
-        let reason = self.has_reasons().then_some("Reason");
-        ["Event type"]
-            .into_iter()
-            .chain(reason)
-            .chain(["Events", "Oldest", "Newest", "About"])
-            .collect()
+        let mut head = vec!["Event type"];
+        if self.has_reasons() {
+            head.push("Reason");
+        }
+        head.extend(["Events", "Oldest", "Newest", "About"]);
+        head
     }
 
+    /// The table's rows, one per group.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
-        let row =
-            |((event_type, reason), group): (&(Option<String>, Option<String>), &EventGroup)| {
-                let event_type = event_type.as_deref().map_or("(no event)".to_owned(), shown);
-                let reason = self
-                    .has_reasons()
-                    .then(|| reason.as_deref().map_or(String::new(), shown));
-                let rest = [
-                    group.events.to_string(),
-                    time(group.oldest),
-                    time(group.newest),
-                    group.about(),
-                ];
-                [event_type].into_iter().chain(reason).chain(rest).collect()
-            };
-        self.groups.iter().map(row).collect()
+        let mut rows = Vec::new();
+        for (GroupKey { event_type, reason }, group) in &self.groups {
+            let event_type = event_type.as_deref().unwrap_or("(no event)");
+            let mut row = vec![shortened(event_type)];
+            if self.has_reasons() {
+                row.push(shortened(reason.as_deref().unwrap_or_default()));
+            }
+            row.extend([
+                group.events.to_string(),
+                format_time(group.oldest),
+                format_time(group.newest),
+                group.about(),
+            ]);
+            rows.push(row);
+        }
+        rows
     }
 
     fn has_reasons(&self) -> bool {
-        self.groups.keys().any(|(_, reason)| reason.is_some())
+        self.groups.keys().any(|key| key.reason.is_some())
     }
 }
 
@@ -87,36 +94,34 @@ impl EventGroup {
         self.newest = self.newest.into_iter().chain(about.time).max();
         match &about.subject {
             Some(subject) if self.subjects.contains(subject) => {}
-            Some(_) if self.subjects.len() == SUBJECTS => self.has_more = true,
+            Some(_) if self.subjects.len() == MAX_SUBJECTS => self.has_more_subjects = true,
             Some(subject) => self.subjects.push(subject.clone()),
             None => {}
         }
     }
 
+    /// Lists the first subjects.
     fn about(&self) -> String {
-        let subjects = self
-            .subjects
-            .iter()
-            .map(|subject| shown(subject))
-            .collect::<Vec<_>>()
-            .join(", ");
-        if self.has_more {
-            subjects + ", …"
-        } else {
-            subjects
+        let subjects = self.subjects.iter().map(|subject| shortened(subject));
+        let mut subjects: Vec<_> = subjects.collect();
+        if self.has_more_subjects {
+            subjects.push("…".to_owned());
         }
+        subjects.join(", ")
     }
 }
 
-fn time(time: Option<DateTime<Utc>>) -> String {
-    time.map_or(String::new(), |time| {
-        time.to_rfc3339_opts(SecondsFormat::Secs, true)
-    })
+/// Formats a time in whole seconds; empty if unknown.
+fn format_time(time: Option<DateTime<Utc>>) -> String {
+    match time {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        None => String::new(),
+    }
 }
 
-/// The beginning of a text.
-fn shown(text: &str) -> String {
-    text.chars().take(CHARACTERS).collect()
+/// Cuts a text to the length that is shown.
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_CHARACTERS).collect()
 }
 
 #[cfg(test)]
@@ -125,10 +130,10 @@ mod tests {
     use crate::printable::line;
 
     /// Event type, reason, subject and time.
-    type Row<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, &'a str);
+    type EventRow<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, &'a str);
 
-    fn chosen(events: &[Row<'_>]) -> Vec<ChosenMessage> {
-        let event = |&(event_type, reason, subject, time): &Row<'_>| {
+    fn selected(events: &[EventRow<'_>]) -> Vec<SelectedMessage> {
+        let event = |&(event_type, reason, subject, time): &EventRow<'_>| {
             let about = EventSummary {
                 event_type: event_type.map(str::to_owned),
                 reason: reason.map(str::to_owned),
@@ -140,16 +145,16 @@ mod tests {
                 ..ReplayEvent::default()
             }
         };
-        vec![ChosenMessage {
+        vec![SelectedMessage {
             id: String::new(),
             events: events.iter().map(event).collect(),
-            whole: true,
+            is_complete: true,
         }]
     }
 
     #[test]
     fn counts_by_type_with_times_and_a_few_subjects() {
-        let preview = ReplayPreview::of(&chosen(&[
+        let preview = ReplayPreview::of(&selected(&[
             (Some("B"), None, Some("s-1"), "2026-11-20T09:00:00Z"),
             (Some("A"), None, None, ""),
             (Some("B"), None, Some("s-2"), "2026-11-20T08:00:00Z"),
@@ -175,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn shows_reasons_where_there_are_any_and_nothing_that_a_terminal_obeys() {
-        let preview = ReplayPreview::of(&chosen(&[
+    fn shows_reasons_if_any_and_no_control_characters() {
+        let preview = ReplayPreview::of(&selected(&[
             (None, Some("NOT_JSON"), None, ""),
             (Some("A\u{1b}[2J"), Some("INVALID_EVENT"), Some("a\nb"), ""),
         ]));

@@ -1,9 +1,8 @@
-//! Reads a queue without losing anything: what is received stays hidden until it is deleted or
-//! released.
+//! Reads a queue without losing messages: received ones stay hidden until deleted or released.
 //!
-//! What is not sent stays hidden to the end too. SQS would hand a released message out again at
-//! once, and a replay of a few among many would go round in circles. Of those messages no more than
-//! ids and receipts are kept.
+//! Messages that are not sent also stay hidden until the end. SQS would deliver a released message
+//! again immediately, so that selecting a few among many would loop. Only their ids and receipt
+//! handles are kept.
 
 use std::{
     collections::HashMap,
@@ -17,55 +16,55 @@ use aws_sdk_sqs::{
         MessageSystemAttributeName, QueueAttributeName,
     },
 };
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
 use super::read::QueueMessage;
 use crate::{aws::call_error, error::CommandError};
 
-/// Seconds for which a message is hidden, unless that is renewed: so long it is away if this
-/// program is killed.
-const HIDDEN: i32 = 300;
+/// The visibility timeout in seconds. It is renewed; if this program is killed, messages become
+/// visible again after it.
+const VISIBILITY_TIMEOUT_SECONDS: i32 = 300;
 
-/// When to renew it: in time even if that takes a minute or two, as it may for very many messages.
-const RENEWAL: Duration = Duration::from_secs(120);
+/// When to renew the visibility timeout. For very many messages that may take two minutes.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(120);
 
-/// How many messages may be hidden. SQS allows 120,000, and gives no more then.
-const MOST_HIDDEN: usize = 100_000;
+/// How many messages may be hidden at once. SQS limits it to 120,000.
+const MAX_HIDDEN: usize = 100_000;
 
-/// So many answers in a row without a new message mean that there are no more.
-const MOST_REPEATS: usize = 20;
+/// How many responses in a row without a new message mean the end of the queue.
+const MAX_STALE_RESPONSES: usize = 20;
 
-/// The most entries that a call takes.
-const BATCH: usize = 10;
+/// The maximum number of entries in a call.
+const MAX_BATCH_ENTRIES: usize = 10;
 
-/// So many calls are made at a time, where there are very many messages.
-const CALLS: usize = 8;
+/// How many renewals to request concurrently.
+const CONCURRENT_CALLS: usize = 8;
 
-/// A queue that is read.
+/// A queue that is being read.
 #[derive(Debug)]
 pub(super) struct ReplayQueue {
     sqs: Client,
     url: String,
     name: &'static str,
-    /// Every message that was received, by its id.
+    /// Every received message, by its id.
     seen: HashMap<String, SeenMessage>,
-    /// How many of them were sent.
+    /// How many of the received messages were sent.
     sent: usize,
-    /// When the hidden ones were last renewed.
-    renewed: Instant,
+    /// When the visibility timeouts were last renewed.
+    renewed_at: Instant,
 }
 
-/// A message that was received.
+/// What is kept of a received message.
 #[derive(Debug)]
 struct SeenMessage {
-    /// The receipt of the last time.
-    receipt: String,
-    /// Whether it was sent, so that it is, or should be, deleted. Else it is hidden.
+    /// The latest receipt handle.
+    receipt_handle: String,
+    /// Whether it was sent, and so is or should be deleted. Otherwise it is hidden.
     is_sent: bool,
 }
 
-/// How many messages a queue has, roughly.
+/// The approximate number of messages in a queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueDepth {
     pub(super) visible: u64,
@@ -80,21 +79,21 @@ impl ReplayQueue {
             name,
             seen: HashMap::new(),
             sent: 0,
-            renewed: Instant::now(),
+            renewed_at: Instant::now(),
         }
     }
 
-    /// The queue's name in the template.
+    /// Returns the queue's logical ID in the template.
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How many messages were received and not sent.
+    /// Counts the messages that were received but not sent.
     pub(super) fn hidden(&self) -> usize {
         self.seen.len() - self.sent
     }
 
-    /// How many messages there are, as long as none has been received.
+    /// Counts the messages in the queue, before any was received.
     pub(super) async fn depth(&self) -> Result<QueueDepth, CommandError> {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
         let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
@@ -109,10 +108,8 @@ impl ReplayQueue {
             .attributes
             .unwrap_or_default();
         let count = |name| {
-            counts
-                .get(&name)
-                .and_then(|count| count.parse().ok())
-                .unwrap_or(0)
+            let count = counts.get(&name).map(|count| count.parse());
+            count.and_then(Result::ok).unwrap_or(0)
         };
         Ok(QueueDepth {
             visible: count(visible),
@@ -120,36 +117,20 @@ impl ReplayQueue {
         })
     }
 
-    /// Messages that were not received before; none once there are no more.
+    /// Receives messages that were not received before; none at the end.
     pub(super) async fn receive(&mut self) -> Result<Vec<QueueMessage>, CommandError> {
-        for _ in 0..MOST_REPEATS {
-            if self.hidden() >= MOST_HIDDEN {
+        for _ in 0..MAX_STALE_RESPONSES {
+            if self.hidden() >= MAX_HIDDEN {
                 break;
             }
-            let call = self
-                .sqs
-                .receive_message()
-                .queue_url(&self.url)
-                .visibility_timeout(HIDDEN);
-            // A long poll asks all servers of the queue; without it an answer can be empty though
-            // there are messages.
-            let call = call.max_number_of_messages(10).wait_time_seconds(1);
-            let call = call.message_attribute_names("All");
-            let call =
-                call.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
-            let received = call
-                .send()
-                .await
-                .map_err(call_error("sqs:ReceiveMessage", self.name))?
-                .messages;
-            let received = received.unwrap_or_default();
+            let received = self.poll().await?;
             if received.is_empty() {
                 break;
             }
-            let new: Vec<_> = received
-                .into_iter()
-                .filter_map(|message| self.note(message))
-                .collect();
+            let mut new = Vec::new();
+            for message in received {
+                new.extend(self.record(message));
+            }
             if !new.is_empty() {
                 return Ok(new);
             }
@@ -157,37 +138,51 @@ impl ReplayQueue {
         Ok(Vec::new())
     }
 
-    /// Notes the receipt; the message, if it is new.
-    fn note(&mut self, message: Message) -> Option<QueueMessage> {
-        let (id, receipt) = (message.message_id?, message.receipt_handle?);
+    async fn poll(&self) -> Result<Vec<Message>, CommandError> {
+        // A long poll, which asks all servers of the queue; a short poll may return nothing even
+        // though there are messages.
+        let call = self
+            .sqs
+            .receive_message()
+            .queue_url(&self.url)
+            .visibility_timeout(VISIBILITY_TIMEOUT_SECONDS)
+            .max_number_of_messages(10)
+            .wait_time_seconds(1)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+        let received = call
+            .send()
+            .await
+            .map_err(call_error("sqs:ReceiveMessage", self.name))?;
+        Ok(received.messages.unwrap_or_default())
+    }
+
+    /// Records the receipt handle, and returns the message if it is new.
+    fn record(&mut self, message: Message) -> Option<QueueMessage> {
+        let (id, receipt_handle) = (message.message_id?, message.receipt_handle?);
         if let Some(seen) = self.seen.get_mut(&id) {
-            seen.receipt = receipt;
+            seen.receipt_handle = receipt_handle;
             return None;
         }
-        self.seen.insert(
-            id.clone(),
-            SeenMessage {
-                receipt,
-                is_sent: false,
-            },
-        );
-        let millis = message
-            .attributes
-            .unwrap_or_default()
-            .remove(&MessageSystemAttributeName::SentTimestamp);
+        let seen = SeenMessage {
+            receipt_handle,
+            is_sent: false,
+        };
+        self.seen.insert(id.clone(), seen);
+        let mut attributes = message.attributes.unwrap_or_default();
+        let sent_at = attributes.remove(&MessageSystemAttributeName::SentTimestamp);
         Some(QueueMessage {
             id,
             body: message.body.unwrap_or_default(),
             attributes: message.message_attributes.unwrap_or_default(),
-            sent_at: millis
-                .and_then(|millis| DateTime::from_timestamp_millis(millis.parse().ok()?)),
+            sent_at: sent_at.as_deref().and_then(parse_millis),
         })
     }
 
-    /// Deletes messages that were accepted elsewhere; how many of them could not be.
+    /// Deletes sent messages, and returns how many could not be deleted.
     pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
-        let mut refused = 0;
-        for ids in ids.chunks(BATCH) {
+        let mut failed = 0;
+        for ids in ids.chunks(MAX_BATCH_ENTRIES) {
             let mut entries = Vec::new();
             for (index, id) in ids.iter().enumerate() {
                 let Some(seen) = self.seen.get_mut(id) else {
@@ -196,7 +191,7 @@ impl ReplayQueue {
                 self.sent += usize::from(!seen.is_sent);
                 seen.is_sent = true;
                 let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
-                entries.extend(entry.receipt_handle(&seen.receipt).build());
+                entries.extend(entry.receipt_handle(&seen.receipt_handle).build());
             }
             let call = self
                 .sqs
@@ -207,60 +202,71 @@ impl ReplayQueue {
                 .send()
                 .await
                 .map_err(call_error("sqs:DeleteMessage", self.name))?;
-            refused += answer.failed.len();
+            failed += answer.failed.len();
         }
-        Ok(refused)
+        Ok(failed)
     }
 
-    /// How long the hidden messages may wait before they need [`Self::renew`].
+    /// Returns the time until [`Self::renew`] is due.
     pub(super) fn until_renewal(&self) -> Duration {
-        RENEWAL.saturating_sub(self.renewed.elapsed())
+        RENEWAL_INTERVAL.saturating_sub(self.renewed_at.elapsed())
     }
 
-    /// Keeps the hidden messages hidden, if it is time for that.
+    /// Renews the visibility timeouts, if due.
     pub(super) async fn renew(&mut self) -> Result<(), CommandError> {
         if self.until_renewal().is_zero() {
-            self.renewed = Instant::now();
-            self.hide(HIDDEN).await?;
+            self.renewed_at = Instant::now();
+            self.hide(VISIBILITY_TIMEOUT_SECONDS).await?;
         }
         Ok(())
     }
 
-    /// Lets everybody see again what was not sent.
+    /// Makes the messages that were not sent visible again.
     pub(super) async fn release(&self) -> Result<(), CommandError> {
         self.hide(0).await
     }
 
-    /// Hides the messages that were not sent for so many seconds from now. One that is not hidden
-    /// any more is refused, which is no harm: it comes again.
+    /// Hides the messages that were not sent for this many seconds from now. SQS refuses those that
+    /// are no longer hidden, which does no harm: they are received again.
     async fn hide(&self, seconds: i32) -> Result<(), CommandError> {
-        let receipts: Vec<_> = self
-            .seen
-            .values()
-            .filter(|seen| !seen.is_sent)
-            .map(|seen| &seen.receipt)
-            .collect();
-        let calls = receipts.chunks(BATCH).map(|receipts| {
-            let entry = |(index, receipt): (usize, &&String)| {
-                let entry =
-                    ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-                entry
-                    .receipt_handle(*receipt)
-                    .visibility_timeout(seconds)
-                    .build()
-                    .ok()
-            };
-            let entries = receipts.iter().enumerate().filter_map(entry).collect();
-            self.sqs
-                .change_message_visibility_batch()
-                .queue_url(&self.url)
-                .set_entries(Some(entries))
-                .send()
-        });
-        let mut answers = stream::iter(calls).buffer_unordered(CALLS);
+        let hidden = self.seen.values().filter(|seen| !seen.is_sent);
+        let receipt_handles: Vec<_> = hidden.map(|seen| seen.receipt_handle.as_str()).collect();
+        let calls = receipt_handles
+            .chunks(MAX_BATCH_ENTRIES)
+            .map(|chunk| self.change_visibility(chunk, seconds));
+        let mut answers = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
         while let Some(answer) = answers.next().await {
-            answer.map_err(call_error("sqs:ChangeMessageVisibility", self.name))?;
+            answer?;
         }
         Ok(())
     }
+
+    async fn change_visibility(
+        &self,
+        receipt_handles: &[&str],
+        seconds: i32,
+    ) -> Result<(), CommandError> {
+        let mut entries = Vec::new();
+        for (index, receipt_handle) in receipt_handles.iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(*receipt_handle)
+                .visibility_timeout(seconds);
+            entries.extend(entry.build());
+        }
+        let call = self
+            .sqs
+            .change_message_visibility_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries));
+        call.send()
+            .await
+            .map_err(call_error("sqs:ChangeMessageVisibility", self.name))?;
+        Ok(())
+    }
+}
+
+/// Parses milliseconds since the epoch.
+fn parse_millis(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(text.parse().ok()?)
 }

@@ -1,9 +1,9 @@
-//! Reads events out of what lies in a queue or a file: text in, events out.
+//! Extracts events from the text of a queue message or a file.
 
 use std::collections::HashMap;
 
 use asp_events::{
-    envelope,
+    envelope::{self, UnsupportedEnvelope},
     event::{self, DecodeError, DecodedText},
 };
 use aws_sdk_sqs::types::MessageAttributeValue;
@@ -13,46 +13,46 @@ use serde_json::{Deserializer, Value, value::RawValue};
 
 use crate::error::CommandError;
 
-/// Something to send: a text, and what is known about it.
+/// A text to send, and what is known about it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ReplayEvent {
-    /// What is sent, byte for byte.
+    /// The text, sent unchanged.
     pub(super) text: String,
-    /// What is sent beside it; only signals of the function have any.
+    /// The message attributes to send with it; only messages of the function have any.
     pub(super) attributes: HashMap<String, MessageAttributeValue>,
-    /// The id that SNS gave the message that first carried it.
+    /// The original SNS message id.
     pub(super) message_id: Option<String>,
-    /// The topic that first carried it.
+    /// The original topic.
     pub(super) topic_arn: Option<String>,
-    /// When it was first sent.
+    /// When it was originally sent.
     pub(super) sent_at: Option<DateTime<Utc>>,
-    /// What the preview shows and the filters look at.
+    /// What the preview shows and the filters match.
     pub(super) about: EventSummary,
 }
 
-/// What an event is about, as far as it can be read.
+/// What an event is about, as far as it can be decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct EventSummary {
     /// Namespace and name, such as `Alexa.Skill.Interaction.Failure`.
     pub(super) event_type: Option<String>,
     /// The automation, skill, unit, principal or device.
     pub(super) subject: Option<String>,
-    /// When it happened, or was first sent.
+    /// When it happened or, if unknown, was originally sent.
     pub(super) time: Option<DateTime<Utc>>,
-    /// Why it is in the quarantine.
+    /// Why it was quarantined.
     pub(super) reason: Option<String>,
 }
 
-/// A body that is sent whole, or one that holds what is sent.
+/// How to interpret the body of a queue message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyKind {
-    /// It holds events of Alexa, wrapped by SNS, Lambda or the function, or is one.
+    /// Alexa events, possibly wrapped by SNS, Lambda or the function.
     Events,
-    /// It is a message that the function published.
+    /// A message that the function published, to send as is.
     Signal,
 }
 
-/// A message of a queue, as SQS gives it.
+/// A message received from a queue.
 #[derive(Debug)]
 pub(super) struct QueueMessage {
     pub(super) id: String,
@@ -61,41 +61,31 @@ pub(super) struct QueueMessage {
     pub(super) sent_at: Option<DateTime<Utc>>,
 }
 
-/// The events in a message of a queue, or why there are none. A text that is no event is still
-/// worth sending: it came from the topic, and what becomes of it is for the function to say.
+/// Extracts the events from a queue message, or tells why there are none.
+///
+/// A text that is not an event is sent as well: it came from the topic, and the function decides
+/// what becomes of it.
 pub(super) fn from_queue(
     body: BodyKind,
     message: QueueMessage,
 ) -> Result<Vec<ReplayEvent>, String> {
-    let QueueMessage {
-        body: text,
-        attributes,
-        sent_at,
-        ..
-    } = message;
     let mut events = match body {
         BodyKind::Signal => vec![ReplayEvent {
-            attributes,
-            ..signal(text)
+            attributes: message.attributes,
+            ..signal(message.body)
         }],
-        BodyKind::Events => unwrapped(&text)?,
+        BodyKind::Events => unwrapped(&message.body)?,
     };
     for event in &mut events {
-        event.date(sent_at);
+        event.fill_in_times(message.sent_at);
     }
     Ok(events)
 }
 
-/// The events in a file: one or several JSON texts, one after the other, each an event, an array of
-/// events, or what holds events. Here a text that is nothing of these is a mistake, and nothing of
-/// the file is sent.
+/// Extracts the events from a file: a sequence of JSON texts, each an event, an array of events, or
+/// a text that contains events. Any other text is a mistake, and nothing of the file is sent.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, CommandError> {
     let text = text.trim_start_matches('\u{feff}');
-    let wrong = |line: usize, problem: &dyn ToString| {
-        let advice = "Nothing was sent. Give events in JSON, one a line or in an array, or invocation payloads like \
-                      those under events/";
-        CommandError::input(format!("{name}, line {line}"), problem.to_string(), advice)
-    };
     let mut texts = Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut events = Vec::new();
     loop {
@@ -103,27 +93,33 @@ pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, Comm
         match texts.next() {
             None => return Ok(events),
             Some(Err(error)) => {
-                return Err(wrong(error.line(), &format_args!("no JSON ({error})")));
+                let problem = format!("not JSON ({error})");
+                return Err(file_error(name, error.line(), problem));
             }
-            Some(Ok(value)) => {
-                events.extend(in_file(value).map_err(|problem| wrong(line, &problem))?);
-            }
+            Some(Ok(value)) => match from_value(value) {
+                Ok(found) => events.extend(found),
+                Err(problem) => return Err(file_error(name, line, problem)),
+            },
         }
     }
 }
 
-/// The number of the line in which the text goes on after `offset`.
+fn file_error(name: &str, line: usize, problem: String) -> CommandError {
+    let advice = "Nothing was sent. Pass events in JSON, one per line or in an array, or invocation \
+                  payloads like those under events/";
+    CommandError::input(format!("{name}, line {line}"), problem, advice)
+}
+
+/// Returns the number of the line in which the text continues after `offset`.
 fn line_after(text: &str, offset: usize) -> usize {
     let rest = text.get(offset..).unwrap_or_default();
     let start = text.len() - rest.trim_start().len();
-    1 + text
-        .bytes()
-        .take(start)
-        .filter(|&byte| byte == b'\n')
-        .count()
+    let before = text.get(..start).unwrap_or_default();
+    1 + before.matches('\n').count()
 }
 
-fn in_file(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
+/// Extracts the events from a JSON text of a file.
+fn from_value(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
     let items: Vec<&RawValue> = match serde_json::from_str(value.get()) {
         Ok(items) => items,
         Err(_) => vec![value],
@@ -131,30 +127,30 @@ fn in_file(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
     let mut events = Vec::new();
     for item in items {
         match shape(item.get()) {
-            TextShape::Other => return Err("it is no event, and holds none".to_owned()),
+            TextShape::Other => return Err("neither an event nor a container of events".to_owned()),
             _ => events.extend(unwrapped(item.get())?),
         }
     }
     for event in &mut events {
-        event.date(None);
+        event.fill_in_times(None);
     }
     Ok(events)
 }
 
-/// What a text is, by the keys that only it has.
+/// What a text is, recognized by its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TextShape {
-    /// An invocation's payload, by SNS or SQS.
+    /// The payload of an invocation by SNS or SQS.
     Invocation,
-    /// Lambda's record of an invocation, for a destination.
+    /// Lambda's record of an invocation, as sent to a destination.
     Destination,
-    /// A message of SNS, as a queue gets it.
+    /// An SNS message, as delivered to a queue.
     Notification,
-    /// A message of the function.
+    /// A message published by the function.
     CloudEvent,
-    /// An event of Alexa, or its greeting.
+    /// An Alexa event or greeting.
     Event,
-    /// Anything else, even if it is no JSON.
+    /// Anything else, including text that is not JSON.
     Other,
 }
 
@@ -178,7 +174,7 @@ fn shape(text: &str) -> TextShape {
     }
 }
 
-/// The events that a text holds, or the text itself.
+/// Extracts the events from a text; any other text counts as one.
 fn unwrapped(text: &str) -> Result<Vec<ReplayEvent>, String> {
     match shape(text) {
         TextShape::Invocation => invocation(text),
@@ -187,7 +183,7 @@ fn unwrapped(text: &str) -> Result<Vec<ReplayEvent>, String> {
             invocation(record.request_payload.get())
         }
         TextShape::Notification => Ok(vec![notification(parsed(text)?)]),
-        TextShape::CloudEvent => cloud_event(parsed(text)?).map(|event| vec![event]),
+        TextShape::CloudEvent => original_event(parsed(text)?).map(|event| vec![event]),
         TextShape::Event | TextShape::Other => Ok(vec![ReplayEvent::of(text.to_owned())]),
     }
 }
@@ -205,24 +201,28 @@ struct DestinationRecord<'a> {
 }
 
 fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
-    let misfit = |error: envelope::UnsupportedEnvelope| format!("{}: {}", error.path, error.found);
-    let records = envelope::decode(payload).map_err(misfit)?.records;
+    let records = envelope::decode(payload).map_err(describe)?.records;
     if records.is_empty() {
         return Err("an invocation without records".to_owned());
     }
-    let event = |record: envelope::Record| ReplayEvent {
-        message_id: Some(record.message_id),
-        topic_arn: record.topic_arn,
-        sent_at: record.sent_at,
-        ..ReplayEvent::of(record.text)
-    };
-    records
-        .into_iter()
-        .map(|record| record.map(event).map_err(misfit))
-        .collect()
+    let mut events = Vec::new();
+    for record in records {
+        let record = record.map_err(describe)?;
+        events.push(ReplayEvent {
+            message_id: Some(record.message_id),
+            topic_arn: record.topic_arn,
+            sent_at: record.sent_at,
+            ..ReplayEvent::of(record.text)
+        });
+    }
+    Ok(events)
 }
 
-/// Read tolerantly: only the message matters.
+fn describe(error: UnsupportedEnvelope) -> String {
+    format!("{}: {}", error.path, error.found)
+}
+
+/// An SNS message. Only its text is required.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SnsNotification {
@@ -236,11 +236,12 @@ fn notification(notification: SnsNotification) -> ReplayEvent {
     ReplayEvent {
         message_id: notification.message_id,
         topic_arn: notification.topic_arn,
-        sent_at: notification.timestamp.and_then(|time| rfc3339(&time)),
+        sent_at: notification.timestamp.and_then(|time| parse_time(&time)),
         ..ReplayEvent::of(notification.message)
     }
 }
 
+/// A message of the function. Only `data` is required.
 #[derive(Deserialize)]
 struct FunctionMessage<'a> {
     #[serde(default)]
@@ -263,62 +264,53 @@ struct FunctionMessageData<'a> {
 }
 
 impl FunctionMessage<'_> {
-    /// The message of SNS from which this one was made, if it is whole in it.
+    /// Returns the text of the SNS message that caused it, if it contains all of it.
     fn origin(&self) -> Option<&str> {
-        self.data
-            .message
-            .as_deref()
-            .or_else(|| self.data.source_event.map(RawValue::get))
+        match &self.data.message {
+            Some(message) => Some(message),
+            None => self.data.source_event.map(RawValue::get),
+        }
     }
 
     fn about(&self) -> EventSummary {
-        let about = self.origin().map(EventSummary::of).unwrap_or_default();
-        // The id begins with the event's type, which matters where the event was too large to be
-        // carried along.
-        let event_type = || {
-            self.id
-                .split_once('/')
-                .map(|(event_type, _)| event_type.to_owned())
+        let (event_type, subject) = match self.origin() {
+            Some(origin) => {
+                let about = EventSummary::of(origin);
+                (about.event_type, about.subject)
+            }
+            // The id starts with the event type.
+            None => match self.id.split_once('/') {
+                Some((event_type, _)) => (Some(event_type.to_owned()), None),
+                None => (None, None),
+            },
         };
         EventSummary {
-            event_type: if self.origin().is_some() {
-                about.event_type
-            } else {
-                event_type()
-            },
-            subject: about.subject.or_else(|| self.subject.clone()),
-            time: self.time.as_deref().and_then(rfc3339),
+            event_type,
+            subject: subject.or_else(|| self.subject.clone()),
+            time: self.time.as_deref().and_then(parse_time),
             reason: self.data.reason.clone(),
         }
     }
 }
 
-/// The event from which a message of the function was made.
-fn cloud_event(message: FunctionMessage<'_>) -> Result<ReplayEvent, String> {
-    let about = message.about();
-    let text = message
-        .origin()
-        .ok_or("a message that does not hold the event it came from")?
-        .to_owned();
-    let FunctionMessageData {
-        message_id,
-        topic_arn,
-        ..
-    } = message.data;
+/// Restores the event that caused a message of the function.
+fn original_event(message: FunctionMessage<'_>) -> Result<ReplayEvent, String> {
+    let Some(text) = message.origin() else {
+        return Err("a message that does not contain the event that caused it".to_owned());
+    };
     Ok(ReplayEvent {
-        text,
-        message_id,
-        topic_arn,
-        about,
+        text: text.to_owned(),
+        about: message.about(),
+        message_id: message.data.message_id,
+        topic_arn: message.data.topic_arn,
         ..ReplayEvent::default()
     })
 }
 
-/// A message of the function as such.
+/// Takes a message of the function as is.
 fn signal(text: String) -> ReplayEvent {
-    let about = parsed(&text)
-        .map(|message: FunctionMessage<'_>| message.about())
-        .unwrap_or_default();
+    let message: Result<FunctionMessage<'_>, _> = parsed(&text);
+    let about = message.map_or_else(|_| EventSummary::default(), |message| message.about());
     ReplayEvent {
         text,
         about,
@@ -327,7 +319,7 @@ fn signal(text: String) -> ReplayEvent {
 }
 
 impl ReplayEvent {
-    /// An event, or whatever else was sent to the topic.
+    /// Takes an event, or any other text that was sent to the topic.
     fn of(text: String) -> Self {
         Self {
             about: EventSummary::of(&text),
@@ -336,8 +328,8 @@ impl ReplayEvent {
         }
     }
 
-    /// Fills in when it was sent, by the queue, and when it happened, by when it was sent.
-    fn date(&mut self, queued_at: Option<DateTime<Utc>>) {
+    /// Fills in unknown times: when it was sent from the queue, when it happened from that.
+    fn fill_in_times(&mut self, queued_at: Option<DateTime<Utc>>) {
         self.sent_at = self.sent_at.or(queued_at);
         self.about.time = self.about.time.or(self.sent_at);
     }
@@ -365,10 +357,9 @@ impl EventSummary {
     }
 }
 
-fn rfc3339(time: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(time)
-        .ok()
-        .map(|time| time.to_utc())
+fn parse_time(time: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(time).ok()?;
+    Some(time.to_utc())
 }
 
 #[cfg(test)]
@@ -384,7 +375,7 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "short to call")]
     fn message(body: impl ToString) -> QueueMessage {
-        let sent_at = rfc3339("2026-11-21T00:00:00Z");
+        let sent_at = parse_time("2026-11-21T00:00:00Z");
         QueueMessage {
             id: "q-1".to_owned(),
             body: body.to_string(),
@@ -394,8 +385,10 @@ mod tests {
     }
 
     fn notification(text: &str) -> Value {
-        json!({"Type": "Notification", "MessageId": "m-1", "TopicArn": "arn:topic", "Message": text,
-               "Timestamp": "2026-11-20T09:00:00.000Z"})
+        json!({
+            "Type": "Notification", "MessageId": "m-1", "TopicArn": "arn:topic",
+            "Message": text, "Timestamp": "2026-11-20T09:00:00.000Z",
+        })
     }
 
     fn record(text: &str) -> Value {
@@ -408,19 +401,29 @@ mod tests {
         ] {
             sns[key] = json!("x");
         }
-        json!({"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:sub", "Sns": sns})
+        json!({
+            "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:sub",
+            "Sns": sns,
+        })
     }
 
     fn quarantined(text: &str) -> Value {
-        json!({"specversion": "1.0", "id": "quarantine/m-1-0", "type": "aspevents.quarantine.v1", "subject": "m-1",
-               "time": "2026-11-20T09:00:01Z",
-               "data": {"reason": "NOT_JSON", "detail": "no", "message": text, "messageId": "m-1",
-                        "topicArn": "arn:topic"}})
+        json!({
+            "specversion": "1.0", "id": "quarantine/m-1-0", "type": "aspevents.quarantine.v1",
+            "subject": "m-1", "time": "2026-11-20T09:00:01Z",
+            "data": {
+                "reason": "NOT_JSON", "detail": "no", "message": text, "messageId": "m-1",
+                "topicArn": "arn:topic",
+            },
+        })
     }
 
     fn retry_trigger(data: &Value) -> Value {
-        json!({"specversion": "1.0", "id": "Alexa.Automation.Execution.Completion/e-1", "subject": "automation-1",
-               "type": "aspevents.automation.retry.v1", "time": "2026-11-20T09:02:03Z", "data": data})
+        json!({
+            "specversion": "1.0", "id": "Alexa.Automation.Execution.Completion/e-1",
+            "subject": "automation-1", "type": "aspevents.automation.retry.v1",
+            "time": "2026-11-20T09:02:03Z", "data": data,
+        })
     }
 
     fn one(body: BodyKind, message: QueueMessage) -> ReplayEvent {
@@ -432,13 +435,13 @@ mod tests {
         EventSummary {
             event_type: Some("Alexa.Automation.Execution.Completion".to_owned()),
             subject: Some("automation-1".to_owned()),
-            time: rfc3339("2026-11-20T09:02:03Z"),
+            time: parse_time("2026-11-20T09:02:03Z"),
             reason: None,
         }
     }
 
     #[test]
-    fn takes_every_record_out_of_lambdas_record_of_a_failure() {
+    fn extracts_every_record_from_lambdas_failure_record() {
         let body = json!({"version": "1.0", "requestContext": {"condition": "RetriesExhausted"},
                           "requestPayload": {"Records": [record(EVENT), record("not JSON")]},
                           "responsePayload": {"errorType": "Undeliverable"}});
@@ -458,11 +461,11 @@ mod tests {
             ),
             (Some("m-1"), Some("arn:topic"))
         );
-        assert_eq!(events[1].about.time, rfc3339("2026-11-20T09:00:00Z"));
+        assert_eq!(events[1].about.time, parse_time("2026-11-20T09:00:00Z"));
     }
 
     #[test]
-    fn a_record_of_a_failure_without_events_is_told_apart() {
+    fn a_failure_record_without_events_is_an_error() {
         for payload in [json!({"Records": []}), json!({"detail": {}}), json!("text")] {
             let body = json!({"requestContext": {}, "requestPayload": payload});
             assert!(
@@ -474,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_message_out_of_a_notification() {
+    fn extracts_the_message_of_a_notification() {
         let event = one(BodyKind::Events, message(notification(EVENT)));
         assert_eq!(
             (event.text.as_str(), event.message_id.as_deref()),
@@ -482,24 +485,24 @@ mod tests {
         );
         assert_eq!(
             (event.sent_at, event.about),
-            (rfc3339("2026-11-20T09:00:00Z"), about())
+            (parse_time("2026-11-20T09:00:00Z"), about())
         );
     }
 
     #[test]
-    fn a_raw_body_is_the_message_whatever_it_is() {
+    fn a_raw_body_of_any_form_is_the_message() {
         for text in [EVENT, "not JSON", "[1]", "{\"AlarmName\":\"x\"}"] {
             let event = one(BodyKind::Events, message(text));
             assert_eq!(
                 (event.text.as_str(), event.message_id.as_deref()),
                 (text, None)
             );
-            assert_eq!(event.sent_at, rfc3339("2026-11-21T00:00:00Z"));
+            assert_eq!(event.sent_at, parse_time("2026-11-21T00:00:00Z"));
         }
     }
 
     #[test]
-    fn takes_the_message_out_of_a_quarantined_one_to_the_byte() {
+    fn extracts_a_quarantined_message_byte_for_byte() {
         let text = " {\"a\":1e3}\n\u{feff}";
         let event = one(BodyKind::Events, message(quarantined(text)));
         assert_eq!(
@@ -507,7 +510,7 @@ mod tests {
             (text, Some("m-1"))
         );
         assert_eq!(event.about.reason.as_deref(), Some("NOT_JSON"));
-        assert_eq!(event.about.time, rfc3339("2026-11-20T09:00:01Z"));
+        assert_eq!(event.about.time, parse_time("2026-11-20T09:00:01Z"));
         assert_eq!(
             one(BodyKind::Events, message(quarantined(EVENT)))
                 .about
@@ -519,7 +522,7 @@ mod tests {
         assert!(
             from_queue(BodyKind::Events, message(body))
                 .unwrap_err()
-                .contains("does not hold")
+                .contains("does not contain")
         );
     }
 
@@ -580,7 +583,7 @@ mod tests {
         );
         assert_eq!(texts(&quarantined("no JSON").to_string()), ["no JSON"]);
         let undated = from_file("f", &notification("no JSON").to_string()).unwrap();
-        assert_eq!(undated[0].about.time, rfc3339("2026-11-20T09:00:00Z"));
+        assert_eq!(undated[0].about.time, parse_time("2026-11-20T09:00:00Z"));
         assert_eq!(texts(&trigger.to_string()), [source.to_string()]);
         assert_eq!(
             texts(&format!("{line}\n{}\n[{line}]", notification("n"))),
@@ -608,31 +611,31 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_file_is_named_with_its_line() {
+    fn an_error_in_a_file_names_the_line() {
         let line = EVENT.replace('\n', " ");
         for (file, place, problem) in [
             (
                 format!("{line}\n\nhello\n"),
-                "f, line 3: no JSON",
+                "f, line 3: not JSON",
                 "expected value",
             ),
             (
                 format!("{line}\n\n {{\"a\":1}}\n{line}"),
-                "f, line 3: it is no event",
+                "f, line 3: neither an event",
                 "",
             ),
             (
                 "{\n  \"header\": {\n  }".to_owned(),
-                "f, line 3: no JSON",
+                "f, line 3: not JSON",
                 "EOF",
             ),
-            (format!("[{line}, 7]"), "f, line 1: it is no event", ""),
+            (format!("[{line}, 7]"), "f, line 1: neither an event", ""),
             (
                 format!("{line}\n{{\"Records\":[{{}}]}}"),
                 "f, line 2: $.Records[0]",
                 "missing field",
             ),
-            ("\"text\"".to_owned(), "f, line 1: it is no event", ""),
+            ("\"text\"".to_owned(), "f, line 1: neither an event", ""),
         ] {
             let error = from_file("f", &file).unwrap_err().explain().to_string();
             assert!(

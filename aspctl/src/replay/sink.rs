@@ -1,12 +1,13 @@
-//! Sends events to where they go. What is accepted there is in the hands of AWS; only then may it
-//! be deleted here.
+//! Sends events to the topic, the function or a consumer's queue.
+//!
+//! AWS is responsible for an accepted event; only then may its message be deleted.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use asp_events::{arn::resource_name, message::MAX_MESSAGE_BYTES};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
 use aws_sdk_sns::types::PublishBatchRequestEntry;
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -18,10 +19,10 @@ use crate::{aws::call_error, error::CommandError};
 /// "Lambda quotas".
 const MAX_PAYLOAD_BYTES: usize = 1_048_576;
 
-/// The most entries that a call to SNS or SQS takes.
-const BATCH: u32 = 10;
+/// The maximum number of entries in a call to SNS or SQS.
+const MAX_BATCH_ENTRIES: u32 = 10;
 
-/// Where events go.
+/// Where events are sent.
 #[derive(Debug)]
 pub(super) enum EventSink {
     /// The events topic, as if Alexa had published them.
@@ -35,7 +36,7 @@ pub(super) enum EventSink {
         arn: String,
         topic_arn: String,
     },
-    /// The queue from which a signal came into its dead-letter queue.
+    /// The consumer's queue whose dead-letter queue is replayed.
     Queue {
         sqs: aws_sdk_sqs::Client,
         url: String,
@@ -43,18 +44,23 @@ pub(super) enum EventSink {
     },
 }
 
-/// An event on its way, and which of the messages in work it comes from.
+/// An event to send, and the index of the message that it belongs to.
 #[derive(Debug)]
 pub(super) struct OutgoingEvent {
-    pub(super) from: usize,
+    pub(super) message: usize,
     pub(super) event: ReplayEvent,
 }
 
-/// What became of each event of a call, in their order: accepted, or refused and why.
-type Answers = Vec<Result<(), String>>;
+/// The outcome of an event: accepted, or the reason for its refusal.
+#[derive(Debug)]
+pub(super) struct SentEvent {
+    /// The index of the message that the event belongs to.
+    pub(super) message: usize,
+    pub(super) outcome: Result<(), String>,
+}
 
 impl EventSink {
-    /// What it is, for people.
+    /// Names the sink for messages.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Topic { arn, .. } => format!("the topic {}", resource_name(arn)),
@@ -63,40 +69,47 @@ impl EventSink {
         }
     }
 
-    /// How many events go into a call at this rate: as few as keep the calls below ten a second.
-    pub(super) fn batch(&self, rate: u32) -> u32 {
+    /// Returns the number of events per call at this rate: the lowest that keeps the calls to ten
+    /// per second.
+    pub(super) fn batch_size(&self, rate: u32) -> u32 {
         match self {
-            // Lambda takes one at a time.
+            // An invocation has one event.
             Self::Function { .. } => 1,
-            Self::Topic { .. } | Self::Queue { .. } => (rate / 10).clamp(1, BATCH),
+            Self::Topic { .. } | Self::Queue { .. } => (rate / 10).clamp(1, MAX_BATCH_ENTRIES),
         }
     }
 
-    /// Why it would not take this event at all.
+    /// Tells why the sink would refuse the event, if it would.
     pub(super) fn refusal(&self, event: &ReplayEvent) -> Option<String> {
         let bytes = size(event);
         match self {
             Self::Function { topic_arn, .. } => {
                 let bytes = payload(event, topic_arn, Utc::now()).len();
                 (bytes > MAX_PAYLOAD_BYTES).then(|| {
-                    format!("it would invoke the function with {bytes} bytes, and Lambda takes {MAX_PAYLOAD_BYTES}")
+                    format!(
+                        "a payload of {bytes} bytes exceeds Lambda's limit of {MAX_PAYLOAD_BYTES}"
+                    )
                 })
             }
             Self::Topic { .. } if event.text.is_empty() => {
-                Some("it is empty, which SNS does not take; --to function does".to_owned())
+                Some("SNS does not accept an empty message; --to function does".to_owned())
             }
             Self::Topic { .. } if bytes > MAX_MESSAGE_BYTES => Some(format!(
-                "it has {bytes} bytes, and the topic takes {MAX_MESSAGE_BYTES}; --to function takes more"
+                "{bytes} bytes exceed the topic's limit of {MAX_MESSAGE_BYTES}; \
+                 --to function accepts more"
             )),
             Self::Queue { name, .. } if bytes > MAX_MESSAGE_BYTES => Some(format!(
-                "it has {bytes} bytes, and {name} takes {MAX_MESSAGE_BYTES}"
+                "{bytes} bytes exceed the limit of {MAX_MESSAGE_BYTES} for {name}"
             )),
             Self::Topic { .. } | Self::Queue { .. } => None,
         }
     }
 
-    /// Sends the events of one call. An error means that, as far as is known, none was accepted.
-    pub(super) async fn send(&self, batch: &[OutgoingEvent]) -> Result<Answers, CommandError> {
+    /// Sends a batch in one call. After an error, as far as is known, nothing was accepted.
+    pub(super) async fn send(
+        &self,
+        batch: Vec<OutgoingEvent>,
+    ) -> Result<Vec<SentEvent>, CommandError> {
         match self {
             Self::Topic { sns, arn } => publish(sns, arn, batch).await,
             Self::Function {
@@ -112,50 +125,42 @@ impl EventSink {
 async fn publish(
     sns: &aws_sdk_sns::Client,
     arn: &str,
-    batch: &[OutgoingEvent],
-) -> Result<Answers, CommandError> {
-    let entry = |(index, outgoing): (usize, &OutgoingEvent)| {
+    batch: Vec<OutgoingEvent>,
+) -> Result<Vec<SentEvent>, CommandError> {
+    let mut entries = Vec::new();
+    for (index, outgoing) in batch.iter().enumerate() {
         let entry = PublishBatchRequestEntry::builder().id(index.to_string());
-        entry.message(&outgoing.event.text).build().ok()
-    };
-    let entries = batch.iter().enumerate().filter_map(entry).collect();
+        entries.extend(entry.message(&outgoing.event.text).build());
+    }
     let call = sns
         .publish_batch()
         .topic_arn(arn)
         .set_publish_batch_request_entries(Some(entries));
     let answer = call.send().await.map_err(call_error("sns:Publish", arn))?;
-    let accepted = answer
-        .successful()
-        .iter()
-        .filter_map(|entry| entry.id.clone())
-        .collect();
-    let refused = answer
-        .failed()
-        .iter()
-        .map(|entry| (entry.id(), entry.code(), entry.message()));
-    Ok(answers(
-        "SNS",
-        batch,
-        &accepted,
-        &refused.collect::<Vec<_>>(),
-    ))
+    let mut outcomes = BatchOutcomes::new("SNS");
+    for entry in answer.successful() {
+        outcomes.accept(entry.id().unwrap_or_default());
+    }
+    for entry in answer.failed() {
+        outcomes.refuse(entry.id(), entry.code(), entry.message());
+    }
+    Ok(outcomes.assign(batch))
 }
 
 async fn enqueue(
     sqs: &aws_sdk_sqs::Client,
     url: &str,
     name: &'static str,
-    batch: &[OutgoingEvent],
-) -> Result<Answers, CommandError> {
-    let entry = |(index, outgoing): (usize, &OutgoingEvent)| {
-        let attributes =
-            Some(outgoing.event.attributes.clone()).filter(|attributes| !attributes.is_empty());
+    batch: Vec<OutgoingEvent>,
+) -> Result<Vec<SentEvent>, CommandError> {
+    let mut entries = Vec::new();
+    for (index, OutgoingEvent { event, .. }) in batch.iter().enumerate() {
+        let attributes = Some(event.attributes.clone()).filter(|all| !all.is_empty());
         let entry = SendMessageBatchRequestEntry::builder()
             .id(index.to_string())
             .set_message_attributes(attributes);
-        entry.message_body(&outgoing.event.text).build().ok()
-    };
-    let entries = batch.iter().enumerate().filter_map(entry).collect();
+        entries.extend(entry.message_body(&event.text).build());
+    }
     let call = sqs
         .send_message_batch()
         .queue_url(url)
@@ -164,59 +169,70 @@ async fn enqueue(
         .send()
         .await
         .map_err(call_error("sqs:SendMessage", name))?;
-    let accepted = answer
-        .successful()
-        .iter()
-        .map(|entry| entry.id.clone())
-        .collect();
-    let refused = answer
-        .failed()
-        .iter()
-        .map(|entry| (entry.id(), entry.code(), entry.message()));
-    Ok(answers(
-        "SQS",
-        batch,
-        &accepted,
-        &refused.collect::<Vec<_>>(),
-    ))
+    let mut outcomes = BatchOutcomes::new("SQS");
+    for entry in answer.successful() {
+        outcomes.accept(entry.id());
+    }
+    for entry in answer.failed() {
+        outcomes.refuse(entry.id(), entry.code(), entry.message());
+    }
+    Ok(outcomes.assign(batch))
 }
 
-/// Brings the two lists of an answer into the order of the batch. Only what is named as accepted
-/// was accepted.
-fn answers(
-    service: &str,
-    batch: &[OutgoingEvent],
-    accepted: &HashSet<String>,
-    refused: &[(&str, &str, Option<&str>)],
-) -> Answers {
-    let answer = |index: usize| {
-        let id = index.to_string();
-        if accepted.contains(&id) {
-            return Ok(());
+/// The outcomes of a call's entries, by entry id.
+#[derive(Debug)]
+struct BatchOutcomes {
+    service: &'static str,
+    by_id: HashMap<String, Result<(), String>>,
+}
+
+impl BatchOutcomes {
+    fn new(service: &'static str) -> Self {
+        Self {
+            service,
+            by_id: HashMap::new(),
         }
-        Err(match refused.iter().find(|(refused, ..)| *refused == id) {
-            Some((_, code, message)) => format!(
-                "{service}: {code}: {}",
-                message.unwrap_or("no reason is given")
-            ),
-            None => format!("{service} did not say what became of it"),
-        })
-    };
-    (0..batch.len()).map(answer).collect()
+    }
+
+    fn accept(&mut self, id: &str) {
+        self.by_id.insert(id.to_owned(), Ok(()));
+    }
+
+    fn refuse(&mut self, id: &str, code: &str, message: Option<&str>) {
+        let message = message.unwrap_or("no reason given");
+        let problem = format!("{}: {code}: {message}", self.service);
+        self.by_id.insert(id.to_owned(), Err(problem));
+    }
+
+    /// Assigns the outcomes to the events, whose entry ids are their indexes. An event counts as
+    /// accepted only if the answer says so.
+    fn assign(mut self, batch: Vec<OutgoingEvent>) -> Vec<SentEvent> {
+        let mut sent = Vec::new();
+        for (index, OutgoingEvent { message, .. }) in batch.into_iter().enumerate() {
+            let outcome = self.by_id.remove(&index.to_string());
+            let missing = || Err(format!("{} reported no outcome", self.service));
+            sent.push(SentEvent {
+                message,
+                outcome: outcome.unwrap_or_else(missing),
+            });
+        }
+        sent
+    }
 }
 
-/// Invokes the function asynchronously, as SNS does: Lambda then owns the event, repeats it if it
-/// fails, and keeps it in `OnFailureQueue` in the end. A synchronous call would leave all of that
-/// to this program.
+/// Invokes the function asynchronously, as SNS does.
+///
+/// Lambda then owns the event, retries it after a failure, and finally keeps it in
+/// `OnFailureQueue`. After a synchronous call all of that would be up to this program.
 async fn invoke(
     lambda: &aws_sdk_lambda::Client,
     arn: &str,
     topic_arn: &str,
-    batch: &[OutgoingEvent],
-) -> Result<Answers, CommandError> {
-    let mut answers = Vec::new();
-    for OutgoingEvent { event, .. } in batch {
-        let payload = Blob::new(payload(event, topic_arn, Utc::now()));
+    batch: Vec<OutgoingEvent>,
+) -> Result<Vec<SentEvent>, CommandError> {
+    let mut sent = Vec::new();
+    for OutgoingEvent { message, event } in batch {
+        let payload = Blob::new(payload(&event, topic_arn, Utc::now()));
         let call = lambda
             .invoke()
             .function_name(arn)
@@ -226,58 +242,69 @@ async fn invoke(
             .send()
             .await
             .map_err(call_error("lambda:InvokeFunction", arn))?;
-        answers.push(match answer.status_code() {
+        let outcome = match answer.status_code() {
             202 => Ok(()),
             other => Err(format!(
-                "Lambda answered with the status {other} instead of 202"
+                "Lambda responded with status {other} instead of 202"
             )),
-        });
+        };
+        sent.push(SentEvent { message, outcome });
     }
-    Ok(answers)
+    Ok(sent)
 }
 
-/// What SNS would invoke the function with.
+/// Returns the payload with which SNS would invoke the function.
 fn payload(event: &ReplayEvent, topic_arn: &str, now: DateTime<Utc>) -> String {
-    let message_id = message_id(event);
     let topic_arn = event.topic_arn.as_deref().unwrap_or(topic_arn);
-    let timestamp = event
-        .sent_at
-        .unwrap_or(now)
-        .to_rfc3339_opts(SecondsFormat::Millis, true);
+    let sent_at = event.sent_at.unwrap_or(now);
     let sns = json!({
-        "Type": "Notification", "MessageId": message_id, "TopicArn": topic_arn, "Subject": null, "Message": event.text,
-        "Timestamp": timestamp, "SignatureVersion": "1", "Signature": "", "SigningCertUrl": "", "UnsubscribeUrl": "",
-        "MessageAttributes": {}
+        "Type": "Notification",
+        "MessageId": message_id(event),
+        "TopicArn": topic_arn,
+        "Subject": null,
+        "Message": event.text,
+        "Timestamp": sent_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "SignatureVersion": "1",
+        "Signature": "",
+        "SigningCertUrl": "",
+        "UnsubscribeUrl": "",
+        "MessageAttributes": {},
     });
     let record = json!({
-        "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": format!("{topic_arn}:aspctl-replay"),
-        "Sns": sns
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": format!("{topic_arn}:aspctl-replay"),
+        "Sns": sns,
     });
     json!({"Records": [record]}).to_string()
 }
 
-/// The id under which the ledger knows what has no id of its own: that of the message which first
-/// carried it. Where that is not known it follows from the text, so that the same text is the same
-/// event. What was quarantined needs a new one: the ledger remembers the old one's quarantine, and
-/// the function would drop the message, which then is nowhere.
+/// Returns the SNS message id, by which the ledger identifies an event without an id of its own.
+///
+/// The original id is reused if it is known; otherwise it is derived from the text, so that the
+/// same text is the same event. A quarantined message needs a new one: the ledger remembers that
+/// the original was quarantined, and the function would drop the message as a duplicate.
 fn message_id(event: &ReplayEvent) -> String {
     match (&event.about.reason, &event.message_id) {
         (Some(_), _) => format!("aspctl-{:032x}", fastrand::u128(..)),
         (None, Some(id)) => id.clone(),
         (None, None) => {
-            let digest = Sha256::digest(event.text.as_bytes());
-            digest
-                .iter()
-                .take(16)
-                .fold("aspctl-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+            let mut id = "aspctl-".to_owned();
+            for byte in Sha256::digest(event.text.as_bytes()).iter().take(16) {
+                id.push_str(&format!("{byte:02x}"));
+            }
+            id
         }
     }
 }
 
-/// Takes the events of the next call: no more than `most`, and no more bytes than a call takes.
-pub(super) fn next_batch(waiting: &mut VecDeque<OutgoingEvent>, most: u32) -> Vec<OutgoingEvent> {
+/// Takes the events of the next call, within its limits on entries and bytes.
+pub(super) fn next_batch(
+    waiting: &mut VecDeque<OutgoingEvent>,
+    max_entries: u32,
+) -> Vec<OutgoingEvent> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    for _ in 0..most {
+    for _ in 0..max_entries {
         bytes += waiting.front().map_or(0, |next| size(&next.event));
         if bytes > MAX_MESSAGE_BYTES && !batch.is_empty() {
             break;
@@ -290,25 +317,22 @@ pub(super) fn next_batch(waiting: &mut VecDeque<OutgoingEvent>, most: u32) -> Ve
     batch
 }
 
-/// What SNS and SQS count against their limits.
+/// Returns the size that SNS and SQS count against their limits, in bytes.
 fn size(event: &ReplayEvent) -> usize {
-    let value = |value: &MessageAttributeValue| {
-        value.data_type().len()
-            + value.string_value().map_or(0, str::len)
-            + value.binary_value().map_or(0, |value| value.as_ref().len())
-    };
-    event.text.len()
-        + event
-            .attributes
-            .iter()
-            .map(|(name, attribute)| name.len() + value(attribute))
-            .sum::<usize>()
+    let mut bytes = event.text.len();
+    for (name, value) in &event.attributes {
+        bytes += name.len() + value.data_type().len();
+        bytes += value.string_value().map_or(0, str::len);
+        bytes += value.binary_value().map_or(0, |value| value.as_ref().len());
+    }
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use asp_events::envelope;
     use aws_sdk_sns::config::{BehaviorVersion, Config};
+    use aws_sdk_sqs::types::MessageAttributeValue;
 
     use super::{super::read::EventSummary, *};
 
@@ -323,8 +347,8 @@ mod tests {
         sizes
             .iter()
             .enumerate()
-            .map(|(from, &bytes)| OutgoingEvent {
-                from,
+            .map(|(message, &bytes)| OutgoingEvent {
+                message,
                 event: event(bytes),
             })
             .collect()
@@ -339,19 +363,19 @@ mod tests {
     }
 
     #[test]
-    fn a_call_takes_so_many_events_and_bytes() {
+    fn a_call_is_limited_in_events_and_bytes() {
         assert_eq!(batches(&[1; 25], 10), [10, 10, 5]);
         assert_eq!(batches(&[1; 3], 1), [1, 1, 1]);
         let half = MAX_MESSAGE_BYTES / 2;
         assert_eq!(batches(&[half, half, 1, half], 10), [2, 2]);
         assert_eq!(batches(&[half, half + 1, half], 10), [1, 1, 1]);
-        // It would not be sent, but it must not stop the others.
+        // An oversized event would be refused, but must not block the others.
         assert_eq!(batches(&[1, MAX_MESSAGE_BYTES + 1, 1], 10), [1, 1, 1]);
         assert!(batches(&[], 10).is_empty());
     }
 
     #[test]
-    fn attributes_count() {
+    fn attributes_count_towards_the_size() {
         let attribute = MessageAttributeValue::builder()
             .data_type("String")
             .string_value("RETRY")
@@ -365,23 +389,27 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_as_accepted_is_accepted() {
-        let batch: Vec<_> = waiting(&[1; 3]).into();
-        let refused = [("1", "InternalError", None), ("9", "x", None)];
-        let answers = answers("SNS", &batch, &["2".to_owned()].into(), &refused);
+    fn an_event_is_accepted_only_if_the_answer_says_so() {
+        let mut outcomes = BatchOutcomes::new("SNS");
+        outcomes.accept("2");
+        outcomes.refuse("1", "InternalError", None);
+        outcomes.refuse("9", "x", None);
+        let sent = outcomes.assign(waiting(&[1; 3]).into());
+        let messages: Vec<_> = sent.iter().map(|sent| sent.message).collect();
+        assert_eq!(messages, [0, 1, 2]);
         assert_eq!(
-            answers[0].as_ref().unwrap_err(),
-            "SNS did not say what became of it"
+            sent[0].outcome.as_ref().unwrap_err(),
+            "SNS reported no outcome"
         );
         assert_eq!(
-            answers[1].as_ref().unwrap_err(),
-            "SNS: InternalError: no reason is given"
+            sent[1].outcome.as_ref().unwrap_err(),
+            "SNS: InternalError: no reason given"
         );
-        assert!(answers[2].is_ok());
+        assert!(sent[2].outcome.is_ok());
     }
 
     #[test]
-    fn the_function_is_invoked_as_by_its_topic() {
+    fn the_function_is_invoked_as_its_topic_does() {
         let sent_at: DateTime<Utc> = "2026-11-20T09:00:00Z".parse().unwrap();
         let known = ReplayEvent {
             message_id: Some("m-1".to_owned()),
@@ -423,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_topic_does_not_take_is_told_before_it_is_sent() {
+    fn refusals_of_the_topic_are_known_before_sending() {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .build();
@@ -441,10 +469,10 @@ mod tests {
         assert!(topic.refusal(&event(0)).unwrap().contains("empty"));
         assert_eq!(
             (
-                topic.batch(1),
-                topic.batch(10),
-                topic.batch(55),
-                topic.batch(1000)
+                topic.batch_size(1),
+                topic.batch_size(10),
+                topic.batch_size(55),
+                topic.batch_size(1000)
             ),
             (1, 1, 5, 10)
         );

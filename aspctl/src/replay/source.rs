@@ -1,4 +1,4 @@
-//! Where events are taken from: a file, or a queue of the stack.
+//! Takes events from a file or from a queue of the stack.
 
 use std::{fs, io, mem, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Where events are taken from, as the user named it.
+/// The source of the events as the arguments name it.
 #[derive(Debug)]
 pub(super) enum ReplayInput {
     File {
@@ -26,56 +26,42 @@ pub(super) enum ReplayInput {
 }
 
 impl ReplayInput {
-    /// Refuses what makes no sense, and reads the file, before anything is called.
+    /// Checks the arguments and reads the file, before any call to AWS.
     pub(super) fn of(args: &ReplayArgs) -> Result<Self, CommandError> {
-        let has_reasons = matches!(
-            args.source,
-            Some(ReplaySource::Quarantine | ReplaySource::QuarantineDlq)
-        );
-        if !args.reasons.is_empty() && !has_reasons {
-            let problem = "only what is in the quarantine has a reason";
-            return Err(CommandError::input(
-                "--reason",
-                problem,
-                "Leave it out, or replay quarantine",
-            ));
+        check_reasons(args)?;
+        if let Some(path) = &args.file {
+            return Self::file(path);
         }
-        match (&args.file, args.source.map(SourceQueue::of)) {
-            (Some(path), _) => Self::file(path),
-            (
-                None,
-                Some(SourceQueue {
-                    name,
-                    back: Some(queue),
-                }),
-            ) if args.to == ReplayTarget::Function => {
-                let problem = format!(
-                    "what lies in {name} came out of the function, and is for the consumer of {queue}"
-                );
-                Err(CommandError::input(
-                    "--to function",
-                    problem,
-                    format!("Leave it out: it goes back to {queue}"),
-                ))
-            }
-            (None, Some(place)) => Ok(Self::Queue(place)),
-            (None, None) => Err(CommandError::input(
+        let Some(queue) = args.source.map(SourceQueue::of) else {
+            return Err(CommandError::input(
                 "replay",
                 "there is nothing to replay",
-                "Name a source, or --file",
-            )),
+                "Name a source, or pass --file",
+            ));
+        };
+        if let Some(consumer) = queue.consumer
+            && args.to == ReplayTarget::Function
+        {
+            let name = queue.name;
+            return Err(CommandError::input(
+                "--to function",
+                format!("{name} holds messages that the function published for {consumer}"),
+                format!("Omit it: they go back to {consumer}"),
+            ));
         }
+        Ok(Self::Queue(queue))
     }
 
-    /// Where its events go.
-    pub(super) async fn target(
+    /// Returns where its events go.
+    pub(super) async fn open_sink(
         &self,
         to: ReplayTarget,
         aws: &AwsClients,
         stack: &DeployedStack,
     ) -> Result<EventSink, CommandError> {
         if let &Self::Queue(SourceQueue {
-            back: Some(name), ..
+            consumer: Some(name),
+            ..
         }) = self
         {
             return Ok(EventSink::Queue {
@@ -107,7 +93,7 @@ impl ReplayInput {
             _ => (path.display().to_string(), fs::read_to_string(path)),
         };
         let text = text.map_err(|error| {
-            let advice = "Give a file of events, or - for standard input";
+            let advice = "Pass a file of events, or - for standard input";
             InputError::new(&name, "cannot be read", advice).because(error)
         })?;
         let events = read::from_file(&name, &text)?;
@@ -115,18 +101,34 @@ impl ReplayInput {
     }
 }
 
-/// A queue of the stack. The output with its ARN has its name and `Arn`.
+/// Refuses `--reason` for sources without quarantined messages.
+fn check_reasons(args: &ReplayArgs) -> Result<(), CommandError> {
+    let has_reasons = matches!(
+        args.source,
+        Some(ReplaySource::Quarantine | ReplaySource::QuarantineDlq)
+    );
+    if args.reasons.is_empty() || has_reasons {
+        return Ok(());
+    }
+    Err(CommandError::input(
+        "--reason",
+        "only quarantined messages have a reason",
+        "Omit it, or replay quarantine",
+    ))
+}
+
+/// A queue of the stack. The stack output with its ARN is its name followed by `Arn`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourceQueue {
-    /// Its name in the template.
+    /// The queue's logical ID in the template.
     name: &'static str,
-    /// The queue to which its messages go back; else they are events.
-    back: Option<&'static str>,
+    /// The consumer's queue, to which its messages return; `None` if they are events.
+    consumer: Option<&'static str>,
 }
 
 impl SourceQueue {
     fn of(source: ReplaySource) -> Self {
-        let (name, back) = match source {
+        let (name, consumer) = match source {
             ReplaySource::OnFailure => ("OnFailureQueue", None),
             ReplaySource::EventsDlq => ("EventsDeadLetterQueue", None),
             ReplaySource::IngestionDlq => ("IngestionDeadLetterQueue", None),
@@ -135,7 +137,7 @@ impl SourceQueue {
             ReplaySource::ReadinessDlq => ("ReadinessDeadLetterQueue", Some("ReadinessQueue")),
             ReplaySource::QuarantineDlq => ("QuarantineDeadLetterQueue", Some("QuarantineQueue")),
         };
-        Self { name, back }
+        Self { name, consumer }
     }
 }
 
@@ -147,7 +149,7 @@ async fn queue_url(
     stack.queue_url(aws, &format!("{name}Arn")).await
 }
 
-/// Where events are taken from.
+/// An opened source of events.
 #[derive(Debug)]
 pub(super) enum EventSource {
     File {
@@ -163,18 +165,17 @@ pub(super) enum EventSource {
 
 impl EventSource {
     pub(super) async fn open(
-        from: ReplayInput,
+        input: ReplayInput,
         aws: &AwsClients,
         stack: &DeployedStack,
     ) -> Result<Self, CommandError> {
-        match from {
+        match input {
             ReplayInput::File { name, events } => Ok(Self::File { name, events }),
-            ReplayInput::Queue(SourceQueue { name, back }) => {
+            ReplayInput::Queue(SourceQueue { name, consumer }) => {
                 let queue = ReplayQueue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
-                let body = if back.is_some() {
-                    BodyKind::Signal
-                } else {
-                    BodyKind::Events
+                let body = match consumer {
+                    Some(_) => BodyKind::Signal,
+                    None => BodyKind::Events,
                 };
                 Ok(Self::Queue {
                     depth: queue.depth().await?,
@@ -185,6 +186,7 @@ impl EventSource {
         }
     }
 
+    /// Names the source for messages.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::File { name, .. } => name,
@@ -192,30 +194,33 @@ impl EventSource {
         }
     }
 
-    /// What comes next; nothing once there is no more.
+    /// Reads the next messages; none at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<FoundMessage>, CommandError> {
+        let mut found = Vec::new();
         match self {
             Self::File { events, .. } => {
-                let found = |event| FoundMessage {
-                    id: String::new(),
-                    since: None,
-                    events: Ok(vec![event]),
-                };
-                Ok(mem::take(events).into_iter().map(found).collect())
+                for event in mem::take(events) {
+                    found.push(FoundMessage {
+                        id: String::new(),
+                        queued_at: None,
+                        events: Ok(vec![event]),
+                    });
+                }
             }
             Self::Queue { queue, body, .. } => {
-                let messages = queue.receive().await?.into_iter();
-                let found = |message: read::QueueMessage| FoundMessage {
-                    id: message.id.clone(),
-                    since: message.sent_at,
-                    events: read::from_queue(*body, message),
-                };
-                Ok(messages.map(found).collect())
+                for message in queue.receive().await? {
+                    found.push(FoundMessage {
+                        id: message.id.clone(),
+                        queued_at: message.sent_at,
+                        events: read::from_queue(*body, message),
+                    });
+                }
             }
         }
+        Ok(found)
     }
 
-    /// Deletes what was accepted; how much of it could not be deleted.
+    /// Deletes accepted messages, and returns how many could not be deleted.
     pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
         match self {
             Self::File { .. } => Ok(0),
@@ -223,7 +228,7 @@ impl EventSource {
         }
     }
 
-    /// Keeps what is being worked on away from other readers.
+    /// Keeps the received messages hidden from other consumers.
     pub(super) async fn renew(&mut self) -> Result<(), CommandError> {
         match self {
             Self::File { .. } => Ok(()),
@@ -231,7 +236,7 @@ impl EventSource {
         }
     }
 
-    /// How long that may wait.
+    /// Returns the time until [`Self::renew`] is due.
     pub(super) fn until_renewal(&self) -> Duration {
         match self {
             Self::File { .. } => Duration::MAX,
@@ -239,14 +244,14 @@ impl EventSource {
         }
     }
 
-    /// Gives back what was not sent; how many messages that were.
+    /// Releases the messages that were not sent, and returns their number.
     pub(super) async fn release(&self, terminal: &Terminal) -> u64 {
         let Self::Queue { queue, .. } = self else {
             return 0;
         };
         if let Err(error) = queue.release().await {
             terminal.note(format_args!(
-                "{} What was not sent comes back by itself within 5 minutes.",
+                "{} Messages that were not sent become visible again within 5 minutes.",
                 error.explain()
             ));
         }

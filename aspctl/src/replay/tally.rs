@@ -1,73 +1,65 @@
-//! What has happened so far.
+//! Counts what a replay has done.
 
 use super::filter::SkipReason;
 
-/// What has happened so far.
+/// What a replay has done so far.
 #[derive(Debug, Default)]
 pub(super) struct ReplayTally {
-    /// Messages that were looked at, or events of a file.
+    /// Messages that were read, or events of a file.
     pub(super) seen: u64,
-    /// Whether anything was, or was about to be, sent.
+    /// Whether sending has begun.
     pub(super) has_begun: bool,
     /// Events that were accepted.
     pub(super) sent: u64,
-    /// Events that were not.
+    /// Events that were refused.
     pub(super) refused: ProblemCount,
-    /// Messages that hold no event.
+    /// Messages that contain no event.
     pub(super) unreadable: ProblemCount,
-    pub(super) not_chosen: u64,
-    pub(super) newer: u64,
+    /// Messages that the filter did not select.
+    pub(super) not_selected: u64,
+    /// Messages that arrived after the replay began.
+    pub(super) too_new: u64,
     /// Messages of which only some events are sent, and which therefore stay.
-    pub(super) in_part: u64,
-    /// Messages that were sent and could not be deleted.
+    pub(super) partly_selected: u64,
+    /// Messages that were sent but could not be deleted.
     pub(super) undeleted: u64,
 }
 
 impl ReplayTally {
-    pub(super) fn leave(&mut self, left: SkipReason) {
-        match left {
-            SkipReason::NotChosen => self.not_chosen += 1,
-            SkipReason::Newer => self.newer += 1,
+    /// Counts a message that is not sent.
+    pub(super) fn skip(&mut self, reason: SkipReason) {
+        match reason {
+            SkipReason::NotSelected => self.not_selected += 1,
+            SkipReason::TooNew => self.too_new += 1,
             SkipReason::Unreadable(problem) => self.unreadable.add(problem),
         }
     }
 
-    /// Why messages stay, for people, behind a colon; empty if none does.
-    pub(super) fn because(&self) -> String {
-        let unreadable = match &self.unreadable {
-            ProblemCount {
-                count,
-                first: Some(problem),
-            } => format!("{count} without an event ({problem})"),
-            ProblemCount { first: None, .. } => String::new(),
-        };
-        let counted = |count: u64, what: &str| {
-            if count == 0 {
-                String::new()
-            } else {
-                format!("{count} {what}")
+    /// Lists why messages stay, after a colon; empty if none does.
+    pub(super) fn skip_reasons(&self) -> String {
+        let mut reasons = Vec::new();
+        for (count, reason) in [
+            (self.not_selected, "not selected"),
+            (self.partly_selected, "partly selected"),
+            (self.too_new, "received after the replay began"),
+        ] {
+            if count > 0 {
+                reasons.push(format!("{count} {reason}"));
             }
-        };
-        let reasons = [
-            counted(self.not_chosen, "not chosen"),
-            counted(self.in_part, "chosen in part"),
-            counted(self.newer, "that came after the replay began"),
-            unreadable,
-        ];
-        let reasons = reasons
-            .into_iter()
-            .filter(|reason| !reason.is_empty())
-            .collect::<Vec<_>>()
-            .join(", ");
+        }
+        if let Some(problem) = &self.unreadable.first {
+            let count = self.unreadable.count;
+            reasons.push(format!("{count} without an event ({problem})"));
+        }
         if reasons.is_empty() {
-            reasons
+            String::new()
         } else {
-            format!(": {reasons}")
+            format!(": {}", reasons.join(", "))
         }
     }
 }
 
-/// How often something went wrong, and what it was the first time.
+/// How often something failed, and the first problem.
 #[derive(Debug, Default)]
 pub(super) struct ProblemCount {
     pub(super) count: u64,
@@ -81,6 +73,7 @@ impl ProblemCount {
     }
 }
 
+/// Converts a length to a count.
 pub(super) fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
