@@ -1,8 +1,8 @@
-//! Waits for the readiness of a unit, device or principal, or shows the last that is known of it.
+//! Waits for the readiness of a unit, device or principal, or shows its last known state.
 //!
-//! `wait` follows the topic first and looks into the ledger then; the function writes there before
-//! it publishes. So it misses nothing, whichever comes first. It goes on looking now and then,
-//! because a new subscription may take effect late.
+//! `wait` first follows the topic, then reads the ledger. The function writes to the ledger before
+//! it publishes, so no signal is missed. `wait` keeps reading the ledger at intervals, because a new
+//! subscription may take effect late.
 
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
@@ -24,25 +24,40 @@ use crate::{
     terminal::Terminal,
 };
 
-/// The exit status where the subject is not ready.
-const FAILED: u8 = 2;
-/// The exit status where nothing is known of it.
-const UNKNOWN: u8 = 3;
+/// The exit status if the subject is not ready.
+const NOT_READY_STATUS: u8 = 2;
+/// The exit status if nothing is known about the subject.
+const UNKNOWN_STATUS: u8 = 3;
 
-/// How often to look into the ledger.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How often to read the ledger.
+const READ_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long a look may take.
-const LOOK_TIME: Duration = Duration::from_secs(10);
+/// How long a read of the ledger may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whose readiness.
+/// What to do if nothing is known about a subject.
+const CHECK_ID: &str = "Check the id: the console shows other unit ids than the API, which has the \
+                        right ones. `aspctl doctor` checks the chain";
+
+/// Selects the subject.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubjectArgs {
-    /// Unit; with --principal, the unit on which the role is
-    #[arg(long, value_name = "ID", conflicts_with = "device", required_unless_present_any = ["device", "principal"], value_parser = NonEmptyStringValueParser::new())]
+    /// Unit; with --principal, the unit of the role
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "device",
+        required_unless_present_any = ["device", "principal"],
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(crate) unit: Option<String>,
-    /// Device, an endpoint id
-    #[arg(long, value_name = "ID", conflicts_with = "principal", value_parser = NonEmptyStringValueParser::new())]
+    /// Device (endpoint id)
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "principal",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(crate) device: Option<String>,
     /// Principal of a role
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
@@ -54,14 +69,19 @@ pub(crate) struct WaitArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
     /// How long to wait
-    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        default_value = "10m",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration
+    )]
     pub(crate) timeout: Duration,
-    /// Count only what happened since then: a time (RFC 3339) or a duration ago (15m). For a
-    /// subject that was ready, or failed, before
+    /// Ignore events before this time (RFC 3339), or from longer ago than this (15m). Useful if the
+    /// subject was ready, or failed, earlier
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 
@@ -69,61 +89,76 @@ pub(crate) struct WaitArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 
-/// Waits until the subject is ready, or not, and prints the signal that says so.
+/// Waits until the subject is known to be ready or not, and prints the signal.
 pub(crate) async fn wait(
     args: &WaitArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = &subject(&args.subject);
+    let subject = &selected_subject(&args.subject);
     let started = Instant::now();
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let ledger = LedgerReader::of(&stack, &aws)?;
     follow(&aws, &stack, &[SignalKind::Readiness], async |followed| {
-        let (name, limit, whom) = (stack.name(), humantime::format_duration(args.timeout), named(subject));
-        terminal.note(format_args!("following the readiness signals of {name} until {whom} is ready; Ctrl-C ends it"));
-        let wait =
-            ReadinessWait { subject, since: args.since, ledger: &ledger, followed, terminal, is_told: Cell::default() };
-        let Some(readiness) = wait.until(started.checked_add(args.timeout)).await? else {
-            terminal.note(format_args!(
-                "timed out after {limit}: nothing came about {whom}. Check the id (a unit's id can differ between the \
-                console and the API: take it from the API), and the chain with `aspctl doctor`"
-            ));
-            return Ok(ExitCode::from(UNKNOWN));
+        terminal.note(format_args!(
+            "following the readiness signals of {} until {} is ready; Ctrl-C stops",
+            stack.name(),
+            describe(subject)
+        ));
+        let wait = ReadinessWait {
+            subject,
+            since: args.since,
+            ledger: &ledger,
+            followed,
+            terminal,
+            has_noted_failure: Cell::default(),
         };
-        readiness.show(args.output, terminal)
+        let deadline = started.checked_add(args.timeout);
+        match wait.until(deadline).await? {
+            Some(readiness) => readiness.show(args.output, terminal),
+            None => Ok(note_timeout(args.timeout, subject, terminal)),
+        }
     })
     .await
 }
 
-/// Shows what the ledger knows of the subject.
+/// Notes that no signal arrived in time, and returns the exit status.
+fn note_timeout(timeout: Duration, subject: &ReadinessSubject, terminal: &Terminal) -> ExitCode {
+    terminal.note(format_args!(
+        "timed out after {}: no signal about {}. {CHECK_ID}",
+        humantime::format_duration(timeout),
+        describe(subject)
+    ));
+    ExitCode::from(UNKNOWN_STATUS)
+}
+
+/// Shows the last readiness of the subject from the ledger.
 pub(crate) async fn status(
     args: &StatusArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = &subject(&args.subject);
+    let subject = &selected_subject(&args.subject);
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    if let Some(readiness) = LedgerReader::of(&stack, &aws)?.look(subject).await? {
+    if let Some(readiness) = LedgerReader::of(&stack, &aws)?.read(subject).await? {
         return readiness.show(args.output, terminal);
     }
     terminal.note(format_args!(
-        "nothing is known of {}: no event about it came in the last 14 days. A unit's id can differ between the console \
-        and the API: take it from the API. `aspctl doctor` checks the chain",
-        named(subject)
+        "nothing is known about {}: no event about it was processed in the last 14 days. {CHECK_ID}",
+        describe(subject)
     ));
-    Ok(ExitCode::from(UNKNOWN))
+    Ok(ExitCode::from(UNKNOWN_STATUS))
 }
 
-/// The subject that the options select.
-fn subject(args: &SubjectArgs) -> ReadinessSubject {
+/// Returns the subject that the options select.
+fn selected_subject(args: &SubjectArgs) -> ReadinessSubject {
     let SubjectArgs {
         unit,
         device,
@@ -140,8 +175,8 @@ fn subject(args: &SubjectArgs) -> ReadinessSubject {
     }
 }
 
-/// Names the subject as a part of a sentence.
-fn named(subject: &ReadinessSubject) -> String {
+/// Describes the subject, as part of a sentence.
+fn describe(subject: &ReadinessSubject) -> String {
     match subject {
         ReadinessSubject::Unit(id) => format!("the unit {id}"),
         ReadinessSubject::Device(id) => format!("the device {id}"),
@@ -153,7 +188,7 @@ fn named(subject: &ReadinessSubject) -> String {
     }
 }
 
-/// A readiness signal, and when its event happened.
+/// A readiness signal and the time of its event.
 #[derive(Debug)]
 struct KnownReadiness {
     at: DateTime<Utc>,
@@ -162,8 +197,8 @@ struct KnownReadiness {
 }
 
 impl KnownReadiness {
-    /// Takes a signal from the topic, if it is about the subject. One without a time is of now, as
-    /// in the ledger.
+    /// Takes a signal from the topic, if it is about the subject. A signal without a time counts as
+    /// of now, as in the ledger.
     fn of(
         message: ReceivedMessage,
         subject: &ReadinessSubject,
@@ -179,7 +214,7 @@ impl KnownReadiness {
         })
     }
 
-    /// Prints the signal, and returns the exit status that says whether the subject is ready.
+    /// Prints the signal, and returns the exit status.
     fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, CommandError> {
         match output {
             OutputForm::Table => terminal.say(self.message.line())?,
@@ -188,23 +223,23 @@ impl KnownReadiness {
         Ok(if self.ready {
             ExitCode::SUCCESS
         } else {
-            ExitCode::from(FAILED)
+            ExitCode::from(NOT_READY_STATUS)
         })
     }
 }
 
-/// Of all that is known the newest, if it is new enough.
+/// Returns the newest readiness, if it is recent enough.
 fn newest(
     known: impl IntoIterator<Item = KnownReadiness>,
     since: Option<DateTime<Utc>>,
 ) -> Option<KnownReadiness> {
-    known
+    let recent = known
         .into_iter()
-        .filter(|readiness| since.is_none_or(|since| readiness.at >= since))
-        .max_by_key(|known| known.at)
+        .filter(|known| since.is_none_or(|since| known.at >= since));
+    recent.max_by_key(|known| known.at)
 }
 
-/// The ledger's table, in which the function keeps each subject's last readiness.
+/// Reads the ledger, where the function keeps each subject's last readiness.
 #[derive(Debug)]
 struct LedgerReader {
     client: aws_sdk_dynamodb::Client,
@@ -219,8 +254,8 @@ impl LedgerReader {
         })
     }
 
-    /// The last readiness of the subject.
-    async fn look(
+    /// Reads the last readiness of the subject.
+    async fn read(
         &self,
         subject: &ReadinessSubject,
     ) -> Result<Option<KnownReadiness>, CommandError> {
@@ -236,12 +271,15 @@ impl LedgerReader {
         let item = got
             .map_err(call_error("dynamodb:GetItem", &self.table))?
             .item;
-        Ok(item.and_then(|item| stored(&item, Utc::now())))
+        Ok(item.and_then(|item| stored_readiness(&item, Utc::now())))
     }
 }
 
-/// The readiness in an item; nothing in one that has expired, because DynamoDB deletes late.
-fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<KnownReadiness> {
+/// Reads the readiness from an item, unless the item has expired: DynamoDB deletes late.
+fn stored_readiness(
+    item: &HashMap<String, AttributeValue>,
+    now: DateTime<Utc>,
+) -> Option<KnownReadiness> {
     let number = |name| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
     if number(EXPIRES_AT).is_some_and(|expires_at| expires_at <= now.timestamp()) {
         return None;
@@ -255,49 +293,49 @@ fn stored(item: &HashMap<String, AttributeValue>, now: DateTime<Utc>) -> Option<
     })
 }
 
-/// Waiting for one subject.
+/// A wait for the readiness of a subject.
 struct ReadinessWait<'a> {
     subject: &'a ReadinessSubject,
     since: Option<DateTime<Utc>>,
     ledger: &'a LedgerReader,
     followed: &'a FollowedQueue,
     terminal: &'a Terminal,
-    /// Whether the user knows that the ledger cannot be read.
-    is_told: Cell<bool>,
+    /// Whether the user was told that the ledger cannot be read.
+    has_noted_failure: Cell<bool>,
 }
 
 impl ReadinessWait<'_> {
-    /// The readiness, if it is known by then. It looks at the beginning and at the end in any case.
+    /// Waits for the readiness until the deadline. Reads the ledger at least at the start and the end.
     async fn until(
         &self,
         deadline: Option<Instant>,
     ) -> Result<Option<KnownReadiness>, CommandError> {
-        let known = newest(self.look().await, self.since);
+        let known = newest(self.read_ledger().await, self.since);
         match (known, deadline) {
-            // Something newer may be on its way already.
+            // The queue may already hold a newer signal.
             (Some(known), _) => {
-                let received = timeout(LOOK_TIME, self.receive(Duration::ZERO)).await;
+                let received = timeout(READ_TIMEOUT, self.receive(Duration::ZERO)).await;
                 let received = received.ok().transpose()?.unwrap_or_default();
                 Ok(newest(received.into_iter().chain([known]), self.since))
             }
             (None, None) => self.next().await.map(Some),
             (None, Some(deadline)) => match timeout_at(deadline, self.next()).await {
                 Ok(readiness) => readiness.map(Some),
-                Err(_) => Ok(newest(self.look().await, self.since)),
+                Err(_) => Ok(newest(self.read_ledger().await, self.since)),
             },
         }
     }
 
-    /// The next readiness, however long it takes.
+    /// Waits for the next readiness, without a deadline.
     async fn next(&self) -> Result<KnownReadiness, CommandError> {
-        let mut looked = Instant::now();
+        let mut read_at = Instant::now();
         loop {
             let mut known = self
-                .receive(LOOK_EVERY.saturating_sub(looked.elapsed()))
+                .receive(READ_INTERVAL.saturating_sub(read_at.elapsed()))
                 .await?;
-            if looked.elapsed() >= LOOK_EVERY {
-                known.extend(self.look().await);
-                looked = Instant::now();
+            if read_at.elapsed() >= READ_INTERVAL {
+                known.extend(self.read_ledger().await);
+                read_at = Instant::now();
             }
             if let Some(readiness) = newest(known, self.since) {
                 return Ok(readiness);
@@ -305,28 +343,29 @@ impl ReadinessWait<'_> {
         }
     }
 
+    /// Receives the next signals about the subject; empty after `longest`.
     async fn receive(&self, longest: Duration) -> Result<Vec<KnownReadiness>, CommandError> {
-        let messages = self.followed.receive(longest).await?.into_iter();
-        Ok(messages
-            .filter_map(|message| KnownReadiness::of(message, self.subject, Utc::now()))
-            .collect())
+        let mut known = Vec::new();
+        for message in self.followed.receive(longest).await? {
+            known.extend(KnownReadiness::of(message, self.subject, Utc::now()));
+        }
+        Ok(known)
     }
 
-    /// Looks into the ledger; where it cannot be read, the topic has to do.
-    async fn look(&self) -> Option<KnownReadiness> {
-        let problem = match timeout(LOOK_TIME, self.ledger.look(self.subject)).await {
+    /// Reads the ledger. If it is unavailable, only the topic counts, and a note says so once.
+    async fn read_ledger(&self) -> Option<KnownReadiness> {
+        let problem = match timeout(READ_TIMEOUT, self.ledger.read(self.subject)).await {
             Ok(Ok(known)) => return known,
             Ok(Err(error)) => error.explain().to_string(),
             Err(_) => format!(
-                "DynamoDB did not answer within {}.",
-                humantime::format_duration(LOOK_TIME)
+                "DynamoDB did not respond within {}.",
+                humantime::format_duration(READ_TIMEOUT)
             ),
         };
-        if !self.is_told.replace(true) {
-            let note = format_args!(
-                "what came before cannot be seen, and only what comes now counts: {problem}"
-            );
-            self.terminal.note(note);
+        if !self.has_noted_failure.replace(true) {
+            self.terminal.note(format_args!(
+                "the ledger cannot be read, so only signals from now on count: {problem}"
+            ));
         }
         None
     }
@@ -342,9 +381,16 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
+    fn signal_text(r#type: &str, data: &serde_json::Value) -> String {
+        let signal = json!({
+            "specversion": "1.0", "id": "i", "source": "s", "type": r#type,
+            "datacontenttype": "application/json", "data": data,
+        });
+        signal.to_string()
+    }
+
     fn signal(r#type: &str, data: &serde_json::Value) -> ReceivedMessage {
-        ReceivedMessage::read(&json!({"id": "i", "type": r#type, "data": data}).to_string())
-            .unwrap()
+        ReceivedMessage::read(&signal_text(r#type, data)).unwrap()
     }
 
     fn unit(seconds: i64, ready: bool) -> KnownReadiness {
@@ -360,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_counts_wherever_it_was_found() {
+    fn the_newest_counts_from_either_source() {
         let ready_at = |known: Vec<KnownReadiness>, since: Option<i64>| {
             newest(known, since.map(at)).map(|known| (known.ready, known.at.timestamp()))
         };
@@ -381,7 +427,7 @@ mod tests {
 
     #[test]
     fn an_item_counts_until_it_expires() {
-        let text = r#"{"id": "i", "type": "aspevents.unit.readiness.v1", "data": {"ready": true}}"#;
+        let text = signal_text("aspevents.unit.readiness.v1", &json!({"ready": true}));
         let number = |value: &str| AttributeValue::N(value.to_owned());
         let item = |signal: &str, expires_at: &str| {
             let signal = AttributeValue::S(signal.to_owned());
@@ -390,23 +436,23 @@ mod tests {
                 ("signal", signal),
                 ("expiresAt", number(expires_at)),
             ];
-            stored(
+            stored_readiness(
                 &item.map(|(name, value)| (name.to_owned(), value)).into(),
                 at(100),
             )
         };
-        let readiness = item(text, "101").unwrap();
+        let readiness = item(&text, "101").unwrap();
         assert_eq!(
             (readiness.ready, readiness.at.timestamp_millis()),
             (true, 1500)
         );
-        assert!(item(text, "100").is_none());
+        assert!(item(&text, "100").is_none());
         assert!(item("no signal", "101").is_none());
-        assert!(stored(&HashMap::new(), at(100)).is_none());
+        assert!(stored_readiness(&HashMap::new(), at(100)).is_none());
     }
 
     #[test]
-    fn a_signal_is_of_its_subjects_alone() {
+    fn a_signal_matches_only_its_subjects() {
         let role = json!({"ready": true, "change": "ASSIGNED", "unitId": "u", "principalId": "p"});
         let anywhere = json!({"ready": true, "change": "ASSIGNED", "principalId": "p"});
         let device = json!({"ready": true, "endpointId": "d", "unitId": "u"});

@@ -19,29 +19,33 @@ use crate::{
     terminal::Terminal,
 };
 
-/// So long is for ever.
+/// The duration of a tail without `--for`: a century.
 const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "help is plain text")]
 pub(crate) struct TailArgs {
-    /// Only these (repeatable); else all
+    /// Only this kind of message (repeatable) [default: all]
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<SignalKind>,
-    /// Only what is about this unit (repeatable)
+    /// Only messages about this unit (repeatable)
     #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only retry triggers with this decision: RETRY, FIX_THEN_RETRY or EXHAUSTED (repeatable)
-    #[arg(long = "decision", value_name = "DECISION", value_parser = ["RETRY", "FIX_THEN_RETRY", "EXHAUSTED"])]
+    #[arg(
+        long = "decision",
+        value_name = "DECISION",
+        value_parser = ["RETRY", "FIX_THEN_RETRY", "EXHAUSTED"]
+    )]
     pub(crate) decisions: Vec<String>,
-    /// End after this many messages
+    /// Stop after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// End after this long
+    /// Stop after this time
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
-    /// Form of the messages; else text on a terminal and JSON, one object a line, in a pipe
-    #[arg(short, long, value_name = "FORM")]
+    /// Output format [default: text on a terminal, otherwise JSON with one object per line]
+    #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<TailForm>,
 }
 
@@ -51,26 +55,27 @@ pub(crate) enum TailForm {
     Json,
 }
 
-/// Prints what is published from now on, until it is interrupted, has printed enough or nobody
-/// reads any more.
+/// Prints published messages until interrupted, done, or the reader of the output is gone.
 pub(crate) async fn run(
     args: &TailArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let signals = signals(args)?;
+    let signals = followed_signals(args)?;
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    note_others(&aws, &stack, terminal).await;
+    note_other_queues(&aws, &stack, terminal).await;
     let outcome = follow(&aws, &stack, &signals, async |followed| {
         terminal.note(format_args!(
-            "following {} of {}; Ctrl-C ends it",
-            names(&signals),
+            "following {} of {}; Ctrl-C stops",
+            describe(&signals),
             stack.name()
         ));
         let end = Instant::now() + args.duration.unwrap_or(NO_LIMIT).min(NO_LIMIT);
         tokio::select! {
-            printed = timeout_at(end, print(args, followed, terminal)) => printed.unwrap_or(Ok(())),
+            printed = timeout_at(end, print_messages(args, followed, terminal)) => {
+                printed.unwrap_or(Ok(()))
+            }
             () = reader_gone() => Ok(()),
         }
     })
@@ -81,8 +86,8 @@ pub(crate) async fn run(
     }
 }
 
-/// What to follow: only retry triggers have a decision.
-fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
+/// Returns the signals to follow. Only retry triggers have a decision.
+fn followed_signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     let all = [
         SignalKind::Retry,
         SignalKind::Readiness,
@@ -97,12 +102,13 @@ fn signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     }
     Err(CommandError::input(
         "--decision",
-        "only retry triggers have one",
-        "Leave out --type, or give --type retry",
+        "only retry triggers have a decision",
+        "Omit --type, or pass --type retry",
     ))
 }
 
-fn names(signals: &[SignalKind]) -> String {
+/// Lists the signals, as part of a sentence.
+fn describe(signals: &[SignalKind]) -> String {
     let name = |signal: &SignalKind| match signal {
         SignalKind::Retry => "retry triggers",
         SignalKind::Readiness => "readiness signals",
@@ -111,21 +117,24 @@ fn names(signals: &[SignalKind]) -> String {
     signals.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Mentions queues like the one that is about to be made; who may not list them does without.
-async fn note_others(aws: &AwsClients, stack: &DeployedStack, terminal: &Terminal) {
+/// Notes other temporary queues of the stack, if they can be listed.
+async fn note_other_queues(aws: &AwsClients, stack: &DeployedStack, terminal: &Terminal) {
     match follow::temporary_queues(aws, stack).await {
-        Ok(others) if !others.is_empty() => terminal.note(format_args!(
-            "there are other temporary queues: {}. They belong to others who follow this stack now, or were left by a \
-            kill -9; delete those with `aws sqs delete-queue`, and their subscriptions with `aws sns unsubscribe`",
-            others.join(", ")
+        Ok(queues) if !queues.is_empty() => terminal.note(format_args!(
+            "there are other temporary queues: {}. They belong to other running commands, or were \
+             left by `kill -9`; delete those with `aws sqs delete-queue`, and their subscriptions \
+             with `aws sns unsubscribe`",
+            queues.join(", ")
         )),
         Ok(_) => {}
-        Err(error) => tracing::debug!(error = %error.explain(), "cannot look for temporary queues that were left"),
+        Err(error) => {
+            tracing::debug!(error = %error.explain(), "cannot list temporary queues");
+        }
     }
 }
 
-/// Prints the messages that are wanted, up to the limit.
-async fn print(
+/// Prints the messages that match the filters, up to the limit.
+async fn print_messages(
     args: &TailArgs,
     followed: &FollowedQueue,
     terminal: &Terminal,
@@ -134,24 +143,25 @@ async fn print(
         Some(output) => output == TailForm::Text,
         None => io::stdout().is_terminal(),
     };
-    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut remaining = args.limit.unwrap_or(u64::MAX);
     loop {
         let messages = followed.receive(NO_LIMIT).await?;
-        for message in messages.iter().filter(|message| is_wanted(args, message)) {
+        for message in messages.iter().filter(|message| matches(args, message)) {
             if as_text {
                 terminal.say(message.line())?;
             } else {
                 terminal.say_json(message.text())?;
             }
-            left -= 1;
-            if left == 0 {
+            remaining -= 1;
+            if remaining == 0 {
                 return Ok(());
             }
         }
     }
 }
 
-fn is_wanted(args: &TailArgs, message: &ReceivedMessage) -> bool {
+/// Whether the message matches the filters.
+fn matches(args: &TailArgs, message: &ReceivedMessage) -> bool {
     let is_about = args.units.is_empty() || args.units.iter().any(|unit| message.is_about(unit));
     let mut decisions = args.decisions.iter();
     let has_decision = args.decisions.is_empty()
@@ -159,8 +169,10 @@ fn is_wanted(args: &TailArgs, message: &ReceivedMessage) -> bool {
     is_about && has_decision
 }
 
-/// Ends when nobody reads the output any more, such as `head` that has its lines: one would else
-/// notice only at the next message. It does not end for a file, or where that cannot be found out.
+/// Completes when the reader of standard output is gone, such as `head` after its last line.
+///
+/// Otherwise a closed pipe would go unnoticed until the next message. Never completes for a file,
+/// or if the pipe cannot be watched.
 async fn reader_gone() {
     use std::{fs::File, os::fd::AsFd as _};
     use tokio::{io::Interest, net::unix::pipe::Sender};

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn shows_retry_triggers() {
         let retry = json!({
-            "unitId": "u", "decision": "RETRY", "attempt": 1, "maxAttempts": 5,
+            "automationId": "s", "unitId": "u", "decision": "RETRY", "attempt": 1, "maxAttempts": 5,
             "notBefore": "2026-11-20T09:02:33Z",
             "errors": [{"type": "INTERNAL_SERVER_ERROR", "retryable": true}, {"retryable": true}],
         });
@@ -126,8 +126,10 @@ mod tests {
             "retry       s  RETRY, attempt 1 of 5, not before 2026-11-20T09:02:33Z on u: \
              INTERNAL_SERVER_ERROR",
         );
-        let exhausted =
-            json!({"decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5, "errors": []});
+        let exhausted = json!({
+            "automationId": "s", "decision": "EXHAUSTED", "attempt": 6, "maxAttempts": 5,
+            "errors": [],
+        });
         assert_line(
             "aspevents.automation.retry.v1",
             &exhausted,
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn shows_readiness_signals() {
-        let ready = json!({"ready": true, "unitId": "u", "endpointId": "d"});
+        let ready = json!({"ready": true});
         let failed = json!({"ready": false, "unitId": "u", "error": {"type": "E", "message": "m"}});
         let revoked =
             json!({"ready": false, "change": "REVOKED", "unitId": "u", "principalId": "s"});
