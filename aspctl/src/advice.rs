@@ -1,7 +1,7 @@
-//! The parts of an error, kept apart until they are printed: place, problem and advice.
+//! The parts of an error: place, problem and advice. They stay separate until printed.
 //!
-//! This module depends on no other. Each error type of this program explains itself with an
-//! [`Explanation`]; its `Display` is the problem alone, and its `source()` is the cause.
+//! This module depends on no other. Every error type of this program explains itself with an
+//! [`Explanation`]. Its `Display` is the problem alone, and its `source()` is the cause.
 
 use std::{error::Error, fmt, iter};
 
@@ -14,7 +14,7 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
-    /// Explains a problem that names its place itself.
+    /// Explains a problem whose text names the place.
     pub(crate) fn new(problem: impl Into<String>) -> Self {
         Self {
             place: None,
@@ -28,19 +28,19 @@ impl Explanation {
         Self::new(with_causes(error))
     }
 
-    /// Names the place: the file with its field, the option, the variable or the resource.
+    /// Sets the place: a file and its field, an option, a variable or a resource.
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
         self
     }
 
-    /// Adds what to do: sentences, without the last period.
+    /// Sets what to do: sentences without the final period.
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// The problem, after its place.
+    /// The problem, prefixed with its place.
     pub(crate) fn problem(&self) -> String {
         match &self.place {
             Some(place) => format!("{place}: {}", self.problem),
@@ -54,7 +54,7 @@ impl Explanation {
     }
 }
 
-/// One paragraph, for logs and for errors inside other sentences.
+/// Formats one paragraph, for logs and inside other messages.
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.", self.problem())?;
@@ -65,7 +65,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// What the user gave, or what this machine offers, cannot be used.
+/// The user's input, or something on this machine, cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub(crate) struct InputError {
@@ -76,7 +76,7 @@ pub(crate) struct InputError {
 }
 
 impl InputError {
-    /// The place is the file with its field, the option, the variable or the resource.
+    /// The place is a file and its field, an option, a variable or a resource.
     pub(crate) fn new(
         place: impl Into<String>,
         problem: impl fmt::Display,
@@ -90,13 +90,13 @@ impl InputError {
         }
     }
 
-    /// Adds the cause, which is printed after the problem.
+    /// Sets the cause, which is printed after the problem.
     pub(crate) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(cause));
         self
     }
 
-    /// Place, problem with its causes, and advice.
+    /// Explains the error with its causes.
     pub(crate) fn explain(&self) -> Explanation {
         let mut problem = self.problem.clone();
         if let Some(source) = &self.source {
@@ -108,14 +108,14 @@ impl InputError {
     }
 }
 
-/// As much of a cause as may be shown.
+/// The part of a cause that may be shown.
 ///
-/// The errors of the SDK and of the HTTP client also hold requests with their signatures, and URLs.
+/// Errors of the SDK and the HTTP client also contain URLs and signed requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ShownCause(pub(crate) String);
 
-/// An error with its causes, separated by colons.
+/// Formats an error with its causes, separated by colons.
 fn with_causes(error: &dyn Error) -> String {
     let causes = iter::successors(Some(error), |&error| error.source());
     causes

@@ -1,4 +1,4 @@
-//! The arguments that several commands share. The comments on options are their help.
+//! Arguments that several commands share. The doc comments of options are their help texts.
 #![expect(
     clippy::doc_markdown,
     rustdoc::bare_urls,
@@ -12,10 +12,10 @@ use chrono::{DateTime, Utc};
 use clap::{ArgAction, ValueEnum};
 use reqwest::Url;
 
-/// The stack's name in samconfig.toml.
+/// The stack name in samconfig.toml.
 pub(crate) const DEFAULT_STACK: &str = "asp-events";
 
-/// What every command takes.
+/// Options that every command accepts.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
@@ -28,19 +28,19 @@ pub(crate) struct GlobalArgs {
         value_name = "NAME"
     )]
     pub(crate) stack: String,
-    /// AWS region of the stack; else the one of the profile or the environment
+    /// AWS region of the stack [default: from the profile or the environment]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// AWS profile; else the one of the environment
+    /// AWS profile [default: from the environment]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Show the calls to Alexa, and its answers whole. Never shows a secret
+    /// Show requests to Alexa and its full responses. Secrets are never shown
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// When to colour; NO_COLOR is honoured too
+    /// When to use colours; NO_COLOR is honoured as well
     #[arg(
         long,
         global = true,
@@ -53,13 +53,13 @@ pub(crate) struct GlobalArgs {
     pub(crate) alexa: AlexaArgs,
 }
 
-/// How to reach Alexa. The credentials come from one of the two places below, or else from
+/// How to reach Alexa. Credentials come from the file or the secret below, otherwise from
 /// LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Alexa")]
 pub(crate) struct AlexaArgs {
     /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token),
-    /// readable by you alone; else ASPCTL_CREDENTIALS_FILE
+    /// readable only by you [default: ASPCTL_CREDENTIALS_FILE]
     #[arg(
         long,
         global = true,
@@ -67,8 +67,8 @@ pub(crate) struct AlexaArgs {
         conflicts_with = "credentials_secret"
     )]
     pub(crate) credentials_file: Option<PathBuf>,
-    /// Secret of AWS Secrets Manager with them (JSON: lwa-client-id, lwa-client-secret,
-    /// lwa-refresh-token); else ASPCTL_CREDENTIALS_SECRET
+    /// AWS Secrets Manager secret with the credentials (JSON: lwa-client-id, lwa-client-secret,
+    /// lwa-refresh-token) [default: ASPCTL_CREDENTIALS_SECRET]
     #[arg(long, global = true, value_name = "NAME OR ARN")]
     pub(crate) credentials_secret: Option<String>,
     /// Host of the Event Messenger API
@@ -89,8 +89,8 @@ pub(crate) struct AlexaArgs {
         value_name = "URL"
     )]
     pub(crate) lwa_url: Url,
-    /// First wait after Alexa has answered 429, 500, 502, 503 or 504; it doubles up to 30 s, and
-    /// Retry-After comes first
+    /// First backoff after a response 429, 500, 502, 503 or 504 from Alexa. It doubles up to 30 s;
+    /// Retry-After takes precedence
     #[arg(
         long,
         global = true,
@@ -119,10 +119,10 @@ impl From<ColorWhen> for ColorChoice {
     }
 }
 
-/// The file that says what to subscribe to.
+/// The subscriptions file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
-    /// File that names the topic and the subscriptions
+    /// File with the topic and the subscriptions
     #[arg(
         short,
         long,
@@ -133,28 +133,31 @@ pub(crate) struct FileArgs {
     pub(crate) file: PathBuf,
 }
 
-/// The form of a result.
+/// The output format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputForm {
     Table,
     Json,
 }
 
-/// A time, or a duration before now.
+/// Parses a time, or a duration before now.
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
-    let ago = humantime::parse_duration(text)
-        .ok()
-        .and_then(|ago| chrono::TimeDelta::from_std(ago).ok());
-    ago.and_then(|ago| Utc::now().checked_sub_signed(ago))
-        .ok_or_else(|| {
-            "neither a time such as 2026-11-22T09:00:00Z nor a duration such as 15m".to_owned()
-        })
+    before_now(text).ok_or_else(|| {
+        "neither a time such as 2026-11-22T09:00:00Z nor a duration such as 15m".to_owned()
+    })
 }
 
-/// The arguments that a line holds, without the command's name.
+/// Parses a duration before now.
+fn before_now(text: &str) -> Option<DateTime<Utc>> {
+    let ago = humantime::parse_duration(text).ok()?;
+    let ago = chrono::TimeDelta::from_std(ago).ok()?;
+    Utc::now().checked_sub_signed(ago)
+}
+
+/// Parses arguments, without the command's name.
 #[cfg(test)]
 pub(crate) fn parse<A: clap::Args + clap::FromArgMatches>(line: &[&str]) -> A {
     let command = A::augment_args(clap::Command::new("test").no_binary_name(true));

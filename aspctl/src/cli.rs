@@ -1,5 +1,6 @@
-//! The command line. The comments on commands are their help, and the man page; the arguments of a
-//! command are in its module, the shared ones in [`args`](crate::args).
+//! The command line. The doc comments of commands are their help texts and man pages.
+//!
+//! The arguments of a command are in its module, shared ones in [`args`](crate::args).
 
 use clap::{Parser, Subcommand};
 
@@ -16,10 +17,10 @@ use crate::{
     terminal::BrokenPipe,
 };
 
-/// Subscribes to the events of Alexa Smart Properties, checks the whole chain from Alexa to the
-/// alarms, follows what comes out of it, and replays what was kept.
+/// Manages the event subscriptions of Alexa Smart Properties, checks the whole chain from Alexa to
+/// the alarms, follows its output, and replays kept events.
 ///
-/// Exit status: 0 done, 1 failed (and whatever a command says of its own), 64 wrong usage.
+/// Exit status: 0 success, 1 failure (and those that a command documents), 64 wrong usage.
 #[derive(Debug, Parser)]
 #[command(
     name = "aspctl",
@@ -34,34 +35,34 @@ pub(crate) struct AspctlArgs {
     pub(crate) global: GlobalArgs,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AspctlCommand {
     /// Show what `apply` would change
     Plan(PlanArgs),
-    /// Create the subscriptions that the file names and Alexa does not have, and renew those that
+    /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
     /// expire
     Apply(ApplyArgs),
     /// Delete everything that sends events to the topic
     Destroy(DestroyArgs),
     /// List subscriptions and configurations
     List(ListArgs),
-    /// Show one subscription or configuration whole
+    /// Show all fields of a subscription or configuration
     Get(GetArgs),
     /// Delete subscriptions or configurations
     Delete(DeleteArgs),
-    /// Check each link from Alexa to the alarms. Exit status 0 only if all is well
+    /// Check every link from Alexa to the alarms. Exit status 0 only if everything is fine
     Doctor(DoctorArgs),
     /// Publish a well-formed sample event
     Send(SendArgs),
     /// Follow retry triggers, readiness signals and quarantined messages
     Tail(TailArgs),
-    /// Wait until a unit, device or principal is ready. Exit status 0 ready, 2 failed, 3 timed out
+    /// Wait until a unit, device or principal is ready. Exit status: 0 ready, 2 not ready, 3 timed out
     Wait(WaitArgs),
-    /// Show the last readiness of a unit, device or principal. Exit status 0 ready, 2 failed, 3 not
-    /// known
+    /// Show the last readiness of a unit, device or principal. Exit status: 0 ready, 2 not ready, 3
+    /// unknown
     Status(StatusArgs),
-    /// Send kept events again: from the on-failure queue, a dead-letter queue, the quarantine or a
+    /// Send kept events again, from the on-failure queue, a dead-letter queue, the quarantine or a
     /// file
     Replay(ReplayArgs),
     /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
@@ -69,7 +70,7 @@ pub(crate) enum AspctlCommand {
 }
 
 impl AspctlCommand {
-    /// What to do once nobody reads the output.
+    /// What to do once the reader of the output is gone.
     pub(crate) fn broken_pipe(&self) -> BrokenPipe {
         match self {
             Self::List(_) | Self::Get(_) | Self::Tail(_) | Self::Generate(_) => BrokenPipe::End,

@@ -1,5 +1,5 @@
-//! Why a command failed. Depends on the errors of [`aws`](crate::aws) and [`alexa`](crate::alexa),
-//! which know nothing of commands.
+//! The errors of commands. They build on those of [`aws`](crate::aws) and
+//! [`alexa`](crate::alexa), which do not depend on commands.
 
 use std::{fmt::Display, io};
 
@@ -9,34 +9,37 @@ use crate::{
     aws::AwsCallError,
 };
 
-/// A command failed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// What the user gave cannot be used. Running the command again does not help.
+    /// The user's input cannot be used. Running the command again does not help.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The user said no, or could not be asked. Nothing was changed.
+    /// The user declined. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Declined(&'static str),
+    /// The user could not be prompted. Nothing was changed.
+    #[error("nothing was changed: cannot prompt: standard input is not a terminal")]
+    CannotPrompt,
     /// A call to Alexa or to Login with Amazon failed.
     #[error(transparent)]
     Alexa(#[from] AlexaError),
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsCallError),
-    /// Ctrl-C or a signal ended it, and it has cleaned up.
+    /// Ctrl-C or a signal ended it, and it cleaned up.
     #[error("interrupted. {0}")]
     Interrupted(String),
-    /// It has ended, and its temporary queue could not be removed.
+    /// Its temporary queue could not be removed.
     #[error(transparent)]
     Leftover(Box<LeftoverError>),
-    /// The result could not be written.
-    #[error("the result could not be written")]
+    /// The output could not be written.
+    #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 
 impl CommandError {
-    /// What the user gave cannot be used.
+    /// Creates the error for unusable input.
     pub(crate) fn input(
         place: impl Into<String>,
         problem: impl Display,
@@ -45,12 +48,12 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
-    /// The reader of the output went away.
+    /// Creates the error for a closed pipe.
     pub(crate) fn closed_pipe() -> Self {
         io::Error::from(io::ErrorKind::BrokenPipe).into()
     }
 
-    /// What went wrong with its causes, and what to do.
+    /// Explains the problem with its causes, and what to do.
     pub(crate) fn explain(&self) -> Explanation {
         match self {
             Self::Input(error) => error.explain(),
@@ -58,24 +61,28 @@ impl CommandError {
             Self::Aws(error) => error.explain(),
             Self::Leftover(error) => error.explain(),
             Self::Declined(_) | Self::Interrupted(_) => Explanation::of(self),
+            Self::CannotPrompt => {
+                Explanation::of(self).advise("Pass --yes to proceed without confirmation")
+            }
             Self::Output(_) => Explanation::of(self).advise("Check that the disk is not full"),
         }
     }
 
-    /// Whether the same command may succeed later, without a change by anybody.
+    /// Whether the same command may succeed later without any change.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Alexa(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::Input(_)
             | Self::Declined(_)
+            | Self::CannotPrompt
             | Self::Interrupted(_)
             | Self::Leftover(_)
             | Self::Output(_) => false,
         }
     }
 
-    /// Whether the reader of the output went away, as `head` does: not a failure.
+    /// Whether the reader of the output is gone, as with `head`: not a failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -96,17 +103,17 @@ impl From<LeftoverError> for CommandError {
     }
 }
 
-/// A temporary queue, or a subscription of it, could not be removed.
+/// A temporary queue or its subscription could not be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("the temporary queue {queue} could not be removed")]
 pub(crate) struct LeftoverError {
     /// The temporary queue's name.
     pub(crate) queue: String,
-    /// The commands that remove what is left; empty if nothing is.
+    /// The commands that remove the remaining resources; empty if there are none.
     pub(crate) commands: String,
     /// Why the command ended, if it failed.
     pub(crate) failure: Option<CommandError>,
-    /// Why the queue was not removed; nothing if a second signal ended the clean-up.
+    /// Why the queue was not removed; `None` if a second signal aborted the clean-up.
     #[source]
     pub(crate) cause: Option<AwsCallError>,
 }
@@ -115,8 +122,8 @@ impl LeftoverError {
     fn explain(&self) -> Explanation {
         let failure = self.failure.as_ref().map(CommandError::explain);
         let cause = self.cause.as_ref().map(AwsCallError::explain);
-        let cause =
-            cause.unwrap_or_else(|| Explanation::new("interrupted again, before all was removed"));
+        let cause = cause
+            .unwrap_or_else(|| Explanation::new("interrupted again before the clean-up was done"));
         let problem = match &failure {
             Some(failure) => format!("{}. Then, {}", failure.problem(), cause.problem()),
             None => cause.problem(),
@@ -129,7 +136,7 @@ impl LeftoverError {
         Explanation::new(problem).advise(advice.join(". "))
     }
 
-    /// Says what is left, and how to remove it.
+    /// Names the remaining resources and how to remove them.
     fn how_to_remove(&self) -> String {
         let Self {
             queue, commands, ..
@@ -138,7 +145,7 @@ impl LeftoverError {
             format!("The temporary queue {queue} was removed (or had not been created yet)")
         } else {
             format!(
-                "These commands remove what is left of the temporary queue {queue}: `{commands}`"
+                "Remove the remains of the temporary queue {queue} with these commands: `{commands}`"
             )
         }
     }

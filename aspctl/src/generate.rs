@@ -1,4 +1,4 @@
-//! Shell completions, man pages and the JSON Schema of the subscriptions file.
+//! `aspctl generate`: shell completions, man pages and the JSON Schema of the subscriptions file.
 
 use std::{fs, io, path::PathBuf, process::ExitCode};
 
@@ -27,16 +27,16 @@ pub(crate) enum GeneratedFile {
         /// Shell
         shell: Shell,
     },
-    /// Man pages, one for each command
+    /// Man pages, one per command
     Man {
-        /// Folder to write them into
+        /// Folder to write to
         folder: PathBuf,
     },
     /// JSON Schema of the subscriptions file
     Schema,
 }
 
-/// Prints what is asked for, or writes it into the folder.
+/// Prints the requested file, or writes it to the folder.
 pub(crate) fn run(
     args: &GenerateArgs,
     mut aspctl: clap::Command,
@@ -53,11 +53,11 @@ pub(crate) fn run(
             let written =
                 fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(aspctl, folder));
             written.map_err(|error: io::Error| {
-                let advice = "Give a folder that can be written to";
-                InputError::new(&place, "cannot be written to", advice).because(error)
+                let advice = "Name a writable folder";
+                InputError::new(&place, "cannot be written", advice).because(error)
             })?;
             terminal.note(format_args!(
-                "wrote the man pages to {place}; man -l {place}/aspctl.1 shows the first"
+                "wrote the man pages to {place}; start with: man -l {place}/aspctl.1"
             ));
         }
         GeneratedFile::Schema => terminal.json(&subscriptions_schema())?,
@@ -65,14 +65,14 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The JSON Schema of the subscriptions file.
+/// Generates the JSON Schema of the subscriptions file.
 fn subscriptions_schema() -> Schema {
     let mut schema = schemars::schema_for!(File);
     RecursiveTransform(unwrap_description).transform(&mut schema);
     schema
 }
 
-/// Puts a description on one line: it is a comment of the source, which breaks at a column.
+/// Joins the lines of a description, which are wrapped in the source.
 fn unwrap_description(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");

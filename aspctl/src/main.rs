@@ -1,8 +1,8 @@
-//! `aspctl`: subscribes to Alexa's events, checks the whole chain, follows what comes out, and
-//! replays what was kept.
+//! `aspctl`: manages event subscriptions, checks the whole chain, follows its output, and replays
+//! kept events.
 //!
-//! A command is parsed in [`cli`], runs in the module of its name, talks to Alexa through
-//! [`alexa`] and to AWS through [`aws`], and prints through [`terminal`].
+//! A command is parsed in [`cli`], runs in its own module, calls Alexa through [`alexa`] and AWS
+//! through [`aws`], and prints through [`terminal`].
 
 mod advice;
 mod alexa;
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the command; its exit status.
+/// Runs the command, and returns its exit status.
 async fn run(
     AspctlArgs { command, global }: AspctlArgs,
     terminal: &Terminal,

@@ -1,32 +1,32 @@
-//! What may reach a terminal: this program's own styles, and text without control characters.
+//! Makes text safe to print: control characters are replaced, this program's styles are kept.
 //!
-//! Ids, names and messages of Alexa and AWS can hold escape sequences, which a terminal would obey.
-//! No caller has to remember that: whatever is printed passes through [`line`], [`text`] or
-//! [`json`] at the terminal's exit. A [`TextStyle`] survives: it is not written as an escape
-//! sequence but as a mark with a random number of this run, which foreign text cannot forge.
+//! Ids, names and messages of Alexa and AWS can contain escape sequences, which a terminal would
+//! execute. All output passes through [`line`], [`text`] or [`json`], so callers need not care. A
+//! [`TextStyle`] survives: it is written not as an escape sequence but as a mark with a random
+//! number of this run, which foreign text cannot forge.
 
 use std::{fmt, sync::LazyLock};
 
 use anstyle::{AnsiColor, Reset, Style};
 
-/// All is well.
+/// Something is fine.
 pub(crate) const GOOD: TextStyle = TextStyle::Good;
-/// Something wants attention.
+/// Something needs attention.
 pub(crate) const WARNING: TextStyle = TextStyle::Warning;
 /// Something is wrong.
 pub(crate) const BAD: TextStyle = TextStyle::Bad;
-/// What matters less.
+/// Something is less important.
 pub(crate) const FAINT: TextStyle = TextStyle::Faint;
-/// What matters more.
+/// Something is important.
 pub(crate) const STRONG: TextStyle = TextStyle::Strong;
 
-/// Stands before the letter of a style. The first character is a noncharacter, for internal use.
+/// Precedes the letter of a style. The first character is a noncharacter, for internal use.
 static MARK: LazyLock<String> = LazyLock::new(|| format!("\u{fdd0}{:016x}", fastrand::u64(..)));
 
 /// Ends all styles, after the mark.
 const END: char = '.';
 
-/// A style of this program's own text: `{GOOD}` begins it, and `{GOOD:#}` ends it.
+/// A style of this program's own text: `{GOOD}` starts it, and `{GOOD:#}` ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextStyle {
     Good,
@@ -77,12 +77,12 @@ impl fmt::Display for TextStyle {
     }
 }
 
-/// Makes one line printable: nothing in it can begin another.
+/// Makes one line printable. Line breaks in it are replaced.
 pub(crate) fn line(text: &str) -> String {
     render(text, |_| char::REPLACEMENT_CHARACTER)
 }
 
-/// Makes a text of several lines printable.
+/// Makes a multi-line text printable.
 pub(crate) fn text(text: &str) -> String {
     render(text, |unsafe_character| match unsafe_character {
         '\n' | '\t' => unsafe_character,
@@ -90,9 +90,9 @@ pub(crate) fn text(text: &str) -> String {
     })
 }
 
-/// Makes JSON printable, and leaves its meaning: unsafe characters are escaped.
+/// Makes JSON printable without changing its value: unsafe characters are escaped.
 ///
-/// serde escapes those below U+0020 only. The others can stand in strings alone, where JSON allows
+/// serde escapes only those below U+0020. The others can occur only in strings, where JSON allows
 /// any character to be escaped.
 pub(crate) fn json(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
@@ -109,7 +109,7 @@ pub(crate) fn json(text: &str) -> String {
     printable
 }
 
-/// Turns the marks into escape sequences, and replaces the unsafe characters of the rest.
+/// Turns marks into escape sequences, and replaces all other unsafe characters.
 fn render(text: &str, replacement: fn(char) -> char) -> String {
     let mut printable = String::with_capacity(text.len());
     let mut pieces = text.split(MARK.as_str());
@@ -139,9 +139,8 @@ fn safe(text: &str, replacement: fn(char) -> char) -> impl Iterator<Item = char>
     })
 }
 
-/// Whether a terminal only shows the character: not a control (C0, DEL, C1), not one that changes
-/// the direction of the text around it (`Bidi_Control`), not a line separator and not a
-/// noncharacter.
+/// Whether a terminal merely displays the character: it is not a control (C0, DEL, C1), a change of
+/// text direction (`Bidi_Control`), a line separator or a noncharacter.
 fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(
@@ -155,7 +154,7 @@ fn is_safe(character: char) -> bool {
         )
 }
 
-/// A line without its styles, as tests compare it.
+/// Removes the styles, for comparisons in tests.
 #[cfg(test)]
 pub(crate) fn unstyled(text: &str) -> String {
     anstream::adapter::strip_str(&self::text(text)).to_string()
@@ -165,7 +164,7 @@ pub(crate) fn unstyled(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Sets the colour, clears the screen, begins a line, reverses what follows.
+    /// Set the colour, clear the screen, start a line, reverse the text.
     const FOREIGN: [&str; 8] = [
         "\u{1b}[31m",
         "\u{1b}[2J",

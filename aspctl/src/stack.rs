@@ -1,4 +1,4 @@
-//! The stack of asp-events that the commands work on.
+//! Reads the deployed stack that commands work on.
 
 use std::collections::BTreeMap;
 
@@ -35,25 +35,23 @@ impl DeployedStack {
         let Some(stack) = stack else {
             return Err(CommandError::input(
                 format!("the stack {name}"),
-                "CloudFormation does not know it",
-                "Name another with --stack",
+                "no such stack in this account and region",
+                "Name another stack with --stack",
             ));
         };
-        let status = stack
-            .stack_status
-            .map(|status| status.as_str().to_owned())
-            .unwrap_or_default();
-        let parameters = stack.parameters.unwrap_or_default().into_iter();
-        let parameters = parameters
-            .filter_map(|parameter| Some((parameter.parameter_key?, parameter.parameter_value?)))
-            .collect();
-        let outputs = stack.outputs.unwrap_or_default().into_iter();
-        let outputs = outputs
-            .filter_map(|output| Some((output.output_key?, output.output_value?)))
-            .collect();
+        let mut parameters = BTreeMap::new();
+        for parameter in stack.parameters.unwrap_or_default() {
+            parameters.extend(parameter.parameter_key.zip(parameter.parameter_value));
+        }
+        let mut outputs = BTreeMap::new();
+        for output in stack.outputs.unwrap_or_default() {
+            outputs.extend(output.output_key.zip(output.output_value));
+        }
         Ok(Self {
             name: name.to_owned(),
-            status,
+            status: stack
+                .stack_status
+                .map_or_else(String::new, |status| status.as_str().to_owned()),
             parameters,
             outputs,
         })
@@ -64,7 +62,7 @@ impl DeployedStack {
         &self.name
     }
 
-    /// The stack's state, such as `UPDATE_COMPLETE`.
+    /// The stack status, such as `UPDATE_COMPLETE`.
     pub(crate) fn status(&self) -> &str {
         &self.status
     }
@@ -84,7 +82,7 @@ impl DeployedStack {
         self.outputs.get(name).map(String::as_str).ok_or_else(|| {
             CommandError::input(
                 format!("the stack {}", self.name),
-                format_args!("it has no output {name}"),
+                format_args!("no output {name}"),
                 "Deploy the template of this version, or name another stack with --stack",
             )
         })

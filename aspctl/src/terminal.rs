@@ -1,7 +1,6 @@
-//! What the user sees. Results go to standard output; notes, questions, progress and errors to
-//! standard error, so that a pipe gets results alone.
+//! Writes results to standard output, and notes, prompts, progress and errors to standard error.
 //!
-//! This is the only module that writes to either, and all that it writes is made
+//! This is the only module that writes to either, and all output is made
 //! [`printable`](crate::printable).
 
 use std::{
@@ -29,20 +28,20 @@ use crate::{
     printable::{self, BAD, STRONG},
 };
 
-/// The exit status of wrong usage, as in `sysexits.h`; not clap's 2, which means "failed" to those
-/// who wait.
-const USAGE: u8 = 64;
+/// The exit status for wrong usage, as in `sysexits.h`. Not clap's 2, which `wait` and `status` use
+/// for a subject that is not ready.
+const USAGE_STATUS: u8 = 64;
 
-/// What a command does once nobody reads its output, such as `head` that has its lines.
+/// What a command does once the reader of its output is gone, such as `head` after its last line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BrokenPipe {
-    /// It ends, successfully: its output is all that it is for.
+    /// End with success: the output is the command's only purpose.
     End,
-    /// It goes on: it changes something, or its exit status matters.
+    /// Continue: the command must finish, or its exit status matters.
     Ignore,
 }
 
-/// Standard output and standard error, as the user wants them.
+/// Standard output and standard error, with the user's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     quiet: bool,
@@ -51,13 +50,13 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Sets colours and logging for the whole process.
+    /// Sets up colours and logging for the whole process.
     pub(crate) fn new(global: &GlobalArgs, broken_pipe: BrokenPipe) -> Self {
         let choice = ColorChoice::from(global.color);
         if choice != ColorChoice::Auto {
             choice.write_global();
         }
-        log(global);
+        init_logging(global);
         Self {
             quiet: global.quiet,
             broken_pipe,
@@ -75,17 +74,17 @@ impl Terminal {
         self.print(&printable::text(&text.to_string()))
     }
 
-    /// Prints JSON that is written already.
+    /// Prints serialized JSON.
     pub(crate) fn say_json(&self, json: &str) -> Result<(), CommandError> {
         self.print(&printable::json(json))
     }
 
-    /// Prints a result for programs, indented.
+    /// Prints a result as indented JSON.
     pub(crate) fn json(&self, result: &impl Serialize) -> Result<(), CommandError> {
         self.say_json(&serde_json::to_string_pretty(result).map_err(io::Error::from)?)
     }
 
-    /// Prints what is printable already.
+    /// Prints text that is already printable.
     fn print(&self, printable: &str) -> Result<(), CommandError> {
         match writeln!(anstream::stdout(), "{printable}") {
             Err(error)
@@ -99,19 +98,19 @@ impl Terminal {
         }
     }
 
-    /// Whether something could not be printed, because nobody reads the output any more.
+    /// Whether output was lost because its reader is gone.
     pub(crate) fn reader_is_gone(&self) -> bool {
         self.reader_is_gone.load(Ordering::Relaxed)
     }
 
-    /// Prints a line for people that is not a result; a closed standard error does not matter.
+    /// Prints a note to standard error, unless `--quiet`. Write errors are ignored.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
             note(line);
         }
     }
 
-    /// Prints a result with columns.
+    /// Prints a result as a table.
     pub(crate) fn table(
         &self,
         head: &[&str],
@@ -120,7 +119,7 @@ impl Terminal {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(head);
         for row in rows {
-            // Before the columns are measured.
+            // Replaced before the column widths are computed.
             table.add_row(row.iter().map(|cell| printable::line(cell)));
         }
         for column in table.column_iter_mut() {
@@ -129,19 +128,14 @@ impl Terminal {
         table.lines().try_for_each(|line| self.say(line.trim_end()))
     }
 
-    /// Asks before something is deleted or sent. Where nobody can answer, nothing is done.
-    #[expect(
-        clippy::unused_self,
-        reason = "whatever is printed goes through a terminal"
-    )]
+    /// Prompts for confirmation. Declines if standard input is not a terminal.
+    #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn confirm(&self, question: impl Display, yes: bool) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() {
-            return Err(CommandError::Declined(
-                "nobody can be asked here; --yes does it without a question",
-            ));
+            return Err(CommandError::CannotPrompt);
         }
         let question = printable::line(&question.to_string());
         write!(anstream::stderr(), "{question} [y/N] ")?;
@@ -149,11 +143,11 @@ impl Terminal {
         io::stdin().lock().read_line(&mut answer)?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(CommandError::Declined("the answer was not yes")),
+            _ => Err(CommandError::Declined("not confirmed")),
         }
     }
 
-    /// A bar for so many steps; hidden by `--quiet`, and where standard error is no terminal.
+    /// Creates a progress bar. Hidden by `--quiet`, and if standard error is not a terminal.
     pub(crate) fn progress(&self, steps: u64) -> ProgressBar {
         let target = if self.quiet {
             ProgressDrawTarget::hidden()
@@ -165,21 +159,19 @@ impl Terminal {
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
-    /// Prints what went wrong and, on a line of its own, what to do; the exit status.
-    #[expect(
-        clippy::unused_self,
-        reason = "whatever is printed goes through a terminal"
-    )]
+    /// Prints an error and, on a separate line, what to do. Returns the exit status.
+    #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
         if error.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
         let explanation = error.explain();
         note(format_args!("{BAD}error:{BAD:#} {}", explanation.problem()));
-        let again = error
-            .is_transient()
-            .then_some("It may work if you run it again");
-        let hints: Vec<_> = explanation.advice().into_iter().chain(again).collect();
+        let mut hints = Vec::new();
+        hints.extend(explanation.advice());
+        if error.is_transient() {
+            hints.push("Running the command again may succeed");
+        }
         if !hints.is_empty() {
             note(format_args!("{STRONG}hint:{STRONG:#} {}", hints.join(". ")));
         }
@@ -192,24 +184,24 @@ fn note(line: impl Display) {
     drop(writeln!(anstream::stderr(), "{line}"));
 }
 
-/// `1 event`, `2 events`.
+/// Formats a number with its noun: `1 event`, `2 events`.
 pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
 
-/// Prints help, the version or what is wrong with the command line; the exit status.
+/// Prints help, the version or a usage error. Returns the exit status.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print();
     if error.use_stderr() || printed.is_err() {
-        ExitCode::from(USAGE)
+        ExitCode::from(USAGE_STATUS)
     } else {
         ExitCode::SUCCESS
     }
 }
 
-/// Logs what this program does, not what the libraries do, which might show a secret.
-fn log(global: &GlobalArgs) {
+/// Sets up logging of this program only: logs of libraries might contain secrets.
+fn init_logging(global: &GlobalArgs) {
     let level = match global {
         GlobalArgs { quiet: true, .. } => Level::ERROR,
         GlobalArgs { verbose: 0, .. } => Level::WARN,
@@ -220,7 +212,7 @@ fn log(global: &GlobalArgs) {
         .with_ansi(false)
         .with_target(false);
     let own = Targets::new().with_target("aspctl", level);
-    // Fails only where a logger is set already, and nobody else sets one.
+    // Fails only if a logger is already set, and no other code sets one.
     drop(
         tracing_subscriber::registry()
             .with(lines.without_time())
@@ -229,7 +221,7 @@ fn log(global: &GlobalArgs) {
     );
 }
 
-/// Standard error for log lines, which may quote what Alexa answered.
+/// Writes log lines to standard error. They may quote responses of Alexa.
 #[derive(Debug)]
 struct LogWriter;
 
