@@ -1,5 +1,4 @@
-//! `aspctl list`, `get` and `delete`: the subscriptions and configurations that Alexa has for this
-//! customer.
+//! `aspctl list`, `get` and `delete`: the customer's subscriptions and configurations at Alexa.
 
 use std::process::ExitCode;
 
@@ -22,52 +21,69 @@ pub(crate) enum ResourceKind {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// What to list; else both
+    /// What to list [default: both]
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<ResourceKind>,
     /// Only subscriptions to this event type, such as Alexa.Skill.Interaction.Failure
     #[arg(long, value_name = "TYPE")]
     pub(crate) event: Option<String>,
-    /// Only subscriptions that name this unit
+    /// Only subscriptions for this unit
     #[arg(long, value_name = "ID")]
     pub(crate) unit: Option<String>,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// Id of a subscription (amzn1.alexa.aem.subscription.…) or configuration
+    /// ID of a subscription (amzn1.alexa.aem.subscription.…) or configuration
     /// (amzn1.alexa.aem.subscription.configuration.…)
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeleteArgs {
-    /// Ids of subscriptions or configurations
+    /// IDs of subscriptions or configurations
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
-/// Lists both kinds, or one.
+/// What to list: a kind that is not listed is `None`.
+struct ListedResources {
+    configurations: Option<Vec<Configuration>>,
+    subscriptions: Option<Vec<Subscription>>,
+}
+
+/// Lists subscriptions, configurations, or both.
 pub(crate) async fn list(
     args: &ListArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let alexa = AlexaApi::connect(global).await?;
-    // A filter on subscriptions leaves nothing to say about configurations.
-    let filtered = args.event.is_some() || args.unit.is_some();
-    let with_configurations =
-        args.kind != Some(ResourceKind::Subscriptions) && !(args.kind.is_none() && filtered);
+    let listed = read_listed(args, &alexa).await?;
+    match args.output {
+        OutputForm::Json => terminal.json(&as_json(&listed))?,
+        OutputForm::Table => show(&listed, terminal)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResources, CommandError> {
+    // Filters apply to subscriptions only, so with a filter these are the default.
+    let has_filter = args.event.is_some() || args.unit.is_some();
+    let with_configurations = match args.kind {
+        Some(kind) => kind == ResourceKind::Configurations,
+        None => !has_filter,
+    };
     let configurations = if with_configurations {
         Some(alexa.configurations().await?)
     } else {
@@ -76,44 +92,36 @@ pub(crate) async fn list(
     let subscriptions = if args.kind == Some(ResourceKind::Configurations) {
         None
     } else {
-        Some(alexa.subscriptions().await?)
+        let mut subscriptions = alexa.subscriptions().await?;
+        subscriptions.retain(|subscription| matches(subscription, args));
+        Some(subscriptions)
     };
-    let subscriptions = subscriptions.map(|all| {
-        all.into_iter()
-            .filter(|one| is_asked_for(one, args))
-            .collect::<Vec<_>>()
-    });
-    match args.output {
-        OutputForm::Json => terminal.json(&as_json(
-            configurations.as_deref(),
-            subscriptions.as_deref(),
-        ))?,
-        OutputForm::Table => show(
-            configurations.as_deref(),
-            subscriptions.as_deref(),
-            terminal,
-        )?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(ListedResources {
+        configurations,
+        subscriptions,
+    })
 }
 
-fn is_asked_for(subscription: &Subscription, args: &ListArgs) -> bool {
+/// Whether the subscription matches the filters.
+fn matches(subscription: &Subscription, args: &ListArgs) -> bool {
     let (event_type, entities) = describe_subscription(subscription);
-    args.event.as_ref().is_none_or(|asked| *asked == event_type)
+    let mut words = entities.split([' ', ',']);
+    args.event.as_ref().is_none_or(|event| *event == event_type)
         && args
             .unit
             .as_ref()
-            .is_none_or(|asked| entities.split([' ', ',']).any(|word| word == asked))
+            .is_none_or(|unit| words.any(|word| word == unit))
 }
 
-fn as_json(
-    configurations: Option<&[Configuration]>,
-    subscriptions: Option<&[Subscription]>,
-) -> Value {
-    let configurations =
-        configurations.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
-    let subscriptions =
-        subscriptions.map(|all| all.iter().map(|one| &one.whole).collect::<Vec<_>>());
+fn as_json(listed: &ListedResources) -> Value {
+    let configurations = listed.configurations.as_ref().map(|all| {
+        let all = all.iter().map(|configuration| &configuration.whole);
+        all.collect::<Vec<_>>()
+    });
+    let subscriptions = listed.subscriptions.as_ref().map(|all| {
+        let all = all.iter().map(|subscription| &subscription.whole);
+        all.collect::<Vec<_>>()
+    });
     match (configurations, subscriptions) {
         (Some(configurations), None) => json!(configurations),
         (None, subscriptions) => json!(subscriptions),
@@ -123,42 +131,48 @@ fn as_json(
     }
 }
 
-fn show(
-    configurations: Option<&[Configuration]>,
-    subscriptions: Option<&[Subscription]>,
-    terminal: &Terminal,
-) -> Result<(), CommandError> {
-    let or_unknown = |text: Option<&String>| text.cloned().unwrap_or_else(|| "?".to_owned());
-    if let Some(configurations) = configurations {
-        let row = |one: &Configuration| vec![or_unknown(one.id.as_ref()), one.topics.join(" ")];
-        terminal.table(&["CONFIGURATION", "TOPIC"], configurations.iter().map(row))?;
+fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandError> {
+    if let Some(configurations) = &listed.configurations {
+        let rows = configurations.iter().map(configuration_row);
+        terminal.table(&["CONFIGURATION", "TOPIC"], rows)?;
     }
-    if configurations.is_some() && subscriptions.is_some() {
+    if listed.configurations.is_some() && listed.subscriptions.is_some() {
         terminal.say("")?;
     }
-    if let Some(subscriptions) = subscriptions {
-        let row = |one: &Subscription| {
-            let (event_type, entities) = describe_subscription(one);
-            let end = one
-                .expires_at
-                .map_or_else(|| "-".to_owned(), |end| end.format("%F %T UTC").to_string());
-            vec![
-                or_unknown(one.id.as_ref()),
-                event_type,
-                entities,
-                or_unknown(one.configuration_id.as_ref()),
-                end,
-            ]
-        };
-        terminal.table(
-            &["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "ENDS"],
-            subscriptions.iter().map(row),
-        )?;
+    if let Some(subscriptions) = &listed.subscriptions {
+        let head = ["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "ENDS"];
+        terminal.table(&head, subscriptions.iter().map(subscription_row))?;
     }
     Ok(())
 }
 
-/// Shows one, with every field that Alexa gives.
+fn configuration_row(configuration: &Configuration) -> Vec<String> {
+    vec![
+        or_unknown(configuration.id.as_ref()),
+        configuration.topics.join(" "),
+    ]
+}
+
+fn subscription_row(subscription: &Subscription) -> Vec<String> {
+    let (event_type, entities) = describe_subscription(subscription);
+    let end = match subscription.expires_at {
+        Some(end) => end.format("%F %T UTC").to_string(),
+        None => "-".to_owned(),
+    };
+    vec![
+        or_unknown(subscription.id.as_ref()),
+        event_type,
+        entities,
+        or_unknown(subscription.configuration_id.as_ref()),
+        end,
+    ]
+}
+
+fn or_unknown(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_else(|| "?".to_owned())
+}
+
+/// Shows all fields of a subscription or configuration.
 pub(crate) async fn get(
     args: &GetArgs,
     global: &GlobalArgs,
@@ -166,7 +180,7 @@ pub(crate) async fn get(
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
     let whole = AlexaApi::connect(global).await?.get(&args.id).await?;
-    let whole = whole.ok_or_else(|| missing(&args.id))?;
+    let whole = whole.ok_or_else(|| missing_error(&args.id))?;
     match args.output {
         OutputForm::Json => terminal.json(&whole)?,
         OutputForm::Table => {
@@ -178,55 +192,51 @@ pub(crate) async fn get(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every value of a JSON object, by its path.
+/// Lists every value of a JSON object with its path.
 fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    let below = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
-    };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields
-                .iter()
-                .for_each(|(name, value)| flatten(&below(name), value, rows));
+            for (name, value) in fields {
+                let separator = if path.is_empty() { "" } else { "." };
+                flatten(&format!("{path}{separator}{name}"), value, rows);
+            }
         }
         Value::Array(items) if !items.is_empty() => {
-            items
-                .iter()
-                .enumerate()
-                .for_each(|(index, value)| flatten(&format!("{path}[{index}]"), value, rows));
+            for (index, value) in items.iter().enumerate() {
+                flatten(&format!("{path}[{index}]"), value, rows);
+            }
         }
         Value::String(text) => rows.push(vec![path.to_owned(), text.clone()]),
         value => rows.push(vec![path.to_owned(), value.to_string()]),
     }
 }
 
-/// Deletes by id, subscriptions before configurations. What is not there is an error, because a
-/// mistyped id is likelier than haste.
+/// Deletes by id, subscriptions before configurations.
+///
+/// A missing id is an error: it is probably mistyped.
 pub(crate) async fn delete(
     args: &DeleteArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    args.ids.iter().try_for_each(|id| check_id(id))?;
+    for id in &args.ids {
+        check_id(id)?;
+    }
     let alexa = AlexaApi::connect(global).await?;
     let mut ids = args.ids.clone();
     ids.sort_by_key(|id| (is_configuration(id), id.clone()));
     ids.dedup();
     let question = match ids.as_slice() {
-        [id] => format!("Delete {id}? Events that only it asks for will not come any more."),
+        [id] => format!("Delete {id}? Events that only it requests will no longer arrive."),
         ids => format!(
-            "Delete these {}? Events that only they ask for will not come any more.",
+            "Delete these {}? Events that only they request will no longer arrive.",
             ids.len()
         ),
     };
     terminal.confirm(question, args.yes)?;
     for id in &ids {
         if !alexa.delete(id).await? {
-            return Err(missing(id));
+            return Err(missing_error(id));
         }
         terminal.say(format_args!("deleted {id}"))?;
     }
@@ -237,7 +247,7 @@ fn check_id(id: &str) -> Result<(), CommandError> {
     if is_resource(id) {
         return Ok(());
     }
-    let advice = "Give one that aspctl list shows, such as amzn1.alexa.aem.subscription.123";
+    let advice = "Pass an id from aspctl list, such as amzn1.alexa.aem.subscription.123";
     Err(CommandError::input(
         "ID",
         format!("{id:?} is not the id of a subscription or configuration"),
@@ -245,11 +255,11 @@ fn check_id(id: &str) -> Result<(), CommandError> {
     ))
 }
 
-fn missing(id: &str) -> CommandError {
+fn missing_error(id: &str) -> CommandError {
     CommandError::input(
         id,
-        "Alexa has nothing of this id for this customer",
-        "aspctl list shows what it has",
+        "Alexa has no subscription or configuration with this id for this customer",
+        "List them with aspctl list",
     )
 }
 

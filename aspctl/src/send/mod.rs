@@ -1,4 +1,4 @@
-//! Publishes well-formed sample events, of any type that the function knows.
+//! `aspctl send`: publishes well-formed sample events of any known type.
 
 pub(crate) mod sample;
 
@@ -17,17 +17,22 @@ const CONCURRENT_PUBLISHES: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Kind of event
+    /// Event to publish
     #[arg(value_name = "TYPE")]
     pub(crate) kind: SampleKind,
-    /// What the event is about
+    /// The values of the event
     #[command(flatten)]
     pub(crate) about: SampleOptions,
     /// Print the event instead of publishing it
     #[arg(long)]
     pub(crate) print: bool,
-    /// Number of events, each with an id of its own
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Number of events, each with its own id
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
     pub(crate) count: u32,
 }
 
@@ -54,19 +59,20 @@ pub(crate) async fn run(
         let message_id = sample.publish(&aws, &stack).await?;
         Ok::<_, CommandError>((sample.id.clone(), message_id))
     };
-    stream::iter(&samples)
-        .map(publish)
-        .buffered(CONCURRENT_PUBLISHES)
-        .try_for_each(async |(id, message_id)| terminal.say(format_args!("{id}  {message_id}")))
-        .await?;
+    let published = stream::iter(&samples).map(publish);
+    let mut published = published.buffered(CONCURRENT_PUBLISHES);
+    while let Some((id, message_id)) = published.try_next().await? {
+        terminal.say(format_args!("{id}  {message_id}"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the events.
 fn samples(args: &SendArgs) -> Result<Vec<SampleEvent>, CommandError> {
     if args.count > 1 && args.about.event_id.is_some() {
         return Err(CommandError::input(
             "--event-id",
-            "events with the same id are one event",
+            "all events would have the same id, and count as one",
             "Omit it, or omit --count",
         ));
     }

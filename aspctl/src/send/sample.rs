@@ -1,7 +1,7 @@
-//! Sample events: one form for each kind, filled in from the options.
+//! Builds sample events from the options.
 //!
-//! What is not given has an obviously made-up value, with the prefix that Alexa's ids have. The form
-//! of role and device events, which Amazon has not published, is that of the samples in `events/`.
+//! Other values are obviously made up, with the prefixes of Alexa's ids. Amazon does not document
+//! the form of role and device events; it is that of the samples in `events/`.
 
 use asp_events::event::EventKind;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,7 +14,7 @@ use crate::{
     stack::DeployedStack,
 };
 
-/// The message of errors that are made up here.
+/// The message of made-up errors.
 const MESSAGE: &str = "Made up by aspctl";
 
 const UNIT: &str = "amzn1.alexa.unit.did.EXAMPLE";
@@ -37,16 +37,7 @@ pub(crate) enum SampleKind {
     DeviceSetup,
 }
 
-/// What the user sees of a kind of sample, and what it takes.
-#[derive(Debug)]
-struct SampleForm {
-    name: &'static str,
-    help: &'static str,
-    event: EventKind,
-    options: &'static [SampleOption],
-}
-
-/// An option that not every kind of sample takes.
+/// An option that only some kinds of samples support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SampleOption {
     Unit,
@@ -62,7 +53,7 @@ enum SampleOption {
 }
 
 impl SampleKind {
-    /// Every kind. A type of event without a sample fails a test.
+    /// Every kind. An event type without a sample fails a test.
     const ALL: [Self; 7] = [
         Self::SkillFailure,
         Self::AutomationFailure,
@@ -73,59 +64,60 @@ impl SampleKind {
         Self::DeviceSetup,
     ];
 
-    fn form(self) -> SampleForm {
-        use SampleOption::{
-            Automation, Device, Error, Parent, Principal, Role, Skill, Stage, Unit, User,
-        };
+    /// The name on the command line.
+    fn name(self) -> &'static str {
         match self {
-            Self::SkillFailure => SampleForm {
-                name: "skill-failure",
-                help: "A skill failed",
-                event: EventKind::SkillInteractionFailure,
-                options: &[Unit, Skill, Stage, Error],
-            },
-            Self::AutomationFailure => SampleForm {
-                name: "automation-failure",
-                help: "An automation failed",
-                event: EventKind::AutomationCompletion,
-                options: &[Unit, Automation, Device, Error],
-            },
-            Self::AutomationSuccess => SampleForm {
-                name: "automation-success",
-                help: "An automation succeeded",
-                event: EventKind::AutomationCompletion,
-                options: &[Unit, Automation],
-            },
-            Self::SubscriptionActivation => SampleForm {
-                name: "subscription-activation",
-                help: "The subscription of a new unit is active, or its activation failed",
-                event: EventKind::SubscriptionActivation,
-                options: &[Unit, Parent, Skill, Error],
-            },
-            Self::RoleAssignment => SampleForm {
-                name: "role-assignment",
-                help: "A role was assigned",
-                event: EventKind::RoleAssignment,
-                options: &[Unit, Principal, Role, Error],
-            },
-            Self::RoleRevocation => SampleForm {
-                name: "role-revocation",
-                help: "A role was revoked",
-                event: EventKind::RoleRevocation,
-                options: &[Unit, Principal, Role],
-            },
-            Self::DeviceSetup => SampleForm {
-                name: "device-setup",
-                help: "A device is set up",
-                event: EventKind::SetupCompletion,
-                options: &[Unit, Device, User, Error],
-            },
+            Self::SkillFailure => "skill-failure",
+            Self::AutomationFailure => "automation-failure",
+            Self::AutomationSuccess => "automation-success",
+            Self::SubscriptionActivation => "subscription-activation",
+            Self::RoleAssignment => "role-assignment",
+            Self::RoleRevocation => "role-revocation",
+            Self::DeviceSetup => "device-setup",
+        }
+    }
+
+    /// The help text, without the event type.
+    fn help(self) -> &'static str {
+        match self {
+            Self::SkillFailure => "A skill failed",
+            Self::AutomationFailure => "An automation failed",
+            Self::AutomationSuccess => "An automation succeeded",
+            Self::SubscriptionActivation => {
+                "The subscription of a new unit was activated, or its activation failed"
+            }
+            Self::RoleAssignment => "A role was assigned",
+            Self::RoleRevocation => "A role was revoked",
+            Self::DeviceSetup => "A device was set up",
         }
     }
 
     /// The type of the event.
     pub(crate) fn event(self) -> EventKind {
-        self.form().event
+        match self {
+            Self::SkillFailure => EventKind::SkillInteractionFailure,
+            Self::AutomationFailure | Self::AutomationSuccess => EventKind::AutomationCompletion,
+            Self::SubscriptionActivation => EventKind::SubscriptionActivation,
+            Self::RoleAssignment => EventKind::RoleAssignment,
+            Self::RoleRevocation => EventKind::RoleRevocation,
+            Self::DeviceSetup => EventKind::SetupCompletion,
+        }
+    }
+
+    /// The options that it supports.
+    fn options(self) -> &'static [SampleOption] {
+        use SampleOption::{
+            Automation, Device, Error, Parent, Principal, Role, Skill, Stage, Unit, User,
+        };
+        match self {
+            Self::SkillFailure => &[Unit, Skill, Stage, Error],
+            Self::AutomationFailure => &[Unit, Automation, Device, Error],
+            Self::AutomationSuccess => &[Unit, Automation],
+            Self::SubscriptionActivation => &[Unit, Parent, Skill, Error],
+            Self::RoleAssignment => &[Unit, Principal, Role, Error],
+            Self::RoleRevocation => &[Unit, Principal, Role],
+            Self::DeviceSetup => &[Unit, Device, User, Error],
+        }
     }
 
     /// The part of the event that depends on its kind.
@@ -147,9 +139,8 @@ impl ValueEnum for SampleKind {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let form = self.form();
-        let help = format!("{} ({})", form.help, form.event);
-        Some(PossibleValue::new(form.name).help(help))
+        let help = format!("{} ({})", self.help(), self.event());
+        Some(PossibleValue::new(self.name()).help(help))
     }
 }
 
@@ -188,7 +179,7 @@ pub(crate) struct SampleOptions {
     /// Automation (automation-failure, automation-success)
     #[arg(long, value_name = "ID")]
     pub(crate) automation: Option<String>,
-    /// Device, an endpoint id (automation-failure, device-setup)
+    /// Device (endpoint id; automation-failure, device-setup)
     #[arg(long, value_name = "ID")]
     pub(crate) device: Option<String>,
     /// Principal (role-assignment, role-revocation)
@@ -200,20 +191,19 @@ pub(crate) struct SampleOptions {
     /// Account that set the device up (device-setup)
     #[arg(long, value_name = "ID")]
     pub(crate) user: Option<String>,
-    /// Type of the error; with subscription-activation, role-assignment and device-setup it makes
-    /// the event a failure
+    /// Error type; makes subscription-activation, role-assignment and device-setup events failures
     #[arg(long, value_name = "TYPE")]
     pub(crate) error: Option<String>,
-    /// Time of the event (RFC 3339); else now
+    /// Time of the event (RFC 3339) [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<DateTime<Utc>>,
-    /// Id of the event; else a new one
+    /// ID of the event [default: a new one]
     #[arg(long, value_name = "ID")]
     pub(crate) event_id: Option<String>,
 }
 
 impl SampleOptions {
-    /// The options that were given. Without `..`, so that a new option has to be listed here.
+    /// Lists the options that were given. Without `..`, so that a new option must be added here.
     fn given(&self) -> Vec<(SampleOption, &str)> {
         let Self {
             unit,
@@ -248,13 +238,12 @@ impl SampleOptions {
         given
     }
 
-    /// Refuses options that the kind does not take, which would silently be missing in the event,
-    /// and empty values.
+    /// Refuses empty values, and options that the kind does not support and would ignore.
     fn check(&self, kind: SampleKind) -> Result<(), CommandError> {
-        let SampleForm { name, options, .. } = kind.form();
+        let options = kind.options();
         for (option, value) in self.given() {
             if !options.contains(&option) {
-                return Err(unsupported_option(option, name, options));
+                return Err(unsupported_option(option, kind.name(), options));
             }
             check_not_empty(option.name(), value)?;
         }
@@ -265,7 +254,7 @@ impl SampleOptions {
         json!({"unit": {"type": "Unit", "id": given_or(self.unit.as_ref(), UNIT)}})
     }
 
-    /// A result that is a failure if an error was given.
+    /// Returns the result: a failure if an error was given.
     fn result(&self) -> Value {
         match &self.error {
             Some(error) => {
@@ -281,10 +270,10 @@ fn unsupported_option(
     kind: &str,
     supported: &[SampleOption],
 ) -> CommandError {
-    let supported: Vec<_> = supported
+    let supported = supported
         .iter()
-        .map(|option| format!("--{}", option.name()))
-        .collect();
+        .map(|option| format!("--{}", option.name()));
+    let supported: Vec<_> = supported.collect();
     CommandError::input(
         format!("--{}", option.name()),
         format!("not supported for {kind} events"),
@@ -308,7 +297,7 @@ fn given_or<'a>(given: Option<&'a String>, made_up: &'a str) -> &'a str {
     given.map_or(made_up, String::as_str)
 }
 
-/// An event to be published.
+/// An event to publish.
 #[derive(Debug)]
 pub(crate) struct SampleEvent {
     /// The event's id.
@@ -318,8 +307,7 @@ pub(crate) struct SampleEvent {
 }
 
 impl SampleEvent {
-    /// Makes an event of this kind, with the time and the id that the options name, or else of now
-    /// and with a new id.
+    /// Builds an event of this kind. By default it has a new id and happens now.
     pub(crate) fn new(kind: SampleKind, options: &SampleOptions) -> Result<Self, CommandError> {
         let id = match &options.event_id {
             Some(id) => id.clone(),
@@ -450,7 +438,7 @@ fn device_setup(options: &SampleOptions) -> SampleContent {
         json!({"type": "Endpoint", "id": device}),
     );
     entities.insert("user".to_owned(), json!({"type": "User", "id": user}));
-    // A device that was just set up is usually not in a unit.
+    // A device is usually not in a unit yet when it was just set up.
     if let Some(unit) = &options.unit {
         entities.insert("unit".to_owned(), json!({"type": "Unit", "id": unit}));
     }
@@ -503,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn the_function_reads_each_as_what_it_is() {
+    fn the_function_decodes_each_sample_as_its_type() {
         for kind in SampleKind::ALL {
             let text = text(kind, &SampleOptions::default());
             let Ok(DecodedText::Event(event)) = decode(&text) else {
@@ -522,13 +510,13 @@ mod tests {
             assert_eq!(event.header.unexpected_version(), None);
             assert!(
                 text.contains(r#""timestamp":"2026-11-22T09:00:00Z""#),
-                "in the precision of Alexa: {text}"
+                "not with the precision of Alexa: {text}"
             );
         }
     }
 
     #[test]
-    fn each_type_of_event_has_a_sample() {
+    fn each_event_type_has_a_sample() {
         for event in EventKind::ALL {
             assert!(
                 SampleKind::ALL.iter().any(|kind| kind.event() == event),
@@ -538,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_skills_and_automations_go_where_they_belong() {
+    fn failures_of_skills_and_automations_have_their_effects() {
         let skill = SampleOptions {
             skill: some("s"),
             stage: some("development"),
@@ -586,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_as_the_options_say() {
+    fn readiness_follows_the_options() {
         let unit = SampleOptions {
             unit: some("u"),
             parent: some("p"),
@@ -653,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn unsupported_and_empty_options_are_refused() {
         let refused = |kind, about: SampleOptions| {
             event(kind, &about, "id", at())
                 .unwrap_err()
@@ -668,7 +656,8 @@ mod tests {
                     ..SampleOptions::default()
                 }
             ),
-            "--error: not supported for role-revocation events. Supported options: --unit, --principal, --role."
+            "--error: not supported for role-revocation events. \
+             Supported options: --unit, --principal, --role."
         );
         assert!(
             refused(
@@ -703,7 +692,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_an_id_of_its_own() {
+    fn each_sample_has_its_own_id() {
         let new = || SampleEvent::new(SampleKind::DeviceSetup, &SampleOptions::default()).unwrap();
         let (one, other) = (new(), new());
         assert!(
