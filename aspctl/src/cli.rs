@@ -57,7 +57,8 @@ pub(crate) enum AspctlCommand {
     Send(SendArgs),
     /// Follow retry triggers, readiness signals and quarantined messages
     Tail(TailArgs),
-    /// Wait until a unit, device or principal is ready. Exit status: 0 ready, 2 not ready, 3 timed out
+    /// Wait until a unit, device or principal is ready. Exit status: 0 ready, 2 not ready, 3 timed
+    /// out
     Wait(WaitArgs),
     /// Show the last readiness of a unit, device or principal. Exit status: 0 ready, 2 not ready, 3
     /// unknown

@@ -145,7 +145,7 @@ impl LeftoverError {
             format!("The temporary queue {queue} was removed (or had not been created yet)")
         } else {
             format!(
-                "Remove the remains of the temporary queue {queue} with these commands: `{commands}`"
+                "These commands remove what remains of the temporary queue {queue}: `{commands}`"
             )
         }
     }

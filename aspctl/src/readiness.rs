@@ -1,8 +1,8 @@
 //! Waits for the readiness of a unit, device or principal, or shows its last known state.
 //!
 //! `wait` first follows the topic, then reads the ledger. The function writes to the ledger before
-//! it publishes, so no signal is missed. `wait` keeps reading the ledger at intervals, because a new
-//! subscription may take effect late.
+//! it publishes, so no signal is missed. `wait` keeps reading the ledger at intervals, because a
+//! new subscription may take effect late.
 
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
@@ -151,7 +151,8 @@ pub(crate) async fn status(
         return readiness.show(args.output, terminal);
     }
     terminal.note(format_args!(
-        "nothing is known about {}: no event about it was processed in the last 14 days. {CHECK_ID}",
+        "nothing is known about {}: no event about it was processed in the last 14 days. \
+         {CHECK_ID}",
         describe(subject)
     ));
     Ok(ExitCode::from(UNKNOWN_STATUS))
@@ -305,7 +306,7 @@ struct ReadinessWait<'a> {
 }
 
 impl ReadinessWait<'_> {
-    /// Waits for the readiness until the deadline. Reads the ledger at least at the start and the end.
+    /// Waits for the readiness until the deadline. Reads the ledger at least at start and end.
     async fn until(
         &self,
         deadline: Option<Instant>,

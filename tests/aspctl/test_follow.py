@@ -169,7 +169,7 @@ class FollowTest(StackTest):
     def test_tail_refuses_a_decision_for_topics_without_one(self) -> None:
         refused = self.run_tool("tail", "--type", "readiness", "--decision", "RETRY")
         self.assertEqual((refused.status, refused.out), (1, ""))
-        self.assertIn("--decision: only retry triggers have one", refused.err)
+        self.assertIn("--decision: only retry triggers have a decision", refused.err)
 
     def test_tail_is_readable_and_escapes_control_characters(self) -> None:
         tail = self.start("tail", "--output", "text", "--color", "always", "--type", "readiness", "--limit", "1")
@@ -392,7 +392,7 @@ class FollowTest(StackTest):
         wait.send_signal(signal.SIGINT)
         ended = self.end(wait)
         self.assertEqual((ended.status, ended.out), (1, ""))
-        self.assertIn("interrupted. The temporary queue is removed", ended.err)
+        self.assertIn("interrupted. The temporary queue was removed", ended.err)
 
     def test_wait_ignores_messages_before_since(self) -> None:
         subject = unit()
@@ -461,7 +461,7 @@ class FollowTest(StackTest):
         for unknown in (expired["subject"], unit()):
             shown = self.run_tool("status", "--unit", unknown)
             self.assertEqual((shown.status, shown.out), (3, ""))
-            self.assertIn(f"nothing is known of the unit {unknown}", shown.err)
+            self.assertIn(f"nothing is known about the unit {unknown}", shown.err)
 
     def test_status_reads_what_the_function_stored(self) -> None:
         subject, device, principal = unit(), f"amzn1.alexa.endpoint.{uuid.uuid4()}", f"amzn1.account.{uuid.uuid4()}"

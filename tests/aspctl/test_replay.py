@@ -199,7 +199,7 @@ class Sources(ReplayTest):
 
         with intercepted(self.stack, intercept) as env:
             done = self.replay("events-dlq", "--yes", env=env)
-        self.assertIn("1 message left in EventsDeadLetterQueue: 1 that came after the replay began", done.out)
+        self.assertIn("1 message left in EventsDeadLetterQueue: 1 received after the replay began", done.out)
         self.took_effect(events)
         self.assertEqual(len(self.watch.drain("EventsDeadLetterQueue")), 1)
 
@@ -293,7 +293,7 @@ class Choice(ReplayTest):
         activation = ("--event", "Alexa.Enterprise.Subscription.Activation")
         mine_alone = ("--unit", "unit-of-mine", "--since", "2021-01-01T00:00:00Z")
         done = self.succeed("events-dlq", *activation, *mine_alone, "--yes")
-        self.assertIn("3 messages left in EventsDeadLetterQueue: 3 not chosen", done.out)
+        self.assertIn("3 messages left in EventsDeadLetterQueue: 3 not selected", done.out)
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (3, 0))
         self.took_effect([mine])
         done = self.succeed("events-dlq", *activation, "--limit", "1", "--yes")
@@ -307,8 +307,8 @@ class Choice(ReplayTest):
         payload = sns(json.dumps(event), json.dumps(device))
         self.put("OnFailureQueue", {"requestContext": {}, "requestPayload": payload})
         done = self.succeed("on-failure", "--event", "Alexa.Endpoint.Lifecycle.SetupCompletion", "--yes")
-        self.assertIn("stays for its other events", done.err)
-        self.assertIn("1 message left in OnFailureQueue: 1 chosen in part", done.out)
+        self.assertIn("stays in the queue for its other events", done.err)
+        self.assertIn("1 message left in OnFailureQueue: 1 partly selected", done.out)
         self.took_effect([device])
         self.succeed("on-failure", "--yes")
         self.took_effect([event], extra=1)
@@ -341,7 +341,7 @@ class Choice(ReplayTest):
 
         with intercepted(self.stack, count) as env:
             done = self.replay("retry-dlq", "--yes", "--rate", "1000", env=env)
-        self.assertIn("500 events, and those chosen of about 10 more messages, from", done.out)
+        self.assertIn("500 events, plus matching events in about 10 more messages, from", done.out)
         self.assertIn("510 events sent", done.out)
         self.assertEqual((calls["SendMessageBatch"], calls["DeleteMessageBatch"]), (51, 51))
         self.assertEqual((self.counts("RetryDeadLetterQueue"), self.counts("RetryQueue")), ((0, 0), (510, 0)))
@@ -374,7 +374,8 @@ class Question(ReplayTest):
         events = self.filled()
         done = self.replay("events-dlq")
         self.assertEqual(done.status, 1)
-        self.assertIn("nothing was changed: nobody can be asked", done.err)
+        self.assertIn("nothing was changed: cannot prompt: standard input is not a terminal", done.err)
+        self.assertIn("hint: Pass --yes to proceed without confirmation", done.err)
         self.assert_untouched(events)
 
     def test_nothing_to_replay(self) -> None:
@@ -501,7 +502,7 @@ class Interrupted(ReplayTest):
         self.assertIn(received.event["id"], map(id_of, events))
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 3))
         done = self.succeed("events-dlq", "--yes")
-        self.assertIn("3 messages of EventsDeadLetterQueue cannot be seen now", done.err)
+        self.assertIn("3 messages in EventsDeadLetterQueue cannot be received at present", done.err)
         for receipt in receipts:
             url = self.watch.urls["EventsDeadLetterQueue"]
             self.watch.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
@@ -555,7 +556,7 @@ class Refused(ReplayTest):
             done = self.replay("events-dlq", "--yes", "--rate", "100", env=env)
         self.assertEqual(done.status, 1, done.out + done.err)
         self.assertIn("2 events sent", done.out)
-        self.assertIn("1 event refused; the first: SNS: InternalError: later", done.out)
+        self.assertIn("1 event refused. First error: SNS: InternalError: later", done.out)
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (1, 0))
         self.succeed("events-dlq", "--yes")
         self.took_effect(events, extra=1)
@@ -567,7 +568,7 @@ class Refused(ReplayTest):
         done = self.replay("events-dlq", "--yes")
         self.assertEqual(done.status, 1)
         self.assertIn("1 event will be refused", done.err)
-        self.assertIn("--to function takes more", done.out)
+        self.assertIn("--to function accepts more", done.out)
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (1, 0))
         self.succeed("events-dlq", "--to", "function", "--yes")
         self.took_effect([small, large])

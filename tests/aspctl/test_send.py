@@ -83,10 +83,10 @@ class SendTest(StackTest):
 
     def test_meaningless_options_are_refused(self) -> None:
         for args, said in {
-            ("role-revocation", "--error", "E"): "error: --error: this type of event has no such thing\n",
-            ("automation-success", "--device", "d"): "hint: Leave it out; the type takes --unit, --automation\n",
-            ("device-setup", "--device", ""): "--device: it is empty\n",
-            ("device-setup", "--event-id", "i", "--count", "2"): "--event-id: events of the same id are one event\n",
+            ("role-revocation", "--error", "E"): "error: --error: not supported for role-revocation events\n",
+            ("automation-success", "--device", "d"): "hint: Supported options: --unit, --automation\n",
+            ("device-setup", "--device", ""): "--device: the value is empty\n",
+            ("device-setup", "--event-id", "i", "--count", "2"): "--event-id: all events would have the same id, and count as one\n",
         }.items():
             refused = tool.run("send", *args, "--print", env=self.env)
             self.assertEqual((refused.status, refused.out), (1, ""), args)

@@ -483,7 +483,7 @@ class Answers(AlexaTest):
                 self.alexa.fail_next(100, status, path="GET /v1")
                 error = self.refused("plan")
                 self.assertIn(f"was answered with {status}", error)
-                self.assertIn("It may work if you run it again", error)
+                self.assertIn("Running the command again may succeed", error)
                 times = [request.at for request in self.called("GET")]
                 self.assertEqual(len(times), 7, "six repeats")
                 self.assertGreater(times[6] - times[5], times[1] - times[0], "each wait is longer")

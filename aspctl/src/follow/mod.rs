@@ -2,9 +2,9 @@
 //!
 //! The queue and its subscriptions are removed however the command ends: success, failure, Ctrl-C,
 //! SIGTERM or SIGHUP. Only `kill -9` leaves them behind: a queue named `aspctl-<stack>-…`, which
-//! retains its messages for an hour. Nothing else depends on it. Each command creates its own queue,
-//! so any number of them can run concurrently. The subscriptions have no filter policies, because
-//! changing one takes up to 15 minutes to take effect; the commands filter on their own.
+//! retains its messages for an hour. Nothing else depends on it. Each command creates its own
+//! queue, so any number of them can run concurrently. The subscriptions have no filter policies,
+//! because a change to one takes up to 15 minutes to take effect; the commands filter on their own.
 
 pub(crate) mod message;
 

@@ -3,7 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{args::ReplayArgs, read::ReplayEvent, tally::as_u64};
+use super::{
+    args::ReplayArgs,
+    read::ReplayEvent,
+    tally::{SkipReason, as_u64},
+};
 
 /// A message of the queue, or an event of the file.
 #[derive(Debug)]
@@ -32,17 +36,6 @@ impl SelectedMessage {
     pub(super) fn bytes(&self) -> usize {
         self.events.iter().map(|event| event.text.len()).sum()
     }
-}
-
-/// Why a message is not sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SkipReason {
-    /// The filter does not select it.
-    NotSelected,
-    /// It arrived after the replay began: possibly an event that failed again, which would loop.
-    TooNew,
-    /// It contains no event.
-    Unreadable(String),
 }
 
 /// The user's filters and limit.

@@ -105,8 +105,8 @@ pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, Comm
 }
 
 fn file_error(name: &str, line: usize, problem: String) -> CommandError {
-    let advice = "Nothing was sent. Pass events in JSON, one per line or in an array, or invocation \
-                  payloads like those under events/";
+    let advice = "Nothing was sent. Pass events in JSON, one per line or in an array, or \
+                  invocation payloads like those under events/";
     CommandError::input(format!("{name}, line {line}"), problem, advice)
 }
 
@@ -201,13 +201,15 @@ struct DestinationRecord<'a> {
 }
 
 fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
-    let records = envelope::decode(payload).map_err(describe)?.records;
+    let records = envelope::decode(payload)
+        .map_err(|error| describe(&error))?
+        .records;
     if records.is_empty() {
         return Err("an invocation without records".to_owned());
     }
     let mut events = Vec::new();
     for record in records {
-        let record = record.map_err(describe)?;
+        let record = record.map_err(|error| describe(&error))?;
         events.push(ReplayEvent {
             message_id: Some(record.message_id),
             topic_arn: record.topic_arn,
@@ -218,7 +220,7 @@ fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
     Ok(events)
 }
 
-fn describe(error: UnsupportedEnvelope) -> String {
+fn describe(error: &UnsupportedEnvelope) -> String {
     format!("{}: {}", error.path, error.found)
 }
 

@@ -291,7 +291,7 @@ fn message_id(event: &ReplayEvent) -> String {
         (None, None) => {
             let mut id = "aspctl-".to_owned();
             for byte in Sha256::digest(event.text.as_bytes()).iter().take(16) {
-                id.push_str(&format!("{byte:02x}"));
+                id = format!("{id}{byte:02x}");
             }
             id
         }

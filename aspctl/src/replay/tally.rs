@@ -1,7 +1,5 @@
 //! Counts what a replay has done.
 
-use super::filter::SkipReason;
-
 /// What a replay has done so far.
 #[derive(Debug, Default)]
 pub(super) struct ReplayTally {
@@ -57,6 +55,17 @@ impl ReplayTally {
             format!(": {}", reasons.join(", "))
         }
     }
+}
+
+/// Why a message is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SkipReason {
+    /// The filter does not select it.
+    NotSelected,
+    /// It arrived after the replay began: possibly an event that failed again, which would loop.
+    TooNew,
+    /// It contains no event.
+    Unreadable(String),
 }
 
 /// How often something failed, and the first problem.
