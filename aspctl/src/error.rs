@@ -1,5 +1,7 @@
-//! The errors of commands. They build on those of [`aws`](crate::aws) and
-//! [`alexa`](crate::alexa), which do not depend on commands.
+//! The errors of commands.
+//!
+//! They build on those of [`aws`](crate::aws) and [`alexa`](crate::alexa), which do not depend on
+//! commands.
 
 use std::{fmt::Display, io};
 

@@ -1,5 +1,7 @@
-//! `aspctl`: manages event subscriptions, checks the whole chain, follows its output, and replays
-//! kept events.
+//! `aspctl`: the command-line tool of asp-events.
+//!
+//! It manages event subscriptions, checks the whole chain, follows its output, and replays kept
+//! events.
 //!
 //! A command is parsed in [`cli`], runs in its own module, calls Alexa through [`alexa`] and AWS
 //! through [`aws`], and prints through [`terminal`].

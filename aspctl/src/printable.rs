@@ -139,8 +139,10 @@ fn safe(text: &str, replacement: fn(char) -> char) -> impl Iterator<Item = char>
     })
 }
 
-/// Whether a terminal merely displays the character: it is not a control (C0, DEL, C1), a change of
-/// text direction (`Bidi_Control`), a line separator or a noncharacter.
+/// Whether a terminal merely displays the character.
+///
+/// Unsafe are controls (C0, DEL, C1), changes of the text direction (`Bidi_Control`), line
+/// separators and noncharacters.
 fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(

@@ -201,7 +201,7 @@ impl ReplayRun<'_> {
         }
     }
 
-    /// Estimates how many events will be sent, as if every unseen message had one that matches.
+    /// Estimates how many events will be sent: one for each unseen message.
     fn expected_events(&self, preview: &ReplayPreview, has_more: bool) -> u64 {
         let unseen = if has_more {
             self.filter.within_limit(self.unseen())
@@ -265,7 +265,7 @@ impl ReplayRun<'_> {
         Ok(ReplayEnd::Completed)
     }
 
-    /// Sends the events of messages, and deletes each message once all its events were accepted.
+    /// Sends events, and deletes each message once all its events were accepted.
     async fn send(
         &mut self,
         selected: Vec<SelectedMessage>,
@@ -290,7 +290,7 @@ impl ReplayRun<'_> {
         }
     }
 
-    /// Splits messages into their events, and sorts out those that the sink would refuse.
+    /// Splits messages into events, without those that the sink would refuse.
     fn split(
         &mut self,
         selected: Vec<SelectedMessage>,
@@ -324,7 +324,7 @@ impl ReplayRun<'_> {
         (in_flight, waiting)
     }
 
-    /// Records the outcome of each event, and returns the ids of the messages to delete.
+    /// Records the outcomes, and returns the ids of the messages to delete.
     fn settle(&mut self, sent: Vec<SentEvent>, in_flight: &mut [InFlight]) -> Vec<String> {
         let mut done = Vec::new();
         for SentEvent { message, outcome } in sent {

@@ -1,8 +1,8 @@
-//! Reads a queue without losing messages: received ones stay hidden until deleted or released.
+//! Reads a queue without losing messages.
 //!
-//! Messages that are not sent also stay hidden until the end. SQS would deliver a released message
-//! again immediately, so that selecting a few among many would loop. Only their ids and receipt
-//! handles are kept.
+//! Received messages stay hidden until they are deleted or, at the end, released. SQS would deliver
+//! a released message again immediately, so that selecting a few among many would loop. Only ids
+//! and receipt handles are kept.
 
 use std::{
     collections::HashMap,
@@ -226,8 +226,9 @@ impl ReplayQueue {
         self.hide(0).await
     }
 
-    /// Hides the messages that were not sent for this many seconds from now. SQS refuses those that
-    /// are no longer hidden, which does no harm: they are received again.
+    /// Hides the messages that were not sent for this many seconds from now.
+    ///
+    /// SQS refuses those that are no longer hidden, which is harmless: they are received again.
     async fn hide(&self, seconds: i32) -> Result<(), CommandError> {
         let hidden = self.seen.values().filter(|seen| !seen.is_sent);
         let receipt_handles: Vec<_> = hidden.map(|seen| seen.receipt_handle.as_str()).collect();

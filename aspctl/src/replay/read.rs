@@ -82,8 +82,10 @@ pub(super) fn from_queue(
     Ok(events)
 }
 
-/// Extracts the events from a file: a sequence of JSON texts, each an event, an array of events, or
-/// a text that contains events. Any other text is a mistake, and nothing of the file is sent.
+/// Extracts the events from a file.
+///
+/// A file is a sequence of JSON texts, each an event, an array of events, or a text that contains
+/// events. Any other text is a mistake, and nothing in the file is sent.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, CommandError> {
     let text = text.trim_start_matches('\u{feff}');
     let mut texts = Deserializer::from_str(text).into_iter::<&RawValue>();
@@ -330,7 +332,9 @@ impl ReplayEvent {
         }
     }
 
-    /// Fills in unknown times: when it was sent from the queue, when it happened from that.
+    /// Fills in unknown times.
+    ///
+    /// `sent_at` defaults to the time in the queue, the event's time to `sent_at`.
     fn fill_in_times(&mut self, queued_at: Option<DateTime<Utc>>) {
         self.sent_at = self.sent_at.or(queued_at);
         self.about.time = self.about.time.or(self.sent_at);

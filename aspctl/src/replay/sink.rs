@@ -69,8 +69,7 @@ impl EventSink {
         }
     }
 
-    /// Returns the number of events per call at this rate: the lowest that keeps the calls to ten
-    /// per second.
+    /// Returns the lowest number of events per call that keeps the rate at ten calls per second.
     pub(super) fn batch_size(&self, rate: u32) -> u32 {
         match self {
             // An invocation has one event.
@@ -204,8 +203,9 @@ impl BatchOutcomes {
         self.by_id.insert(id.to_owned(), Err(problem));
     }
 
-    /// Assigns the outcomes to the events, whose entry ids are their indexes. An event counts as
-    /// accepted only if the answer says so.
+    /// Assigns the outcomes to the events, whose entry ids are their indexes.
+    ///
+    /// An event counts as accepted only if the answer says so.
     fn assign(mut self, batch: Vec<OutgoingEvent>) -> Vec<SentEvent> {
         let mut sent = Vec::new();
         for (index, OutgoingEvent { message, .. }) in batch.into_iter().enumerate() {
@@ -279,11 +279,12 @@ fn payload(event: &ReplayEvent, topic_arn: &str, now: DateTime<Utc>) -> String {
     json!({"Records": [record]}).to_string()
 }
 
-/// Returns the SNS message id, by which the ledger identifies an event without an id of its own.
+/// Returns the SNS message id to send.
 ///
-/// The original id is reused if it is known; otherwise it is derived from the text, so that the
-/// same text is the same event. A quarantined message needs a new one: the ledger remembers that
-/// the original was quarantined, and the function would drop the message as a duplicate.
+/// The ledger identifies an event without an id of its own by this id. The original id is reused if
+/// it is known; otherwise it is derived from the text, so that the same text is the same event. A
+/// quarantined message needs a new one: the ledger remembers that the original was quarantined, and
+/// the function would drop the message as a duplicate.
 fn message_id(event: &ReplayEvent) -> String {
     match (&event.about.reason, &event.message_id) {
         (Some(_), _) => format!("aspctl-{:032x}", fastrand::u128(..)),

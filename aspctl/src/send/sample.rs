@@ -191,7 +191,7 @@ pub(crate) struct SampleOptions {
     /// Account that set the device up (device-setup)
     #[arg(long, value_name = "ID")]
     pub(crate) user: Option<String>,
-    /// Error type; makes subscription-activation, role-assignment and device-setup events failures
+    /// Error type; subscription-activation, role-assignment and device-setup then report a failure
     #[arg(long, value_name = "TYPE")]
     pub(crate) error: Option<String>,
     /// Time of the event (RFC 3339) [default: now]
