@@ -9,7 +9,7 @@ use crate::{
     alexa::{AlexaApi, Configuration, Subscription, is_configuration, is_resource},
     args::{GlobalArgs, OutputForm},
     error::CommandError,
-    subscriptions::plan::describe_subscription,
+    subscriptions::describe::describe_subscription,
     terminal::Terminal,
 };
 

@@ -13,8 +13,9 @@ use crate::{
     args::GlobalArgs,
     error::CommandError,
     subscriptions::{
-        file::{Contents, Destination, Wanted, matter_of},
-        plan::describe,
+        compare::{Wanted, matter_of},
+        describe::describe,
+        file::{Contents, Destination},
     },
     terminal::counted,
 };

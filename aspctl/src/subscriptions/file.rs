@@ -13,11 +13,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    advice::InputError,
-    alexa::{EventType, Subscription},
-    error::CommandError,
-};
+use super::compare::Wanted;
+use crate::{advice::InputError, alexa::EventType, error::CommandError};
 
 /// What Alexa shall send, and where to. `aspctl apply` makes it so.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,19 +73,6 @@ struct Entry {
     /// `aspctl apply` renews it in its second half.
     #[schemars(range(min = 60))]
     duration_seconds: Option<u64>,
-}
-
-/// One subscription that shall be.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Wanted {
-    /// The type of the events.
-    pub(crate) event_type: EventType,
-    /// What they are about.
-    pub(crate) entities: Map<String, Value>,
-    /// The version of their headers, where it matters.
-    pub(crate) header_version: Option<String>,
-    /// How long it lasts, where it ends.
-    pub(crate) duration_seconds: Option<u64>,
 }
 
 /// What identifies the subject of an entry.
@@ -192,42 +176,6 @@ fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, CommandError> {
         }
     }
     Ok(wanted)
-}
-
-impl Wanted {
-    /// Its type and what it is about.
-    pub(crate) fn matter(&self) -> String {
-        matter(&self.event_type, &self.entities)
-    }
-}
-
-/// The same of a subscription that Alexa has, as far as it shows them.
-pub(crate) fn matter_of(subscription: &Subscription) -> Option<String> {
-    Some(matter(
-        subscription.event_type.as_ref()?,
-        subscription.entities.as_ref()?,
-    ))
-}
-
-/// The type of events and what they are about, as a text: the same for what means the same, however
-/// Alexa writes it down.
-fn matter(event_type: &EventType, entities: &Map<String, Value>) -> String {
-    format!("{event_type} {}", Value::Object(essence(entities)))
-}
-
-/// Entities without what an answer may add or leave out: their types, which their names tell, and
-/// nulls.
-fn essence(entities: &Map<String, Value>) -> Map<String, Value> {
-    let kept = entities
-        .iter()
-        .filter(|(key, value)| *key != "type" && !value.is_null());
-    let essential = kept.map(|(key, value)| {
-        let value = value
-            .as_object()
-            .map_or_else(|| value.clone(), |inner| Value::Object(essence(inner)));
-        (key.clone(), value)
-    });
-    essential.collect()
 }
 
 impl Entry {
@@ -572,27 +520,5 @@ mod tests {
             error.contains("subscription 2: it repeats what subscription 1 says"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn entities_are_compared_by_what_they_mean() {
-        let wanted = &wanted(&format!(
-            "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]"
-        ))
-        .unwrap()[0];
-        let about = |entities: Value| {
-            wanted.matter() == matter(&wanted.event_type, entities.as_object().unwrap())
-        };
-        assert!(about(json!({ "unit": { "id": UNIT } })));
-        assert!(about(
-            json!({ "unit": { "id": UNIT, "type": "Unit", "parent": null }, "skill": null })
-        ));
-        assert!(!about(
-            json!({ "unit": { "id": UNIT, "parent": { "id": "p" } } })
-        ));
-        assert!(!about(
-            json!({ "unit": { "id": UNIT }, "skill": { "id": "s" } })
-        ));
-        assert!(!about(json!({})));
     }
 }

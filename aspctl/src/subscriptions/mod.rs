@@ -11,36 +11,37 @@
 //! which the next goes on.
 
 mod args;
+pub(crate) mod compare;
+pub(crate) mod describe;
 pub(crate) mod file;
-pub(crate) mod plan;
+mod plan;
+mod run;
+mod show;
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::process::ExitCode;
 
-use asp_events::event::EventKind;
 use chrono::Utc;
-use indicatif::ProgressBar;
-use serde_json::{Value, json};
 
 pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
-    file::{Contents, Destination, Wanted},
-    plan::{Cause, Changes, Creation, describe, describe_subscription},
+    compare::Wanted,
+    file::{Contents, Destination},
+    plan::Changes,
+    run::{Made, Run, steps},
+    show::{as_json, count, deletion, say_unreadable, show},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, Configuration, EventType, Subscription},
+    alexa::{AlexaApi, AlexaError, Configuration, Subscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
     aws::AwsClients,
     error::CommandError,
-    printable::{BAD, FAINT, GOOD, WARNING},
+    printable::{BAD, GOOD},
     stack::DeployedStack,
     terminal::Terminal,
 };
 
 /// The exit status of `plan --detailed-exitcode` where there is something to do.
 const SOMETHING_TO_DO: u8 = 2;
-
-/// So many used-up tokens are passed over for one request.
-const USED_UP_TOKENS: usize = 20;
 
 /// What the file says.
 #[derive(Debug)]
@@ -281,336 +282,4 @@ pub(crate) async fn destroy(
     let deleted = deleted?;
     terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a run did.
-#[derive(Default)]
-struct Made {
-    created: usize,
-    renewed: usize,
-    deleted: usize,
-}
-
-/// A run that changes something.
-struct Run<'a> {
-    alexa: &'a AlexaApi,
-    terminal: &'a Terminal,
-    progress: ProgressBar,
-}
-
-impl Run<'_> {
-    /// Creates before it deletes, so that events come at every moment.
-    async fn make(&self, changes: &Changes<'_>, prune: bool) -> Result<Made, AlexaError> {
-        let mut made = Made::default();
-        if !changes.creations.is_empty() {
-            let configuration = self.configuration(changes).await?;
-            for creation in &changes.creations {
-                let id = self.subscription(creation, &configuration).await?;
-                let is_same = |old: &&&Subscription| old.id.as_deref() == Some(&id);
-                if creation.replaces.iter().any(|old| is_same(&old)) {
-                    made.renewed += 1;
-                } else {
-                    made.created += 1;
-                    self.done(format_args!("created {id}"));
-                }
-                for old in creation.replaces.iter().filter(|old| !is_same(old)) {
-                    made.deleted += self.delete_subscription(old).await?;
-                }
-            }
-        }
-        for subscription in &changes.superseded {
-            made.deleted += self.delete_subscription(subscription).await?;
-        }
-        if prune {
-            for subscription in &changes.unnamed {
-                made.deleted += self.delete_subscription(subscription).await?;
-            }
-            for id in changes
-                .surplus
-                .iter()
-                .filter_map(|configuration| configuration.id.as_deref())
-            {
-                made.deleted += self.delete(id).await?;
-            }
-        }
-        Ok(made)
-    }
-
-    /// The configuration for new subscriptions.
-    async fn configuration(&self, changes: &Changes<'_>) -> Result<String, AlexaError> {
-        if let Some(id) = changes.configuration {
-            return Ok(id.to_owned());
-        }
-        let request = json!({ "deliveryChannels": [changes.topic] });
-        let create = async |dead: Option<&str>| {
-            let token = plan::token(&request, &[dead.unwrap_or_default()]);
-            self.alexa.create_configuration(changes.topic, &token).await
-        };
-        let id = self.living(create).await?;
-        self.done(format_args!("created {id} for {}", changes.topic));
-        Ok(id)
-    }
-
-    async fn subscription(
-        &self,
-        creation: &Creation<'_>,
-        configuration: &str,
-    ) -> Result<String, AlexaError> {
-        self.living(async |dead| {
-            self.alexa
-                .create_subscription(&creation.request(configuration, dead))
-                .await
-        })
-        .await
-    }
-
-    /// Creates, and looks whether it is there. Alexa may remember a token longer than what it made:
-    /// then the answer is the id of something that was deleted since, and another token is needed,
-    /// which may be used up as well.
-    async fn living(
-        &self,
-        create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
-    ) -> Result<String, AlexaError> {
-        let mut dead: Option<String> = None;
-        for _ in 0..USED_UP_TOKENS {
-            let id = create(dead.as_deref()).await?;
-            if self.alexa.exists(&id).await? {
-                return Ok(id);
-            }
-            tracing::debug!("{id} is the answer to an earlier request, and was deleted since");
-            dead = Some(id);
-        }
-        Err(AlexaError::Gone {
-            id: dead.unwrap_or_default(),
-        })
-    }
-
-    async fn delete_all(&self, ids: &[&str]) -> Result<usize, AlexaError> {
-        let mut deleted = 0;
-        for id in ids {
-            deleted += self.delete(id).await?;
-        }
-        Ok(deleted)
-    }
-
-    async fn delete_subscription(&self, subscription: &Subscription) -> Result<usize, AlexaError> {
-        match &subscription.id {
-            Some(id) => self.delete(id).await,
-            None => Ok(0),
-        }
-    }
-
-    /// Deletes; 1 if it was still there.
-    async fn delete(&self, id: &str) -> Result<usize, AlexaError> {
-        let was_there = self.alexa.delete(id).await?;
-        self.done(format_args!(
-            "{} {id}",
-            if was_there {
-                "deleted"
-            } else {
-                "was already gone:"
-            }
-        ));
-        Ok(usize::from(was_there))
-    }
-
-    fn done(&self, what: std::fmt::Arguments<'_>) {
-        self.progress.inc(1);
-        self.progress.suspend(|| self.terminal.note(what));
-    }
-}
-
-fn steps(changes: &Changes<'_>, prune: bool) -> u64 {
-    let replaced: usize = changes
-        .creations
-        .iter()
-        .map(|creation| 1 + creation.replaces.len())
-        .sum();
-    let pruned = if prune {
-        changes.unnamed.len() + changes.surplus.len()
-    } else {
-        0
-    };
-    (replaced + usize::from(changes.configuration.is_none()) + changes.superseded.len() + pruned)
-        as u64
-}
-
-/// The plan, for people.
-fn show(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), CommandError> {
-    terminal.say(format_args!("Topic {}", changes.topic))?;
-    match changes.configuration {
-        Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
-        None if changes.creations.is_empty() => {}
-        None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
-    }
-    for creation in &changes.creations {
-        let (mark, reason) = match creation.cause {
-            Cause::Missing => (format!("{GOOD}+ create{GOOD:#}"), String::new()),
-            Cause::Changed => (
-                format!("{WARNING}~ change{WARNING:#}"),
-                "its header version or duration differs".to_owned(),
-            ),
-            Cause::Ending(end) => (
-                format!("{WARNING}~ renew {WARNING:#}"),
-                format!("ends {}", end.format("%F %T UTC")),
-            ),
-            Cause::EndUnknown => (
-                format!("{WARNING}~ renew {WARNING:#}"),
-                "Alexa does not say when it ends".to_owned(),
-            ),
-        };
-        let Wanted {
-            event_type,
-            entities,
-            ..
-        } = creation.wanted;
-        terminal.say(format_args!(
-            "{mark}  {event_type}  {}{}",
-            describe(entities),
-            in_brackets(&reason)
-        ))?;
-    }
-    for subscription in &changes.superseded {
-        terminal.say(deletion(subscription, "there is another one like it"))?;
-    }
-    if prune {
-        for subscription in &changes.unnamed {
-            terminal.say(deletion(subscription, "the file does not name it"))?;
-        }
-        for id in changes
-            .surplus
-            .iter()
-            .filter_map(|configuration| configuration.id.as_deref())
-        {
-            terminal.say(format_args!(
-                "{BAD}- delete{BAD:#}  configuration {id}  (nothing needs it)"
-            ))?;
-        }
-    }
-    summary(changes, prune, terminal)
-}
-
-fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), CommandError> {
-    let missing = changes
-        .creations
-        .iter()
-        .filter(|creation| creation.cause == Cause::Missing)
-        .count();
-    let replaced = changes.creations.len() - missing;
-    let deleted = changes.superseded.len()
-        + if prune {
-            changes.unnamed.len() + changes.surplus.len()
-        } else {
-            0
-        };
-    let kept = changes.kept.len();
-    if changes.is_empty(prune) {
-        terminal.say(format_args!(
-            "{GOOD}Nothing to do:{GOOD:#} {} as the file says.",
-            count(kept, "subscription is", "subscriptions are")
-        ))?;
-    } else {
-        terminal.say(format_args!(
-            "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} unchanged."
-        ))?;
-    }
-    if !prune && !changes.unnamed.is_empty() {
-        let unnamed = count(
-            changes.unnamed.len(),
-            "subscription that the file does not name",
-            "subscriptions that the file does not name",
-        );
-        terminal.note(format_args!("Left alone: {unnamed}; --prune deletes them."));
-    }
-    note_unknown(changes, terminal);
-    say_unreadable(changes, terminal)
-}
-
-/// Whether the function of this version has an effect for such events. A misspelt type is unknown.
-fn is_known(event_type: &EventType) -> bool {
-    EventKind::of(&event_type.namespace, &event_type.name).is_some()
-}
-
-fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {
-    let types = changes
-        .creations
-        .iter()
-        .map(|creation| &creation.wanted.event_type);
-    for event_type in types
-        .filter(|event_type| !is_known(event_type))
-        .collect::<BTreeSet<_>>()
-    {
-        terminal.note(format_args!(
-            "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the function quarantines its events."
-        ));
-    }
-}
-
-fn say_unreadable(changes: &Changes<'_>, terminal: &Terminal) -> Result<(), CommandError> {
-    if changes.unreadable.is_empty() {
-        return Ok(());
-    }
-    terminal.say(format_args!(
-        "{WARNING}Not comparable:{WARNING:#} {} that may go to this topic; aspctl list --output json shows them.",
-        count(changes.unreadable.len(), "entry of Alexa's list", "entries of Alexa's list")
-    ))
-}
-
-fn deletion(subscription: &Subscription, reason: &str) -> String {
-    let (event_type, entities) = describe_subscription(subscription);
-    let id = subscription.id.as_deref().unwrap_or("?");
-    format!(
-        "{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{}",
-        in_brackets(reason)
-    )
-}
-
-fn in_brackets(reason: &str) -> String {
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!("  ({reason})")
-    }
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// The plan, for programs.
-fn as_json(changes: &Changes<'_>, prune: bool) -> Value {
-    let creation = |creation: &Creation<'_>| {
-        let cause = match creation.cause {
-            Cause::Missing => "MISSING",
-            Cause::Changed => "CHANGED",
-            Cause::Ending(_) => "ENDING",
-            Cause::EndUnknown => "END_UNKNOWN",
-        };
-        let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
-        json!({ "eventType": creation.wanted.event_type, "entities": creation.wanted.entities, "cause": cause, "replaces": replaces })
-    };
-    let wholes = |subscriptions: &[&Subscription]| {
-        subscriptions
-            .iter()
-            .map(|s| s.whole.clone())
-            .collect::<Vec<_>>()
-    };
-    let (unnamed, surplus) = if prune {
-        (
-            wholes(&changes.unnamed),
-            changes.surplus.iter().map(|c| c.whole.clone()).collect(),
-        )
-    } else {
-        (vec![], vec![])
-    };
-    let deleted = [wholes(&changes.superseded), unnamed, surplus].concat();
-    json!({
-        "topic": changes.topic,
-        "configurationId": changes.configuration,
-        "create": changes.creations.iter().map(creation).collect::<Vec<_>>(),
-        "delete": deleted,
-        "unchanged": wholes(&changes.kept.iter().map(|(_, kept)| *kept).collect::<Vec<_>>()),
-        "notInFile": wholes(&changes.unnamed),
-        "unreadable": changes.unreadable,
-    })
 }

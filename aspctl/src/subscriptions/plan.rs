@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::file::{Wanted, matter_of};
-use crate::alexa::{Configuration, EventType, Subscription};
-
-/// How long before its end a subscription is renewed if nobody knows for how long it was made.
-const LEAD: TimeDelta = TimeDelta::days(1);
+use super::compare::{Fitness, Wanted, fitness, half, matter_of};
+use crate::alexa::{Configuration, Subscription};
 
 /// What there is to do for one topic, and what there is not.
 #[derive(Debug)]
@@ -60,16 +57,6 @@ pub(crate) enum Cause {
     Ending(DateTime<Utc>),
     /// The one that there is ends, and Alexa does not say when.
     EndUnknown,
-}
-
-/// How well a subscription is what is wanted.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fitness {
-    Other,
-    EndUnknown,
-    Ending(DateTime<Utc>),
-    Until(DateTime<Utc>),
-    ForEver,
 }
 
 impl<'a> Changes<'a> {
@@ -210,36 +197,6 @@ impl<'a> Own<'a> {
     }
 }
 
-/// What an answer leaves out is taken to be as asked.
-fn fitness(wanted: &Wanted, subscription: &Subscription, now: DateTime<Utc>) -> Fitness {
-    fn differs<T: PartialEq>(wanted: Option<&T>, has: Option<&T>) -> bool {
-        matches!((wanted, has), (Some(wanted), Some(has)) if wanted != has)
-    }
-    if differs(
-        wanted.header_version.as_ref(),
-        subscription.header_version.as_ref(),
-    ) || differs(
-        wanted.duration_seconds.as_ref(),
-        subscription.duration_seconds.as_ref(),
-    ) {
-        return Fitness::Other;
-    }
-    let seconds = wanted.duration_seconds.or(subscription.duration_seconds);
-    match subscription.expires_at {
-        Some(end) if end - now < seconds.map_or(LEAD, half) => Fitness::Ending(end),
-        Some(end) => Fitness::Until(end),
-        None if seconds.is_some() => Fitness::EndUnknown,
-        None => Fitness::ForEver,
-    }
-}
-
-fn half(seconds: u64) -> TimeDelta {
-    i64::try_from(seconds / 2)
-        .ok()
-        .and_then(TimeDelta::try_seconds)
-        .unwrap_or(LEAD)
-}
-
 fn deletable<'a>(subscriptions: &[(&'a Subscription, bool)]) -> Vec<&'a Subscription> {
     subscriptions
         .iter()
@@ -338,53 +295,10 @@ pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
     format!("{:032x}", u128::from_be_bytes(half))
 }
 
-/// What events are about, for people: `unit amzn1.…, skill amzn1.…`.
-pub(crate) fn describe(entities: &Map<String, Value>) -> String {
-    let mut words = Vec::new();
-    collect(entities, "", &mut words);
-    if words.is_empty() {
-        "no entity".to_owned()
-    } else {
-        words.join(", ")
-    }
-}
-
-fn collect(entities: &Map<String, Value>, path: &str, words: &mut Vec<String>) {
-    for (name, value) in entities {
-        match (name.as_str(), value) {
-            ("type" | "resourceType", _) | (_, Value::Null) => {}
-            ("id" | "resourceId", Value::String(id)) => {
-                words.push(format!("{path} {id}").trim_start().to_owned());
-            }
-            (name, Value::Object(inner)) if path.is_empty() => collect(inner, name, words),
-            (name, Value::Object(inner)) => collect(inner, &format!("{path}.{name}"), words),
-            (name, value) => words.push(
-                format!("{path}.{name} {value}")
-                    .trim_start_matches('.')
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-/// The type of a subscription's events and what they are about, for people.
-pub(crate) fn describe_subscription(subscription: &Subscription) -> (String, String) {
-    let event_type = subscription
-        .event_type
-        .as_ref()
-        .map_or_else(|| "?".to_owned(), EventType::to_string);
-    (
-        event_type,
-        subscription
-            .entities
-            .as_ref()
-            .map_or_else(|| "?".to_owned(), describe),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alexa::EventType;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -655,30 +569,5 @@ mod tests {
                 .surplus
                 .is_empty()
         );
-    }
-
-    #[test]
-    fn entities_are_described_by_their_ids() {
-        let describe = |entities: Value| describe(entities.as_object().unwrap());
-        assert_eq!(describe(entities(1)), "unit amzn1.alexa.unit.did.1");
-        assert_eq!(
-            describe(json!({ "unit": { "parent": { "type": "Unit", "id": "p" } } })),
-            "unit.parent p"
-        );
-        assert_eq!(
-            describe(json!({ "skill": { "id": "s" }, "unit": { "id": "u" } })),
-            "skill s, unit u"
-        );
-        assert_eq!(
-            describe(
-                json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "u" } })
-            ),
-            "resource u"
-        );
-        assert_eq!(
-            describe(json!({ "user": { "accounts": ["a"] }, "all": true })),
-            "all true, user.accounts [\"a\"]"
-        );
-        assert_eq!(describe(json!({})), "no entity");
     }
 }
