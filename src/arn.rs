@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The parts of an ARN: `arn:partition:service:region:account:resource`.
 ///
-/// Region and account may be empty. The resource may be a name (`topic`), or a type and an id that
-/// a colon or a slash separates (`function:name`, `table/name`, `log-group:/aws/lambda/name:*`).
+/// Region and account may be empty. The resource is a name (`topic`), or a type and an id separated
+/// by a colon or a slash (`function:name`, `table/name`, `log-group:/aws/lambda/name:*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arn<'a> {
     /// `aws`, `aws-cn`, …
@@ -16,12 +16,12 @@ pub struct Arn<'a> {
     pub region: &'a str,
     /// The account's 12 digits, if the resource has one.
     pub account: &'a str,
-    /// The rest, whose form depends on the service.
+    /// The rest, whose format depends on the service.
     pub resource: &'a str,
 }
 
 impl<'a> Arn<'a> {
-    /// Reads an ARN; nothing if the text is not one.
+    /// Parses an ARN.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.splitn(6, ':');
@@ -29,8 +29,8 @@ impl<'a> Arn<'a> {
             return None;
         };
         let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_whole = ![partition, service, resource].contains(&"");
-        is_whole.then_some(Self {
+        let is_complete = ![partition, service, resource].contains(&"");
+        is_complete.then_some(Self {
             partition,
             service,
             region,
@@ -56,17 +56,17 @@ impl<'a> Arn<'a> {
         }
     }
 
-    /// Whether SNS names it so: a topic, standard or FIFO, and not a subscription.
+    /// Whether this is an SNS topic, standard or FIFO, and not a subscription.
     #[must_use]
     pub fn is_topic(&self) -> bool {
         self.service == "sns" && !self.resource.contains(':')
     }
 
-    /// Whether it is a FIFO topic or queue, which has a suffix of its own.
+    /// Whether this is a FIFO topic or queue, by the suffix of its name.
     #[must_use]
     #[expect(
         clippy::case_sensitive_file_extension_comparisons,
-        reason = "not a file, and SNS takes lower case only"
+        reason = "not a file; the suffix is always lower case"
     )]
     pub fn is_fifo(&self) -> bool {
         matches!(self.service, "sns" | "sqs") && self.resource.ends_with(".fifo")
@@ -91,7 +91,7 @@ impl fmt::Display for Arn<'_> {
 
 /// The last part of an ARN, such as `asp-events` of `arn:aws:lambda:…:function:asp-events`.
 ///
-/// A text that is not an ARN is already a name.
+/// Any other text is returned as it is: it is a name already.
 #[must_use]
 pub fn resource_name(text: &str) -> &str {
     let name = Arn::parse(text).and_then(|arn| arn.resource.rsplit([':', '/']).next());
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_told_from_its_subscriptions() {
+    fn a_topic_is_not_a_subscription_or_a_queue() {
         let parse = |resource: &'static str| Arn::parse(TOPIC).unwrap().sibling("sns", resource);
         assert!(parse("events").is_topic() && !parse("events").is_fifo());
         assert!(parse("events.fifo").is_topic() && parse("events.fifo").is_fifo());

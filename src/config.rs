@@ -133,7 +133,7 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         })
     }
 
-    /// SNS takes messages only from clients of the topic's own region.
+    /// Reads the ARN of a standard topic. SNS accepts messages only in the topic's own region.
     fn topic_arn(&mut self, name: &str, region: &str) -> String {
         let arn = self.required(name);
         if arn.is_empty() {
@@ -149,7 +149,7 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
             Some(topic) => {
                 if topic.region != region && !region.is_empty() {
                     let problem = format!(
-                        "is a topic of {}, and the function runs in {region}",
+                        "is a topic of {}, but the function runs in {region}",
                         topic.region
                     );
                     self.problem(name, problem);
@@ -158,7 +158,8 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
             None => self.problem(
                 name,
                 format_args!(
-                    "is {arn:?}, not the ARN of a standard topic such as arn:aws:sns:us-east-1:123456789012:name"
+                    "is {arn:?}, not the ARN of a standard topic such as \
+                     arn:aws:sns:us-east-1:123456789012:name"
                 ),
             ),
         }
@@ -370,7 +371,7 @@ mod tests {
         )]);
         assert_eq!(
             found,
-            ["RETRY_TOPIC_ARN is a topic of eu-west-1, and the function runs in us-east-1"]
+            ["RETRY_TOPIC_ARN is a topic of eu-west-1, but the function runs in us-east-1"]
         );
     }
 

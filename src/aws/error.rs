@@ -1,4 +1,4 @@
-//! Why a call to AWS failed, and whether the call is worth repeating.
+//! Why a call to AWS failed, and whether it is worth retrying.
 
 use std::error::Error;
 
@@ -8,53 +8,55 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 /// A call to AWS failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AwsError {
-    /// A repeat can cure it: throttling, a server's fault, a broken connection, a time-out.
-    #[error("{action} on {target} failed for now: {cause}")]
+    /// Retryable: throttling, a server error, a broken connection or a time-out.
+    #[error("{action} on {target} failed with a retryable error: {cause}")]
     Transient {
         /// The API action, such as `sns:Publish`.
         action: &'static str,
         /// The topic, namespace or table.
         target: String,
-        /// What AWS or the connection said.
+        /// The error of AWS or of the connection.
         cause: String,
     },
-    /// A repeat can cure it, and AWS is well: others were faster at the same item, again and again.
-    #[error("{action} on {target} met others at the same item until the time was up")]
+    /// Retryable: other writers of the same item won every round. AWS itself is available.
+    #[error(
+        "{action} on {target} kept conflicting with other writers of the same item until the \
+         deadline"
+    )]
     Contended {
         /// The API action.
         action: &'static str,
         /// The table.
         target: String,
     },
-    /// A repeat cannot: access denied, no such topic or table, a refused parameter, a disabled key.
+    /// Permanent: access denied, no such topic or table, an invalid parameter, a disabled key.
     #[error("{action} on {target} was refused: {cause}. {}", remedy(.code, .action))]
-    Refused {
-        /// The API action, which is also the permission that it takes.
+    Permanent {
+        /// The API action, which is also the required permission.
         action: &'static str,
         /// The topic, namespace or table.
         target: String,
         /// The error code.
         code: String,
-        /// What AWS said.
+        /// The error of AWS.
         cause: String,
     },
 }
 
 impl AwsError {
-    /// Whether a repeat can cure it.
+    /// Whether the error is retryable.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+        !matches!(self, Self::Permanent { .. })
     }
 
-    /// Whether the service may be out of reach.
+    /// Whether the service may be unavailable.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Transient { .. })
     }
 
-    /// From the error of a call as a whole. Without an answer that says otherwise, a repeat may
-    /// cure it.
+    /// Converts the error of a whole call. Without a response the error counts as retryable.
     pub(crate) fn from_sdk<E>(
         action: &'static str,
         target: &str,
@@ -83,7 +85,7 @@ impl AwsError {
         }
     }
 
-    /// From the error of one entry in a batch that otherwise succeeded.
+    /// Converts the error of one entry in a batch that otherwise succeeded.
     pub(crate) fn from_entry(
         action: &'static str,
         target: &str,
@@ -110,7 +112,7 @@ impl AwsError {
                 cause,
             }
         } else {
-            Self::Refused {
+            Self::Permanent {
                 action,
                 target,
                 code: code.to_owned(),
@@ -124,7 +126,7 @@ fn answered(code: &str, message: Option<&str>) -> String {
     format!("{code}: {}", message.unwrap_or("no message"))
 }
 
-/// An error with its causes. Not the SDK's own display, which shows whole answers with all headers.
+/// An error with its causes. The SDK's own display would show whole responses with all headers.
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes
@@ -133,12 +135,12 @@ fn chain(error: &dyn Error) -> String {
         .join(": ")
 }
 
-/// What an error that AWS answered means to the caller.
+/// What an error response of AWS means to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Throttling, a conflict with another writer, or a fault of the service: retryable.
+    /// Throttling, a conflict with another writer, or a server error: retryable.
     Busy,
-    /// The clocks of the caller and of AWS differ too much, or the request was too long on its way.
+    /// The caller's clock is wrong, or the request was in transit for too long.
     ClockSkew,
     /// The credentials have expired: the function's next execution environment has new ones.
     Expired,
@@ -146,24 +148,24 @@ pub enum ErrorClass {
     BadCredentials,
     /// The identity lacks a permission.
     Denied,
-    /// What the call is about does not exist.
+    /// The resource does not exist.
     Missing,
-    /// Anything else: the same call fails again.
+    /// Anything else: the same call would fail again.
     Rejected,
 }
 
 impl ErrorClass {
-    /// Whether the same call may succeed later, without a change by anybody.
+    /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::ClockSkew | Self::Expired)
     }
 }
 
-/// Classifies an error by its code, its message and the HTTP status of the answer.
+/// Classifies an error by its code, its message and the HTTP status of the response.
 ///
-/// The services name the same thing differently. `CloudFormation` calls a missing stack a
-/// `ValidationError`, which only its message tells apart.
+/// The services use different codes for the same cause. `CloudFormation` reports a missing stack as
+/// a `ValidationError`, which only the message distinguishes from others.
 #[must_use]
 pub fn classify(code: &str, message: Option<&str>, status: u16) -> ErrorClass {
     let code = code.trim_end_matches("Exception");
@@ -201,8 +203,9 @@ const DENIED: [&str; 4] = [
 
 const MISSING: [&str; 4] = ["NotFound", "NonExistent", "DoesNotExist", "NoSuch"];
 
-/// Whether the service asks for patience, by the status or by a code that comes with 400 or 403.
-/// An error with a status of success is an answer that could not be read.
+/// Whether the error is retryable: by its status, or by a code that comes with 400 or 403.
+///
+/// An error with a status of success is a response that could not be read.
 fn is_busy(code: &str, status: u16) -> bool {
     !(400..500).contains(&status)
         || matches!(status, 408 | 429)
@@ -224,19 +227,20 @@ fn is_busy(code: &str, status: u16) -> bool {
 
 fn remedy(code: &str, action: &str) -> String {
     if code.contains("KMS") {
-        return "Enable its KMS key, and allow the function's role kms:GenerateDataKey and \
-                kms:Decrypt on it"
+        return "Enable its KMS key, and allow kms:GenerateDataKey and kms:Decrypt on the key in \
+                the function's role"
             .to_owned();
     }
     match classify(code, None, 400) {
         ErrorClass::Denied => format!(
-            "Allow {action} on it in the function's role, and on its key if it is encrypted"
+            "Allow {action} on it in the function's role and, if it is encrypted, the use of its \
+             KMS key"
         ),
         ErrorClass::Missing => {
-            "Create it, or put the function's environment variable right".to_owned()
+            "Create it, or correct the function's environment variable".to_owned()
         }
         _ => {
-            "The record is kept by its owner: the on-failure queue, or the queue that it came from"
+            "The record is not lost: it stays in its source queue, or goes to the on-failure queue"
                 .to_owned()
         }
     }
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_repeat_can_cure() {
+    fn retryable_and_permanent_errors_are_distinguished() {
         for (sender_fault, code) in [
             (false, "Whatever"),
             (true, "Throttled"),
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn classifies_what_services_name_differently() {
+    fn the_codes_of_all_services_are_classified() {
         for (code, message, status, class) in [
             ("Throttled", None, 400, ErrorClass::Busy),
             ("AccessDenied", None, 503, ErrorClass::Busy),
@@ -322,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_to_create() {
+    fn a_missing_resource_is_to_be_created() {
         let error = AwsError::from_entry(
             "dynamodb:PutItem",
             "ledger",
@@ -333,17 +337,18 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "dynamodb:PutItem on ledger was refused: ResourceNotFoundException: none. \
-            Create it, or put the function's environment variable right"
+            Create it, or correct the function's environment variable"
         );
     }
 
     #[test]
-    fn says_what_to_do() {
+    fn a_missing_permission_is_to_be_added() {
         let error = entry(true, "AuthorizationError").to_string();
         assert_eq!(
             error,
             "sns:Publish on arn:topic was refused: AuthorizationError: no message. \
-            Allow sns:Publish on it in the function's role, and on its key if it is encrypted"
+            Allow sns:Publish on it in the function's role and, if it is encrypted, the use of its \
+            KMS key"
         );
     }
 }
