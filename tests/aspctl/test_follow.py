@@ -243,7 +243,7 @@ class FollowTest(StackTest):
         with proxy(self.stack.endpoint, Subscribe=lambda: XML_DENIED) as relay:
             denied = self.run_tool("tail", endpoint=relay.endpoint)
         self.assertEqual((denied.status, denied.out), (1, ""))
-        self.assertIn("Allow sns:Subscribe to the identity that runs aspctl", denied.err)
+        self.assertIn("Allow sns:Subscribe for the identity that runs aspctl", denied.err)
         self.assertIn("DeleteQueue", relay.calls)
 
     def test_subscription_in_flight_when_another_fails_is_removed(self) -> None:

@@ -1,4 +1,4 @@
-//! Why a call to AWS failed, and what the user can do about it.
+//! Why a call to AWS failed, and what to do about it.
 
 use std::{error::Error, iter};
 
@@ -20,18 +20,18 @@ pub(crate) struct AwsCallError {
 /// How a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FailureKind {
-    /// What was given makes no call.
+    /// The request could not be built from the given values.
     Malformed,
-    /// No answer came.
+    /// There was no response.
     Unreachable,
-    /// There are no credentials to sign the call with.
+    /// No credentials were found to sign the call.
     NoCredentials,
-    /// AWS answered with an error.
+    /// AWS returned an error.
     Answered(ErrorClass),
 }
 
 impl AwsCallError {
-    /// Whether the same call may succeed later, without a change by anybody.
+    /// Whether the same call may succeed later without any change.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self.kind,
@@ -39,7 +39,7 @@ impl AwsCallError {
         )
     }
 
-    /// Whether what the call was about does not exist.
+    /// Whether the target of the call does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         self.kind == FailureKind::Answered(ErrorClass::Missing)
     }
@@ -49,7 +49,7 @@ impl AwsCallError {
         self.kind == FailureKind::Answered(ErrorClass::Denied)
     }
 
-    /// What failed with its cause, and what to do.
+    /// What failed and why, and what to do about it.
     pub(crate) fn explain(&self) -> Explanation {
         Explanation::of(self).advise(self.advice())
     }
@@ -58,7 +58,7 @@ impl AwsCallError {
         let action = self.action;
         let advice = match self.kind {
             FailureKind::Malformed => {
-                "Check the region (--region), AWS_ENDPOINT_URL and the names that were given"
+                "Check the region (--region), AWS_ENDPOINT_URL and the given names"
             }
             FailureKind::Unreachable => {
                 "Check the network, the region (--region) and AWS_ENDPOINT_URL"
@@ -67,23 +67,25 @@ impl AwsCallError {
             | FailureKind::Answered(ErrorClass::Expired | ErrorClass::BadCredentials) => {
                 "Log in (aws sso login, or aws configure), or name another profile with --profile"
             }
-            FailureKind::Answered(ErrorClass::ClockSkew) => "Check the clock of this machine",
+            FailureKind::Answered(ErrorClass::ClockSkew) => "Correct the clock of this machine",
             FailureKind::Answered(ErrorClass::Denied) => {
-                return format!("Allow {action} to the identity that runs aspctl");
+                return format!("Allow {action} for the identity that runs aspctl");
             }
             FailureKind::Answered(ErrorClass::Missing) => {
                 "Check the name, the region (--region) and the account (--profile)"
             }
-            FailureKind::Answered(ErrorClass::Busy) => "AWS is busy: wait a minute",
+            FailureKind::Answered(ErrorClass::Busy) => {
+                "AWS is throttling or has an outage: wait a minute"
+            }
             FailureKind::Answered(ErrorClass::Rejected) => {
-                return format!("AWS's reference of {action} says more about this error");
+                return format!("See the errors of {action} in the AWS API reference");
             }
         };
         advice.to_owned()
     }
 }
 
-/// Makes the error of a failed call: `.map_err(call_error("sns:Publish", topic))`.
+/// Converts the error of a call: `.map_err(call_error("sns:Publish", topic))`.
 pub(crate) fn call_error<E>(
     action: &'static str,
     target: impl Into<String>,
@@ -119,7 +121,7 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>, cause: &str) -> FailureKin
     }
 }
 
-/// An error with its causes; the SDK's own display shows whole answers.
+/// An error with its causes. The SDK's own display would show whole responses.
 fn chain(error: &dyn Error) -> String {
     let causes = iter::successors(Some(error), |&error| error.source());
     causes
@@ -128,8 +130,8 @@ fn chain(error: &dyn Error) -> String {
         .join(": ")
 }
 
-/// What matters of a text of AWS. After it come lists of what was tried, or the request that was
-/// signed wrongly, with the session's token in it.
+/// The first line of a message of AWS. The lines below list what was tried, or show the signed
+/// request with the session token in it.
 fn first_line(text: &str) -> &str {
     let line = text.trim().lines().next().unwrap_or_default();
     let line = if line.ends_with(':') {
@@ -146,9 +148,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_one_line_without_the_request_that_was_signed() {
-        let signature = "The signature does not match. Check your key.\n\nThe Canonical String for this request should \
-                         have been\n'POST\nx-amz-security-token:secret\n'";
+    fn an_error_is_one_line_without_the_signed_request() {
+        let signature = "The signature does not match. Check your key.\n\nThe Canonical String for \
+                         this request should have been\n'POST\nx-amz-security-token:secret\n'";
         assert_eq!(
             first_line(signature),
             "The signature does not match. Check your key"

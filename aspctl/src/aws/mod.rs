@@ -11,20 +11,20 @@ use aws_types::SdkConfig;
 pub(crate) use self::error::{AwsCallError, call_error};
 use crate::{advice::InputError, args::GlobalArgs};
 
-/// The time-out of one attempt; a long poll of SQS takes up to 20 seconds.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// The time-out of one attempt. A long poll of SQS takes up to 20 seconds.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The user's AWS account and region.
+/// Creates clients for the user's AWS account and region.
 #[derive(Debug)]
 pub(crate) struct AwsClients {
     config: SdkConfig,
 }
 
 impl AwsClients {
-    /// Finds credentials and region as the AWS CLI does. No call is made yet.
+    /// Finds credentials and region as the AWS CLI does. Makes no call yet.
     pub(crate) async fn load(global: &GlobalArgs) -> Result<Self, InputError> {
         let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http())
@@ -40,7 +40,7 @@ impl AwsClients {
             .region()
             .is_none_or(|region| region.as_ref().is_empty())
         {
-            let advice = "Give --region, set AWS_REGION, or put a region into the profile";
+            let advice = "Set --region or AWS_REGION, or a region in the profile";
             return Err(InputError::new("AWS region", "none is set", advice));
         }
         Ok(Self { config })
