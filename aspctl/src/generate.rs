@@ -11,7 +11,8 @@ use schemars::{
 use serde_json::Value;
 
 use crate::{
-    advice::InputError, error::CommandError, subscriptions::file::File, terminal::Terminal,
+    advice::InputError, error::CommandError, subscriptions::file::SubscriptionsFile,
+    terminal::Terminal,
 };
 
 #[derive(Debug, clap::Args)]
@@ -67,7 +68,7 @@ pub(crate) fn run(
 
 /// Generates the JSON Schema of the subscriptions file.
 fn subscriptions_schema() -> Schema {
-    let mut schema = schemars::schema_for!(File);
+    let mut schema = schemars::schema_for!(SubscriptionsFile);
     RecursiveTransform(unwrap_description).transform(&mut schema);
     schema
 }

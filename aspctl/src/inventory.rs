@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
-    alexa::{AlexaApi, Configuration, Subscription, is_configuration, is_resource},
+    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
     args::{GlobalArgs, OutputForm},
     error::CommandError,
     subscriptions::describe::describe_subscription,
@@ -58,8 +58,8 @@ pub(crate) struct DeleteArgs {
 
 /// What to list: a kind that is not listed is `None`.
 struct ListedResources {
-    configurations: Option<Vec<Configuration>>,
-    subscriptions: Option<Vec<Subscription>>,
+    configurations: Option<Vec<AlexaConfiguration>>,
+    subscriptions: Option<Vec<AlexaSubscription>>,
 }
 
 /// Lists subscriptions, configurations, or both.
@@ -103,7 +103,7 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
 }
 
 /// Whether the subscription matches the filters.
-fn matches(subscription: &Subscription, args: &ListArgs) -> bool {
+fn matches(subscription: &AlexaSubscription, args: &ListArgs) -> bool {
     let (event_type, entities) = describe_subscription(subscription);
     let mut words = entities.split([' ', ',']);
     args.event.as_ref().is_none_or(|event| *event == event_type)
@@ -146,14 +146,14 @@ fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandErro
     Ok(())
 }
 
-fn configuration_row(configuration: &Configuration) -> Vec<String> {
+fn configuration_row(configuration: &AlexaConfiguration) -> Vec<String> {
     vec![
         or_unknown(configuration.id.as_ref()),
         configuration.topics.join(" "),
     ]
 }
 
-fn subscription_row(subscription: &Subscription) -> Vec<String> {
+fn subscription_row(subscription: &AlexaSubscription) -> Vec<String> {
     let (event_type, entities) = describe_subscription(subscription);
     let end = match subscription.expires_at {
         Some(end) => end.format("%F %T UTC").to_string(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Datelike as _, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::documented::{lenient, non_empty};
@@ -36,7 +36,7 @@ struct EventTimeField {
 }
 
 /// An event type, such as `Alexa.Skill.Interaction` / `Failure`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct EventType {
     /// The namespace, which may contain dots.
     #[serde(deserialize_with = "non_empty")]
@@ -44,6 +44,22 @@ pub struct EventType {
     /// The name within the namespace.
     #[serde(deserialize_with = "non_empty")]
     pub name: String,
+}
+
+impl EventType {
+    /// Parses `namespace.name`, whose dot-separated parts consist of letters and digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.rsplit_once('.')?;
+        text.split('.').all(is_identifier).then(|| Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+fn is_identifier(part: &str) -> bool {
+    !part.is_empty() && part.chars().all(|char| char.is_ascii_alphanumeric())
 }
 
 impl fmt::Display for EventType {
@@ -130,4 +146,19 @@ impl<'de> Deserialize<'de> for HeaderEntities {
 fn by_type(items: Vec<Value>) -> Map<String, Value> {
     let named = |item: Value| Some((item.get("type")?.as_str()?.to_lowercase(), item));
     items.into_iter().filter_map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_type_is_a_namespace_and_a_name() {
+        let parsed = EventType::parse("Alexa.Role.Management.Assignment").unwrap();
+        assert_eq!(parsed.namespace, "Alexa.Role.Management");
+        assert_eq!(parsed.name, "Assignment");
+        for text in ["Assignment", "Alexa.", "Alexa..Completion", "Alexa.A b.C"] {
+            assert_eq!(EventType::parse(text), None, "{text}");
+        }
+    }
 }

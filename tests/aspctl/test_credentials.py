@@ -67,7 +67,7 @@ class Tokens(AlexaTest):
     def test_a_new_refresh_token_is_reported_but_not_shown(self) -> None:
         self.alexa.rotates_refresh_token = True
         warning = self.ok("list").err
-        self.assertIn("answered with another refresh token", warning)
+        self.assertIn("returned a different refresh token", warning)
         self.assertNotIn("Atzr|", warning)
         self.assertEqual(self.ok("--quiet", "list").err, "")
 
@@ -110,13 +110,13 @@ class Tokens(AlexaTest):
 
     def test_a_login_that_stays_throttled_is_reported(self) -> None:
         self.alexa.fail_next(100, 503, path="POST /auth")
-        self.assertIn("POST to Login with Amazon was answered with 503", self.refused("list"))
+        self.assertIn("POST to Login with Amazon returned 503", self.refused("list"))
         self.assertEqual(len(self.alexa.requests), 7, "six repeats")
 
     def test_a_refused_token_is_reported(self) -> None:
         self.alexa.after = lambda _: self.alexa.expire_tokens()
         error = self.refused("list")
-        self.assertIn("was answered with 401", error)
+        self.assertIn("returned 401", error)
         self.assertIn("grant the client API access", error)
         self.assertEqual(self.alexa.token_calls, 2, "one more try with a new token")
 

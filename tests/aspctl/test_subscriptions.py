@@ -133,7 +133,7 @@ class Applying(AlexaTest):
         self.assertEqual(self.called("POST", "DELETE"), [])
         self.assertEqual(self.aspctl("plan", "--detailed-exitcode").status, 2)
         self.ok("apply")
-        self.assertIn("Nothing to do: 7 subscriptions are as the file says.", self.ok("plan").lines)
+        self.assertIn("Nothing to do: 7 subscriptions match the file.", self.ok("plan").lines)
         self.assertEqual(self.aspctl("plan", "--detailed-exitcode").status, 0)
         plan = self.ok("plan", "--output", "json").json
         self.assertEqual((plan["create"], plan["delete"], len(plan["unchanged"])), ([], [], 7))
@@ -175,7 +175,7 @@ class Applying(AlexaTest):
         self.ok("apply")
         self.write(ONE_ROOM)
         result = self.ok("apply")
-        self.assertIn("Left alone: 6 subscriptions that the file does not name", result.err)
+        self.assertIn("Left alone: 6 subscriptions not in the file", result.err)
         self.assertEqual(len(self.alexa.subscriptions), 7)
         self.assertIn("--yes", self.refused("apply", "--prune"))
         self.assertEqual(len(self.alexa.subscriptions), 7, "nobody could be asked")
@@ -246,7 +246,7 @@ class Applying(AlexaTest):
 
     def test_a_configuration_is_deleted_after_its_subscriptions(self) -> None:
         self.ok("apply")
-        self.assertIn("goes after its subscriptions", self.refused("delete", "--yes", self.alexa.configurations[0].id))
+        self.assertIn("Delete a configuration's subscriptions before the configuration", self.refused("delete", "--yes", self.alexa.configurations[0].id))
 
     def test_destroy_accepts_a_topic_that_the_file_no_longer_names(self) -> None:
         self.ok("apply")
@@ -272,7 +272,7 @@ class Replacing(AlexaTest):
         self.ok("apply")
         self.write(ONE_ROOM + 'header_version = "V2"')
         counts = self.watch_coverage()
-        self.assertIn("its header version or duration differs", self.ok("apply").out)
+        self.assertIn("header version or duration differs", self.ok("apply").out)
         self.assertEqual(min(counts), 1, "never a gap")
         [subscription] = self.alexa.subscriptions
         self.assertEqual(subscription.body["eventHeaderVersion"], "V2")
@@ -300,7 +300,7 @@ class Replacing(AlexaTest):
         for _ in range(3):
             self.ok("apply")
         [subscription] = self.alexa.subscriptions
-        self.assertIn("0 created, 1 still the same, 0 deleted", self.ok("apply").out)
+        self.assertIn("0 created, 1 unchanged, 0 deleted", self.ok("apply").out)
         self.assertEqual(self.alexa.subscriptions, [subscription])
 
     def test_without_expiry_and_tokens_the_replacement_leaves_no_gap(self) -> None:
@@ -482,7 +482,7 @@ class Answers(AlexaTest):
             with self.subTest(status=status), Alexa() as self.alexa:
                 self.alexa.fail_next(100, status, path="GET /v1")
                 error = self.refused("plan")
-                self.assertIn(f"was answered with {status}", error)
+                self.assertIn(f"returned {status}", error)
                 self.assertIn("Running the command again may succeed", error)
                 times = [request.at for request in self.called("GET")]
                 self.assertEqual(len(times), 7, "six repeats")
@@ -493,7 +493,7 @@ class Answers(AlexaTest):
             with self.subTest(status=status), Alexa() as self.alexa:
                 self.alexa.fail_next(1, status, path="POST /v1")
                 error = self.refused("apply")
-                self.assertIn(f"POST /v1/eventMessenger/subscriptionConfigurations was answered with {status}", error)
+                self.assertIn(f"POST /v1/eventMessenger/subscriptionConfigurations returned {status}", error)
                 self.assertIn(advice, error)
                 self.assertIn(self.called("POST")[0].id, error, "the request's id, for Amazon's support")
                 self.assertEqual(len(self.called("POST")), 1)

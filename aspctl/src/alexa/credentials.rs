@@ -19,12 +19,11 @@ use crate::{
     aws::{AwsClients, call_error},
 };
 
-const VARIABLES: [&str; 3] = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
-
-/// A client of Login with Amazon that may act for a customer. The names with dashes are those of
-/// Amazon's own samples.
+/// A client of Login with Amazon, and the refresh token that lets it act for a customer.
+///
+/// The keys with dashes are those in Amazon's own samples.
 #[derive(Debug, Deserialize)]
-pub(super) struct Credentials {
+pub(super) struct LoginCredentials {
     #[serde(alias = "lwa-client-id")]
     pub(super) client_id: String,
     #[serde(alias = "lwa-client-secret")]
@@ -33,84 +32,86 @@ pub(super) struct Credentials {
     pub(super) refresh_token: SecretString,
 }
 
-/// Reads them from the place that an option names, or else a variable, or else from the variables
-/// themselves.
-pub(super) async fn read(global: &GlobalArgs) -> Result<Credentials, ConnectError> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
-    match place(&global.alexa, &variable) {
-        Some(Place::File(path)) => Ok(from_file(&path)?),
-        Some(Place::Secret(id)) => {
+/// Reads the credentials from the source that an option or a variable names, or else from the
+/// `LWA_…` variables.
+pub(super) async fn read(global: &GlobalArgs) -> Result<LoginCredentials, ConnectError> {
+    match source(&global.alexa, variable) {
+        CredentialsSource::File(path) => Ok(from_file(&path)?),
+        CredentialsSource::Secret(id) => {
             from_secrets_manager(&AwsClients::load(global).await?, &id).await
         }
-        None => Ok(from_environment(variable)?),
+        CredentialsSource::Environment => Ok(from_environment(variable)?),
     }
 }
 
-/// Where credentials are kept.
+/// An environment variable, unless it is blank.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Where the credentials are kept.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum CredentialsSource {
     File(PathBuf),
     Secret(String),
+    Environment,
 }
 
-fn place(args: &AlexaArgs, variable: &impl Fn(&str) -> Option<String>) -> Option<Place> {
-    let file = || variable("ASPCTL_CREDENTIALS_FILE").map(|path| Place::File(path.into()));
-    let secret = || variable("ASPCTL_CREDENTIALS_SECRET").map(Place::Secret);
-    match (&args.credentials_file, &args.credentials_secret) {
-        (Some(path), _) => Some(Place::File(path.clone())),
-        (None, Some(id)) => Some(Place::Secret(id.clone())),
-        (None, None) => file().or_else(secret),
+/// Selects the source. Options take precedence over variables.
+fn source(args: &AlexaArgs, variable: impl Fn(&str) -> Option<String>) -> CredentialsSource {
+    if let Some(path) = &args.credentials_file {
+        CredentialsSource::File(path.clone())
+    } else if let Some(id) = &args.credentials_secret {
+        CredentialsSource::Secret(id.clone())
+    } else if let Some(path) = variable("ASPCTL_CREDENTIALS_FILE") {
+        CredentialsSource::File(path.into())
+    } else if let Some(id) = variable("ASPCTL_CREDENTIALS_SECRET") {
+        CredentialsSource::Secret(id)
+    } else {
+        CredentialsSource::Environment
     }
 }
 
-fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, InputError> {
-    let values = VARIABLES.map(variable);
-    let missing: Vec<_> = VARIABLES
-        .iter()
-        .zip(&values)
-        .filter(|(_, value)| value.is_none())
-        .map(|(name, _)| *name)
-        .collect();
-    if let [Some(client_id), Some(client_secret), Some(refresh_token)] = values {
-        return Ok(Credentials {
-            client_id,
-            client_secret: client_secret.into(),
-            refresh_token: refresh_token.into(),
-        });
-    }
-    let advice = "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or name where they are with --credentials-file or \
-                  --credentials-secret";
+fn from_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<LoginCredentials, InputError> {
+    let mut missing = Vec::new();
+    let mut required = |name| {
+        variable(name).unwrap_or_else(|| {
+            missing.push(name);
+            String::new()
+        })
+    };
+    let credentials = LoginCredentials {
+        client_id: required("LWA_CLIENT_ID"),
+        client_secret: required("LWA_CLIENT_SECRET").into(),
+        refresh_token: required("LWA_REFRESH_TOKEN").into(),
+    };
+    let problem = match missing.as_slice() {
+        [] => return Ok(credentials),
+        [name] => format!("{name} is not set"),
+        names => format!("{} are not set", names.join(", ")),
+    };
     Err(InputError::new(
         "Login with Amazon credentials",
-        format_args!("{} not set", is_are(&missing)),
-        advice,
+        problem,
+        "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or say where the credentials \
+         are with --credentials-file or --credentials-secret",
     ))
 }
 
-fn is_are(names: &[&str]) -> String {
-    format!(
-        "{} {}",
-        names.join(", "),
-        if names.len() == 1 { "is" } else { "are" }
-    )
-}
-
-fn from_file(path: &Path) -> Result<Credentials, InputError> {
+fn from_file(path: &Path) -> Result<LoginCredentials, InputError> {
     let place = path.display().to_string();
     require_private(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
     let malformed = |error: toml::de::Error| {
-        let line = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .map_or(1, |before| before.lines().count().max(1));
-        let problem = format!(
-            "line {line} or what follows is not as it should be (its content is not shown here)"
-        );
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.lines().count().max(1));
+        let problem = format!("line {line} or below is malformed (the content is not shown here)");
         InputError::new(
             &place,
             problem,
-            "Give client_id, client_secret and refresh_token, each a text in quotes",
+            "Set client_id, client_secret and refresh_token, each to a quoted string",
         )
     };
     toml::from_str(&text).map_err(malformed)
@@ -122,35 +123,36 @@ fn unreadable(path: &Path, error: io::Error) -> InputError {
     InputError::new(place, "cannot be read", advice).because(error)
 }
 
-/// The permission bits of everybody but the owner.
-const OTHERS: u32 = 0o077;
+/// The permission bits of everybody except the owner.
+const PERMISSIONS_OF_OTHERS: u32 = 0o077;
 
-/// Whoever can read the refresh token can act for the customer.
+/// Rejects a file that others can read: the refresh token lets its holder act for the customer.
 fn require_private(path: &Path) -> Result<(), InputError> {
     let place = path.display().to_string();
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & OTHERS == 0 {
+    if mode & PERMISSIONS_OF_OTHERS == 0 {
         return Ok(());
     }
-    let problem = format!("others on this machine can read it (mode {mode:o})");
+    let problem = format!("other users of this machine can access it (mode {mode:o})");
     Err(InputError::new(
         &place,
         problem,
-        format!(
-            "Run chmod 600 {place}, and have the refresh token renewed if others may have read it"
-        ),
+        format!("Run chmod 600 {place}, and replace the refresh token if others may have read it"),
     ))
 }
 
-async fn from_secrets_manager(aws: &AwsClients, id: &str) -> Result<Credentials, ConnectError> {
+async fn from_secrets_manager(
+    aws: &AwsClients,
+    id: &str,
+) -> Result<LoginCredentials, ConnectError> {
     let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
     let secret = secret.map_err(call_error(
         "secretsmanager:GetSecretValue",
         format!("the secret {id}"),
     ))?;
     let malformed = || {
-        let problem = "it is not JSON with the three keys (its content is not shown here)";
+        let problem = "it is not a JSON object with the three keys (the content is not shown here)";
         InputError::new(
             format!("the secret {id}"),
             problem,
@@ -167,7 +169,7 @@ mod tests {
     use crate::args::parse;
 
     #[test]
-    fn the_environment_needs_all_three() {
+    fn all_three_variables_are_required() {
         let all = |name: &str| Some(format!("value of {name}"));
         assert_eq!(
             from_environment(all).unwrap().client_id,
@@ -184,29 +186,29 @@ mod tests {
     }
 
     #[test]
-    fn an_option_comes_before_a_variable() {
-        let place = |args: &[&str], variables: &[&str]| {
+    fn an_option_takes_precedence_over_a_variable() {
+        let source = |args: &[&str], variables: &[&str]| {
             let args = parse::<AlexaArgs>(args);
-            place(&args, &|name| {
-                variables.contains(&name).then(|| "v".to_owned())
-            })
+            let set = |name: &str| variables.contains(&name).then(|| "v".to_owned());
+            source(&args, set)
         };
+        let file = CredentialsSource::File("v".into());
+        let secret = CredentialsSource::Secret("v".to_owned());
         let both = ["ASPCTL_CREDENTIALS_FILE", "ASPCTL_CREDENTIALS_SECRET"];
+        let option = source(&["--credentials-file", "f"], &both);
+        assert_eq!(option, CredentialsSource::File("f".into()));
+        let option = source(&["--credentials-secret", "s"], &both);
+        assert_eq!(option, CredentialsSource::Secret("s".to_owned()));
+        assert_eq!(source(&[], &both), file);
+        assert_eq!(source(&[], &both[1..]), secret);
         assert_eq!(
-            place(&["--credentials-file", "f"], &both),
-            Some(Place::File("f".into()))
+            source(&[], &["LWA_CLIENT_ID"]),
+            CredentialsSource::Environment
         );
-        assert_eq!(
-            place(&["--credentials-secret", "s"], &both),
-            Some(Place::Secret("s".to_owned()))
-        );
-        assert_eq!(place(&[], &both), Some(Place::File("v".into())));
-        assert_eq!(place(&[], &both[1..]), Some(Place::Secret("v".to_owned())));
-        assert_eq!(place(&[], &["LWA_CLIENT_ID"]), None);
     }
 
     #[test]
-    fn they_are_never_shown() {
+    fn debug_output_hides_the_secrets() {
         let credentials = from_environment(|name| Some(format!("value of {name}"))).unwrap();
         let shown = format!("{credentials:?}");
         assert!(

@@ -1,6 +1,6 @@
 //! Why a call to Alexa or to Login with Amazon failed.
 
-use std::time::Duration;
+use std::{error::Error, fmt, iter, time::Duration};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -10,115 +10,103 @@ use crate::{
     aws::AwsCallError,
 };
 
-/// The longest text of an answer that is shown without `-v`.
-const LONGEST_TEXT: usize = 300;
+/// The longest text of a response that is shown without `-v`, in characters.
+const MAX_SHOWN_TEXT: usize = 300;
 
 /// A call to Alexa or to Login with Amazon failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.problem())]
 pub(crate) enum AlexaError {
-    /// No answer came.
+    /// There was no response.
+    #[error("{call} got no response")]
     Unreachable {
         call: String,
         #[source]
         cause: ShownCause,
     },
-    /// Alexa is busy or ill, and stayed so.
+    /// Throttled, or a server error. Retryable.
+    #[error("{response} on every attempt")]
     Busy {
-        call: String,
-        status: StatusCode,
-        message: String,
+        response: ErrorResponse,
         retry_after: Option<Duration>,
     },
-    /// The token is refused although it is new.
-    Unauthorized {
-        call: String,
-        status: StatusCode,
-        message: String,
-    },
-    /// The customer may not do it.
-    Forbidden {
-        call: String,
-        status: StatusCode,
-        message: String,
-    },
-    /// There is nothing of this id.
-    Missing {
-        call: String,
-        status: StatusCode,
-        message: String,
-    },
-    /// The request is not acceptable.
-    Refused {
-        call: String,
-        status: StatusCode,
-        message: String,
-    },
-    /// The answer lacks what is needed.
+    /// The token was rejected although it is new.
+    #[error("{0}")]
+    Unauthorized(ErrorResponse),
+    /// The client or the customer lacks the permission.
+    #[error("{0}")]
+    Forbidden(ErrorResponse),
+    /// Nothing has this id.
+    #[error("{0}")]
+    NotFound(ErrorResponse),
+    /// Alexa rejected the request for another reason.
+    #[error("{0}")]
+    Rejected(ErrorResponse),
+    /// The response lacks a field that is needed.
+    #[error("the response to {call} has no {missing}")]
     Unreadable { call: String, missing: &'static str },
-    /// What Alexa says that it has created is not there.
-    Gone { id: String },
-    /// Login with Amazon refuses the refresh token.
+    /// Alexa reports an id as created, but does not have it.
+    #[error("Alexa reported that it created {id}, but no such resource exists")]
+    StaleId { id: String },
+    /// Login with Amazon rejected the refresh token.
+    #[error("Login with Amazon rejected the refresh token (invalid_grant): {0}")]
     InvalidGrant(String),
-    /// Login with Amazon refuses the client.
+    /// Login with Amazon rejected the client.
+    #[error("Login with Amazon rejected the client (invalid_client): {0}")]
     InvalidClient(String),
-    /// Login with Amazon refuses the request for another reason.
-    LoginRefused { code: String, description: String },
+    /// Login with Amazon rejected the request for another reason.
+    #[error("Login with Amazon rejected the request ({code}): {description}")]
+    LoginRejected { code: String, description: String },
+}
+
+/// A response whose status is an error.
+#[derive(Debug)]
+pub(crate) struct ErrorResponse {
+    call: String,
+    status: StatusCode,
+    /// What the response says about the error; empty if nothing.
+    message: String,
+    request_id: Option<String>,
+}
+
+impl ErrorResponse {
+    /// Takes the reason from the body, whose key for it is not documented, or else the whole text.
+    pub(super) fn new(
+        call: String,
+        status: StatusCode,
+        body: &Value,
+        text: &str,
+        request_id: Option<String>,
+    ) -> Self {
+        let reason = ["message", "Message", "description", "error_description"]
+            .iter()
+            .find_map(|key| body.get(key)?.as_str());
+        let message = reason.unwrap_or(text).trim().trim_end_matches('.');
+        Self {
+            call,
+            status,
+            message: message.chars().take(MAX_SHOWN_TEXT).collect(),
+            request_id,
+        }
+    }
+}
+
+impl fmt::Display for ErrorResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} returned {}", self.call, self.status)?;
+        if !self.message.is_empty() {
+            write!(formatter, " ({})", self.message)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(formatter, ", request {id}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl AlexaError {
-    /// What did not work with its cause, and what to do.
+    /// What failed and why, and what to do about it.
     pub(crate) fn explain(&self) -> Explanation {
         Explanation::of(self).advise(self.advice())
-    }
-
-    fn problem(&self) -> String {
-        match self {
-            Self::Unreachable { call, .. } => format!("{call} got no answer"),
-            Self::Busy {
-                call,
-                status,
-                message,
-                ..
-            } => {
-                format!("{call} was answered with {status} again and again{message}")
-            }
-            Self::Unauthorized {
-                call,
-                status,
-                message,
-            }
-            | Self::Forbidden {
-                call,
-                status,
-                message,
-            }
-            | Self::Missing {
-                call,
-                status,
-                message,
-            }
-            | Self::Refused {
-                call,
-                status,
-                message,
-            } => format!("{call} was answered with {status}{message}"),
-            Self::Unreadable { call, missing } => format!("the answer to {call} has no {missing}"),
-            Self::Gone { id } => {
-                format!("Alexa answers that it has created {id}, and does not have it")
-            }
-            Self::InvalidGrant(description) => {
-                format!(
-                    "Login with Amazon refuses the refresh token (invalid_grant): {description}"
-                )
-            }
-            Self::InvalidClient(description) => {
-                format!("Login with Amazon refuses the client (invalid_client): {description}")
-            }
-            Self::LoginRefused { code, description } => {
-                format!("Login with Amazon refuses the request ({code}): {description}")
-            }
-        }
     }
 
     fn advice(&self) -> &'static str {
@@ -126,50 +114,42 @@ impl AlexaError {
             Self::Unreachable { .. } => {
                 "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
             }
-            Self::Busy { .. } => "Alexa limits calls or has a problem: wait some minutes",
-            Self::Unauthorized { .. } => {
-                "The token is valid for Login with Amazon but not for Alexa: grant the client API access in the Alexa \
-                 Smart Properties console, and get a refresh token with the scope alexa::enterprise:management"
+            Self::Busy { .. } => "Alexa is throttling or has an outage: wait a few minutes",
+            Self::Unauthorized(_) => UNAUTHORIZED_ADVICE,
+            Self::Forbidden(_) => FORBIDDEN_ADVICE,
+            Self::NotFound(_) => {
+                "Alexa has no resource with this id for this customer: aspctl list shows what \
+                 exists"
             }
-            Self::Forbidden { .. } => {
-                "Check that the client has API access in the Alexa Smart Properties console, that its scope includes \
-                 what the call needs (alexa::enterprise:management, or profile:user_id for the profile), and that the \
-                 unit is this customer's"
+            Self::Rejected(response) if response.status == StatusCode::CONFLICT => {
+                "Delete a configuration's subscriptions before the configuration: aspctl list \
+                 shows them, and aspctl destroy deletes everything for a topic"
             }
-            Self::Missing { .. } => {
-                "Alexa has nothing of this id for this customer: aspctl list shows what it has"
-            }
-            Self::Refused {
-                status: StatusCode::CONFLICT,
-                ..
-            } => {
-                "A configuration goes after its subscriptions: aspctl list shows them, and aspctl destroy deletes all of a topic"
-            }
-            Self::Refused { .. } => "Check the ids in the request; -v shows it whole",
+            Self::Rejected(_) => "Check the ids in the request; -v shows it in full",
             Self::Unreadable { .. } => {
-                "Alexa's answers may have changed: -v shows it whole; please report it"
+                "Alexa's response format may have changed: -v shows the response in full; please \
+                 report it"
             }
-            Self::Gone { .. } => {
-                "It may repeat an earlier answer: wait some hours, and apply again"
+            Self::StaleId { .. } => {
+                "Alexa may be replaying an earlier response: wait a few hours, then apply again"
             }
-            Self::InvalidGrant(_) => {
-                "It was revoked, or belongs to another client: authorize the client again and store the new refresh \
-                 token (LWA_REFRESH_TOKEN, or where --credentials-file or --credentials-secret points to)"
-            }
+            Self::InvalidGrant(_) => INVALID_GRANT_ADVICE,
             Self::InvalidClient(_) => {
-                "Compare client id and client secret with those of the security profile in the Login with Amazon \
-                 console"
+                "Compare client id and client secret with those of the security profile in the \
+                 Login with Amazon console"
             }
-            Self::LoginRefused { .. } => "Check --lwa-url and the settings of the security profile",
+            Self::LoginRejected { .. } => {
+                "Check --lwa-url and the settings of the security profile"
+            }
         }
     }
 
-    /// Whether a repeat may cure it.
+    /// Whether the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
     }
 
-    /// How long the answer asks to wait.
+    /// How long the response asks the client to wait.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => *retry_after,
@@ -177,22 +157,12 @@ impl AlexaError {
         }
     }
 
-    /// No answer came. The URL is left out, since only the call's name helps.
+    /// Explains a call without a response. The URL is left out: the name of the call says enough.
     pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
-        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |&error| {
-            error.source()
-        });
-        // The outermost repeats the URL.
-        let causes: Vec<_> = causes.skip(1).map(ToString::to_string).collect();
-        let cause = if causes.is_empty() {
-            "the connection failed".to_owned()
-        } else {
-            causes.join(": ")
-        };
         let cause = if error.is_timeout() {
-            "the time is up".to_owned()
+            "the request timed out".to_owned()
         } else {
-            cause
+            causes_of(error).unwrap_or_else(|| "the connection failed".to_owned())
         };
         Self::Unreachable {
             call: call.to_owned(),
@@ -200,95 +170,83 @@ impl AlexaError {
         }
     }
 
-    /// By the status. The body names the reason under a key that is not documented.
-    pub(super) fn answered(
-        call: String,
-        status: StatusCode,
-        body: &Value,
-        text: &str,
-        request_id: Option<String>,
-        retry_after: Option<Duration>,
-    ) -> Self {
-        let said = ["message", "Message", "description", "error_description"]
-            .iter()
-            .find_map(|key| body.get(key)?.as_str());
-        let said = said.unwrap_or(text).trim().trim_end_matches('.');
-        let said: String = said.chars().take(LONGEST_TEXT).collect();
-        let mut message = if said.is_empty() {
-            String::new()
-        } else {
-            format!(" ({said})")
-        };
-        if let Some(id) = request_id {
-            message = format!("{message}, request {id}");
-        }
-        match status.as_u16() {
-            401 => Self::Unauthorized {
-                call,
-                status,
-                message,
-            },
-            403 => Self::Forbidden {
-                call,
-                status,
-                message,
-            },
-            404 => Self::Missing {
-                call,
-                status,
-                message,
-            },
+    /// Classifies an error response by its status.
+    pub(super) fn from_response(response: ErrorResponse, retry_after: Option<Duration>) -> Self {
+        match response.status.as_u16() {
+            401 => Self::Unauthorized(response),
+            403 => Self::Forbidden(response),
+            404 => Self::NotFound(response),
             429 | 500 | 502..=504 => Self::Busy {
-                call,
-                status,
-                message,
+                response,
                 retry_after,
             },
-            _ => Self::Refused {
-                call,
-                status,
-                message,
-            },
+            _ => Self::Rejected(response),
         }
     }
 
-    /// By the error code of OAuth. The description is Amazon's text; it holds no credentials.
-    pub(super) fn login(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> Self {
-        let text = |key: &str| {
-            body.get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .trim_end_matches('.')
-                .to_owned()
-        };
-        let (code, description) = (text("error"), text("error_description"));
+    /// Classifies an error of Login with Amazon by its OAuth error code. The description is
+    /// Amazon's text and contains no credentials.
+    pub(super) fn from_login(
+        call: &str,
+        status: StatusCode,
+        body: &Value,
+        retry_after: Option<Duration>,
+    ) -> Self {
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            let response = ErrorResponse::new(call.to_owned(), status, &Value::Null, "", None);
             return Self::Busy {
-                call: "POST to Login with Amazon".to_owned(),
-                status,
-                message: String::new(),
+                response,
                 retry_after,
             };
         }
+        let (code, description) = (text(body, "error"), text(body, "error_description"));
         match code.as_str() {
             "invalid_grant" => Self::InvalidGrant(description),
             "invalid_client" | "unauthorized_client" => Self::InvalidClient(description),
-            _ if code.is_empty() => Self::LoginRefused {
+            "" => Self::LoginRejected {
                 code: status.to_string(),
                 description: "no reason given".to_owned(),
             },
-            _ => Self::LoginRefused { code, description },
+            _ => Self::LoginRejected { code, description },
         }
     }
 }
 
-/// The credentials could not be read, so that no call to Alexa was made.
+const UNAUTHORIZED_ADVICE: &str = "The token is valid for Login with Amazon but not for Alexa: \
+    grant the client API access in the Alexa Smart Properties console, and get a refresh token \
+    with the scope alexa::enterprise:management";
+
+const FORBIDDEN_ADVICE: &str = "Check that the client has API access in the Alexa Smart \
+    Properties console, that its scope includes what the call needs \
+    (alexa::enterprise:management, or profile:user_id for the profile), and that the unit belongs \
+    to this customer";
+
+const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: authorize the \
+    client again and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file \
+    or --credentials-secret points to)";
+
+/// The causes of an error, without the outermost, which repeats the URL.
+fn causes_of(error: &reqwest::Error) -> Option<String> {
+    let mut causes = Vec::new();
+    for cause in iter::successors(error.source(), |&error| error.source()) {
+        causes.push(cause.to_string());
+    }
+    (!causes.is_empty()).then(|| causes.join(": "))
+}
+
+/// A text of an OAuth error, without its last period.
+fn text(body: &Value, key: &str) -> String {
+    let text = body.get(key).and_then(Value::as_str);
+    text.unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// The credentials could not be read, and therefore Alexa was not called.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// An option, a variable or the credentials cannot be used.
+    /// An option, a variable or the credentials are not usable.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// AWS Secrets Manager did not give the credentials.
+    /// AWS Secrets Manager did not return the credentials.
     #[error(transparent)]
     Aws(#[from] AwsCallError),
 }

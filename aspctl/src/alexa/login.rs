@@ -1,48 +1,51 @@
-//! Login with Amazon: exchanges the refresh token for access tokens, which live for an hour.
+//! Login with Amazon: exchanges the refresh token for access tokens, which are valid for an hour.
 
 use std::time::Duration;
 
 use chrono::Utc;
-use reqwest::{Client, Url, header};
+use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{credentials::Credentials, error::AlexaError};
+use super::{credentials::LoginCredentials, error::AlexaError, read_retry_after};
 
-/// How long before its end a token is renewed, so that none runs out under way.
-const EARLY: Duration = Duration::from_secs(60);
+/// How long before its expiry a token is renewed, so that none expires during a call.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 
-/// What a token lives for if its answer does not say, and at most. Source: Login with Amazon,
-/// access tokens.
-const LIFETIME: u64 = 3600;
+/// The lifetime of a token in seconds, if the response does not say, and the maximum. Source: Login
+/// with Amazon, access tokens.
+const MAX_LIFETIME_SECONDS: u64 = 3600;
 
-/// The token endpoint, and whose tokens.
+/// The call's name in errors.
+const TOKEN_CALL: &str = "POST to Login with Amazon";
+
+/// The token endpoint, with the credentials to call it.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(super) struct LoginClient {
     http: Client,
     url: Url,
-    credentials: Credentials,
+    credentials: LoginCredentials,
 }
 
 /// An access token.
 #[derive(Debug)]
-pub(super) struct Token {
+pub(super) struct AccessToken {
     pub(super) secret: SecretString,
-    due: Instant,
+    renew_at: Instant,
 }
 
-impl Token {
-    /// Whether to get a new one.
+impl AccessToken {
+    /// Whether it is time to get a new one.
     pub(super) fn is_due(&self) -> bool {
-        Instant::now() >= self.due
+        Instant::now() >= self.renew_at
     }
 }
 
-/// The request, as a form: the refresh token has characters that must be escaped.
+/// The request, sent as a form: the refresh token has characters that must be escaped.
 #[derive(Serialize)]
-struct Request<'a> {
+struct TokenRequest<'a> {
     grant_type: &'static str,
     refresh_token: &'a str,
     client_id: &'a str,
@@ -50,14 +53,14 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     access_token: SecretString,
     expires_in: Option<u64>,
     refresh_token: Option<SecretString>,
 }
 
-impl Login {
-    pub(super) fn new(http: Client, url: Url, credentials: Credentials) -> Self {
+impl LoginClient {
+    pub(super) fn new(http: Client, url: Url, credentials: LoginCredentials) -> Self {
         Self {
             http,
             url,
@@ -65,7 +68,7 @@ impl Login {
         }
     }
 
-    /// Where the account's id is told: on the host of the token endpoint, not of the API.
+    /// The URL of the account's profile: on the host of the token endpoint, not of the API.
     pub(super) fn profile_url(&self) -> Url {
         let mut url = self.url.clone();
         url.set_path("/user/profile");
@@ -73,60 +76,67 @@ impl Login {
         url
     }
 
-    /// Gets a new token. The answer is never logged.
-    pub(super) async fn token(&self) -> Result<Token, AlexaError> {
-        const CALL: &str = "POST to Login with Amazon";
+    /// Gets a new token. The response is never logged.
+    pub(super) async fn token(&self) -> Result<AccessToken, AlexaError> {
         tracing::debug!("POST {} for a new access token", self.url);
-        let request = Request {
+        let text = self.exchange().await?;
+        let malformed = |_| AlexaError::Unreadable {
+            call: TOKEN_CALL.to_owned(),
+            missing: "access_token",
+        };
+        let response: TokenResponse = serde_json::from_str(&text).map_err(malformed)?;
+        self.warn_of_rotation(response.refresh_token.as_ref());
+        let seconds = response.expires_in.unwrap_or(MAX_LIFETIME_SECONDS);
+        let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS));
+        Ok(AccessToken {
+            secret: response.access_token,
+            renew_at: Instant::now() + usable_time(lifetime),
+        })
+    }
+
+    /// Exchanges the refresh token; the text of the response.
+    async fn exchange(&self) -> Result<String, AlexaError> {
+        let unreachable = |error| AlexaError::unreachable(TOKEN_CALL, &error);
+        let request = TokenRequest {
             grant_type: "refresh_token",
             refresh_token: self.credentials.refresh_token.expose_secret(),
             client_id: &self.credentials.client_id,
             client_secret: self.credentials.client_secret.expose_secret(),
         };
         let sent = self.http.post(self.url.clone()).form(&request).send().await;
-        let response = sent.map_err(|error| AlexaError::unreachable(CALL, &error))?;
+        let response = sent.map_err(unreachable)?;
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|value| super::retry_after(value, Utc::now()));
-        let text = response
-            .text()
-            .await
-            .map_err(|error| AlexaError::unreachable(CALL, &error))?;
+        let retry_after = read_retry_after(response.headers(), Utc::now());
+        let text = response.text().await.map_err(unreachable)?;
         tracing::debug!("{status}");
-        if !status.is_success() {
-            let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-            return Err(AlexaError::login(status, &body, retry_after));
+        if status.is_success() {
+            return Ok(text);
         }
-        let answer: Answer = serde_json::from_str(&text).map_err(|_| AlexaError::Unreadable {
-            call: CALL.to_owned(),
-            missing: "access_token",
-        })?;
-        self.compare(answer.refresh_token.as_ref());
-        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(LIFETIME).min(LIFETIME));
-        Ok(Token {
-            secret: answer.access_token,
-            due: Instant::now() + useful(lifetime),
-        })
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Err(AlexaError::from_login(
+            TOKEN_CALL,
+            status,
+            &body,
+            retry_after,
+        ))
     }
 
-    /// The documents speak of a new refresh token with each answer; seen was always the same. The
-    /// old one stays valid.
-    fn compare(&self, refresh_token: Option<&SecretString>) {
+    /// Warns if the response has a new refresh token. Login with Amazon documents that it may; it
+    /// has always been the same so far, and the old one stays valid.
+    fn warn_of_rotation(&self, refresh_token: Option<&SecretString>) {
         let own = self.credentials.refresh_token.expose_secret();
         if refresh_token.is_some_and(|new| new.expose_secret() != own) {
             tracing::warn!(
-                "Login with Amazon answered with another refresh token; the stored one is still used"
+                "Login with Amazon returned a different refresh token; aspctl still uses the \
+                 stored one"
             );
         }
     }
 }
 
-/// How long to use a token: until a minute before its end, or for half of a short life.
-fn useful(lifetime: Duration) -> Duration {
-    lifetime.saturating_sub(EARLY).max(lifetime / 2)
+/// How long to use a token: until a minute before its expiry, or for half of a short lifetime.
+fn usable_time(lifetime: Duration) -> Duration {
+    lifetime.saturating_sub(RENEWAL_MARGIN).max(lifetime / 2)
 }
 
 #[cfg(test)]
@@ -134,10 +144,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_renewed_early() {
-        let useful = |seconds| useful(Duration::from_secs(seconds)).as_secs();
+    fn a_token_is_renewed_before_it_expires() {
+        let usable = |seconds| usable_time(Duration::from_secs(seconds)).as_secs();
         assert_eq!(
-            [useful(3600), useful(120), useful(60), useful(0)],
+            [usable(3600), usable(120), usable(60), usable(0)],
             [3540, 60, 30, 0]
         );
     }

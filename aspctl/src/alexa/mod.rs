@@ -1,8 +1,8 @@
-//! Alexa's Event Messenger API: its calls, and what of their answers is relied on.
+//! Alexa's Event Messenger API: its calls, and the fields of the responses that aspctl relies on.
 //!
-//! Host, operations and bodies are those of "Receive Events for Alexa Smart Properties" and of
-//! Amazon's own Postman collection. What answers look like is hardly documented, so that
-//! [`resource`] reads them tolerantly.
+//! Host, operations and request bodies follow "Receive Events for Alexa Smart Properties" and
+//! Amazon's own Postman collection. The responses are hardly documented; therefore [`resource`]
+//! reads them tolerantly.
 
 mod credentials;
 mod error;
@@ -13,47 +13,54 @@ use std::{collections::HashSet, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::{DateTime, Utc};
-use reqwest::{Client, Method, Response, Url, header, redirect};
+use reqwest::{
+    Client, Method, Response, Url,
+    header::{self, HeaderMap, HeaderName},
+    redirect,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use self::login::{Login, Token};
+use self::{
+    error::ErrorResponse,
+    login::{AccessToken, LoginClient},
+};
 pub(crate) use self::{
     error::{AlexaError, ConnectError},
-    resource::{Configuration, EventType, Subscription, is_configuration, is_resource},
+    resource::{AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
 };
 use crate::{advice::InputError, args::GlobalArgs};
 
-/// An answer that takes longer is none.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// The time-out of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits after the first call. Amazon's own tool repeats six times. Source: "Handle API
-/// throttling", and its sample.
-const REPEATS: usize = 6;
+/// Retries after the first attempt, as in Amazon's own tool. Source: "Handle API throttling", and
+/// its sample.
+const MAX_RETRIES: usize = 6;
 
-/// The longest wait before a repeat that is reckoned here.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest backoff before a retry.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// The longest wait that is taken from `Retry-After`.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+/// The longest wait that is accepted from `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// The largest page that the documents allow. Source: "Pagination".
-const PAGE: &str = "10";
+/// The maximum page size. Source: "Pagination".
+const PAGE_SIZE: &str = "10";
 
 const CONFIGURATIONS: &str = "v1/eventMessenger/subscriptionConfigurations";
 const SUBSCRIPTIONS: &str = "v1/eventMessenger/subscriptions";
 
-/// The API, as the customer whose credentials these are.
+/// A client of the API, on behalf of the customer whose credentials it has.
 #[derive(Debug)]
 pub(crate) struct AlexaApi {
     http: Client,
     url: Url,
-    login: Login,
-    token: Mutex<Option<Token>>,
+    login: LoginClient,
+    token: Mutex<Option<AccessToken>>,
     backoff: ExponentialBuilder,
-    /// How long what was just made may not be shown.
-    patience: Duration,
+    /// How long a new resource may be missing from reads.
+    consistency_delay: Duration,
 }
 
 impl AlexaApi {
@@ -64,127 +71,133 @@ impl AlexaApi {
         require_tls("--lwa-url (ASPCTL_LWA_URL)", &args.lwa_url)?;
         let credentials = credentials::read(global).await?;
         let http = http_client()?;
-        let patience = args.alexa_backoff.min(LONGEST_WAIT);
+        let consistency_delay = args.alexa_backoff.min(MAX_BACKOFF);
         let backoff = ExponentialBuilder::default()
-            .with_min_delay(patience)
-            .with_max_delay(LONGEST_WAIT)
-            .with_max_times(REPEATS)
+            .with_min_delay(consistency_delay)
+            .with_max_delay(MAX_BACKOFF)
+            .with_max_times(MAX_RETRIES)
             .with_jitter();
-        let login = Login::new(http.clone(), args.lwa_url.clone(), credentials);
+        let login = LoginClient::new(http.clone(), args.lwa_url.clone(), credentials);
         Ok(Self {
             http,
             url: args.alexa_url.clone(),
             login,
             token: Mutex::default(),
             backoff,
-            patience,
+            consistency_delay,
         })
     }
 
-    /// Gets a token, as every other call does by itself.
+    /// Gets a token, as every other call does on its own.
     pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
-        repeat(self.backoff, async || self.token().await)
-            .await
-            .map(drop)
+        with_retries(self.backoff, async || self.token().await).await?;
+        Ok(())
     }
 
-    /// The id of the account, which events about devices need. It takes the scope `profile` or
-    /// `profile:user_id`.
+    /// Reads the account's id, which subscriptions to device events need.
+    ///
+    /// Requires the scope `profile` or `profile:user_id`.
     pub(crate) async fn user_id(&self) -> Result<Option<String>, AlexaError> {
         let profile = self
             .call(&Method::GET, self.login.profile_url(), None)
             .await?;
-        Ok(profile
-            .get("user_id")
-            .and_then(Value::as_str)
-            .map(str::to_owned))
+        let user_id = profile.get("user_id").and_then(Value::as_str);
+        Ok(user_id.map(str::to_owned))
     }
 
-    /// All configurations of this customer. One that the list only hints at is read by itself.
-    pub(crate) async fn configurations(&self) -> Result<Vec<Configuration>, AlexaError> {
+    /// Reads all configurations of this customer. Those that are listed without their topics are
+    /// read one by one.
+    pub(crate) async fn configurations(&self) -> Result<Vec<AlexaConfiguration>, AlexaError> {
         let mut configurations = Vec::new();
         for item in self.list(CONFIGURATIONS).await? {
-            let listed = Configuration::read(item);
-            let whole = match &listed.id {
-                Some(id) if listed.topics.is_empty() => {
-                    self.get(id).await?.map(Configuration::read)
+            let mut configuration = AlexaConfiguration::read(item);
+            if let (Some(id), []) = (&configuration.id, configuration.topics.as_slice()) {
+                let whole = self.get(id).await?.map(AlexaConfiguration::read);
+                if let Some(whole) = whole.filter(|whole| whole.id.is_some()) {
+                    configuration = whole;
                 }
-                _ => None,
-            };
-            configurations.push(whole.filter(|whole| whole.id.is_some()).unwrap_or(listed));
+            }
+            configurations.push(configuration);
         }
         Ok(configurations)
     }
 
-    /// All subscriptions of this customer, in the same way.
-    pub(crate) async fn subscriptions(&self) -> Result<Vec<Subscription>, AlexaError> {
+    /// Reads all subscriptions of this customer. Those that are listed incompletely are read one by
+    /// one.
+    pub(crate) async fn subscriptions(&self) -> Result<Vec<AlexaSubscription>, AlexaError> {
         let mut subscriptions = Vec::new();
         for item in self.list(SUBSCRIPTIONS).await? {
-            let listed = Subscription::read(item);
-            let whole = match &listed.id {
-                Some(id) if !listed.is_readable() => self.get(id).await?.map(Subscription::read),
-                _ => None,
-            };
-            subscriptions.push(whole.filter(Subscription::is_readable).unwrap_or(listed));
+            let mut subscription = AlexaSubscription::read(item);
+            if let (Some(id), false) = (&subscription.id, subscription.is_readable()) {
+                let whole = self.get(id).await?.map(AlexaSubscription::read);
+                if let Some(whole) = whole.filter(AlexaSubscription::is_readable) {
+                    subscription = whole;
+                }
+            }
+            subscriptions.push(subscription);
         }
         Ok(subscriptions)
     }
 
-    /// A configuration or subscription as Alexa shows it, if there is one of this id.
+    /// Reads a configuration or subscription, if there is one with this id.
     pub(crate) async fn get(&self, id: &str) -> Result<Option<Value>, AlexaError> {
-        found(self.call(&Method::GET, self.resource(id), None).await)
+        none_if_missing(self.call(&Method::GET, self.resource_url(id), None).await)
     }
 
-    /// Whether there is one of this id, which Alexa has just named. What is new may be shown a
-    /// little later.
+    /// Whether Alexa has the resource that it reported as created. Reads may lag behind.
     pub(crate) async fn exists(&self, id: &str) -> Result<bool, AlexaError> {
         if self.get(id).await?.is_some() {
             return Ok(true);
         }
-        tokio::time::sleep(self.patience).await;
+        tokio::time::sleep(self.consistency_delay).await;
         Ok(self.get(id).await?.is_some())
     }
 
-    /// Creates the configuration that sends events to a topic; its id.
+    /// Creates the configuration that sends events to a topic. Returns its id.
     pub(crate) async fn create_configuration(
         &self,
         topic: &str,
         token: &str,
     ) -> Result<String, AlexaError> {
-        let body = json!({ "deliveryChannels": [{ "type": "SNS", "id": topic }], "idempotencyToken": token });
+        let body = json!({
+            "deliveryChannels": [{ "type": "SNS", "id": topic }],
+            "idempotencyToken": token,
+        });
         self.create(CONFIGURATIONS, &body).await
     }
 
-    /// Creates a subscription from a request that names its configuration and its idempotency
-    /// token; its id.
+    /// Creates a subscription from a request with configuration and idempotency token. Returns its
+    /// id.
     pub(crate) async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
         self.create(SUBSCRIPTIONS, request).await
     }
 
-    /// Deletes a configuration or subscription; whether it was there.
+    /// Deletes a configuration or subscription. Returns whether it existed.
     pub(crate) async fn delete(&self, id: &str) -> Result<bool, AlexaError> {
-        Ok(found(self.call(&Method::DELETE, self.resource(id), None).await)?.is_some())
+        let response = self
+            .call(&Method::DELETE, self.resource_url(id), None)
+            .await;
+        Ok(none_if_missing(response)?.is_some())
     }
 
-    /// The id is in the body and in the header `Location`; here the body may be anything with an id
-    /// in it.
+    /// Creates a resource. Returns its id, wherever it is in the response.
     async fn create(&self, path: &str, request: &Value) -> Result<String, AlexaError> {
-        let answer = self
-            .call(&Method::POST, self.at(path), Some(request))
+        let response = self
+            .call(&Method::POST, self.url_of(path), Some(request))
             .await?;
-        resource::id(&answer).ok_or_else(|| AlexaError::Unreadable {
+        resource::id(&response).ok_or_else(|| AlexaError::Unreadable {
             call: format!("POST /{path}"),
             missing: "id",
         })
     }
 
-    /// Follows the pages until no further one is named. Source: "Pagination".
+    /// Reads all pages. Source: "Pagination".
     async fn list(&self, path: &str) -> Result<Vec<Value>, AlexaError> {
         let mut items = Vec::new();
         let (mut next, mut seen) = (None::<String>, HashSet::new());
         loop {
-            let mut url = self.at(path);
-            url.set_query(Some(&format!("owner=~caller&maxResults={PAGE}")));
+            let mut url = self.url_of(path);
+            url.set_query(Some(&format!("owner=~caller&maxResults={PAGE_SIZE}")));
             if let Some(token) = &next {
                 url.query_pairs_mut().append_pair("nextToken", token);
             }
@@ -206,28 +219,28 @@ impl AlexaApi {
         }
     }
 
-    fn at(&self, path: &str) -> Url {
+    fn url_of(&self, path: &str) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
         url
     }
 
-    /// Ids are opaque, and so escaped.
-    fn resource(&self, id: &str) -> Url {
+    /// The URL of a resource. Ids are opaque; therefore they are escaped.
+    fn resource_url(&self, id: &str) -> Url {
         let path = if resource::is_configuration(id) {
             CONFIGURATIONS
         } else {
             SUBSCRIPTIONS
         };
-        let mut url = self.at(path);
+        let mut url = self.url_of(path);
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
         }
         url
     }
 
-    /// Makes a call, again if Alexa is busy, and with a new token if the old one is refused before
-    /// its time.
+    /// Makes a call. Retries if Alexa is busy, and gets a new token if the current one is rejected
+    /// early.
     async fn call(
         &self,
         method: &Method,
@@ -237,14 +250,14 @@ impl AlexaApi {
         let once = async || {
             let token = self.token().await?;
             match self.attempt(method, &url, body, &token).await {
-                Err(AlexaError::Unauthorized { .. }) => {
+                Err(AlexaError::Unauthorized(_)) => {
                     self.forget(&token).await;
                     self.attempt(method, &url, body, &self.token().await?).await
                 }
-                answer => answer,
+                result => result,
             }
         };
-        repeat(self.backoff, once).await
+        with_retries(self.backoff, once).await
     }
 
     async fn attempt(
@@ -255,24 +268,21 @@ impl AlexaApi {
         token: &SecretString,
     ) -> Result<Value, AlexaError> {
         let call = format!("{method} {}", url.path());
-        let mut request = self
-            .http
-            .request(method.clone(), url.clone())
-            .bearer_auth(token.expose_secret());
+        let request = self.http.request(method.clone(), url.clone());
+        let mut request = request.bearer_auth(token.expose_secret());
         if let Some(body) = body {
             tracing::debug!("{method} {url} {body}");
             request = request.json(body);
         } else {
             tracing::debug!("{method} {url}");
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| AlexaError::unreachable(&call, &error))?;
-        read(call, response).await
+        match request.send().await {
+            Ok(response) => read_response(call, response).await,
+            Err(error) => Err(AlexaError::unreachable(&call, &error)),
+        }
     }
 
-    /// The token that is at hand, or a new one if that runs out.
+    /// The current token, or a new one if that is about to expire.
     async fn token(&self) -> Result<SecretString, AlexaError> {
         let mut token = self.token.lock().await;
         if let Some(token) = token.as_ref().filter(|token| !token.is_due()) {
@@ -282,80 +292,69 @@ impl AlexaApi {
         Ok(token.insert(new).secret.clone())
     }
 
-    async fn forget(&self, refused: &SecretString) {
+    /// Discards a rejected token, unless it was replaced already.
+    async fn forget(&self, rejected: &SecretString) {
         let mut token = self.token.lock().await;
-        token.take_if(|token| token.secret.expose_secret() == refused.expose_secret());
+        token.take_if(|token| token.secret.expose_secret() == rejected.expose_secret());
     }
 }
 
-/// Repeats what may pass by itself, later each time: as long as `Retry-After` says, or twice as
-/// long as before.
-async fn repeat<T>(
+/// Retries transient errors after `Retry-After`, or else with exponential backoff.
+async fn with_retries<T>(
     backoff: ExponentialBuilder,
-    call: impl AsyncFnMut() -> Result<T, AlexaError>,
+    mut call: impl AsyncFnMut() -> Result<T, AlexaError>,
 ) -> Result<T, AlexaError> {
-    let mut call = call;
     let mut waits = backoff.build();
     loop {
         let error = match call().await {
             Err(error) if error.is_transient() => error,
-            answer => return answer,
+            result => return result,
         };
         let Some(wait) = waits.next() else {
             return Err(error);
         };
-        let wait = asked_or(wait, &error);
+        let wait = wait_before_retry(wait, &error);
         let problem = error.explain().problem();
-        tracing::debug!("{problem}; again in {:.1} s", wait.as_secs_f64());
+        tracing::debug!("{problem}; retrying in {:.1} s", wait.as_secs_f64());
         tokio::time::sleep(wait).await;
     }
 }
 
-/// How long to wait: as asked, if that is not too long.
-fn asked_or(reckoned: Duration, error: &AlexaError) -> Duration {
-    error
-        .retry_after()
-        .map_or(reckoned, |asked| asked.min(LONGEST_RETRY_AFTER))
+/// How long to wait before a retry: as `Retry-After` says up to a maximum, or else the backoff.
+fn wait_before_retry(backoff: Duration, error: &AlexaError) -> Duration {
+    let asked = error.retry_after();
+    asked.map_or(backoff, |asked| asked.min(MAX_RETRY_AFTER))
 }
 
-/// Reads an answer: an error by its status, and else its JSON, or null where there is none.
-async fn read(call: String, response: Response) -> Result<Value, AlexaError> {
-    let status = response.status();
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
+/// Reads a response: an error by its status, or else its JSON, or null if it has none.
+async fn read_response(call: String, response: Response) -> Result<Value, AlexaError> {
+    let (status, headers) = (response.status(), response.headers());
+    let request_id = read_header(headers, &HeaderName::from_static("x-amzn-requestid"));
+    let retry_after = read_retry_after(headers, Utc::now());
+    let location = read_header(headers, &header::LOCATION);
+    let text = match response.text().await {
+        Ok(text) => text,
+        Err(error) => return Err(AlexaError::unreachable(&call, &error)),
     };
-    let request_id = header(header::HeaderName::from_static("x-amzn-requestid"));
-    let retry_after = header(header::RETRY_AFTER).and_then(|value| retry_after(&value, Utc::now()));
-    let location = header(header::LOCATION);
-    let text = response
-        .text()
-        .await
-        .map_err(|error| AlexaError::unreachable(&call, &error))?;
     tracing::debug!("{status} {} {text}", request_id.as_deref().unwrap_or("-"));
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(if resource::id(&body).is_some() {
-            body
-        } else {
-            with_id(body, location)
-        });
+    if !status.is_success() {
+        let response = ErrorResponse::new(call, status, &body, &text, request_id);
+        Err(AlexaError::from_response(response, retry_after))
+    } else if resource::id(&body).is_some() {
+        Ok(body)
+    } else {
+        Ok(with_id(body, location))
     }
-    Err(AlexaError::answered(
-        call,
-        status,
-        &body,
-        &text,
-        request_id,
-        retry_after,
-    ))
 }
 
-/// Where a body without an id comes with a `Location`, that is the id. Source: "Receive Events for
-/// Alexa Smart Properties".
+fn read_header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
+/// Adds the id of the header `Location` to a body without an id. Source: "Receive Events for Alexa
+/// Smart Properties".
 fn with_id(body: Value, location: Option<String>) -> Value {
     match (body, location) {
         (Value::Object(mut fields), Some(id)) => {
@@ -367,17 +366,22 @@ fn with_id(body: Value, location: Option<String>) -> Value {
     }
 }
 
-/// What is gone is no error.
-fn found(answer: Result<Value, AlexaError>) -> Result<Option<Value>, AlexaError> {
-    match answer {
+/// Turns the error for a missing resource into `None`.
+fn none_if_missing(result: Result<Value, AlexaError>) -> Result<Option<Value>, AlexaError> {
+    match result {
         Ok(value) => Ok(Some(value)),
-        Err(AlexaError::Missing { .. }) => Ok(None),
+        Err(AlexaError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Seconds, or a date. Source: RFC 9110, section 10.2.3.
-fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
+/// Reads the header `Retry-After`.
+fn read_retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    parse_retry_after(&read_header(headers, &header::RETRY_AFTER)?, now)
+}
+
+/// Parses seconds, or a date. Source: RFC 9110, section 10.2.3.
+fn parse_retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -385,14 +389,14 @@ fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
     Some((date.to_utc() - now).to_std().unwrap_or_default())
 }
 
-/// Without redirects, which could carry a token elsewhere.
+/// Builds the HTTP client. It follows no redirects, which could leak a token to another host.
 fn http_client() -> Result<Client, InputError> {
-    // Refused only if a provider is set already, which is then as good.
+    // Fails only if a provider is installed already, which is just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let agent = concat!("aspctl/", env!("CARGO_PKG_VERSION"));
     let client = Client::builder()
         .user_agent(agent)
-        .timeout(TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
         .build();
     client.map_err(|error| {
@@ -405,8 +409,8 @@ fn http_client() -> Result<Client, InputError> {
     })
 }
 
-/// A token must not cross a network in the clear; a stand-in for Alexa on this machine may go
-/// without TLS.
+/// Rejects URLs that would send a token over a network without TLS. A stand-in for Alexa on this
+/// machine needs no TLS.
 fn require_tls(option: &str, url: &Url) -> Result<(), InputError> {
     let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
@@ -414,8 +418,8 @@ fn require_tls(option: &str, url: &Url) -> Result<(), InputError> {
     }
     Err(InputError::new(
         option,
-        format_args!("{url} would carry tokens without TLS"),
-        "Give a URL that begins with https://",
+        format_args!("{url} would send tokens without TLS"),
+        "Use a URL that starts with https://",
     ))
 }
 
@@ -428,28 +432,27 @@ mod tests {
         let now = DateTime::parse_from_rfc3339("1994-11-06T08:49:37Z")
             .unwrap()
             .to_utc();
-        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after("7", now), Some(Duration::from_secs(7)));
         assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
+            parse_retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
             Some(Duration::from_secs(30))
         );
         assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now),
+            parse_retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now),
             Some(Duration::ZERO)
         );
-        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(parse_retry_after("soon", now), None);
     }
 
     #[test]
-    fn a_wait_is_as_long_as_asked_but_not_for_ever() {
+    fn retry_after_is_honoured_up_to_a_maximum() {
         let wait = |retry_after: Option<u64>| {
+            let status = reqwest::StatusCode::TOO_MANY_REQUESTS;
             let error = AlexaError::Busy {
-                call: String::new(),
-                status: reqwest::StatusCode::TOO_MANY_REQUESTS,
-                message: String::new(),
+                response: ErrorResponse::new(String::new(), status, &Value::Null, "", None),
                 retry_after: retry_after.map(Duration::from_secs),
             };
-            asked_or(Duration::from_secs(2), &error).as_secs()
+            wait_before_retry(Duration::from_secs(2), &error).as_secs()
         };
         assert_eq!(
             [
@@ -463,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_do_not_cross_a_network_in_the_clear() {
+    fn tokens_are_not_sent_without_tls() {
         let check = |url: &str| require_tls("--alexa-url", &Url::parse(url).unwrap()).is_ok();
         assert!(
             check("https://api.amazonalexa.com")
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_id_takes_it_from_the_location() {
+    fn a_response_without_an_id_takes_it_from_the_location() {
         let id = Some("amzn1.alexa.aem.subscription.1".to_owned());
         assert_eq!(with_id(Value::Null, id.clone()), json!({ "id": id }));
         assert_eq!(

@@ -9,13 +9,13 @@ use super::{
     stack::{Deployed, STACK},
 };
 use crate::{
-    alexa::{AlexaApi, Configuration, Subscription},
+    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription},
     args::GlobalArgs,
     error::CommandError,
     subscriptions::{
-        compare::{Wanted, matter_of},
-        describe::describe,
-        file::{Contents, Destination},
+        compare::{WantedSubscription, identity_key_of},
+        describe::describe_entities,
+        file::{FileContents, TopicSource},
     },
     terminal::counted,
 };
@@ -35,12 +35,12 @@ const SOON: TimeDelta = TimeDelta::hours(12);
 pub(super) struct Read {
     login: Result<(), NotWell>,
     user_id: Result<Option<String>, NotWell>,
-    configurations: Result<Vec<Configuration>, NotWell>,
-    subscriptions: Result<Vec<Subscription>, NotWell>,
+    configurations: Result<Vec<AlexaConfiguration>, NotWell>,
+    subscriptions: Result<Vec<AlexaSubscription>, NotWell>,
 }
 
 /// Logs in, and reads what there is; the account's id only if a subscription needs it.
-pub(super) async fn read(global: &GlobalArgs, wanted: Option<&Contents>) -> Read {
+pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> Read {
     match log_in(global).await {
         Ok(alexa) => {
             let user_id = async {
@@ -78,7 +78,7 @@ async fn log_in(global: &GlobalArgs) -> Result<AlexaApi, CommandError> {
 /// Judges what was read.
 pub(super) fn links(
     read: &Read,
-    wanted: &Result<Contents, NotWell>,
+    wanted: &Result<FileContents, NotWell>,
     deployed: &Result<Deployed<'_>, NotWell>,
     now: DateTime<Utc>,
 ) -> Vec<Link> {
@@ -124,24 +124,24 @@ fn api(read: &Read) -> Checked {
 }
 
 /// The file must be about the stack that is looked at.
-fn file(wanted: &Contents, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -> Checked {
+fn file(wanted: &FileContents, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -> Checked {
     let stack = deployed.map(|deployed| deployed.stack.name());
-    let elsewhere = match &wanted.destination {
-        Destination::Stack(Some(name)) if stack.is_some_and(|stack| stack != name) => Some((
+    let elsewhere = match &wanted.topic_source {
+        TopicSource::Stack(Some(name)) if stack.is_some_and(|stack| stack != name) => Some((
             format!(
                 "its events go to the stack {name}, and {} is looked at",
                 stack.unwrap_or_default()
             ),
             format!("Look at that one with --stack {name}, or correct the file"),
         )),
-        Destination::Topic(arn) if topic.is_some_and(|topic| topic != arn) => Some((
+        TopicSource::Arn(arn) if topic.is_some_and(|topic| topic != arn) => Some((
             format!(
                 "its events go to {arn}, and the stack has {}",
                 topic.unwrap_or_default()
             ),
             "Look at the stack of that topic with --stack, or correct the file".to_owned(),
         )),
-        Destination::Stack(_) | Destination::Topic(_) => None,
+        TopicSource::Stack(_) | TopicSource::Arn(_) => None,
     };
     let findings = elsewhere
         .into_iter()
@@ -155,7 +155,7 @@ fn file(wanted: &Contents, topic: Option<&str>, deployed: Option<&Deployed<'_>>)
 
 /// Events about devices come only for the account that sets them up. Source: "Receive Events for
 /// Alexa Smart Properties".
-fn account(wanted: &Contents, user_id: Option<&str>) -> Checked {
+fn account(wanted: &FileContents, user_id: Option<&str>) -> Checked {
     let mut of_devices = wanted
         .wanted
         .iter()
@@ -185,13 +185,13 @@ fn account(wanted: &Contents, user_id: Option<&str>) -> Checked {
     well_unless(others.map(finding).collect(), own)
 }
 
-fn needs_user(wanted: &Wanted) -> bool {
+fn needs_user(wanted: &WantedSubscription) -> bool {
     wanted.event_type.namespace == "Alexa.Endpoint.Lifecycle"
         && wanted.event_type.name == "SetupCompletion"
 }
 
 /// The ids of the configurations that lead to the topic.
-fn leading_to<'a>(topic: &str, configurations: &'a [Configuration]) -> Vec<&'a str> {
+fn leading_to<'a>(topic: &str, configurations: &'a [AlexaConfiguration]) -> Vec<&'a str> {
     let leading = configurations
         .iter()
         .filter(|configuration| configuration.topics.iter().any(|name| name == topic));
@@ -223,7 +223,7 @@ fn configuration(ids: &[&str], topic: &str) -> Checked {
 
 fn subscriptions(
     read: &Read,
-    wanted: &Result<Contents, NotWell>,
+    wanted: &Result<FileContents, NotWell>,
     ids: Result<Vec<&str>, NotWell>,
     now: DateTime<Utc>,
 ) -> Checked {
@@ -232,7 +232,7 @@ fn subscriptions(
         return Err(NotWell::needs(CONFIGURATION));
     }
     let all = needed(&read.subscriptions, API)?;
-    let leads_here = |subscription: &&Subscription| match &subscription.configuration_id {
+    let leads_here = |subscription: &&AlexaSubscription| match &subscription.configuration_id {
         Some(id) => ids.contains(&id.as_str()),
         None => false,
     };
@@ -256,25 +256,31 @@ fn subscriptions(
 /// A subscription of the file, and all that Alexa has of it.
 #[derive(Debug)]
 struct Compared<'a> {
-    wanted: &'a Wanted,
-    twins: Vec<&'a Subscription>,
+    wanted: &'a WantedSubscription,
+    twins: Vec<&'a AlexaSubscription>,
 }
 
-fn compare<'a>(wanted: &'a [Wanted], here: &[&'a Subscription]) -> Vec<Compared<'a>> {
-    let mut twins: BTreeMap<String, Vec<&Subscription>> = BTreeMap::new();
-    for (matter, one) in here.iter().filter_map(|one| Some((matter_of(one)?, *one))) {
+fn compare<'a>(
+    wanted: &'a [WantedSubscription],
+    here: &[&'a AlexaSubscription],
+) -> Vec<Compared<'a>> {
+    let mut twins: BTreeMap<String, Vec<&AlexaSubscription>> = BTreeMap::new();
+    for (matter, one) in here
+        .iter()
+        .filter_map(|one| Some((identity_key_of(one)?, *one)))
+    {
         twins.entry(matter).or_default().push(one);
     }
-    let with_twins = |wanted: &'a Wanted| Compared {
+    let with_twins = |wanted: &'a WantedSubscription| Compared {
         wanted,
-        twins: twins.remove(&wanted.matter()).unwrap_or_default(),
+        twins: twins.remove(&wanted.identity_key()).unwrap_or_default(),
     };
     wanted.iter().map(with_twins).collect()
 }
 
 impl<'a> Compared<'a> {
     /// The one that lasts longest: all the same what becomes of the others.
-    fn best(&self) -> Option<&'a Subscription> {
+    fn best(&self) -> Option<&'a AlexaSubscription> {
         self.twins
             .iter()
             .copied()
@@ -283,14 +289,15 @@ impl<'a> Compared<'a> {
 
     /// Whether each event comes twice.
     fn is_double(&self, now: DateTime<Utc>) -> bool {
-        let is_live =
-            |one: &&&Subscription| one.is_readable() && one.expires_at.is_none_or(|end| end > now);
+        let is_live = |one: &&&AlexaSubscription| {
+            one.is_readable() && one.expires_at.is_none_or(|end| end > now)
+        };
         self.twins.iter().filter(is_live).nth(1).is_some()
     }
 
     /// How long before its end the best one wants attention: long after `aspctl apply` would have
     /// renewed it.
-    fn margin(&self, best: &Subscription) -> TimeDelta {
+    fn margin(&self, best: &AlexaSubscription) -> TimeDelta {
         let seconds = self.wanted.duration_seconds.or(best.duration_seconds);
         let quarter =
             seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds / 4).ok()?));
@@ -301,7 +308,7 @@ impl<'a> Compared<'a> {
         format!(
             "{} for {}",
             self.wanted.event_type,
-            describe(&self.wanted.entities)
+            describe_entities(&self.wanted.entities)
         )
     }
 }
@@ -372,12 +379,12 @@ fn double(compared: &[Compared<'_>], now: DateTime<Utc>) -> Option<Finding> {
     (!double.is_empty()).then(|| Finding::warning(problem, advice))
 }
 
-fn id(subscription: &Subscription) -> &str {
+fn id(subscription: &AlexaSubscription) -> &str {
     subscription.id.as_deref().unwrap_or("one without an id")
 }
 
 /// What cannot be compared with the file.
-fn unreadable<'a>(unreadable: impl Iterator<Item = &'a Subscription>) -> Option<Finding> {
+fn unreadable<'a>(unreadable: impl Iterator<Item = &'a AlexaSubscription>) -> Option<Finding> {
     let ids: Vec<_> = unreadable.map(id).collect();
     let problem = format!(
         "{} of Alexa's list cannot be read: {}",
@@ -394,10 +401,10 @@ fn unreadable<'a>(unreadable: impl Iterator<Item = &'a Subscription>) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use asp_events::event::header::EventType;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::alexa::EventType;
 
     const ID: &str = "amzn1.alexa.aem.subscription.configuration.1";
 
@@ -405,7 +412,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
     }
 
-    fn listed(change: &Value) -> Subscription {
+    fn listed(change: &Value) -> AlexaSubscription {
         let mut whole = json!({
             "id": "amzn1.alexa.aem.subscription.2", "subscriptionConfigurationId": ID,
             "eventType": { "namespace": "Alexa.Role.Management", "name": "Assignment" },
@@ -415,11 +422,11 @@ mod tests {
             .as_object_mut()
             .unwrap()
             .extend(change.as_object().unwrap().clone());
-        Subscription::read(whole)
+        AlexaSubscription::read(whole)
     }
 
-    fn wanted(event: &str, entities: &Value) -> Wanted {
-        Wanted {
+    fn wanted(event: &str, entities: &Value) -> WantedSubscription {
+        WantedSubscription {
             event_type: EventType::parse(event).unwrap(),
             entities: entities.as_object().unwrap().clone(),
             header_version: None,
@@ -427,7 +434,7 @@ mod tests {
         }
     }
 
-    fn same() -> Wanted {
+    fn same() -> WantedSubscription {
         wanted(
             "Alexa.Role.Management.Assignment",
             &json!({ "resource": { "resourceId": "amzn1.alexa.unit.did.1" } }),
@@ -442,7 +449,7 @@ mod tests {
             None
         );
         let others = [
-            Wanted {
+            WantedSubscription {
                 event_type: EventType::parse("Alexa.Role.Management.Revocation").unwrap(),
                 ..same
             },
@@ -464,7 +471,7 @@ mod tests {
     fn a_subscription_is_renewed_before_it_ends() {
         let ending = |left: TimeDelta| listed(&json!({ "expiresAt": (now() + left).to_rfc3339() }));
         let second = TimeDelta::seconds(1);
-        let found = |wanted: &Wanted, here: &[&Subscription]| {
+        let found = |wanted: &WantedSubscription, here: &[&AlexaSubscription]| {
             expiring(&compare(std::slice::from_ref(wanted), here), now())
         };
         let (ended, soon, later) = (
@@ -485,7 +492,7 @@ mod tests {
             [Finding::failed(format!("1 has ended: {id}"), advice)]
         );
         // Of a day a quarter, whoever says that it was made for a day.
-        let day = Wanted {
+        let day = WantedSubscription {
             duration_seconds: Some(86_400),
             ..same()
         };
@@ -516,8 +523,9 @@ mod tests {
         let (one, same) = (listed(&json!({})), same());
         let ended = listed(&json!({ "expiresAt": now().to_rfc3339() }));
         let bare = listed(&json!({ "id": null }));
-        let found =
-            |here: &[&Subscription]| double(&compare(std::slice::from_ref(&same), here), now());
+        let found = |here: &[&AlexaSubscription]| {
+            double(&compare(std::slice::from_ref(&same), here), now())
+        };
         for here in [vec![], vec![&one], vec![&one, &ended], vec![&one, &bare]] {
             assert_eq!(found(&here), None, "{here:?}");
         }
@@ -532,8 +540,8 @@ mod tests {
 
     #[test]
     fn devices_are_of_the_account_that_sets_them_up() {
-        let devices = |entities| Contents {
-            destination: Destination::Stack(None),
+        let devices = |entities| FileContents {
+            topic_source: TopicSource::Stack(None),
             wanted: vec![wanted(
                 "Alexa.Endpoint.Lifecycle.SetupCompletion",
                 &entities,
@@ -544,7 +552,7 @@ mod tests {
         assert!(account(&devices(json!({})), Some("a")).is_ok());
         assert!(account(&devices(user("b")), Some("a")).is_err());
         assert!(account(&devices(user("a")), None).is_err());
-        let none = Contents {
+        let none = FileContents {
             wanted: Vec::new(),
             ..devices(user("b"))
         };

@@ -6,7 +6,7 @@ use crate::args::{FileArgs, OutputForm};
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Show also what `apply --prune` would delete
+    /// Also show what `apply --prune` would delete
     #[arg(long)]
     pub(crate) prune: bool,
     /// Exit with status 2 if there is something to do
@@ -21,13 +21,13 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Delete the subscriptions to this topic that the file no longer names
+    /// Delete subscriptions to this topic that are not in the file
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Do not ask before deleting
+    /// Delete without asking for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Create what seems to be missing although Alexa's list has entries that cannot be read
+    /// Create what seems to be missing even if entries of Alexa's list cannot be read
     #[arg(long)]
     pub(crate) ignore_unreadable: bool,
 }
@@ -36,11 +36,11 @@ pub(crate) struct ApplyArgs {
 pub(crate) struct DestroyArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Topic whose configurations and subscriptions to delete; else that of the file, or of the
-    /// stack if there is no file
+    /// Topic whose configurations and subscriptions to delete. Default: the topic of the file, or
+    /// of the stack if there is no file
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
-    /// Do not ask
+    /// Delete without asking for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -1,13 +1,17 @@
-//! What a subscription is about, as people see it.
+//! Describes what a subscription is about, for people.
 
+use asp_events::event::header::EventType;
 use serde_json::{Map, Value};
 
-use crate::alexa::{EventType, Subscription};
+use crate::alexa::AlexaSubscription;
 
-/// What events are about, for people: `unit amzn1.…, skill amzn1.…`.
-pub(crate) fn describe(entities: &Map<String, Value>) -> String {
+/// Shown instead of what Alexa does not show.
+const UNKNOWN: &str = "?";
+
+/// Describes what events are about: `unit amzn1.…, skill amzn1.…`.
+pub(crate) fn describe_entities(entities: &Map<String, Value>) -> String {
     let mut words = Vec::new();
-    collect(entities, "", &mut words);
+    collect_words(entities, "", &mut words);
     if words.is_empty() {
         "no entity".to_owned()
     } else {
@@ -15,37 +19,31 @@ pub(crate) fn describe(entities: &Map<String, Value>) -> String {
     }
 }
 
-fn collect(entities: &Map<String, Value>, path: &str, words: &mut Vec<String>) {
+fn collect_words(entities: &Map<String, Value>, path: &str, words: &mut Vec<String>) {
     for (name, value) in entities {
         match (name.as_str(), value) {
             ("type" | "resourceType", _) | (_, Value::Null) => {}
             ("id" | "resourceId", Value::String(id)) => {
                 words.push(format!("{path} {id}").trim_start().to_owned());
             }
-            (name, Value::Object(inner)) if path.is_empty() => collect(inner, name, words),
-            (name, Value::Object(inner)) => collect(inner, &format!("{path}.{name}"), words),
-            (name, value) => words.push(
-                format!("{path}.{name} {value}")
-                    .trim_start_matches('.')
-                    .to_owned(),
-            ),
+            (name, Value::Object(inner)) if path.is_empty() => collect_words(inner, name, words),
+            (name, Value::Object(inner)) => {
+                collect_words(inner, &format!("{path}.{name}"), words);
+            }
+            (name, value) => {
+                let word = format!("{path}.{name} {value}");
+                words.push(word.trim_start_matches('.').to_owned());
+            }
         }
     }
 }
 
-/// The type of a subscription's events and what they are about, for people.
-pub(crate) fn describe_subscription(subscription: &Subscription) -> (String, String) {
-    let event_type = subscription
-        .event_type
-        .as_ref()
-        .map_or_else(|| "?".to_owned(), EventType::to_string);
-    (
-        event_type,
-        subscription
-            .entities
-            .as_ref()
-            .map_or_else(|| "?".to_owned(), describe),
-    )
+/// Describes the type of a subscription's events, and what they are about.
+pub(crate) fn describe_subscription(subscription: &AlexaSubscription) -> (String, String) {
+    let event_type = subscription.event_type.as_ref().map(EventType::to_string);
+    let entities = subscription.entities.as_ref().map(describe_entities);
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+    (or_unknown(event_type), or_unknown(entities))
 }
 
 #[cfg(test)]
@@ -56,29 +54,26 @@ mod tests {
 
     #[test]
     fn entities_are_described_by_their_ids() {
-        let describe = |entities: Value| describe(entities.as_object().unwrap());
-        assert_eq!(
-            describe(json!({ "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" } })),
-            "unit amzn1.alexa.unit.did.1"
-        );
-        assert_eq!(
-            describe(json!({ "unit": { "parent": { "type": "Unit", "id": "p" } } })),
-            "unit.parent p"
-        );
-        assert_eq!(
-            describe(json!({ "skill": { "id": "s" }, "unit": { "id": "u" } })),
-            "skill s, unit u"
-        );
-        assert_eq!(
-            describe(
-                json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "u" } })
+        let unit = json!({ "type": "Unit", "id": "u" });
+        let resource = json!({ "type": "Resource", "resourceType": "Unit", "resourceId": "u" });
+        for (entities, description) in [
+            (json!({ "unit": unit }), "unit u"),
+            (json!({ "unit": { "parent": unit } }), "unit.parent u"),
+            (
+                json!({ "skill": { "id": "s" }, "unit": unit }),
+                "skill s, unit u",
             ),
-            "resource u"
-        );
-        assert_eq!(
-            describe(json!({ "user": { "accounts": ["a"] }, "all": true })),
-            "all true, user.accounts [\"a\"]"
-        );
-        assert_eq!(describe(json!({})), "no entity");
+            (json!({ "resource": resource }), "resource u"),
+            (
+                json!({ "user": { "accounts": ["a"] }, "all": true }),
+                "all true, user.accounts [\"a\"]",
+            ),
+            (json!({}), "no entity"),
+        ] {
+            assert_eq!(
+                describe_entities(entities.as_object().unwrap()),
+                description
+            );
+        }
     }
 }

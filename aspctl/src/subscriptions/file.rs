@@ -1,5 +1,6 @@
-//! The subscriptions file: which events about what, and to which topic. The comments on its fields
-//! are in the JSON Schema, from which editors show them.
+//! The subscriptions file: which events to send, about what, and to which topic.
+//!
+//! The comments on its fields are the descriptions in the JSON Schema, which editors show.
 #![expect(
     clippy::doc_markdown,
     reason = "the schema's descriptions are plain text"
@@ -7,43 +8,45 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use asp_events::arn::Arn;
-use asp_events::event::{EventKind, SubscriptionEntities};
+use asp_events::{
+    arn::Arn,
+    event::{EventKind, SubscriptionEntities, header::EventType},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::compare::Wanted;
-use crate::{advice::InputError, alexa::EventType, error::CommandError};
+use super::compare::WantedSubscription;
+use crate::{advice::InputError, error::CommandError};
 
-/// What Alexa shall send, and where to. `aspctl apply` makes it so.
+/// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct File {
-    /// ARN of the topic for the events: a standard topic whose policy lets Alexa publish. Instead
-    /// of `stack`.
+pub(crate) struct SubscriptionsFile {
+    /// ARN of the topic for the events, instead of `stack`: a standard topic whose policy allows
+    /// Alexa to publish.
     #[schemars(regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"))]
     topic: Option<String>,
-    /// Name of the CloudFormation stack of asp-events, whose events topic is used. Without this and
-    /// `topic` it is the one of --stack.
+    /// Name of the CloudFormation stack of asp-events whose events topic receives the events.
+    /// Defaults to the stack that --stack selects.
     stack: Option<String>,
-    /// The subscriptions: each entry stands for one per event type and entity.
+    /// The subscriptions. Each entry stands for one subscription per event type and entity.
     #[serde(default, rename = "subscription")]
-    entries: Vec<Entry>,
+    entries: Vec<SubscriptionEntry>,
 }
 
-/// Event types, and what they are about: exactly one of `units`, `parents`, `resources`, `groups`
-/// and `entities`.
+/// Event types, and what the events are about: exactly one of `units`, `parents`, `resources`,
+/// `groups` and `entities`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    /// Event types, written namespace.name, such as Alexa.Automation.Execution.Completion.
+struct SubscriptionEntry {
+    /// Event types as namespace.name, such as Alexa.Automation.Execution.Completion.
     #[schemars(
         length(min = 1),
         inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$"))
     )]
     events: Vec<String>,
-    /// Units that the events are about, for instance rooms: amzn1.alexa.unit.did.…
+    /// Units that the events are about, such as rooms: amzn1.alexa.unit.did.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
     units: Vec<String>,
@@ -52,11 +55,11 @@ struct Entry {
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
     parents: Vec<String>,
-    /// Skills, each together with each unit, for Alexa.Skill.Interaction.Failure: amzn1.ask.skill.…
+    /// Skills, each combined with each unit, for Alexa.Skill.Interaction.Failure: amzn1.ask.skill.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
     skills: Vec<String>,
-    /// Units on which roles are assigned and revoked, for Alexa.Role.Management.*:
+    /// Units on which roles are assigned or revoked, for Alexa.Role.Management.*:
     /// amzn1.alexa.unit.did.…
     #[serde(default)]
     #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
@@ -64,18 +67,19 @@ struct Entry {
     /// Groups, for Alexa.Group.Management.*.
     #[serde(default)]
     groups: Vec<String>,
-    /// The request's entities as Alexa shall get them, for all that the other fields cannot say.
+    /// Entities of the request, sent as they are, for everything that the other fields do not
+    /// cover.
     entities: Option<Map<String, Value>>,
-    /// Version of the events' headers (eventHeaderVersion), which Amazon's samples give for
-    /// Alexa.Enterprise.Endpoint.Activity.*: V2.
+    /// Version of the events' headers (eventHeaderVersion). Amazon's samples set V2 for
+    /// Alexa.Enterprise.Endpoint.Activity.*.
     header_version: Option<String>,
-    /// Seconds after which Alexa ends the subscription (subscriptionDurationInSeconds);
-    /// `aspctl apply` renews it in its second half.
+    /// Seconds until the subscription expires (subscriptionDurationInSeconds). `aspctl apply`
+    /// renews it in the second half of that time.
     #[schemars(range(min = 60))]
     duration_seconds: Option<u64>,
 }
 
-/// What identifies the subject of an entry.
+/// The fields that say what an entry's events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntrySubject {
     Units,
@@ -83,6 +87,8 @@ enum EntrySubject {
     Parents,
     Resources,
     Groups,
+    /// `entities`, which may say anything.
+    FreeForm,
 }
 
 impl EntrySubject {
@@ -93,30 +99,31 @@ impl EntrySubject {
             Self::Parents => "parents",
             Self::Resources => "resources",
             Self::Groups => "groups",
+            Self::FreeForm => "entities",
         }
     }
 }
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug)]
-pub(crate) struct Contents {
-    /// Where the events shall go.
-    pub(crate) destination: Destination,
+pub(crate) struct FileContents {
+    /// Which topic the events go to.
+    pub(crate) topic_source: TopicSource,
     /// Every subscription that the file stands for, in its order.
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<WantedSubscription>,
 }
 
-/// A topic, or the stack that has it.
+/// How the file names the topic.
 #[derive(Debug)]
-pub(crate) enum Destination {
+pub(crate) enum TopicSource {
     /// By its ARN.
-    Topic(String),
-    /// By its name; without one it is the stack of the command line.
+    Arn(String),
+    /// By the name of its stack, or else the stack of the command line.
     Stack(Option<String>),
 }
 
 /// Reads the file.
-pub(crate) fn read(path: &Path) -> Result<Contents, CommandError> {
+pub(crate) fn read(path: &Path) -> Result<FileContents, CommandError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let advice = "Name the file with --file; docs/aspctl.md shows how to write one";
@@ -125,25 +132,10 @@ pub(crate) fn read(path: &Path) -> Result<Contents, CommandError> {
     parse(&place, &text)
 }
 
-fn parse(place: &str, text: &str) -> Result<Contents, CommandError> {
-    let file: File = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let before = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let problem = error
-            .message()
-            .trim()
-            .trim_end_matches('.')
-            .replace('\n', "; ");
-        CommandError::input(
-            format!("{place}, line {line}"),
-            problem,
-            "Put the line right; docs/aspctl.md lists the fields",
-        )
-    })?;
-    let destination = match (file.topic, file.stack) {
+fn parse(place: &str, text: &str) -> Result<FileContents, CommandError> {
+    let parsed = toml::from_str(text);
+    let file: SubscriptionsFile = parsed.map_err(|error| malformed(place, text, &error))?;
+    let topic_source = match (file.topic, file.stack) {
         (Some(_), Some(_)) => {
             return Err(CommandError::input(
                 place,
@@ -151,25 +143,42 @@ fn parse(place: &str, text: &str) -> Result<Contents, CommandError> {
                 "Keep one of them",
             ));
         }
-        (Some(topic), None) => check_topic(place, &topic).map(|()| Destination::Topic(topic))?,
-        (None, stack) => Destination::Stack(stack),
+        (Some(topic), None) => {
+            check_topic(place, &topic)?;
+            TopicSource::Arn(topic)
+        }
+        (None, stack) => TopicSource::Stack(stack),
     };
-    Ok(Contents {
-        destination,
-        wanted: wanted(place, &file.entries)?,
+    Ok(FileContents {
+        topic_source,
+        wanted: wanted_by(place, &file.entries)?,
     })
 }
 
-fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, CommandError> {
+/// Explains an error of the TOML parser with its line.
+fn malformed(place: &str, text: &str, error: &toml::de::Error) -> CommandError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.unwrap_or_default().matches('\n').count() + 1;
+    let problem = error.message().trim().trim_end_matches('.');
+    CommandError::input(
+        format!("{place}, line {line}"),
+        problem.replace('\n', "; "),
+        "Correct the line; docs/aspctl.md lists the fields",
+    )
+}
+
+/// Lists every subscription that the entries stand for. None may occur twice.
+fn wanted_by(
+    place: &str,
+    entries: &[SubscriptionEntry],
+) -> Result<Vec<WantedSubscription>, CommandError> {
     let (mut wanted, mut numbers) = (Vec::new(), BTreeMap::new());
     for (number, entry) in (1..).zip(entries) {
         let place = format!("{place}, subscription {number}");
-        for subscription in entry.wanted(&place)? {
-            if let Some(first) = numbers.insert(subscription.matter(), number) {
-                let problem = format!(
-                    "it repeats what subscription {first} says of {}",
-                    subscription.event_type
-                );
+        for subscription in entry.subscriptions(&place)? {
+            if let Some(first) = numbers.insert(subscription.identity_key(), number) {
+                let event_type = &subscription.event_type;
+                let problem = format!("it duplicates {event_type} of subscription {first}");
                 return Err(CommandError::input(place, problem, "Remove one of the two"));
             }
             wanted.push(subscription);
@@ -178,124 +187,123 @@ fn wanted(place: &str, entries: &[Entry]) -> Result<Vec<Wanted>, CommandError> {
     Ok(wanted)
 }
 
-impl Entry {
-    fn wanted(&self, place: &str) -> Result<Vec<Wanted>, CommandError> {
+impl SubscriptionEntry {
+    /// The subscriptions that the entry stands for: each event type with each set of entities.
+    fn subscriptions(&self, place: &str) -> Result<Vec<WantedSubscription>, CommandError> {
         if self.events.is_empty() {
-            return Err(CommandError::input(
-                place,
-                "events is empty",
-                "Name the event types",
-            ));
+            let advice = "Name the event types";
+            return Err(CommandError::input(place, "events is empty", advice));
         }
         let subject = self.subject(place)?;
-        let entities = self.entities(place)?;
+        self.check_ids(place)?;
         let mut wanted = Vec::new();
         for event in &self.events {
             let event_type = EventType::parse(event).ok_or_else(|| {
                 CommandError::input(
                     place,
-                    format!("{event:?} is no event type"),
+                    format!("{event:?} is not an event type"),
                     "Write namespace.name, such as Alexa.Skill.Interaction.Failure",
                 )
             })?;
             check_subject(place, &event_type, subject)?;
-            wanted.extend(entities.iter().map(|entities| Wanted {
-                event_type: event_type.clone(),
-                entities: entities.clone(),
-                header_version: self.header_version.clone(),
-                duration_seconds: self.duration_seconds,
-            }));
+            for entities in self.entity_sets() {
+                wanted.push(WantedSubscription {
+                    event_type: event_type.clone(),
+                    entities,
+                    header_version: self.header_version.clone(),
+                    duration_seconds: self.duration_seconds,
+                });
+            }
         }
         Ok(wanted)
     }
 
-    /// Which fields say what the entry is about; none if it is free-form.
-    fn subject(&self, place: &str) -> Result<Option<EntrySubject>, CommandError> {
-        let given = |ids: &[String]| !ids.is_empty();
-        match (
-            given(&self.units),
-            given(&self.parents),
-            given(&self.resources),
-            given(&self.groups),
-            &self.entities,
-        ) {
-            (true, false, false, false, None) if given(&self.skills) => {
-                Ok(Some(EntrySubject::UnitsAndSkills))
-            }
-            (true, false, false, false, None) => Ok(Some(EntrySubject::Units)),
-            (_, _, _, _, _) if given(&self.skills) => Err(CommandError::input(
+    /// Which fields say what the entry is about.
+    fn subject(&self, place: &str) -> Result<EntrySubject, CommandError> {
+        let mut subjects = Vec::new();
+        if !self.units.is_empty() && self.skills.is_empty() {
+            subjects.push(EntrySubject::Units);
+        } else if !self.units.is_empty() {
+            subjects.push(EntrySubject::UnitsAndSkills);
+        } else if !self.skills.is_empty() {
+            return Err(CommandError::input(
                 place,
                 "it has skills without units",
                 "Name the units in which the skills run",
+            ));
+        }
+        if !self.parents.is_empty() {
+            subjects.push(EntrySubject::Parents);
+        }
+        if !self.resources.is_empty() {
+            subjects.push(EntrySubject::Resources);
+        }
+        if !self.groups.is_empty() {
+            subjects.push(EntrySubject::Groups);
+        }
+        if self.entities.is_some() {
+            subjects.push(EntrySubject::FreeForm);
+        }
+        match subjects.as_slice() {
+            [subject] => Ok(*subject),
+            [] => Err(CommandError::input(
+                place,
+                "it does not say what the events are about",
+                "Name units, parents, resources or groups; or write entities = {} for no entity",
             )),
-            (false, true, false, false, None) => Ok(Some(EntrySubject::Parents)),
-            (false, false, true, false, None) => Ok(Some(EntrySubject::Resources)),
-            (false, false, false, true, None) => Ok(Some(EntrySubject::Groups)),
-            (false, false, false, false, Some(_)) => Ok(None),
-            (false, false, false, false, None) => {
-                let advice =
-                    "Name units, parents, resources or groups; or entities = {} to mean none";
-                Err(CommandError::input(
-                    place,
-                    "it does not say what the events are about",
-                    advice,
-                ))
-            }
-            _ => {
-                let advice = "Make an entry of its own for each of units, parents, resources, groups and entities";
-                Err(CommandError::input(
-                    place,
-                    "it says in several ways what the events are about",
-                    advice,
-                ))
-            }
+            _ => Err(CommandError::input(
+                place,
+                "it says in several ways what the events are about",
+                "Write one entry for each of units, parents, resources, groups and entities",
+            )),
         }
     }
 
-    /// The entities of each subscription, in the form of Amazon's requests. Source: Amazon's
-    /// Postman collection and CLI.
-    fn entities(&self, place: &str) -> Result<Vec<Map<String, Value>>, CommandError> {
+    fn check_ids(&self, place: &str) -> Result<(), CommandError> {
         check_ids(place, "units", &self.units, "amzn1.alexa.unit.")?;
         check_ids(place, "parents", &self.parents, "amzn1.alexa.unit.")?;
         check_ids(place, "resources", &self.resources, "amzn1.alexa.unit.")?;
         check_ids(place, "skills", &self.skills, "amzn1.ask.skill.")?;
-        check_ids(place, "groups", &self.groups, "")?;
-        let unit = |id: &String| json!({ "unit": { "type": "Unit", "id": id } });
-        let with_skills = |unit: &String| {
-            let of = |skill: &String| json!({ "unit": { "type": "Unit", "id": unit }, "skill": { "type": "Skill", "id": skill } });
-            self.skills.iter().map(of).collect::<Vec<_>>()
-        };
-        let parent = |id: &String| json!({ "unit": { "parent": { "type": "Unit", "id": id } } });
-        let resource = |id: &String| json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": id } });
-        let group = |id: &String| json!({ "group": { "type": "AlexaGroup", "id": id } });
-        let units: Vec<_> = if self.skills.is_empty() {
-            self.units.iter().map(unit).collect()
-        } else {
-            self.units.iter().flat_map(with_skills).collect()
-        };
-        let all = units
-            .into_iter()
-            .chain(self.parents.iter().map(parent))
-            .chain(self.resources.iter().map(resource))
-            .chain(self.groups.iter().map(group))
-            .chain(
-                self.entities
-                    .iter()
-                    .map(|entities| Value::Object(entities.clone())),
-            );
-        Ok(all
-            .filter_map(|entities| {
-                if let Value::Object(entities) = entities {
-                    Some(entities)
-                } else {
-                    None
-                }
-            })
-            .collect())
+        check_ids(place, "groups", &self.groups, "")
+    }
+
+    /// The entities of each subscription, as in Amazon's requests. Source: Amazon's Postman
+    /// collection and CLI.
+    fn entity_sets(&self) -> Vec<Map<String, Value>> {
+        let mut sets = Vec::new();
+        for id in &self.units {
+            let unit = entity("unit", json!({ "type": "Unit", "id": id }));
+            if self.skills.is_empty() {
+                sets.push(unit.clone());
+            }
+            for id in &self.skills {
+                let mut both = unit.clone();
+                both.extend(entity("skill", json!({ "type": "Skill", "id": id })));
+                sets.push(both);
+            }
+        }
+        for id in &self.parents {
+            let parent = json!({ "type": "Unit", "id": id });
+            sets.push(entity("unit", json!({ "parent": parent })));
+        }
+        for id in &self.resources {
+            let resource = json!({ "type": "Resource", "resourceType": "Unit", "resourceId": id });
+            sets.push(entity("resource", resource));
+        }
+        for id in &self.groups {
+            let group = json!({ "type": "AlexaGroup", "id": id });
+            sets.push(entity("group", group));
+        }
+        sets.extend(self.entities.clone());
+        sets
     }
 }
 
-/// Alexa takes standard topics only as far as anybody knows, and Lambda can subscribe to no other.
+fn entity(name: &str, value: Value) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), value)])
+}
+
+/// Rejects FIFO topics: Lambda cannot subscribe to them, and Alexa is not known to publish to them.
 fn check_topic(place: &str, topic: &str) -> Result<(), CommandError> {
     let place = format!("{place}, topic");
     let advice =
@@ -315,57 +323,53 @@ fn check_topic(place: &str, topic: &str) -> Result<(), CommandError> {
     }
 }
 
-/// An id in the wrong field would make a subscription that never gets an event.
+/// Rejects ids in the wrong field, with which a subscription would never get an event.
 fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), CommandError> {
     let is_wrong = |id: &&String| {
-        id.len() <= prefix.len() || !id.starts_with(prefix) || id.contains(char::is_whitespace)
+        let rest = id.strip_prefix(prefix).unwrap_or_default();
+        rest.is_empty() || id.contains(char::is_whitespace)
     };
-    match ids.iter().find(is_wrong) {
-        Some(id) => {
-            let problem =
-                format!("{id:?} in {field} does not begin with {prefix:?}, or has blanks");
-            Err(CommandError::input(
-                place,
-                problem,
-                "Check the id; entities takes any, as it is",
-            ))
-        }
-        None => Ok(()),
-    }
+    let Some(id) = ids.iter().find(is_wrong) else {
+        return Ok(());
+    };
+    let problem = if prefix.is_empty() {
+        format!("{id:?} in {field} is empty or contains whitespace")
+    } else {
+        format!("{id:?} in {field} does not start with {prefix:?}, or contains whitespace")
+    };
+    let advice = "Check the id; entities accepts any id";
+    Err(CommandError::input(place, problem, advice))
 }
 
-/// Known types take known entities; Alexa would refuse others, or never send an event. Unknown
-/// types take any.
+/// Rejects what an event type is known not to accept: Alexa would refuse it, or never send an
+/// event.
 fn check_subject(
     place: &str,
     event_type: &EventType,
-    subject: Option<EntrySubject>,
+    subject: EntrySubject,
 ) -> Result<(), CommandError> {
-    let Some(subject) = subject else {
+    let Some(required) = required_subject(event_type) else {
         return Ok(());
     };
-    let Some(wanted) = required_subject(event_type) else {
-        return Ok(());
-    };
-    if subject == wanted {
+    if subject == EntrySubject::FreeForm || subject == required {
         return Ok(());
     }
     let problem = format!(
         "{event_type} takes {}, not {}",
-        wanted.fields(),
+        required.fields(),
         subject.fields()
     );
     Err(CommandError::input(
         place,
         problem,
-        "Make an entry of its own for it, or use entities to say it as it is",
+        "Write a separate entry for it, or use entities, which are not checked",
     ))
 }
 
-/// What entries for this type have to name; `None` if that is not documented.
+/// The fields that entries for this event type must have; `None` if that is not documented.
 fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
     let EventType { namespace, name } = event_type;
-    // A type that the function has no effect for, but Amazon's command-line tool subscribes to.
+    // The function ignores these events, but Amazon's command-line tool subscribes to them.
     if namespace == "Alexa.Group.Management" {
         return Some(EntrySubject::Groups);
     }
@@ -384,60 +388,77 @@ mod tests {
 
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
-    fn wanted(text: &str) -> Result<Vec<Wanted>, CommandError> {
+    const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
+
+    fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
         Ok(parse("subscriptions.toml", text)?.wanted)
     }
 
-    fn entities(text: &str) -> Vec<Value> {
-        wanted(text)
-            .unwrap()
-            .into_iter()
-            .map(|wanted| Value::Object(wanted.entities))
-            .collect()
+    /// The entities of the subscriptions that an entry stands for.
+    fn entities(events: &str, fields: &str) -> Vec<Value> {
+        let wanted = wanted(&entry(events, fields)).unwrap();
+        let entities = |wanted: WantedSubscription| Value::Object(wanted.entities);
+        wanted.into_iter().map(entities).collect()
+    }
+
+    /// An entry with one or more event types, separated by spaces.
+    fn entry(events: &str, fields: &str) -> String {
+        let events: Vec<_> = events.split(' ').collect();
+        format!("[[subscription]]\nevents = {events:?}\n{fields}\n")
     }
 
     #[test]
     fn entities_are_those_of_amazons_requests() {
-        let units = r#"[[subscription]]
-            events = ["Alexa.Automation.Execution.Completion"]
-            units = ["amzn1.alexa.unit.did.1", "amzn1.alexa.unit.did.2"]"#;
-        let unit = |n: u8| json!({ "unit": { "type": "Unit", "id": format!("amzn1.alexa.unit.did.{n}") } });
-        assert_eq!(entities(units), [unit(1), unit(2)]);
-        let skills = r#"[[subscription]]
-            events = ["Alexa.Skill.Interaction.Failure"]
-            units = ["amzn1.alexa.unit.did.1"]
-            skills = ["amzn1.ask.skill.a", "amzn1.ask.skill.b"]"#;
-        let both = |s: &str| json!({ "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" }, "skill": { "type": "Skill", "id": s } });
+        let unit = |id: &str| json!({ "type": "Unit", "id": id });
+        let (a, b) = ("amzn1.alexa.unit.did.1", "amzn1.alexa.unit.did.2");
         assert_eq!(
-            entities(skills),
-            [both("amzn1.ask.skill.a"), both("amzn1.ask.skill.b")]
+            entities(COMPLETION, &format!("units = [{a:?}, {b:?}]")),
+            [json!({ "unit": unit(a) }), json!({ "unit": unit(b) })]
         );
-        let parents = "[[subscription]]\nevents = [\"Alexa.Enterprise.Subscription.Activation\"]\nparents = [\"amzn1.alexa.unit.did.1\"]";
+        let skills = r#"skills = ["amzn1.ask.skill.a", "amzn1.ask.skill.b"]"#;
+        let skill = |id: &str| json!({ "type": "Skill", "id": id });
         assert_eq!(
-            entities(parents),
-            [json!({ "unit": { "parent": { "type": "Unit", "id": "amzn1.alexa.unit.did.1" } } })]
+            entities(
+                "Alexa.Skill.Interaction.Failure",
+                &format!("units = [{a:?}]\n{skills}")
+            ),
+            [
+                json!({ "unit": unit(a), "skill": skill("amzn1.ask.skill.a") }),
+                json!({ "unit": unit(a), "skill": skill("amzn1.ask.skill.b") }),
+            ]
         );
-        let roles = "[[subscription]]\nevents = [\"Alexa.Role.Management.Assignment\", \"Alexa.Role.Management.Revocation\"]\nresources = [\"amzn1.alexa.unit.did.1\"]";
-        let resource = json!({ "resource": { "type": "Resource", "resourceType": "Unit", "resourceId": "amzn1.alexa.unit.did.1" } });
-        assert_eq!(entities(roles), [resource.clone(), resource]);
-        let free = "[[subscription]]\nevents = [\"Alexa.Endpoint.Lifecycle.SetupCompletion\"]\nentities = { user = { type = \"User\", id = \"amzn1.account.1\" } }";
+        let parent = json!({ "parent": unit(a) });
         assert_eq!(
-            entities(free),
-            [json!({ "user": { "type": "User", "id": "amzn1.account.1" } })]
+            entities(
+                "Alexa.Enterprise.Subscription.Activation",
+                &format!("parents = [{a:?}]")
+            ),
+            [json!({ "unit": parent })]
         );
+        let resource = json!({ "type": "Resource", "resourceType": "Unit", "resourceId": a });
+        let resource = json!({ "resource": resource });
         assert_eq!(
-            entities("[[subscription]]\nevents = [\"Alexa.New.Thing\"]\nentities = {}"),
-            [json!({})]
+            entities(
+                "Alexa.Role.Management.Assignment Alexa.Role.Management.Revocation",
+                &format!("resources = [{a:?}]")
+            ),
+            [resource.clone(), resource]
         );
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_place() {
-        let entry = |fields: &str| {
-            format!(
-                "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\n{fields}"
-            )
-        };
+    fn free_form_entities_are_taken_as_they_are() {
+        let user = r#"entities = { user = { type = "User", id = "amzn1.account.1" } }"#;
+        assert_eq!(
+            entities("Alexa.Endpoint.Lifecycle.SetupCompletion", user),
+            [json!({ "user": { "type": "User", "id": "amzn1.account.1" } })]
+        );
+        assert_eq!(entities("Alexa.New.Thing", "entities = {}"), [json!({})]);
+    }
+
+    #[test]
+    fn errors_name_their_place() {
+        let entry = |fields: &str| entry(COMPLETION, fields);
         for (text, place, problem) in [
             (
                 "topic = \"arn:aws:sns:us-east-1:1:a.fifo\"",
@@ -471,12 +492,12 @@ mod tests {
             (
                 &entry("units = [\"amzn1.ask.skill.1\"]"),
                 "subscription 1",
-                "units does not begin with",
+                "units does not start with",
             ),
             (
                 &entry("units = [\"amzn1.alexa.unit.\"]"),
                 "subscription 1",
-                "units does not begin with",
+                "units does not start with",
             ),
             (
                 &entry("skills = [\"amzn1.ask.skill.1\"]"),
@@ -496,7 +517,7 @@ mod tests {
             (
                 "[[subscription]]\nevents = [\"Failure\"]\nentities = {}",
                 "subscription 1",
-                "is no event type",
+                "is not an event type",
             ),
         ] {
             let error = wanted(text).unwrap_err().explain().to_string();
@@ -509,16 +530,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_twice_is_refused() {
-        let entry = format!(
-            "[[subscription]]\nevents = [\"Alexa.Automation.Execution.Completion\"]\nunits = [\"{UNIT}\"]\n"
-        );
-        let error = wanted(&format!("{entry}{entry}duration_seconds = 60"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("subscription 2: it repeats what subscription 1 says"),
-            "{error}"
-        );
+    fn duplicates_are_refused() {
+        let entry = entry(COMPLETION, &format!("units = [{UNIT:?}]"));
+        let error = wanted(&format!("{entry}{entry}duration_seconds = 60")).unwrap_err();
+        let error = error.to_string();
+        let problem = format!("subscription 2: it duplicates {COMPLETION} of subscription 1");
+        assert!(error.contains(&problem), "{error}");
     }
 }

@@ -1,14 +1,13 @@
-//! `aspctl plan`, `apply` and `destroy`: makes what Alexa sends to a topic equal to the
-//! subscriptions file.
+//! `aspctl plan`, `apply` and `destroy`: makes what Alexa sends to a topic match the subscriptions
+//! file.
 //!
 //! ```text
 //! file ──▶ wanted ──┐
-//!                   ├─▶ changes ─▶ shown, or made: create, check, delete what was replaced
+//!                   ├─▶ plan ─▶ shown, or carried out: create, verify, delete what was replaced
 //! Alexa ─▶ lists ───┘
 //! ```
 //!
-//! Nothing is kept between runs. A run that is interrupted leaves a state like any other, from
-//! which the next goes on.
+//! Nothing is stored between runs. After an interruption the next run compares again and continues.
 
 mod args;
 pub(crate) mod compare;
@@ -24,14 +23,14 @@ use chrono::Utc;
 
 pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
-    compare::Wanted,
-    file::{Contents, Destination},
-    plan::Changes,
-    run::{Made, Run, steps},
-    show::{as_json, count, deletion, say_unreadable, show},
+    compare::WantedSubscription,
+    file::{FileContents, TopicSource},
+    plan::SubscriptionPlan,
+    run::{ChangeCounts, ChangeRunner},
+    show::{count, deletion_line, plan_json, show_plan, show_unreadable},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, Configuration, Subscription},
+    alexa::{AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
     aws::AwsClients,
     error::CommandError,
@@ -40,52 +39,48 @@ use crate::{
     terminal::Terminal,
 };
 
-/// The exit status of `plan --detailed-exitcode` where there is something to do.
-const SOMETHING_TO_DO: u8 = 2;
+/// The exit status of `plan --detailed-exitcode` if there is something to do.
+const CHANGES_PENDING: u8 = 2;
 
-/// What the file says.
+/// What the file asks for.
 #[derive(Debug)]
-pub(crate) struct Desired {
-    /// Where the events shall go.
-    pub(crate) topic: String,
-    /// Which.
-    pub(crate) wanted: Vec<Wanted>,
+struct DesiredState {
+    topic: String,
+    wanted: Vec<WantedSubscription>,
 }
 
-impl Desired {
-    /// Reads the file, and the stack's output if that has the topic.
-    pub(crate) async fn read(file: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
-        let Contents {
-            destination,
+impl DesiredState {
+    /// Reads the file, and the stack's output if that names the topic.
+    async fn read(args: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
+        let FileContents {
+            topic_source,
             wanted,
-        } = file::read(&file.file)?;
-        let topic = match destination {
-            Destination::Topic(topic) => topic,
-            Destination::Stack(name) => {
-                topic_of_stack(name.as_deref(), file.file.display().to_string(), global).await?
+        } = file::read(&args.file)?;
+        let topic = match topic_source {
+            TopicSource::Arn(topic) => topic,
+            TopicSource::Stack(name) => {
+                let place = args.file.display().to_string();
+                topic_of_stack(name.as_deref(), place, global).await?
             }
         };
         Ok(Self { topic, wanted })
     }
 }
 
+/// Reads the topic from the stack that the file names, or else from that of the command line.
 async fn topic_of_stack(
     named: Option<&str>,
     place: String,
     global: &GlobalArgs,
 ) -> Result<String, CommandError> {
-    if let Some(stack) =
-        named.filter(|stack| global.stack != DEFAULT_STACK && *stack != global.stack)
-    {
+    let is_other = |stack: &&str| global.stack != DEFAULT_STACK && *stack != global.stack;
+    if let Some(stack) = named.filter(is_other) {
         let problem = format!(
-            "it names the stack {stack}, and --stack (ASPCTL_STACK) names {}",
+            "it names the stack {stack}, but --stack (ASPCTL_STACK) names {}",
             global.stack
         );
-        return Err(CommandError::input(
-            place,
-            problem,
-            "Name the same, or leave one of them out",
-        ));
+        let advice = "Name the same stack in both, or leave one of them out";
+        return Err(CommandError::input(place, problem, advice));
     }
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await?;
@@ -93,12 +88,12 @@ async fn topic_of_stack(
 }
 
 /// What Alexa has.
-struct Present {
-    configurations: Vec<Configuration>,
-    subscriptions: Vec<Subscription>,
+struct CurrentState {
+    configurations: Vec<AlexaConfiguration>,
+    subscriptions: Vec<AlexaSubscription>,
 }
 
-impl Present {
+impl CurrentState {
     async fn read(alexa: &AlexaApi) -> Result<Self, AlexaError> {
         Ok(Self {
             configurations: alexa.configurations().await?,
@@ -106,8 +101,8 @@ impl Present {
         })
     }
 
-    fn changes<'a>(&'a self, desired: &'a Desired) -> Changes<'a> {
-        Changes::between(
+    fn plan<'a>(&'a self, desired: &'a DesiredState) -> SubscriptionPlan<'a> {
+        SubscriptionPlan::new(
             &desired.topic,
             &desired.wanted,
             &self.configurations,
@@ -123,85 +118,63 @@ pub(crate) async fn plan(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let desired = Desired::read(&args.file, global).await?;
-    let present = Present::read(&AlexaApi::connect(global).await?).await?;
-    let changes = present.changes(&desired);
-    let printed = match args.output {
-        OutputForm::Json => terminal.json(&as_json(&changes, args.prune)),
-        OutputForm::Table => show(&changes, args.prune, terminal),
-    };
-    printed?;
-    let something = args.detailed_exitcode && !changes.is_empty(args.prune);
-    Ok(if something {
-        ExitCode::from(SOMETHING_TO_DO)
+    let desired = DesiredState::read(&args.file, global).await?;
+    let current = CurrentState::read(&AlexaApi::connect(global).await?).await?;
+    let plan = current.plan(&desired);
+    match args.output {
+        OutputForm::Json => terminal.json(&plan_json(&plan, args.prune))?,
+        OutputForm::Table => show_plan(&plan, args.prune, terminal)?,
+    }
+    if args.detailed_exitcode && !plan.is_empty(args.prune) {
+        Ok(ExitCode::from(CHANGES_PENDING))
     } else {
-        ExitCode::SUCCESS
-    })
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
-/// Creates what is missing, replaces what has changed or ends, and with `--prune` deletes what the
-/// file does not name.
+/// Creates what is missing, replaces what has changed or expires, and with `--prune` deletes what
+/// the file does not name.
 pub(crate) async fn apply(
     args: &ApplyArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let desired = Desired::read(&args.file, global).await?;
+    let desired = DesiredState::read(&args.file, global).await?;
     if args.prune && desired.wanted.is_empty() {
-        let (place, problem) = (
+        return Err(CommandError::input(
             args.file.file.display().to_string(),
             "it names no subscription",
-        );
-        return Err(CommandError::input(
-            place,
-            problem,
-            "If all shall go, run aspctl destroy; else name what shall stay",
+            "To delete everything run aspctl destroy; else name what should stay",
         ));
     }
     let alexa = AlexaApi::connect(global).await?;
-    let present = Present::read(&alexa).await?;
-    let changes = present.changes(&desired);
-    show(&changes, args.prune, terminal)?;
-    if !changes.unreadable.is_empty() && !changes.creations.is_empty() && !args.ignore_unreadable {
-        return Err(unreadable(changes.unreadable.len()));
+    let current = CurrentState::read(&alexa).await?;
+    let plan = current.plan(&desired);
+    show_plan(&plan, args.prune, terminal)?;
+    check_readable(&plan, args.ignore_unreadable)?;
+    if args.prune {
+        confirm_pruning(&plan, args.yes, terminal)?;
     }
-    let pruned = changes.unnamed.len() + changes.surplus.len();
-    if args.prune && pruned > 0 {
-        terminal.confirm(
-            format_args!(
-                "Delete {}?",
-                count(
-                    pruned,
-                    "entry that the file does not name",
-                    "entries that the file does not name"
-                )
-            ),
-            args.yes,
-        )?;
-    }
-    if changes.is_empty(args.prune) {
+    if plan.is_empty(args.prune) {
         return Ok(ExitCode::SUCCESS);
     }
-    let run = Run {
-        alexa: &alexa,
-        terminal,
-        progress: terminal.progress(steps(&changes, args.prune)),
-    };
-    let made = run.make(&changes, args.prune).await;
-    run.progress.finish_and_clear();
-    if made.is_err() {
-        terminal
-            .note("Stopped before the end. What was done stays done; apply again does the rest.");
+    let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune));
+    let applied = runner.apply(&plan, args.prune).await;
+    if applied.is_err() {
+        terminal.note("Stopped early. Completed changes remain; run apply again to continue.");
     }
-    let Made {
+    say_done(&applied?, terminal)
+}
+
+fn say_done(counts: &ChangeCounts, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+    let ChangeCounts {
         created,
         renewed,
         deleted,
-    } = made?;
-    let renewed = if renewed > 0 {
-        format!("{renewed} still the same, ")
-    } else {
-        String::new()
+    } = counts;
+    let renewed = match renewed {
+        0 => String::new(),
+        _ => format!("{renewed} unchanged, "),
     };
     terminal.say(format_args!(
         "{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."
@@ -209,77 +182,108 @@ pub(crate) async fn apply(
     Ok(ExitCode::SUCCESS)
 }
 
-fn unreadable(number: usize) -> CommandError {
+/// Stops before a subscription could be created that Alexa has already, but does not show.
+fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), CommandError> {
+    if plan.unreadable.is_empty() || plan.creations.is_empty() || ignore {
+        return Ok(());
+    }
     let problem = format!(
-        "{} that may go to this topic cannot be compared with the file, because Alexa does not show all of it",
-        count(number, "entry", "entries")
+        "{} that may belong to this topic cannot be compared with the file, because Alexa does \
+         not show enough of them",
+        count(plan.unreadable.len(), "entry", "entries")
     );
-    let advice = "Look at it with aspctl list --output json, and delete it with aspctl delete if it is not needed; \
-                  --ignore-unreadable goes on, and may subscribe to the same events twice";
-    CommandError::input("Alexa's list", problem, advice)
+    let advice = "Look at them with aspctl list --output json, and delete with aspctl delete what \
+                  is not needed; --ignore-unreadable continues, and may subscribe to the same \
+                  events twice";
+    Err(CommandError::input("Alexa's list", problem, advice))
 }
 
-/// Deletes everything that sends to the topic alone: subscriptions first, because their
-/// configuration must not go before.
+fn confirm_pruning(
+    plan: &SubscriptionPlan<'_>,
+    yes: bool,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    match plan.pruned_count() {
+        0 => Ok(()),
+        1 => terminal.confirm("Delete 1 entry that is not in the file?", yes),
+        many => terminal.confirm(
+            format_args!("Delete {many} entries that are not in the file?"),
+            yes,
+        ),
+    }
+}
+
+/// Deletes everything that sends events only to the topic. Subscriptions go first, because Alexa
+/// does not delete a configuration that has any.
 pub(crate) async fn destroy(
     args: &DestroyArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let topic = match &args.topic {
-        Some(topic) => topic.clone(),
-        None if args.file.file.exists() => Desired::read(&args.file, global).await?.topic,
-        None => topic_of_stack(None, String::new(), global).await?,
-    };
-    let alexa = AlexaApi::connect(global).await?;
-    let present = Present::read(&alexa).await?;
-    let nothing = Desired {
-        topic,
+    let nothing = DesiredState {
+        topic: topic_to_destroy(args, global).await?,
         wanted: Vec::new(),
     };
-    let changes = present.changes(&nothing);
-    let configurations: Vec<_> = changes
-        .own
-        .iter()
-        .filter_map(|configuration| configuration.id.as_deref())
-        .collect();
+    let alexa = AlexaApi::connect(global).await?;
+    let current = CurrentState::read(&alexa).await?;
+    let plan = current.plan(&nothing);
+    let mut configurations = Vec::new();
+    for configuration in &plan.own {
+        configurations.extend(configuration.id.as_deref());
+    }
     if configurations.is_empty() {
+        let topic = plan.topic;
         terminal.say(format_args!(
-            "No configuration sends events to {} alone.",
-            nothing.topic
+            "No configuration sends events only to {topic}."
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for subscription in &changes.unnamed {
-        terminal.say(deletion(subscription, ""))?;
+    show_destruction(&plan, &configurations, terminal)?;
+    confirm_destruction(&plan, configurations.len(), args.yes, terminal)?;
+    let mut ids = Vec::new();
+    for subscription in &plan.unnamed {
+        ids.extend(subscription.id.as_deref());
     }
-    for id in &configurations {
-        terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}"))?;
-    }
-    say_unreadable(&changes, terminal)?;
-    let all = count(changes.unnamed.len(), "subscription", "subscriptions");
-    let configured = count(configurations.len(), "configuration", "configurations");
-    terminal.confirm(
-        format_args!(
-            "Delete {all} and {configured} of {}? No event will come any more.",
-            nothing.topic
-        ),
-        args.yes,
-    )?;
-    let ids: Vec<_> = changes
-        .unnamed
-        .iter()
-        .filter_map(|subscription| subscription.id.as_deref())
-        .chain(configurations)
-        .collect();
-    let run = Run {
-        alexa: &alexa,
-        terminal,
-        progress: terminal.progress(ids.len() as u64),
-    };
-    let deleted = run.delete_all(&ids).await;
-    run.progress.finish_and_clear();
-    let deleted = deleted?;
+    ids.extend(configurations);
+    let runner = ChangeRunner::new(&alexa, terminal, ids.len());
+    let deleted = runner.delete_all(&ids).await?.deleted;
     terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn topic_to_destroy(args: &DestroyArgs, global: &GlobalArgs) -> Result<String, CommandError> {
+    match &args.topic {
+        Some(topic) => Ok(topic.clone()),
+        None if args.file.file.exists() => Ok(DesiredState::read(&args.file, global).await?.topic),
+        None => topic_of_stack(None, String::new(), global).await,
+    }
+}
+
+fn show_destruction(
+    plan: &SubscriptionPlan<'_>,
+    configurations: &[&str],
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    for subscription in &plan.unnamed {
+        terminal.say(deletion_line(subscription, ""))?;
+    }
+    for id in configurations {
+        terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}"))?;
+    }
+    show_unreadable(plan, terminal)
+}
+
+fn confirm_destruction(
+    plan: &SubscriptionPlan<'_>,
+    configurations: usize,
+    yes: bool,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    let subscriptions = count(plan.unnamed.len(), "subscription", "subscriptions");
+    let configurations = count(configurations, "configuration", "configurations");
+    let question = format!(
+        "Delete {subscriptions} and {configurations} of {}? No more events will arrive.",
+        plan.topic
+    );
+    terminal.confirm(question, yes)
 }

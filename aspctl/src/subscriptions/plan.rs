@@ -1,290 +1,317 @@
-//! Compares what shall be with what Alexa has. Pure.
+//! What has to change so that Alexa sends exactly the wanted events to a topic. Pure.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::compare::{Fitness, Wanted, fitness, half, matter_of};
-use crate::alexa::{Configuration, Subscription};
+use super::compare::{
+    ComparedSubscription, MatchQuality, WantedSubscription, compare, half_duration,
+};
+use crate::alexa::{AlexaConfiguration, AlexaSubscription};
 
-/// What there is to do for one topic, and what there is not.
+/// What to change for one topic, and what stays.
 #[derive(Debug)]
-pub(crate) struct Changes<'a> {
-    /// The topic.
+pub(crate) struct SubscriptionPlan<'a> {
+    /// The topic's ARN.
     pub(crate) topic: &'a str,
-    /// The configuration for new subscriptions, if there is one.
+    /// The id of the configuration for new subscriptions, if there is one.
     pub(crate) configuration: Option<&'a str>,
-    /// What to create, each before what it replaces is deleted.
-    pub(crate) creations: Vec<Creation<'a>>,
-    /// What has a twin that stays.
-    pub(crate) superseded: Vec<&'a Subscription>,
-    /// What the file does not name.
-    pub(crate) unnamed: Vec<&'a Subscription>,
-    /// All configurations for this topic alone.
-    pub(crate) own: Vec<&'a Configuration>,
-    /// Those of them that nothing needs.
-    pub(crate) surplus: Vec<&'a Configuration>,
-    /// What is as it shall be.
-    pub(crate) kept: Vec<(&'a Wanted, &'a Subscription)>,
-    /// What may go to this topic, and cannot be compared.
+    /// The subscriptions to create; what each replaces is deleted after it was created.
+    pub(crate) creations: Vec<PlannedCreation<'a>>,
+    /// Duplicates of subscriptions that stay.
+    pub(crate) superseded: Vec<&'a AlexaSubscription>,
+    /// Subscriptions that the file does not name.
+    pub(crate) unnamed: Vec<&'a AlexaSubscription>,
+    /// All configurations whose only topic this is.
+    pub(crate) own: Vec<&'a AlexaConfiguration>,
+    /// Those of them that no subscription needs.
+    pub(crate) surplus: Vec<&'a AlexaConfiguration>,
+    /// Subscriptions that match the file.
+    pub(crate) kept: Vec<&'a AlexaSubscription>,
+    /// Entries of Alexa's list that may belong to this topic, but cannot be compared.
     pub(crate) unreadable: Vec<&'a Value>,
 }
 
-/// A subscription to be created.
+/// A subscription to create.
 #[derive(Debug)]
-pub(crate) struct Creation<'a> {
-    /// What it shall be.
-    pub(crate) wanted: &'a Wanted,
+pub(crate) struct PlannedCreation<'a> {
+    /// What to create.
+    pub(crate) wanted: &'a WantedSubscription,
     /// Why.
-    pub(crate) cause: Cause,
+    pub(crate) cause: CreationCause,
     /// What it replaces.
-    pub(crate) replaces: Vec<&'a Subscription>,
-    /// What makes its idempotency token differ from that of an equal request that came before.
+    pub(crate) replaces: Vec<&'a AlexaSubscription>,
+    /// Makes its idempotency token differ from that of an earlier, equal request.
     salt: String,
 }
 
 /// Why a subscription is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum CreationCause {
     /// There is none.
     Missing,
-    /// The one that there is has another header version or duration. There is no operation to
-    /// change it.
+    /// The present one has another header version or duration, which Alexa cannot change.
     Changed,
-    /// The one that there is ends then.
-    Ending(DateTime<Utc>),
-    /// The one that there is ends, and Alexa does not say when.
-    EndUnknown,
+    /// The present one expires then.
+    Expiring(DateTime<Utc>),
+    /// The present one expires, but Alexa does not show when.
+    UnknownExpiry,
 }
 
-impl<'a> Changes<'a> {
-    /// Compares. A configuration that names other topics too counts as one of this topic, but
-    /// nothing of it is deleted.
-    pub(crate) fn between(
+impl<'a> SubscriptionPlan<'a> {
+    /// Compares what is wanted with what Alexa has.
+    ///
+    /// The subscriptions of a configuration that also names other topics count, but nothing of such
+    /// a configuration is deleted.
+    pub(crate) fn new(
         topic: &'a str,
-        wanted: &'a [Wanted],
-        configurations: &'a [Configuration],
-        subscriptions: &'a [Subscription],
+        wanted: &'a [WantedSubscription],
+        configurations: &'a [AlexaConfiguration],
+        subscriptions: &'a [AlexaSubscription],
         now: DateTime<Utc>,
     ) -> Self {
-        let own = Own::of(topic, configurations, subscriptions);
-        let mut changes = Self {
+        let own = TopicResources::select(topic, configurations, subscriptions);
+        let comparison = compare(wanted, &own.subscriptions, now);
+        let mut plan = Self {
             topic,
-            configuration: own.configuration,
+            configuration: own.target_configuration(),
             creations: Vec::new(),
             superseded: Vec::new(),
-            unnamed: Vec::new(),
-            own: own.configurations,
+            unnamed: own.deletable(comparison.unwanted),
             surplus: Vec::new(),
             kept: Vec::new(),
-            unreadable: own.unreadable,
+            own: own.exclusive_configurations.clone(),
+            unreadable: own.unreadable.clone(),
         };
-        let mut others: BTreeMap<String, Vec<(&Subscription, bool)>> = BTreeMap::new();
-        for (subscription, is_own) in own.subscriptions {
-            if let Some(matter) = matter_of(subscription) {
-                others
-                    .entry(matter)
-                    .or_default()
-                    .push((subscription, is_own));
-            }
+        for compared in &comparison.compared {
+            plan.add(compared, &own, now);
         }
-        for wanted in wanted {
-            let mut same = others.remove(&wanted.matter()).unwrap_or_default();
-            same.sort_by_cached_key(|(subscription, _)| fitness(wanted, subscription, now));
-            let best = same
-                .last()
-                .map(|(subscription, _)| (*subscription, fitness(wanted, subscription, now)));
-            let cause = match best {
-                Some((subscription, Fitness::ForEver | Fitness::Until(_))) => {
-                    changes.kept.push((wanted, subscription));
-                    same.pop();
-                    changes.superseded.extend(deletable(&same));
-                    continue;
-                }
-                None => Cause::Missing,
-                Some((_, Fitness::Other)) => Cause::Changed,
-                Some((_, Fitness::Ending(end))) => Cause::Ending(end),
-                Some((_, Fitness::EndUnknown)) => Cause::EndUnknown,
-            };
-            let replaces = deletable(&same);
-            changes.creations.push(Creation {
-                wanted,
-                cause,
-                salt: salt(wanted, cause, &replaces, now),
-                replaces,
-            });
+        plan.surplus = plan.surplus();
+        plan
+    }
+
+    /// Keeps the best match of a wanted subscription, or creates it.
+    fn add(
+        &mut self,
+        compared: &ComparedSubscription<'a>,
+        own: &TopicResources<'a>,
+        now: DateTime<Utc>,
+    ) {
+        let best = compared.best();
+        let cause = creation_cause(best.map(|best| best.quality));
+        let mut present = Vec::new();
+        for one in &compared.matches {
+            present.push(one.subscription);
         }
-        changes.unnamed = others.values().flat_map(|same| deletable(same)).collect();
-        changes.surplus = surplus(&changes);
-        changes
+        let Some(cause) = cause else {
+            self.kept.extend(present.pop());
+            self.superseded.extend(own.deletable(present));
+            return;
+        };
+        let (wanted, replaces) = (compared.wanted, own.deletable(present));
+        self.creations.push(PlannedCreation {
+            wanted,
+            cause,
+            salt: salt(wanted, cause, &replaces, now),
+            replaces,
+        });
+    }
+
+    /// The topic's own configurations that neither a kept nor a new subscription needs.
+    fn surplus(&self) -> Vec<&'a AlexaConfiguration> {
+        if !self.unreadable.is_empty() {
+            return Vec::new();
+        }
+        let mut surplus = self.own.clone();
+        surplus.retain(|configuration| {
+            let id = configuration.id.as_deref();
+            let is_used = |kept: &&AlexaSubscription| kept.configuration_id.as_deref() == id;
+            id != self.configuration && !self.kept.iter().any(is_used)
+        });
+        surplus
     }
 
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self, prune: bool) -> bool {
-        self.creations.is_empty()
-            && self.superseded.is_empty()
-            && (!prune || (self.unnamed.is_empty() && self.surplus.is_empty()))
+        self.creations.is_empty() && self.deletion_count(prune) == 0
+    }
+
+    /// How many subscriptions and configurations `--prune` deletes.
+    pub(crate) fn pruned_count(&self) -> usize {
+        self.unnamed.len() + self.surplus.len()
+    }
+
+    /// How many subscriptions and configurations are deleted, besides those that are replaced.
+    pub(crate) fn deletion_count(&self, prune: bool) -> usize {
+        let pruned = if prune { self.pruned_count() } else { 0 };
+        self.superseded.len() + pruned
+    }
+
+    /// How many calls change something.
+    pub(crate) fn step_count(&self, prune: bool) -> usize {
+        let mut steps = self.deletion_count(prune);
+        if self.configuration.is_none() {
+            steps += 1;
+        }
+        for creation in &self.creations {
+            steps += 1 + creation.replaces.len();
+        }
+        steps
     }
 }
 
-/// What Alexa has for a topic. The flag says whether it is for this topic alone, so that it may be
-/// deleted.
-struct Own<'a> {
-    configuration: Option<&'a str>,
-    configurations: Vec<&'a Configuration>,
-    subscriptions: Vec<(&'a Subscription, bool)>,
+/// Why to create a subscription whose best match is this good; `None` if the match is kept.
+fn creation_cause(best: Option<MatchQuality>) -> Option<CreationCause> {
+    match best {
+        None => Some(CreationCause::Missing),
+        Some(MatchQuality::Different) => Some(CreationCause::Changed),
+        Some(MatchQuality::Expiring(end)) => Some(CreationCause::Expiring(end)),
+        Some(MatchQuality::UnknownExpiry) => Some(CreationCause::UnknownExpiry),
+        Some(MatchQuality::ValidUntil(_) | MatchQuality::Permanent) => None,
+    }
+}
+
+/// What Alexa has for a topic.
+struct TopicResources<'a> {
+    /// The configurations whose only topic this is. Only they may be changed.
+    exclusive_configurations: Vec<&'a AlexaConfiguration>,
+    /// The subscriptions of all configurations that name the topic.
+    subscriptions: Vec<&'a AlexaSubscription>,
+    /// What may belong to the topic, but lacks a field that is needed to tell.
     unreadable: Vec<&'a Value>,
 }
 
-impl<'a> Own<'a> {
-    fn of(
+impl<'a> TopicResources<'a> {
+    fn select(
         topic: &str,
-        configurations: &'a [Configuration],
-        subscriptions: &'a [Subscription],
+        configurations: &'a [AlexaConfiguration],
+        subscriptions: &'a [AlexaSubscription],
     ) -> Self {
-        let is_own =
-            |configuration: &Configuration| configuration.topics.iter().all(|name| name == topic);
-        let named = configurations
-            .iter()
-            .filter(|configuration| configuration.topics.iter().any(|name| name == topic));
-        let named: BTreeMap<&str, &Configuration> = named
-            .filter_map(|configuration| Some((configuration.id.as_deref()?, configuration)))
-            .collect();
-        let mut unreadable: Vec<_> = configurations
-            .iter()
-            .filter(|c| c.id.is_none() || c.topics.is_empty())
-            .map(|c| &c.whole)
-            .collect();
-        let known = |id: &str| {
-            configurations
-                .iter()
-                .any(|c| c.id.as_deref() == Some(id) && !c.topics.is_empty())
-        };
-        let mut own = Vec::new();
-        for subscription in subscriptions {
-            match subscription.configuration_id.as_deref() {
-                Some(id) if known(id) && !named.contains_key(id) => {} // of another topic
-                Some(id) if subscription.is_readable() => {
-                    if let Some(configuration) = named.get(id) {
-                        own.push((subscription, is_own(configuration)));
-                    }
+        let (mut by_id, mut unreadable) = (BTreeMap::new(), Vec::new());
+        for configuration in configurations {
+            match &configuration.id {
+                Some(id) if !configuration.topics.is_empty() => {
+                    by_id.insert(id.as_str(), configuration);
                 }
+                _ => unreadable.push(&configuration.whole),
+            }
+        }
+        let names_topic =
+            |configuration: &AlexaConfiguration| configuration.topics.iter().any(|t| t == topic);
+        let mut selected = Vec::new();
+        for subscription in subscriptions {
+            let id = subscription.configuration_id.as_deref();
+            match id.and_then(|id| by_id.get(id)) {
+                Some(configuration) if !names_topic(configuration) => {} // of another topic
+                Some(_) if subscription.is_readable() => selected.push(subscription),
+                // Its configuration is gone, or counts as unreadable itself.
+                None if subscription.is_readable() => {}
                 _ => unreadable.push(&subscription.whole),
             }
         }
-        // The one with the most subscriptions, so that it is the same in the next run.
-        let count = |id: &str| {
-            own.iter()
-                .filter(|(s, _)| s.configuration_id.as_deref() == Some(id))
-                .count()
-        };
-        let mut candidates: Vec<_> = named
-            .values()
-            .filter(|c| is_own(c))
-            .filter_map(|c| c.id.as_deref())
-            .collect();
-        candidates.sort_by_key(|id| std::cmp::Reverse(count(id)));
-        let configuration = candidates.first().copied();
-        let configurations = named.into_values().filter(|c| is_own(c)).collect();
+        let mut exclusive_configurations: Vec<_> = by_id.into_values().collect();
+        exclusive_configurations
+            .retain(|configuration| configuration.topics.iter().all(|name| name == topic));
         Self {
-            configuration,
-            configurations,
-            subscriptions: own,
+            exclusive_configurations,
+            subscriptions: selected,
             unreadable,
         }
     }
+
+    /// The id of the configuration for new subscriptions: the one with the most subscriptions, so
+    /// that every run chooses the same.
+    fn target_configuration(&self) -> Option<&'a str> {
+        let mut ids = Vec::new();
+        for configuration in &self.exclusive_configurations {
+            ids.extend(configuration.id.as_deref());
+        }
+        ids.into_iter()
+            .min_by_key(|id| Reverse(self.subscription_count(id)))
+    }
+
+    fn subscription_count(&self, configuration: &str) -> usize {
+        let in_it = |subscription: &&&AlexaSubscription| {
+            subscription.configuration_id.as_deref() == Some(configuration)
+        };
+        self.subscriptions.iter().filter(in_it).count()
+    }
+
+    /// Those of the subscriptions that may be deleted, because they send to this topic only.
+    fn deletable(&self, subscriptions: Vec<&'a AlexaSubscription>) -> Vec<&'a AlexaSubscription> {
+        let mut deletable = subscriptions;
+        deletable.retain(|subscription| {
+            let mut own = self.exclusive_configurations.iter();
+            own.any(|configuration| configuration.id == subscription.configuration_id)
+        });
+        deletable
+    }
 }
 
-fn deletable<'a>(subscriptions: &[(&'a Subscription, bool)]) -> Vec<&'a Subscription> {
-    subscriptions
-        .iter()
-        .filter(|(_, own)| *own)
-        .map(|(subscription, _)| *subscription)
-        .collect()
-}
-
-/// A renewal has the request of what it renews. With the same token Alexa would answer with the old
-/// subscription, so that the token also depends on that; where its end is unknown, on the half of a
-/// duration in which we are, so that Alexa answers with the same subscription until the next half.
-fn salt(wanted: &Wanted, cause: Cause, replaces: &[&Subscription], now: DateTime<Utc>) -> String {
+/// Makes the token of a renewal differ from that of the original request, to which Alexa would
+/// answer with the old subscription.
+///
+/// If the expiry is unknown, the salt changes with each half of the duration: until then Alexa
+/// answers with the same subscription.
+fn salt(
+    wanted: &WantedSubscription,
+    cause: CreationCause,
+    replaces: &[&AlexaSubscription],
+    now: DateTime<Utc>,
+) -> String {
     match cause {
-        Cause::Missing | Cause::Changed => String::new(),
-        Cause::Ending(_) => replaces
-            .iter()
-            .filter_map(|subscription| subscription.id.as_deref())
-            .collect(),
-        Cause::EndUnknown => {
-            let seconds = replaces
-                .iter()
-                .find_map(|subscription| subscription.duration_seconds)
-                .or(wanted.duration_seconds);
-            let slot = half(seconds.unwrap_or_default()).num_seconds().max(1);
+        CreationCause::Missing | CreationCause::Changed => String::new(),
+        CreationCause::Expiring(_) => {
+            let ids = replaces.iter().filter_map(|old| old.id.as_deref());
+            ids.collect()
+        }
+        CreationCause::UnknownExpiry => {
+            let shown = replaces.iter().find_map(|old| old.duration_seconds);
+            let seconds = shown.or(wanted.duration_seconds).unwrap_or_default();
+            let slot = half_duration(seconds).num_seconds().max(1);
             (now.timestamp() / slot).to_string()
         }
     }
 }
 
-/// The topic's own configurations that neither stay in use nor are where new subscriptions go.
-fn surplus<'a>(changes: &Changes<'a>) -> Vec<&'a Configuration> {
-    let in_use = |configuration: &Configuration| {
-        let id = configuration.id.as_deref();
-        id == changes.configuration
-            || changes
-                .kept
-                .iter()
-                .any(|(_, kept)| kept.configuration_id.as_deref() == id)
-    };
-    let is_known = changes.unreadable.is_empty();
-    changes
-        .own
-        .iter()
-        .copied()
-        .filter(|configuration| is_known && !in_use(configuration))
-        .collect()
-}
-
-impl Creation<'_> {
-    /// The request to Alexa. Its token is the same whenever the same is asked for the same reason,
-    /// so that a repeat after a lost answer creates nothing twice; `dead` is what Alexa answered to
-    /// that token and does not have.
-    pub(crate) fn request(&self, configuration: &str, dead: Option<&str>) -> Value {
-        let Wanted {
+impl PlannedCreation<'_> {
+    /// The request to Alexa.
+    ///
+    /// Its idempotency token is the same whenever the same is requested for the same reason, so
+    /// that a retry after a lost response creates nothing twice. `stale_id` is what Alexa returned
+    /// for the previous token although it no longer exists.
+    pub(crate) fn request(&self, configuration: &str, stale_id: Option<&str>) -> Value {
+        let WantedSubscription {
             event_type,
             entities,
             header_version,
             duration_seconds,
         } = self.wanted;
-        let mut request = Map::from_iter([
-            (
-                "subscriptionConfigurationId".to_owned(),
-                json!(configuration),
-            ),
-            ("eventType".to_owned(), json!(event_type)),
-            ("entities".to_owned(), json!(entities)),
-        ]);
-        request.extend(
-            header_version
-                .as_ref()
-                .map(|version| ("eventHeaderVersion".to_owned(), json!(version))),
-        );
-        request.extend(
-            duration_seconds
-                .map(|seconds| ("subscriptionDurationInSeconds".to_owned(), json!(seconds))),
-        );
-        let token = token(
-            &Value::Object(request.clone()),
-            &[&self.salt, dead.unwrap_or_default()],
-        );
+        let mut request = Map::new();
+        let mut set = |name: &str, value: Value| request.insert(name.to_owned(), value);
+        set("subscriptionConfigurationId", json!(configuration));
+        set("eventType", json!(event_type));
+        set("entities", json!(entities));
+        if let Some(version) = header_version {
+            set("eventHeaderVersion", json!(version));
+        }
+        if let Some(seconds) = duration_seconds {
+            set("subscriptionDurationInSeconds", json!(seconds));
+        }
+        let salts = [self.salt.as_str(), stale_id.unwrap_or_default()];
+        let token = idempotency_token(&Value::Object(request.clone()), &salts);
         request.insert("idempotencyToken".to_owned(), json!(token));
         Value::Object(request)
     }
 }
 
-/// An idempotency token: the same for the same request, and another for another. Amazon's own tool
-/// sends a constant, with which a second request would be answered with the first one's resource.
-pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
+/// Derives an idempotency token from a request: equal requests have equal tokens.
+///
+/// Amazon's own tool sends a constant, for which Alexa answers a second request with the resource
+/// of the first.
+pub(crate) fn idempotency_token(request: &Value, salts: &[&str]) -> String {
     let mut hash = Sha256::new();
     hash.update(request.to_string());
     for salt in salts {
@@ -297,42 +324,46 @@ pub(crate) fn token(request: &Value, salts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use asp_events::event::header::EventType;
+
     use super::*;
-    use crate::alexa::EventType;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    fn configuration(number: u8, topics: &[&str]) -> Configuration {
-        let channels: Vec<_> = topics
-            .iter()
-            .map(|topic| json!({ "type": "SNS", "id": topic }))
-            .collect();
-        Configuration::read(json!({
-            "id": format!("amzn1.alexa.aem.subscription.configuration.{number}"), "deliveryChannels": channels,
+    fn configuration(number: u8, topics: &[&str]) -> AlexaConfiguration {
+        let channel = |topic: &&str| json!({ "type": "SNS", "id": topic });
+        let channels: Vec<_> = topics.iter().map(channel).collect();
+        AlexaConfiguration::read(json!({
+            "id": configuration_id(number),
+            "deliveryChannels": channels,
         }))
     }
 
-    /// Of the unit with this number, in the configuration with that.
-    fn subscription(id: u8, configuration: u8, unit: u8, more: Value) -> Subscription {
+    fn configuration_id(number: u8) -> String {
+        format!("amzn1.alexa.aem.subscription.configuration.{number}")
+    }
+
+    /// A subscription to the events of one unit.
+    fn subscription(id: u8, configuration: u8, unit: u8, more: Value) -> AlexaSubscription {
         let mut whole = json!({
             "id": format!("amzn1.alexa.aem.subscription.{id}"),
-            "subscriptionConfigurationId": format!("amzn1.alexa.aem.subscription.configuration.{configuration}"),
+            "subscriptionConfigurationId": configuration_id(configuration),
             "eventType": { "namespace": "Alexa.Automation.Execution", "name": "Completion" },
             "entities": entities(unit),
         });
         if let (Value::Object(whole), Value::Object(more)) = (&mut whole, more) {
             whole.extend(more);
         }
-        Subscription::read(whole)
+        AlexaSubscription::read(whole)
     }
 
     fn entities(unit: u8) -> Value {
         json!({ "unit": { "type": "Unit", "id": format!("amzn1.alexa.unit.did.{unit}") } })
     }
 
-    fn wanted(unit: u8) -> Wanted {
-        Wanted {
+    fn wanted(unit: u8) -> WantedSubscription {
+        WantedSubscription {
             event_type: EventType::parse("Alexa.Automation.Execution.Completion").unwrap(),
             entities: entities(unit).as_object().unwrap().clone(),
             header_version: None,
@@ -340,48 +371,40 @@ mod tests {
         }
     }
 
-    fn ids(subscriptions: &[&Subscription]) -> Vec<String> {
-        subscriptions
-            .iter()
-            .map(|s| {
-                s.id.as_deref()
-                    .unwrap()
-                    .rsplit('.')
-                    .next()
-                    .unwrap()
-                    .to_owned()
-            })
-            .collect()
+    /// The numbers of subscriptions.
+    fn ids(subscriptions: &[&AlexaSubscription]) -> Vec<String> {
+        let number = |subscription: &&AlexaSubscription| {
+            let id = subscription.id.as_deref().unwrap();
+            id.rsplit('.').next().unwrap().to_owned()
+        };
+        subscriptions.iter().map(number).collect()
     }
 
-    fn causes(changes: &Changes<'_>) -> Vec<(Cause, Vec<String>)> {
-        changes
-            .creations
-            .iter()
-            .map(|creation| (creation.cause, ids(&creation.replaces)))
-            .collect()
+    fn causes(plan: &SubscriptionPlan<'_>) -> Vec<(CreationCause, Vec<String>)> {
+        let cause = |creation: &PlannedCreation<'_>| (creation.cause, ids(&creation.replaces));
+        plan.creations.iter().map(cause).collect()
     }
 
     #[test]
-    fn only_what_is_missing_is_created() {
+    fn only_missing_subscriptions_are_created() {
         let (configurations, wanted) = ([configuration(1, &[TOPIC])], [wanted(1), wanted(2)]);
         let subscriptions = [
             subscription(1, 1, 1, json!({})),
             subscription(9, 1, 9, json!({})),
         ];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
-        assert_eq!(causes(&changes), [(Cause::Missing, vec![])]);
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        assert_eq!(causes(&plan), [(CreationCause::Missing, vec![])]);
         assert_eq!(
-            (changes.kept.len(), ids(&changes.unnamed)),
+            (plan.kept.len(), ids(&plan.unnamed)),
             (1, vec!["9".to_owned()])
         );
         assert_eq!(
-            changes.configuration,
+            plan.configuration,
             Some("amzn1.alexa.aem.subscription.configuration.1")
         );
-        assert!(!changes.is_empty(false));
-        let changes = Changes::between(TOPIC, &wanted[..1], &configurations, &subscriptions, NOW);
-        assert!(changes.is_empty(false) && !changes.is_empty(true));
+        assert!(!plan.is_empty(false));
+        let plan = SubscriptionPlan::new(TOPIC, &wanted[..1], &configurations, &subscriptions, NOW);
+        assert!(plan.is_empty(false) && !plan.is_empty(true));
     }
 
     #[test]
@@ -396,25 +419,29 @@ mod tests {
             subscription(3, 2, 3, json!({})),
         ];
         let wanted = [wanted(1), wanted(2)];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
         assert_eq!(
-            causes(&changes),
-            [(Cause::Missing, vec![])],
-            "the one of the other topic does not count"
+            causes(&plan),
+            [(CreationCause::Missing, vec![])],
+            "the subscription to the other topic does not count"
         );
-        assert_eq!(changes.kept.len(), 1, "the shared one counts");
+        assert_eq!(
+            plan.kept.len(),
+            1,
+            "the subscription of the shared configuration counts"
+        );
         assert!(
-            changes.unnamed.is_empty() && changes.surplus.is_empty(),
+            plan.unnamed.is_empty() && plan.surplus.is_empty(),
             "nothing shared is deleted"
         );
         assert_eq!(
-            changes.configuration, None,
+            plan.configuration, None,
             "nothing is added to a shared configuration"
         );
     }
 
     #[test]
-    fn one_of_twins_stays_and_a_surplus_configuration_goes() {
+    fn one_of_two_duplicates_stays_and_a_surplus_configuration_goes() {
         let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
         let subscriptions = [
             subscription(1, 1, 1, json!({})),
@@ -422,58 +449,61 @@ mod tests {
             subscription(3, 2, 2, json!({})),
         ];
         let wanted = [wanted(1), wanted(2)];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
-        assert!(changes.creations.is_empty());
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        assert!(plan.creations.is_empty());
         assert_eq!(
-            changes.configuration,
+            plan.configuration,
             Some("amzn1.alexa.aem.subscription.configuration.2"),
-            "the one with more"
+            "the one with more subscriptions"
         );
         assert_eq!(
-            (ids(&changes.superseded), changes.surplus.len()),
+            (ids(&plan.superseded), plan.surplus.len()),
             (vec!["1".to_owned()], 1)
         );
     }
 
     #[test]
-    fn a_change_replaces() {
+    fn a_changed_subscription_is_replaced() {
         let configurations = [configuration(1, &[TOPIC])];
         let mut wanted = [wanted(1)];
         wanted[0].header_version = Some("V2".to_owned());
         let same = [subscription(1, 1, 1, json!({}))];
         assert!(
-            Changes::between(TOPIC, &wanted, &configurations, &same, NOW).is_empty(true),
-            "not shown is as asked"
+            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &same, NOW).is_empty(true),
+            "a field that is not shown counts as requested"
         );
         let other = [subscription(1, 1, 1, json!({ "eventHeaderVersion": "V1" }))];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &other, NOW);
-        assert_eq!(causes(&changes), [(Cause::Changed, vec!["1".to_owned()])]);
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &other, NOW);
+        assert_eq!(
+            causes(&plan),
+            [(CreationCause::Changed, vec!["1".to_owned()])]
+        );
     }
 
     #[test]
-    fn what_ends_is_renewed_in_its_second_half() {
+    fn an_expiring_subscription_is_renewed_in_its_second_half() {
         let configurations = [configuration(1, &[TOPIC])];
         let mut wanted = [wanted(1)];
         wanted[0].duration_seconds = Some(3600);
         let ending = |seconds: i64| {
-            [subscription(
-                1,
-                1,
-                1,
-                json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": NOW.timestamp() + seconds }),
-            )]
+            let end = NOW.timestamp() + seconds;
+            let fields = json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": end });
+            [subscription(1, 1, 1, fields)]
         };
         let (fresh, old) = (ending(1800), ending(1799));
-        assert!(Changes::between(TOPIC, &wanted, &configurations, &fresh, NOW).is_empty(true));
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &old, NOW);
-        assert!(matches!(changes.creations[0].cause, Cause::Ending(_)));
+        assert!(SubscriptionPlan::new(TOPIC, &wanted, &configurations, &fresh, NOW).is_empty(true));
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &old, NOW);
+        assert!(matches!(
+            plan.creations[0].cause,
+            CreationCause::Expiring(_)
+        ));
         let first = wanted_request(&wanted[0], "");
         assert_ne!(
-            changes.creations[0].request("c", None)["idempotencyToken"],
+            plan.creations[0].request("c", None)["idempotencyToken"],
             first["idempotencyToken"]
         );
 
-        // Created, and killed before the old one was deleted.
+        // A run that was killed after it created, and before it deleted.
         let both = [
             old[0].clone(),
             subscription(
@@ -483,15 +513,15 @@ mod tests {
                 json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": 3600 }),
             ),
         ];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &both, NOW);
-        assert!(changes.creations.is_empty());
-        assert_eq!(ids(&changes.superseded), ["1"]);
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &both, NOW);
+        assert!(plan.creations.is_empty());
+        assert_eq!(ids(&plan.superseded), ["1"]);
     }
 
-    fn wanted_request(wanted: &Wanted, salt: &str) -> Value {
-        Creation {
+    fn wanted_request(wanted: &WantedSubscription, salt: &str) -> Value {
+        PlannedCreation {
             wanted,
-            cause: Cause::Missing,
+            cause: CreationCause::Missing,
             replaces: vec![],
             salt: salt.to_owned(),
         }
@@ -499,73 +529,74 @@ mod tests {
     }
 
     #[test]
-    fn where_the_end_is_not_shown_a_token_lasts_for_half_of_the_duration() {
+    fn a_token_lasts_for_half_of_the_duration_if_the_expiry_is_unknown() {
         let configurations = [configuration(1, &[TOPIC])];
         let mut wanted = [wanted(1)];
         wanted[0].duration_seconds = Some(3600);
         let subscriptions = [subscription(1, 1, 1, json!({}))];
         let token = |now: i64| {
             let now = DateTime::from_timestamp(now, 0).unwrap();
-            let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, now);
+            let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, now);
             assert_eq!(
-                causes(&changes),
-                [(Cause::EndUnknown, vec!["1".to_owned()])]
+                causes(&plan),
+                [(CreationCause::UnknownExpiry, vec!["1".to_owned()])]
             );
-            changes.creations[0].request("c", None)["idempotencyToken"].clone()
+            plan.creations[0].request("c", None)["idempotencyToken"].clone()
         };
         assert_eq!(token(0), token(1799));
         assert_ne!(token(0), token(1800));
     }
 
     #[test]
-    fn tokens_depend_on_all_that_is_asked() {
-        let request = |wanted: &Wanted| wanted_request(wanted, "")["idempotencyToken"].clone();
+    fn tokens_depend_on_every_field_of_the_request() {
+        let request =
+            |wanted: &WantedSubscription| wanted_request(wanted, "")["idempotencyToken"].clone();
         assert_eq!(request(&wanted(1)), request(&wanted(1)));
         assert_ne!(request(&wanted(1)), request(&wanted(2)));
         assert_ne!(
             request(&wanted(1)),
-            request(&Wanted {
+            request(&WantedSubscription {
                 header_version: Some("V2".to_owned()),
                 ..wanted(1)
             })
         );
-        let creation = Creation {
+        let creation = PlannedCreation {
             wanted: &wanted(1),
-            cause: Cause::Missing,
+            cause: CreationCause::Missing,
             replaces: vec![],
             salt: String::new(),
         };
         assert_ne!(
             creation.request("c", None),
-            creation.request("c", Some("dead"))
+            creation.request("c", Some("stale"))
         );
         assert_ne!(creation.request("c", None), creation.request("d", None));
     }
 
     #[test]
-    fn what_cannot_be_read_is_told() {
+    fn unreadable_entries_are_reported() {
         let configurations = [
             configuration(1, &[TOPIC]),
-            Configuration::read(json!({ "name": "?" })),
+            AlexaConfiguration::read(json!({ "name": "?" })),
         ];
-        let bare = Subscription::read(json!({ "id": "amzn1.alexa.aem.subscription.1" }));
+        let bare = AlexaSubscription::read(json!({ "id": "amzn1.alexa.aem.subscription.1" }));
         let wanted = [wanted(1)];
         let subscriptions = [bare];
-        let changes = Changes::between(TOPIC, &wanted, &configurations, &subscriptions, NOW);
-        assert_eq!(changes.unreadable.len(), 2);
-        assert_eq!(causes(&changes), [(Cause::Missing, vec![])]);
+        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        assert_eq!(plan.unreadable.len(), 2);
+        assert_eq!(causes(&plan), [(CreationCause::Missing, vec![])]);
 
-        // It may be of the configuration that else nothing needs.
+        // The unreadable one may belong to the configuration that seems unused.
         let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
         let all = [subscription(1, 1, 1, json!({})), subscriptions[0].clone()];
         assert_eq!(
-            Changes::between(TOPIC, &wanted, &configurations, &all[..1], NOW)
+            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &all[..1], NOW)
                 .surplus
                 .len(),
             1
         );
         assert!(
-            Changes::between(TOPIC, &wanted, &configurations, &all, NOW)
+            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &all, NOW)
                 .surplus
                 .is_empty()
         );

@@ -1,169 +1,182 @@
-//! Carries out a plan: creates before it deletes.
+//! Carries out a plan. Creates before it deletes, so that there is never a gap.
+
+use std::fmt;
 
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::plan::{self, Changes, Creation};
+use super::plan::{PlannedCreation, SubscriptionPlan, idempotency_token};
 use crate::{
-    alexa::{AlexaApi, AlexaError, Subscription},
+    alexa::{AlexaApi, AlexaError, AlexaSubscription},
     terminal::Terminal,
 };
 
-/// So many used-up tokens are passed over for one request.
-const USED_UP_TOKENS: usize = 20;
+/// How many stale idempotency tokens are tried for one request.
+const MAX_STALE_TOKENS: usize = 20;
 
-/// What a run did.
+/// How many resources a run created, renewed and deleted.
 #[derive(Default)]
-pub(super) struct Made {
+pub(super) struct ChangeCounts {
     pub(super) created: usize,
+    /// Alexa answered with the same subscription.
     pub(super) renewed: usize,
     pub(super) deleted: usize,
 }
 
-/// A run that changes something.
-pub(super) struct Run<'a> {
-    pub(super) alexa: &'a AlexaApi,
-    pub(super) terminal: &'a Terminal,
-    pub(super) progress: ProgressBar,
+/// Makes changes, and reports each.
+pub(super) struct ChangeRunner<'a> {
+    alexa: &'a AlexaApi,
+    terminal: &'a Terminal,
+    progress: ProgressBar,
+    counts: ChangeCounts,
 }
 
-impl Run<'_> {
-    /// Creates before it deletes, so that events come at every moment.
-    pub(super) async fn make(
-        &self,
-        changes: &Changes<'_>,
-        prune: bool,
-    ) -> Result<Made, AlexaError> {
-        let mut made = Made::default();
-        if !changes.creations.is_empty() {
-            let configuration = self.configuration(changes).await?;
-            for creation in &changes.creations {
-                let id = self.subscription(creation, &configuration).await?;
-                let is_same = |old: &&&Subscription| old.id.as_deref() == Some(&id);
-                if creation.replaces.iter().any(|old| is_same(&old)) {
-                    made.renewed += 1;
-                } else {
-                    made.created += 1;
-                    self.done(format_args!("created {id}"));
-                }
-                for old in creation.replaces.iter().filter(|old| !is_same(old)) {
-                    made.deleted += self.delete_subscription(old).await?;
-                }
-            }
+impl<'a> ChangeRunner<'a> {
+    pub(super) fn new(alexa: &'a AlexaApi, terminal: &'a Terminal, steps: usize) -> Self {
+        Self {
+            alexa,
+            terminal,
+            progress: terminal.progress(steps as u64),
+            counts: ChangeCounts::default(),
         }
-        for subscription in &changes.superseded {
-            made.deleted += self.delete_subscription(subscription).await?;
-        }
-        if prune {
-            for subscription in &changes.unnamed {
-                made.deleted += self.delete_subscription(subscription).await?;
-            }
-            for id in changes
-                .surplus
-                .iter()
-                .filter_map(|configuration| configuration.id.as_deref())
-            {
-                made.deleted += self.delete(id).await?;
-            }
-        }
-        Ok(made)
     }
 
-    /// The configuration for new subscriptions.
-    async fn configuration(&self, changes: &Changes<'_>) -> Result<String, AlexaError> {
-        if let Some(id) = changes.configuration {
+    /// Carries out a plan.
+    pub(super) async fn apply(
+        mut self,
+        plan: &SubscriptionPlan<'_>,
+        prune: bool,
+    ) -> Result<ChangeCounts, AlexaError> {
+        let applied = self.try_apply(plan, prune).await;
+        self.progress.finish_and_clear();
+        applied.map(|()| self.counts)
+    }
+
+    /// Deletes resources, in this order.
+    pub(super) async fn delete_all(mut self, ids: &[&str]) -> Result<ChangeCounts, AlexaError> {
+        let deleted = self.try_delete_all(ids).await;
+        self.progress.finish_and_clear();
+        deleted.map(|()| self.counts)
+    }
+
+    async fn try_apply(
+        &mut self,
+        plan: &SubscriptionPlan<'_>,
+        prune: bool,
+    ) -> Result<(), AlexaError> {
+        if !plan.creations.is_empty() {
+            let configuration = self.ensure_configuration(plan).await?;
+            for creation in &plan.creations {
+                self.create(creation, &configuration).await?;
+            }
+        }
+        self.delete_subscriptions(&plan.superseded).await?;
+        if prune {
+            self.delete_subscriptions(&plan.unnamed).await?;
+            for configuration in &plan.surplus {
+                if let Some(id) = &configuration.id {
+                    self.delete(id).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of the configuration for new subscriptions; creates it if there is none.
+    async fn ensure_configuration(
+        &mut self,
+        plan: &SubscriptionPlan<'_>,
+    ) -> Result<String, AlexaError> {
+        if let Some(id) = plan.configuration {
             return Ok(id.to_owned());
         }
-        let request = json!({ "deliveryChannels": [changes.topic] });
-        let create = async |dead: Option<&str>| {
-            let token = plan::token(&request, &[dead.unwrap_or_default()]);
-            self.alexa.create_configuration(changes.topic, &token).await
+        let request = json!({ "deliveryChannels": [plan.topic] });
+        let create = async |stale_id: Option<&str>| {
+            let token = idempotency_token(&request, &[stale_id.unwrap_or_default()]);
+            self.alexa.create_configuration(plan.topic, &token).await
         };
-        let id = self.living(create).await?;
-        self.done(format_args!("created {id} for {}", changes.topic));
+        let id = self.create_verified(create).await?;
+        self.report(format_args!("created {id} for {}", plan.topic));
         Ok(id)
     }
 
-    async fn subscription(
-        &self,
-        creation: &Creation<'_>,
+    /// Creates a subscription, then deletes those that it replaces.
+    async fn create(
+        &mut self,
+        creation: &PlannedCreation<'_>,
         configuration: &str,
-    ) -> Result<String, AlexaError> {
-        self.living(async |dead| {
-            self.alexa
-                .create_subscription(&creation.request(configuration, dead))
-                .await
-        })
-        .await
+    ) -> Result<(), AlexaError> {
+        let create = async |stale_id: Option<&str>| {
+            let request = creation.request(configuration, stale_id);
+            self.alexa.create_subscription(&request).await
+        };
+        let id = self.create_verified(create).await?;
+        let is_same = |old: &AlexaSubscription| old.id.as_deref() == Some(&id);
+        let mut replaced = creation.replaces.clone();
+        replaced.retain(|old| !is_same(old));
+        if replaced.len() < creation.replaces.len() {
+            self.counts.renewed += 1;
+        } else {
+            self.counts.created += 1;
+            self.report(format_args!("created {id}"));
+        }
+        self.delete_subscriptions(&replaced).await
     }
 
-    /// Creates, and looks whether it is there. Alexa may remember a token longer than what it made:
-    /// then the answer is the id of something that was deleted since, and another token is needed,
-    /// which may be used up as well.
-    async fn living(
+    /// Creates a resource, and verifies that it exists.
+    ///
+    /// Idempotency tokens may outlive what they created: Alexa then answers with the id of
+    /// something that was deleted since, and another token is needed, which may be stale as well.
+    async fn create_verified(
         &self,
         create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
     ) -> Result<String, AlexaError> {
-        let mut dead: Option<String> = None;
-        for _ in 0..USED_UP_TOKENS {
-            let id = create(dead.as_deref()).await?;
+        let mut stale_id: Option<String> = None;
+        for _ in 0..MAX_STALE_TOKENS {
+            let id = create(stale_id.as_deref()).await?;
             if self.alexa.exists(&id).await? {
                 return Ok(id);
             }
-            tracing::debug!("{id} is the answer to an earlier request, and was deleted since");
-            dead = Some(id);
+            tracing::debug!("{id} answers an earlier request, and was deleted since");
+            stale_id = Some(id);
         }
-        Err(AlexaError::Gone {
-            id: dead.unwrap_or_default(),
+        Err(AlexaError::StaleId {
+            id: stale_id.unwrap_or_default(),
         })
     }
 
-    pub(super) async fn delete_all(&self, ids: &[&str]) -> Result<usize, AlexaError> {
-        let mut deleted = 0;
+    async fn try_delete_all(&mut self, ids: &[&str]) -> Result<(), AlexaError> {
         for id in ids {
-            deleted += self.delete(id).await?;
+            self.delete(id).await?;
         }
-        Ok(deleted)
+        Ok(())
     }
 
-    async fn delete_subscription(&self, subscription: &Subscription) -> Result<usize, AlexaError> {
-        match &subscription.id {
-            Some(id) => self.delete(id).await,
-            None => Ok(0),
-        }
-    }
-
-    /// Deletes; 1 if it was still there.
-    async fn delete(&self, id: &str) -> Result<usize, AlexaError> {
-        let was_there = self.alexa.delete(id).await?;
-        self.done(format_args!(
-            "{} {id}",
-            if was_there {
-                "deleted"
-            } else {
-                "was already gone:"
+    async fn delete_subscriptions(
+        &mut self,
+        subscriptions: &[&AlexaSubscription],
+    ) -> Result<(), AlexaError> {
+        for subscription in subscriptions {
+            if let Some(id) = &subscription.id {
+                self.delete(id).await?;
             }
-        ));
-        Ok(usize::from(was_there))
+        }
+        Ok(())
     }
 
-    fn done(&self, what: std::fmt::Arguments<'_>) {
+    async fn delete(&mut self, id: &str) -> Result<(), AlexaError> {
+        if self.alexa.delete(id).await? {
+            self.counts.deleted += 1;
+            self.report(format_args!("deleted {id}"));
+        } else {
+            self.report(format_args!("{id} was already gone"));
+        }
+        Ok(())
+    }
+
+    /// Reports a step, above the progress bar.
+    fn report(&self, step: fmt::Arguments<'_>) {
         self.progress.inc(1);
-        self.progress.suspend(|| self.terminal.note(what));
+        self.progress.suspend(|| self.terminal.note(step));
     }
-}
-
-pub(super) fn steps(changes: &Changes<'_>, prune: bool) -> u64 {
-    let replaced: usize = changes
-        .creations
-        .iter()
-        .map(|creation| 1 + creation.replaces.len())
-        .sum();
-    let pruned = if prune {
-        changes.unnamed.len() + changes.surplus.len()
-    } else {
-        0
-    };
-    (replaced + usize::from(changes.configuration.is_none()) + changes.superseded.len() + pruned)
-        as u64
 }

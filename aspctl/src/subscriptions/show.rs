@@ -1,157 +1,141 @@
-//! The plan as people and programs see it.
+//! Shows a plan to people and to programs.
 
 use std::collections::BTreeSet;
 
-use asp_events::event::EventKind;
+use asp_events::event::{EventKind, header::EventType};
 use serde_json::{Value, json};
 
 use super::{
-    compare::Wanted,
-    describe::{describe, describe_subscription},
-    plan::{Cause, Changes, Creation},
+    describe::{describe_entities, describe_subscription},
+    plan::{CreationCause, PlannedCreation, SubscriptionPlan},
 };
 use crate::{
-    alexa::{EventType, Subscription},
+    alexa::AlexaSubscription,
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
     terminal::Terminal,
 };
 
-/// The plan, for people.
-pub(super) fn show(
-    changes: &Changes<'_>,
+/// Shows a plan to people.
+pub(super) fn show_plan(
+    plan: &SubscriptionPlan<'_>,
     prune: bool,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    terminal.say(format_args!("Topic {}", changes.topic))?;
-    match changes.configuration {
+    terminal.say(format_args!("Topic {}", plan.topic))?;
+    match plan.configuration {
         Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
-        None if changes.creations.is_empty() => {}
+        None if plan.creations.is_empty() => {}
         None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
     }
-    for creation in &changes.creations {
-        let (mark, reason) = match creation.cause {
-            Cause::Missing => (format!("{GOOD}+ create{GOOD:#}"), String::new()),
-            Cause::Changed => (
-                format!("{WARNING}~ change{WARNING:#}"),
-                "its header version or duration differs".to_owned(),
-            ),
-            Cause::Ending(end) => (
-                format!("{WARNING}~ renew {WARNING:#}"),
-                format!("ends {}", end.format("%F %T UTC")),
-            ),
-            Cause::EndUnknown => (
-                format!("{WARNING}~ renew {WARNING:#}"),
-                "Alexa does not say when it ends".to_owned(),
-            ),
-        };
-        let Wanted {
-            event_type,
-            entities,
-            ..
-        } = creation.wanted;
-        terminal.say(format_args!(
-            "{mark}  {event_type}  {}{}",
-            describe(entities),
-            in_brackets(&reason)
-        ))?;
+    for creation in &plan.creations {
+        terminal.say(creation_line(creation))?;
     }
-    for subscription in &changes.superseded {
-        terminal.say(deletion(subscription, "there is another one like it"))?;
+    for subscription in &plan.superseded {
+        terminal.say(deletion_line(subscription, "duplicate"))?;
     }
     if prune {
-        for subscription in &changes.unnamed {
-            terminal.say(deletion(subscription, "the file does not name it"))?;
+        for subscription in &plan.unnamed {
+            terminal.say(deletion_line(subscription, "not in the file"))?;
         }
-        for id in changes
-            .surplus
-            .iter()
-            .filter_map(|configuration| configuration.id.as_deref())
-        {
-            terminal.say(format_args!(
-                "{BAD}- delete{BAD:#}  configuration {id}  (nothing needs it)"
-            ))?;
+        for configuration in &plan.surplus {
+            if let Some(id) = &configuration.id {
+                let line = format!("{BAD}- delete{BAD:#}  configuration {id}  (unused)");
+                terminal.say(line)?;
+            }
         }
     }
-    summary(changes, prune, terminal)
+    show_summary(plan, prune, terminal)
 }
 
-fn summary(changes: &Changes<'_>, prune: bool, terminal: &Terminal) -> Result<(), CommandError> {
-    let missing = changes
-        .creations
-        .iter()
-        .filter(|creation| creation.cause == Cause::Missing)
-        .count();
-    let replaced = changes.creations.len() - missing;
-    let deleted = changes.superseded.len()
-        + if prune {
-            changes.unnamed.len() + changes.surplus.len()
-        } else {
-            0
-        };
-    let kept = changes.kept.len();
-    if changes.is_empty(prune) {
+fn show_summary(
+    plan: &SubscriptionPlan<'_>,
+    prune: bool,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    let is_missing = |creation: &&PlannedCreation<'_>| creation.cause == CreationCause::Missing;
+    let missing = plan.creations.iter().filter(is_missing).count();
+    let replaced = plan.creations.len() - missing;
+    let (deleted, kept) = (plan.deletion_count(prune), plan.kept.len());
+    if plan.is_empty(prune) {
         terminal.say(format_args!(
-            "{GOOD}Nothing to do:{GOOD:#} {} as the file says.",
-            count(kept, "subscription is", "subscriptions are")
+            "{GOOD}Nothing to do:{GOOD:#} {} the file.",
+            count(kept, "subscription matches", "subscriptions match")
         ))?;
     } else {
         terminal.say(format_args!(
             "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} unchanged."
         ))?;
     }
-    if !prune && !changes.unnamed.is_empty() {
-        let unnamed = count(
-            changes.unnamed.len(),
-            "subscription that the file does not name",
-            "subscriptions that the file does not name",
-        );
-        terminal.note(format_args!("Left alone: {unnamed}; --prune deletes them."));
-    }
-    note_unknown(changes, terminal);
-    say_unreadable(changes, terminal)
-}
-
-/// Whether the function of this version has an effect for such events. A misspelt type is unknown.
-fn is_known(event_type: &EventType) -> bool {
-    EventKind::of(&event_type.namespace, &event_type.name).is_some()
-}
-
-fn note_unknown(changes: &Changes<'_>, terminal: &Terminal) {
-    let types = changes
-        .creations
-        .iter()
-        .map(|creation| &creation.wanted.event_type);
-    for event_type in types
-        .filter(|event_type| !is_known(event_type))
-        .collect::<BTreeSet<_>>()
-    {
+    if !prune && !plan.unnamed.is_empty() {
+        let unnamed = count(plan.unnamed.len(), "subscription", "subscriptions");
         terminal.note(format_args!(
-            "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the function quarantines its events."
+            "Left alone: {unnamed} not in the file; --prune deletes them."
+        ));
+    }
+    note_unknown_types(plan, terminal);
+    show_unreadable(plan, terminal)
+}
+
+/// Notes event types that the function of this version does not know; a misspelt one is among them.
+fn note_unknown_types(plan: &SubscriptionPlan<'_>, terminal: &Terminal) {
+    let mut unknown = BTreeSet::new();
+    for creation in &plan.creations {
+        let event_type = &creation.wanted.event_type;
+        let EventType { namespace, name } = event_type;
+        if EventKind::of(namespace, name).is_none() {
+            unknown.insert(event_type);
+        }
+    }
+    for event_type in unknown {
+        terminal.note(format_args!(
+            "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the \
+             function quarantines its events."
         ));
     }
 }
 
-pub(super) fn say_unreadable(
-    changes: &Changes<'_>,
+/// Shows that entries of Alexa's list cannot be compared, if there are any.
+pub(super) fn show_unreadable(
+    plan: &SubscriptionPlan<'_>,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    if changes.unreadable.is_empty() {
+    if plan.unreadable.is_empty() {
         return Ok(());
     }
+    let entries = count(
+        plan.unreadable.len(),
+        "entry of Alexa's list",
+        "entries of Alexa's list",
+    );
     terminal.say(format_args!(
-        "{WARNING}Not comparable:{WARNING:#} {} that may go to this topic; aspctl list --output json shows them.",
-        count(changes.unreadable.len(), "entry of Alexa's list", "entries of Alexa's list")
+        "{WARNING}Cannot compare:{WARNING:#} {entries} that may belong to this topic; aspctl list \
+         --output json shows them."
     ))
 }
 
-pub(super) fn deletion(subscription: &Subscription, reason: &str) -> String {
+fn creation_line(creation: &PlannedCreation<'_>) -> String {
+    let create = format!("{GOOD}+ create{GOOD:#}");
+    let change = format!("{WARNING}~ change{WARNING:#}");
+    let renew = format!("{WARNING}~ renew {WARNING:#}");
+    let (action, reason) = match creation.cause {
+        CreationCause::Missing => (create, String::new()),
+        CreationCause::Changed => (change, "header version or duration differs".to_owned()),
+        CreationCause::Expiring(end) => (renew, format!("expires {}", end.format("%F %T UTC"))),
+        CreationCause::UnknownExpiry => (renew, "Alexa does not show when it expires".to_owned()),
+    };
+    let event_type = &creation.wanted.event_type;
+    let entities = describe_entities(&creation.wanted.entities);
+    let reason = in_brackets(&reason);
+    format!("{action}  {event_type}  {entities}{reason}")
+}
+
+/// The line for a subscription that is to be deleted.
+pub(super) fn deletion_line(subscription: &AlexaSubscription, reason: &str) -> String {
     let (event_type, entities) = describe_subscription(subscription);
     let id = subscription.id.as_deref().unwrap_or("?");
-    format!(
-        "{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{}",
-        in_brackets(reason)
-    )
+    let reason = in_brackets(reason);
+    format!("{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{reason}")
 }
 
 fn in_brackets(reason: &str) -> String {
@@ -162,44 +146,50 @@ fn in_brackets(reason: &str) -> String {
     }
 }
 
+/// A number with the singular or the plural of what it counts.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// The plan, for programs.
-pub(super) fn as_json(changes: &Changes<'_>, prune: bool) -> Value {
-    let creation = |creation: &Creation<'_>| {
-        let cause = match creation.cause {
-            Cause::Missing => "MISSING",
-            Cause::Changed => "CHANGED",
-            Cause::Ending(_) => "ENDING",
-            Cause::EndUnknown => "END_UNKNOWN",
-        };
-        let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
-        json!({ "eventType": creation.wanted.event_type, "entities": creation.wanted.entities, "cause": cause, "replaces": replaces })
-    };
-    let wholes = |subscriptions: &[&Subscription]| {
-        subscriptions
-            .iter()
-            .map(|s| s.whole.clone())
-            .collect::<Vec<_>>()
-    };
-    let (unnamed, surplus) = if prune {
-        (
-            wholes(&changes.unnamed),
-            changes.surplus.iter().map(|c| c.whole.clone()).collect(),
-        )
-    } else {
-        (vec![], vec![])
-    };
-    let deleted = [wholes(&changes.superseded), unnamed, surplus].concat();
+/// The plan as JSON, for programs.
+pub(super) fn plan_json(plan: &SubscriptionPlan<'_>, prune: bool) -> Value {
+    let mut deleted = as_returned(&plan.superseded);
+    if prune {
+        deleted.extend(as_returned(&plan.unnamed));
+        deleted.extend(plan.surplus.iter().map(|surplus| &surplus.whole));
+    }
     json!({
-        "topic": changes.topic,
-        "configurationId": changes.configuration,
-        "create": changes.creations.iter().map(creation).collect::<Vec<_>>(),
+        "topic": plan.topic,
+        "configurationId": plan.configuration,
+        "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
         "delete": deleted,
-        "unchanged": wholes(&changes.kept.iter().map(|(_, kept)| *kept).collect::<Vec<_>>()),
-        "notInFile": wholes(&changes.unnamed),
-        "unreadable": changes.unreadable,
+        "unchanged": as_returned(&plan.kept),
+        "notInFile": as_returned(&plan.unnamed),
+        "unreadable": plan.unreadable,
     })
+}
+
+fn creation_json(creation: &PlannedCreation<'_>) -> Value {
+    let cause = match creation.cause {
+        CreationCause::Missing => "MISSING",
+        CreationCause::Changed => "CHANGED",
+        CreationCause::Expiring(_) => "ENDING",
+        CreationCause::UnknownExpiry => "END_UNKNOWN",
+    };
+    let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
+    json!({
+        "eventType": creation.wanted.event_type,
+        "entities": creation.wanted.entities,
+        "cause": cause,
+        "replaces": replaces,
+    })
+}
+
+/// The JSON of subscriptions as Alexa returned it.
+fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
+    let mut values = Vec::new();
+    for subscription in subscriptions {
+        values.push(&subscription.whole);
+    }
+    values
 }
