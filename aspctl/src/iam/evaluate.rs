@@ -12,12 +12,12 @@ use super::{
 /// What a policy says about a request. Statements are named by `Sid`, or else by position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PolicyVerdict {
-    /// The statement `by` allows the request; `unless` names a statement that might deny it.
-    Allowed { by: String, unless: Option<String> },
+    /// The statement `by` allows the request; `possible_denial` names a statement that might deny it.
+    Allowed { by: String, possible_denial: Option<String> },
     /// The statement `by` denies the request, whatever other statements allow.
     Denied { by: String },
-    /// No statement is known to allow the request; `perhaps` names one that might.
-    NotAllowed { perhaps: Option<String> },
+    /// No statement is known to allow the request; `possible_grant` names one that might.
+    NotAllowed { possible_grant: Option<String> },
 }
 
 /// Evaluates a policy, given as JSON, for a request; `None` if the text is not a policy.
@@ -30,10 +30,10 @@ pub(crate) fn evaluate(policy: &str, request: &AccessRequest<'_>) -> Option<Poli
     Some(match first(StatementEffect::Allow, ElementMatch::Yes) {
         Some(by) => PolicyVerdict::Allowed {
             by,
-            unless: first(StatementEffect::Deny, ElementMatch::Unknown),
+            possible_denial: first(StatementEffect::Deny, ElementMatch::Unknown),
         },
         None => PolicyVerdict::NotAllowed {
-            perhaps: first(StatementEffect::Allow, ElementMatch::Unknown),
+            possible_grant: first(StatementEffect::Allow, ElementMatch::Unknown),
         },
     })
 }
@@ -238,7 +238,7 @@ mod tests {
             json!({ "Principal": { "Service": "s3.amazonaws.com" } }),
             json!({ "Principal": { "AWS": "123456789012" } }),
         ] {
-            let nothing = PolicyVerdict::NotAllowed { perhaps: None };
+            let nothing = PolicyVerdict::NotAllowed { possible_grant: None };
             assert_eq!(verdict(&change), nothing, "{change}");
         }
     }

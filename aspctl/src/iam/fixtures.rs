@@ -54,10 +54,10 @@ pub(super) fn verdict_of(statements: &[Value], request: &AccessRequest<'_>) -> P
     evaluate(&policy.to_string(), request).unwrap()
 }
 
-pub(super) fn allowed(unless: Option<&str>) -> PolicyVerdict {
+pub(super) fn allowed(possible_denial: Option<&str>) -> PolicyVerdict {
     PolicyVerdict::Allowed {
         by: "grant".to_owned(),
-        unless: unless.map(str::to_owned),
+        possible_denial: possible_denial.map(str::to_owned),
     }
 }
 
@@ -65,8 +65,8 @@ pub(super) fn allowed(unless: Option<&str>) -> PolicyVerdict {
 pub(super) fn match_of(change: &Value) -> ElementMatch {
     match verdict_of(&[grant_with(change)], &PUBLISH) {
         PolicyVerdict::Allowed { .. } => ElementMatch::Yes,
-        PolicyVerdict::NotAllowed { perhaps: None } => ElementMatch::No,
-        PolicyVerdict::NotAllowed { perhaps: Some(_) } => ElementMatch::Unknown,
+        PolicyVerdict::NotAllowed { possible_grant: None } => ElementMatch::No,
+        PolicyVerdict::NotAllowed { possible_grant: Some(_) } => ElementMatch::Unknown,
         PolicyVerdict::Denied { .. } => panic!("no statement denies"),
     }
 }

@@ -1,5 +1,6 @@
 //! Matching of a statement's principals.
 
+use asp_events::arn::Arn;
 use serde_json::Value;
 
 use super::{
@@ -46,8 +47,8 @@ fn match_role(name: &str, role_arn: &str) -> ElementMatch {
 
 /// Whether a principal is a whole account: `arn:aws:iam::123456789012:root`, or the ID alone.
 fn is_account(name: &str, account: &str) -> bool {
-    let is_root = name.ends_with(":root") && name.contains(":iam:");
-    name == account || (is_root && account_of(name) == account)
+    let is_root = |arn: Arn<'_>| arn.service == "iam" && arn.resource == "root";
+    name == account || (account_of(name) == account && Arn::parse(name).is_some_and(is_root))
 }
 
 /// Returns the strings of a list, or a single one without brackets.

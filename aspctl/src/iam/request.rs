@@ -1,5 +1,7 @@
 //! The request that a policy is evaluated for, and the values of its condition keys.
 
+use asp_events::arn::Arn;
+
 /// A request for access to a resource, by a principal of another account or by a service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AccessRequest<'a> {
@@ -67,7 +69,7 @@ fn service_context<'a>(key: &str, source_arn: &'a str) -> ContextValue<'a> {
 
 /// Returns the account ID of an ARN; empty if it has none.
 pub(super) fn account_of(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or_default()
+    Arn::parse(arn).map_or("", |arn| arn.account)
 }
 
 #[cfg(test)]
