@@ -1,22 +1,25 @@
-//! Alarms: that they are there, that they tell somebody, and what they say now.
+//! Checks the alarms: that they exist and notify somebody, and that none is in ALARM.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
 use super::{
-    function::Ingestion,
-    report::{Checked, Finding, Link, NotWell, well_unless},
-    stack::Deployed,
-    topic::{self, Subscriber},
+    function::IngestionMode,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    stack::StackContext,
+    topic::{self, TopicSubscriber},
 };
-use crate::aws::call_error;
+use crate::{
+    aws::{AwsCallError, call_error},
+    terminal::counted,
+};
 
 const ALARMS: &str = "alarms";
-const SUBSCRIBERS: &str = "alarms' subscribers";
+const SUBSCRIBERS: &str = "alarm subscribers";
 
-/// The outputs with the alarms.
-const OUTPUTS: [&str; 21] = [
+/// The outputs with the ARNs of alarms.
+const ALARM_OUTPUTS: [&str; 21] = [
     "EventsDeadLetterQueueAlarmArn",
     "EventsRedriveAlarmArn",
     "FailedEventsAlarmArn",
@@ -40,236 +43,233 @@ const OUTPUTS: [&str; 21] = [
     "SkillFailureBySkillAlarmArn",
 ];
 
-/// The alarm that there is only with a queue between the topic and the function.
-const OF_BUFFERED: &str = "FailedEventsAlarmArn";
+/// The output that exists only with `Ingestion=Buffered`.
+const BUFFERED_ONLY_OUTPUT: &str = "FailedEventsAlarmArn";
 
 /// The most names in one call. Source: Amazon CloudWatch API, `DescribeAlarms`.
-const NAMES: usize = 100;
+const MAX_NAMES: usize = 100;
 
-/// An alarm as CloudWatch shows it.
+/// An alarm as CloudWatch describes it.
 #[derive(Debug)]
-struct Alarm {
+struct AlarmStatus {
     name: String,
-    is_enabled: bool,
+    has_actions_enabled: bool,
     actions: Vec<String>,
-    is_up: bool,
+    is_in_alarm: bool,
     reason: String,
 }
 
-impl From<MetricAlarm> for Alarm {
+impl From<MetricAlarm> for AlarmStatus {
     fn from(alarm: MetricAlarm) -> Self {
         Self {
             name: alarm.alarm_name.unwrap_or_default(),
-            is_enabled: alarm.actions_enabled.unwrap_or_default(),
+            has_actions_enabled: alarm.actions_enabled.unwrap_or_default(),
             actions: alarm.alarm_actions.unwrap_or_default(),
-            is_up: alarm.state_value == Some(StateValue::Alarm),
+            is_in_alarm: alarm.state_value == Some(StateValue::Alarm),
             reason: alarm.state_reason.unwrap_or_default(),
         }
     }
 }
 
-/// Checks the alarms, and who hears of them.
-pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
-    let alarms = async { alarms(deployed.clone()?).await };
-    let subscribers = async { subscribers(deployed.clone()?).await };
+/// Checks the alarms and who is notified of them.
+pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
+    let alarms = async { check_alarms(context.clone()?).await };
+    let subscribers = async { check_subscribers(context.clone()?).await };
     let (alarms, subscribers) = tokio::join!(alarms, subscribers);
     vec![
-        Link::new(ALARMS, alarms),
-        Link::new(SUBSCRIBERS, subscribers),
+        DoctorLink::new(ALARMS, alarms),
+        DoctorLink::new(SUBSCRIBERS, subscribers),
     ]
 }
 
-async fn alarms(deployed: Deployed<'_>) -> Checked {
-    let topic = deployed.output("AlarmTopicArn")?;
-    let expected = expected(Ingestion::of(deployed));
-    let names: Vec<_> = expected
-        .iter()
-        .filter_map(|output| deployed.name(output).ok())
-        .collect();
-    let mut found: Vec<Alarm> = Vec::new();
-    for names in names.chunks(NAMES) {
+async fn check_alarms(context: StackContext<'_>) -> CheckResult {
+    let topic = context.output("AlarmTopicArn")?;
+    let expected = expected_outputs(IngestionMode::of(context));
+    let mut names = Vec::new();
+    for output in &expected {
+        // A missing output is a finding below.
+        names.extend(context.resource_name(output));
+    }
+    let alarms = describe_alarms(context, &names).await?;
+    let mut findings = Vec::new();
+    findings.extend(judge_outputs(&expected, context.stack.outputs()));
+    let revert = context.how_to_revert_drift();
+    findings.extend(judge_alarms(&names, &alarms, topic, &revert));
+    let count = counted(alarms.len(), "alarm");
+    ok_unless(findings, format!("{count}, all enabled and OK"))
+}
+
+async fn describe_alarms(
+    context: StackContext<'_>,
+    names: &[&str],
+) -> Result<Vec<AlarmStatus>, AwsCallError> {
+    let mut alarms = Vec::new();
+    for names in names.chunks(MAX_NAMES) {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let request = deployed.aws.cloudwatch().describe_alarms();
+        let request = context.aws.cloudwatch().describe_alarms();
         let mut pages = request.set_alarm_names(Some(names)).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(call_error(
                 "cloudwatch:DescribeAlarms",
                 "the stack's alarms",
             ))?;
-            found.extend(
-                page.metric_alarms
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Alarm::from),
-            );
+            let described = page.metric_alarms.unwrap_or_default();
+            alarms.extend(described.into_iter().map(AlarmStatus::from));
         }
     }
-    let judged = judge(&names, &found, topic, &deployed.revert());
-    let findings = lacking(&expected, deployed.stack.outputs())
-        .into_iter()
-        .chain(judged)
-        .collect();
-    well_unless(findings, format!("{} are quiet", found.len()))
+    Ok(alarms)
 }
 
-/// The outputs that a stack of this version has.
-fn expected(ingestion: Ingestion) -> Vec<&'static str> {
-    OUTPUTS
-        .into_iter()
-        .filter(|output| *output != OF_BUFFERED || ingestion == Ingestion::Buffered)
-        .collect()
+/// Returns the outputs that a stack of this version has.
+fn expected_outputs(ingestion: IngestionMode) -> Vec<&'static str> {
+    let mut outputs = ALARM_OUTPUTS.to_vec();
+    outputs
+        .retain(|output| *output != BUFFERED_ONLY_OUTPUT || ingestion == IngestionMode::Buffered);
+    outputs
 }
 
-/// An older template has fewer alarms.
-fn lacking(expected: &[&str], outputs: &BTreeMap<String, String>) -> Option<Finding> {
-    let lacking: Vec<_> = expected
-        .iter()
-        .filter(|output| !outputs.contains_key(**output))
-        .copied()
-        .collect();
-    let problem = format!("the stack has no {}", lacking.join(", "));
-    (!lacking.is_empty()).then(|| Finding::failed(problem, "Deploy the template of this version"))
+/// Reports the alarms that an older template lacks.
+fn judge_outputs(expected: &[&str], outputs: &BTreeMap<String, String>) -> Option<DoctorFinding> {
+    let mut missing = expected.to_vec();
+    missing.retain(|output| !outputs.contains_key(*output));
+    if missing.is_empty() {
+        return None;
+    }
+    Some(DoctorFinding::failed(
+        format!("the stack has no output {}", missing.join(", ")),
+        "Deploy the template of this version",
+    ))
 }
 
-fn judge(names: &[&str], found: &[Alarm], topic: &str, revert: &str) -> Vec<Finding> {
-    let missing = names
-        .iter()
-        .filter(|name| !found.iter().any(|alarm| alarm.name == **name))
-        .copied();
-    let disabled = found
-        .iter()
-        .filter(|alarm| !alarm.is_enabled)
-        .map(|alarm| alarm.name.as_str());
-    let silent = found
-        .iter()
-        .filter(|alarm| !alarm.actions.iter().any(|action| action == topic));
-    let silent = silent.map(|alarm| alarm.name.as_str());
-    let together = [
-        (
-            missing.collect::<Vec<_>>(),
-            "does not exist",
-            revert.to_owned(),
-        ),
-        (
-            disabled.collect(),
-            "does nothing: its actions are disabled",
-            String::new(),
-        ),
-        (
-            silent.collect(),
-            "tells nobody: AlarmTopic is not among its actions",
-            revert.to_owned(),
-        ),
-    ];
-    let together = together
-        .into_iter()
-        .filter(|(names, ..)| !names.is_empty())
-        .map(|(names, problem, advice)| {
-            let enable = || {
-                format!(
-                    "aws cloudwatch enable-alarm-actions --alarm-names {} enables them",
-                    names.join(" ")
-                )
-            };
-            let advice = if advice.is_empty() { enable() } else { advice };
-            Finding::failed(format!("{} {problem}", names.join(", ")), advice)
-        });
-    let up = found.iter().filter(|alarm| alarm.is_up).map(|alarm| {
-        let reason = alarm.reason.trim_end_matches('.');
-        let describe = format!("aws cloudwatch describe-alarms --alarm-names {}", alarm.name);
-        Finding::failed(
-            format!("{} is up: {reason}", alarm.name),
-            format!("Its description says what to do: {describe} --query 'MetricAlarms[].AlarmDescription'"),
-        )
+fn judge_alarms(
+    names: &[&str],
+    alarms: &[AlarmStatus],
+    topic: &str,
+    revert: &str,
+) -> Vec<DoctorFinding> {
+    let mut findings = Vec::new();
+    let mut missing = names.to_vec();
+    missing.retain(|name| !alarms.iter().any(|alarm| alarm.name == *name));
+    if !missing.is_empty() {
+        let problem = format!("missing: {}", missing.join(", "));
+        findings.push(DoctorFinding::failed(problem, revert));
+    }
+    let disabled = names_of(alarms, |alarm| !alarm.has_actions_enabled);
+    if !disabled.is_empty() {
+        findings.push(DoctorFinding::failed(
+            format!("actions disabled: {}", disabled.join(", ")),
+            format!(
+                "aws cloudwatch enable-alarm-actions --alarm-names {} enables them",
+                disabled.join(" ")
+            ),
+        ));
+    }
+    let silent = names_of(alarms, |alarm| {
+        !alarm.actions.iter().any(|action| action == topic)
     });
-    together.chain(up).collect()
+    if !silent.is_empty() {
+        let problem = format!("not notifying AlarmTopic: {}", silent.join(", "));
+        findings.push(DoctorFinding::failed(problem, revert));
+    }
+    let in_alarm = alarms.iter().filter(|alarm| alarm.is_in_alarm);
+    findings.extend(in_alarm.map(alarm_finding));
+    findings
 }
 
-async fn subscribers(deployed: Deployed<'_>) -> Checked {
-    let topic = deployed.output("AlarmTopicArn")?;
-    hear(
-        &topic::subscribers(deployed.aws, topic)
-            .await
-            .map_err(|error| deployed.unread(error))?,
+fn names_of(alarms: &[AlarmStatus], is_selected: impl Fn(&AlarmStatus) -> bool) -> Vec<&str> {
+    let selected = alarms.iter().filter(|alarm| is_selected(alarm));
+    selected.map(|alarm| alarm.name.as_str()).collect()
+}
+
+/// Reports an alarm in the state ALARM.
+fn alarm_finding(alarm: &AlarmStatus) -> DoctorFinding {
+    let AlarmStatus { name, reason, .. } = alarm;
+    DoctorFinding::failed(
+        format!("{name} is in ALARM: {}", reason.trim_end_matches('.')),
+        format!(
+            "Its description says what to do: aws cloudwatch describe-alarms --alarm-names {name} \
+             --query 'MetricAlarms[].AlarmDescription'"
+        ),
+    )
+}
+
+async fn check_subscribers(context: StackContext<'_>) -> CheckResult {
+    let topic = context.output("AlarmTopicArn")?;
+    let subscribers = topic::subscribers(context.aws, topic).await;
+    judge_subscribers(
+        &subscribers.map_err(|error| context.read_error(error))?,
         topic,
     )
 }
 
-/// An e-mail address has to confirm before it gets anything.
-fn hear(subscribers: &[Subscriber], topic: &str) -> Checked {
-    let confirmed: Vec<_> = subscribers
-        .iter()
-        .filter(|one| one.is_confirmed())
-        .collect();
-    if let Some(first) = confirmed.first() {
-        return Ok(format!(
-            "{} confirmed, such as {} {}",
-            confirmed.len(),
-            first.protocol,
-            first.endpoint
-        ));
+/// Requires a confirmed subscriber: an e-mail address receives nothing before it confirms.
+fn judge_subscribers(subscribers: &[TopicSubscriber], topic: &str) -> CheckResult {
+    let (mut confirmed, mut pending) = (Vec::new(), Vec::new());
+    for subscriber in subscribers {
+        let TopicSubscriber {
+            protocol, endpoint, ..
+        } = subscriber;
+        if subscriber.is_confirmed() {
+            confirmed.push(format!("{protocol} {endpoint}"));
+        } else {
+            pending.push(endpoint.as_str());
+        }
     }
-    let pending: Vec<_> = subscribers
-        .iter()
-        .map(|one| one.endpoint.as_str())
-        .collect();
-    Err(if pending.is_empty() {
-        let subscribe = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
-        );
-        let advice = format!(
-            "Deploy with the parameter AlarmEmail, or run {subscribe}; then confirm the mail"
-        );
-        Finding::failed(
-            format!("nobody hears of alarms: {topic} has no subscriber"),
-            advice,
+    if !confirmed.is_empty() {
+        return Ok(format!("confirmed: {}", confirmed.join(", ")));
+    }
+    let nobody = "nobody is notified of alarms";
+    let finding = if pending.is_empty() {
+        DoctorFinding::failed(
+            format!("{nobody}: {topic} has no subscriber"),
+            format!(
+                "Deploy with the parameter AlarmEmail, or run aws sns subscribe --topic-arn \
+                 {topic} --protocol email --notification-endpoint ADDRESS; then confirm the \
+                 subscription by e-mail"
+            ),
         )
     } else {
-        let problem = format!(
-            "nobody hears of alarms: {} did not confirm yet",
-            pending.join(", ")
-        );
-        Finding::failed(
-            problem,
-            "Open the link in the mail of AWS Notifications (look also among the spam)",
+        DoctorFinding::failed(
+            format!("{nobody}: {} has not confirmed yet", pending.join(", ")),
+            "Open the link in the e-mail from AWS Notifications (look in the spam folder too)",
         )
-    }
-    .into())
+    };
+    Err(finding.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::stack::tests::template_outputs, *};
 
-    fn alarm(name: &str) -> Alarm {
+    fn alarm(name: &str) -> AlarmStatus {
         let actions = vec!["other".to_owned(), "topic".to_owned()];
-        Alarm {
+        AlarmStatus {
             name: name.to_owned(),
-            is_enabled: true,
+            has_actions_enabled: true,
             actions,
-            is_up: false,
+            is_in_alarm: false,
             reason: "Threshold Crossed.".to_owned(),
         }
     }
 
-    fn one(found: Alarm) -> Finding {
-        let mut findings = judge(&["a", "b"], &[alarm("a"), found], "topic", "revert");
+    fn one(found: AlarmStatus) -> DoctorFinding {
+        let mut findings = judge_alarms(&["a", "b"], &[alarm("a"), found], "topic", "revert");
         assert_eq!(findings.len(), 1, "{findings:?}");
         findings.remove(0)
     }
 
     #[test]
-    fn alarms_exist_tell_somebody_and_are_quiet() {
+    fn alarms_exist_notify_somebody_and_are_ok() {
         assert_eq!(
-            judge(&["a", "b"], &[alarm("a"), alarm("b")], "topic", "revert"),
+            judge_alarms(&["a", "b"], &[alarm("a"), alarm("b")], "topic", "revert"),
             []
         );
         assert_eq!(
             one(alarm("c")),
-            Finding::failed("b does not exist", "revert")
+            DoctorFinding::failed("missing: b", "revert")
         );
-        let disabled = one(Alarm {
-            is_enabled: false,
+        let disabled = one(AlarmStatus {
+            has_actions_enabled: false,
             ..alarm("b")
         });
         assert!(
@@ -278,64 +278,72 @@ mod tests {
                 .contains("enable-alarm-actions --alarm-names b"),
             "{disabled:?}"
         );
-        let silent = one(Alarm {
+        let silent = one(AlarmStatus {
             actions: vec!["other".to_owned()],
             ..alarm("b")
         });
-        assert!(silent.problem.starts_with("b tells nobody"), "{silent:?}");
-        let up = one(Alarm {
-            is_up: true,
+        assert!(
+            silent.problem.starts_with("not notifying AlarmTopic: b"),
+            "{silent:?}"
+        );
+        let in_alarm = one(AlarmStatus {
+            is_in_alarm: true,
             ..alarm("b")
         });
-        assert_eq!(up.problem, "b is up: Threshold Crossed");
+        assert_eq!(in_alarm.problem, "b is in ALARM: Threshold Crossed");
     }
 
     #[test]
     fn the_outputs_are_those_of_the_template() {
         let template = include_str!("../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
-        assert_eq!(template_outputs(|name| name.ends_with("AlarmArn")), OUTPUTS);
+        assert_eq!(
+            template_outputs(|name| name.ends_with("AlarmArn")),
+            ALARM_OUTPUTS
+        );
         let conditional = outputs
             .split("\n  ")
             .filter(|line| line.trim_start().starts_with("Condition:"))
             .count();
         assert_eq!(conditional, 1);
-        assert!(outputs.contains(&format!("  {OF_BUFFERED}:\n    Condition: IsBuffered\n")));
+        assert!(outputs.contains(&format!(
+            "  {BUFFERED_ONLY_OUTPUT}:\n    Condition: IsBuffered\n"
+        )));
     }
 
     #[test]
-    fn an_alarm_that_the_template_lacked_is_told() {
-        let direct = expected(Ingestion::Direct);
+    fn an_alarm_that_an_older_template_lacks_is_reported() {
+        let direct = expected_outputs(IngestionMode::Direct);
         let mut outputs: BTreeMap<_, _> = direct
             .iter()
             .map(|name| ((*name).to_owned(), "arn".to_owned()))
             .collect();
-        assert_eq!(lacking(&direct, &outputs), None);
+        assert_eq!(judge_outputs(&direct, &outputs), None);
         let advice = "Deploy the template of this version";
-        let finding = Finding::failed("the stack has no FailedEventsAlarmArn", advice);
+        let finding = DoctorFinding::failed("the stack has no output FailedEventsAlarmArn", advice);
         assert_eq!(
-            lacking(&expected(Ingestion::Buffered), &outputs),
+            judge_outputs(&expected_outputs(IngestionMode::Buffered), &outputs),
             Some(finding)
         );
         outputs.remove("QuarantineAlarmArn");
         assert_eq!(
-            lacking(&direct, &outputs),
-            Some(Finding::failed(
-                "the stack has no QuarantineAlarmArn",
+            judge_outputs(&direct, &outputs),
+            Some(DoctorFinding::failed(
+                "the stack has no output QuarantineAlarmArn",
                 advice
             ))
         );
     }
 
     #[test]
-    fn somebody_hears_of_alarms_who_has_confirmed() {
-        let subscriber = |arn: &str| Subscriber {
+    fn a_subscriber_counts_once_it_has_confirmed() {
+        let subscriber = |arn: &str| TopicSubscriber {
             arn: arn.to_owned(),
             protocol: "email".to_owned(),
             endpoint: "a@b.c".to_owned(),
         };
         assert!(
-            hear(
+            judge_subscribers(
                 &[
                     subscriber("PendingConfirmation"),
                     subscriber("arn:aws:sns:::1")
@@ -344,16 +352,17 @@ mod tests {
             )
             .is_ok()
         );
-        let finding = |subscribers: &[Subscriber]| match hear(subscribers, "t") {
-            Err(NotWell::Findings(findings)) => findings[0].clone(),
+        let finding = |subscribers: &[TopicSubscriber]| match judge_subscribers(subscribers, "t") {
+            Err(CheckError::Findings(findings)) => findings[0].clone(),
             other => panic!("{other:?} is no finding"),
         };
         let pending = finding(&[subscriber("PendingConfirmation")]);
         assert!(
-            pending.problem.contains("a@b.c did not confirm") && pending.advice.contains("mail"),
+            pending.problem.contains("a@b.c has not confirmed")
+                && pending.advice.contains("e-mail"),
             "{pending:?}"
         );
         assert!(finding(&[]).advice.contains("AlarmEmail"));
-        assert!(finding(&[subscriber("Deleted")]).advice.contains("mail"));
+        assert!(finding(&[subscriber("Deleted")]).advice.contains("e-mail"));
     }
 }

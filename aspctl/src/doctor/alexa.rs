@@ -1,21 +1,24 @@
-//! Alexa's side: the login, the configuration and the subscriptions.
+//! Checks Alexa's side: the login, the configuration and the subscriptions.
 
-use std::collections::BTreeMap;
-
+use asp_events::event::EventKind;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::{
-    report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
-    stack::{Deployed, STACK},
+    report::{
+        CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result, prerequisite,
+    },
+    stack::{STACK, StackContext},
 };
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription},
     args::GlobalArgs,
     error::CommandError,
     subscriptions::{
-        compare::{WantedSubscription, identity_key_of},
+        compare::{ComparedSubscription, MatchQuality, WantedSubscription, compare},
         describe::describe_entities,
         file::{FileContents, TopicSource},
+        plan::TopicResources,
     },
     terminal::counted,
 };
@@ -27,45 +30,50 @@ const ACCOUNT: &str = "Amazon account";
 const CONFIGURATION: &str = "configuration";
 const SUBSCRIPTIONS: &str = "subscriptions";
 
-/// How long before its end a subscription wants attention if nobody knows for how long it was made.
-const SOON: TimeDelta = TimeDelta::hours(12);
+/// How long before its end a subscription gives a warning, if its duration is unknown.
+const WARNING_PERIOD: TimeDelta = TimeDelta::hours(12);
 
-/// What Alexa knows.
+const RENEWAL_ADVICE: &str = "aspctl apply renews subscriptions that expire: run it on a schedule";
+
+/// Stands for the id of something in which none was found.
+const NO_ID: &str = "one without an id";
+
+/// What Alexa and Login with Amazon answered.
 #[derive(Debug)]
-pub(super) struct Read {
-    login: Result<(), NotWell>,
-    user_id: Result<Option<String>, NotWell>,
-    configurations: Result<Vec<AlexaConfiguration>, NotWell>,
-    subscriptions: Result<Vec<AlexaSubscription>, NotWell>,
+pub(super) struct AlexaAnswers {
+    login: Result<(), CheckError>,
+    user_id: Result<Option<String>, CheckError>,
+    configurations: Result<Vec<AlexaConfiguration>, CheckError>,
+    subscriptions: Result<Vec<AlexaSubscription>, CheckError>,
 }
 
-/// Logs in, and reads what there is; the account's id only if a subscription needs it.
-pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> Read {
-    match log_in(global).await {
-        Ok(alexa) => {
-            let user_id = async {
-                let asks = wanted.is_some_and(|wanted| wanted.wanted.iter().any(needs_user));
-                if asks {
-                    alexa.user_id().await
-                } else {
-                    Ok(None)
-                }
+/// Logs in and reads the lists, and the account's id if a subscription needs it.
+pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> AlexaAnswers {
+    let alexa = match log_in(global).await {
+        Ok(alexa) => alexa,
+        Err(error) => {
+            return AlexaAnswers {
+                login: Err(error.into()),
+                user_id: Err(CheckError::needs(LOGIN)),
+                configurations: Err(CheckError::needs(LOGIN)),
+                subscriptions: Err(CheckError::needs(LOGIN)),
             };
-            let (user_id, configurations, subscriptions) =
-                tokio::join!(user_id, alexa.configurations(), alexa.subscriptions());
-            Read {
-                login: Ok(()),
-                user_id: user_id.map_err(NotWell::from),
-                configurations: configurations.map_err(NotWell::from),
-                subscriptions: subscriptions.map_err(NotWell::from),
-            }
         }
-        Err(error) => Read {
-            login: Err(error.into()),
-            user_id: Err(NotWell::needs(LOGIN)),
-            configurations: Err(NotWell::needs(LOGIN)),
-            subscriptions: Err(NotWell::needs(LOGIN)),
-        },
+    };
+    let user_id = async {
+        if wanted.is_some_and(|contents| contents.wanted.iter().any(needs_user)) {
+            alexa.user_id().await
+        } else {
+            Ok(None)
+        }
+    };
+    let (user_id, configurations, subscriptions) =
+        tokio::join!(user_id, alexa.configurations(), alexa.subscriptions());
+    AlexaAnswers {
+        login: Ok(()),
+        user_id: user_id.map_err(CheckError::from),
+        configurations: configurations.map_err(CheckError::from),
+        subscriptions: subscriptions.map_err(CheckError::from),
     }
 }
 
@@ -75,47 +83,36 @@ async fn log_in(global: &GlobalArgs) -> Result<AlexaApi, CommandError> {
     Ok(alexa)
 }
 
-/// Judges what was read.
+/// Judges the answers by the file and the stack.
 pub(super) fn links(
-    read: &Read,
-    wanted: &Result<FileContents, NotWell>,
-    deployed: &Result<Deployed<'_>, NotWell>,
+    answers: &AlexaAnswers,
+    wanted: &Result<FileContents, CheckError>,
+    context: &Result<StackContext<'_>, CheckError>,
     now: DateTime<Utc>,
-) -> Vec<Link> {
-    let topic = needed(deployed, STACK).and_then(|deployed| deployed.output("EventsTopicArn"));
-    let ids = topic
+) -> Vec<DoctorLink> {
+    let login = own_result(&answers.login).map(|()| "token issued".to_owned());
+    let topic = prerequisite(context, STACK).and_then(|context| context.output("EventsTopicArn"));
+    let file = own_result(wanted)
+        .and_then(|contents| judge_file(contents, topic.as_deref().ok(), context.as_ref().ok()));
+    let configuration = topic
         .clone()
-        .and_then(|topic| Ok(leading_to(topic, needed(&read.configurations, API)?)));
+        .and_then(|topic| judge_configurations(topic, prerequisite(&answers.configurations, API)?));
+    let subscriptions = check_subscriptions(answers, wanted, topic, now);
     vec![
-        Link::new(
-            LOGIN,
-            told(&read.login).map(|()| "a token is issued".to_owned()),
-        ),
-        Link::new(API, api(read)),
-        Link::new(
-            FILE,
-            told(wanted)
-                .and_then(|wanted| file(wanted, topic.as_deref().ok(), deployed.as_ref().ok())),
-        ),
-        Link::new(
-            ACCOUNT,
-            needed(wanted, FILE)
-                .and_then(|wanted| account(wanted, told(&read.user_id)?.as_deref())),
-        ),
-        Link::new(
-            CONFIGURATION,
-            ids.clone().and_then(|ids| configuration(&ids, topic?)),
-        ),
-        Link::new(SUBSCRIPTIONS, subscriptions(read, wanted, ids, now)),
+        DoctorLink::new(LOGIN, login),
+        DoctorLink::new(API, check_api(answers)),
+        DoctorLink::new(FILE, file),
+        DoctorLink::new(ACCOUNT, check_account(answers, wanted)),
+        DoctorLink::new(CONFIGURATION, configuration),
+        DoctorLink::new(SUBSCRIPTIONS, subscriptions),
     ]
 }
 
-/// That the lists are answered shows that the token has the scope `alexa::enterprise:management`.
-fn api(read: &Read) -> Checked {
-    let (configurations, subscriptions) = (
-        told(&read.configurations)?.len(),
-        told(&read.subscriptions)?.len(),
-    );
+/// Requires both lists, which Alexa returns only to tokens with the scope
+/// `alexa::enterprise:management`.
+fn check_api(answers: &AlexaAnswers) -> CheckResult {
+    let configurations = own_result(&answers.configurations)?.len();
+    let subscriptions = own_result(&answers.subscriptions)?.len();
     Ok(format!(
         "{}, {}",
         counted(configurations, "configuration"),
@@ -123,203 +120,153 @@ fn api(read: &Read) -> Checked {
     ))
 }
 
-/// The file must be about the stack that is looked at.
-fn file(wanted: &FileContents, topic: Option<&str>, deployed: Option<&Deployed<'_>>) -> Checked {
-    let stack = deployed.map(|deployed| deployed.stack.name());
-    let elsewhere = match &wanted.topic_source {
-        TopicSource::Stack(Some(name)) if stack.is_some_and(|stack| stack != name) => Some((
-            format!(
-                "its events go to the stack {name}, and {} is looked at",
-                stack.unwrap_or_default()
-            ),
-            format!("Look at that one with --stack {name}, or correct the file"),
-        )),
-        TopicSource::Arn(arn) if topic.is_some_and(|topic| topic != arn) => Some((
-            format!(
-                "its events go to {arn}, and the stack has {}",
-                topic.unwrap_or_default()
-            ),
-            "Look at the stack of that topic with --stack, or correct the file".to_owned(),
-        )),
-        TopicSource::Stack(_) | TopicSource::Arn(_) => None,
+/// Requires that the file is about the stack that is checked.
+fn judge_file(
+    contents: &FileContents,
+    topic: Option<&str>,
+    context: Option<&StackContext<'_>>,
+) -> CheckResult {
+    let finding = match (&contents.topic_source, topic, context) {
+        (TopicSource::Stack(Some(named)), _, Some(context)) if context.stack.name() != named => {
+            DoctorFinding::failed(
+                format!(
+                    "the file names the stack {named}, but the stack {} is checked",
+                    context.stack.name()
+                ),
+                format!("Check the other stack with --stack {named}, or correct the file"),
+            )
+        }
+        (TopicSource::Arn(named), Some(topic), _) if topic != named => DoctorFinding::failed(
+            format!("the file names the topic {named}, but the topic of the stack is {topic}"),
+            "Check the stack of the other topic with --stack, or correct the file",
+        ),
+        (TopicSource::Stack(_) | TopicSource::Arn(_), ..) => {
+            let count = counted(contents.wanted.len(), "subscription");
+            return Ok(format!("names {count}"));
+        }
     };
-    let findings = elsewhere
-        .into_iter()
-        .map(|(problem, advice)| Finding::failed(problem, advice))
-        .collect();
-    well_unless(
-        findings,
-        format!("names {}", counted(wanted.wanted.len(), "subscription")),
-    )
+    Err(finding.into())
 }
 
-/// Events about devices come only for the account that sets them up. Source: "Receive Events for
-/// Alexa Smart Properties".
-fn account(wanted: &FileContents, user_id: Option<&str>) -> Checked {
-    let mut of_devices = wanted
-        .wanted
-        .iter()
-        .filter(|wanted| needs_user(wanted))
-        .peekable();
-    if of_devices.peek().is_none() {
-        return Ok("no subscription needs its id".to_owned());
+fn check_account(answers: &AlexaAnswers, wanted: &Result<FileContents, CheckError>) -> CheckResult {
+    let contents = prerequisite(wanted, FILE)?;
+    judge_account(contents, own_result(&answers.user_id)?.as_deref())
+}
+
+/// Requires that subscriptions to device setup name the token's own account: Alexa sends these
+/// events only to the account that sets up the devices. Source: "Receive Events for Alexa Smart
+/// Properties".
+fn judge_account(contents: &FileContents, user_id: Option<&str>) -> CheckResult {
+    let wanted = contents.wanted.iter();
+    let of_devices: Vec<_> = wanted.filter(|wanted| needs_user(wanted)).collect();
+    if of_devices.is_empty() {
+        return Ok("not needed by any subscription".to_owned());
     }
     let Some(own) = user_id else {
-        let problem = "Login with Amazon does not say which account the token is for";
-        return Err(Finding::failed(
-            problem,
+        return Err(DoctorFinding::failed(
+            "Login with Amazon does not say to which account the token belongs",
             "Get a refresh token with the scope profile:user_id",
         )
         .into());
     };
-    let others = of_devices
-        .filter_map(|wanted| wanted.entities.get("user")?.get("id")?.as_str())
-        .filter(|id| *id != own);
-    let finding = |other| {
-        let problem =
-            format!("the file subscribes to the devices of {other}, and the token is for {own}");
-        let advice =
-            format!("Write {own} into the file, or log in as the account that sets the devices up");
-        Finding::failed(problem, advice)
-    };
-    well_unless(others.map(finding).collect(), own)
+    let mut findings = Vec::new();
+    for wanted in of_devices {
+        let user = wanted.entities.get("user").and_then(|user| user.get("id"));
+        if let Some(other) = user.and_then(Value::as_str).filter(|id| *id != own) {
+            findings.push(DoctorFinding::failed(
+                format!(
+                    "the file subscribes to the devices of {other}, but the token belongs to {own}"
+                ),
+                format!(
+                    "Write {own} into the file, or log in with the account that sets up the devices"
+                ),
+            ));
+        }
+    }
+    ok_unless(findings, own)
 }
 
 fn needs_user(wanted: &WantedSubscription) -> bool {
-    wanted.event_type.namespace == "Alexa.Endpoint.Lifecycle"
-        && wanted.event_type.name == "SetupCompletion"
+    let event_type = &wanted.event_type;
+    EventKind::of(&event_type.namespace, &event_type.name) == Some(EventKind::SetupCompletion)
 }
 
-/// The ids of the configurations that lead to the topic.
-fn leading_to<'a>(topic: &str, configurations: &'a [AlexaConfiguration]) -> Vec<&'a str> {
-    let leading = configurations
-        .iter()
-        .filter(|configuration| configuration.topics.iter().any(|name| name == topic));
-    leading
-        .map(|configuration| configuration.id.as_deref().unwrap_or("one without an id"))
-        .collect()
-}
-
-fn configuration(ids: &[&str], topic: &str) -> Checked {
-    match ids {
-        [] => Err(Finding::failed(
+/// Requires exactly one configuration that names the topic.
+fn judge_configurations(topic: &str, configurations: &[AlexaConfiguration]) -> CheckResult {
+    match ids_naming(topic, configurations).as_slice() {
+        [] => Err(DoctorFinding::failed(
             format!("no configuration names {topic}"),
-            "aspctl apply creates it",
+            "aspctl apply creates one",
         )
         .into()),
         [id] => Ok((*id).to_owned()),
-        several => {
-            let problem = format!(
+        ids => Err(DoctorFinding::warning(
+            format!(
                 "{} configurations name {topic}: {}",
-                several.len(),
-                several.join(", ")
-            );
-            let advice = "One is enough: with subscriptions to several, each event may come twice (the function drops \
-                          the second). aspctl list shows which has no subscriptions, and aspctl delete removes it";
-            Err(Finding::warning(problem, advice).into())
+                ids.len(),
+                ids.join(", ")
+            ),
+            "One is enough: if several have subscriptions, events may arrive twice (the function \
+             drops duplicates). aspctl list shows which one has none, and aspctl delete deletes it",
+        )
+        .into()),
+    }
+}
+
+/// Returns the ids of the configurations that name the topic.
+fn ids_naming<'a>(topic: &str, configurations: &'a [AlexaConfiguration]) -> Vec<&'a str> {
+    let mut ids = Vec::new();
+    for configuration in configurations {
+        if configuration.topics.iter().any(|name| name == topic) {
+            ids.push(configuration.id.as_deref().unwrap_or(NO_ID));
         }
     }
+    ids
 }
 
-fn subscriptions(
-    read: &Read,
-    wanted: &Result<FileContents, NotWell>,
-    ids: Result<Vec<&str>, NotWell>,
+/// Compares Alexa's subscriptions with the file as `aspctl plan` does.
+fn check_subscriptions(
+    answers: &AlexaAnswers,
+    wanted: &Result<FileContents, CheckError>,
+    topic: Result<&str, CheckError>,
     now: DateTime<Utc>,
-) -> Checked {
-    let (wanted, ids) = (needed(wanted, FILE)?, ids?);
-    if ids.is_empty() {
-        return Err(NotWell::needs(CONFIGURATION));
+) -> CheckResult {
+    let contents = prerequisite(wanted, FILE)?;
+    let topic = topic?;
+    let configurations = prerequisite(&answers.configurations, API)?;
+    if ids_naming(topic, configurations).is_empty() {
+        return Err(CheckError::needs(CONFIGURATION));
     }
-    let all = needed(&read.subscriptions, API)?;
-    let leads_here = |subscription: &&AlexaSubscription| match &subscription.configuration_id {
-        Some(id) => ids.contains(&id.as_str()),
-        None => false,
-    };
-    let here: Vec<_> = all.iter().filter(leads_here).collect();
-    let compared = compare(&wanted.wanted, &here);
-    let unreadable =
-        unreadable(all.iter().filter(|one| {
-            !one.is_readable() && (one.configuration_id.is_none() || leads_here(one))
-        }));
-    let findings = missing(&compared)
-        .into_iter()
-        .chain(expiring(&compared, now))
-        .chain(double(&compared, now));
-    let detail = format!(
-        "{}, and none is missing",
-        counted(wanted.wanted.len(), "subscription")
-    );
-    well_unless(findings.chain(unreadable).collect(), detail)
+    let subscriptions = prerequisite(&answers.subscriptions, API)?;
+    let resources = TopicResources::select(topic, configurations, subscriptions);
+    let count = counted(contents.wanted.len(), "subscription");
+    ok_unless(
+        judge_resources(&resources, &contents.wanted, now),
+        format!("{count}, none missing"),
+    )
 }
 
-/// A subscription of the file, and all that Alexa has of it.
-#[derive(Debug)]
-struct Compared<'a> {
-    wanted: &'a WantedSubscription,
-    twins: Vec<&'a AlexaSubscription>,
+fn judge_resources(
+    resources: &TopicResources<'_>,
+    wanted: &[WantedSubscription],
+    now: DateTime<Utc>,
+) -> Vec<DoctorFinding> {
+    let comparison = compare(wanted, &resources.subscriptions, now);
+    let compared = comparison.compared.as_slice();
+    let mut findings = Vec::new();
+    findings.extend(judge_missing(compared));
+    findings.extend(judge_expired(compared, now));
+    findings.extend(judge_expiring(compared, now));
+    findings.extend(judge_changed(compared, now));
+    findings.extend(judge_duplicates(compared, now));
+    findings.extend(judge_unreadable(&resources.unreadable));
+    findings
 }
 
-fn compare<'a>(
-    wanted: &'a [WantedSubscription],
-    here: &[&'a AlexaSubscription],
-) -> Vec<Compared<'a>> {
-    let mut twins: BTreeMap<String, Vec<&AlexaSubscription>> = BTreeMap::new();
-    for (matter, one) in here
-        .iter()
-        .filter_map(|one| Some((identity_key_of(one)?, *one)))
-    {
-        twins.entry(matter).or_default().push(one);
-    }
-    let with_twins = |wanted: &'a WantedSubscription| Compared {
-        wanted,
-        twins: twins.remove(&wanted.identity_key()).unwrap_or_default(),
-    };
-    wanted.iter().map(with_twins).collect()
-}
-
-impl<'a> Compared<'a> {
-    /// The one that lasts longest: all the same what becomes of the others.
-    fn best(&self) -> Option<&'a AlexaSubscription> {
-        self.twins
-            .iter()
-            .copied()
-            .max_by_key(|one| one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
-    }
-
-    /// Whether each event comes twice.
-    fn is_double(&self, now: DateTime<Utc>) -> bool {
-        let is_live = |one: &&&AlexaSubscription| {
-            one.is_readable() && one.expires_at.is_none_or(|end| end > now)
-        };
-        self.twins.iter().filter(is_live).nth(1).is_some()
-    }
-
-    /// How long before its end the best one wants attention: long after `aspctl apply` would have
-    /// renewed it.
-    fn margin(&self, best: &AlexaSubscription) -> TimeDelta {
-        let seconds = self.wanted.duration_seconds.or(best.duration_seconds);
-        let quarter =
-            seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds / 4).ok()?));
-        quarter.unwrap_or(SOON)
-    }
-
-    fn about(&self) -> String {
-        format!(
-            "{} for {}",
-            self.wanted.event_type,
-            describe_entities(&self.wanted.entities)
-        )
-    }
-}
-
-/// What the file names and Alexa does not have.
-fn missing(compared: &[Compared<'_>]) -> Option<Finding> {
-    let missing: Vec<_> = compared
-        .iter()
-        .filter(|one| one.twins.is_empty())
-        .map(Compared::about)
-        .collect();
+/// Reports what the file names and Alexa does not have.
+fn judge_missing(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
+    let missing = compared.iter().filter(|one| one.matches.is_empty());
+    let missing: Vec<_> = missing.map(describe_wanted).collect();
     if missing.is_empty() {
         return None;
     }
@@ -329,84 +276,164 @@ fn missing(compared: &[Compared<'_>]) -> Option<Finding> {
         counted(compared.len(), "subscription"),
         missing.join("; ")
     );
-    Some(Finding::failed(
-        problem,
-        "aspctl apply creates what is missing",
-    ))
+    let advice = "aspctl apply creates what is missing";
+    Some(DoctorFinding::failed(problem, advice))
 }
 
-/// What has ended, or will soon. What the file does not name may end.
-fn expiring(compared: &[Compared<'_>], now: DateTime<Utc>) -> Vec<Finding> {
-    let ending = |is_wanted: &dyn Fn(TimeDelta, TimeDelta) -> bool| {
-        let best = compared.iter().filter_map(|one| {
-            let best = one.best()?;
-            is_wanted(best.expires_at? - now, one.margin(best)).then(|| id(best))
-        });
-        best.collect::<Vec<_>>()
+/// Reports what has expired. What the file does not name may expire.
+fn judge_expired(
+    compared: &[ComparedSubscription<'_>],
+    now: DateTime<Utc>,
+) -> Option<DoctorFinding> {
+    let mut ids = Vec::new();
+    for one in compared {
+        if let Some(last) = last_to_expire(one).filter(|last| has_expired(last, now)) {
+            ids.push(id(last));
+        }
+    }
+    let problem = match ids.as_slice() {
+        [] => return None,
+        [id] => format!("1 has expired: {id}"),
+        ids => format!("{} have expired: {}", ids.len(), ids.join(", ")),
     };
-    let ended = ending(&|left, _| left <= TimeDelta::zero());
-    let soon = ending(&|left, margin| left > TimeDelta::zero() && left < margin);
-    let told = |ids: &[&str], one: &str, several: &str| {
-        format!(
-            "{} {}: {}",
+    Some(DoctorFinding::failed(problem, RENEWAL_ADVICE))
+}
+
+/// Reports what expires soon, long after `aspctl apply` would have renewed it.
+fn judge_expiring(
+    compared: &[ComparedSubscription<'_>],
+    now: DateTime<Utc>,
+) -> Option<DoctorFinding> {
+    let mut ids = Vec::new();
+    for one in compared {
+        if let Some(last) = last_to_expire(one).filter(|last| !has_expired(last, now)) {
+            let period = warning_period(one.wanted, last);
+            if last.expires_at.is_some_and(|end| end - now < period) {
+                ids.push(id(last));
+            }
+        }
+    }
+    let problem = match ids.as_slice() {
+        [] => return None,
+        [id] => format!("1 expires soon: {id}"),
+        ids => format!("{} expire soon: {}", ids.len(), ids.join(", ")),
+    };
+    Some(DoctorFinding::warning(problem, RENEWAL_ADVICE))
+}
+
+/// Returns the subscription that lasts longest. As long as one lasts, events arrive.
+fn last_to_expire<'a>(compared: &ComparedSubscription<'a>) -> Option<&'a AlexaSubscription> {
+    let same = compared.matches.iter().map(|one| one.subscription);
+    same.max_by_key(|one| one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC))
+}
+
+fn has_expired(subscription: &AlexaSubscription, now: DateTime<Utc>) -> bool {
+    subscription.expires_at.is_some_and(|end| end <= now)
+}
+
+/// Returns the last quarter of a subscription's duration.
+fn warning_period(wanted: &WantedSubscription, subscription: &AlexaSubscription) -> TimeDelta {
+    let seconds = wanted.duration_seconds.or(subscription.duration_seconds);
+    let quarter = seconds.and_then(|seconds| i64::try_from(seconds / 4).ok());
+    let quarter = quarter.and_then(TimeDelta::try_seconds);
+    quarter.unwrap_or(WARNING_PERIOD)
+}
+
+/// Reports live subscriptions that `aspctl apply` would replace because the file has changed.
+fn judge_changed(
+    compared: &[ComparedSubscription<'_>],
+    now: DateTime<Utc>,
+) -> Option<DoctorFinding> {
+    let mut ids = Vec::new();
+    for one in compared {
+        if let Some(best) = one.best()
+            && best.quality == MatchQuality::Different
+            && !has_expired(best.subscription, now)
+        {
+            ids.push(id(best.subscription));
+        }
+    }
+    let problem = match ids.as_slice() {
+        [] => return None,
+        [id] => format!("1 differs from the file in header version or duration: {id}"),
+        ids => format!(
+            "{} differ from the file in header version or duration: {}",
             ids.len(),
-            if ids.len() == 1 { one } else { several },
             ids.join(", ")
-        )
+        ),
     };
-    let advice = "aspctl apply renews what ends: run it on a schedule";
-    let failed = (!ended.is_empty())
-        .then(|| Finding::failed(told(&ended, "has ended", "have ended"), advice));
-    let warning =
-        (!soon.is_empty()).then(|| Finding::warning(told(&soon, "ends soon", "end soon"), advice));
-    failed.into_iter().chain(warning).collect()
+    let advice = "aspctl apply replaces what differs";
+    Some(DoctorFinding::warning(problem, advice))
 }
 
-/// What Alexa has twice.
-fn double(compared: &[Compared<'_>], now: DateTime<Utc>) -> Option<Finding> {
-    let double: Vec<_> = compared
-        .iter()
-        .filter(|one| one.is_double(now))
-        .map(Compared::about)
-        .collect();
-    let are = if double.len() == 1 { "is" } else { "are" };
+/// Reports what Alexa has more than once.
+fn judge_duplicates(
+    compared: &[ComparedSubscription<'_>],
+    now: DateTime<Utc>,
+) -> Option<DoctorFinding> {
+    let is_duplicate = |one: &&ComparedSubscription<'_>| {
+        let live = one.matches.iter();
+        let live = live.filter(|same| !has_expired(same.subscription, now));
+        live.count() > 1
+    };
+    let duplicates = compared.iter().filter(is_duplicate);
+    let duplicates: Vec<_> = duplicates.map(describe_wanted).collect();
+    let exist = match duplicates.len() {
+        0 => return None,
+        1 => "exists",
+        _ => "exist",
+    };
     let problem = format!(
-        "{} {are} there twice: {}",
-        counted(double.len(), "subscription"),
-        double.join("; ")
+        "{} {exist} more than once: {}",
+        counted(duplicates.len(), "subscription"),
+        duplicates.join("; ")
     );
-    let advice = "Each event may come twice (the function drops the second). aspctl apply deletes the surplus";
-    (!double.is_empty()).then(|| Finding::warning(problem, advice))
+    let advice = "Events may arrive twice (the function drops duplicates). aspctl apply deletes \
+                  the surplus";
+    Some(DoctorFinding::warning(problem, advice))
+}
+
+fn describe_wanted(compared: &ComparedSubscription<'_>) -> String {
+    let WantedSubscription {
+        event_type,
+        entities,
+        ..
+    } = compared.wanted;
+    format!("{event_type} for {}", describe_entities(entities))
 }
 
 fn id(subscription: &AlexaSubscription) -> &str {
-    subscription.id.as_deref().unwrap_or("one without an id")
+    subscription.id.as_deref().unwrap_or(NO_ID)
 }
 
-/// What cannot be compared with the file.
-fn unreadable<'a>(unreadable: impl Iterator<Item = &'a AlexaSubscription>) -> Option<Finding> {
-    let ids: Vec<_> = unreadable.map(id).collect();
+/// Reports what cannot be compared with the file.
+fn judge_unreadable(unreadable: &[&Value]) -> Option<DoctorFinding> {
+    if unreadable.is_empty() {
+        return None;
+    }
+    let mut ids = Vec::new();
+    for whole in unreadable {
+        let subscription = AlexaSubscription::read((*whole).clone());
+        ids.push(id(&subscription).to_owned());
+    }
     let problem = format!(
-        "{} of Alexa's list cannot be read: {}",
+        "{} of Alexa's list cannot be compared with the file: {}",
         ids.len(),
         ids.join(", ")
     );
-    (!ids.is_empty()).then(|| {
-        Finding::warning(
-            problem,
-            "aspctl get ID shows one whole; please report what it looks like",
-        )
-    })
+    let advice = "aspctl get ID shows one in full; please report what it looks like";
+    Some(DoctorFinding::warning(problem, advice))
 }
 
 #[cfg(test)]
 mod tests {
-    use asp_events::event::header::EventType;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use asp_events::event::header::EventType;
 
     const ID: &str = "amzn1.alexa.aem.subscription.configuration.1";
+    const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -441,17 +468,26 @@ mod tests {
         )
     }
 
+    /// Judges these subscriptions of the file by those of the topic's one configuration.
+    fn judged(
+        wanted: &[WantedSubscription],
+        subscriptions: &[AlexaSubscription],
+    ) -> Vec<DoctorFinding> {
+        let channel = json!({ "type": "SNS", "id": TOPIC });
+        let whole = json!({ "id": ID, "deliveryChannels": [channel] });
+        let configurations = [AlexaConfiguration::read(whole)];
+        let resources = TopicResources::select(TOPIC, &configurations, subscriptions);
+        judge_resources(&resources, wanted, now())
+    }
+
     #[test]
-    fn a_subscription_is_there_with_the_same_type_and_entities() {
-        let (here, same) = (listed(&json!({})), same());
-        assert_eq!(
-            missing(&compare(std::slice::from_ref(&same), &[&here])),
-            None
-        );
+    fn a_subscription_exists_with_the_same_type_and_entities() {
+        let here = [listed(&json!({}))];
+        assert_eq!(judged(&[same()], &here), []);
         let others = [
             WantedSubscription {
                 event_type: EventType::parse("Alexa.Role.Management.Revocation").unwrap(),
-                ..same
+                ..same()
             },
             wanted("Alexa.Role.Management.Assignment", &json!({})),
             wanted(
@@ -459,87 +495,108 @@ mod tests {
                 &json!({ "unit": { "parent": { "id": "p" } } }),
             ),
         ];
-        let problem = missing(&compare(&others, &[&here])).unwrap().problem;
-        assert_eq!(
-            problem,
-            "3 of 3 subscriptions missing: Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
-             Alexa.Role.Management.Assignment for no entity; Alexa.Role.Management.Assignment for unit.parent p"
-        );
+        let problem = "3 of 3 subscriptions missing: \
+                       Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
+                       Alexa.Role.Management.Assignment for no entity; \
+                       Alexa.Role.Management.Assignment for unit.parent p";
+        let missing = DoctorFinding::failed(problem, "aspctl apply creates what is missing");
+        assert_eq!(judged(&others, &here), [missing]);
+    }
+
+    fn ending_in(left: TimeDelta) -> AlexaSubscription {
+        listed(&json!({ "expiresAt": (now() + left).to_rfc3339() }))
     }
 
     #[test]
-    fn a_subscription_is_renewed_before_it_ends() {
-        let ending = |left: TimeDelta| listed(&json!({ "expiresAt": (now() + left).to_rfc3339() }));
-        let second = TimeDelta::seconds(1);
-        let found = |wanted: &WantedSubscription, here: &[&AlexaSubscription]| {
-            expiring(&compare(std::slice::from_ref(wanted), here), now())
-        };
-        let (ended, soon, later) = (
-            ending(TimeDelta::zero()),
-            ending(SOON - second),
-            ending(SOON),
-        );
-        assert_eq!(found(&same(), &[&listed(&json!({}))]), []);
-        assert_eq!(found(&same(), &[&later]), []);
-        let advice = "aspctl apply renews what ends: run it on a schedule";
+    fn a_subscription_gives_a_warning_before_it_expires() {
+        let found = |here: &[AlexaSubscription]| judged(&[same()], here);
         let id = "amzn1.alexa.aem.subscription.2";
-        assert_eq!(
-            found(&same(), &[&soon]),
-            [Finding::warning(format!("1 ends soon: {id}"), advice)]
-        );
-        assert_eq!(
-            found(&same(), &[&ended]),
-            [Finding::failed(format!("1 has ended: {id}"), advice)]
-        );
-        // Of a day a quarter, whoever says that it was made for a day.
+        let soon = ending_in(WARNING_PERIOD - TimeDelta::seconds(1));
+        let ended = ending_in(TimeDelta::zero());
+        let later = ending_in(WARNING_PERIOD);
+        assert_eq!(found(&[listed(&json!({}))]), []);
+        assert_eq!(found(std::slice::from_ref(&later)), []);
+        let warning = DoctorFinding::warning(format!("1 expires soon: {id}"), RENEWAL_ADVICE);
+        assert_eq!(found(std::slice::from_ref(&soon)), [warning]);
+        let failed = DoctorFinding::failed(format!("1 has expired: {id}"), RENEWAL_ADVICE);
+        assert_eq!(found(std::slice::from_ref(&ended)), [failed]);
+        // The one that lasts longest counts, and none that the file does not name.
+        assert_eq!(found(&[later, ended.clone()]), []);
+        let lasting = judged(&[same()], &[listed(&json!({})), soon]);
+        assert_eq!(lasting.len(), 1, "{lasting:?}");
+        assert!(lasting[0].problem.contains("more than once"), "{lasting:?}");
+        let revocation = wanted("Alexa.Role.Management.Revocation", &json!({}));
+        let missing = judged(&[revocation], &[ended]);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].problem.contains("missing"), "{missing:?}");
+    }
+
+    #[test]
+    fn the_warning_comes_in_the_last_quarter_of_the_duration() {
+        let second = TimeDelta::seconds(1);
+        // Of a day a quarter, whether the file or Alexa says that it is a day.
         let day = WantedSubscription {
             duration_seconds: Some(86_400),
             ..same()
         };
-        assert_eq!(found(&day, &[&soon]), []);
-        assert_eq!(found(&day, &[&ending(TimeDelta::hours(6))]), []);
-        assert_eq!(
-            found(&day, &[&ending(TimeDelta::hours(6) - second)]).len(),
-            1
-        );
+        let found = |left| judged(std::slice::from_ref(&day), &[ending_in(left)]);
+        assert_eq!(found(WARNING_PERIOD - second), []);
+        assert_eq!(found(TimeDelta::hours(6)), []);
+        assert_eq!(found(TimeDelta::hours(6) - second).len(), 1);
         let end = (now() + TimeDelta::hours(6)).to_rfc3339();
         let of_a_day =
             listed(&json!({ "expiresAt": end, "subscriptionDurationInSeconds": 86_400 }));
-        assert_eq!(found(&same(), &[&of_a_day]), []);
-        // The best one counts, and nothing that the file does not name.
-        assert_eq!(found(&same(), &[&later, &ended]), []);
-        assert_eq!(found(&same(), &[&listed(&json!({})), &soon]), []);
-        assert_eq!(
-            found(
-                &wanted("Alexa.Role.Management.Revocation", &json!({})),
-                &[&ended]
-            ),
-            []
-        );
+        assert_eq!(judged(&[same()], &[of_a_day]), []);
     }
 
     #[test]
-    fn twins_are_two_that_live() {
-        let (one, same) = (listed(&json!({})), same());
-        let ended = listed(&json!({ "expiresAt": now().to_rfc3339() }));
-        let bare = listed(&json!({ "id": null }));
-        let found = |here: &[&AlexaSubscription]| {
-            double(&compare(std::slice::from_ref(&same), here), now())
+    fn a_subscription_that_plan_would_replace_gives_a_warning() {
+        let versioned = WantedSubscription {
+            header_version: Some("2.0".to_owned()),
+            ..same()
         };
-        for here in [vec![], vec![&one], vec![&one, &ended], vec![&one, &bare]] {
-            assert_eq!(found(&here), None, "{here:?}");
-        }
-        let warning = found(&[&one, &one]).unwrap();
-        assert!(
-            warning
-                .problem
-                .starts_with("1 subscription is there twice: Alexa.Role.Management.Assignment for")
-        );
-        assert_eq!(warning, Finding::warning(&warning.problem, &warning.advice));
+        let found = |change: &Value| judged(std::slice::from_ref(&versioned), &[listed(change)]);
+        assert_eq!(found(&json!({})), []);
+        assert_eq!(found(&json!({ "eventHeaderVersion": "2.0" })), []);
+        let problem = "1 differs from the file in header version or duration: \
+                       amzn1.alexa.aem.subscription.2";
+        let warning = DoctorFinding::warning(problem, "aspctl apply replaces what differs");
+        assert_eq!(found(&json!({ "eventHeaderVersion": "1.0" })), [warning]);
+        let end = now().to_rfc3339();
+        let expired = found(&json!({ "eventHeaderVersion": "1.0", "expiresAt": end }));
+        assert_eq!(expired.len(), 1, "{expired:?}");
+        assert!(expired[0].problem.contains("has expired"), "{expired:?}");
     }
 
     #[test]
-    fn devices_are_of_the_account_that_sets_them_up() {
+    fn duplicates_are_two_live_subscriptions() {
+        let one = listed(&json!({}));
+        let ended = ending_in(TimeDelta::zero());
+        let found = |here: &[AlexaSubscription]| judged(&[same()], here);
+        assert_eq!(found(std::slice::from_ref(&one)), []);
+        assert_eq!(found(&[one.clone(), ended]), []);
+        let warning = &found(&[one.clone(), one.clone()])[0];
+        assert!(
+            warning.problem.starts_with(
+                "1 subscription exists more than once: Alexa.Role.Management.Assignment for"
+            ),
+            "{warning:?}"
+        );
+        assert_eq!(
+            *warning,
+            DoctorFinding::warning(&warning.problem, &warning.advice)
+        );
+        let bare = listed(&json!({ "id": null }));
+        let unreadable = found(&[one, bare]);
+        assert_eq!(unreadable.len(), 1, "{unreadable:?}");
+        assert!(
+            unreadable[0].problem.contains("cannot be compared"),
+            "{unreadable:?}"
+        );
+    }
+
+    #[test]
+    fn device_setup_is_subscribed_for_the_account_of_the_token() {
         let devices = |entities| FileContents {
             topic_source: TopicSource::Stack(None),
             wanted: vec![wanted(
@@ -548,14 +605,14 @@ mod tests {
             )],
         };
         let user = |id: &str| json!({ "user": { "type": "User", "id": id } });
-        assert!(account(&devices(user("a")), Some("a")).is_ok());
-        assert!(account(&devices(json!({})), Some("a")).is_ok());
-        assert!(account(&devices(user("b")), Some("a")).is_err());
-        assert!(account(&devices(user("a")), None).is_err());
+        assert!(judge_account(&devices(user("a")), Some("a")).is_ok());
+        assert!(judge_account(&devices(json!({})), Some("a")).is_ok());
+        assert!(judge_account(&devices(user("b")), Some("a")).is_err());
+        assert!(judge_account(&devices(user("a")), None).is_err());
         let none = FileContents {
             wanted: Vec::new(),
             ..devices(user("b"))
         };
-        assert!(account(&none, None).is_ok());
+        assert!(judge_account(&none, None).is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! Deliveries: that a topic hands all its messages to its endpoint, and keeps what it cannot hand
-//! over.
+//! Checks a delivery: that a topic delivers all its messages to its endpoint, and keeps those that
+//! it cannot deliver.
 
 use std::collections::HashMap;
 
@@ -8,90 +8,88 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
-    report::{Finding, NotWell, found},
-    stack::Deployed,
-    topic::Subscriber,
+    report::{CheckError, DoctorFinding, findings_of},
+    stack::StackContext,
+    topic::TopicSubscriber,
 };
 use crate::{
     aws::call_error,
-    error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
-/// A topic, what it hands its messages to, and where what it cannot hand over goes: outputs of the
-/// stack.
+/// A topic, its endpoint and the queue for undeliverable messages, as outputs of the stack.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Delivery {
+pub(super) struct TopicDelivery {
     pub(super) topic: &'static str,
     pub(super) protocol: &'static str,
     pub(super) endpoint: &'static str,
     pub(super) dead_letters: &'static str,
-    /// Whether who reads the messages relies on them coming without the envelope of SNS.
+    /// Whether the consumers expect raw delivery: messages without the SNS envelope.
     pub(super) is_raw: bool,
 }
 
-/// The same with the ARNs.
+/// The same as ARNs.
 #[derive(Debug, Clone, Copy)]
-struct Arns<'a> {
+struct DeliveryArns<'a> {
     topic: &'a str,
     endpoint: &'a str,
     dead_letters: &'a str,
 }
 
-impl Delivery {
-    /// What is wrong with it, given all subscriptions of the topic.
-    pub(super) async fn findings(
+impl TopicDelivery {
+    /// Checks the subscription and the queues' policies, given all subscribers of the topic.
+    pub(super) async fn check(
         &self,
-        deployed: Deployed<'_>,
-        subscribers: &[Subscriber],
-    ) -> Result<Vec<Finding>, NotWell> {
-        let arns = Arns {
-            topic: deployed.output(self.topic)?,
-            endpoint: deployed.output(self.endpoint)?,
-            dead_letters: deployed.output(self.dead_letters)?,
+        context: StackContext<'_>,
+        subscribers: &[TopicSubscriber],
+    ) -> Result<Vec<DoctorFinding>, CheckError> {
+        let arns = DeliveryArns {
+            topic: context.output(self.topic)?,
+            endpoint: context.output(self.endpoint)?,
+            dead_letters: context.output(self.dead_letters)?,
         };
-        let subscription = async { self.subscription(deployed, arns, subscribers).await };
-        let queues = (self.protocol == "sqs")
-            .then_some(self.endpoint)
+        let mut queues = vec![self.dead_letters];
+        if self.protocol == "sqs" {
+            queues.insert(0, self.endpoint);
+        }
+        let policies = queues
             .into_iter()
-            .chain([self.dead_letters]);
-        let policies = join_all(queues.map(|queue| policy(deployed, arns.topic, queue)));
-        let (subscription, policies) = tokio::join!(subscription, policies);
-        let findings = std::iter::once(subscription).chain(policies).map(found);
-        Ok(findings.collect::<Result<Vec<_>, _>>()?.concat())
+            .map(|queue| check_policy(context, arns.topic, queue));
+        let (subscription, policies) = tokio::join!(
+            self.check_subscription(context, arns, subscribers),
+            join_all(policies)
+        );
+        let mut findings = findings_of(subscription)?;
+        for policy in policies {
+            findings.extend(findings_of(policy)?);
+        }
+        Ok(findings)
     }
 
-    async fn subscription(
+    async fn check_subscription(
         &self,
-        deployed: Deployed<'_>,
-        arns: Arns<'_>,
-        subscribers: &[Subscriber],
-    ) -> Result<Vec<Finding>, NotWell> {
-        let Some(subscriber) = subscriber(subscribers, self.protocol, arns.endpoint) else {
-            return Ok(vec![self.unsubscribed(arns)]);
+        context: StackContext<'_>,
+        arns: DeliveryArns<'_>,
+        subscribers: &[TopicSubscriber],
+    ) -> Result<Vec<DoctorFinding>, CheckError> {
+        let Some(subscriber) = confirmed_subscriber(subscribers, self.protocol, arns.endpoint)
+        else {
+            return Ok(vec![self.not_subscribed(arns)]);
         };
         let arn = &subscriber.arn;
-        let attributes = deployed
-            .aws
-            .sns()
-            .get_subscription_attributes()
-            .subscription_arn(arn)
-            .send()
-            .await;
-        let attributes = attributes
-            .map_err(call_error("sns:GetSubscriptionAttributes", arn))?
-            .attributes;
-        Ok(self.hands_over_all(arn, &attributes.unwrap_or_default(), arns))
+        let sns = context.aws.sns();
+        let read = sns.get_subscription_attributes().subscription_arn(arn);
+        let read = read.send().await;
+        let read = read.map_err(call_error("sns:GetSubscriptionAttributes", arn))?;
+        Ok(self.judge(arn, &read.attributes.unwrap_or_default(), arns))
     }
 
-    fn unsubscribed(
-        &self,
-        Arns {
+    fn not_subscribed(&self, arns: DeliveryArns<'_>) -> DoctorFinding {
+        let DeliveryArns {
             topic,
             endpoint,
             dead_letters,
-        }: Arns<'_>,
-    ) -> Finding {
+        } = arns;
         let redrive = json!({ "deadLetterTargetArn": dead_letters }).to_string();
         let attributes = if self.is_raw {
             json!({ "RawMessageDelivery": "true", "RedrivePolicy": redrive })
@@ -99,150 +97,180 @@ impl Delivery {
             json!({ "RedrivePolicy": redrive })
         };
         let advice = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol {} --notification-endpoint {endpoint} --attributes \
-             '{attributes}' subscribes it",
+            "aws sns subscribe --topic-arn {topic} --protocol {} --notification-endpoint \
+             {endpoint} --attributes '{attributes}' subscribes it",
             self.protocol
         );
-        Finding::failed(
-            format!("{topic} does not hand its messages to {endpoint}"),
-            advice,
-        )
+        let problem = format!("{endpoint} has no confirmed subscription to {topic}");
+        DoctorFinding::failed(problem, advice)
     }
 
-    fn hands_over_all(
+    /// Judges the attributes of the subscription.
+    fn judge(
         &self,
-        arn: &str,
+        subscription: &str,
         attributes: &HashMap<String, String>,
-        arns: Arns<'_>,
-    ) -> Vec<Finding> {
-        let attribute = |name: &str| attributes.get(name).map(String::as_str).unwrap_or_default();
+        arns: DeliveryArns<'_>,
+    ) -> Vec<DoctorFinding> {
+        let attribute = |name| attributes.get(name).map_or("", String::as_str);
         let set = format!(
-            "aws sns set-subscription-attributes --subscription-arn {arn} --attribute-name"
+            "aws sns set-subscription-attributes --subscription-arn {subscription} \
+             --attribute-name"
         );
-        let (endpoint, queue) = (resource(self.endpoint), resource(self.dead_letters));
-        let filter =
-            Some(attribute("FilterPolicy")).filter(|filter| !matches!(*filter, "" | "{}" | "null"));
-        let filter = filter.map(|filter| {
-            let problem = format!("a filter policy keeps messages from {endpoint}: {filter}");
-            Finding::failed(
-                problem,
-                format!("{set} FilterPolicy --attribute-value '{{}}' removes it"),
-            )
-        });
-        let is_wrapped = self.is_raw && attribute("RawMessageDelivery") != "true";
-        let wrapped = is_wrapped.then(|| {
-            let problem = format!(
-                "messages come to {endpoint} in an envelope of SNS, which its readers do not expect"
-            );
-            Finding::failed(
-                problem,
-                format!("{set} RawMessageDelivery --attribute-value true takes it off"),
-            )
-        });
-        let redrive: Value =
-            serde_json::from_str(attribute("RedrivePolicy")).unwrap_or(Value::Null);
-        let target = redrive.get("deadLetterTargetArn").and_then(Value::as_str);
-        let redrive = (target != Some(arns.dead_letters)).then(|| {
-            let problem = match target {
-                Some(other) => format!("what {endpoint} cannot be handed goes to {other} and not to {queue}"),
-                None => {
-                    format!("what {endpoint} cannot be handed is lost: the subscription has no dead-letter queue")
-                }
-            };
-            let policy = json!({ "deadLetterTargetArn": arns.dead_letters });
-            Finding::failed(problem, format!("{set} RedrivePolicy --attribute-value '{policy}' sets it"))
-        });
-        filter.into_iter().chain(wrapped).chain(redrive).collect()
+        let mut findings = Vec::new();
+        findings.extend(self.judge_filter(attribute("FilterPolicy"), &set));
+        findings.extend(self.judge_raw_delivery(attribute("RawMessageDelivery"), &set));
+        let redrive = attribute("RedrivePolicy");
+        findings.extend(self.judge_redrive(redrive, arns.dead_letters, &set));
+        findings
+    }
+
+    fn judge_filter(&self, filter: &str, set: &str) -> Option<DoctorFinding> {
+        if matches!(filter, "" | "{}" | "null") {
+            return None;
+        }
+        let endpoint = resource(self.endpoint);
+        Some(DoctorFinding::failed(
+            format!("a filter policy withholds messages from {endpoint}: {filter}"),
+            format!("{set} FilterPolicy --attribute-value '{{}}' removes it"),
+        ))
+    }
+
+    fn judge_raw_delivery(&self, raw: &str, set: &str) -> Option<DoctorFinding> {
+        if !self.is_raw || raw == "true" {
+            return None;
+        }
+        let endpoint = resource(self.endpoint);
+        Some(DoctorFinding::failed(
+            format!(
+                "{endpoint} receives messages in the SNS envelope, but its consumers expect raw \
+                 delivery"
+            ),
+            format!("{set} RawMessageDelivery --attribute-value true enables it"),
+        ))
+    }
+
+    fn judge_redrive(&self, redrive: &str, dead_letters: &str, set: &str) -> Option<DoctorFinding> {
+        let redrive: Value = serde_json::from_str(redrive).unwrap_or_default();
+        let endpoint = resource(self.endpoint);
+        let undelivered = format!("messages that cannot be delivered to {endpoint}");
+        let problem = match redrive.get("deadLetterTargetArn").and_then(Value::as_str) {
+            Some(target) if target == dead_letters => return None,
+            Some(other) => {
+                let queue = resource(self.dead_letters);
+                format!("{undelivered} go to {other} instead of {queue}")
+            }
+            None => {
+                format!("{undelivered} are lost: the subscription has no dead-letter queue")
+            }
+        };
+        let policy = json!({ "deadLetterTargetArn": dead_letters });
+        let advice = format!("{set} RedrivePolicy --attribute-value '{policy}' sets it");
+        Some(DoctorFinding::failed(problem, advice))
     }
 }
 
-/// The subscription of an endpoint, once it is confirmed.
-fn subscriber<'a>(
-    subscribers: &'a [Subscriber],
+/// Finds the subscription of an endpoint, unless it is still unconfirmed.
+fn confirmed_subscriber<'a>(
+    subscribers: &'a [TopicSubscriber],
     protocol: &str,
     endpoint: &str,
-) -> Option<&'a Subscriber> {
+) -> Option<&'a TopicSubscriber> {
     subscribers
         .iter()
         .find(|one| one.protocol == protocol && one.endpoint == endpoint && one.is_confirmed())
 }
 
-/// The resource's name in the template, from that of the output.
+/// Returns the resource's name in the template, given the output with its ARN.
 fn resource(output: &str) -> &str {
     output.trim_end_matches("Arn")
 }
 
-/// What keeps a topic from sending to a queue.
-async fn policy(deployed: Deployed<'_>, topic: &str, queue: &str) -> Result<Vec<Finding>, NotWell> {
-    let arn = deployed.output(queue)?;
-    let url = deployed
-        .stack
-        .queue_url(deployed.aws, queue)
-        .await
-        .map_err(|error| match error {
-            CommandError::Aws(error) => deployed.unread(error),
-            error => error.into(),
-        })?;
-    let attributes = deployed.aws.sqs().get_queue_attributes().queue_url(&url);
-    let attributes = attributes
+/// Checks that a queue's policy lets SNS send to it on behalf of the topic.
+async fn check_policy(
+    context: StackContext<'_>,
+    topic: &str,
+    queue: &str,
+) -> Result<Vec<DoctorFinding>, CheckError> {
+    let arn = context.output(queue)?;
+    let url = context.queue_url(queue).await?;
+    let read = context.aws.sqs().get_queue_attributes().queue_url(&url);
+    let read = read
         .attribute_names(QueueAttributeName::Policy)
         .send()
         .await;
-    let attributes = attributes
-        .map_err(call_error("sqs:GetQueueAttributes", arn))?
-        .attributes
-        .unwrap_or_default();
-    let policy = attributes
-        .get(&QueueAttributeName::Policy)
-        .map(String::as_str)
-        .unwrap_or_default();
-    Ok(refuses(policy, arn, &url, topic).into_iter().collect())
+    let read = read.map_err(call_error("sqs:GetQueueAttributes", arn))?;
+    let attributes = read.attributes.unwrap_or_default();
+    let policy = attributes.get(&QueueAttributeName::Policy);
+    let finding = judge_policy(policy.map_or("", String::as_str), arn, &url, topic);
+    Ok(finding.into_iter().collect())
 }
 
-/// Why a queue's policy does not let SNS send to it for the topic, if so.
-fn refuses(policy: &str, queue: &str, url: &str, topic: &str) -> Option<Finding> {
-    let principal = RequestPrincipal::Service {
-        name: "sns.amazonaws.com",
-        source_arn: topic,
-    };
+fn judge_policy(policy: &str, queue: &str, url: &str, topic: &str) -> Option<DoctorFinding> {
     let request = AccessRequest {
-        principal,
+        principal: RequestPrincipal::Service {
+            name: "sns.amazonaws.com",
+            source_arn: topic,
+        },
         action: "sqs:SendMessage",
         resource: queue,
     };
+    let permission = format!("SNS permission to send to {queue} on behalf of {topic}");
+    let verdict = iam::evaluate(policy, &request);
+    let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
+        possible_grant: None,
+    });
+    Some(match verdict {
+        PolicyVerdict::Allowed {
+            possible_denial: None,
+            ..
+        } => return None,
+        PolicyVerdict::Allowed {
+            possible_denial: Some(name),
+            ..
+        } => DoctorFinding::warning(
+            format!("cannot determine whether statement {name} denies {permission}"),
+            how_to_remove_statement(&name, url),
+        ),
+        PolicyVerdict::Denied { by } => DoctorFinding::failed(
+            format!("statement {by} denies {permission}"),
+            how_to_remove_statement(&by, url),
+        ),
+        PolicyVerdict::NotAllowed {
+            possible_grant: Some(name),
+        } => DoctorFinding::warning(
+            format!("cannot determine whether statement {name} grants {permission}"),
+            how_to_grant(queue, url, topic),
+        ),
+        PolicyVerdict::NotAllowed {
+            possible_grant: None,
+        } => DoctorFinding::failed(
+            format!("no statement grants {permission}"),
+            how_to_grant(queue, url, topic),
+        ),
+    })
+}
+
+fn how_to_grant(queue: &str, url: &str, topic: &str) -> String {
     let statement = json!({
         "Sid": "topic", "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" },
-        "Action": "sqs:SendMessage", "Resource": queue, "Condition": { "ArnEquals": { "aws:SourceArn": topic } },
+        "Action": "sqs:SendMessage", "Resource": queue,
+        "Condition": { "ArnEquals": { "aws:SourceArn": topic } },
     });
-    let set = format!(
-        "aws sqs set-queue-attributes --queue-url {url} --attributes takes the whole policy as Policy"
-    );
-    let add = format!("Add this statement to the queue's policy ({set}): {statement}");
-    let remove = |name: &str| {
-        format!("Remove statement {name} from the queue's policy ({set}), or except SNS from it")
-    };
-    let what = format!("that SNS sends to {queue} for {topic}");
-    Some(match iam::evaluate(policy, &request) {
-        Some(PolicyVerdict::Allowed { unless: None, .. }) => return None,
-        Some(PolicyVerdict::Allowed {
-            unless: Some(name), ..
-        }) => Finding::warning(
-            format!("it cannot be told whether statement {name} denies {what}"),
-            remove(&name),
-        ),
-        Some(PolicyVerdict::Denied { by }) => {
-            Finding::failed(format!("statement {by} denies {what}"), remove(&by))
-        }
-        Some(PolicyVerdict::NotAllowed {
-            perhaps: Some(name),
-        }) => Finding::warning(
-            format!("it cannot be told whether statement {name} allows {what}"),
-            add,
-        ),
-        Some(PolicyVerdict::NotAllowed { perhaps: None }) | None => {
-            Finding::failed(format!("no statement allows {what}"), add)
-        }
-    })
+    let set = how_to_set_policy(url);
+    format!("Add this statement to the queue's policy ({set}): {statement}")
+}
+
+fn how_to_remove_statement(name: &str, url: &str) -> String {
+    let set = how_to_set_policy(url);
+    format!("Remove statement {name} from the queue's policy ({set}), or exempt SNS from it")
+}
+
+fn how_to_set_policy(url: &str) -> String {
+    format!(
+        "aws sqs set-queue-attributes --queue-url {url} --attributes replaces the whole attribute \
+         Policy"
+    )
 }
 
 #[cfg(test)]
@@ -251,7 +279,7 @@ mod tests {
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:t";
     const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:q";
-    const DELIVERY: Delivery = Delivery {
+    const DELIVERY: TopicDelivery = TopicDelivery {
         topic: "RetryTopicArn",
         protocol: "sqs",
         endpoint: "RetryQueueArn",
@@ -270,20 +298,20 @@ mod tests {
             .into()
     }
 
-    fn one(findings: &[Finding]) -> &Finding {
+    fn one(findings: &[DoctorFinding]) -> &DoctorFinding {
         assert_eq!(findings.len(), 1, "{findings:?}");
         &findings[0]
     }
 
     #[test]
     fn a_subscription_counts_once_it_is_confirmed() {
-        let subscriber_of = |arn: &str| Subscriber {
+        let subscriber_of = |arn: &str| TopicSubscriber {
             arn: arn.to_owned(),
             protocol: "sqs".to_owned(),
             endpoint: QUEUE.to_owned(),
         };
         let found = |arn: &str, protocol, endpoint| {
-            subscriber(&[subscriber_of(arn)], protocol, endpoint).is_some()
+            confirmed_subscriber(&[subscriber_of(arn)], protocol, endpoint).is_some()
         };
         assert!(found("arn:aws:sns:::1", "sqs", QUEUE));
         assert!(!found("PendingConfirmation", "sqs", QUEUE));
@@ -293,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_subscription_comes_with_all_it_needs() {
-        let arns = Arns {
+    fn a_missing_subscription_comes_with_the_command_that_creates_it() {
+        let arns = DeliveryArns {
             topic: "t",
             endpoint: "e",
             dead_letters: "d",
         };
-        let advice = DELIVERY.unsubscribed(arns).advice;
+        let advice = DELIVERY.not_subscribed(arns).advice;
         assert!(
             advice.contains("--protocol sqs --notification-endpoint e"),
             "{advice}"
@@ -308,11 +336,11 @@ mod tests {
             advice.contains("deadLetterTargetArn") && !advice.contains("RawMessageDelivery"),
             "{advice}"
         );
-        let raw = Delivery {
+        let raw = TopicDelivery {
             is_raw: true,
             ..DELIVERY
         }
-        .unsubscribed(arns)
+        .not_subscribed(arns)
         .advice;
         assert!(
             raw.contains("deadLetterTargetArn") && raw.contains("\"RawMessageDelivery\":\"true\""),
@@ -321,15 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_hands_over_all_and_keeps_the_rest() {
+    fn a_subscription_delivers_everything_and_keeps_the_undeliverable() {
         let redrive = format!("{{\"deadLetterTargetArn\":\"{QUEUE}\"}}");
-        let arns = Arns {
+        let arns = DeliveryArns {
             topic: TOPIC,
             endpoint: "e",
             dead_letters: QUEUE,
         };
-        let found =
-            |delivery: Delivery, attributes| delivery.hands_over_all("s", &attributes, arns);
+        let found = |delivery: TopicDelivery, attributes| delivery.judge("s", &attributes, arns);
         for filter in ["", "{}"] {
             assert_eq!(found(DELIVERY, attributes(&redrive, filter, "")), []);
         }
@@ -347,10 +374,10 @@ mod tests {
         assert!(
             one(&elsewhere)
                 .problem
-                .contains("goes to other and not to RetryDeadLetterQueue"),
+                .contains("go to other instead of RetryDeadLetterQueue"),
             "{elsewhere:?}"
         );
-        let raw = Delivery {
+        let raw = TopicDelivery {
             is_raw: true,
             ..DELIVERY
         };
@@ -365,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_lets_its_topic_send() {
+    fn a_queue_policy_lets_its_topic_send() {
         let statement = |change: &Value| {
             let mut statement = json!({
                 "Sid": "s", "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" },
@@ -378,7 +405,7 @@ mod tests {
             statement
         };
         let found = |statements: &[Value]| {
-            refuses(
+            judge_policy(
                 &json!({ "Statement": statements }).to_string(),
                 QUEUE,
                 "u",
@@ -388,24 +415,24 @@ mod tests {
         let allowed = statement(&json!({}));
         let tls = json!({ "Effect": "Deny", "Action": "sqs:*", "Condition": { "Bool": { "aws:SecureTransport": "false" } } });
         assert_eq!(found(&[allowed.clone(), statement(&tls)]), None);
-        let failed = |found: Option<Finding>, problem: &str, advice: &str| {
+        let failed = |found: Option<DoctorFinding>, problem: &str, advice: &str| {
             let found = found.unwrap();
             assert!(
                 found.problem.contains(problem) && found.advice.contains(advice),
                 "{found:?}"
             );
-            assert_eq!(found, Finding::failed(&found.problem, &found.advice));
+            assert_eq!(found, DoctorFinding::failed(&found.problem, &found.advice));
         };
         let other = json!({ "Condition": { "ArnEquals": { "aws:SourceArn": "arn:aws:sns:us-east-1:123456789012:o" } } });
-        failed(found(&[statement(&other)]), "no statement allows", TOPIC);
+        failed(found(&[statement(&other)]), "no statement grants", TOPIC);
         failed(
             found(&[statement(&json!({ "Action": "sqs:ReceiveMessage" }))]),
-            "no statement allows",
+            "no statement grants",
             QUEUE,
         );
         failed(
-            refuses("", QUEUE, "u", TOPIC),
-            "no statement allows",
+            judge_policy("", QUEUE, "u", TOPIC),
+            "no statement grants",
             "--queue-url u",
         );
         failed(
@@ -417,17 +444,17 @@ mod tests {
         let mut denial = open.clone();
         denial["Effect"] = json!("Deny");
         for (statements, word) in [
-            (vec![statement(&open)], "allows"),
+            (vec![statement(&open)], "grants"),
             (vec![allowed, statement(&denial)], "denies"),
         ] {
             let found = found(&statements).unwrap();
             assert!(
                 found
                     .problem
-                    .starts_with(&format!("it cannot be told whether statement o {word}")),
+                    .starts_with(&format!("cannot determine whether statement o {word}")),
                 "{found:?}"
             );
-            assert_eq!(found, Finding::warning(&found.problem, &found.advice));
+            assert_eq!(found, DoctorFinding::warning(&found.problem, &found.advice));
         }
     }
 }

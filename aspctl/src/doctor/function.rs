@@ -1,14 +1,15 @@
-//! The function: that events reach it, and that it is set up to handle them.
+//! Checks the function: that events reach it, and that it can process them.
 
 use std::collections::HashMap;
 
 use asp_events::arn::resource_name;
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use serde_json::json;
 
 use super::{
-    delivery::Delivery,
-    report::{Checked, Finding, Link, NotWell, well_unless},
-    stack::Deployed,
+    delivery::TopicDelivery,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    stack::StackContext,
     topic::{self, TOPIC},
 };
 use crate::{
@@ -17,34 +18,34 @@ use crate::{
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
-const DELIVERY: &str = "topic's delivery";
+const DELIVERY: &str = "topic delivery";
 const FUNCTION: &str = "function";
-const INVOCATION: &str = "function's invocation";
+const INVOCATION: &str = "function invocation";
 const DESTINATION: &str = "on-failure destination";
 
-/// The way from the topic to the function: the stack's parameter `Ingestion`.
+/// How events get from the topic to the function: the stack's parameter `Ingestion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ingestion {
+pub(super) enum IngestionMode {
     Direct,
     Buffered,
 }
 
-impl Ingestion {
-    pub(super) fn of(deployed: Deployed<'_>) -> Self {
-        match deployed.stack.parameter("Ingestion") {
+impl IngestionMode {
+    pub(super) fn of(context: StackContext<'_>) -> Self {
+        match context.stack.parameter("Ingestion") {
             Some("Buffered") => Self::Buffered,
             _ => Self::Direct,
         }
     }
 
-    /// What the topic hands events to. A queue gets them in the envelope, which names the message
-    /// and the topic.
-    fn delivery(self) -> Delivery {
+    /// Returns the delivery of the events topic. A queue gets the SNS envelope, because it names
+    /// the message and the topic.
+    fn delivery(self) -> TopicDelivery {
         let (protocol, endpoint) = match self {
             Self::Direct => ("lambda", "AspEventsFunctionArn"),
             Self::Buffered => ("sqs", "IngestionQueueArn"),
         };
-        Delivery {
+        TopicDelivery {
             topic: "EventsTopicArn",
             protocol,
             endpoint,
@@ -54,9 +55,9 @@ impl Ingestion {
     }
 }
 
-/// The function as Lambda shows it.
+/// The function as Lambda describes it.
 #[derive(Debug, Default)]
-struct Function {
+struct FunctionStatus {
     name: String,
     state: String,
     state_reason: String,
@@ -64,346 +65,357 @@ struct Function {
     last_update_reason: String,
     reserved_concurrency: Option<i32>,
     variables: HashMap<String, String>,
-    /// What could not be read.
-    unread: Vec<Finding>,
+    /// Reports what could not be read.
+    read_errors: Vec<DoctorFinding>,
 }
 
-/// Checks the function, and the way to it.
-pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
-    let function = async { read(deployed.clone()?).await };
-    let delivery = async { delivery(deployed.clone()?).await };
+/// An environment variable that the template sets.
+#[derive(Debug, Clone, Copy)]
+struct StackVariable<'a> {
+    name: &'static str,
+    value: &'a str,
+}
+
+/// An event source mapping between a queue and the function.
+#[derive(Debug, Clone)]
+struct MappingStatus {
+    id: String,
+    state: String,
+}
+
+impl From<EventSourceMappingConfiguration> for MappingStatus {
+    fn from(mapping: EventSourceMappingConfiguration) -> Self {
+        Self {
+            id: mapping.uuid.unwrap_or_default(),
+            state: mapping.state.unwrap_or_default(),
+        }
+    }
+}
+
+/// Checks the function and the delivery to it.
+pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
+    let function = async { read(context.clone()?).await };
+    let delivery = async { check_delivery(context.clone()?).await };
     let (function, delivery) = tokio::join!(function, delivery);
-    // Nothing else of a function can be asked that is not there.
-    let existing = || match &function {
-        Ok(None) => Err(NotWell::needs(FUNCTION)),
-        _ => deployed.clone(),
+    // A function that does not exist has neither a policy nor a destination.
+    let existing = match &function {
+        Ok(None) => Err(CheckError::needs(FUNCTION)),
+        _ => context.clone(),
     };
-    let invocation = async {
-        let deployed = existing()?;
-        match Ingestion::of(deployed) {
-            Ingestion::Direct => permission(deployed).await,
-            Ingestion::Buffered => mapping(deployed).await,
-        }
-    };
-    let destination = async {
-        let deployed = existing()?;
-        match Ingestion::of(deployed) {
-            Ingestion::Direct => destination(deployed).await,
-            Ingestion::Buffered => Ok("not used with Ingestion Buffered".to_owned()),
-        }
-    };
-    let (invocation, destination) = tokio::join!(invocation, destination);
-    let function = function.and_then(|function| judge(deployed.clone()?, function.as_ref()));
+    let (invocation, destination) =
+        tokio::join!(check_invocation(&existing), check_destination(&existing));
+    let function = function.and_then(|function| judge(context.clone()?, function.as_ref()));
     vec![
-        Link::new(DELIVERY, delivery),
-        Link::new(FUNCTION, function),
-        Link::new(INVOCATION, invocation),
-        Link::new(DESTINATION, destination),
+        DoctorLink::new(DELIVERY, delivery),
+        DoctorLink::new(FUNCTION, function),
+        DoctorLink::new(INVOCATION, invocation),
+        DoctorLink::new(DESTINATION, destination),
     ]
 }
 
-/// The topic hands events to the function or its queue, all of them, and keeps what it cannot hand
-/// over.
-async fn delivery(deployed: Deployed<'_>) -> Checked {
-    let delivery = Ingestion::of(deployed).delivery();
-    let subscribers = match topic::subscribers(deployed.aws, deployed.output(delivery.topic)?).await
-    {
-        Err(error) if error.is_missing() => return Err(NotWell::needs(TOPIC)),
+/// Checks that the topic delivers all events to the function or its queue, and keeps those that it
+/// cannot deliver.
+async fn check_delivery(context: StackContext<'_>) -> CheckResult {
+    let delivery = IngestionMode::of(context).delivery();
+    let topic = context.output(delivery.topic)?;
+    let subscribers = match topic::subscribers(context.aws, topic).await {
+        Err(error) if error.is_missing() => return Err(CheckError::needs(TOPIC)),
         subscribers => subscribers?,
     };
-    let findings = delivery.findings(deployed, &subscribers).await?;
-    well_unless(
-        findings,
-        format!("all events go to {}", deployed.name(delivery.endpoint)?),
-    )
+    let findings = delivery.check(context, &subscribers).await?;
+    let endpoint = context.resource_name(delivery.endpoint)?;
+    ok_unless(findings, format!("all events go to {endpoint}"))
 }
 
-/// The function, unless it does not exist.
-async fn read(deployed: Deployed<'_>) -> Result<Option<Function>, NotWell> {
-    let name = deployed.name("AspEventsFunctionArn")?;
-    let lambda = deployed.aws.lambda();
-    let read = lambda
-        .get_function_configuration()
-        .function_name(name)
-        .send()
-        .await;
+/// Reads the function; nothing if it does not exist.
+async fn read(context: StackContext<'_>) -> Result<Option<FunctionStatus>, CheckError> {
+    let name = context.resource_name("AspEventsFunctionArn")?;
+    let request = context.aws.lambda().get_function_configuration();
+    let read = request.function_name(name).send().await;
     let read = match read.map_err(call_error("lambda:GetFunctionConfiguration", name)) {
         Ok(read) => read,
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let concurrency = lambda
-        .get_function_concurrency()
-        .function_name(name)
-        .send()
-        .await;
-    let concurrency = concurrency.map_err(call_error("lambda:GetFunctionConcurrency", name));
-    let (reserved_concurrency, unread) = match concurrency {
-        Ok(concurrency) => (concurrency.reserved_concurrent_executions, Vec::new()),
-        Err(error) => (None, vec![Finding::from(&CommandError::from(error))]),
-    };
-    Ok(Some(Function {
+    let variables = read
+        .environment
+        .and_then(|environment| environment.variables);
+    let state = read.state.as_ref().map(|state| state.as_str().to_owned());
+    let last_update = read.last_update_status.as_ref();
+    let last_update = last_update.map(|status| status.as_str().to_owned());
+    let mut function = FunctionStatus {
         name: name.to_owned(),
-        state: read
-            .state
-            .map(|state| state.as_str().to_owned())
-            .unwrap_or_default(),
+        state: state.unwrap_or_default(),
         state_reason: read.state_reason.unwrap_or_default(),
-        last_update: read
-            .last_update_status
-            .map(|status| status.as_str().to_owned())
-            .unwrap_or_default(),
+        last_update: last_update.unwrap_or_default(),
         last_update_reason: read.last_update_status_reason.unwrap_or_default(),
-        reserved_concurrency,
-        variables: read
-            .environment
-            .and_then(|environment| environment.variables)
-            .unwrap_or_default(),
-        unread,
-    }))
-}
-
-fn judge(deployed: Deployed<'_>, function: Option<&Function>) -> Checked {
-    let name = deployed.name("AspEventsFunctionArn")?;
-    let wanted = [
-        ("RETRY_TOPIC_ARN", deployed.output("RetryTopicArn")?),
-        ("READINESS_TOPIC_ARN", deployed.output("ReadinessTopicArn")?),
-        (
-            "QUARANTINE_TOPIC_ARN",
-            deployed.output("QuarantineTopicArn")?,
-        ),
-        ("LEDGER_TABLE", deployed.name("LedgerTableArn")?),
-    ];
-    let revert = |problem| Finding::failed(problem, deployed.revert());
-    let Some(function) = function else {
-        return Err(revert(format!("there is no function {name}")).into());
+        variables: variables.unwrap_or_default(),
+        ..FunctionStatus::default()
     };
-    let settings = settings(function, &wanted).map(revert);
-    let findings = runs(function)
-        .into_iter()
-        .chain(settings)
-        .chain(function.unread.clone())
-        .collect();
-    well_unless(findings, format!("{name} is {}", function.state))
+    match read_concurrency(context, name).await {
+        Ok(concurrency) => function.reserved_concurrency = concurrency,
+        Err(error) => function.read_errors.push(DoctorFinding::from(&error)),
+    }
+    Ok(Some(function))
 }
 
-/// Whether Lambda would run it.
-fn runs(function: &Function) -> Vec<Finding> {
-    let Function {
+async fn read_concurrency(
+    context: StackContext<'_>,
+    name: &str,
+) -> Result<Option<i32>, CommandError> {
+    let request = context.aws.lambda().get_function_concurrency();
+    let read = request.function_name(name).send().await;
+    let read = read.map_err(call_error("lambda:GetFunctionConcurrency", name))?;
+    Ok(read.reserved_concurrent_executions)
+}
+
+fn judge(context: StackContext<'_>, function: Option<&FunctionStatus>) -> CheckResult {
+    let name = context.resource_name("AspEventsFunctionArn")?;
+    let expected = stack_variables(context)?;
+    let revert = context.how_to_revert_drift();
+    let Some(function) = function else {
+        let problem = format!("the function {name} does not exist");
+        return Err(DoctorFinding::failed(problem, revert).into());
+    };
+    let mut findings = Vec::new();
+    findings.extend(judge_state(function));
+    findings.extend(judge_last_update(function));
+    findings.extend(judge_concurrency(function));
+    if let Some(problem) = other_variables(function, &expected) {
+        findings.push(DoctorFinding::failed(problem, revert));
+    }
+    findings.extend(function.read_errors.clone());
+    ok_unless(findings, format!("{name} is {}", function.state))
+}
+
+/// Returns the variables that name resources of the stack.
+fn stack_variables(context: StackContext<'_>) -> Result<[StackVariable<'_>; 4], CheckError> {
+    let topic = |name, output| {
+        let value = context.output(output)?;
+        Ok::<_, CheckError>(StackVariable { name, value })
+    };
+    Ok([
+        topic("RETRY_TOPIC_ARN", "RetryTopicArn")?,
+        topic("READINESS_TOPIC_ARN", "ReadinessTopicArn")?,
+        topic("QUARANTINE_TOPIC_ARN", "QuarantineTopicArn")?,
+        StackVariable {
+            name: "LEDGER_TABLE",
+            value: context.resource_name("LedgerTableArn")?,
+        },
+    ])
+}
+
+/// Judges whether Lambda can run the function.
+fn judge_state(function: &FunctionStatus) -> Option<DoctorFinding> {
+    let FunctionStatus {
         name,
         state,
         state_reason,
-        last_update,
-        last_update_reason,
         ..
     } = function;
-    let state = match state.as_str() {
-        // Lambda puts a function to sleep that had nothing to do for weeks, and wakes it at the
-        // next invocation.
+    match state.as_str() {
+        // Lambda makes a function inactive after weeks without invocations, and active again at
+        // the next one.
         "Active" | "Inactive" => None,
-        "Pending" => Some(Finding::failed(
+        "Pending" => Some(DoctorFinding::failed(
             format!("{name} is being created"),
-            "Wait a minute, and ask again",
+            "Wait a minute, then run aspctl doctor again",
         )),
-        other => Some(Finding::failed(
+        other => Some(DoctorFinding::failed(
             format!("{name} is {other}: {state_reason}"),
-            "Mend the reason and deploy again",
+            "Fix the cause and deploy again",
         )),
-    };
-    let last_update = (last_update == "Failed").then(|| {
-        let problem = format!(
-            "the last update of {name} failed, and the version before it runs: {last_update_reason}"
-        );
-        Finding::failed(problem, "Mend the reason and deploy again")
-    });
-    let is_off = function.reserved_concurrency == Some(0);
-    let off = is_off.then(|| {
-        let problem = format!("{name} is switched off: its reserved concurrency is 0");
-        Finding::failed(
-            problem,
-            format!("aws lambda delete-function-concurrency --function-name {name} switches it on"),
-        )
-    });
-    state.into_iter().chain(last_update).chain(off).collect()
+    }
 }
 
-/// The variables that do not name what the stack has.
-fn settings(function: &Function, wanted: &[(&str, &str)]) -> Option<String> {
-    let is_other = |(name, value): &&(&str, &str)| {
-        function.variables.get(*name).map(String::as_str) != Some(*value)
-    };
-    let others: Vec<_> = wanted
-        .iter()
-        .filter(is_other)
-        .map(|(name, value)| match function.variables.get(*name) {
-            Some(other) => format!("{name} is {other} and not {value}"),
-            None => format!("{name} is not set"),
-        })
-        .collect();
-    (!others.is_empty()).then(|| {
-        format!(
-            "the function's environment is not the stack's: {}",
-            others.join("; ")
-        )
-    })
-}
-
-/// SNS may invoke the function.
-async fn permission(deployed: Deployed<'_>) -> Checked {
-    let (function, topic) = (
-        deployed.output("AspEventsFunctionArn")?,
-        deployed.output("EventsTopicArn")?,
+fn judge_last_update(function: &FunctionStatus) -> Option<DoctorFinding> {
+    if function.last_update != "Failed" {
+        return None;
+    }
+    let problem = format!(
+        "the last update of {} failed, and the previous version is still running: {}",
+        function.name, function.last_update_reason
     );
-    let policy = deployed
-        .aws
-        .lambda()
-        .get_policy()
-        .function_name(function)
-        .send()
-        .await;
-    let policy = match policy.map_err(call_error("lambda:GetPolicy", function)) {
-        Ok(policy) => policy.policy,
+    let advice = "Fix the cause and deploy again";
+    Some(DoctorFinding::failed(problem, advice))
+}
+
+fn judge_concurrency(function: &FunctionStatus) -> Option<DoctorFinding> {
+    if function.reserved_concurrency != Some(0) {
+        return None;
+    }
+    let name = &function.name;
+    Some(DoctorFinding::failed(
+        format!("{name} is disabled: its reserved concurrency is 0"),
+        format!("aws lambda delete-function-concurrency --function-name {name} enables it"),
+    ))
+}
+
+/// Describes the variables that do not name the stack's resources, if there are any.
+fn other_variables(function: &FunctionStatus, expected: &[StackVariable<'_>]) -> Option<String> {
+    let mut others = Vec::new();
+    for StackVariable { name, value } in expected {
+        match function.variables.get(*name) {
+            Some(same) if same == value => {}
+            Some(other) => others.push(format!("{name} is {other} instead of {value}")),
+            None => others.push(format!("{name} is not set")),
+        }
+    }
+    if others.is_empty() {
+        return None;
+    }
+    let others = others.join("; ");
+    Some(format!(
+        "the function's environment does not match the stack: {others}"
+    ))
+}
+
+/// Checks that SNS may invoke the function, or that Lambda polls the queue.
+async fn check_invocation(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context.clone()?;
+    match IngestionMode::of(context) {
+        IngestionMode::Direct => check_permission(context).await,
+        IngestionMode::Buffered => check_mapping(context).await,
+    }
+}
+
+async fn check_permission(context: StackContext<'_>) -> CheckResult {
+    let function = context.output("AspEventsFunctionArn")?;
+    let topic = context.output("EventsTopicArn")?;
+    let request = context.aws.lambda().get_policy().function_name(function);
+    let read = request.send().await;
+    let policy = match read.map_err(call_error("lambda:GetPolicy", function)) {
+        Ok(read) => read.policy,
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
-    lets_sns_invoke(policy.as_deref().unwrap_or("{}"), function, topic)
+    judge_permission(policy.as_deref().unwrap_or("{}"), function, topic)
 }
 
-fn lets_sns_invoke(policy: &str, function: &str, topic: &str) -> Checked {
-    let principal = RequestPrincipal::Service {
-        name: "sns.amazonaws.com",
-        source_arn: topic,
-    };
+fn judge_permission(policy: &str, function: &str, topic: &str) -> CheckResult {
     let request = AccessRequest {
-        principal,
+        principal: RequestPrincipal::Service {
+            name: "sns.amazonaws.com",
+            source_arn: topic,
+        },
         action: "lambda:InvokeFunction",
         resource: function,
     };
-    let add = format!(
+    let verdict = iam::evaluate(policy, &request);
+    let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
+        possible_grant: None,
+    });
+    let invocation = format!("SNS to invoke the function on behalf of {topic}");
+    Err(match verdict {
+        PolicyVerdict::Allowed {
+            by,
+            possible_denial: None,
+        } => return Ok(format!("statement {by} allows invocation by SNS")),
+        PolicyVerdict::Allowed {
+            possible_denial: Some(by),
+            ..
+        } => invocation_denied(function, &by, "may deny"),
+        PolicyVerdict::Denied { by } => invocation_denied(function, &by, "denies"),
+        PolicyVerdict::NotAllowed {
+            possible_grant: Some(name),
+        } => DoctorFinding::failed(
+            format!("cannot determine whether statement {name} allows {invocation}"),
+            how_to_permit(function, topic),
+        ),
+        PolicyVerdict::NotAllowed {
+            possible_grant: None,
+        } => DoctorFinding::failed(
+            format!("no statement allows {invocation}: events end up in EventsDeadLetterQueue"),
+            how_to_permit(function, topic),
+        ),
+    }
+    .into())
+}
+
+fn invocation_denied(function: &str, statement: &str, denies: &str) -> DoctorFinding {
+    DoctorFinding::failed(
+        format!("statement {statement} of the function's policy {denies} invocation by SNS"),
+        format!(
+            "aws lambda remove-permission --function-name {function} --statement-id {statement} \
+             removes it"
+        ),
+    )
+}
+
+fn how_to_permit(function: &str, topic: &str) -> String {
+    format!(
         "aws lambda add-permission --function-name {function} --statement-id alexa-events \
-         --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} allows it"
-    );
-    let problem = match iam::evaluate(policy, &request) {
-        Some(PolicyVerdict::Allowed { by, unless: None }) => {
-            return Ok(format!("statement {by} allows SNS to invoke it"));
-        }
-        Some(
-            PolicyVerdict::Denied { by }
-            | PolicyVerdict::Allowed {
-                unless: Some(by), ..
-            },
-        ) => {
-            let problem = format!(
-                "statement {by} of the function's policy denies that SNS invokes it, or may"
-            );
-            let advice = format!(
-                "aws lambda remove-permission --function-name {function} --statement-id {by} removes it"
-            );
-            return Err(Finding::failed(problem, advice).into());
-        }
-        Some(PolicyVerdict::NotAllowed {
-            perhaps: Some(name),
-        }) => {
-            format!(
-                "it cannot be told whether statement {name} allows SNS to invoke the function for {topic}"
-            )
-        }
-        Some(PolicyVerdict::NotAllowed { perhaps: None }) | None => {
-            format!(
-                "SNS may not invoke the function for {topic}: what comes goes to EventsDeadLetterQueue"
-            )
-        }
-    };
-    Err(Finding::failed(problem, add).into())
+         --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} \
+         allows it"
+    )
 }
 
-/// Lambda takes events from the queue.
-async fn mapping(deployed: Deployed<'_>) -> Checked {
-    let (function, queue) = (
-        deployed.output("AspEventsFunctionArn")?,
-        deployed.output("IngestionQueueArn")?,
-    );
-    let listed = deployed.aws.lambda().list_event_source_mappings();
-    let listed = listed
-        .function_name(function)
-        .event_source_arn(queue)
-        .send()
-        .await;
+async fn check_mapping(context: StackContext<'_>) -> CheckResult {
+    let function = context.output("AspEventsFunctionArn")?;
+    let queue = context.output("IngestionQueueArn")?;
+    let request = context.aws.lambda().list_event_source_mappings();
+    let request = request.function_name(function).event_source_arn(queue);
+    let listed = request.send().await;
     let listed = listed.map_err(call_error("lambda:ListEventSourceMappings", function))?;
-    let mappings = listed.event_source_mappings.unwrap_or_default().into_iter();
-    let states: Vec<_> = mappings
-        .map(|one| (one.uuid.unwrap_or_default(), one.state.unwrap_or_default()))
-        .collect();
-    match takes_from_queue(&states, queue) {
-        Ok(detail) => Ok(detail),
-        Err(None) => Err(Finding::failed(
-            format!("nothing takes events from {queue}"),
-            deployed.revert(),
-        )
-        .into()),
-        Err(Some(finding)) => Err(finding.into()),
-    }
+    let mappings = listed.event_source_mappings.unwrap_or_default();
+    let mappings: Vec<_> = mappings.into_iter().map(MappingStatus::from).collect();
+    judge_mappings(&mappings, queue, context.how_to_revert_drift())
 }
 
-/// An enabled mapping, or what is wrong with the one there is.
-fn takes_from_queue(mappings: &[(String, String)], queue: &str) -> Result<String, Option<Finding>> {
-    if mappings.iter().any(|(_, state)| state == "Enabled") {
-        return Ok(format!("Lambda takes events from {}", resource_name(queue)));
+/// Requires an enabled mapping.
+fn judge_mappings(mappings: &[MappingStatus], queue: &str, revert: String) -> CheckResult {
+    if mappings.iter().any(|mapping| mapping.state == "Enabled") {
+        return Ok(format!("Lambda polls {}", resource_name(queue)));
     }
-    let (id, state) = mappings.first().ok_or(None)?;
-    let problem = format!("the mapping {id} of {queue} is {state}, so that events wait there");
-    Err(Some(if state.ends_with("ing") {
-        Finding::failed(problem, "Wait a minute, and ask again")
-    } else {
-        Finding::failed(
-            problem,
-            format!("aws lambda update-event-source-mapping --uuid {id} --enabled enables it"),
-        )
-    }))
-}
-
-/// Lambda keeps what the function gives up on.
-async fn destination(deployed: Deployed<'_>) -> Checked {
-    let (function, queue) = (
-        deployed.name("AspEventsFunctionArn")?,
-        deployed.output("OnFailureQueueArn")?,
-    );
-    let config = deployed.aws.lambda().get_function_event_invoke_config();
-    let config = config
-        .function_name(function)
-        .qualifier("$LATEST")
-        .send()
-        .await;
-    let config = match config.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
-        Ok(config) => config
-            .destination_config
-            .and_then(|config| config.on_failure)
-            .and_then(|to| to.destination),
-        Err(error) if error.is_missing() => None,
-        Err(error) => return Err(error.into()),
+    let Some(MappingStatus { id, state }) = mappings.first() else {
+        let problem = format!("no event source mapping polls {queue}");
+        return Err(DoctorFinding::failed(problem, revert).into());
     };
-    keeps_failures(function, config.as_deref(), queue)
+    let problem = format!("the event source mapping {id} is {state}, so events stay in {queue}");
+    let advice = if state.ends_with("ing") {
+        "Wait a minute, then run aspctl doctor again".to_owned()
+    } else {
+        format!("aws lambda update-event-source-mapping --uuid {id} --enabled enables it")
+    };
+    Err(DoctorFinding::failed(problem, advice).into())
 }
 
-fn keeps_failures(function: &str, destination: Option<&str>, queue: &str) -> Checked {
+/// Checks that Lambda keeps the events that the function fails to process.
+async fn check_destination(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context.clone()?;
+    if IngestionMode::of(context) == IngestionMode::Buffered {
+        return Ok("not used with Ingestion=Buffered".to_owned());
+    }
+    let function = context.resource_name("AspEventsFunctionArn")?;
+    let queue = context.output("OnFailureQueueArn")?;
+    let request = context.aws.lambda().get_function_event_invoke_config();
+    let request = request.function_name(function).qualifier("$LATEST");
+    let read = request.send().await;
+    let destinations =
+        match read.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
+            Ok(read) => read.destination_config,
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(error.into()),
+        };
+    let on_failure = destinations.and_then(|destinations| destinations.on_failure);
+    let destination = on_failure.and_then(|on_failure| on_failure.destination);
+    judge_destination(function, destination.as_deref(), queue)
+}
+
+fn judge_destination(function: &str, destination: Option<&str>, queue: &str) -> CheckResult {
     let problem = match destination {
-        Some(kept) if kept == queue => {
-            return Ok(format!(
-                "what the function gives up on goes to {}",
-                resource_name(queue)
-            ));
+        Some(destination) if destination == queue => {
+            return Ok(format!("failed events go to {}", resource_name(queue)));
         }
-        Some(other) => {
-            format!("events on which the function gives up go to {other} and not to OnFailureQueue")
-        }
-        None => "events on which the function gives up are lost: it has no on-failure destination"
-            .to_owned(),
+        Some(other) => format!("failed events go to {other} instead of OnFailureQueue"),
+        None => "failed events are lost: the function has no on-failure destination".to_owned(),
     };
     let config = json!({ "OnFailure": { "Destination": queue } });
-    let update =
-        format!("aws lambda update-function-event-invoke-config --function-name {function}");
-    let advice = format!("{update} --destination-config '{config}' sets it");
-    Err(Finding::failed(problem, advice).into())
+    let advice = format!(
+        "aws lambda update-function-event-invoke-config --function-name {function} \
+         --destination-config '{config}' sets it"
+    );
+    Err(DoctorFinding::failed(problem, advice).into())
 }
 
 #[cfg(test)]
@@ -414,56 +426,69 @@ mod tests {
     const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:f";
     const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:q";
 
-    fn function() -> Function {
-        Function {
+    fn function() -> FunctionStatus {
+        FunctionStatus {
             name: "f".to_owned(),
             state: "Active".to_owned(),
-            ..Function::default()
+            ..FunctionStatus::default()
         }
     }
 
-    fn one(findings: &[Finding]) -> &Finding {
+    fn variable(name: &'static str, value: &'static str) -> StackVariable<'static> {
+        StackVariable { name, value }
+    }
+
+    /// Everything that is wrong with the function itself.
+    fn judged(function: &FunctionStatus) -> Vec<DoctorFinding> {
+        let findings = [judge_state, judge_last_update, judge_concurrency];
+        findings
+            .iter()
+            .filter_map(|judge| judge(function))
+            .collect()
+    }
+
+    fn one(findings: &[DoctorFinding]) -> &DoctorFinding {
         assert_eq!(findings.len(), 1, "{findings:?}");
         &findings[0]
     }
 
-    fn finding(checked: Checked) -> Finding {
+    fn finding(checked: CheckResult) -> DoctorFinding {
         match checked {
-            Err(NotWell::Findings(findings)) => one(&findings).clone(),
-            other => panic!("{other:?} is no finding"),
+            Err(CheckError::Findings(findings)) => one(&findings).clone(),
+            other => panic!("{other:?} is not a finding"),
         }
     }
 
     #[test]
     fn a_function_that_does_not_run_says_why() {
-        assert_eq!(runs(&function()), []);
-        let off = runs(&Function {
+        assert_eq!(judged(&function()), []);
+        let off = judged(&FunctionStatus {
             reserved_concurrency: Some(0),
             ..function()
         });
         assert!(one(&off).advice.contains("delete-function-concurrency"));
         assert_eq!(
-            runs(&Function {
+            judged(&FunctionStatus {
                 reserved_concurrency: Some(1),
                 ..function()
             }),
             []
         );
         let reason = || "the role cannot be assumed".to_owned();
-        let failed = runs(&Function {
+        let failed = judged(&FunctionStatus {
             state: "Failed".to_owned(),
             state_reason: reason(),
             ..function()
         });
         assert!(one(&failed).problem.contains(&reason()));
-        let update = Function {
+        let update = FunctionStatus {
             last_update: "Failed".to_owned(),
             last_update_reason: reason(),
             ..function()
         };
-        assert!(one(&runs(&update)).problem.contains(&reason()));
+        assert!(one(&judged(&update)).problem.contains(&reason()));
         assert!(
-            one(&runs(&Function {
+            one(&judged(&FunctionStatus {
                 state: "Pending".to_owned(),
                 ..function()
             }))
@@ -471,7 +496,7 @@ mod tests {
             .contains("Wait")
         );
         assert_eq!(
-            runs(&Function {
+            judged(&FunctionStatus {
                 state: "Inactive".to_owned(),
                 ..function()
             }),
@@ -480,18 +505,25 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_are_those_of_the_stack() {
+    fn variables_must_name_the_resources_of_the_stack() {
         let variables = [("A", "1"), ("B", "2")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        let function = Function {
+        let function = FunctionStatus {
             variables,
             ..function()
         };
-        assert_eq!(settings(&function, &[("A", "1"), ("B", "2")]), None);
-        let problem = settings(&function, &[("A", "1"), ("B", "3"), ("C", "4")]).unwrap();
+        assert_eq!(
+            other_variables(&function, &[variable("A", "1"), variable("B", "2")]),
+            None
+        );
+        let problem = other_variables(
+            &function,
+            &[variable("A", "1"), variable("B", "3"), variable("C", "4")],
+        )
+        .unwrap();
         assert!(
-            problem.ends_with("B is 2 and not 3; C is not set"),
+            problem.ends_with("B is 2 instead of 3; C is not set"),
             "{problem}"
         );
     }
@@ -506,10 +538,10 @@ mod tests {
             });
             json!({ "Statement": [statement] }).to_string()
         };
-        assert!(lets_sns_invoke(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
+        assert!(judge_permission(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
         for policy in ["{}", &allowing("arn:aws:sns:us-east-1:123456789012:other")] {
             assert!(
-                finding(lets_sns_invoke(policy, FUNCTION, EVENTS))
+                finding(judge_permission(policy, FUNCTION, EVENTS))
                     .advice
                     .contains("add-permission")
             );
@@ -517,35 +549,37 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_takes_from_the_queue_while_enabled() {
-        let of = |state: &str| takes_from_queue(&[("1".to_owned(), state.to_owned())], QUEUE);
-        assert!(of("Enabled").is_ok());
-        assert!(
-            of("Disabled")
-                .unwrap_err()
-                .unwrap()
-                .advice
-                .contains("--uuid 1 --enabled")
-        );
-        assert!(of("Enabling").unwrap_err().unwrap().advice.contains("Wait"));
-        assert_eq!(takes_from_queue(&[], QUEUE), Err(None));
+    fn a_mapping_polls_the_queue_while_enabled() {
+        let judge =
+            |mappings: &[MappingStatus]| judge_mappings(mappings, QUEUE, "revert".to_owned());
+        let in_state = |state: &str| {
+            judge(&[MappingStatus {
+                id: "1".to_owned(),
+                state: state.to_owned(),
+            }])
+        };
+        assert!(in_state("Enabled").is_ok());
+        let disabled = finding(in_state("Disabled"));
+        assert!(disabled.advice.contains("--uuid 1 --enabled"));
+        assert!(finding(in_state("Enabling")).advice.contains("Wait"));
+        assert_eq!(finding(judge(&[])).advice, "revert");
     }
 
     #[test]
     fn failures_go_to_the_stacks_queue() {
-        assert!(keeps_failures("f", Some(QUEUE), QUEUE).is_ok());
+        assert!(judge_destination("f", Some(QUEUE), QUEUE).is_ok());
         assert!(
-            finding(keeps_failures("f", None, QUEUE))
+            finding(judge_destination("f", None, QUEUE))
                 .problem
                 .contains("lost")
         );
         assert!(
-            finding(keeps_failures("f", Some("other"), QUEUE))
+            finding(judge_destination("f", Some("other"), QUEUE))
                 .problem
                 .contains("other")
         );
         assert!(
-            finding(keeps_failures("f", None, QUEUE))
+            finding(judge_destination("f", None, QUEUE))
                 .advice
                 .contains(QUEUE)
         );

@@ -1,171 +1,182 @@
-//! The function's log: its last errors.
+//! Checks the function's log for errors.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use asp_events::arn::Arn;
+use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    report::{Checked, Finding, Link, NotWell, well_unless},
-    stack::Deployed,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink},
+    stack::StackContext,
 };
 use crate::aws::call_error;
 
-const ERRORS: &str = "function's errors";
+const ERRORS: &str = "function errors";
 
-/// Lines of the function, and of Lambda about it, that tell of an error. Source of the form: Amazon
-/// CloudWatch Logs User Guide, filter pattern syntax; of Lambda's lines: AWS Lambda Telemetry API,
+/// Selects the lines of the function, and of Lambda about it, that report an error. Sources: Amazon
+/// CloudWatch Logs User Guide, filter pattern syntax; for Lambda's lines AWS Lambda Telemetry API,
 /// event schema.
 const PATTERN: &str = concat!(
     r#"{ ($.level = "ERROR") || ($.level = "FATAL") || "#,
     r#"($.record.status = "timeout") || ($.record.errorType = "Runtime.*") }"#
 );
 
-/// Pages of the log, which come oldest first, and are empty where much was logged and nothing
-/// found. More are not read.
-const PAGES: usize = 20;
+/// The most pages that are read. They come oldest first, and are empty where much was logged and
+/// nothing matched.
+const MAX_PAGES: usize = 20;
 
-/// The longest text of an error that is shown.
-const LONGEST: usize = 300;
+/// The most characters of an error that are shown.
+const MAX_CHARACTERS: usize = 300;
 
-/// Errors that are shown, the newest first.
-const SHOWN: usize = 2;
+/// The number of errors that are shown, newest first.
+const MAX_SHOWN: usize = 2;
 
-/// An error, and when it happened.
-type Happened = (DateTime<Utc>, String);
-
-/// Looks for errors in the last so much time.
-pub(super) async fn links(
-    deployed: &Result<Deployed<'_>, NotWell>,
-    since: Duration,
-    now: DateTime<Utc>,
-) -> Vec<Link> {
-    let errors = async { check(deployed.clone()?, since, now).await };
-    vec![Link::new(ERRORS, errors.await)]
+/// An error in the log.
+#[derive(Debug, Clone)]
+struct LoggedError {
+    at: DateTime<Utc>,
+    text: String,
 }
 
-async fn check(deployed: Deployed<'_>, since: Duration, now: DateTime<Utc>) -> Checked {
-    let group = group(deployed.output("AspEventsLogGroupArn")?);
-    let from = TimeDelta::from_std(since)
-        .ok()
-        .and_then(|since| now.checked_sub_signed(since));
-    let from = from.map_or(0, |from| from.timestamp_millis().max(0));
-    let request = deployed
-        .aws
-        .logs()
-        .filter_log_events()
+impl LoggedError {
+    fn read(event: FilteredLogEvent) -> Option<Self> {
+        Some(Self {
+            at: DateTime::from_timestamp_millis(event.timestamp?)?,
+            text: error_in(&event.message?)?,
+        })
+    }
+}
+
+/// The errors of a period.
+#[derive(Debug, Default)]
+struct LogSearch {
+    errors: Vec<LoggedError>,
+    /// Whether the whole period was searched.
+    is_complete: bool,
+}
+
+/// Searches the log of the last so much time.
+pub(super) async fn links(
+    context: &Result<StackContext<'_>, CheckError>,
+    since: Duration,
+    now: DateTime<Utc>,
+) -> Vec<DoctorLink> {
+    let errors = async { check(context.clone()?, since, now).await };
+    vec![DoctorLink::new(ERRORS, errors.await)]
+}
+
+async fn check(context: StackContext<'_>, since: Duration, now: DateTime<Utc>) -> CheckResult {
+    let group = group_name(context.output("AspEventsLogGroupArn")?);
+    let start = TimeDelta::from_std(since).ok();
+    let start = start.and_then(|since| now.checked_sub_signed(since));
+    let start = start.map_or(0, |start| start.timestamp_millis().max(0));
+    let search = search(context, group, start).await?;
+    let since = humantime::format_duration(since).to_string();
+    judge(search, group, &since)
+}
+
+async fn search(
+    context: StackContext<'_>,
+    group: &str,
+    start: i64,
+) -> Result<LogSearch, CheckError> {
+    let request = context.aws.logs().filter_log_events();
+    let request = request
         .log_group_name(group)
-        .filter_pattern(PATTERN);
-    let mut pages = request.start_time(from).into_paginator().send();
-    let (mut errors, mut is_whole): (Vec<Happened>, _) = (Vec::new(), false);
-    for _ in 0..PAGES {
+        .filter_pattern(PATTERN)
+        .start_time(start);
+    let mut pages = request.into_paginator().send();
+    let mut search = LogSearch::default();
+    for _ in 0..MAX_PAGES {
         let Some(page) = pages.next().await else {
             break;
         };
-        let page = page
-            .map_err(call_error("logs:FilterLogEvents", group))
-            .map_err(|error| deployed.unread(error))?;
-        is_whole = page.next_token.is_none();
-        errors.extend(
-            page.events
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(|event| {
-                    let at = DateTime::from_timestamp_millis(event.timestamp?)?;
-                    Some((at, error(&event.message?)?))
-                }),
-        );
+        let page = page.map_err(call_error("logs:FilterLogEvents", group));
+        let page = page.map_err(|error| context.read_error(error))?;
+        search.is_complete = page.next_token.is_none();
+        let events = page.events.unwrap_or_default().into_iter();
+        search.errors.extend(events.filter_map(LoggedError::read));
     }
-    judge(
-        &errors,
-        is_whole,
-        group,
-        &humantime::format_duration(since).to_string(),
-    )
+    Ok(search)
 }
 
-/// The name of a log group in its ARN, which ends with `:*`.
-fn group(arn: &str) -> &str {
-    let group = Arn::parse(arn).map(|arn| arn.resource_id());
-    group.map_or(arn, |group| group.trim_end_matches(":*"))
+/// Returns the name in the ARN of a log group, which ends with `:*`.
+fn group_name(arn: &str) -> &str {
+    let name = Arn::parse(arn).map(|arn| arn.resource_id());
+    name.map_or(arn, |name| name.trim_end_matches(":*"))
 }
 
-fn judge(errors: &[Happened], is_whole: bool, group: &str, since: &str) -> Checked {
-    if errors.is_empty() && !is_whole {
-        let problem =
-            format!("cannot tell: {group} has too much of the last {since} to be searched whole");
-        return Err(Finding::failed(problem, "Look at less of it with --since").into());
-    }
-    let mut newest: Vec<_> = errors.iter().collect();
-    newest.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let shown: Vec<_> = newest
-        .iter()
-        .take(SHOWN)
-        .map(|(at, error)| format!("{at:?} {error}"))
-        .collect();
-    let findings = (!errors.is_empty()).then(|| {
-        let (least, count) = (if is_whole { "" } else { "at least " }, errors.len());
-        let problem = format!(
-            "{least}{count} in the last {since}, the newest: {}",
-            shown.join("; ")
-        );
-        Finding::failed(
-            problem,
-            format!(
-                "aws logs tail {group} --since {} shows all",
-                since.replace(' ', "")
-            ),
-        )
-    });
-    well_unless(
-        findings.into_iter().collect(),
-        format!("none in the last {since}"),
-    )
-}
-
-/// The error that a line tells of. The function's own lines hold no values of events.
-fn error(line: &str) -> Option<String> {
-    let text = match serde_json::from_str(line) {
-        Ok(Value::Object(fields)) => {
-            let text = |name: &str| fields.get(name).and_then(Value::as_str);
-            let record = |name: &str| fields.get("record")?.get(name)?.as_str();
-            match (
-                text("level"),
-                text("type"),
-                record("status"),
-                record("errorType"),
-            ) {
-                (Some("ERROR" | "FATAL"), ..) => {
-                    let parts = [
-                        text("message"),
-                        text("error"),
-                        text("location"),
-                        text("eventType"),
-                    ];
-                    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
-                }
-                (_, Some("platform.report"), Some("timeout"), _) => {
-                    "the time of an invocation was up".to_owned()
-                }
-                (_, Some("platform.report" | "platform.initReport"), _, Some(kind))
-                    if kind.starts_with("Runtime.") =>
-                {
-                    format!("the function's process failed: {kind}")
-                }
-                _ => return None,
-            }
+fn judge(search: LogSearch, group: &str, since: &str) -> CheckResult {
+    let LogSearch {
+        mut errors,
+        is_complete,
+    } = search;
+    let count = errors.len();
+    let count = match (count, is_complete) {
+        (0, true) => return Ok(format!("none in the last {since}")),
+        (0, false) => {
+            let problem = format!(
+                "cannot check this: {group} has too many entries in the last {since} to search all"
+            );
+            let advice = "Search a shorter period with --since";
+            return Err(DoctorFinding::failed(problem, advice).into());
         }
-        // Lambda's lines about a function that logs text.
-        _ if ["Task timed out", "Runtime.ExitError"]
-            .iter()
-            .any(|words| line.contains(words)) =>
-        {
-            line.trim().to_owned()
-        }
-        _ => return None,
+        (_, true) => count.to_string(),
+        (_, false) => format!("at least {count}"),
     };
-    Some(text.chars().take(LONGEST).collect())
+    errors.sort_by_key(|error| Reverse(error.at));
+    errors.truncate(MAX_SHOWN);
+    let shown = errors.iter();
+    let shown: Vec<_> = shown
+        .map(|error| format!("{:?} {}", error.at, error.text))
+        .collect();
+    let problem = format!("{count} in the last {since}, newest: {}", shown.join("; "));
+    let since = since.replace(' ', "");
+    let advice = format!("aws logs tail {group} --since {since} shows all");
+    Err(DoctorFinding::failed(problem, advice).into())
+}
+
+/// Returns the error that a line reports, shortened. The function's own lines hold no event data.
+fn error_in(line: &str) -> Option<String> {
+    let text = match serde_json::from_str(line) {
+        Ok(Value::Object(fields)) => own_error(&fields).or_else(|| lambda_error(&fields))?,
+        _ => text_error(line)?,
+    };
+    Some(text.chars().take(MAX_CHARACTERS).collect())
+}
+
+/// Returns the error in a line of the function's own.
+fn own_error(fields: &Map<String, Value>) -> Option<String> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    if !matches!(text("level"), Some("ERROR" | "FATAL")) {
+        return None;
+    }
+    let parts = ["message", "error", "location", "eventType"];
+    let parts: Vec<_> = parts.into_iter().filter_map(text).collect();
+    Some(parts.join(": "))
+}
+
+/// Returns the error in a line of Lambda about an invocation.
+fn lambda_error(fields: &Map<String, Value>) -> Option<String> {
+    let record = |name: &str| fields.get("record")?.get(name)?.as_str();
+    let kind = fields.get("type").and_then(Value::as_str);
+    match (kind, record("status"), record("errorType")) {
+        (Some("platform.report"), Some("timeout"), _) => Some("an invocation timed out".to_owned()),
+        (Some("platform.report" | "platform.initReport"), _, Some(error))
+            if error.starts_with("Runtime.") =>
+        {
+            Some(format!("the function's process failed: {error}"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the error in a line of Lambda about a function that logs text.
+fn text_error(line: &str) -> Option<String> {
+    let is_error = line.contains("Task timed out") || line.contains("Runtime.ExitError");
+    is_error.then(|| line.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -173,25 +184,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_by_the_function_or_by_lambda() {
+    fn an_error_is_reported_by_the_function_or_by_lambda() {
         let own = r#"{"level":"ERROR","requestId":"r","eventType":"A.B","message":"failed","error":"AuthorizationError"}"#;
-        assert_eq!(error(own).unwrap(), "failed: AuthorizationError: A.B");
+        assert_eq!(error_in(own).unwrap(), "failed: AuthorizationError: A.B");
         let report = |record: &str| {
-            error(&format!(
+            error_in(&format!(
                 r#"{{"time":"t","type":"platform.report","record":{record}}}"#
             ))
         };
         assert_eq!(
             report(r#"{"status":"timeout"}"#).unwrap(),
-            "the time of an invocation was up"
+            "an invocation timed out"
         );
         let exit = report(r#"{"status":"error","errorType":"Runtime.ExitError"}"#).unwrap();
         assert!(exit.ends_with("Runtime.ExitError"));
-        assert!(error("2026-11-22T10:00:00Z 1-2-3 Task timed out after 30.00 seconds\n").is_some());
+        assert!(
+            error_in("2026-11-22T10:00:00Z 1-2-3 Task timed out after 30.00 seconds\n").is_some()
+        );
     }
 
     #[test]
-    fn other_lines_are_no_errors() {
+    fn other_lines_are_not_errors() {
         for line in [
             r#"{"level":"WARN","message":"failed, to be repeated"}"#,
             r#"{"level":"INFO","message":"done","detail":"ERROR"}"#,
@@ -200,20 +213,22 @@ mod tests {
             "START RequestId: 1",
             "",
         ] {
-            assert_eq!(error(line), None, "{line}");
+            assert_eq!(error_in(line), None, "{line}");
         }
     }
 
     #[test]
     fn the_newest_are_shown_and_all_are_counted() {
-        let at = |second: i64| DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap();
-        let errors = [
-            (at(1), "one".to_owned()),
-            (at(3), "three".to_owned()),
-            (at(2), "two".to_owned()),
-        ];
-        let Err(NotWell::Findings(findings)) = judge(&errors, true, "/aws/lambda/s", "1h") else {
-            panic!("it is well")
+        let error = |second: i64, text: &str| LoggedError {
+            at: DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap(),
+            text: text.to_owned(),
+        };
+        let search = LogSearch {
+            errors: vec![error(1, "one"), error(3, "three"), error(2, "two")],
+            is_complete: true,
+        };
+        let Err(CheckError::Findings(findings)) = judge(search, "/aws/lambda/s", "1h") else {
+            panic!("no finding")
         };
         let problem = &findings[0].problem;
         assert!(
@@ -221,23 +236,37 @@ mod tests {
             "{problem}"
         );
         assert!(!problem.contains("one"), "{problem}");
-        assert!(judge(&[], true, "/aws/lambda/s", "1h").is_ok());
+        let nothing = LogSearch {
+            errors: Vec::new(),
+            is_complete: true,
+        };
+        assert!(judge(nothing, "/aws/lambda/s", "1h").is_ok());
     }
 
     #[test]
-    fn a_log_that_was_not_read_to_its_end_is_not_known_to_be_well() {
-        let problem = |errors: &[Happened]| match judge(errors, false, "/aws/lambda/s", "1h") {
-            Err(NotWell::Findings(findings)) => findings[0].problem.clone(),
-            other => panic!("{other:?} is no finding"),
+    fn a_log_that_was_not_searched_to_its_end_does_not_pass() {
+        let problem = |errors: &[LoggedError]| {
+            let search = LogSearch {
+                errors: errors.to_vec(),
+                is_complete: false,
+            };
+            match judge(search, "/aws/lambda/s", "1h") {
+                Err(CheckError::Findings(findings)) => findings[0].problem.clone(),
+                other => panic!("{other:?} is not a finding"),
+            }
         };
-        assert!(problem(&[]).starts_with("cannot tell"));
-        assert!(problem(&[(DateTime::UNIX_EPOCH, "one".to_owned())]).starts_with("at least 1 "));
+        let error = LoggedError {
+            at: DateTime::UNIX_EPOCH,
+            text: "one".to_owned(),
+        };
+        assert!(problem(&[]).starts_with("cannot check this"));
+        assert!(problem(&[error]).starts_with("at least 1 "));
     }
 
     #[test]
     fn the_name_of_a_group_is_in_its_arn() {
         assert_eq!(
-            group("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"),
+            group_name("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"),
             "/aws/lambda/asp-events"
         );
     }

@@ -1,7 +1,7 @@
 //! `aspctl doctor`: checks each link of the chain from Alexa to the alarms.
 //!
-//! Each module looks at one side. It reads what AWS or Alexa shows, and judges that in functions
-//! without a network. What cannot be read is a finding too, and stops nothing else.
+//! Each module checks one part of the chain: it reads what AWS or Alexa returns, and judges that in
+//! functions that make no calls. Whatever cannot be read becomes a finding and stops no other check.
 
 mod alarms;
 mod alexa;
@@ -19,7 +19,10 @@ use std::{process::ExitCode, time::Duration};
 
 use chrono::Utc;
 
-use self::report::{Link, NotWell};
+use self::{
+    report::{CheckError, DoctorLink},
+    stack::StackContext,
+};
 use crate::{
     args::{FileArgs, GlobalArgs, OutputForm},
     aws::AwsClients,
@@ -33,66 +36,74 @@ use crate::{
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Publish a synthetic event of this type to the events topic, after the checks, and wait for
+    /// After the checks, publish a synthetic event of this type to the events topic and wait for
     /// its effect
-    #[arg(long, value_name = "TYPE", num_args = 0..=1, default_missing_value = "subscription-activation")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        num_args = 0..=1,
+        default_missing_value = "subscription-activation"
+    )]
     pub(crate) send: Option<SampleKind>,
     /// How long to wait for the effect
-    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        default_value = "60s",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration
+    )]
     pub(crate) timeout: Duration,
-    /// How far back to look for errors of the function
-    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// How far back to search the function's log for errors
+    #[arg(
+        long,
+        default_value = "1h",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration
+    )]
     pub(crate) since: Duration,
-    /// Form of the result
+    /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORM")]
     pub(crate) output: OutputForm,
 }
 
+/// Checks the whole chain and prints the report.
 pub(crate) async fn run(
     args: &DoctorArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let now = Utc::now();
-    let wanted = subscriptions::file::read(&args.file.file).map_err(NotWell::from);
+    let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
     let aws = AwsClients::load(global).await;
-    let (account, alexa) = tokio::join!(
-        stack::read(&aws, global),
+    let (lookup, alexa) = tokio::join!(
+        stack::look_up(&aws, global),
         alexa::read(global, wanted.as_ref().ok())
     );
-    let deployed = stack::deployed(&aws, &account);
-    let (topic, function, errors, queues, alarms, ledger) = tokio::join!(
-        topic::links(&deployed),
-        function::links(&deployed),
-        log::links(&deployed, args.since, now),
-        queues::links(&deployed),
-        alarms::links(&deployed),
-        ledger::links(&deployed),
-    );
-    let mut links = [
-        stack::links(&account),
-        alexa::links(&alexa, &wanted, &deployed, now),
-        topic,
-        function,
-        errors,
-        queues,
-        alarms,
-        ledger,
-    ]
-    .concat();
+    let context = stack::context(&aws, &lookup);
+    let mut links = stack::links(&lookup);
+    links.extend(alexa::links(&alexa, &wanted, &context, Utc::now()));
+    links.extend(Box::pin(check_stack(&context, args.since)).await);
     if let Some(kind) = args.send {
-        let checked = match &deployed {
-            Ok(deployed) => {
-                send::run(kind, args.timeout, deployed.aws, deployed.stack, terminal).await
-            }
-            Err(_) => Err(NotWell::needs("stack")),
-        };
-        links.push(Link::new("made-up event", checked));
+        links.push(send::link(kind, args.timeout, &context, terminal).await);
     }
-    let is_well = report::show(&links, args.output, terminal)?;
-    Ok(if is_well {
+    Ok(if report::print(&links, args.output, terminal)? {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Checks everything in the stack, from the events topic to the ledger.
+async fn check_stack(
+    context: &Result<StackContext<'_>, CheckError>,
+    since: Duration,
+) -> Vec<DoctorLink> {
+    let (topic, function, errors, queues, alarms, ledger) = tokio::join!(
+        topic::links(context),
+        function::links(context),
+        log::links(context, since, Utc::now()),
+        queues::links(context),
+        alarms::links(context),
+        ledger::links(context),
+    );
+    [topic, function, errors, queues, alarms, ledger].concat()
 }

@@ -1,49 +1,63 @@
-//! Queues: what was kept for people, and where the signals go.
+//! Checks the queues: that no failed events wait in them, and that each output topic has its own.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 
 use super::{
-    delivery::Delivery,
-    report::{Checked, Finding, Link, NotWell, found, well_unless},
-    stack::Deployed,
+    delivery::TopicDelivery,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of, ok_unless},
+    stack::StackContext,
     topic,
 };
-use crate::{aws::call_error, error::CommandError};
+use crate::{aws::call_error, terminal::counted};
 
 const DEAD_LETTERS: &str = "dead-letter queues";
 const QUARANTINE: &str = "quarantine";
-const SIGNALS: &str = "signals' delivery";
+const SIGNALS: &str = "signal delivery";
 
-/// The queues of what failed: the output, and the name that `aspctl replay` has for it.
-const OF_FAILURES: [(&str, &str); 6] = [
-    ("EventsDeadLetterQueueArn", "events-dlq"),
-    ("OnFailureQueueArn", "on-failure"),
-    ("IngestionDeadLetterQueueArn", "ingestion-dlq"),
-    ("RetryDeadLetterQueueArn", "retry-dlq"),
-    ("ReadinessDeadLetterQueueArn", "readiness-dlq"),
-    ("QuarantineDeadLetterQueueArn", "quarantine-dlq"),
+/// A queue that is empty unless something failed.
+#[derive(Debug, Clone, Copy)]
+struct FailureQueue {
+    /// The stack's output with its ARN.
+    output: &'static str,
+    /// Its name for `aspctl replay`.
+    source: &'static str,
+}
+
+impl FailureQueue {
+    const fn new(output: &'static str, source: &'static str) -> Self {
+        Self { output, source }
+    }
+}
+
+const DEAD_LETTER_QUEUES: [FailureQueue; 6] = [
+    FailureQueue::new("EventsDeadLetterQueueArn", "events-dlq"),
+    FailureQueue::new("OnFailureQueueArn", "on-failure"),
+    FailureQueue::new("IngestionDeadLetterQueueArn", "ingestion-dlq"),
+    FailureQueue::new("RetryDeadLetterQueueArn", "retry-dlq"),
+    FailureQueue::new("ReadinessDeadLetterQueueArn", "readiness-dlq"),
+    FailureQueue::new("QuarantineDeadLetterQueueArn", "quarantine-dlq"),
 ];
 
-const OF_QUARANTINE: [(&str, &str); 1] = [("QuarantineQueueArn", "quarantine")];
+const QUARANTINE_QUEUE: FailureQueue = FailureQueue::new("QuarantineQueueArn", "quarantine");
 
-/// The topics of signals, and the queues of each.
-const OF_SIGNALS: [Delivery; 3] = [
-    Delivery {
+/// The output topics with their queues.
+const OUTPUT_DELIVERIES: [TopicDelivery; 3] = [
+    TopicDelivery {
         topic: "RetryTopicArn",
         protocol: "sqs",
         endpoint: "RetryQueueArn",
         dead_letters: "RetryDeadLetterQueueArn",
         is_raw: true,
     },
-    Delivery {
+    TopicDelivery {
         topic: "ReadinessTopicArn",
         protocol: "sqs",
         endpoint: "ReadinessQueueArn",
         dead_letters: "ReadinessDeadLetterQueueArn",
         is_raw: true,
     },
-    Delivery {
+    TopicDelivery {
         topic: "QuarantineTopicArn",
         protocol: "sqs",
         endpoint: "QuarantineQueueArn",
@@ -52,112 +66,100 @@ const OF_SIGNALS: [Delivery; 3] = [
     },
 ];
 
-/// Messages that can be received are not all there are.
-const DEPTHS: [QueueAttributeName; 3] = [
+/// The numbers of visible, in-flight and delayed messages, which add up to all messages.
+const MESSAGE_COUNTS: [QueueAttributeName; 3] = [
     QueueAttributeName::ApproximateNumberOfMessages,
     QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     QueueAttributeName::ApproximateNumberOfMessagesDelayed,
 ];
 
-/// Checks that nothing waits for people, and that each topic of signals has its queue.
-pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
+/// Checks that no failed events wait, and that each output topic has its queue.
+pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
     let (dead_letters, quarantine, signals) = tokio::join!(
-        empty(deployed, &OF_FAILURES),
-        empty(deployed, &OF_QUARANTINE),
-        signals(deployed)
+        check_dead_letters(context),
+        check_quarantine(context),
+        check_signals(context)
     );
     vec![
-        Link::new(DEAD_LETTERS, dead_letters),
-        Link::new(QUARANTINE, quarantine),
-        Link::new(SIGNALS, signals),
+        DoctorLink::new(DEAD_LETTERS, dead_letters),
+        DoctorLink::new(QUARANTINE, quarantine),
+        DoctorLink::new(SIGNALS, signals),
     ]
 }
 
-async fn empty(
-    deployed: &Result<Deployed<'_>, NotWell>,
-    queues: &[(&str, &'static str)],
-) -> Checked {
-    let deployed = deployed.clone()?;
-    let depths = join_all(queues.iter().map(|(output, _)| depth(deployed, output))).await;
-    let findings = queues
-        .iter()
-        .zip(depths)
-        .map(|((output, source), depth)| found(depth.map(|depth| kept(output, source, depth))));
-    let findings: Vec<_> = findings.collect::<Result<Vec<_>, _>>()?.concat();
-    well_unless(
-        findings,
-        if queues.len() == 1 {
-            "empty"
-        } else {
-            "all are empty"
-        },
-    )
+async fn check_dead_letters(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context.clone()?;
+    let queues = DEAD_LETTER_QUEUES.map(|queue| check_empty(context, queue));
+    let mut findings = Vec::new();
+    for queue in join_all(queues).await {
+        findings.extend(findings_of(queue)?);
+    }
+    ok_unless(findings, "all are empty")
 }
 
-async fn depth(deployed: Deployed<'_>, output: &str) -> Result<u64, NotWell> {
-    let name = deployed.name(output)?;
-    let url = deployed
-        .stack
-        .queue_url(deployed.aws, output)
-        .await
-        .map_err(|error| match error {
-            CommandError::Aws(error) => deployed.unread(error),
-            error => error.into(),
-        })?;
-    let attributes = deployed
+async fn check_quarantine(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let findings = check_empty(context.clone()?, QUARANTINE_QUEUE).await?;
+    ok_unless(findings, "empty")
+}
+
+async fn check_empty(
+    context: StackContext<'_>,
+    queue: FailureQueue,
+) -> Result<Vec<DoctorFinding>, CheckError> {
+    let messages = count_messages(context, queue.output).await?;
+    Ok(judge_count(queue, messages).into_iter().collect())
+}
+
+async fn count_messages(context: StackContext<'_>, output: &str) -> Result<u64, CheckError> {
+    let name = context.resource_name(output)?;
+    let request = context
         .aws
         .sqs()
         .get_queue_attributes()
-        .queue_url(url)
-        .set_attribute_names(Some(DEPTHS.into()));
-    let attributes = attributes
-        .send()
-        .await
-        .map_err(call_error("sqs:GetQueueAttributes", name))?;
-    Ok(attributes
-        .attributes
-        .unwrap_or_default()
-        .values()
-        .filter_map(|depth| depth.parse::<u64>().ok())
-        .sum())
+        .queue_url(context.queue_url(output).await?)
+        .set_attribute_names(Some(MESSAGE_COUNTS.into()));
+    let queue = request.send().await;
+    let queue = queue.map_err(call_error("sqs:GetQueueAttributes", name))?;
+    let attributes = queue.attributes.unwrap_or_default();
+    let counts = attributes.values().flat_map(|count| count.parse::<u64>());
+    Ok(counts.sum())
 }
 
-fn kept(output: &str, source: &str, depth: u64) -> Vec<Finding> {
-    let queue = output.trim_end_matches("Arn");
-    let messages = if depth == 1 {
-        "1 message waits".to_owned()
-    } else {
-        format!("{depth} messages wait")
-    };
-    let finding = || {
-        let advice = format!(
-            "aspctl replay {source} --dry-run shows what would be sent again, once the cause is mended"
-        );
-        Finding::failed(
-            format!("{messages} in {queue}, for 14 days at most"),
-            advice,
-        )
-    };
-    (depth > 0).then(finding).into_iter().collect()
+fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
+    if messages == 0 {
+        return None;
+    }
+    let FailureQueue { output, source } = queue;
+    Some(DoctorFinding::failed(
+        format!(
+            "{} in {}, kept for at most 14 days",
+            counted(messages, "message"),
+            output.trim_end_matches("Arn")
+        ),
+        format!(
+            "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
+        ),
+    ))
 }
 
-async fn signals(deployed: &Result<Deployed<'_>, NotWell>) -> Checked {
-    let deployed = deployed.clone()?;
-    let findings = join_all(OF_SIGNALS.iter().map(|delivery| signal(deployed, delivery))).await;
-    let findings = findings
-        .into_iter()
-        .map(found)
-        .collect::<Result<Vec<_>, _>>()?
-        .concat();
-    well_unless(findings, "each topic has its queue")
+async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context.clone()?;
+    let deliveries = OUTPUT_DELIVERIES.map(|delivery| check_delivery(context, delivery));
+    let mut findings = Vec::new();
+    for delivery in join_all(deliveries).await {
+        findings.extend(findings_of(delivery)?);
+    }
+    ok_unless(findings, "each output topic has its queue")
 }
 
-async fn signal(deployed: Deployed<'_>, delivery: &Delivery) -> Result<Vec<Finding>, NotWell> {
-    let topic = deployed.output(delivery.topic)?;
-    let subscribers = topic::subscribers(deployed.aws, topic)
-        .await
-        .map_err(|error| deployed.unread(error))?;
-    delivery.findings(deployed, &subscribers).await
+async fn check_delivery(
+    context: StackContext<'_>,
+    delivery: TopicDelivery,
+) -> Result<Vec<DoctorFinding>, CheckError> {
+    let topic = context.output(delivery.topic)?;
+    let subscribers = topic::subscribers(context.aws, topic).await;
+    let subscribers = subscribers.map_err(|error| context.read_error(error))?;
+    delivery.check(context, &subscribers).await
 }
 
 #[cfg(test)]
@@ -165,25 +167,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_counted_and_can_be_replayed() {
-        assert_eq!(kept("OnFailureQueueArn", "on-failure", 0), []);
-        let one = kept("OnFailureQueueArn", "on-failure", 1);
+    fn waiting_messages_are_counted_and_can_be_replayed() {
+        let queue = FailureQueue::new("OnFailureQueueArn", "on-failure");
+        assert_eq!(judge_count(queue, 0), None);
+        let one = judge_count(queue, 1).unwrap();
         assert!(
-            one[0]
-                .problem
-                .starts_with("1 message waits in OnFailureQueue"),
+            one.problem.starts_with("1 message in OnFailureQueue"),
             "{one:?}"
         );
         assert!(
-            one[0]
-                .advice
-                .starts_with("aspctl replay on-failure --dry-run"),
+            one.advice.contains("aspctl replay on-failure --dry-run"),
             "{one:?}"
         );
-        assert!(
-            kept("OnFailureQueueArn", "on-failure", 12)[0]
-                .problem
-                .starts_with("12 messages wait")
-        );
+        let twelve = judge_count(queue, 12).unwrap();
+        assert!(twelve.problem.starts_with("12 messages in"), "{twelve:?}");
     }
 }

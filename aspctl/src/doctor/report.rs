@@ -1,4 +1,4 @@
-//! What the doctor says: the links of the chain, and what was found about each.
+//! The doctor's report: the links of the chain, and what was found about each.
 
 use serde::Serialize;
 
@@ -12,22 +12,22 @@ use crate::{
     terminal::Terminal,
 };
 
-/// What a check came to: what it found to be well, or else why not.
-pub(super) type Checked = Result<String, NotWell>;
+/// The result of a check: what was found to be in order, or why it is not known to be.
+pub(super) type CheckResult = Result<String, CheckError>;
 
-/// Why a link is not known to be well.
+/// Why a link is not known to be in order.
 #[derive(Debug, Clone)]
-pub(super) enum NotWell {
-    /// Something is wrong with it.
-    Findings(Vec<Finding>),
-    /// Another link has to be mended first.
+pub(super) enum CheckError {
+    /// Something is wrong, or could not be read.
+    Findings(Vec<DoctorFinding>),
+    /// The check depends on another link, which has to be repaired first.
     Skipped(String),
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
-    severity: Severity,
+pub(super) struct DoctorFinding {
+    severity: FindingSeverity,
     /// What is wrong.
     pub(super) problem: String,
     /// What to do.
@@ -35,45 +35,45 @@ pub(super) struct Finding {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
+enum FindingSeverity {
     Warning,
     Failed,
 }
 
-impl Finding {
-    /// The chain is broken here, or may be.
+impl DoctorFinding {
+    /// Reports that the chain is broken here, or may be.
     pub(super) fn failed(problem: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
-            severity: Severity::Failed,
+            severity: FindingSeverity::Failed,
             problem: problem.into(),
             advice: advice.into(),
         }
     }
 
-    /// Events come through, but somebody should look at this.
+    /// Reports something that needs attention although events get through.
     pub(super) fn warning(problem: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
-            severity: Severity::Warning,
+            severity: FindingSeverity::Warning,
             problem: problem.into(),
             advice: advice.into(),
         }
     }
 }
 
-impl NotWell {
-    /// Nothing can be said before that link is well.
+impl CheckError {
+    /// Skips a check that depends on the named link.
     pub(super) fn needs(link: &str) -> Self {
         Self::Skipped(format!("needs {link}"))
     }
 }
 
-impl From<Finding> for NotWell {
-    fn from(finding: Finding) -> Self {
+impl From<DoctorFinding> for CheckError {
+    fn from(finding: DoctorFinding) -> Self {
         Self::Findings(vec![finding])
     }
 }
 
-impl From<Explanation> for Finding {
+impl From<Explanation> for DoctorFinding {
     fn from(explanation: Explanation) -> Self {
         Self::failed(
             explanation.problem(),
@@ -82,155 +82,182 @@ impl From<Explanation> for Finding {
     }
 }
 
-/// What cannot be read is not known to be well.
-impl From<&CommandError> for Finding {
+/// A link that could not be read is not known to be in order.
+impl From<&CommandError> for DoctorFinding {
     fn from(error: &CommandError) -> Self {
         let mut finding = Self::from(error.explain());
         if matches!(error, CommandError::Aws(error) if error.is_denied()) {
-            finding.problem = format!("cannot tell: {}", finding.problem);
+            finding.problem = format!("cannot check this: {}", finding.problem);
         }
         finding
     }
 }
 
-impl From<CommandError> for NotWell {
+impl From<CommandError> for CheckError {
     fn from(error: CommandError) -> Self {
-        Finding::from(&error).into()
+        DoctorFinding::from(&error).into()
     }
 }
 
-impl From<AwsCallError> for NotWell {
+impl From<AwsCallError> for CheckError {
     fn from(error: AwsCallError) -> Self {
         CommandError::from(error).into()
     }
 }
 
-impl From<InputError> for NotWell {
+impl From<InputError> for CheckError {
     fn from(error: InputError) -> Self {
         CommandError::from(error).into()
     }
 }
 
-impl From<ConnectError> for NotWell {
+impl From<ConnectError> for CheckError {
     fn from(error: ConnectError) -> Self {
         CommandError::from(error).into()
     }
 }
 
-impl From<AlexaError> for NotWell {
+impl From<AlexaError> for CheckError {
     fn from(error: AlexaError) -> Self {
         CommandError::from(error).into()
     }
 }
 
-/// Well, unless there are findings.
-pub(super) fn well_unless(findings: Vec<Finding>, detail: impl Into<String>) -> Checked {
+/// Returns `detail` if there are no findings.
+pub(super) fn ok_unless(findings: Vec<DoctorFinding>, detail: impl Into<String>) -> CheckResult {
     if findings.is_empty() {
         Ok(detail.into())
     } else {
-        Err(NotWell::Findings(findings))
+        Err(CheckError::Findings(findings))
     }
 }
 
-/// Gathers what is wrong in several parts of a link: a part that could not be read is one that is
-/// wrong.
-pub(super) fn found(part: Result<Vec<Finding>, NotWell>) -> Result<Vec<Finding>, NotWell> {
+/// Returns the findings about one part of a link. A part that could not be read counts as a
+/// finding, so that the other parts are still reported.
+pub(super) fn findings_of(
+    part: Result<Vec<DoctorFinding>, CheckError>,
+) -> Result<Vec<DoctorFinding>, CheckError> {
     match part {
-        Err(NotWell::Findings(findings)) => Ok(findings),
+        Err(CheckError::Findings(findings)) => Ok(findings),
         part => part,
     }
 }
 
-/// What was read for several links: the one of this name tells why it could not be, and the others
-/// need that one.
-pub(super) fn needed<'a, T>(read: &'a Result<T, NotWell>, link: &str) -> Result<&'a T, NotWell> {
-    read.as_ref().map_err(|_| NotWell::needs(link))
+/// Returns what several links depend on. If it could not be read, only the named link reports why,
+/// and the others are skipped.
+pub(super) fn prerequisite<'a, T>(
+    read: &'a Result<T, CheckError>,
+    link: &str,
+) -> Result<&'a T, CheckError> {
+    read.as_ref().map_err(|_| CheckError::needs(link))
 }
 
-/// The same for the link that tells why.
-pub(super) fn told<T>(read: &Result<T, NotWell>) -> Result<&T, NotWell> {
-    read.as_ref().map_err(NotWell::clone)
+/// Returns the same for the link that reports why it could not be read.
+pub(super) fn own_result<T>(read: &Result<T, CheckError>) -> Result<&T, CheckError> {
+    read.as_ref().map_err(CheckError::clone)
 }
 
-/// A link of the chain, checked.
+/// A link of the chain with the result of its check.
 #[derive(Debug, Clone)]
-pub(super) struct Link {
+pub(super) struct DoctorLink {
     name: &'static str,
-    checked: Checked,
+    result: CheckResult,
 }
 
-impl Link {
-    pub(super) fn new(name: &'static str, checked: Checked) -> Self {
-        Self { name, checked }
+impl DoctorLink {
+    pub(super) fn new(name: &'static str, result: CheckResult) -> Self {
+        Self { name, result }
     }
 
-    fn state(&self) -> State {
-        match &self.checked {
-            Ok(_) => State::Ok,
-            Err(NotWell::Skipped(_)) => State::Skipped,
-            Err(NotWell::Findings(findings)) => findings
-                .iter()
-                .map(|finding| finding.severity)
-                .max()
-                .map_or(State::Ok, State::from),
-        }
-    }
-
-    /// What the line says beside the name; findings follow below it.
-    fn summary(&self) -> String {
-        match &self.checked {
-            Ok(text) | Err(NotWell::Skipped(text)) => text.clone(),
-            Err(NotWell::Findings(_)) => String::new(),
-        }
-    }
-
-    fn findings(&self) -> &[Finding] {
-        match &self.checked {
-            Err(NotWell::Findings(findings)) => findings,
-            Ok(_) | Err(NotWell::Skipped(_)) => &[],
-        }
-    }
-
-    fn rows(&self) -> Vec<Row<'_>> {
-        match &self.checked {
-            Ok(detail) | Err(NotWell::Skipped(detail)) => {
-                vec![Row {
-                    link: self.name,
-                    state: self.state(),
-                    detail,
-                    advice: None,
-                }]
+    /// Returns the state of the link: that of its worst finding.
+    fn state(&self) -> LinkState {
+        match &self.result {
+            Ok(_) => LinkState::Ok,
+            Err(CheckError::Skipped(_)) => LinkState::Skipped,
+            Err(CheckError::Findings(findings)) => {
+                let severities = findings.iter().map(|finding| finding.severity);
+                severities.max().map_or(LinkState::Ok, LinkState::from)
             }
-            Err(NotWell::Findings(findings)) => findings
-                .iter()
-                .map(|finding| Row::of(self.name, finding))
-                .collect(),
         }
+    }
+
+    /// Returns the text beside the name. Findings follow on lines of their own.
+    fn summary(&self) -> &str {
+        match &self.result {
+            Ok(text) | Err(CheckError::Skipped(text)) => text,
+            Err(CheckError::Findings(_)) => "",
+        }
+    }
+
+    fn findings(&self) -> &[DoctorFinding] {
+        match &self.result {
+            Err(CheckError::Findings(findings)) => findings,
+            Ok(_) | Err(CheckError::Skipped(_)) => &[],
+        }
+    }
+
+    fn rows(&self) -> Vec<LinkRow<'_>> {
+        match &self.result {
+            Ok(detail) | Err(CheckError::Skipped(detail)) => vec![LinkRow {
+                link: self.name,
+                state: self.state(),
+                detail,
+                advice: None,
+            }],
+            Err(CheckError::Findings(findings)) => {
+                let findings = findings.iter();
+                findings
+                    .map(|finding| LinkRow::new(self.name, finding))
+                    .collect()
+            }
+        }
+    }
+
+    /// Returns the lines that a person reads.
+    fn lines(&self, name_width: usize) -> Vec<String> {
+        let (mark, word, style) = self.state().appearance();
+        let (name, summary) = (self.name, self.summary());
+        let width = if summary.is_empty() {
+            0
+        } else {
+            name_width + 2
+        };
+        let mut lines = vec![format!(
+            "{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}"
+        )];
+        for finding in self.findings() {
+            let (.., style) = LinkState::from(finding.severity).appearance();
+            lines.push(format!("    {style}•{style:#} {}", finding.problem));
+            if !finding.advice.is_empty() {
+                lines.push(format!("      → {}", finding.advice));
+            }
+        }
+        lines
     }
 }
 
-/// How a link is.
+/// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum LinkState {
     Ok,
     Warning,
     Failed,
     Skipped,
 }
 
-impl From<Severity> for State {
-    fn from(severity: Severity) -> Self {
+impl From<FindingSeverity> for LinkState {
+    fn from(severity: FindingSeverity) -> Self {
         match severity {
-            Severity::Warning => Self::Warning,
-            Severity::Failed => Self::Failed,
+            FindingSeverity::Warning => Self::Warning,
+            FindingSeverity::Failed => Self::Failed,
         }
     }
 }
 
-impl State {
-    /// A mark, a word that says it without colour, and the colour.
-    fn shown(self) -> (char, &'static str, TextStyle) {
+impl LinkState {
+    /// Returns a mark, a word for output without colour, and the colour.
+    fn appearance(self) -> (char, &'static str, TextStyle) {
         match self {
             Self::Ok => ('✓', "ok", GOOD),
             Self::Warning => ('!', "warning", WARNING),
@@ -240,17 +267,17 @@ impl State {
     }
 }
 
-/// A link, or one finding of it, for programs.
+/// A link, or one finding about it, in JSON output.
 #[derive(Serialize)]
-struct Row<'a> {
+struct LinkRow<'a> {
     link: &'a str,
-    state: State,
+    state: LinkState,
     detail: &'a str,
     advice: Option<&'a str>,
 }
 
-impl<'a> Row<'a> {
-    fn of(link: &'a str, finding: &'a Finding) -> Self {
+impl<'a> LinkRow<'a> {
+    fn new(link: &'a str, finding: &'a DoctorFinding) -> Self {
         Self {
             link,
             state: finding.severity.into(),
@@ -260,65 +287,54 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Shows all links; whether all is well.
-pub(super) fn show(
-    links: &[Link],
+/// Prints all links; returns whether all of them are in order.
+pub(super) fn print(
+    links: &[DoctorLink],
     form: OutputForm,
     terminal: &Terminal,
 ) -> Result<bool, CommandError> {
-    let printed = match form {
-        OutputForm::Json => terminal.json(&links.iter().flat_map(Link::rows).collect::<Vec<_>>()),
+    match form {
+        OutputForm::Json => terminal.json(&rows(links))?,
         OutputForm::Table => {
-            let width = links
-                .iter()
-                .map(|link| link.name.len())
-                .max()
-                .unwrap_or_default();
-            links
-                .iter()
-                .flat_map(|link| lines(link, width))
-                .try_for_each(|line| terminal.say(line))
+            let name_widths = links.iter().map(|link| link.name.len());
+            let name_width = name_widths.max().unwrap_or_default();
+            for line in links.iter().flat_map(|link| link.lines(name_width)) {
+                terminal.say(line)?;
+            }
         }
-    };
-    printed?;
-    let count = |state: State| links.iter().filter(|link| link.state() == state).count();
-    let (warning, failed, skipped) = (
-        count(State::Warning),
-        count(State::Failed),
-        count(State::Skipped),
-    );
+    }
+    terminal.note(closing_line(links));
+    Ok(is_all_ok(links))
+}
+
+fn rows(links: &[DoctorLink]) -> Vec<LinkRow<'_>> {
+    links.iter().flat_map(DoctorLink::rows).collect()
+}
+
+fn closing_line(links: &[DoctorLink]) -> String {
     let all = links.len();
-    terminal.note(match (failed, skipped, warning) {
-        (0, 0, 0) => format!("{GOOD}All is well.{GOOD:#}"),
+    let warnings = count(links, LinkState::Warning);
+    let failed = count(links, LinkState::Failed);
+    let skipped = count(links, LinkState::Skipped);
+    match (failed, skipped, warnings) {
+        (0, 0, 0) => format!("{GOOD}All checks passed.{GOOD:#}"),
         (0, 0, _) => {
-            format!("{GOOD}Nothing failed{GOOD:#}, and {warning} of {all} links want attention.")
+            format!("{GOOD}Nothing failed{GOOD:#}, but {warnings} of {all} links need attention.")
         }
         (_, 0, _) => format!("{BAD}{failed} of {all} links failed.{BAD:#}"),
         _ => format!(
             "{BAD}{failed} of {all} links failed{BAD:#}, and {skipped} could not be checked."
         ),
-    });
-    Ok(is_well(links))
+    }
 }
 
-/// Whether all is well: what wants attention is not.
-fn is_well(links: &[Link]) -> bool {
-    links.iter().all(|link| link.state() == State::Ok)
+fn count(links: &[DoctorLink], state: LinkState) -> usize {
+    links.iter().filter(|link| link.state() == state).count()
 }
 
-fn lines(link: &Link, width: usize) -> Vec<String> {
-    let (mark, word, style) = link.state().shown();
-    let (name, summary) = (link.name, link.summary());
-    let width = if summary.is_empty() { 0 } else { width + 2 };
-    let head =
-        format!("{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}");
-    let findings = link.findings().iter().flat_map(|finding| {
-        let (.., style) = State::from(finding.severity).shown();
-        let problem = format!("    {style}•{style:#} {}", finding.problem);
-        let advice = (!finding.advice.is_empty()).then(|| format!("      → {}", finding.advice));
-        std::iter::once(problem).chain(advice)
-    });
-    std::iter::once(head).chain(findings).collect()
+/// Whether every link is in order. Warnings and skipped checks are not.
+fn is_all_ok(links: &[DoctorLink]) -> bool {
+    links.iter().all(|link| link.state() == LinkState::Ok)
 }
 
 #[cfg(test)]
@@ -328,44 +344,50 @@ mod tests {
     use super::*;
     use crate::printable::unstyled;
 
-    fn link(findings: Vec<Finding>) -> Link {
-        Link::new("topic", well_unless(findings, "fine"))
+    fn link(findings: Vec<DoctorFinding>) -> DoctorLink {
+        DoctorLink::new("topic", ok_unless(findings, "fine"))
     }
 
     #[test]
-    fn the_worst_finding_is_the_state_of_the_link() {
-        let (warning, failed) = (Finding::warning("a", "b"), Finding::failed("c", "d"));
-        assert_eq!(link(vec![]).state(), State::Ok);
-        assert_eq!(link(vec![warning.clone()]).state(), State::Warning);
-        assert_eq!(link(vec![failed, warning]).state(), State::Failed);
+    fn the_worst_finding_decides_the_state_of_the_link() {
+        let (warning, failed) = (
+            DoctorFinding::warning("a", "b"),
+            DoctorFinding::failed("c", "d"),
+        );
+        assert_eq!(link(vec![]).state(), LinkState::Ok);
+        assert_eq!(link(vec![warning.clone()]).state(), LinkState::Warning);
+        assert_eq!(link(vec![failed, warning]).state(), LinkState::Failed);
         assert_eq!(
-            Link::new("topic", Err(NotWell::needs("stack"))).state(),
-            State::Skipped
+            DoctorLink::new("topic", Err(CheckError::needs("stack"))).state(),
+            LinkState::Skipped
         );
     }
 
     #[test]
-    fn what_wants_attention_or_could_not_be_checked_is_not_well() {
-        let is = |checked: Checked| {
-            let links = [link(vec![]), Link::new("topic", checked)];
-            is_well(&links)
+    fn warnings_and_skipped_checks_do_not_pass() {
+        let is = |result: CheckResult| {
+            let links = [link(vec![]), DoctorLink::new("topic", result)];
+            is_all_ok(&links)
         };
         assert!(is(Ok("fine".to_owned())));
-        assert!(!is(Err(Finding::warning("a", "b").into())));
-        assert!(!is(Err(Finding::failed("c", "d").into())));
-        assert!(!is(Err(NotWell::needs("stack"))));
+        assert!(!is(Err(DoctorFinding::warning("a", "b").into())));
+        assert!(!is(Err(DoctorFinding::failed("c", "d").into())));
+        assert!(!is(Err(CheckError::needs("stack"))));
     }
 
     #[test]
-    fn programs_get_a_row_for_each_finding() {
-        let both = link(vec![Finding::failed("c", "d"), Finding::warning("a", "b")]);
-        let rows = [
+    fn json_output_has_a_row_for_each_finding() {
+        let both = link(vec![
+            DoctorFinding::failed("c", "d"),
+            DoctorFinding::warning("a", "b"),
+        ]);
+        let links = [
             link(vec![]),
             both,
-            Link::new("policy", Err(NotWell::needs("stack"))),
+            DoctorLink::new("policy", Err(CheckError::needs("stack"))),
         ];
         assert_eq!(
-            json!(rows.iter().flat_map(Link::rows).collect::<Vec<_>>()),
+            json!(rows(&links)),
             json!([
                 {"link": "topic", "state": "ok", "detail": "fine", "advice": null},
                 {"link": "topic", "state": "failed", "detail": "c", "advice": "d"},
@@ -376,13 +398,10 @@ mod tests {
     }
 
     #[test]
-    fn people_get_words_and_not_only_colours() {
-        let plain = |link: &Link| {
-            let lines = lines(link, 6).join("\n");
-            unstyled(&lines)
-        };
+    fn lines_say_the_state_in_words_too() {
+        let plain = |link: &DoctorLink| unstyled(&link.lines(6).join("\n"));
         assert_eq!(plain(&link(vec![])), "✓ ok       topic   fine");
-        let failed = link(vec![Finding::failed("it is broken", "mend it")]);
+        let failed = link(vec![DoctorFinding::failed("it is broken", "mend it")]);
         assert_eq!(
             plain(&failed),
             "✗ FAILED   topic\n    • it is broken\n      → mend it"

@@ -1,4 +1,4 @@
-//! A rehearsal: publishes a synthetic event and waits for what the function makes of it.
+//! Publishes a synthetic event and waits for its effect.
 
 use std::time::Duration;
 
@@ -16,59 +16,67 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Utc;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::{
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink},
+    stack::StackContext,
+};
 use crate::{
-    aws::{AwsClients, call_error},
+    aws::call_error,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow},
     send::sample::{SKILL, SampleEvent, SampleKind, SampleOptions},
-    stack::DeployedStack,
     terminal::Terminal,
 };
 
-use super::report::{Checked, Finding};
+const SYNTHETIC_EVENT: &str = "synthetic event";
 
-/// The stage of a skill that is said to have failed: no alarm watches it, so that the rehearsal
-/// raises none.
+/// The stage of the synthetic skill failure. No alarm watches it.
 const STAGE: &str = "development";
-/// The type of its error.
+/// The error type of the synthetic skill failure.
 const ERROR: &str = "INVALID_RESPONSE";
 
-/// Publishes an event of this kind to the events topic, and waits for its effect: a message on a
-/// topic, or where the function publishes none, a metric or the ledger's note that the event is
-/// done.
-pub(super) async fn run(
+/// The first pause between two looks for an effect; it doubles up to 32 times this.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Publishes an event of this kind to the events topic, and waits for its effect.
+pub(super) async fn link(
     kind: SampleKind,
     timeout: Duration,
-    aws: &AwsClients,
-    stack: &DeployedStack,
+    context: &Result<StackContext<'_>, CheckError>,
     terminal: &Terminal,
-) -> Checked {
-    let of_skill = |value: &str| (kind == SampleKind::SkillFailure).then(|| value.to_owned());
-    let about = SampleOptions {
-        stage: of_skill(STAGE),
-        error: of_skill(ERROR),
-        ..SampleOptions::default()
-    };
-    let event = Event::new(kind, &about, timeout)?;
+) -> DoctorLink {
+    let checked = async { check(kind, timeout, context.clone()?, terminal).await };
+    DoctorLink::new(SYNTHETIC_EVENT, checked.await)
+}
+
+/// Waits for a message on a topic. If the function publishes none, waits for a metric or for the
+/// ledger's entry that the event is complete.
+async fn check(
+    kind: SampleKind,
+    timeout: Duration,
+    context: StackContext<'_>,
+    terminal: &Terminal,
+) -> CheckResult {
+    let event = SyntheticEvent::new(kind, timeout)?;
     terminal.note(format_args!(
-        "publishing the sample event {} ({}), and waiting up to {} for its effect",
+        "publishing the synthetic event {} ({}) and waiting up to {} for its effect",
         event.sample.id,
         kind.event(),
         humantime::format_duration(timeout)
     ));
     let effect = match planned_effect(&event.sample) {
-        Plan::Count(_) => event.metric(aws, stack).await?,
-        Plan::EndRetries { .. } => event.note(aws, stack).await?,
-        Plan::Retry(_) => event.message(aws, stack, SignalKind::Retry).await?,
-        Plan::Signal(_) => event.message(aws, stack, SignalKind::Readiness).await?,
+        Plan::Count(_) => event.await_metric(context).await?,
+        Plan::EndRetries { .. } => event.await_completion(context).await?,
+        Plan::Retry(_) => event.await_message(context, SignalKind::Retry).await?,
+        Plan::Signal(_) => event.await_message(context, SignalKind::Readiness).await?,
         Plan::Ignore | Plan::Quarantine(_) => {
-            event.message(aws, stack, SignalKind::Quarantine).await?
+            event.await_message(context, SignalKind::Quarantine).await?
         }
     };
     event.judge(effect)
 }
 
-/// What the function of this version does with the event.
+/// Returns what the function of this version does with the event.
 fn planned_effect(sample: &SampleEvent) -> Plan {
     let record = Record {
         text: sample.text.clone(),
@@ -82,30 +90,31 @@ fn planned_effect(sample: &SampleEvent) -> Plan {
 
 /// The event, and how long to wait for its effect.
 #[derive(Debug)]
-struct Event {
+struct SyntheticEvent {
     sample: SampleEvent,
     /// The id of its effect.
     key: String,
     timeout: Duration,
 }
 
-/// An effect that is waited for.
+/// The effect that was waited for.
 #[derive(Debug)]
-struct Effect {
-    name: String,
-    /// How long it took; absent if it did not come.
-    after: Option<Duration>,
-    /// What explains that it did not come, besides that the chain is broken.
-    excuse: Option<&'static str>,
+struct AwaitedEffect {
+    description: String,
+    /// How long it took; nothing if it was not seen in time.
+    elapsed: Option<Duration>,
+    /// A harmless reason why it may not have been seen.
+    caveat: Option<&'static str>,
 }
 
-impl Event {
-    fn new(
-        kind: SampleKind,
-        options: &SampleOptions,
-        timeout: Duration,
-    ) -> Result<Self, CommandError> {
-        let sample = SampleEvent::new(kind, options)?;
+impl SyntheticEvent {
+    fn new(kind: SampleKind, timeout: Duration) -> Result<Self, CommandError> {
+        let mut options = SampleOptions::default();
+        if kind == SampleKind::SkillFailure {
+            options.stage = Some(STAGE.to_owned());
+            options.error = Some(ERROR.to_owned());
+        }
+        let sample = SampleEvent::new(kind, &options)?;
         Ok(Self {
             key: format!("{}/{}", kind.event(), sample.id),
             sample,
@@ -113,199 +122,181 @@ impl Event {
         })
     }
 
-    /// Waits for the event's message on a topic, which is followed first.
-    async fn message(
+    /// Follows a topic, publishes the event, and waits for its message.
+    async fn await_message(
         &self,
-        aws: &AwsClients,
-        stack: &DeployedStack,
+        context: StackContext<'_>,
         signal: SignalKind,
-    ) -> Result<Effect, CommandError> {
-        let name = if signal == SignalKind::Retry {
-            "retry trigger"
-        } else {
-            "readiness signal"
-        };
+    ) -> Result<AwaitedEffect, CommandError> {
+        let StackContext { aws, stack } = context;
         let signals = [signal];
-        let came = follow(aws, stack, &signals, async |followed| {
+        let elapsed = follow(aws, stack, &signals, async |followed| {
             self.sample.publish(aws, stack).await?;
-            self.until(async || self.is_among(followed).await).await
+            self.wait_until(async || self.is_among(followed).await)
+                .await
         });
-        let after = came.await?;
-        Ok(Effect {
-            name: format!("its {name} came out"),
-            after,
-            excuse: None,
+        let message = match signal {
+            SignalKind::Retry => "retry trigger",
+            SignalKind::Readiness => "readiness signal",
+            SignalKind::Quarantine => "quarantined message",
+        };
+        Ok(AwaitedEffect {
+            elapsed: elapsed.await?,
+            description: format!("{message} published"),
+            caveat: None,
         })
     }
 
     async fn is_among(&self, followed: &FollowedQueue) -> Result<bool, CommandError> {
         let messages = followed.receive(self.timeout).await?;
-        Ok(messages
-            .iter()
-            .any(|message| message.published().id == self.key))
+        let mut messages = messages.iter();
+        Ok(messages.any(|message| message.published().id == self.key))
     }
 
-    /// Waits until the failure of a made-up skill has been counted. What was counted of it in
-    /// earlier rehearsals does not count.
-    async fn metric(
-        &self,
-        aws: &AwsClients,
-        stack: &DeployedStack,
-    ) -> Result<Effect, CommandError> {
-        let failures = Failures::of(aws, stack).await?;
-        let before = failures.sum().await?;
-        self.sample.publish(aws, stack).await?;
-        let after = self
-            .until(async || Ok(failures.sum().await? > before))
-            .await?;
-        let name = format!(
-            "metric {SKILL_INTERACTION_FAILURE} counted it, in the stage {STAGE}, which raises no alarm"
-        );
-        let excuse = "CloudWatch can take two minutes to show a metric: try --timeout 3m";
-        Ok(Effect {
-            name,
-            after,
-            excuse: Some(excuse),
+    /// Publishes the event, and waits until the metric has grown. It may hold failures of earlier
+    /// runs.
+    async fn await_metric(&self, context: StackContext<'_>) -> Result<AwaitedEffect, CommandError> {
+        let metric = FailureMetric::find(context).await?;
+        let before = metric.sum().await?;
+        self.sample.publish(context.aws, context.stack).await?;
+        let has_grown = async || Ok(metric.sum().await? > before);
+        Ok(AwaitedEffect {
+            elapsed: self.wait_until(has_grown).await?,
+            description: format!(
+                "counted in the metric {SKILL_INTERACTION_FAILURE} with the stage {STAGE}, which \
+                 raises no alarm"
+            ),
+            caveat: Some("CloudWatch can take two minutes to show a metric: try --timeout 3m"),
         })
     }
 
-    /// Waits until the ledger says that the event is done. A success of an automation ends its
-    /// retry budget, and nothing else tells of it.
-    async fn note(&self, aws: &AwsClients, stack: &DeployedStack) -> Result<Effect, CommandError> {
-        let (client, table) = (aws.dynamodb(), stack.resource_name("LedgerTableArn")?);
-        let is_done = async || {
-            let get = client.get_item().table_name(table).consistent_read(true);
+    /// Publishes the event, and waits until the ledger has it as complete. A successful automation
+    /// ends its retry budget and has no other visible effect.
+    async fn await_completion(
+        &self,
+        context: StackContext<'_>,
+    ) -> Result<AwaitedEffect, CommandError> {
+        let dynamodb = context.aws.dynamodb();
+        let table = context.stack.resource_name("LedgerTableArn")?;
+        let is_complete = async || {
+            let key = AttributeValue::S(event_pk(&self.key));
+            let get = dynamodb.get_item().table_name(table);
+            let get = get.key(PARTITION_KEY, key).consistent_read(true);
             let got = get
-                .key(PARTITION_KEY, AttributeValue::S(event_pk(&self.key)))
                 .send()
-                .await;
-            let item = got.map_err(call_error("dynamodb:GetItem", table))?.item;
-            Ok(item.is_some_and(|item| item.contains_key(COMPLETED_AT)))
+                .await
+                .map_err(call_error("dynamodb:GetItem", table))?;
+            Ok(got.item.is_some_and(|item| item.contains_key(COMPLETED_AT)))
         };
-        self.sample.publish(aws, stack).await?;
-        let after = self.until(is_done).await?;
-        Ok(Effect {
-            name: "the ledger notes it as done".to_owned(),
-            after,
-            excuse: None,
+        self.sample.publish(context.aws, context.stack).await?;
+        Ok(AwaitedEffect {
+            elapsed: self.wait_until(is_complete).await?,
+            description: "complete in the ledger".to_owned(),
+            caveat: None,
         })
     }
 
-    /// How long it took until it was so; nothing if it was not in time.
-    async fn until(
+    /// Waits for a condition; returns how long it took, or nothing after the time-out.
+    async fn wait_until(
         &self,
-        is_so: impl AsyncFn() -> Result<bool, CommandError>,
+        is_met: impl AsyncFn() -> Result<bool, CommandError>,
     ) -> Result<Option<Duration>, CommandError> {
         let started = Instant::now();
-        let so = async {
-            for pause in (0..).map(|tries: u64| Duration::from_millis(100 << tries.min(5))) {
-                if is_so().await? {
-                    break;
-                }
+        let met = async {
+            let mut pause = FIRST_PAUSE;
+            while !is_met().await? {
                 sleep(pause).await;
+                pause = (2 * pause).min(32 * FIRST_PAUSE);
             }
             Ok(started.elapsed())
         };
         match started.checked_add(self.timeout) {
-            Some(deadline) => timeout_at(deadline, so).await.ok().transpose(),
-            None => so.await.map(Some),
+            Some(deadline) => timeout_at(deadline, met).await.ok().transpose(),
+            None => met.await.map(Some),
         }
     }
 
-    fn judge(
-        &self,
-        Effect {
-            name,
-            after,
-            excuse,
-        }: Effect,
-    ) -> Checked {
+    fn judge(&self, effect: AwaitedEffect) -> CheckResult {
+        let AwaitedEffect {
+            description,
+            elapsed,
+            caveat,
+        } = effect;
         let id = &self.sample.id;
-        if let Some(after) = after {
-            let after = Duration::from_millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-            return Ok(format!(
-                "{id}: after {} {name}",
-                humantime::format_duration(after)
-            ));
+        if let Some(elapsed) = elapsed {
+            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            let elapsed = humantime::format_duration(Duration::from_millis(millis));
+            return Ok(format!("{id}: {description} (after {elapsed})"));
         }
         let timeout = humantime::format_duration(self.timeout);
-        let problem = format!("published {id}, and within {timeout} it was not seen that {name}");
-        let look = "Look for that id in the function's log, the quarantine and OnFailureQueue";
-        let advice = excuse.map_or_else(|| look.to_owned(), |excuse| format!("{excuse}. {look}"));
-        Err(Finding::failed(problem, advice).into())
+        let problem = format!("{id} was published, but not seen within {timeout}: {description}");
+        let mut advice = Vec::from_iter(caveat);
+        advice.push("Search for this id in the function's log, the quarantine and OnFailureQueue");
+        Err(DoctorFinding::failed(problem, advice.join(". ")).into())
     }
 }
 
-/// The counted failures of the made-up skill, from some minutes ago on.
+/// The metric of the synthetic skill's failures, from a few minutes ago.
 #[derive(Debug)]
-struct Failures {
+struct FailureMetric {
     client: aws_sdk_cloudwatch::Client,
     namespace: String,
     start: i64,
 }
 
-impl Failures {
-    /// The function's own environment says where it counts.
-    async fn of(aws: &AwsClients, stack: &DeployedStack) -> Result<Self, CommandError> {
-        let function = stack.output("AspEventsFunctionArn")?;
-        let read = aws
-            .lambda()
-            .get_function_configuration()
-            .function_name(function)
-            .send()
-            .await;
+impl FailureMetric {
+    /// Finds the metric's namespace in the function's environment.
+    async fn find(context: StackContext<'_>) -> Result<Self, CommandError> {
+        let function = context.stack.output("AspEventsFunctionArn")?;
+        let request = context.aws.lambda().get_function_configuration();
+        let read = request.function_name(function).send().await;
+        let read = read.map_err(call_error("lambda:GetFunctionConfiguration", function))?;
         let variables = read
-            .map_err(call_error("lambda:GetFunctionConfiguration", function))?
-            .environment;
-        let namespace =
-            variables.and_then(|environment| environment.variables?.remove("METRIC_NAMESPACE"));
+            .environment
+            .and_then(|environment| environment.variables);
+        let namespace = variables.and_then(|mut variables| variables.remove("METRIC_NAMESPACE"));
         let Some(namespace) = namespace else {
-            let problem = "it has no environment variable METRIC_NAMESPACE";
             return Err(CommandError::input(
                 function,
-                problem,
+                "it has no environment variable METRIC_NAMESPACE",
                 "Deploy the template of this version",
             ));
         };
-        // Whole minutes, as CloudWatch keeps them; it shows a point late, and under the time of
-        // receipt.
+        // CloudWatch keeps whole minutes, and shows a data point late but under its own time.
         let start = (Utc::now().timestamp() / 60 - 5) * 60;
         Ok(Self {
-            client: aws.cloudwatch(),
+            client: context.aws.cloudwatch(),
             namespace,
             start,
         })
     }
 
     async fn sum(&self) -> Result<f64, CommandError> {
-        let dimensions = [
-            ("SkillId", SKILL),
-            ("SkillStage", STAGE),
-            ("ErrorType", ERROR),
+        let dimensions = vec![
+            dimension("SkillId", SKILL),
+            dimension("SkillStage", STAGE),
+            dimension("ErrorType", ERROR),
         ];
-        let dimensions =
-            dimensions.map(|(name, value)| Dimension::builder().name(name).value(value).build());
-        let read = self
+        let request = self
             .client
             .get_metric_statistics()
             .namespace(&self.namespace)
             .metric_name(SKILL_INTERACTION_FAILURE)
-            .set_dimensions(Some(dimensions.to_vec()))
+            .set_dimensions(Some(dimensions))
             .start_time(Timestamp::from_secs(self.start))
             .end_time(Timestamp::from_secs(Utc::now().timestamp() + 60))
             .period(60)
-            .statistics(Statistic::Sum)
-            .send()
-            .await;
+            .statistics(Statistic::Sum);
+        let read = request.send().await;
         let read = read.map_err(call_error(
             "cloudwatch:GetMetricStatistics",
             &self.namespace,
         ))?;
-        Ok(read
-            .datapoints
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|point| point.sum)
-            .sum())
+        let points = read.datapoints.unwrap_or_default();
+        Ok(points.iter().filter_map(|point| point.sum).sum())
     }
+}
+
+fn dimension(name: &str, value: &str) -> Dimension {
+    Dimension::builder().name(name).value(value).build()
 }

@@ -1,10 +1,12 @@
-//! The user's AWS account, and the stack in it.
+//! Checks the user's AWS credentials and the stack.
 
 use std::collections::BTreeMap;
 
 use asp_events::arn::resource_name;
 
-use super::report::{Checked, Finding, Link, NotWell, needed, told, well_unless};
+use super::report::{
+    CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result, prerequisite,
+};
 use crate::{
     advice::InputError,
     args::GlobalArgs,
@@ -16,7 +18,7 @@ use crate::{
 pub(super) const CREDENTIALS: &str = "AWS credentials";
 pub(super) const STACK: &str = "stack";
 
-/// The outputs that the checks read. Those of the alarms differ with the stack's parameters.
+/// The outputs that the checks read, but for those of the alarms, which depend on parameters.
 const OUTPUTS: [&str; 19] = [
     "AlarmTopicArn",
     "AspEventsFunctionArn",
@@ -39,176 +41,190 @@ const OUTPUTS: [&str; 19] = [
     "RetryTopicArn",
 ];
 
-/// The stack, once it could be read.
+/// The stack and the clients to check it with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deployed<'a> {
+pub(super) struct StackContext<'a> {
     pub(super) aws: &'a AwsClients,
     pub(super) stack: &'a DeployedStack,
 }
 
-impl<'a> Deployed<'a> {
-    /// An output. That it is missing is told by the link of the stack.
-    pub(super) fn output(self, name: &str) -> Result<&'a str, NotWell> {
-        self.stack
-            .output(name)
-            .map_err(|_| NotWell::Skipped(format!("needs the output {name} of the {STACK}")))
+impl<'a> StackContext<'a> {
+    /// Returns an output. The stack check reports missing outputs.
+    pub(super) fn output(self, name: &str) -> Result<&'a str, CheckError> {
+        let needed = |_| CheckError::Skipped(format!("needs the output {name} of the {STACK}"));
+        self.stack.output(name).map_err(needed)
     }
 
-    /// The resource's name in the ARN of an output.
-    pub(super) fn name(self, output: &str) -> Result<&'a str, NotWell> {
+    /// Returns the name of the resource whose ARN is in an output.
+    pub(super) fn resource_name(self, output: &str) -> Result<&'a str, CheckError> {
         self.output(output).map(resource_name)
     }
 
-    /// Why a resource of the stack could not be read: because it is gone, or anything else.
-    pub(super) fn unread(self, error: AwsCallError) -> NotWell {
+    /// Returns the URL of the queue whose ARN is in an output.
+    pub(super) async fn queue_url(self, output: &str) -> Result<String, CheckError> {
+        match self.stack.queue_url(self.aws, output).await {
+            Err(CommandError::Aws(error)) => Err(self.read_error(error)),
+            url => Ok(url?),
+        }
+    }
+
+    /// Explains why a resource of the stack could not be read: because it is gone, or otherwise.
+    pub(super) fn read_error(self, error: AwsCallError) -> CheckError {
         if error.is_missing() {
-            Finding::failed(error.explain().problem(), self.revert()).into()
+            DoctorFinding::failed(error.explain().problem(), self.how_to_revert_drift()).into()
         } else {
             error.into()
         }
     }
 
-    /// How to bring back what was changed by hand: another deployment of the same template does not
-    /// see it.
-    pub(super) fn revert(self) -> String {
+    /// Advises on a resource that was changed or deleted by hand.
+    pub(super) fn how_to_revert_drift(self) -> String {
         format!(
-            "It was changed or deleted outside CloudFormation, which does not see that by itself: create a drift-aware \
-             change set of the stack {} (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and \
-             execute it",
+            "It was changed or deleted outside CloudFormation, and deploying the same template \
+             again does not notice. Create a drift-aware change set for the stack {} \
+             (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and execute it",
             self.stack.name()
         )
     }
 }
 
-/// What was read.
+/// The caller's account and the stack, as far as they could be read.
 #[derive(Debug)]
-pub(super) struct Read {
-    account: Result<String, NotWell>,
-    pub(super) stack: Result<DeployedStack, NotWell>,
+pub(super) struct StackLookup {
+    account: Result<String, CheckError>,
+    stack: Result<DeployedStack, CheckError>,
 }
 
-/// Asks who calls, and reads the stack.
-pub(super) async fn read(aws: &Result<AwsClients, InputError>, global: &GlobalArgs) -> Read {
+/// Checks the credentials and reads the stack.
+pub(super) async fn look_up(
+    aws: &Result<AwsClients, InputError>,
+    global: &GlobalArgs,
+) -> StackLookup {
     let aws = match aws {
         Ok(aws) => aws,
         Err(error) => {
-            return Read {
-                account: Err(Finding::from(error.explain()).into()),
-                stack: Err(NotWell::needs(CREDENTIALS)),
+            return StackLookup {
+                account: Err(DoctorFinding::from(error.explain()).into()),
+                stack: Err(CheckError::needs(CREDENTIALS)),
             };
         }
     };
-    let identity = aws.sts().get_caller_identity().send().await;
-    let identity = identity.map_err(call_error("sts:GetCallerIdentity", "the account"));
-    // Credentials that may not even ask this may be good for the rest.
-    let is_known = identity
+    let account = call_account(aws).await;
+    // Credentials that lack even this permission may suffice for the rest.
+    let are_accepted = account
         .as_ref()
         .map_or_else(AwsCallError::is_denied, |_| true);
-    let account = identity
-        .map(|identity| identity.account.unwrap_or_default())
-        .map_err(NotWell::from);
-    let stack = if is_known {
-        DeployedStack::read(aws, &global.stack)
-            .await
-            .map_err(unread)
+    let stack = if are_accepted {
+        let stack = DeployedStack::read(aws, &global.stack).await;
+        stack.map_err(stack_error)
     } else {
-        Err(NotWell::needs(CREDENTIALS))
+        Err(CheckError::needs(CREDENTIALS))
     };
-    Read {
-        account: account.map(|account| format!("account {account}, region {}", aws.region())),
+    StackLookup {
+        account: match account {
+            Ok(account) => Ok(format!("account {account}, region {}", aws.region())),
+            Err(error) => Err(error.into()),
+        },
         stack,
     }
 }
 
-/// A stack that does not exist is looked for in the wrong place, or was never deployed.
-fn unread(error: CommandError) -> NotWell {
+/// Returns the id of the account to which the credentials belong.
+async fn call_account(aws: &AwsClients) -> Result<String, AwsCallError> {
+    let identity = aws.sts().get_caller_identity().send().await;
+    let identity = identity.map_err(call_error("sts:GetCallerIdentity", "the account"))?;
+    Ok(identity.account.unwrap_or_default())
+}
+
+fn stack_error(error: CommandError) -> CheckError {
     match error {
         CommandError::Aws(error) if error.is_missing() => {
-            let advice = "Deploy it (sam build && sam deploy), or name another with --stack, --region or --profile";
-            Finding::failed(error.explain().problem(), advice).into()
+            let advice = "Deploy it (sam build && sam deploy), or select another stack with \
+                          --stack, --region or --profile";
+            DoctorFinding::failed(error.explain().problem(), advice).into()
         }
         error => error.into(),
     }
 }
 
-pub(super) fn links(read: &Read) -> Vec<Link> {
-    let account = told(&read.account).cloned();
-    let stack =
-        told(&read.stack).and_then(|stack| judge(stack.name(), stack.status(), stack.outputs()));
-    vec![Link::new(CREDENTIALS, account), Link::new(STACK, stack)]
+pub(super) fn links(lookup: &StackLookup) -> Vec<DoctorLink> {
+    let account = own_result(&lookup.account).cloned();
+    let stack = own_result(&lookup.stack)
+        .and_then(|stack| judge(stack.name(), stack.status(), stack.outputs()));
+    vec![
+        DoctorLink::new(CREDENTIALS, account),
+        DoctorLink::new(STACK, stack),
+    ]
 }
 
-/// The stack that the other links need.
-pub(super) fn deployed<'a>(
+/// Returns what the checks of the stack's resources depend on.
+pub(super) fn context<'a>(
     aws: &'a Result<AwsClients, InputError>,
-    read: &'a Read,
-) -> Result<Deployed<'a>, NotWell> {
-    let stack = needed(&read.stack, STACK)?;
-    let aws = aws.as_ref().map_err(|_| NotWell::needs(CREDENTIALS))?;
-    Ok(Deployed { aws, stack })
+    lookup: &'a StackLookup,
+) -> Result<StackContext<'a>, CheckError> {
+    let stack = prerequisite(&lookup.stack, STACK)?;
+    let aws = aws.as_ref().map_err(|_| CheckError::needs(CREDENTIALS))?;
+    Ok(StackContext { aws, stack })
 }
 
-fn judge(name: &str, status: &str, outputs: &BTreeMap<String, String>) -> Checked {
-    let missing: Vec<_> = OUTPUTS
-        .into_iter()
-        .filter(|output| !outputs.contains_key(*output))
-        .collect();
-    let missing = (!missing.is_empty()).then(|| {
-        Finding::failed(
+fn judge(name: &str, status: &str, outputs: &BTreeMap<String, String>) -> CheckResult {
+    let mut findings = Vec::new();
+    findings.extend(judge_status(name, status));
+    let mut missing = OUTPUTS.to_vec();
+    missing.retain(|output| !outputs.contains_key(*output));
+    if !missing.is_empty() {
+        findings.push(DoctorFinding::failed(
             format!("the stack {name} has no output {}", missing.join(", ")),
-            "Deploy the template of this version (sam build && sam deploy), or name another stack with --stack",
-        )
-    });
-    well_unless(
-        deployment(name, status)
-            .into_iter()
-            .chain(missing)
-            .collect(),
-        format!("{name} is {status}"),
-    )
+            "Deploy the template of this version (sam build && sam deploy), or select another \
+             stack with --stack",
+        ));
+    }
+    ok_unless(findings, format!("{name} is {status}"))
 }
 
-/// A stack that was rolled back works, but not as whoever deployed it meant.
-fn deployment(name: &str, status: &str) -> Option<Finding> {
+/// Judges the last deployment. After a rollback the stack works, but with its previous template.
+fn judge_status(name: &str, status: &str) -> Option<DoctorFinding> {
     if matches!(
         status,
         "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE"
     ) {
         return None;
     }
-    let problem = format!("the stack {name} is {status}");
-    Some(if status.ends_with("_IN_PROGRESS") {
-        Finding::failed(problem, "Wait until its deployment is over, and ask again")
+    let advice = if status.ends_with("_IN_PROGRESS") {
+        "Wait until the deployment has finished, then run aspctl doctor again".to_owned()
     } else {
-        let events = format!("aws cloudformation describe-stack-events --stack-name {name}");
-        Finding::failed(
-            problem,
-            format!("{events} says what failed; mend that and deploy again"),
+        format!(
+            "aws cloudformation describe-stack-events --stack-name {name} shows what failed: fix \
+             it and deploy again"
         )
-    })
+    };
+    let problem = format!("the stack {name} is {status}");
+    Some(DoctorFinding::failed(problem, advice))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    /// The names of those outputs of the template, sorted.
-    pub(in super::super) fn template_outputs(is_meant: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    /// Returns the names of these outputs of the template, sorted.
+    pub(in super::super) fn template_outputs(
+        is_selected: impl Fn(&str) -> bool,
+    ) -> Vec<&'static str> {
         let template = include_str!("../../../template.yaml");
         let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
         let keys = outputs
             .lines()
             .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         let mut names: Vec<_> = keys.map(|key| key.trim().trim_end_matches(':')).collect();
-        names.retain(|name| is_meant(name));
+        names.retain(|name| is_selected(name));
         names.sort_unstable();
         names
     }
 
     #[test]
-    fn a_stack_is_well_once_its_deployment_worked() {
+    fn a_stack_is_in_order_after_a_successful_deployment() {
         for good in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"] {
-            assert_eq!(deployment("s", good), None);
+            assert_eq!(judge_status("s", good), None);
         }
         let bad = [
             "ROLLBACK_COMPLETE",
@@ -219,7 +235,7 @@ pub(super) mod tests {
         ];
         for bad in bad {
             assert!(
-                deployment("s", bad)
+                judge_status("s", bad)
                     .unwrap()
                     .advice
                     .contains("describe-stack-events"),
@@ -232,7 +248,7 @@ pub(super) mod tests {
             "UPDATE_ROLLBACK_IN_PROGRESS",
         ] {
             assert!(
-                deployment("s", moving).unwrap().advice.contains("Wait"),
+                judge_status("s", moving).unwrap().advice.contains("Wait"),
                 "{moving}"
             );
         }
@@ -246,8 +262,8 @@ pub(super) mod tests {
             .collect();
         assert!(judge("s", "CREATE_COMPLETE", &outputs).is_ok());
         outputs.remove("RetryTopicArn");
-        let Err(NotWell::Findings(findings)) = judge("s", "CREATE_COMPLETE", &outputs) else {
-            panic!("it is well")
+        let Err(CheckError::Findings(findings)) = judge("s", "CREATE_COMPLETE", &outputs) else {
+            panic!("no finding")
         };
         assert!(
             findings[0].problem.contains("no output RetryTopicArn"),

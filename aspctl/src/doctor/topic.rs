@@ -1,13 +1,14 @@
-//! The events topic: what Alexa publishes to.
+//! Checks the events topic, to which Alexa publishes.
 
 use std::collections::HashMap;
 
 use asp_events::arn::{Arn, resource_name};
+use aws_sdk_sns::types::Subscription;
 use serde_json::json;
 
 use super::{
-    report::{Checked, Finding, Link, NotWell, needed, told, well_unless},
-    stack::Deployed,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, own_result, prerequisite},
+    stack::StackContext,
 };
 use crate::{
     aws::{AwsCallError, AwsClients, call_error},
@@ -19,205 +20,266 @@ pub(super) const TOPIC: &str = "events topic";
 const POLICY: &str = "topic policy";
 const ENCRYPTION: &str = "topic encryption";
 
-/// The role with which Alexa publishes, unless the stack has another. Source: "Receive Events for
+/// The role with which Alexa publishes, unless the stack names another. Source: "Receive Events for
 /// Alexa Smart Properties".
-const ALEXA: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
+const ALEXA_ROLE: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
 
 /// What a publisher does with the topic's key. Source: Amazon SNS Developer Guide, key management.
 const KEY_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
-/// The topic as SNS shows it.
+/// The topic as SNS describes it.
 #[derive(Debug)]
-struct Topic<'a> {
+struct EventsTopic<'a> {
     arn: &'a str,
+    /// The role with which Alexa publishes.
     role: &'a str,
     attributes: HashMap<String, String>,
 }
 
 /// The key that encrypts the topic.
 #[derive(Debug)]
-struct Key {
+struct EncryptionKey {
     arn: String,
-    is_of_aws: bool,
+    is_aws_managed: bool,
     is_enabled: bool,
     policy: String,
 }
 
+/// What a key's policy does not clearly grant to Alexa.
+#[derive(Debug, Default)]
+struct KeyGaps {
+    /// Actions that are not granted.
+    denied: Vec<&'static str>,
+    /// Actions with the statement that may grant or deny them.
+    undetermined: Vec<String>,
+}
+
 /// Checks the topic.
-pub(super) async fn links(deployed: &Result<Deployed<'_>, NotWell>) -> Vec<Link> {
-    let topic = read(deployed).await;
+pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
+    let topic = read(context).await;
+    let exists = own_result(&topic).and_then(judge_type);
+    let policy = prerequisite(&topic, TOPIC).and_then(judge_policy);
     let encryption = async {
-        let topic = needed(&topic, TOPIC)?;
-        Err(match topic.key_id() {
-            None => return Ok("none, which Alexa needs".to_owned()),
-            Some(id) if is_default(id) => of_aws(topic, id),
-            Some(id) => usable(topic, &read_key(deployed.clone()?.aws, id).await?),
-        }
-        .into())
+        let topic = prerequisite(&topic, TOPIC)?;
+        check_encryption(context.clone()?, topic).await
     };
     vec![
-        Link::new(TOPIC, told(&topic).and_then(exists)),
-        Link::new(POLICY, needed(&topic, TOPIC).and_then(allows_alexa)),
-        Link::new(ENCRYPTION, encryption.await),
+        DoctorLink::new(TOPIC, exists),
+        DoctorLink::new(POLICY, policy),
+        DoctorLink::new(ENCRYPTION, encryption.await),
     ]
 }
 
-async fn read<'a>(deployed: &Result<Deployed<'a>, NotWell>) -> Result<Topic<'a>, NotWell> {
-    let deployed = deployed.clone()?;
-    let arn = deployed.output("EventsTopicArn")?;
-    let role = deployed
-        .stack
-        .parameter("AlexaPublisherRoleArn")
-        .unwrap_or(ALEXA);
-    let attributes = deployed
-        .aws
-        .sns()
-        .get_topic_attributes()
-        .topic_arn(arn)
-        .send()
-        .await;
-    let attributes = attributes.map_err(call_error("sns:GetTopicAttributes", arn));
-    let attributes = attributes
-        .map_err(|error| deployed.unread(error))?
-        .attributes
-        .unwrap_or_default();
-    Ok(Topic {
+async fn read<'a>(
+    context: &Result<StackContext<'a>, CheckError>,
+) -> Result<EventsTopic<'a>, CheckError> {
+    let context = context.clone()?;
+    let arn = context.output("EventsTopicArn")?;
+    let role = context.stack.parameter("AlexaPublisherRoleArn");
+    let read = context.aws.sns().get_topic_attributes().topic_arn(arn);
+    let read = read.send().await;
+    let read = read.map_err(call_error("sns:GetTopicAttributes", arn));
+    let read = read.map_err(|error| context.read_error(error))?;
+    Ok(EventsTopic {
         arn,
-        role,
-        attributes,
+        role: role.unwrap_or(ALEXA_ROLE),
+        attributes: read.attributes.unwrap_or_default(),
     })
 }
 
-/// A key may be named by its id, its ARN or an alias; its policy is asked for by the ARN.
-async fn read_key(aws: &AwsClients, id: &str) -> Result<Key, NotWell> {
-    let described = aws.kms().describe_key().key_id(id).send().await;
-    let described = described
-        .map_err(call_error("kms:DescribeKey", id))?
-        .key_metadata;
-    let unknown = || {
-        CommandError::input(
-            id,
-            "KMS does not describe it",
-            "Check KmsMasterKeyId of the topic",
-        )
-    };
-    let key = described.ok_or_else(unknown)?;
-    let arn = key.arn.unwrap_or_else(|| id.to_owned());
-    let is_of_aws = key
-        .key_manager
-        .is_some_and(|manager| manager.as_str() == "AWS");
-    let policy = aws.kms().get_key_policy().key_id(&arn).send().await;
-    let policy = policy
-        .map_err(call_error("kms:GetKeyPolicy", &arn))?
-        .policy
-        .unwrap_or_default();
-    Ok(Key {
-        arn,
-        is_of_aws,
-        is_enabled: key.enabled,
-        policy,
-    })
-}
-
-impl Topic<'_> {
+impl EventsTopic<'_> {
     fn key_id(&self) -> Option<&str> {
-        self.attributes
-            .get("KmsMasterKeyId")
-            .map(String::as_str)
-            .filter(|id| !id.is_empty())
+        let id = self.attributes.get("KmsMasterKeyId")?;
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// Whether it is a FIFO topic, from which Lambda cannot receive, and to which Alexa is not
+    /// documented to publish.
+    fn is_fifo(&self) -> bool {
+        let fifo = self.attributes.get("FifoTopic");
+        Arn::parse(self.arn).is_some_and(|arn| arn.is_fifo())
+            || fifo.is_some_and(|fifo| fifo == "true")
     }
 }
 
-/// A standard topic: Lambda takes nothing from a FIFO topic, and nothing says that Alexa can
-/// publish to one.
-fn exists(topic: &Topic<'_>) -> Checked {
-    let is_fifo = topic.arn.strip_suffix(".fifo").is_some()
-        || topic
-            .attributes
-            .get("FifoTopic")
-            .is_some_and(|fifo| fifo == "true");
-    let advice =
-        "Deploy the template with a standard topic, which has another name, and run aspctl apply";
-    let findings =
-        is_fifo.then(|| Finding::failed(format!("{} is a FIFO topic", topic.arn), advice));
-    well_unless(
-        findings.into_iter().collect(),
-        format!("{} is a standard topic", resource_name(topic.arn)),
-    )
+fn judge_type(topic: &EventsTopic<'_>) -> CheckResult {
+    if topic.is_fifo() {
+        let problem = format!("{} is a FIFO topic", topic.arn);
+        let advice = "Deploy the template with a standard topic, which has another name, and run \
+                      aspctl apply";
+        return Err(DoctorFinding::failed(problem, advice).into());
+    }
+    Ok(format!("{} is a standard topic", resource_name(topic.arn)))
 }
 
-fn allows_alexa(topic: &Topic<'_>) -> Checked {
-    let (arn, role) = (topic.arn, topic.role);
+/// Judges whether the topic's policy lets Alexa's role publish.
+fn judge_policy(topic: &EventsTopic<'_>) -> CheckResult {
+    let EventsTopic { arn, role, .. } = topic;
     let request = AccessRequest {
         principal: RequestPrincipal::Role(role),
         action: "sns:Publish",
         resource: arn,
     };
-    let statement = json!({
-        "Sid": "grant-alexa-event-sns-publish", "Effect": "Allow", "Principal": { "AWS": [role] },
-        "Action": "sns:Publish", "Resource": arn,
-    });
-    let set = format!(
-        "aws sns set-topic-attributes --topic-arn {arn} --attribute-name Policy takes the whole policy"
-    );
-    let add = format!("Add this statement to it ({set}): {statement}");
-    let except = |denial| {
-        let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": role } });
-        format!("Add this to the condition of {denial} ({set}): {condition}")
+    let policy = topic.attributes.get("Policy");
+    let Some(verdict) = policy.and_then(|policy| iam::evaluate(policy, &request)) else {
+        let problem = format!("{arn} has no readable policy");
+        return Err(DoctorFinding::failed(problem, how_to_grant_publish(topic)).into());
     };
-    Err(match topic.attributes.get("Policy").and_then(|text| iam::evaluate(text, &request)) {
-        Some(PolicyVerdict::Allowed { by, unless: None }) => return Ok(format!("statement {by} allows Alexa to publish")),
-        Some(PolicyVerdict::Allowed { by, unless: Some(denial) }) => Finding::warning(
-            format!("statement {by} allows sns:Publish to {role}, but it cannot be told whether {denial} denies it"),
-            except(denial),
+    Err(match verdict {
+        PolicyVerdict::Allowed {
+            by,
+            possible_denial: None,
+        } => return Ok(format!("statement {by} allows Alexa to publish")),
+        PolicyVerdict::Allowed {
+            by,
+            possible_denial: Some(denial),
+        } => DoctorFinding::warning(
+            format!(
+                "statement {by} grants sns:Publish to {role}, but cannot determine whether \
+                 statement {denial} denies it"
+            ),
+            how_to_exempt_alexa(topic, &denial),
         ),
-        Some(PolicyVerdict::Denied { by }) => {
-            Finding::failed(format!("statement {by} denies sns:Publish to {role}"), except(by))
+        PolicyVerdict::Denied { by } => DoctorFinding::failed(
+            format!("statement {by} denies sns:Publish to {role}"),
+            how_to_exempt_alexa(topic, &by),
+        ),
+        PolicyVerdict::NotAllowed { possible_grant } => {
+            let problem = match possible_grant {
+                None => format!("no statement grants sns:Publish to {role}"),
+                Some(name) => format!(
+                    "cannot determine whether statement {name} grants sns:Publish to {role}"
+                ),
+            };
+            DoctorFinding::failed(problem, how_to_grant_publish(topic))
         }
-        Some(PolicyVerdict::NotAllowed { perhaps: None }) => {
-            Finding::failed(format!("no statement allows sns:Publish to {role}"), add)
-        }
-        Some(PolicyVerdict::NotAllowed { perhaps: Some(name) }) => {
-            Finding::failed(format!("it cannot be told whether statement {name} allows sns:Publish to {role}"), add)
-        }
-        None => Finding::failed(format!("{arn} has no policy that can be read"), add),
     }
     .into())
 }
 
-/// The key that AWS manages, by the name under which everybody uses it.
-fn is_default(id: &str) -> bool {
+fn how_to_grant_publish(topic: &EventsTopic<'_>) -> String {
+    let statement = json!({
+        "Sid": "grant-alexa-event-sns-publish", "Effect": "Allow",
+        "Principal": { "AWS": [topic.role] }, "Action": "sns:Publish", "Resource": topic.arn,
+    });
+    let set = how_to_set_policy(topic);
+    format!("Add this statement to it ({set}): {statement}")
+}
+
+fn how_to_exempt_alexa(topic: &EventsTopic<'_>, statement: &str) -> String {
+    let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": topic.role } });
+    let set = how_to_set_policy(topic);
+    format!("Add this to the condition of statement {statement} ({set}): {condition}")
+}
+
+fn how_to_set_policy(topic: &EventsTopic<'_>) -> String {
+    format!(
+        "aws sns set-topic-attributes --topic-arn {} --attribute-name Policy replaces the whole \
+         policy",
+        topic.arn
+    )
+}
+
+async fn check_encryption(context: StackContext<'_>, topic: &EventsTopic<'_>) -> CheckResult {
+    let Some(id) = topic.key_id() else {
+        return Ok("none, as Alexa requires".to_owned());
+    };
+    let finding = if is_aws_managed_alias(id) {
+        aws_managed_key(topic, id)
+    } else {
+        judge_key(topic, &read_key(context.aws, id).await?)
+    };
+    Err(finding.into())
+}
+
+/// Reads a key by its id, ARN or alias. Its policy can be read by the ARN only.
+async fn read_key(aws: &AwsClients, id: &str) -> Result<EncryptionKey, CheckError> {
+    let described = aws.kms().describe_key().key_id(id).send().await;
+    let described = described.map_err(call_error("kms:DescribeKey", id))?;
+    let Some(key) = described.key_metadata else {
+        let problem = "KMS does not describe this key";
+        let advice = "Check the topic's attribute KmsMasterKeyId";
+        return Err(CommandError::input(id, problem, advice).into());
+    };
+    let arn = key.arn.unwrap_or_else(|| id.to_owned());
+    let manager = key.key_manager;
+    let policy = aws.kms().get_key_policy().key_id(&arn).send().await;
+    let policy = policy.map_err(call_error("kms:GetKeyPolicy", &arn))?;
+    Ok(EncryptionKey {
+        arn,
+        is_aws_managed: manager.is_some_and(|manager| manager.as_str() == "AWS"),
+        is_enabled: key.enabled,
+        policy: policy.policy.unwrap_or_default(),
+    })
+}
+
+/// Whether this is the alias of the key that AWS manages for SNS.
+fn is_aws_managed_alias(id: &str) -> bool {
     id.ends_with("alias/aws/sns")
 }
 
-/// What takes the key from the topic.
-fn remove(topic: &Topic<'_>) -> String {
-    let set = "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value ''";
-    format!("{set} --topic-arn {} removes it from the topic", topic.arn)
+fn how_to_remove_key(topic: &EventsTopic<'_>) -> String {
+    format!(
+        "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' \
+         --topic-arn {} removes the key from the topic",
+        topic.arn
+    )
 }
 
-fn of_aws(topic: &Topic<'_>, id: &str) -> Finding {
-    let problem =
-        format!("the topic is encrypted with {id}, which no publisher of another account can use");
-    Finding::failed(problem, remove(topic))
+/// Reports that the topic is encrypted with a key of AWS, whose policy nobody can change.
+fn aws_managed_key(topic: &EventsTopic<'_>, id: &str) -> DoctorFinding {
+    let problem = format!(
+        "the topic is encrypted with the AWS managed key {id}, which publishers in other accounts \
+         cannot use"
+    );
+    DoctorFinding::failed(problem, how_to_remove_key(topic))
 }
 
-fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
-    let (role, remove) = (topic.role, remove(topic));
-    if key.is_of_aws {
-        return of_aws(topic, &key.arn);
+/// Judges a key. Even one that Alexa may use gives a warning, because Amazon documents none.
+fn judge_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> DoctorFinding {
+    let (role, arn) = (topic.role, &key.arn);
+    let remove = how_to_remove_key(topic);
+    if key.is_aws_managed {
+        return aws_managed_key(topic, arn);
     }
     if !key.is_enabled {
-        let advice = format!(
-            "aws kms enable-key --key-id {} enables it, and {remove}",
-            key.arn
-        );
-        return Finding::failed(
-            format!("the topic's key {} is not enabled", key.arn),
-            advice,
+        return DoctorFinding::failed(
+            format!("the topic's key {arn} is not enabled"),
+            format!("aws kms enable-key --key-id {arn} enables it, and {remove}"),
         );
     }
-    let (mut refused, mut open) = (Vec::new(), Vec::new());
+    let KeyGaps {
+        denied,
+        undetermined,
+    } = key_gaps(key, role);
+    if !denied.is_empty() {
+        let denied = denied.join(" and ");
+        return DoctorFinding::failed(
+            format!("the topic's key {arn} does not grant {denied} to {role}"),
+            how_to_grant_key(topic, key),
+        );
+    }
+    if !undetermined.is_empty() {
+        let undetermined = undetermined.join(" and ");
+        return DoctorFinding::warning(
+            format!(
+                "cannot determine whether the topic's key {arn} grants {undetermined} to {role}"
+            ),
+            how_to_grant_key(topic, key),
+        );
+    }
+    DoctorFinding::warning(
+        format!("the topic is encrypted with {arn}, which Alexa's role may use"),
+        format!(
+            "Amazon does not document whether Alexa supports encrypted topics. If no events \
+             arrive, {remove}"
+        ),
+    )
+}
+
+/// Evaluates the key's policy for each action of a publisher.
+fn key_gaps(key: &EncryptionKey, role: &str) -> KeyGaps {
+    let mut gaps = KeyGaps::default();
     for action in KEY_ACTIONS {
         let request = AccessRequest {
             principal: RequestPrincipal::Role(role),
@@ -225,99 +287,86 @@ fn usable(topic: &Topic<'_>, key: &Key) -> Finding {
             resource: &key.arn,
         };
         match iam::evaluate(&key.policy, &request) {
-            Some(PolicyVerdict::Allowed { unless: None, .. }) => {}
+            Some(PolicyVerdict::Allowed {
+                possible_denial: None,
+                ..
+            }) => {}
             Some(
                 PolicyVerdict::Allowed {
-                    unless: Some(name), ..
+                    possible_denial: Some(name),
+                    ..
                 }
                 | PolicyVerdict::NotAllowed {
-                    perhaps: Some(name),
+                    possible_grant: Some(name),
                 },
             ) => {
-                open.push(format!("{action} (statement {name})"));
+                let undetermined = format!("{action} (statement {name})");
+                gaps.undetermined.push(undetermined);
             }
-            Some(PolicyVerdict::Denied { .. } | PolicyVerdict::NotAllowed { perhaps: None })
-            | None => {
-                refused.push(action);
-            }
+            Some(
+                PolicyVerdict::Denied { .. }
+                | PolicyVerdict::NotAllowed {
+                    possible_grant: None,
+                },
+            )
+            | None => gaps.denied.push(action),
         }
     }
-    if refused.is_empty() && open.is_empty() {
-        let problem = format!(
-            "the topic is encrypted with {}, whose policy allows Alexa's role",
-            key.arn
-        );
-        return Finding::warning(
-            problem,
-            format!("Amazon does not say whether Alexa supports that. If no event comes, {remove}"),
-        );
-    }
+    gaps
+}
+
+fn how_to_grant_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> String {
     let statement = json!({
-        "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": role },
+        "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": topic.role },
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
-    let put = format!(
-        "aws kms put-key-policy --key-id {} takes the whole policy",
+    format!(
+        "{}. Or add this statement to the key's policy (aws kms put-key-policy --key-id {} \
+         replaces the whole policy): {statement}",
+        how_to_remove_key(topic),
         key.arn
-    );
-    let advice =
-        format!("{remove}. Or add this statement to the key's policy ({put}): {statement}");
-    if refused.is_empty() {
-        let open = open.join(" and ");
-        let problem = format!(
-            "it cannot be told whether the topic's key {} allows {open} to {role}",
-            key.arn
-        );
-        return Finding::warning(problem, advice);
-    }
-    Finding::failed(
-        format!(
-            "the topic's key {} does not allow {} to {role}",
-            key.arn,
-            refused.join(" and ")
-        ),
-        advice,
     )
 }
 
 /// A subscription of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Subscriber {
+pub(super) struct TopicSubscriber {
     pub(super) arn: String,
     pub(super) protocol: String,
     pub(super) endpoint: String,
 }
 
-impl Subscriber {
-    /// Before its endpoint has agreed a subscription has a word in place of its ARN.
+impl TopicSubscriber {
+    /// Whether the endpoint has confirmed. Until then SNS gives a word instead of an ARN.
     pub(super) fn is_confirmed(&self) -> bool {
         Arn::parse(&self.arn).is_some()
     }
 }
 
-/// All subscriptions of a topic.
+impl From<Subscription> for TopicSubscriber {
+    fn from(subscription: Subscription) -> Self {
+        Self {
+            arn: subscription.subscription_arn.unwrap_or_default(),
+            protocol: subscription.protocol.unwrap_or_default(),
+            endpoint: subscription.endpoint.unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads all subscriptions of a topic.
 pub(super) async fn subscribers(
     aws: &AwsClients,
     topic: &str,
-) -> Result<Vec<Subscriber>, AwsCallError> {
-    let pages = aws
-        .sns()
-        .list_subscriptions_by_topic()
-        .topic_arn(topic)
-        .into_paginator()
-        .items()
-        .send();
-    let listed: Result<Vec<_>, _> = pages.collect().await;
-    let read = |listed: aws_sdk_sns::types::Subscription| Subscriber {
-        arn: listed.subscription_arn.unwrap_or_default(),
-        protocol: listed.protocol.unwrap_or_default(),
-        endpoint: listed.endpoint.unwrap_or_default(),
-    };
-    Ok(listed
-        .map_err(call_error("sns:ListSubscriptionsByTopic", topic))?
-        .into_iter()
-        .map(read)
-        .collect())
+) -> Result<Vec<TopicSubscriber>, AwsCallError> {
+    let request = aws.sns().list_subscriptions_by_topic().topic_arn(topic);
+    let mut listed = request.into_paginator().items().send();
+    let mut subscribers = Vec::new();
+    while let Some(subscription) = listed.next().await {
+        let subscription =
+            subscription.map_err(call_error("sns:ListSubscriptionsByTopic", topic))?;
+        subscribers.push(TopicSubscriber::from(subscription));
+    }
+    Ok(subscribers)
 }
 
 #[cfg(test)]
@@ -327,82 +376,83 @@ mod tests {
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
 
-    fn topic<'a>(arn: &'a str, attributes: &[(&str, &str)]) -> Topic<'a> {
+    fn topic<'a>(arn: &'a str, attributes: &[(&str, &str)]) -> EventsTopic<'a> {
         let attributes = attributes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Topic {
+        EventsTopic {
             arn,
-            role: ALEXA,
+            role: ALEXA_ROLE,
             attributes,
         }
     }
 
-    fn finding(checked: Checked) -> Finding {
+    fn finding(checked: CheckResult) -> DoctorFinding {
         match checked {
-            Err(NotWell::Findings(findings)) => findings.into_iter().next().unwrap(),
-            other => panic!("{other:?} is no finding"),
+            Err(CheckError::Findings(findings)) => findings.into_iter().next().unwrap(),
+            other => panic!("{other:?} is not a finding"),
         }
     }
 
-    fn key(statement: &serde_json::Value) -> Key {
+    fn key(statement: &serde_json::Value) -> EncryptionKey {
         let policy = json!({ "Statement": [statement] }).to_string();
-        Key {
+        EncryptionKey {
             arn: KEY.to_owned(),
-            is_of_aws: false,
+            is_aws_managed: false,
             is_enabled: true,
             policy,
         }
     }
 
-    fn alexas_key() -> Key {
+    fn alexas_key() -> EncryptionKey {
         let actions = ["kms:GenerateDataKey*", "kms:Decrypt"];
         key(
-            &json!({ "Effect": "Allow", "Principal": { "AWS": ALEXA }, "Action": actions, "Resource": "*" }),
+            &json!({ "Effect": "Allow", "Principal": { "AWS": ALEXA_ROLE }, "Action": actions, "Resource": "*" }),
         )
     }
 
     #[test]
-    fn a_fifo_topic_is_none() {
-        assert!(exists(&topic(ARN, &[])).is_ok());
-        assert!(exists(&topic(&format!("{ARN}.fifo"), &[])).is_err());
-        assert!(exists(&topic(ARN, &[("FifoTopic", "true")])).is_err());
+    fn a_fifo_topic_is_rejected() {
+        assert!(judge_type(&topic(ARN, &[])).is_ok());
+        assert!(judge_type(&topic(&format!("{ARN}.fifo"), &[])).is_err());
+        assert!(judge_type(&topic(ARN, &[("FifoTopic", "true")])).is_err());
     }
 
     #[test]
     fn a_missing_permission_comes_with_the_statement_to_add() {
-        let found = finding(allows_alexa(&topic(
+        let found = finding(judge_policy(&topic(
             ARN,
             &[("Policy", "{\"Statement\":[]}")],
         )));
         assert!(
-            found.advice.contains("\"Action\":\"sns:Publish\"") && found.advice.contains(ALEXA),
+            found.advice.contains("\"Action\":\"sns:Publish\"")
+                && found.advice.contains(ALEXA_ROLE),
             "{found:?}"
         );
         assert!(
-            finding(allows_alexa(&topic(ARN, &[])))
+            finding(judge_policy(&topic(ARN, &[])))
                 .problem
-                .contains("no policy")
+                .contains("no readable policy")
         );
     }
 
     #[test]
-    fn the_key_of_aws_cannot_be_used() {
+    fn the_aws_managed_key_cannot_be_used() {
         assert!(
-            is_default("alias/aws/sns")
-                && is_default("arn:aws:kms:us-east-1:123456789012:alias/aws/sns")
+            is_aws_managed_alias("alias/aws/sns")
+                && is_aws_managed_alias("arn:aws:kms:us-east-1:123456789012:alias/aws/sns")
         );
-        assert!(!is_default("alias/own"));
-        let by_id = usable(
+        assert!(!is_aws_managed_alias("alias/own"));
+        let by_id = judge_key(
             &topic(ARN, &[]),
-            &Key {
-                is_of_aws: true,
+            &EncryptionKey {
+                is_aws_managed: true,
                 ..alexas_key()
             },
         );
         assert!(
-            by_id.problem.contains("no publisher of another account"),
+            by_id.problem.contains("publishers in other accounts"),
             "{by_id:?}"
         );
         assert!(
@@ -412,13 +462,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_ones_own_must_allow_alexa() {
+    fn a_customer_managed_key_must_grant_alexa_access() {
         let topic = topic(ARN, &[]);
-        let allowed = usable(&topic, &alexas_key());
-        assert_eq!(allowed, Finding::warning(&allowed.problem, &allowed.advice));
-        let disabled = usable(
+        let allowed = judge_key(&topic, &alexas_key());
+        assert_eq!(
+            allowed,
+            DoctorFinding::warning(&allowed.problem, &allowed.advice)
+        );
+        let disabled = judge_key(
             &topic,
-            &Key {
+            &EncryptionKey {
                 is_enabled: false,
                 ..alexas_key()
             },
@@ -428,8 +481,11 @@ mod tests {
             "{disabled:?}"
         );
         let own = json!({ "Effect": "Allow", "Principal": { "AWS": "123456789012" }, "Action": "kms:*", "Resource": "*" });
-        let refused = usable(&topic, &key(&own));
-        assert_eq!(refused, Finding::failed(&refused.problem, &refused.advice));
+        let refused = judge_key(&topic, &key(&own));
+        assert_eq!(
+            refused,
+            DoctorFinding::failed(&refused.problem, &refused.advice)
+        );
         assert!(
             refused
                 .problem
@@ -443,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_a_condition_cannot_be_told() {
+    fn a_key_policy_with_a_condition_stays_undetermined() {
         let topic = topic(ARN, &[]);
         let via = |action: &str| {
             key(&json!({
@@ -451,19 +507,22 @@ mod tests {
                 "Condition": { "StringEquals": { "kms:ViaService": "sns.us-east-1.amazonaws.com" } },
             }))
         };
-        let open = usable(&topic, &via("kms:*"));
-        assert_eq!(open, Finding::warning(&open.problem, &open.advice));
+        let open = judge_key(&topic, &via("kms:*"));
+        assert_eq!(open, DoctorFinding::warning(&open.problem, &open.advice));
         let both = "kms:GenerateDataKey (statement via) and kms:Decrypt (statement via)";
         assert!(
-            open.problem.starts_with("it cannot be told") && open.problem.contains(both),
+            open.problem.starts_with("cannot determine") && open.problem.contains(both),
             "{open:?}"
         );
-        let refused = usable(&topic, &via("kms:Decrypt"));
-        assert_eq!(refused, Finding::failed(&refused.problem, &refused.advice));
+        let refused = judge_key(&topic, &via("kms:Decrypt"));
+        assert_eq!(
+            refused,
+            DoctorFinding::failed(&refused.problem, &refused.advice)
+        );
         assert!(
             refused
                 .problem
-                .contains("does not allow kms:GenerateDataKey to"),
+                .contains("does not grant kms:GenerateDataKey to"),
             "{refused:?}"
         );
     }

@@ -112,7 +112,9 @@ mod tests {
     fn a_policy_may_have_one_statement_without_brackets_or_none() {
         let one = json!({ "Statement": grant() }).to_string();
         assert_eq!(evaluate(&one, &PUBLISH), Some(allowed(None)));
-        let nothing = PolicyVerdict::NotAllowed { possible_grant: None };
+        let nothing = PolicyVerdict::NotAllowed {
+            possible_grant: None,
+        };
         assert_eq!(evaluate("{}", &PUBLISH), Some(nothing));
         assert_eq!(evaluate("", &PUBLISH), None);
         assert_eq!(evaluate("7", &PUBLISH), None);
@@ -121,7 +123,9 @@ mod tests {
     #[test]
     fn a_statement_with_an_unknown_effect_has_none() {
         let statement = grant_with(&json!({ "Effect": "allow" }));
-        let nothing = PolicyVerdict::NotAllowed { possible_grant: None };
+        let nothing = PolicyVerdict::NotAllowed {
+            possible_grant: None,
+        };
         assert_eq!(verdict_of(&[statement], &PUBLISH), nothing);
     }
 }

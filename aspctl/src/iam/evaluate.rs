@@ -13,7 +13,10 @@ use super::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PolicyVerdict {
     /// The statement `by` allows the request; `possible_denial` names a statement that might deny it.
-    Allowed { by: String, possible_denial: Option<String> },
+    Allowed {
+        by: String,
+        possible_denial: Option<String>,
+    },
     /// The statement `by` denies the request, whatever other statements allow.
     Denied { by: String },
     /// No statement is known to allow the request; `possible_grant` names one that might.
@@ -238,7 +241,9 @@ mod tests {
             json!({ "Principal": { "Service": "s3.amazonaws.com" } }),
             json!({ "Principal": { "AWS": "123456789012" } }),
         ] {
-            let nothing = PolicyVerdict::NotAllowed { possible_grant: None };
+            let nothing = PolicyVerdict::NotAllowed {
+                possible_grant: None,
+            };
             assert_eq!(verdict(&change), nothing, "{change}");
         }
     }

@@ -65,8 +65,12 @@ pub(super) fn allowed(possible_denial: Option<&str>) -> PolicyVerdict {
 pub(super) fn match_of(change: &Value) -> ElementMatch {
     match verdict_of(&[grant_with(change)], &PUBLISH) {
         PolicyVerdict::Allowed { .. } => ElementMatch::Yes,
-        PolicyVerdict::NotAllowed { possible_grant: None } => ElementMatch::No,
-        PolicyVerdict::NotAllowed { possible_grant: Some(_) } => ElementMatch::Unknown,
+        PolicyVerdict::NotAllowed {
+            possible_grant: None,
+        } => ElementMatch::No,
+        PolicyVerdict::NotAllowed {
+            possible_grant: Some(_),
+        } => ElementMatch::Unknown,
         PolicyVerdict::Denied { .. } => panic!("no statement denies"),
     }
 }

@@ -13,7 +13,7 @@ mod args;
 pub(crate) mod compare;
 pub(crate) mod describe;
 pub(crate) mod file;
-mod plan;
+pub(crate) mod plan;
 mod run;
 mod show;
 

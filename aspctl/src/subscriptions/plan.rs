@@ -174,17 +174,18 @@ fn creation_cause(best: Option<MatchQuality>) -> Option<CreationCause> {
 }
 
 /// What Alexa has for a topic.
-struct TopicResources<'a> {
+pub(crate) struct TopicResources<'a> {
     /// The configurations whose only topic this is. Only they may be changed.
-    exclusive_configurations: Vec<&'a AlexaConfiguration>,
+    pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// The subscriptions of all configurations that name the topic.
-    subscriptions: Vec<&'a AlexaSubscription>,
+    pub(crate) subscriptions: Vec<&'a AlexaSubscription>,
     /// What may belong to the topic, but lacks a field that is needed to tell.
-    unreadable: Vec<&'a Value>,
+    pub(crate) unreadable: Vec<&'a Value>,
 }
 
 impl<'a> TopicResources<'a> {
-    fn select(
+    /// Selects what belongs to the topic.
+    pub(crate) fn select(
         topic: &str,
         configurations: &'a [AlexaConfiguration],
         subscriptions: &'a [AlexaSubscription],
