@@ -41,15 +41,15 @@ ROLE = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole"
 CREDENTIALS, STACK = "AWS credentials", "stack"
 LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT = "Login with Amazon", "Alexa API", "subscriptions file", "Amazon account"
 CONFIGURATION, SUBSCRIBED = "configuration", "subscriptions"
-TOPIC, POLICY, ENCRYPTION, DELIVERY = "events topic", "topic policy", "topic encryption", "topic's delivery"
+TOPIC, POLICY, ENCRYPTION, DELIVERY = "events topic", "topic policy", "topic encryption", "topic delivery"
 FUNCTION, INVOCATION, DESTINATION, ERRORS = (
     "function",
-    "function's invocation",
+    "function invocation",
     "on-failure destination",
-    "function's errors",
+    "function errors",
 )
-DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signals' delivery"
-ALARMS, SUBSCRIBERS, LEDGER = "alarms", "alarms' subscribers", "ledger"
+DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signal delivery"
+ALARMS, SUBSCRIBERS, LEDGER = "alarms", "alarm subscribers", "ledger"
 
 OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
@@ -195,7 +195,7 @@ class Doctor(DoctorTest):
         self.assertEqual(len(lines), len(ALL))
         for line, link in zip(lines, ALL, strict=True):
             self.assertRegex(line, rf"^✓ ok +{link}  +\S")
-        self.assertEqual(result.err, "All is well.\n")
+        self.assertEqual(result.err, "All checks passed.\n")
         self.assertEqual(self.run_doctor("--quiet").err, "")
 
     def test_text_output_says_what_to_do(self) -> None:
@@ -206,7 +206,7 @@ class Doctor(DoctorTest):
         self.assertEqual(result.err, f"1 of {len(ALL)} links failed, and 2 could not be checked.\n")
         unsent = self.run_doctor("--send", "--file", "/nonexistent/subscriptions.toml")
         self.assertEqual(unsent.status, 1)
-        self.assertRegex(unsent.out, "(?m)^✓ ok +made-up event ")
+        self.assertRegex(unsent.out, "(?m)^✓ ok +synthetic event ")
         coloured = self.run_doctor("--file", "/nonexistent/subscriptions.toml", "--color", "always")
         self.assertIn("\x1b[", coloured.out)
 
@@ -216,7 +216,7 @@ class Doctor(DoctorTest):
         result = self.run_doctor()
         self.assertEqual(result.status, 1)
         self.assertRegex(result.out, "(?m)^! warning +configuration\n    • .*\n      → .*aspctl delete")
-        self.assertEqual(result.err, f"Nothing failed, and 1 of {len(ALL)} links want attention.\n")
+        self.assertEqual(result.err, f"Nothing failed, but 1 of {len(ALL)} links need attention.\n")
         status, row = self.rehearse("automation-success")
         self.assertEqual((status, row["state"]), (1, "ok"), row)
 
@@ -271,8 +271,8 @@ class Doctor(DoctorTest):
         wanted = {TOPIC: "failed", POLICY: "skipped", ENCRYPTION: "skipped", INVOCATION: "failed"}
         self.assertEqual(states, wanted, rows)
         self.assertEqual(status, 1)
-        self.assert_said(rows, "failed", TOPIC, "cannot tell", "Allow sns:GetTopicAttributes")
-        self.assert_said(rows, "failed", INVOCATION, "cannot tell", "Allow lambda:GetPolicy")
+        self.assert_said(rows, "failed", TOPIC, "cannot check this", "Allow sns:GetTopicAttributes")
+        self.assert_said(rows, "failed", INVOCATION, "cannot check this", "Allow lambda:GetPolicy")
 
     # ── Alexa ──
 
@@ -373,14 +373,14 @@ class Doctor(DoctorTest):
         # Subscriptions that the file does not name may expire.
         self.assertEqual(self.doctor()[0], 0)
         self.write(f'{FILE}\n[[subscription]]\nevents = ["{activity}.Voice"]\nentities = {{}}\n')
-        self.assert_warns(SUBSCRIBED, f"1 ends soon: {id}", "aspctl apply renews")
+        self.assert_warns(SUBSCRIBED, f"1 expires soon: {id}", "aspctl apply renews")
         subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 1000)
         self.assertEqual(self.doctor()[0], 0)
 
     def test_a_subscription_exists_twice(self) -> None:
         id = self.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
-        self.assert_warns(SUBSCRIBED, "1 subscription is there twice", "aspctl apply deletes the surplus")
+        self.assert_warns(SUBSCRIBED, "1 subscription exists more than once", "aspctl apply deletes the surplus")
 
     def test_a_subscription_cannot_be_read(self) -> None:
         id = self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": self.configuration})
@@ -414,7 +414,7 @@ class Doctor(DoctorTest):
 
     def test_alexa_may_not_publish(self) -> None:
         self.set_policy(*[one for one in self.policy() if one["Sid"] != "grant-alexa-event-sns-publish"])
-        row = self.assert_fails(POLICY, "no statement allows sns:Publish", "--attribute-name Policy")
+        row = self.assert_fails(POLICY, "no statement grants sns:Publish", "--attribute-name Policy")
         statement = json.loads(row["advice"].partition("): ")[2])
         self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
 
@@ -432,7 +432,7 @@ class Doctor(DoctorTest):
 
     def test_the_topic_uses_the_key_managed_by_aws(self) -> None:
         self.set_topic("KmsMasterKeyId", "alias/aws/sns")
-        self.assert_fails(ENCRYPTION, "another account", "--attribute-name KmsMasterKeyId")
+        self.assert_fails(ENCRYPTION, "other accounts", "--attribute-name KmsMasterKeyId")
 
     def key(self, *statements: dict[str, Any]) -> str:
         kms = self.client("kms")
@@ -450,12 +450,12 @@ class Doctor(DoctorTest):
     def test_the_topic_uses_a_key_that_alexa_may_use(self) -> None:
         allowed = {"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": ["kms:GenerateDataKey*", "kms:Decrypt"]}
         key = self.key(allowed | {"Resource": "*"})
-        self.assert_warns(ENCRYPTION, key, "does not say")
+        self.assert_warns(ENCRYPTION, key, "does not document")
 
     def test_the_topic_uses_a_key_whose_policy_is_conditional(self) -> None:
         allowed = {"Sid": "via", "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}
         key = self.key(allowed | {"Condition": {"StringEquals": {"kms:ViaService": "sns.us-east-1.amazonaws.com"}}})
-        self.assert_warns(ENCRYPTION, "it cannot be told", key, "statement via", ROLE)
+        self.assert_warns(ENCRYPTION, "cannot determine whether", key, "statement via", ROLE)
 
     def test_the_key_of_the_topic_is_disabled(self) -> None:
         key = self.key()
@@ -502,7 +502,7 @@ class Doctor(DoctorTest):
         function = {"FunctionName": self.name("AspEventsFunction")}
         self.addCleanup(self.client("lambda").delete_function_concurrency, **function)
         self.client("lambda").put_function_concurrency(**function, ReservedConcurrentExecutions=0)
-        self.assert_fails(FUNCTION, "switched off", "aws lambda delete-function-concurrency")
+        self.assert_fails(FUNCTION, "is disabled", "aws lambda delete-function-concurrency")
 
     def set_variables(self, variables: dict[str, str]) -> None:
         function, awslambda = {"FunctionName": self.name("AspEventsFunction")}, self.client("lambda")
@@ -531,7 +531,7 @@ class Doctor(DoctorTest):
         self.addCleanup(self.permit_sns)
         self.addCleanup(lambda: awslambda.put_function_event_invoke_config(**self.destination()))
         self.addCleanup(awslambda.create_function, **again)
-        self.assert_fails(FUNCTION, f"no function {name}", "REVERT_DRIFT", skipped=[INVOCATION, DESTINATION])
+        self.assert_fails(FUNCTION, f"{name} does not exist", "REVERT_DRIFT", skipped=[INVOCATION, DESTINATION])
 
     def permit_sns(self) -> None:
         self.client("lambda").add_permission(
@@ -606,7 +606,7 @@ class Doctor(DoctorTest):
         kept = [(row["detail"], row["advice"]) for row in rows if row["state"] == "failed"]
         self.assertEqual(len(kept), len(queues))
         for (queue, source), (detail, advice) in zip(queues.items(), kept, strict=True):
-            self.assertIn(f"1 message waits in {queue}", detail)
+            self.assertIn(f"1 message in {queue}", detail)
             self.assertIn(f"aspctl replay {source} --dry-run", advice)
 
     def test_an_invisible_message_counts(self) -> None:
@@ -614,7 +614,7 @@ class Doctor(DoctorTest):
         self.addCleanup(sqs.purge_queue, QueueUrl=url)
         sqs.send_message(QueueUrl=url, MessageBody="kept")
         self.assertEqual(len(sqs.receive_message(QueueUrl=url)["Messages"]), 1)
-        self.assert_fails(QUARANTINE, "1 message waits")
+        self.assert_fails(QUARANTINE, "1 message in QuarantineQueue")
 
     def test_a_signal_topic_has_no_queue(self) -> None:
         sns = self.client("sns")
@@ -634,7 +634,7 @@ class Doctor(DoctorTest):
         redrive = json.dumps({"deadLetterTargetArn": self.arn("ReadinessDeadLetterQueue")})
         for name, value, before, said in [
             ("FilterPolicy", '{"unitId": ["u"]}', "{}", '{"unitId": ["u"]}'),
-            ("RawMessageDelivery", "false", "true", "in an envelope"),
+            ("RawMessageDelivery", "false", "true", "in the SNS envelope"),
             ("RedrivePolicy", "{}", redrive, "lost"),
         ]:
             with self.subTest(name):
@@ -651,7 +651,7 @@ class Doctor(DoctorTest):
     def assert_needs_policy(self, link: str, queue: str, topic: str) -> None:
         """Checks that the doctor finds a missing permission, and that its advice repairs it."""
         self.set_queue_policy(queue, "")
-        row = self.assert_fails(link, "no statement allows", self.arn(queue), self.arn(topic))
+        row = self.assert_fails(link, "no statement grants", self.arn(queue), self.arn(topic))
         statement = json.loads(row["advice"].partition("): ")[2])
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         url = self.stack.queue_url(f"{queue}Arn")
@@ -682,7 +682,7 @@ class Doctor(DoctorTest):
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
         cloudwatch.delete_alarms(AlarmNames=[alarm["AlarmName"]])
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
-        self.assert_fails(ALARMS, f"{alarm['AlarmName']} does not exist", "REVERT_DRIFT")
+        self.assert_fails(ALARMS, f"missing: {alarm['AlarmName']}", "REVERT_DRIFT")
 
     def test_an_alarm_is_disabled(self) -> None:
         names, cloudwatch = [self.name("FunctionErrorsAlarm")], self.client("cloudwatch")
@@ -694,13 +694,13 @@ class Doctor(DoctorTest):
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
         cloudwatch.put_metric_alarm(**alarm | {"AlarmActions": [self.arn("RetryTopic")]})
-        self.assert_fails(ALARMS, f"{alarm['AlarmName']} tells nobody", "REVERT_DRIFT")
+        self.assert_fails(ALARMS, f"not notifying AlarmTopic: {alarm['AlarmName']}", "REVERT_DRIFT")
 
     def test_an_alarm_is_in_alarm(self) -> None:
         alarm, cloudwatch = {"AlarmName": self.name("FunctionErrorsAlarm")}, self.client("cloudwatch")
         self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
         cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="The function failed.")
-        self.assert_fails(ALARMS, f"{alarm['AlarmName']} is up: The function failed", "describe-alarms")
+        self.assert_fails(ALARMS, f"{alarm['AlarmName']} is in ALARM: The function failed", "describe-alarms")
 
     def test_the_alarm_topic_has_no_subscriber(self) -> None:
         sns = self.client("sns")
@@ -736,19 +736,19 @@ class Doctor(DoctorTest):
         """Runs the doctor with a test event; its exit status and the last row."""
         result = self.run_doctor("--output", "json", "--send", kind, *args, **env)
         rows = json.loads(result.out)
-        self.assertEqual([row["link"] for row in rows], [*ALL, "made-up event"])
+        self.assertEqual([row["link"] for row in rows], [*ALL, "synthetic event"])
         return result.status, rows[-1]
 
     def assert_rehearsed(self, kind: str, effect: str) -> None:
         status, row = self.rehearse(kind)
         self.assertEqual((status, row["state"]), (0, "ok"), row)
-        self.assertRegex(row["detail"], f"^aspctl-[0-9a-f]{{32}}: after .* {effect}")
+        self.assertRegex(row["detail"], f"^aspctl-[0-9a-f]{{32}}: {effect}.* \\(after ")
 
     def test_the_test_event_has_its_effect(self) -> None:
-        self.assert_rehearsed("subscription-activation", "its readiness signal came out")
-        self.assert_rehearsed("role-revocation", "its readiness signal came out")
-        self.assert_rehearsed("automation-failure", "its retry trigger came out")
-        self.assert_rehearsed("automation-success", "the ledger notes it as done")
+        self.assert_rehearsed("subscription-activation", "readiness signal published")
+        self.assert_rehearsed("role-revocation", "readiness signal published")
+        self.assert_rehearsed("automation-failure", "retry trigger published")
+        self.assert_rehearsed("automation-success", "complete in the ledger")
         self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
 
     def test_the_test_skill_failure_is_counted_outside_of_live(self) -> None:
@@ -757,7 +757,7 @@ class Doctor(DoctorTest):
         alarm = {"AlarmName": self.name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
         self.addCleanup(self.client("cloudwatch").set_alarm_state, **alarm)
         watch = Watch(self.stack)
-        self.assert_rehearsed("skill-failure", "SkillInteractionFailure counted it, in the stage development")
+        self.assert_rehearsed("skill-failure", "counted in the metric SkillInteractionFailure with the stage development")
         self.assertEqual((watch.total(SkillStage="development"), watch.total(SkillStage="live")), (1, 0))
 
     def test_the_test_event_has_no_effect(self) -> None:
@@ -767,13 +767,13 @@ class Doctor(DoctorTest):
         )
         with proxy(self.stack.endpoint, Publish=lambda: Answer(200, published)) as relay:
             for kind, effect in {
-                "device-setup": "its readiness signal came out",
-                "automation-success": "the ledger notes it as done",
-                "skill-failure": "counted it",
+                "device-setup": "readiness signal published",
+                "automation-success": "complete in the ledger",
+                "skill-failure": "counted in the metric",
             }.items():
                 status, row = self.rehearse(kind, "--timeout", "300ms", AWS_ENDPOINT_URL=relay.endpoint)
                 self.assertEqual((status, row["state"]), (1, "failed"), row)
-                self.assertRegex(row["detail"], f"within 300ms it was not seen that .*{effect}")
+                self.assertRegex(row["detail"], f"not seen within 300ms: {effect}")
                 self.assertIn("OnFailureQueue", row["advice"])
                 self.assertEqual("try --timeout 3m" in row["advice"], kind == "skill-failure")
 
@@ -791,7 +791,7 @@ class Buffered(DoctorTest):
         policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
         self.addCleanup(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": policy})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
-        self.assert_fails(DELIVERY, "no statement allows", url.rpartition("/")[2], self.arn("EventsTopic"))
+        self.assert_fails(DELIVERY, "no statement grants", url.rpartition("/")[2], self.arn("EventsTopic"))
 
     def test_the_event_source_mapping_is_disabled(self) -> None:
         awslambda = self.client("lambda")
