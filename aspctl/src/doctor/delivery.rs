@@ -206,15 +206,20 @@ async fn check_policy(
     Ok(finding.into_iter().collect())
 }
 
-fn judge_policy(policy: &str, queue: &str, url: &str, topic: &str) -> Option<DoctorFinding> {
-    let request = AccessRequest {
+/// The request of SNS to send to a queue on behalf of the topic.
+fn send_request<'a>(queue: &'a str, topic: &'a str) -> AccessRequest<'a> {
+    AccessRequest {
         principal: RequestPrincipal::Service {
             name: "sns.amazonaws.com",
             source_arn: topic,
         },
         action: "sqs:SendMessage",
         resource: queue,
-    };
+    }
+}
+
+fn judge_policy(policy: &str, queue: &str, url: &str, topic: &str) -> Option<DoctorFinding> {
+    let request = send_request(queue, topic);
     let permission = format!("SNS permission to send to {queue} on behalf of {topic}");
     let verdict = iam::evaluate(policy, &request);
     let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
@@ -396,7 +401,8 @@ mod tests {
         let statement = |change: &Value| {
             let mut statement = json!({
                 "Sid": "s", "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" },
-                "Action": "sqs:SendMessage", "Resource": QUEUE, "Condition": { "ArnEquals": { "aws:SourceArn": TOPIC } },
+                "Action": "sqs:SendMessage", "Resource": QUEUE,
+                "Condition": { "ArnEquals": { "aws:SourceArn": TOPIC } },
             });
             statement
                 .as_object_mut()
@@ -413,7 +419,10 @@ mod tests {
             )
         };
         let allowed = statement(&json!({}));
-        let tls = json!({ "Effect": "Deny", "Action": "sqs:*", "Condition": { "Bool": { "aws:SecureTransport": "false" } } });
+        let tls = json!({
+            "Effect": "Deny", "Action": "sqs:*",
+            "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+        });
         assert_eq!(found(&[allowed.clone(), statement(&tls)]), None);
         let failed = |found: Option<DoctorFinding>, problem: &str, advice: &str| {
             let found = found.unwrap();
@@ -423,7 +432,8 @@ mod tests {
             );
             assert_eq!(found, DoctorFinding::failed(&found.problem, &found.advice));
         };
-        let other = json!({ "Condition": { "ArnEquals": { "aws:SourceArn": "arn:aws:sns:us-east-1:123456789012:o" } } });
+        let other = "arn:aws:sns:us-east-1:123456789012:o";
+        let other = json!({ "Condition": { "ArnEquals": { "aws:SourceArn": other } } });
         failed(found(&[statement(&other)]), "no statement grants", TOPIC);
         failed(
             found(&[statement(&json!({ "Action": "sqs:ReceiveMessage" }))]),

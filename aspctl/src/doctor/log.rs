@@ -185,7 +185,10 @@ mod tests {
 
     #[test]
     fn an_error_is_reported_by_the_function_or_by_lambda() {
-        let own = r#"{"level":"ERROR","requestId":"r","eventType":"A.B","message":"failed","error":"AuthorizationError"}"#;
+        let own = concat!(
+            r#"{"level":"ERROR","requestId":"r","eventType":"A.B","message":"failed","#,
+            r#""error":"AuthorizationError"}"#
+        );
         assert_eq!(error_in(own).unwrap(), "failed: AuthorizationError: A.B");
         let report = |record: &str| {
             error_in(&format!(

@@ -1,7 +1,8 @@
 //! `aspctl doctor`: checks each link of the chain from Alexa to the alarms.
 //!
 //! Each module checks one part of the chain: it reads what AWS or Alexa returns, and judges that in
-//! functions that make no calls. Whatever cannot be read becomes a finding and stops no other check.
+//! functions that make no calls. Whatever cannot be read becomes a finding, and stops no other
+//! check.
 
 mod alarms;
 mod alexa;

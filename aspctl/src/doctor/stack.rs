@@ -82,7 +82,8 @@ impl<'a> StackContext<'a> {
         format!(
             "It was changed or deleted outside CloudFormation, and deploying the same template \
              again does not notice. Create a drift-aware change set for the stack {} \
-             (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and execute it",
+             (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and execute \
+             it",
             self.stack.name()
         )
     }

@@ -114,15 +114,9 @@ fn judge_type(topic: &EventsTopic<'_>) -> CheckResult {
 
 /// Judges whether the topic's policy lets Alexa's role publish.
 fn judge_policy(topic: &EventsTopic<'_>) -> CheckResult {
-    let EventsTopic { arn, role, .. } = topic;
-    let request = AccessRequest {
-        principal: RequestPrincipal::Role(role),
-        action: "sns:Publish",
-        resource: arn,
-    };
-    let policy = topic.attributes.get("Policy");
-    let Some(verdict) = policy.and_then(|policy| iam::evaluate(policy, &request)) else {
-        let problem = format!("{arn} has no readable policy");
+    let role = topic.role;
+    let Some(verdict) = publish_verdict(topic) else {
+        let problem = format!("{} has no readable policy", topic.arn);
         return Err(DoctorFinding::failed(problem, how_to_grant_publish(topic)).into());
     };
     Err(match verdict {
@@ -155,6 +149,16 @@ fn judge_policy(topic: &EventsTopic<'_>) -> CheckResult {
         }
     }
     .into())
+}
+
+/// Evaluates the topic's policy, if it has one.
+fn publish_verdict(topic: &EventsTopic<'_>) -> Option<PolicyVerdict> {
+    let request = AccessRequest {
+        principal: RequestPrincipal::Role(topic.role),
+        action: "sns:Publish",
+        resource: topic.arn,
+    };
+    iam::evaluate(topic.attributes.get("Policy")?, &request)
 }
 
 fn how_to_grant_publish(topic: &EventsTopic<'_>) -> String {
@@ -407,9 +411,10 @@ mod tests {
 
     fn alexas_key() -> EncryptionKey {
         let actions = ["kms:GenerateDataKey*", "kms:Decrypt"];
-        key(
-            &json!({ "Effect": "Allow", "Principal": { "AWS": ALEXA_ROLE }, "Action": actions, "Resource": "*" }),
-        )
+        key(&json!({
+            "Effect": "Allow", "Principal": { "AWS": ALEXA_ROLE },
+            "Action": actions, "Resource": "*",
+        }))
     }
 
     #[test]
@@ -480,7 +485,10 @@ mod tests {
             disabled.problem.contains("not enabled") && disabled.advice.contains("enable-key"),
             "{disabled:?}"
         );
-        let own = json!({ "Effect": "Allow", "Principal": { "AWS": "123456789012" }, "Action": "kms:*", "Resource": "*" });
+        let own = json!({
+            "Effect": "Allow", "Principal": { "AWS": "123456789012" },
+            "Action": "kms:*", "Resource": "*",
+        });
         let refused = judge_key(&topic, &key(&own));
         assert_eq!(
             refused,
@@ -503,8 +511,11 @@ mod tests {
         let topic = topic(ARN, &[]);
         let via = |action: &str| {
             key(&json!({
-                "Sid": "via", "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": action, "Resource": "*",
-                "Condition": { "StringEquals": { "kms:ViaService": "sns.us-east-1.amazonaws.com" } },
+                "Sid": "via", "Effect": "Allow", "Principal": { "AWS": "*" },
+                "Action": action, "Resource": "*",
+                "Condition": {
+                    "StringEquals": { "kms:ViaService": "sns.us-east-1.amazonaws.com" },
+                },
             }))
         };
         let open = judge_key(&topic, &via("kms:*"));

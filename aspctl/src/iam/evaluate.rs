@@ -12,7 +12,7 @@ use super::{
 /// What a policy says about a request. Statements are named by `Sid`, or else by position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PolicyVerdict {
-    /// The statement `by` allows the request; `possible_denial` names a statement that might deny it.
+    /// The statement `by` allows the request; `possible_denial` names one that might deny it.
     Allowed {
         by: String,
         possible_denial: Option<String>,
