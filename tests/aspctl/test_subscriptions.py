@@ -532,7 +532,7 @@ class Inventory(AlexaTest):
         self.assertIn(TOPIC, self.ok("get", configuration.id).out)
         subscription = self.alexa.subscriptions[0]
         self.assertEqual(self.ok("get", subscription.id, "--output", "json").json["id"], subscription.id)
-        self.assertIn("nothing of this id", self.refused("get", "amzn1.alexa.aem.subscription.nothing"))
+        self.assertIn("no subscription or configuration with this id", self.refused("get", "amzn1.alexa.aem.subscription.nothing"))
         self.assertIn("not the id of a subscription", self.refused("get", ROOMS[0]))
 
     def test_delete_removes_subscriptions_before_their_configuration(self) -> None:
@@ -541,7 +541,7 @@ class Inventory(AlexaTest):
         self.assertEqual(len(self.alexa.subscriptions), 7)
         self.ok("delete", "--yes", *ids, *ids)
         self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
-        self.assertIn("nothing of this id", self.refused("delete", "--yes", ids[0]))
+        self.assertIn("no subscription or configuration with this id", self.refused("delete", "--yes", ids[0]))
 
 
 class Files(AlexaTest):

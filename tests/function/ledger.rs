@@ -924,7 +924,9 @@ async fn assert_lasting_conflict_fails_as_retryable(operation: Operation) {
     let error = Diagnostic::from(answer.unwrap_err());
     assert_eq!(error.error_type, "Retryable");
     assert!(
-        error.error_message.contains("met others at the same item"),
+        error
+            .error_message
+            .contains("kept conflicting with other writers of the same item"),
         "{}",
         error.error_message
     );

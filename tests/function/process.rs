@@ -449,7 +449,7 @@ async fn an_unreachable_ledger_is_a_warning_and_a_metric() {
     assert_starts_with(line, "message", "the ledger is out of reach");
     let error = line["error"].as_str().unwrap();
     assert!(
-        error.contains("dynamodb:PutItem on ledger failed for now"),
+        error.contains("dynamodb:PutItem on ledger failed with a retryable error"),
         "{line}"
     );
 }

@@ -615,7 +615,9 @@ async fn a_conflict_is_retried_and_never_skipped() {
     let error = Diagnostic::from(answer.unwrap_err());
     assert_eq!(error.error_type, "Retryable");
     assert!(
-        error.error_message.contains("met others at the same item"),
+        error
+            .error_message
+            .contains("kept conflicting with other writers of the same item"),
         "{}",
         error.error_message
     );
