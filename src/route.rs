@@ -36,7 +36,7 @@ pub enum Plan {
     Ignore,
     /// Count a skill failure.
     Count(SkillFailureMetric),
-    /// Store a readiness signal for later lookups, and publish it.
+    /// Publish a signal. If it tells of readiness, store it before, for later lookups.
     Signal(OutgoingSignal),
     /// Count the failure against the automation's budget and publish a retry trigger.
     Retry(FailedAutomation),

@@ -1,9 +1,9 @@
 //! Decodes the events of Alexa Smart Properties from the text of an SNS message.
 //!
-//! [`EventKind`] is the table of event types. Documented payloads ([`documented`]) are read strictly
-//! where an effect depends on a field and leniently elsewhere. Payloads that Amazon has not
-//! documented ([`assumed`]) are searched for the ids that they should contain. Enumerations are
-//! open, because Amazon documents only some of their values.
+//! [`EventKind`] is the table of event types. Documented payloads ([`documented`]) are read
+//! strictly where an effect depends on a field and leniently elsewhere. Payloads that Amazon has
+//! not documented ([`assumed`]) are searched for the ids that they should contain. Enumerations
+//! are open, because Amazon documents only some of their values.
 
 pub mod assumed;
 pub mod documented;

@@ -138,7 +138,7 @@ impl OutgoingMessage {
     }
 }
 
-/// A readiness message to publish, with what the ledger needs to store it.
+/// A message to publish, with what the ledger stores of it: nothing, unless it tells of readiness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingSignal {
     /// The message.

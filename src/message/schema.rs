@@ -103,10 +103,8 @@ impl GeneratedSchema {
             "required": ["specversion", "id", "source", "type", "datacontenttype", "data"],
             "properties": envelope_properties(example.r#type(), &subject),
         });
-        let always = data["required"]
-            .as_array()
-            .unwrap()
-            .contains(&json!(subject));
+        let required = data["required"].as_array();
+        let always = required.is_some_and(|fields| fields.contains(&json!(subject)));
         schema["properties"]["data"] = data;
         if always {
             schema["required"]
@@ -261,7 +259,11 @@ fn the_schemas_are_those_of_the_messages() {
             fs::write(&file, generated.text()).unwrap();
         }
         let text = fs::read_to_string(&file).unwrap_or_default();
-        assert!(is_read_back(&generated), "{}: read_data", generated.r#type);
+        assert!(
+            is_read_back(&generated),
+            "{}: missing in read_data (src/message/mod.rs)",
+            generated.r#type
+        );
         let is_current = text == generated.text();
         assert!(
             is_current,
@@ -330,7 +332,7 @@ fn a_schema_rejects_what_is_never_published() {
             check_refused(&generated, &[(&pointer, Some(Value::Null))]);
         }
         let required = generated.schema["properties"]["data"]["required"].as_array();
-        for field in required.unwrap() {
+        for field in required.into_iter().flatten() {
             let pointer = format!("/data/{}", field.as_str().unwrap());
             check_refused(&generated, &[(&pointer, None)]);
         }

@@ -1,9 +1,11 @@
 //! The examples on Amazon's own pages, verbatim, with their defects.
 //! Source: "Event Schemas for Alexa Smart Properties for Healthcare", 17 November 2022.
 
-use serde_json::json;
+use std::collections::HashMap;
 
-use crate::{Function, aws::Operation, sample, sns_event};
+use serde_json::{Value, json};
+
+use crate::{Function, aws::Operation, sample, sample_names, sns_event};
 
 const AUTOMATION: &str = include_str!("../documented/automation-completion.txt");
 const SKILL: &str = include_str!("../documented/skill-interaction-failure.txt");
@@ -117,30 +119,40 @@ async fn all_three_share_an_id_and_are_three_events() {
 }
 
 /// The examples in docs/consumers.md are what the function publishes for the samples, except for
-/// `notBefore`.
+/// `notBefore`. The sample of an example is the one that publishes a message with its id.
 #[tokio::test]
 async fn the_documents_show_what_is_published() {
-    let consumers = include_str!("../../docs/consumers.md");
-    let shown: Vec<serde_json::Value> = consumers
-        .split("```json\n")
-        .skip(1)
-        .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
-        .collect();
-    let samples = [
-        "automation-failure-internal-error",
-        "subscription-activated",
-        "role-assigned",
-        "device-setup-completed",
-        "bad-invalid-event",
-    ];
-    assert_eq!(shown.len(), samples.len());
-    for (name, mut shown) in samples.into_iter().zip(shown) {
+    let mut published = HashMap::new();
+    for name in sample_names() {
         let function = Function::start().await;
-        function.answer(&sample(name)).await;
-        let mut published = function.aws.only_message().body;
+        function.answer(&sample(&name)).await;
+        for message in function.aws.published() {
+            published.insert(message.body["id"].to_string(), message.body);
+        }
+    }
+    let consumers = include_str!("../../docs/consumers.md");
+    let mut examples = 0;
+    for block in consumers.split("```json\n").skip(1) {
+        let mut shown: Value = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+        let id = &shown["id"];
+        let mut published = published.remove(&id.to_string()).unwrap_or_else(|| {
+            panic!("docs/consumers.md: no sample publishes a message with the id {id}")
+        });
         for message in [&mut shown, &mut published] {
             message["data"].as_object_mut().unwrap().remove("notBefore");
         }
         assert_eq!(shown, published);
+        examples += 1;
     }
+    let types = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")).unwrap();
+    let is_message = |name: &str| name.starts_with("aspevents.");
+    let types = types.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        is_message(&name.to_string_lossy())
+    });
+    assert_eq!(
+        examples,
+        types.count(),
+        "docs/consumers.md: one example for each message"
+    );
 }

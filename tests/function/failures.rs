@@ -229,7 +229,8 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
     assert_eq!(error_type, "Retryable");
     assert!(
         text.contains(
-            "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable error: request has timed out"
+            "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable error: \
+             request has timed out"
         ),
         "{text}"
     );

@@ -125,7 +125,14 @@ fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
 
 /// Reads a sample from `events/`.
 fn sample(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    let file = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The names of the samples.
+fn sample_names() -> Vec<String> {
+    let expected: Value = serde_json::from_str(&sample("expected")).unwrap();
+    expected.as_object().unwrap().keys().cloned().collect()
 }
 
 /// The text of the first message in a sample.

@@ -295,7 +295,9 @@ proptest! {
         let places = count_values(&body);
         replace(&mut body, &mut index.index(places), &value);
         match handle(&body.to_string()).1 {
-            Ok(InvocationAnswer::Sns(summary)) => prop_assert_eq!(summary.records, outcomes(&summary)),
+            Ok(InvocationAnswer::Sns(summary)) => {
+                prop_assert_eq!(summary.records, outcomes(&summary));
+            }
             Ok(InvocationAnswer::Sqs(response)) => {
                 prop_assert!(response.batch_item_failures.len() <= 1, "the damaged item");
             }

@@ -31,7 +31,8 @@ fn message_effect(message: &aws::PublishedMessage) -> Value {
     })
 }
 
-/// What AWS received, in the form of `expected.json`. The points of a stage alone repeat the others.
+/// What AWS received, in the form of `expected.json`. The points of a stage alone repeat the
+/// others.
 fn observed_effects(function: &Function) -> Vec<Value> {
     let mut effects = Vec::new();
     for message in function.aws.published() {
@@ -88,6 +89,13 @@ async fn published_messages_can_be_read_back() {
                 panic!("{name}: {type} is missing in read_data (src/message/mod.rs)")
             });
             assert_eq!(data.r#type(), r#type);
+            // What tells of readiness is stored, and hides what was stored before.
+            let is_stored = data.readiness().is_some();
+            assert_eq!(
+                is_stored,
+                r#type.contains(".readiness."),
+                "{type}: readiness()"
+            );
             assert_eq!(data.subject(), message.body["subject"].as_str());
             for (attribute, value) in data.attributes() {
                 let published = message.attributes.get(attribute);
@@ -109,6 +117,9 @@ fn each_type_of_event_has_a_sample() {
         }
     }
     for kind in EventKind::ALL {
-        assert!(kinds.contains(&kind), "events/: no sample for {kind}");
+        assert!(
+            kinds.contains(&kind),
+            "events/expected.json: no sample for {kind}"
+        );
     }
 }

@@ -602,16 +602,13 @@ mod tests {
     fn every_sample_of_the_project_can_be_replayed() {
         for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../events")).unwrap() {
             let path = entry.unwrap().path();
-            if path
+            let is_json = path
                 .extension()
-                .is_some_and(|extension| extension == "json")
-            {
+                .is_some_and(|extension| extension == "json");
+            if is_json && !path.ends_with("expected.json") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                assert!(
-                    !from_file("f", &text).unwrap().is_empty(),
-                    "{}",
-                    path.display()
-                );
+                let events = from_file("f", &text).unwrap();
+                assert!(!events.is_empty(), "{}", path.display());
             }
         }
     }

@@ -88,7 +88,10 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
 pub(crate) fn assert_fits_schema(body: &Value) {
     let r#type = body["type"].as_str().unwrap();
     let validator = SCHEMAS.get(r#type).unwrap_or_else(|| {
-        panic!("{type} has no schema: add it to generated_schemas (src/message/mod.rs) and run make schemas")
+        panic!(
+            "{type} has no schema: add it to generated_schemas (src/message/mod.rs) and run make \
+             schemas"
+        )
     });
     let errors: Vec<_> = validator
         .iter_errors(body)
