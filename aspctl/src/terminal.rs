@@ -1,7 +1,6 @@
 //! Writes results to standard output, and notes, prompts, progress and errors to standard error.
 //!
-//! This is the only module that writes to either, and all output is made
-//! [`printable`](crate::printable).
+//! This is the only module that writes to either, and all output is made [`printable`].
 
 use std::{
     fmt::Display,

@@ -3,7 +3,7 @@
 //! The doctor reads the policies of a topic, a queue, a key or a function and asks: does this
 //! policy let Alexa's role, or SNS on behalf of a topic, perform this action on this resource?
 //! IAM's policy simulator does not answer that: it does not simulate resource-based policies for
-//! roles. [`evaluate`] therefore follows the documented rules ("IAM JSON policy elements
+//! roles. [`evaluate()`] therefore follows the documented rules ("IAM JSON policy elements
 //! reference" and "Policy evaluation logic" in the IAM User Guide).
 //!
 //! # What is evaluated
