@@ -6,7 +6,10 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use aws_credential_types::Credentials;
 
-use crate::{arn::Arn, message::OutputTopic, retry::RetryPolicy};
+use crate::{
+    arn::Arn, event::StatusWords, forward::ForwardedTypes, message::OutputTopic,
+    retry::RetryPolicy, route::RouteSettings,
+};
 
 /// The configuration of the function.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct Config {
     pub ledger_ttl: Duration,
     /// The retry budget of an automation.
     pub retry: RetryPolicy,
+    /// The status words that are known, and the types of event to forward.
+    pub routing: RouteSettings,
     /// A custom endpoint for SNS, such as a local stack's.
     pub sns_endpoint: Option<String>,
     /// A custom endpoint for CloudWatch.
@@ -41,18 +46,21 @@ pub struct TopicArns {
     pub retry: String,
     /// The topic of readiness signals.
     pub readiness: String,
+    /// The topic of skill failures and forwarded events, if there is one.
+    pub report: Option<String>,
     /// The topic of messages that could not be processed.
     pub quarantine: String,
 }
 
 impl TopicArns {
-    /// Returns the ARN of an output topic.
+    /// Returns the ARN of an output topic, if there is such a topic.
     #[must_use]
-    pub fn arn(&self, topic: OutputTopic) -> &str {
+    pub fn arn(&self, topic: OutputTopic) -> Option<&str> {
         match topic {
-            OutputTopic::Retry => &self.retry,
-            OutputTopic::Readiness => &self.readiness,
-            OutputTopic::Quarantine => &self.quarantine,
+            OutputTopic::Retry => Some(&self.retry),
+            OutputTopic::Readiness => Some(&self.readiness),
+            OutputTopic::Report => self.report.as_deref(),
+            OutputTopic::Quarantine => Some(&self.quarantine),
         }
     }
 }
@@ -79,6 +87,7 @@ impl Config {
         let topics = TopicArns {
             retry: env.topic_arn("RETRY_TOPIC_ARN", &region),
             readiness: env.topic_arn("READINESS_TOPIC_ARN", &region),
+            report: env.optional_topic_arn("REPORT_TOPIC_ARN", &region),
             quarantine: env.topic_arn("QUARANTINE_TOPIC_ARN", &region),
         };
         let credentials = env.credentials();
@@ -86,6 +95,7 @@ impl Config {
         let ledger_table = env.table("LEDGER_TABLE");
         let ledger_ttl = env.seconds("LEDGER_TTL_SECONDS", 86_400);
         let retry = env.retry_policy();
+        let routing = env.route_settings(topics.report.is_some());
         let sns_endpoint = env.endpoint("AWS_ENDPOINT_URL_SNS");
         let cloudwatch_endpoint = env.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH");
         let dynamodb_endpoint = env.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
@@ -102,6 +112,7 @@ impl Config {
             ledger_table,
             ledger_ttl,
             retry,
+            routing,
             sns_endpoint,
             cloudwatch_endpoint,
             dynamodb_endpoint,
@@ -131,6 +142,55 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
             self.problem(name, "is missing");
             String::new()
         })
+    }
+
+    fn optional_topic_arn(&mut self, name: &str, region: &str) -> Option<String> {
+        self.get(name)?;
+        Some(self.topic_arn(name, region))
+    }
+
+    fn route_settings(&mut self, has_report_topic: bool) -> RouteSettings {
+        RouteSettings {
+            words: self.status_words("SUCCESS_STATUSES", "FAILURE_STATUSES"),
+            forwarded: self.forwarded_types("FORWARD_EVENT_TYPES", has_report_topic),
+            has_report_topic,
+        }
+    }
+
+    fn status_words(&mut self, success: &str, failure: &str) -> StatusWords {
+        let words = StatusWords::new(&self.list(success), &self.list(failure));
+        words.unwrap_or_else(|error| {
+            let problem = format_args!(
+                "and {failure} conflict with each other or with the known words: {error}"
+            );
+            self.problem(success, problem);
+            StatusWords::default()
+        })
+    }
+
+    fn forwarded_types(&mut self, name: &str, has_report_topic: bool) -> ForwardedTypes {
+        let list = self.get(name).unwrap_or_default();
+        let types = ForwardedTypes::parse(&list).unwrap_or_else(|entry| {
+            let problem = format_args!(
+                "has the entry {entry:?}; expected Namespace.Name or Namespace.*, separated by commas"
+            );
+            self.problem(name, problem);
+            ForwardedTypes::default()
+        });
+        if !types.is_empty() && !has_report_topic {
+            self.problem(name, "needs a topic: set REPORT_TOPIC_ARN");
+        }
+        types
+    }
+
+    /// A comma-separated list, without empty entries.
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.get(name).unwrap_or_default();
+        let entries = text.split(',').map(str::trim);
+        entries
+            .filter(|entry| !entry.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Reads the ARN of a standard topic. SNS accepts messages only in the topic's own region.

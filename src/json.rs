@@ -50,6 +50,12 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// The non-empty string at a JSON pointer.
+pub(crate) fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    let text = value.pointer(pointer)?.as_str()?;
+    (!text.is_empty()).then_some(text)
+}
+
 fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> JsonMisfit {
     let segment = |segment: &Segment| match segment {
         Segment::Seq { index } => format!("[{index}]"),

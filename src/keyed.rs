@@ -1,24 +1,24 @@
-//! What goes to the ledger or to AWS in groups, and its answers: both by the key of the event, so
-//! that an answer cannot be taken for that of another record.
+//! What goes to the ledger or to AWS in groups, and its answers: both by the key of the event or of
+//! the effect, so that an answer cannot be taken for that of another.
 
 use std::collections::HashMap;
 
-/// Something with the key of its event.
+/// Something with its key.
 #[derive(Debug)]
-pub struct Keyed<'a, T> {
-    /// The key of the event.
-    pub key: &'a str,
-    /// What belongs to the event.
+pub struct Keyed<'a, K: ?Sized, T> {
+    /// The key.
+    pub key: &'a K,
+    /// What belongs to it.
     pub item: &'a T,
 }
 
-/// What became of each item, by the key of its event.
-pub type KeyedResults<T, E> = HashMap<String, Result<T, E>>;
+/// What became of each item, by its key.
+pub type KeyedResults<K, T, E> = HashMap<K, Result<T, E>>;
 
-impl<T> Clone for Keyed<'_, T> {
+impl<K: ?Sized, T> Clone for Keyed<'_, K, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Keyed<'_, T> {}
+impl<K: ?Sized, T> Copy for Keyed<'_, K, T> {}

@@ -14,6 +14,9 @@ const MAX_DIMENSION_CHARS: usize = 1024;
 /// The metric's name.
 pub const SKILL_INTERACTION_FAILURE: &str = "SkillInteractionFailure";
 
+/// The value of whatever an event lacks.
+pub const UNKNOWN: &str = "unknown";
+
 /// The dimensions under which a skill failure is counted, sanitized for CloudWatch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SkillFailureMetric {
@@ -35,10 +38,23 @@ pub struct MetricPoint<'a> {
 }
 
 impl SkillFailureMetric {
-    /// The dimensions of a failure that an event reports.
+    /// The dimensions of a failure that an event reports, with `unknown` for what it lacks.
     pub(crate) fn of(failure: &SkillInteractionFailure) -> Self {
-        let (skill, error) = (&failure.skill, &failure.error);
-        Self::new(&skill.id, &skill.stage, &error.r#type)
+        let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+        Self::new(
+            &known(&failure.skill_id),
+            &known(&failure.stage),
+            &known(&failure.error_type),
+        )
+    }
+
+    /// The stage under which the failure counts for the alarms: one that Alexa documents, or
+    /// `unknown`, so that the alarms need not know every word.
+    fn alarm_stage(&self) -> &str {
+        match self.stage.as_str() {
+            "live" | "development" => &self.stage,
+            _ => UNKNOWN,
+        }
     }
 
     /// Sanitizes the values for CloudWatch.
@@ -60,13 +76,12 @@ pub fn data_points<'a>(
 ) -> Vec<MetricPoint<'a>> {
     let mut counts: BTreeMap<Vec<(&'static str, &'a str)>, u32> = BTreeMap::new();
     for failure in failures {
-        let stage = ("SkillStage", failure.stage.as_str());
         let all = vec![
             ("SkillId", failure.skill_id.as_str()),
-            stage,
+            ("SkillStage", failure.stage.as_str()),
             ("ErrorType", failure.error_type.as_str()),
         ];
-        for dimensions in [all, vec![stage]] {
+        for dimensions in [all, vec![("SkillStage", failure.alarm_stage())]] {
             *counts.entry(dimensions).or_default() += 1;
         }
     }

@@ -3,10 +3,35 @@
 /// Whether subjects are ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
+    /// What kind of subject.
+    pub kind: ReadinessKind,
     /// Whether the subjects are ready.
     pub ready: bool,
     /// The known subjects, the most general first.
     pub subjects: Vec<ReadinessSubject>,
+}
+
+/// What kind of subject is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadinessKind {
+    /// A unit.
+    Unit,
+    /// A principal with a role.
+    Role,
+    /// A device.
+    Device,
+}
+
+impl ReadinessKind {
+    /// The name in the metric `Readiness`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unit => "UNIT",
+            Self::Role => "ROLE",
+            Self::Device => "DEVICE",
+        }
+    }
 }
 
 /// A unit, device or principal whose last readiness is stored.

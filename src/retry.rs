@@ -42,6 +42,8 @@ pub struct FailedAutomation {
     pub automation_id: String,
     /// The id of the automation's unit.
     pub unit_id: Option<String>,
+    /// Alexa's status word.
+    pub status: Option<String>,
     /// The reported errors; may be empty.
     pub errors: Vec<AutomationError>,
 }
@@ -56,17 +58,23 @@ impl FailedAutomation {
             origin,
             automation_id: completion.automation.id,
             unit_id: header.unit_id().map(str::to_owned),
+            status: completion.result.reported.word,
             errors: completion.result.errors,
         }
+    }
+
+    /// Whether a retry can help: no error, or at least one that is retryable.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.errors.is_empty() || self.errors.iter().any(is_retryable)
     }
 
     /// Decides what to do about the `attempt`-th failure in the window. The first failure leads to
     /// the first retry.
     #[must_use]
     pub fn decide(&self, attempt: u32, policy: &RetryPolicy) -> RetryDecision {
-        let is_permanent = !self.errors.is_empty() && !self.errors.iter().any(is_retryable);
         match attempt {
-            _ if is_permanent => RetryDecision::FixThenRetry,
+            _ if !self.is_retryable() => RetryDecision::FixThenRetry,
             attempt if attempt > policy.max_attempts => RetryDecision::Exhausted,
             _ => RetryDecision::Retry,
         }
@@ -91,6 +99,7 @@ impl FailedAutomation {
         self.origin.message(&RetryTrigger {
             automation_id: Cow::from(&self.automation_id),
             unit_id: self.unit_id.as_deref().map(Cow::from),
+            status: self.status.as_deref().map(Cow::from),
             decision,
             attempt,
             max_attempts: policy.max_attempts,
@@ -119,7 +128,8 @@ fn retry_error(error: &AutomationError) -> RetryError<'_> {
     RetryError {
         r#type: r#type.map(|r#type| Cow::from(r#type.as_str())),
         message: error.message.as_deref().map(Cow::from),
-        endpoint_id: error.endpoint_id.as_deref().map(Cow::from),
+        endpoint_id: error.endpoint_id().map(Cow::from),
+        unit_id: error.unit_id().map(Cow::from),
         retryable: is_retryable(error),
     }
 }
@@ -127,10 +137,8 @@ fn retry_error(error: &AutomationError) -> RetryError<'_> {
 /// Whether an error is retryable. IDs that do not exist stay invalid; an unknown error is worth a
 /// retry.
 fn is_retryable(error: &AutomationError) -> bool {
-    !matches!(
-        error.r#type,
-        Some(AutomationErrorType::EndpointNotFound | AutomationErrorType::UnitNotFound)
-    )
+    let r#type = error.r#type.as_ref();
+    !r#type.is_some_and(AutomationErrorType::is_wrong_id)
 }
 
 #[cfg(test)]
@@ -152,10 +160,12 @@ mod tests {
             origin: MessageOrigin {
                 id: "e".into(),
                 time: None,
+                happened_at: None,
                 source: RawValue::from_string("{}".into()).unwrap(),
             },
             automation_id: "a".into(),
             unit_id: None,
+            status: None,
             errors: types
                 .iter()
                 .map(|r#type| serde_json::from_value(json!({ "type": r#type })).unwrap())

@@ -1,41 +1,68 @@
-//! Decides what to do with a record: the contract's table of events, as code. Pure functions.
+//! Decides what a record is for: the contract's table of events, as code. Pure.
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     envelope::Record,
     event::{
-        self, AlexaEvent, AspEvent, DecodeError, DecodedText, QuarantineReason, header::EventHeader,
+        self, AlexaEvent, AspEvent, DecodeError, DecodedText, EventFinding, EventIds,
+        QuarantineReason, ReportedResult, ResultMeaning, StatusWords, header::EventHeader,
     },
+    forward::ForwardedTypes,
     message::{
-        DeviceReadiness, MessageOrigin, MessageTooLarge, OutgoingSignal, RoleReadiness,
-        UnitReadiness,
+        DeviceReadiness, ForwardedEvent, MessageOrigin, MessageTooLarge, OutgoingMessage,
+        OutgoingSignal, RoleReadiness, SkillFailureReport, UnitReadiness,
     },
     metric::SkillFailureMetric,
     quarantine::{self, QuarantinedRecord},
     retry::FailedAutomation,
+    text::shortened,
 };
 
-/// A record's key and event header, and what to do with the record.
+/// What the decision depends on besides the record.
+#[derive(Debug, Clone, Default)]
+pub struct RouteSettings {
+    /// The status words that are known.
+    pub words: StatusWords,
+    /// The types of event to forward.
+    pub forwarded: ForwardedTypes,
+    /// Whether there is a topic for reports.
+    pub has_report_topic: bool,
+}
+
+/// A record, what is known of its event, and what to do about it.
 #[derive(Debug)]
 pub struct RoutedRecord {
     /// Identifies the effect: the ledger's key and the CloudEvents `id`.
     pub key: String,
     /// The event's header, if there is one.
     pub header: Option<EventHeader>,
-    /// Whether this version supports the event type.
+    /// Whether this version knows the event's type.
     pub is_known: bool,
+    /// The ids that the event is about.
+    pub ids: EventIds,
+    /// What was noticed about the event.
+    pub findings: Vec<EventFinding>,
     /// What to do.
     pub plan: Plan,
+    /// The event as it is, if its type is forwarded; published besides the plan.
+    pub forward: Option<OutgoingMessage>,
 }
 
-/// What to do with a record.
+/// What to do about a record.
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing: the record is a greeting.
     Ignore,
-    /// Count a skill failure.
-    Count(SkillFailureMetric),
+    /// Nothing besides forwarding the event.
+    ForwardOnly,
+    /// Count a failure of a skill, and report it if there is a topic for that.
+    Count {
+        /// What is counted.
+        failure: SkillFailureMetric,
+        /// The report.
+        report: Option<OutgoingMessage>,
+    },
     /// Publish a signal. If it tells of readiness, store it before, for later lookups.
     Signal(OutgoingSignal),
     /// Count the failure against the automation's budget and publish a retry trigger.
@@ -47,91 +74,219 @@ pub enum Plan {
         /// When it succeeded; later failures still count.
         at: Option<DateTime<Utc>>,
     },
-    /// Publish the message unchanged, with the reason. If it is too large even for the quarantine
-    /// topic, the record has to fail, so that its owner keeps it.
+    /// Publish the message as it is, with the reason. If it is too large even for the quarantine,
+    /// the record has to fail, so that its owner keeps it.
     Quarantine(Result<QuarantinedRecord, MessageTooLarge>),
 }
 
-/// Decides what to do with a record.
+/// Decides what to do about one record.
 #[must_use]
-pub fn route(record: &Record) -> RoutedRecord {
+pub fn route(record: &Record, settings: &RouteSettings) -> RoutedRecord {
     match event::decode(&record.text) {
         Ok(DecodedText::Greeting) => RoutedRecord {
             key: message_key(record),
             header: None,
             is_known: false,
+            ids: EventIds::default(),
+            findings: Vec::new(),
             plan: Plan::Ignore,
+            forward: None,
         },
-        Ok(DecodedText::Event(event)) => route_event(record, *event),
+        Ok(DecodedText::Event(event)) => route_event(record, *event, settings),
         Err(error) => route_undecodable(record, error),
     }
 }
 
-fn route_event(record: &Record, event: AlexaEvent) -> RoutedRecord {
+fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> RoutedRecord {
     let AlexaEvent {
         header,
         content,
         source,
     } = event;
     let is_known = !matches!(content, AspEvent::Unknown(_));
+    let is_forwarded = settings.forwarded.contains(&header.event_type);
     let key = match header.event_id() {
-        _ if !is_known => quarantine::key(record),
+        _ if !is_known && !is_forwarded => quarantine::key(record),
         Some(id) => format!("{}/{id}", header.event_type),
         None => message_key(record),
     };
+    let event_time = header.event_time();
     let origin = MessageOrigin {
         id: key.clone(),
-        time: header.event_time().or(record.sent_at),
+        time: event_time.or(record.sent_at),
+        happened_at: earlier(event_time, record.sent_at),
         source,
     };
-    let plan = plan(record, &header, content, origin);
+    let ids = content.ids(&header);
+    let mut findings = content.findings().to_vec();
+    let forward = is_forwarded.then(|| {
+        let endpoint_id = event::only_endpoint_id(&header, &origin.source);
+        origin.forwarded(&ForwardedEvent::of(&header, endpoint_id.as_deref()))
+    });
+    let mut router = Router {
+        record,
+        header: &header,
+        settings,
+        findings: &mut findings,
+    };
+    let mut plan = router.plan(content, origin);
+    let forward = match forward.transpose() {
+        Ok(forward) => forward.filter(|_| !matches!(plan, Plan::Quarantine(_))),
+        Err(too_large) => {
+            plan = Plan::Quarantine(quarantine::oversized(record, &too_large));
+            None
+        }
+    };
     RoutedRecord {
-        key,
+        key: match &plan {
+            Plan::Quarantine(_) => quarantine::key(record),
+            _ => key,
+        },
         header: Some(header),
         is_known,
+        ids,
+        findings,
         plan,
+        forward,
     }
 }
 
-fn plan(record: &Record, header: &EventHeader, content: AspEvent, origin: MessageOrigin) -> Plan {
-    match content {
-        AspEvent::SkillInteractionFailure(failure) => Plan::Count(SkillFailureMetric::of(&failure)),
-        // The status decides, not the presence of errors: Amazon's examples of a success have some.
-        AspEvent::AutomationCompletion(completion) if completion.has_succeeded() => {
-            Plan::EndRetries {
-                automation_id: completion.automation.id,
-                at: origin.time,
+/// When something happened, for the order of events: the earlier of the event's own time and the
+/// time at which SNS accepted the message, so that a clock that is ahead hides nothing.
+fn earlier(
+    event_time: Option<DateTime<Utc>>,
+    sent_at: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    match (event_time, sent_at) {
+        (Some(event_time), Some(sent_at)) => Some(event_time.min(sent_at)),
+        (event_time, sent_at) => event_time.or(sent_at),
+    }
+}
+
+/// What the plan of one event is made from.
+struct Router<'a> {
+    record: &'a Record,
+    header: &'a EventHeader,
+    settings: &'a RouteSettings,
+    findings: &'a mut Vec<EventFinding>,
+}
+
+impl Router<'_> {
+    fn plan(&mut self, content: AspEvent, origin: MessageOrigin) -> Plan {
+        let words = &self.settings.words;
+        match content {
+            AspEvent::SkillInteractionFailure(failure) => {
+                let report = SkillFailureReport::of(self.header, &failure);
+                self.count(SkillFailureMetric::of(&failure), &report, &origin)
+            }
+            AspEvent::AutomationCompletion(completion) => {
+                match words.automation(&completion.result.reported) {
+                    ResultMeaning::Success => Plan::EndRetries {
+                        automation_id: completion.automation.id,
+                        at: origin.happened_at,
+                    },
+                    ResultMeaning::Failure => {
+                        Plan::Retry(FailedAutomation::new(self.header, completion, origin))
+                    }
+                    ResultMeaning::UnknownStatus(word) => self.unknown_status(word, &origin),
+                    ResultMeaning::Missing => self.unknown_status("", &origin),
+                }
+            }
+            AspEvent::SubscriptionActivation(activation) => {
+                let ready = match words.activation(&activation.reported) {
+                    ResultMeaning::Success => true,
+                    ResultMeaning::Failure => false,
+                    ResultMeaning::UnknownStatus(word) => {
+                        return self.unknown_status(word, &origin);
+                    }
+                    ResultMeaning::Missing => return self.unknown_status("", &origin),
+                };
+                self.signal(origin.signal(&UnitReadiness::of(self.header, &activation, ready)))
+            }
+            AspEvent::RoleAssignment(role) => {
+                let ready = self.is_complete(&role.result);
+                self.signal(origin.signal(&RoleReadiness::assigned(&role, ready)))
+            }
+            AspEvent::RoleRevocation(role) => {
+                self.is_complete(&role.result);
+                self.signal(origin.signal(&RoleReadiness::revoked(&role)))
+            }
+            AspEvent::SetupCompletion(setup) => {
+                let ready = self.is_complete(&setup.result);
+                self.signal(origin.signal(&DeviceReadiness::of(&setup, ready)))
+            }
+            AspEvent::Unknown(_) if self.settings.forwarded.contains(&self.header.event_type) => {
+                Plan::ForwardOnly
+            }
+            AspEvent::Unknown(_) => self.unknown_type(&origin),
+        }
+    }
+
+    fn count(
+        &self,
+        failure: SkillFailureMetric,
+        report: &SkillFailureReport<'_>,
+        origin: &MessageOrigin,
+    ) -> Plan {
+        if !self.settings.has_report_topic {
+            return Plan::Count {
+                failure,
+                report: None,
+            };
+        }
+        match origin.message(report) {
+            Ok(report) => Plan::Count {
+                failure,
+                report: Some(report),
+            },
+            Err(too_large) => self.oversized(&too_large),
+        }
+    }
+
+    fn signal(&self, signal: Result<OutgoingSignal, MessageTooLarge>) -> Plan {
+        match signal {
+            Ok(signal) => Plan::Signal(signal),
+            Err(too_large) => self.oversized(&too_large),
+        }
+    }
+
+    /// The event itself means completion: only a word of failure, or errors without a word of
+    /// success, say otherwise. An unknown word is noted.
+    fn is_complete(&mut self, result: &ReportedResult) -> bool {
+        match self.settings.words.completion(result) {
+            ResultMeaning::Success | ResultMeaning::Missing => true,
+            ResultMeaning::Failure => false,
+            ResultMeaning::UnknownStatus(word) => {
+                self.findings.push(EventFinding::unknown(word));
+                true
             }
         }
-        AspEvent::AutomationCompletion(completion) => {
-            Plan::Retry(FailedAutomation::new(header, completion, origin))
-        }
-        AspEvent::SubscriptionActivation(activation) => signal(
-            record,
-            origin.signal(&UnitReadiness::of(header, &activation)),
-        ),
-        AspEvent::RoleAssignment(role) => {
-            signal(record, origin.signal(&RoleReadiness::assigned(&role)))
-        }
-        AspEvent::RoleRevocation(role) => {
-            signal(record, origin.signal(&RoleReadiness::revoked(&role)))
-        }
-        AspEvent::SetupCompletion(setup) => {
-            signal(record, origin.signal(&DeviceReadiness::of(&setup)))
-        }
-        AspEvent::Unknown(_) => {
-            let event_type = &header.event_type;
-            let detail = format!("$.header.eventType: this version does not know {event_type}");
-            let reason = QuarantineReason::UnknownEventType;
-            Plan::Quarantine(quarantine::record(record, origin.time, reason, detail))
-        }
     }
-}
 
-fn signal(record: &Record, signal: Result<OutgoingSignal, MessageTooLarge>) -> Plan {
-    match signal {
-        Ok(signal) => Plan::Signal(signal),
-        Err(too_large) => Plan::Quarantine(quarantine::oversized(record, &too_large)),
+    fn oversized(&self, too_large: &MessageTooLarge) -> Plan {
+        Plan::Quarantine(quarantine::oversized(self.record, too_large))
+    }
+
+    fn unknown_type(&self, origin: &MessageOrigin) -> Plan {
+        let event_type = self.header.event_type.to_string();
+        let detail = format!(
+            "$.header.eventType: this version does not know {}",
+            shortened(&event_type)
+        );
+        let reason = QuarantineReason::UnknownEventType;
+        Plan::Quarantine(quarantine::record(self.record, origin.time, reason, detail))
+    }
+
+    /// Neither a success nor a failure: nothing happens until a person has taught the word.
+    fn unknown_status(&self, word: &str, origin: &MessageOrigin) -> Plan {
+        let detail = format!(
+            "$.payload.result.status: unknown status {:?} without errors. If it means success, add \
+             it to SUCCESS_STATUSES; if it means failure, to FAILURE_STATUSES; then replay the \
+             quarantine",
+            shortened(word)
+        );
+        let reason = QuarantineReason::UnknownStatus;
+        Plan::Quarantine(quarantine::record(self.record, origin.time, reason, detail))
     }
 }
 
@@ -145,8 +300,11 @@ fn route_undecodable(record: &Record, error: DecodeError) -> RoutedRecord {
     RoutedRecord {
         key: quarantine::key(record),
         is_known: header.is_some(),
+        ids: header.as_ref().map(EventIds::of_header).unwrap_or_default(),
+        findings: Vec::new(),
         header,
         plan: Plan::Quarantine(quarantine::record(record, time, reason, detail)),
+        forward: None,
     }
 }
 

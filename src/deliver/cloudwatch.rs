@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use super::{CountFailures, DeliveryResults};
 use crate::{
     aws::{Deadline, error::AwsError},
+    effect::EffectKey,
     keyed::Keyed,
     metric::{MetricPoint, SKILL_INTERACTION_FAILURE, SkillFailureMetric, data_points},
 };
@@ -37,7 +38,7 @@ impl CloudWatchMetrics {
 
     async fn put(
         &self,
-        failures: &[Keyed<'_, SkillFailureMetric>],
+        failures: &[Keyed<'_, EffectKey, SkillFailureMetric>],
         deadline: Deadline,
     ) -> Result<(), AwsError> {
         let mut data = Vec::new();
@@ -61,12 +62,12 @@ impl CloudWatchMetrics {
 impl CountFailures for CloudWatchMetrics {
     async fn count(
         &self,
-        failures: &[Keyed<'_, SkillFailureMetric>],
+        failures: &[Keyed<'_, EffectKey, SkillFailureMetric>],
         deadline: Deadline,
     ) -> DeliveryResults<AwsError> {
         let calls = failures.chunks(MAX_FAILURES).map(async |failures| {
             let result = self.put(failures, deadline).await;
-            let keys = failures.iter().map(|failure| failure.key.to_owned());
+            let keys = failures.iter().map(|failure| failure.key.clone());
             keys.map(|key| (key, result.clone())).collect::<Vec<_>>()
         });
         join_all(calls).await.into_iter().flatten().collect()

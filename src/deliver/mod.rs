@@ -5,30 +5,32 @@ mod sns;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
-use futures_util::{FutureExt as _, future::join_all};
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
 
 pub use self::{cloudwatch::CloudWatchMetrics, sns::SnsPublisher};
 use crate::{
     aws::{Deadline, error::AwsError},
+    effect::EffectKey,
     failure::RecordFailure,
     keyed::{Keyed, KeyedResults},
     message::{OutgoingMessage, OutputTopic},
     metric::SkillFailureMetric,
 };
 
-/// What processing a record does outside the function.
+/// One thing that processing a record does outside the function.
 #[derive(Debug)]
 pub enum Effect {
-    /// Nothing.
-    None,
     /// Publishes a message.
     Publish(OutgoingMessage),
     /// Counts a skill failure.
     Count(SkillFailureMetric),
 }
 
-/// The result of each delivery, by the key of its event.
-pub type DeliveryResults<E> = KeyedResults<(), E>;
+/// The result of each delivery.
+pub type DeliveryResults<E> = KeyedResults<EffectKey, (), E>;
 
 /// Publishes messages.
 #[allow(async_fn_in_trait, reason = "called in one task; no caller needs Send")]
@@ -37,7 +39,7 @@ pub trait PublishMessages {
     async fn publish(
         &self,
         topic: OutputTopic,
-        messages: &[Keyed<'_, OutgoingMessage>],
+        messages: &[Keyed<'_, EffectKey, OutgoingMessage>],
         deadline: Deadline,
     ) -> DeliveryResults<AwsError>;
 }
@@ -48,30 +50,24 @@ pub trait CountFailures {
     /// Counts failures, with the time of the invocation, before the deadline.
     async fn count(
         &self,
-        failures: &[Keyed<'_, SkillFailureMetric>],
+        failures: &[Keyed<'_, EffectKey, SkillFailureMetric>],
         deadline: Deadline,
     ) -> DeliveryResults<AwsError>;
 }
 
-/// Delivers the effects of an invocation. A failed effect does not affect the others.
-///
-/// Messages come first, concurrently: a consumer can drop a repeat by its id. The metric comes
-/// last, immediately before the ledger records completion, because a repeated count cannot be
-/// undone.
+/// Delivers the effects of an invocation, all at the same time: none waits for another, and a failed
+/// effect does not affect the others.
 pub async fn deliver(
     publisher: &impl PublishMessages,
     metrics: &impl CountFailures,
-    effects: &[Keyed<'_, Effect>],
+    effects: &[Keyed<'_, EffectKey, Effect>],
     deadline: Deadline,
 ) -> DeliveryResults<RecordFailure> {
-    let mut results = DeliveryResults::new();
-    let mut messages: BTreeMap<OutputTopic, Vec<Keyed<'_, OutgoingMessage>>> = BTreeMap::new();
+    let mut messages: BTreeMap<OutputTopic, Vec<Keyed<'_, EffectKey, OutgoingMessage>>> =
+        BTreeMap::new();
     let mut failures = Vec::new();
     for &Keyed { key, item } in effects {
         match item {
-            Effect::None => {
-                results.insert(key.to_owned(), Ok(()));
-            }
             Effect::Count(item) => failures.push(Keyed { key, item }),
             Effect::Publish(item) => {
                 let topic = messages.entry(item.topic).or_default();
@@ -82,17 +78,21 @@ pub async fn deliver(
     let publishing = messages.iter().map(async |(topic, messages)| {
         answered(messages, publisher.publish(*topic, messages, deadline)).await
     });
-    results.extend(join_all(publishing).await.into_iter().flatten());
-    if !failures.is_empty() {
-        results.extend(answered(&failures, metrics.count(&failures, deadline)).await);
-    }
+    let counting = async {
+        if failures.is_empty() {
+            return DeliveryResults::new();
+        }
+        answered(&failures, metrics.count(&failures, deadline)).await
+    };
+    let (of_messages, mut results) = join(join_all(publishing), counting).await;
+    results.extend(of_messages.into_iter().flatten());
     results
 }
 
 /// Runs a delivery and returns a result for each item. An item without an answer counts as failed.
 /// A panic fails only these items.
 async fn answered<T>(
-    items: &[Keyed<'_, T>],
+    items: &[Keyed<'_, EffectKey, T>],
     delivery: impl Future<Output = DeliveryResults<AwsError>>,
 ) -> DeliveryResults<RecordFailure> {
     let mut answers = AssertUnwindSafe(delivery)
@@ -101,11 +101,11 @@ async fn answered<T>(
         .unwrap_or_default();
     let mut results = DeliveryResults::new();
     for Keyed { key, .. } in items {
-        let result = match answers.remove(*key) {
+        let result = match answers.remove(key) {
             Some(answer) => answer.map_err(RecordFailure::from),
             None => Err(RecordFailure::Defect),
         };
-        results.insert((*key).to_owned(), result);
+        results.insert((*key).clone(), result);
     }
     results
 }

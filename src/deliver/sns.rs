@@ -11,6 +11,7 @@ use super::{DeliveryResults, PublishMessages};
 use crate::{
     aws::{Deadline, error::AwsError},
     config::TopicArns,
+    effect::EffectKey,
     keyed::Keyed,
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
 };
@@ -28,7 +29,7 @@ pub struct SnsPublisher {
     topics: TopicArns,
 }
 
-type KeyedMessage<'a> = Keyed<'a, OutgoingMessage>;
+type KeyedMessage<'a> = Keyed<'a, EffectKey, OutgoingMessage>;
 
 impl SnsPublisher {
     /// Publishes messages to these topics.
@@ -84,7 +85,7 @@ impl SnsPublisher {
         let mut results = DeliveryResults::new();
         if let [message] = messages {
             let result = self.publish_one(arn, message.item, deadline).await;
-            results.insert(message.key.to_owned(), result);
+            results.insert(message.key.clone(), result);
             return results;
         }
         let answer = self.publish_batch(arn, messages, deadline).await;
@@ -93,7 +94,7 @@ impl SnsPublisher {
                 Ok(answer) => entry_result(arn, answer, index),
                 Err(error) => Err(error.clone()),
             };
-            results.insert(message.key.to_owned(), result);
+            results.insert(message.key.clone(), result);
         }
         results
     }
@@ -106,7 +107,10 @@ impl PublishMessages for SnsPublisher {
         messages: &[KeyedMessage<'_>],
         deadline: Deadline,
     ) -> DeliveryResults<AwsError> {
-        let arn = self.topics.arn(topic);
+        // Without a topic for reports no report is made; should one be, it counts as not delivered.
+        let Some(arn) = self.topics.arn(topic) else {
+            return DeliveryResults::new();
+        };
         let calls = batches(messages)
             .into_iter()
             .map(|batch| self.publish_together(arn, batch, deadline));
@@ -184,6 +188,7 @@ fn attributes(message: &OutgoingMessage) -> impl Iterator<Item = (String, Messag
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::EffectName;
 
     fn message(size: usize) -> OutgoingMessage {
         OutgoingMessage {
@@ -194,10 +199,14 @@ mod tests {
     }
 
     fn lengths(sizes: &[usize]) -> Vec<usize> {
+        let key = EffectKey {
+            event: String::new(),
+            effect: EffectName::Message,
+        };
         let messages: Vec<_> = sizes.iter().map(|size| message(*size)).collect();
         let messages: Vec<_> = messages
             .iter()
-            .map(|item| Keyed { key: "", item })
+            .map(|item| Keyed { key: &key, item })
             .collect();
         batches(&messages).iter().map(|batch| batch.len()).collect()
     }

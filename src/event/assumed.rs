@@ -1,12 +1,17 @@
-//! Payloads whose structure Amazon has not documented, searched for ids that they should contain.
+//! The payloads whose structure Amazon has not published, searched for the ids that they should
+//! carry.
 //!
-//! Every kind of id has a documented prefix, so it can be found anywhere in the event. All fields
-//! are optional: an id that is not found is absent.
+//! Nothing is required. What is found in an unexpected place is used and noted as a finding; what
+//! is ambiguous counts as absent, because the other id may be that of an administrator.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{documented::ResultStatus, header::EventHeader};
+use super::{
+    finding::EventFinding,
+    header::EventHeader,
+    ids::{self, FoundId},
+    status::ReportedResult,
+};
 use crate::json::JsonMisfit;
 
 const UNIT: &[&str] = &["amzn1.alexa.unit."];
@@ -14,73 +19,186 @@ const ROLE: &[&str] = &["amzn1.alexa.role."];
 const PRINCIPAL: &[&str] = &["amzn1.account.", "amzn1.alexa.org.user."];
 const ENDPOINT: &[&str] = &["amzn1.alexa.endpoint."];
 
-/// The content of `Alexa.Role.Management` / `Assignment` and `Revocation`.
-#[derive(Debug, Clone)]
+/// The keys that name the principal of a role.
+const PRINCIPAL_KEYS: &[&str] = &["principal", "principalId", "assignee"];
+
+/// The keys that name who changed a role: never the principal.
+const ACTOR_KEYS: &[&str] = &[
+    "actor",
+    "assignedBy",
+    "revokedBy",
+    "grantedBy",
+    "initiator",
+    "requester",
+    "createdBy",
+];
+
+/// The keys that name a device.
+const ENDPOINT_KEYS: &[&str] = &["endpoint", "endpointId"];
+
+/// The keys that name a device's serial number.
+const SERIAL_KEYS: &[&str] = &["serialNumber", "deviceSerialNumber", "dsn"];
+
+/// What `Alexa.Role.Management` / `Assignment` and `Revocation` tell.
+#[derive(Debug, Clone, Default)]
 pub struct RoleChange {
     /// The unit to which the role applies.
     pub unit_id: Option<String>,
-    /// The account or user that gained or lost the role.
+    /// What the role applies to, if that is not a unit.
+    pub resource: Option<RoleResource>,
+    /// The account or user that holds, or held, the role.
     pub principal_id: Option<String>,
     /// The role.
     pub role_id: Option<String>,
-    /// The status, if any; the event itself means that the operation is complete.
-    pub status: Option<ResultStatus>,
+    /// The result, if there is one; the event itself says that the operation is complete.
+    pub result: ReportedResult,
+    /// What was not found where it was expected.
+    pub findings: Vec<EventFinding>,
+}
+
+/// What a role applies to, if that is not a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleResource {
+    /// The kind of resource, as sent.
+    pub r#type: Option<String>,
+    /// The resource's id.
+    pub id: String,
 }
 
 impl RoleChange {
     pub(super) fn find(header: &EventHeader, payload: &Value) -> Self {
-        let ids = EventIds { header, payload };
-        let resource = header.entity("/resource/resourceId");
-        let principal = text_at(payload, "/principal/id").or(text_at(payload, "/principalId"));
+        let mut findings = Vec::new();
+        let values = [header.entities(), payload];
+        let (unit_id, resource) = role_target(header, payload);
+        if unit_id.is_none() && resource.is_none() {
+            findings.push(EventFinding::missing("unitId"));
+        }
+        let principal = find_principal(header, payload, &mut findings);
         Self {
-            unit_id: resource.or(ids.first(UNIT)).map(str::to_owned),
-            principal_id: principal.or(ids.first(PRINCIPAL)).map(str::to_owned),
-            role_id: ids.first(ROLE).map(str::to_owned),
-            status: status(payload),
+            unit_id: unit_id.map(str::to_owned),
+            resource,
+            principal_id: principal.map(str::to_owned),
+            role_id: ids::by_prefix(&values, ROLE, &[]).only().map(str::to_owned),
+            result: reported_result(payload),
+            findings,
         }
     }
 }
 
-/// The content of `Alexa.Endpoint.Lifecycle` / `SetupCompletion`.
-#[derive(Debug, Clone)]
+/// The unit or other resource of a role. `resourceId` is a unit only where type or prefix says so.
+fn role_target<'a>(
+    header: &'a EventHeader,
+    payload: &'a Value,
+) -> (Option<&'a str>, Option<RoleResource>) {
+    for value in [header.entities(), payload] {
+        let Some(resource) = value.get("resource") else {
+            continue;
+        };
+        let text = |field: &str| resource.get(field).and_then(Value::as_str);
+        let Some(id) = text("resourceId").or(text("id")) else {
+            continue;
+        };
+        let r#type = text("resourceType");
+        let is_unit = r#type.is_some_and(|r#type| r#type.eq_ignore_ascii_case("Unit"));
+        if is_unit || ids::is_id(id, UNIT) {
+            return (Some(id), None);
+        }
+        let resource = RoleResource {
+            r#type: r#type.map(str::to_owned),
+            id: id.to_owned(),
+        };
+        return (None, Some(resource));
+    }
+    (find_unit(header, payload), None)
+}
+
+/// The unit that an event names: that of its header, else the only one in it.
+fn find_unit<'a>(header: &'a EventHeader, payload: &'a Value) -> Option<&'a str> {
+    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["parent"]).collect();
+    let values = [header.entities(), payload];
+    header
+        .unit_id()
+        .or(ids::by_prefix(&values, UNIT, &skipped).only())
+}
+
+/// By key before by prefix, and never below a key that names who made the change, nor the header's
+/// user.
+fn find_principal<'a>(
+    header: &'a EventHeader,
+    payload: &'a Value,
+    findings: &mut Vec<EventFinding>,
+) -> Option<&'a str> {
+    let values = [header.entities(), payload];
+    let by_key = ids::by_key(&values, PRINCIPAL_KEYS, ACTOR_KEYS);
+    if let FoundId::One(id) = by_key {
+        return Some(id);
+    }
+    findings.push(EventFinding::missing("principalId"));
+    if by_key == FoundId::Several {
+        return None;
+    }
+    let outside_header = ids::by_prefix(&[payload], PRINCIPAL, ACTOR_KEYS);
+    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["user"]).collect();
+    match outside_header {
+        FoundId::Nothing => ids::by_prefix(&[header.entities()], PRINCIPAL, &skipped).only(),
+        found => found.only(),
+    }
+}
+
+/// What `Alexa.Endpoint.Lifecycle` / `SetupCompletion` tells.
+#[derive(Debug, Clone, Default)]
 pub struct SetupCompletion {
-    /// The endpoint id of the device, as used in the Endpoint API's `associatedUnits`.
+    /// The device, as the Endpoint API's `associatedUnits` takes it.
     pub endpoint_id: Option<String>,
-    /// The unit, if the device is already associated with one.
+    /// The unit, if the device is in one already.
     pub unit_id: Option<String>,
-    /// The account that set up the device.
+    /// The account with which the device was set up.
     pub user_id: Option<String>,
-    /// The status, if any; the event itself means that the device is ready.
-    pub status: Option<ResultStatus>,
+    /// The device's serial number, by which installers know it.
+    pub serial_number: Option<String>,
+    /// The result, if there is one; the event itself says that the device is ready.
+    pub result: ReportedResult,
+    /// What was not found where it was expected.
+    pub findings: Vec<EventFinding>,
 }
 
 impl SetupCompletion {
     /// # Errors
-    /// The event names two different devices. Associating the wrong one would reset it, so a human
+    /// The event names two different devices. Associating the wrong one would reset it, so a person
     /// has to decide.
     pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
-        let ids = EventIds { header, payload };
+        let values = [header.entities(), payload];
+        let endpoint_id = only_endpoint(&values)?;
+        let mut findings = Vec::new();
+        if endpoint_id.is_none() {
+            findings.push(EventFinding::missing("endpointId"));
+        }
         Ok(Self {
-            endpoint_id: only_endpoint(ids)?.map(str::to_owned),
-            unit_id: ids.first(UNIT).map(str::to_owned),
-            user_id: ids.first(PRINCIPAL).map(str::to_owned),
-            status: status(payload),
+            endpoint_id: endpoint_id.map(str::to_owned),
+            unit_id: find_unit(header, payload).map(str::to_owned),
+            user_id: ids::by_prefix(&values, PRINCIPAL, &[])
+                .only()
+                .map(str::to_owned),
+            serial_number: ids::by_key(&values, SERIAL_KEYS, &[])
+                .only()
+                .map(str::to_owned),
+            result: reported_result(payload),
+            findings,
         })
     }
 }
 
-fn only_endpoint(ids: EventIds<'_>) -> Result<Option<&str>, JsonMisfit> {
-    let mut found = Vec::new();
-    for pointer in ["/endpoint/id", "/endpointId", "/endpoint/endpointId"] {
-        found.extend(text_at(ids.payload, pointer));
-    }
-    found.extend(ids.header.entity("/endpoint/id"));
-    found.extend(ids.all(ENDPOINT));
-    found.dedup();
-    match found.as_slice() {
-        [] => Ok(None),
-        [first, rest @ ..] if rest.iter().all(|id| id == first) => Ok(Some(first)),
-        _ => Err(JsonMisfit {
+/// The device: the only id with its prefix or, without one, the only id of any form under a key
+/// that names a device.
+fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit> {
+    let found = match ids::by_prefix(values, ENDPOINT, &[]) {
+        FoundId::Nothing => ids::by_key(values, ENDPOINT_KEYS, &[]),
+        found => found,
+    };
+    match found {
+        FoundId::Nothing => Ok(None),
+        FoundId::One(id) => Ok(Some(id)),
+        FoundId::Several => Err(JsonMisfit {
             path: "$".to_owned(),
             problem: "two different endpoint ids; cannot determine which device is meant"
                 .to_owned(),
@@ -88,57 +206,8 @@ fn only_endpoint(ids: EventIds<'_>) -> Result<Option<&str>, JsonMisfit> {
     }
 }
 
-fn text_at<'a>(payload: &'a Value, pointer: &str) -> Option<&'a str> {
-    payload
-        .pointer(pointer)?
-        .as_str()
-        .filter(|id| !id.is_empty())
-}
-
-fn status(payload: &Value) -> Option<ResultStatus> {
-    let nested = payload.pointer("/result/status");
-    ResultStatus::deserialize(nested.or(payload.get("status"))?).ok()
-}
-
-/// Finds ids anywhere in an event, those in the header's entities first.
-#[derive(Clone, Copy)]
-struct EventIds<'a> {
-    header: &'a EventHeader,
-    payload: &'a Value,
-}
-
-impl<'a> EventIds<'a> {
-    fn all(self, prefixes: &[&str]) -> Vec<&'a str> {
-        let mut found = Vec::new();
-        collect_ids(self.header.entities(), prefixes, &mut found);
-        collect_ids(self.payload, prefixes, &mut found);
-        found
-    }
-
-    fn first(self, prefixes: &[&str]) -> Option<&'a str> {
-        self.all(prefixes).first().copied()
-    }
-}
-
-/// Collects all strings with one of the prefixes. The recursion is bounded: `serde_json` accepts at
-/// most 128 levels.
-fn collect_ids<'a>(value: &'a Value, prefixes: &[&str], found: &mut Vec<&'a str>) {
-    match value {
-        Value::String(text) => {
-            if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
-                found.push(text);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                collect_ids(item, prefixes, found);
-            }
-        }
-        Value::Object(fields) => {
-            for field in fields.values() {
-                collect_ids(field, prefixes, found);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// The result of an undocumented payload: an object `result`, or the payload itself.
+fn reported_result(payload: &Value) -> ReportedResult {
+    let nested = payload.get("result").map(ReportedResult::read);
+    nested.unwrap_or_default().or(ReportedResult::read(payload))
 }

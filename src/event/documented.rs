@@ -1,14 +1,17 @@
 //! Payloads whose structure Amazon documents ("Event Schemas for Alexa Smart Properties").
 //!
-//! A field is required only if an effect depends on it. Every other field is optional and read
-//! leniently: a value of an unexpected type counts as absent. Consumers still find it in the source
-//! event.
+//! A field is required only if an effect cannot do without it. Every other field is optional and
+//! read leniently: a value of an unexpected type counts as absent. Consumers still find it in the
+//! source event.
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
+    de::{self, DeserializeOwned, Unexpected},
 };
 use serde_json::Value;
+
+use super::{finding::EventFinding, header::EventHeader, ids, status::ReportedResult};
+use crate::json::{self, JsonMisfit};
 
 /// The payload of `Alexa.Automation.Execution` / `Completion`.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,22 +22,23 @@ pub struct AutomationCompletion {
     pub result: AutomationResult,
 }
 
-impl AutomationCompletion {
-    /// Whether the automation succeeded.
-    #[must_use]
-    pub fn has_succeeded(&self) -> bool {
-        self.result.status.is_success()
-    }
+/// The result of an automation.
+#[derive(Debug, Clone)]
+pub struct AutomationResult {
+    /// The status word, and whether there are errors.
+    pub reported: ReportedResult,
+    /// The errors per device; may be absent even on failure.
+    pub errors: Vec<AutomationError>,
 }
 
-/// The result of an automation.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AutomationResult {
-    /// Success or failure, regardless of any errors.
-    pub status: ResultStatus,
-    /// The errors per device; may be absent even on failure.
-    #[serde(default, deserialize_with = "lenient_list")]
-    pub errors: Vec<AutomationError>,
+impl<'de> Deserialize<'de> for AutomationResult {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let result = read_result(deserializer)?;
+        Ok(Self {
+            reported: ReportedResult::read(&result),
+            errors: entries(&result),
+        })
+    }
 }
 
 /// An error of an automation. Every field is documented as optional.
@@ -46,21 +50,46 @@ pub struct AutomationError {
     /// Documented as for logging only.
     #[serde(default, deserialize_with = "lenient")]
     pub message: Option<String>,
-    /// The endpoint, `amzn1.alexa.endpoint.…`.
-    #[serde(default, deserialize_with = "lenient", rename = "id")]
-    pub endpoint_id: Option<String>,
+    /// What the error is about: documented as an endpoint, plausibly also a unit.
+    #[serde(default, deserialize_with = "lenient")]
+    pub id: Option<String>,
+}
+
+impl AutomationError {
+    /// The device that the error is about: an id of any form but that of a unit.
+    #[must_use]
+    pub fn endpoint_id(&self) -> Option<&str> {
+        let id = self.id.as_deref()?;
+        (!is_unit(id)).then_some(id)
+    }
+
+    /// The unit that the error is about.
+    #[must_use]
+    pub fn unit_id(&self) -> Option<&str> {
+        let id = self.id.as_deref()?;
+        is_unit(id).then_some(id)
+    }
+}
+
+fn is_unit(id: &str) -> bool {
+    ids::is_id(id, &["amzn1.alexa.unit."])
 }
 
 /// The kind of an automation error. Amazon documents only `ENDPOINT_NOT_FOUND`, and as causes
-/// "incorrect endpoint ID or unit ID, or an internal server error"; the other names are assumed.
+/// "incorrect endpoint ID or unit ID, or an internal server error"; the other names are assumed, or
+/// those of other Alexa interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum AutomationErrorType {
     /// No device has this id; ids change when a device is re-associated.
     EndpointNotFound,
+    /// As [`Self::EndpointNotFound`], in the words of other Alexa interfaces.
+    NoSuchEndpoint,
+    /// As [`Self::EndpointNotFound`], in the words of other Alexa interfaces.
+    InvalidEndpoint,
     /// No unit has this id.
     UnitNotFound,
-    /// Alexa had an internal error.
+    /// Alexa failed.
     InternalServerError,
     /// An unknown kind.
     Other(String),
@@ -70,6 +99,8 @@ impl From<String> for AutomationErrorType {
     fn from(name: String) -> Self {
         match name.as_str() {
             "ENDPOINT_NOT_FOUND" => Self::EndpointNotFound,
+            "NO_SUCH_ENDPOINT" => Self::NoSuchEndpoint,
+            "INVALID_ENDPOINT" => Self::InvalidEndpoint,
             "UNIT_NOT_FOUND" => Self::UnitNotFound,
             "INTERNAL_SERVER_ERROR" => Self::InternalServerError,
             _ => Self::Other(name),
@@ -78,113 +109,149 @@ impl From<String> for AutomationErrorType {
 }
 
 impl AutomationErrorType {
-    /// Returns the name as Alexa sent it.
+    /// The name as Alexa wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::EndpointNotFound => "ENDPOINT_NOT_FOUND",
+            Self::NoSuchEndpoint => "NO_SUCH_ENDPOINT",
+            Self::InvalidEndpoint => "INVALID_ENDPOINT",
             Self::UnitNotFound => "UNIT_NOT_FOUND",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::Other(name) => name,
         }
     }
-}
 
-/// The payload of `Alexa.Skill.Interaction` / `Failure`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SkillInteractionFailure {
-    /// The skill that failed.
-    pub skill: FailedSkill,
-    /// The error.
-    pub error: SkillError,
-}
-
-/// The skill of a failed interaction.
-#[derive(Debug, Clone, Deserialize)]
-pub struct FailedSkill {
-    /// `amzn1.ask.skill.…`.
-    #[serde(deserialize_with = "non_empty")]
-    pub id: String,
-    /// `live` or `development`; kept as sent, to match the alarm's dimension.
-    #[serde(deserialize_with = "non_empty")]
-    pub stage: String,
-}
-
-/// The error of a failed interaction.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SkillError {
-    /// `INVALID_RESPONSE` or an undocumented value; kept as sent.
-    #[serde(deserialize_with = "non_empty")]
-    pub r#type: String,
-}
-
-/// The payload of `Alexa.Enterprise.Subscription` / `Activation`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SubscriptionActivation {
-    /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
-    #[serde(default, deserialize_with = "lenient")]
-    pub subscription: Option<IdReference>,
-    /// The result of the activation.
-    pub result: ActivationResult,
-}
-
-/// The result of an activation.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ActivationResult {
-    /// Success or failure, regardless of `error`: Amazon's own example of a success has one.
-    pub status: ResultStatus,
-    /// The error, if any.
-    #[serde(default, deserialize_with = "lenient")]
-    pub error: Option<ActivationError>,
-}
-
-/// The error of an activation.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ActivationError {
-    /// `INTERNAL_SERVER_ERROR` or an undocumented value; kept as sent.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub r#type: Option<String>,
-    /// Documented as for logging only.
-    #[serde(
-        default,
-        deserialize_with = "lenient",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub message: Option<String>,
-}
-
-/// The status of a result. Amazon documents `FAILURE` for automations and `SUCCEEDED` for
-/// activations; the opposite of each is assumed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
-pub enum ResultStatus {
-    /// A success.
-    Succeeded,
-    /// A failure.
-    Failed,
-    /// An unknown status, treated as a failure.
-    Other(String),
-}
-
-impl From<String> for ResultStatus {
-    fn from(name: String) -> Self {
-        match name.as_str() {
-            "SUCCEEDED" | "SUCCESS" => Self::Succeeded,
-            "FAILED" | "FAILURE" => Self::Failed,
-            _ => Self::Other(name),
+    /// Whether the error names something that does not exist, so that a retry cannot help.
+    #[must_use]
+    pub fn is_wrong_id(&self) -> bool {
+        match self {
+            Self::EndpointNotFound
+            | Self::NoSuchEndpoint
+            | Self::InvalidEndpoint
+            | Self::UnitNotFound => true,
+            Self::InternalServerError | Self::Other(_) => false,
         }
     }
 }
 
-impl ResultStatus {
-    /// Whether this is a known success status.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        *self == Self::Succeeded
+/// What `Alexa.Skill.Interaction` / `Failure` tells. A failure counts with what it has, so nothing
+/// is required.
+#[derive(Debug, Clone, Default)]
+pub struct SkillInteractionFailure {
+    /// The skill, `amzn1.ask.skill.…`.
+    pub skill_id: Option<String>,
+    /// The skill's stage in lower case: `live` or `development`.
+    pub stage: Option<String>,
+    /// The kind of error: `INVALID_RESPONSE` or an undocumented value; kept as sent.
+    pub error_type: Option<String>,
+    /// The error in words, for logging only.
+    pub error_message: Option<String>,
+    /// The unit in which the skill failed.
+    pub unit_id: Option<String>,
+    /// The kind of request, such as `IntentRequest`.
+    pub interaction_type: Option<String>,
+    /// The language of the request.
+    pub locale: Option<String>,
+    /// The name of the intent.
+    pub intent: Option<String>,
+    /// The id of the request, as the skill's own log has it.
+    pub request_id: Option<String>,
+    /// The id of the session, as the skill's own log has it.
+    pub session_id: Option<String>,
+    /// What was not found, or is unknown.
+    pub findings: Vec<EventFinding>,
+}
+
+impl SkillInteractionFailure {
+    pub(super) fn find(header: &EventHeader, payload: &Value) -> Self {
+        let text = |pointer: &str| json::text_at(payload, pointer);
+        let owned = |pointer: &str| text(pointer).map(str::to_owned);
+        let skill_id = text("/skill/id").or(header.entity("/skill/id"));
+        let unit_id = header.unit_id().or(text("/unit/id"));
+        let stage = text("/skill/stage").map(str::to_ascii_lowercase);
+        let error_type = owned("/error/type");
+        let mut findings = Vec::new();
+        for (field, is_missing) in [
+            ("skillId", skill_id.is_none()),
+            ("stage", stage.is_none()),
+            ("errorType", error_type.is_none()),
+        ] {
+            if is_missing {
+                findings.push(EventFinding::missing(field));
+            }
+        }
+        if let Some(stage) = &stage
+            && !matches!(stage.as_str(), "live" | "development")
+        {
+            findings.push(EventFinding::unknown(stage));
+        }
+        Self {
+            skill_id: skill_id.map(str::to_owned),
+            stage,
+            error_type,
+            error_message: owned("/error/message"),
+            unit_id: unit_id.map(str::to_owned),
+            interaction_type: owned("/interaction/type"),
+            locale: owned("/interaction/locale"),
+            intent: owned("/interaction/intent/name"),
+            request_id: owned("/requestId"),
+            session_id: owned("/session/id"),
+            findings,
+        }
+    }
+}
+
+/// What `Alexa.Enterprise.Subscription` / `Activation` tells.
+#[derive(Debug, Clone)]
+pub struct SubscriptionActivation {
+    /// The unit.
+    pub unit_id: Option<String>,
+    /// The subscription, which is a predefined skill: `amzn1.ask.skill.…`.
+    pub subscription_id: Option<String>,
+    /// The status word, and whether there are errors.
+    pub reported: ReportedResult,
+    /// The error, if any.
+    pub error: Option<ActivationError>,
+    /// What was not found where it was expected.
+    pub findings: Vec<EventFinding>,
+}
+
+/// The error of an activation.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ActivationError {
+    /// `INTERNAL_SERVER_ERROR` or an undocumented value; kept as sent.
+    #[serde(default, deserialize_with = "lenient")]
+    pub r#type: Option<String>,
+    /// Documented as for logging only.
+    #[serde(default, deserialize_with = "lenient")]
+    pub message: Option<String>,
+}
+
+impl SubscriptionActivation {
+    /// # Errors
+    /// There is no result, or one without a status and without errors.
+    pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
+        #[derive(Deserialize)]
+        struct ActivationPayload {
+            #[serde(deserialize_with = "read_result")]
+            result: Value,
+        }
+        let ActivationPayload { result } = json::read("$.payload", payload)?;
+        let mut findings = Vec::new();
+        let mut unit_id = header.unit_id();
+        if unit_id.is_none() {
+            findings.push(EventFinding::missing("unitId"));
+            unit_id = json::text_at(payload, "/unit/id").or(json::text_at(payload, "/unitId"));
+        }
+        let subscription_id = json::text_at(payload, "/subscription/id");
+        Ok(Self {
+            unit_id: unit_id.map(str::to_owned),
+            subscription_id: subscription_id.map(str::to_owned),
+            reported: ReportedResult::read(&result),
+            error: entries(&result).into_iter().next(),
+            findings,
+        })
     }
 }
 
@@ -194,6 +261,46 @@ pub struct IdReference {
     /// The id.
     #[serde(deserialize_with = "non_empty")]
     pub id: String,
+}
+
+/// Reads the object of a result, which must have a status or errors.
+fn read_result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let result = Value::deserialize(deserializer)?;
+    if !result.is_object() {
+        let found = Unexpected::Other(json::kind(&result));
+        return Err(de::Error::invalid_type(found, &"an object"));
+    }
+    let reported = ReportedResult::read(&result);
+    if reported.word.is_some() || reported.has_errors {
+        return Ok(result);
+    }
+    match result.get("status") {
+        None => Err(de::Error::missing_field("status")),
+        Some(status) => Err(de::Error::custom(format_args!(
+            "the status is {}, and there are no errors",
+            json::kind(status)
+        ))),
+    }
+}
+
+/// The errors of a result: a list or an object under `errors` or `error`. A malformed entry still
+/// counts as an entry.
+fn entries<T: DeserializeOwned + Default>(result: &Value) -> Vec<T> {
+    let mut entries = Vec::new();
+    for key in ["errors", "error"] {
+        match result.get(key) {
+            Some(Value::Array(items)) => {
+                for item in items {
+                    entries.push(T::deserialize(item).unwrap_or_default());
+                }
+            }
+            Some(error @ Value::Object(fields)) if !fields.is_empty() => {
+                entries.push(T::deserialize(error).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    entries
 }
 
 /// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
@@ -212,16 +319,4 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
-}
-
-/// Like [`lenient`], for a list. A malformed entry still counts as an entry.
-fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    let values: Option<Vec<Value>> = lenient(deserializer)?;
-    let mut entries = Vec::new();
-    for value in values.unwrap_or_default() {
-        entries.push(T::deserialize(value).unwrap_or_default());
-    }
-    Ok(entries)
 }

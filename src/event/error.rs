@@ -17,6 +17,8 @@ pub enum QuarantineReason {
     InvalidEvent,
     /// An Alexa event of a type that this version does not support.
     UnknownEventType,
+    /// The result of an automation or an activation has a status word that is not known.
+    UnknownStatus,
 }
 
 impl QuarantineReason {
@@ -28,6 +30,7 @@ impl QuarantineReason {
             Self::NotAnEvent => "NOT_AN_EVENT",
             Self::InvalidEvent => "INVALID_EVENT",
             Self::UnknownEventType => "UNKNOWN_EVENT_TYPE",
+            Self::UnknownStatus => "UNKNOWN_STATUS",
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::documented::{lenient, non_empty};
+use crate::json;
 
 /// The header of an event. Only the event type is required: a skill failure counts even without an
 /// id or a time.
@@ -110,12 +111,8 @@ impl EventHeader {
     }
 
     /// The non-empty string at a JSON pointer into the entities.
-    pub(super) fn entity(&self, pointer: &str) -> Option<&str> {
-        self.entities
-            .0
-            .pointer(pointer)?
-            .as_str()
-            .filter(|text| !text.is_empty())
+    pub(crate) fn entity(&self, pointer: &str) -> Option<&str> {
+        json::text_at(&self.entities.0, pointer)
     }
 
     pub(super) fn entities(&self) -> &Value {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     assumed::{RoleChange, SetupCompletion},
     documented::{AutomationCompletion, SkillInteractionFailure, SubscriptionActivation},
+    finding::EventFinding,
     header::{EventHeader, EventType},
 };
 use crate::json::{self, JsonMisfit};
@@ -124,10 +125,50 @@ impl AspEvent {
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::AutomationCompletion(completion) => Some(&completion.automation.id),
-            Self::SkillInteractionFailure(failure) => Some(&failure.skill.id),
+            Self::SkillInteractionFailure(failure) => failure.skill_id.as_deref(),
             Self::RoleAssignment(role) | Self::RoleRevocation(role) => role.principal_id.as_deref(),
             Self::SetupCompletion(setup) => setup.endpoint_id.as_deref(),
             Self::SubscriptionActivation(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// The ids that the event is about, for the log.
+    #[must_use]
+    pub fn ids(&self, header: &EventHeader) -> EventIds {
+        let mut ids = EventIds::of_header(header);
+        match self {
+            Self::AutomationCompletion(completion) => {
+                ids.automation_id = Some(completion.automation.id.clone());
+            }
+            Self::SkillInteractionFailure(failure) => {
+                ids.skill_id.clone_from(&failure.skill_id);
+                ids.unit_id.clone_from(&failure.unit_id);
+            }
+            Self::SubscriptionActivation(activation) => {
+                ids.unit_id.clone_from(&activation.unit_id);
+            }
+            Self::RoleAssignment(role) | Self::RoleRevocation(role) => {
+                ids.unit_id.clone_from(&role.unit_id);
+                ids.principal_id.clone_from(&role.principal_id);
+            }
+            Self::SetupCompletion(setup) => {
+                ids.unit_id.clone_from(&setup.unit_id);
+                ids.endpoint_id.clone_from(&setup.endpoint_id);
+            }
+            Self::Unknown(_) => {}
+        }
+        ids
+    }
+
+    /// What was noticed while the event was read.
+    #[must_use]
+    pub fn findings(&self) -> &[EventFinding] {
+        match self {
+            Self::SkillInteractionFailure(failure) => &failure.findings,
+            Self::SubscriptionActivation(activation) => &activation.findings,
+            Self::RoleAssignment(role) | Self::RoleRevocation(role) => &role.findings,
+            Self::SetupCompletion(setup) => &setup.findings,
+            Self::AutomationCompletion(_) | Self::Unknown(_) => &[],
         }
     }
 
@@ -141,14 +182,15 @@ impl AspEvent {
             return Ok(Self::Unknown(Value::Object(fields)));
         };
         let payload = fields.get("payload").unwrap_or(&Value::Null);
-        let at = "$.payload";
         Ok(match kind {
-            EventKind::AutomationCompletion => Self::AutomationCompletion(json::read(at, payload)?),
+            EventKind::AutomationCompletion => {
+                Self::AutomationCompletion(json::read("$.payload", payload)?)
+            }
             EventKind::SkillInteractionFailure => {
-                Self::SkillInteractionFailure(json::read(at, payload)?)
+                Self::SkillInteractionFailure(SkillInteractionFailure::find(header, payload))
             }
             EventKind::SubscriptionActivation => {
-                Self::SubscriptionActivation(json::read(at, payload)?)
+                Self::SubscriptionActivation(SubscriptionActivation::find(header, payload)?)
             }
             EventKind::RoleAssignment => Self::RoleAssignment(RoleChange::find(header, payload)),
             EventKind::RoleRevocation => Self::RoleRevocation(RoleChange::find(header, payload)),
@@ -156,6 +198,33 @@ impl AspEvent {
                 Self::SetupCompletion(SetupCompletion::find(header, payload)?)
             }
         })
+    }
+}
+
+/// The ids that an event is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventIds {
+    /// The unit.
+    pub unit_id: Option<String>,
+    /// The skill.
+    pub skill_id: Option<String>,
+    /// The automation.
+    pub automation_id: Option<String>,
+    /// The device.
+    pub endpoint_id: Option<String>,
+    /// The principal of a role.
+    pub principal_id: Option<String>,
+}
+
+impl EventIds {
+    /// The ids of the header's entities.
+    #[must_use]
+    pub fn of_header(header: &EventHeader) -> Self {
+        Self {
+            unit_id: header.unit_id().map(str::to_owned),
+            endpoint_id: header.entity("/endpoint/id").map(str::to_owned),
+            ..Self::default()
+        }
     }
 }
 

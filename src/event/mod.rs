@@ -8,15 +8,20 @@
 pub mod assumed;
 pub mod documented;
 mod error;
+mod finding;
 pub mod header;
+mod ids;
 mod kind;
+mod status;
 
 use serde_json::{Map, Value, value::RawValue};
 
 use self::header::EventHeader;
 pub use self::{
     error::{DecodeError, QuarantineReason},
-    kind::{AspEvent, EventKind, SubscriptionEntities},
+    finding::EventFinding,
+    kind::{AspEvent, EventIds, EventKind, SubscriptionEntities},
+    status::{ConflictingWord, ReportedResult, ResultMeaning, StatusWords},
 };
 use crate::json::{self, JsonMisfit};
 
@@ -68,6 +73,18 @@ fn decode_inner(text: &str) -> Result<DecodedText, DecodeError> {
             "$: expected an object, found a string that does not contain one".to_owned(),
         )),
     }
+}
+
+/// The device that an event names: that of the header's entities, else the only id of a device in
+/// the event.
+#[must_use]
+pub fn only_endpoint_id(header: &EventHeader, source: &RawValue) -> Option<String> {
+    if let Some(id) = header.entity("/endpoint/id") {
+        return Some(id.to_owned());
+    }
+    let event: Value = serde_json::from_str(source.get()).ok()?;
+    let found = ids::by_prefix(&[&event], &["amzn1.alexa.endpoint."], &[]);
+    found.only().map(str::to_owned)
 }
 
 fn without_bom(text: &str) -> &str {
@@ -130,7 +147,7 @@ fn invalid(misfit: &JsonMisfit, header: Option<Box<EventHeader>>) -> DecodeError
 
 #[cfg(test)]
 mod tests {
-    use super::{documented::ResultStatus, *};
+    use super::*;
     use serde_json::json;
 
     fn event(namespace: &str, name: &str, payload: &Value) -> Value {
@@ -165,27 +182,49 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_an_open_enum() {
-        for (text, status) in [
-            ("SUCCESS", ResultStatus::Succeeded),
-            ("SUCCEEDED", ResultStatus::Succeeded),
-            ("FAILURE", ResultStatus::Failed),
-            ("FAILED", ResultStatus::Failed),
-            ("success?", ResultStatus::Other("success?".to_owned())),
+    fn what_a_status_word_means_depends_on_the_type_and_on_errors() {
+        use ResultMeaning::{Failure, Success, UnknownStatus};
+        let words = StatusWords::new(&["DONE".to_owned()], &["Broken".to_owned()]).unwrap();
+        // word, errors, automation, activation
+        for (word, has_errors, automation, activation) in [
+            ("SUCCESS", false, Success, Success),
+            ("succeeded", true, Success, Success),
+            ("done", true, Success, Success),
+            ("Complete", false, Success, Success),
+            ("COMPLETED", true, Failure, Success),
+            ("ACTIVE", false, UnknownStatus("ACTIVE"), Success),
+            ("active", true, Failure, Success),
+            ("FAILURE", false, Failure, Failure),
+            ("failed", false, Failure, Failure),
+            ("BROKEN", false, Failure, Failure),
+            ("PARTIAL", true, Failure, Failure),
+            (
+                "PARTIAL",
+                false,
+                UnknownStatus("PARTIAL"),
+                UnknownStatus("PARTIAL"),
+            ),
         ] {
-            let payload =
-                json!({"automation": {"id": "a"}, "result": {"status": text, "errors": null}});
-            let detail = content_of(&event("Alexa.Automation.Execution", "Completion", &payload));
-            assert!(
-                matches!(detail, AspEvent::AutomationCompletion(c) if c.result.status == status),
-                "{text}"
-            );
+            let result = ReportedResult {
+                word: Some(word.to_owned()),
+                has_errors,
+            };
+            assert_eq!(words.automation(&result), automation, "{result:?}");
+            assert_eq!(words.activation(&result), activation, "{result:?}");
         }
+        let silent = ReportedResult::default();
+        assert_eq!(words.automation(&silent), ResultMeaning::Missing);
+        let with_errors = ReportedResult {
+            has_errors: true,
+            ..silent
+        };
+        assert_eq!(words.activation(&with_errors), Failure);
     }
 
     #[test]
     fn says_where_a_required_field_is_missing_or_empty() {
-        let skill = |payload| event("Alexa.Skill.Interaction", "Failure", &payload);
+        let run = |payload| event("Alexa.Automation.Execution", "Completion", &payload);
+        let result = json!({"status": "FAILURE"});
         for (value, problem) in [
             (json!({"header": {}}), "$.header: missing field `eventType`"),
             (
@@ -197,19 +236,31 @@ mod tests {
                 "$.header.eventType.namespace: must not be empty",
             ),
             (
-                skill(json!({"error": {"type": "X"}})),
-                "$.payload: missing field `skill`",
+                run(json!({"result": result})),
+                "$.payload: missing field `automation`",
             ),
             (
-                skill(json!({"skill": {"id": 5}})),
-                "$.payload.skill.id: found integer, expected a string",
+                run(json!({"automation": {"id": 5}})),
+                "$.payload.automation.id: found integer, expected a string",
             ),
             (
-                skill(json!({"skill": {"id": "", "stage": "live"}})),
-                "$.payload.skill.id: must not be empty",
+                run(json!({"automation": {"id": ""}, "result": result})),
+                "$.payload.automation.id: must not be empty",
             ),
             (
-                skill(Value::Null),
+                run(json!({"automation": {"id": "a"}, "result": {"errors": []}})),
+                "$.payload.result: missing field `status`",
+            ),
+            (
+                run(json!({"automation": {"id": "a"}, "result": {"status": 5}})),
+                "$.payload.result: the status is a number, and there are no errors",
+            ),
+            (
+                run(json!({"automation": {"id": "a"}, "result": null})),
+                "$.payload.result: found null, expected an object",
+            ),
+            (
+                run(Value::Null),
                 "$.payload: found null, expected an object",
             ),
         ] {

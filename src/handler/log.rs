@@ -3,19 +3,29 @@
 use std::fmt::Display;
 
 use super::records::FinishedRecord;
-use crate::{event::header::EventHeader, message::RetryDecision, outcome::Outcome};
+use crate::{
+    event::{EventFinding, header::EventHeader},
+    outcome::Outcome,
+    text::shortened,
+};
 
 /// How much of an unexpected header version is logged, in characters.
 const MAX_VERSION_CHARS: usize = 20;
 
-/// Logs at the given level, with the fields that identify the record.
+/// Logs at the given level, with the fields that identify the record and what it is about.
 macro_rules! line {
     ($level:ident, $finished:expr, $($field:tt)*) => {{
-        let (record, header) = ($finished.record.as_ref().ok(), $finished.header.as_ref());
+        let (record, facts) = ($finished.record.as_ref().ok(), &$finished.facts);
+        let event_type = facts.header.as_ref().map(|header| header.event_type.to_string());
         tracing::$level!(
             messageId = record.map(|record| record.message_id.as_str()),
-            eventId = header.and_then(EventHeader::event_id),
-            eventType = header.map(|header| tracing::field::display(&header.event_type)),
+            eventId = facts.header.as_ref().and_then(EventHeader::event_id).map(shortened),
+            eventType = event_type.as_deref().map(shortened),
+            unitId = facts.ids.unit_id.as_deref().map(shortened),
+            skillId = facts.ids.skill_id.as_deref().map(shortened),
+            automationId = facts.ids.automation_id.as_deref().map(shortened),
+            endpointId = facts.ids.endpoint_id.as_deref().map(shortened),
+            principalId = facts.ids.principal_id.as_deref().map(shortened),
             outcome = $finished.outcome.as_str(),
             $($field)*
         )
@@ -27,6 +37,7 @@ macro_rules! line {
 pub(super) fn write_lines(finished: &[FinishedRecord]) {
     for record in finished {
         log_outcome(record);
+        log_findings(record);
         log_unexpected_version(record);
         let payload = record.record.as_ref().ok();
         let payload = payload.map(|record| record.text.as_str());
@@ -35,7 +46,7 @@ pub(super) fn write_lines(finished: &[FinishedRecord]) {
 }
 
 fn log_outcome(finished: &FinishedRecord) {
-    match (&finished.outcome, &finished.quarantine) {
+    match (&finished.outcome, &finished.notes.quarantine) {
         (Outcome::Failed(failure), _) if failure.is_retryable() => {
             line!(warn, finished, error = %failure, "failed, will be retried");
         }
@@ -50,20 +61,45 @@ fn log_outcome(finished: &FinishedRecord) {
                 finished,
                 reason,
                 detail,
-                "quarantined: not an event that this version can read"
+                "quarantined: not an event that this version can act on"
             );
         }
         (Outcome::Handled | Outcome::Duplicate | Outcome::Ignored, _) => {
-            let decision = finished.decision.map(RetryDecision::as_str);
-            line!(info, finished, decision, "done");
+            let decision = finished.notes.decision;
+            let ready = finished.notes.readiness.map(|(_, ready)| ready);
+            line!(info, finished, decision, ready, "done");
+        }
+    }
+}
+
+/// What was noticed is told where the event took effect: a failed event comes again.
+fn log_findings(finished: &FinishedRecord) {
+    if !finished.has_counted_findings() {
+        return;
+    }
+    for finding in &finished.facts.findings {
+        match finding {
+            EventFinding::FieldNotFound { field } => line!(
+                warn,
+                finished,
+                field,
+                "a field was not found where it was expected: compare the event with its schema"
+            ),
+            EventFinding::UnknownStatus { word } => line!(
+                warn,
+                finished,
+                status = shortened(word),
+                "an unknown status word did not change the effect: teach it with SUCCESS_STATUSES \
+                 or FAILURE_STATUSES"
+            ),
         }
     }
 }
 
 fn log_unexpected_version(finished: &FinishedRecord) {
-    let header = finished.header.as_ref();
+    let header = finished.facts.header.as_ref();
     if let Some(version) = header.and_then(EventHeader::unexpected_version) {
-        let version = shortened(version);
+        let version = shortened_version(version);
         line!(
             warn,
             finished,
@@ -73,7 +109,7 @@ fn log_unexpected_version(finished: &FinishedRecord) {
     }
 }
 
-fn shortened(version: &impl Display) -> String {
+fn shortened_version(version: &impl Display) -> String {
     let version = version.to_string();
     version.chars().take(MAX_VERSION_CHARS).collect()
 }

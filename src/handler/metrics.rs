@@ -3,7 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use super::records::FinishedRecord;
-use crate::{event::header::EventHeader, message::RetryDecision, telemetry::RecordObservation};
+use crate::{
+    aws::error::AwsError,
+    event::{EventKind, header::EventHeader},
+    failure::RecordFailure,
+    outcome::Outcome,
+    telemetry::RecordObservation,
+};
 
 /// Returns what each record contributes to the metrics of the invocation.
 pub(super) fn observations(
@@ -17,20 +23,61 @@ pub(super) fn observations(
 }
 
 fn observation(finished: &FinishedRecord, now: DateTime<Utc>) -> RecordObservation {
-    let header = finished.header.as_ref();
+    let header = finished.facts.header.as_ref();
     let event_time = header.and_then(EventHeader::event_time);
+    let age = event_time.map(|time| (now - time).as_seconds_f64());
+    let findings = if finished.has_counted_findings() {
+        finished.facts.findings.clone()
+    } else {
+        Vec::new()
+    };
     RecordObservation {
         event_type: match header {
-            Some(header) if finished.is_known => header.event_type.to_string(),
+            Some(header) if finished.facts.is_known => header.event_type.to_string(),
             Some(_) => "Unknown".to_owned(),
             None => "None".to_owned(),
         },
+        is_event: header.is_some(),
+        is_late: is_late(finished, age),
+        is_contended: is_contended(&finished.outcome),
         outcome: finished.outcome.as_str(),
-        age: event_time.map(|time| (now - time).as_seconds_f64()),
-        decision: finished.decision.map(RetryDecision::as_str),
+        age,
+        decision: finished.notes.decision,
+        readiness: finished.notes.readiness,
         reason: finished
+            .notes
             .quarantine
             .as_ref()
             .map(|note| note.reason.as_str()),
+        findings,
+    }
+}
+
+/// Whether a known event arrived later than Alexa's documents lead to expect. Source: "Receive
+/// Events for Alexa Smart Properties": 10 minutes for a skill failure, 10 seconds for others.
+fn is_late(finished: &FinishedRecord, age: Option<f64>) -> bool {
+    let Some(header) = &finished.facts.header else {
+        return false;
+    };
+    let event_type = &header.event_type;
+    let limit = match EventKind::of(&event_type.namespace, &event_type.name) {
+        Some(EventKind::SkillInteractionFailure) => 1_200.0,
+        Some(_) => 300.0,
+        None => return false,
+    };
+    finished.has_counted_findings() && age.is_some_and(|age| age > limit)
+}
+
+/// Whether another environment has the event, or the same items.
+fn is_contended(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(RecordFailure::Held | RecordFailure::Aws(AwsError::Contended { .. })) => {
+            true
+        }
+        Outcome::Failed(_)
+        | Outcome::Handled
+        | Outcome::Duplicate
+        | Outcome::Ignored
+        | Outcome::Quarantined => false,
     }
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tracing::{Instrument as _, info_span};
 
 use self::{
-    records::{FinishedRecord, PlannedDelivery, RecordTask},
+    records::{FinishedRecord, LedgerAnswer, PlannedDelivery, RecordPlan, RecordTask},
     schedule::StageDeadlines,
 };
 use crate::{
@@ -28,10 +28,10 @@ use crate::{
     config::Config,
     deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
     envelope::{self, Envelope, InvocationSource},
-    ledger::{Ledger, LedgerSession, LedgerTable},
+    ledger::{Ledger, LedgerSession, LedgerTable, ReleasedClaim},
     outcome::{self, InvocationAnswer, InvocationError},
     retry::RetryPolicy,
-    route::{self, Plan},
+    route::{self, RouteSettings},
     telemetry,
 };
 
@@ -42,6 +42,7 @@ pub struct Handler<P, C> {
     metrics: C,
     ledger: Ledger,
     retry: RetryPolicy,
+    routing: RouteSettings,
     namespace: String,
     emit: fn(&[Value]),
     is_warm: AtomicBool,
@@ -74,8 +75,9 @@ impl Handler<SnsPublisher, CloudWatchMetrics> {
         Self {
             publisher: SnsPublisher::new(sns, config.topics),
             metrics: CloudWatchMetrics::new(cloudwatch, config.metric_namespace.clone()),
-            ledger: Ledger::new(table, config.ledger_ttl, config.retry.window),
+            ledger: Ledger::new(table, config.ledger_ttl, &config.retry),
             retry: config.retry,
+            routing: config.routing,
             namespace: config.metric_namespace,
             emit,
             is_warm: AtomicBool::new(false),
@@ -92,6 +94,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
             metrics,
             ledger: self.ledger,
             retry: self.retry,
+            routing: self.routing,
             namespace: self.namespace,
             emit: self.emit,
             is_warm: self.is_warm,
@@ -129,7 +132,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
             deadline,
         } = *invocation;
         let session = self.ledger.open(request_id, now, deadline);
-        let tasks = records::plan(records, route::route);
+        let tasks = records::plan(records, |record| route::route(record, &self.routing));
         let tasks = records::claim(&session, tasks, stages.claim).await;
         let tasks = self.prepare(&session, tasks, stages.claim).await;
         let finished = self.deliver(&session, tasks, stages).await;
@@ -144,7 +147,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
     async fn prepare(
         &self,
         session: &LedgerSession<'_>,
-        tasks: Vec<RecordTask<Plan>>,
+        tasks: Vec<RecordTask<RecordPlan>>,
         deadline: Deadline,
     ) -> Vec<RecordTask<PlannedDelivery>> {
         let runs: Vec<_> = tasks.iter().filter_map(RecordTask::run).collect();
@@ -154,10 +157,12 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         let (mut counts, mut stored) = join(counting, storing).await;
         let mut prepared = Vec::new();
         for task in tasks {
-            let counted = counts.remove(&task.key);
-            let stored = stored.remove(&task.key);
-            prepared.push(task.advance(|plan, record| {
-                records::delivery(plan, record, counted, stored, &self.retry, deadline.now)
+            let answer = LedgerAnswer {
+                counted: counts.remove(&task.key),
+                stored: stored.remove(&task.key),
+            };
+            prepared.push(task.advance(|key, plan, record| {
+                records::delivery(key, plan, record, answer, &self.retry, deadline.now)
             }));
         }
         prepared
@@ -170,14 +175,17 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         tasks: Vec<RecordTask<PlannedDelivery>>,
         stages: StageDeadlines,
     ) -> Vec<FinishedRecord> {
-        let effects: Vec<_> = tasks.iter().filter_map(RecordTask::effect).collect();
+        let effects: Vec<_> = tasks.iter().flat_map(RecordTask::effects).collect();
         let results =
             deliver::deliver(&self.publisher, &self.metrics, &effects, stages.deliver).await;
         let finished = records::finish(tasks, results);
         let (mut delivered, mut failed) = (Vec::new(), Vec::new());
         for record in finished.iter().filter(|record| record.is_claimed) {
             if record.outcome.is_failure() {
-                failed.push(record.key.as_str());
+                failed.push(ReleasedClaim {
+                    key: &record.key,
+                    done: &record.done,
+                });
             } else {
                 delivered.push(record.key.as_str());
             }

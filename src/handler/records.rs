@@ -1,41 +1,50 @@
-//! Tracks the records of an invocation from their plan to their outcome.
-//!
-//! A [`RecordTask`] keeps a record together with its remaining work: first a plan, then a delivery.
-//! A [`FinishedRecord`] keeps it together with its outcome. Answers of other modules are looked up
-//! by the record's key, never by position.
+//! The bookkeeping of records: each travels with its plan, then with its delivery, then with its
+//! outcome.
 
 use std::{
     collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use crate::{
     aws::{Deadline, error::AwsError},
     deliver::{DeliveryResults, Effect},
+    effect::{DoneEffects, EffectKey, EffectName},
     envelope::{Record, UnsupportedEnvelope},
-    event::{QuarantineReason, header::EventHeader},
+    event::{EventFinding, EventIds, QuarantineReason, header::EventHeader},
     failure::RecordFailure,
     keyed::Keyed,
-    ledger::{AutomationRun, ClaimAnswer, LedgerSession},
-    message::{MessageTooLarge, OutgoingSignal, RetryDecision},
+    ledger::{AutomationRun, ClaimAnswer, LedgerSession, RunAnswer, RunOutcome},
+    message::{MessageTooLarge, OutgoingMessage, OutgoingSignal, RetryDecision},
     outcome::{AnsweredRecord, Outcome},
     quarantine::{self, QuarantinedRecord},
+    readiness::ReadinessKind,
     retry::{FailedAutomation, RetryPolicy},
     route::{Plan, RoutedRecord},
 };
 
-/// A record as received, or why it is unreadable.
+/// A record as the invocation brought it.
 pub(super) type ReceivedRecord = Result<Record, UnsupportedEnvelope>;
 
-/// A record with its remaining work: a plan, then a delivery.
+/// What is known of a record from its text, for logs and metrics.
+#[derive(Debug, Default)]
+pub(super) struct RecordFacts {
+    pub(super) header: Option<EventHeader>,
+    pub(super) is_known: bool,
+    pub(super) ids: EventIds,
+    pub(super) findings: Vec<EventFinding>,
+}
+
+/// A record on its way, with the work that is left: a plan, then a delivery.
 #[derive(Debug)]
 pub(super) struct RecordTask<W> {
     pub(super) key: String,
     record: ReceivedRecord,
-    header: Option<EventHeader>,
-    is_known: bool,
+    facts: RecordFacts,
+    /// The effects that an earlier delivery of the event has had.
+    done: DoneEffects,
     step: TaskStep<W>,
 }
 
@@ -49,13 +58,36 @@ enum TaskStep<W> {
     Repeat,
 }
 
-/// An effect to deliver, its outcome on success, and details for logs and metrics.
+/// What to do about a record: its plan, and whether the event is forwarded besides.
+#[derive(Debug)]
+pub(super) struct RecordPlan {
+    plan: Plan,
+    forward: Option<OutgoingMessage>,
+}
+
+/// The effects to deliver, the outcome on success, and details for logs and metrics.
 #[derive(Debug)]
 pub(super) struct PlannedDelivery {
-    effect: Effect,
+    effects: Vec<PlannedEffect>,
     outcome: Outcome,
-    decision: Option<RetryDecision>,
-    quarantine: Option<QuarantineNote>,
+    notes: DeliveryNotes,
+}
+
+#[derive(Debug)]
+struct PlannedEffect {
+    key: EffectKey,
+    effect: Effect,
+}
+
+/// What a log line and the metrics say about a delivery.
+#[derive(Debug, Default)]
+pub(super) struct DeliveryNotes {
+    /// The decision about a failed automation.
+    pub(super) decision: Option<&'static str>,
+    /// Whether someone or something is ready.
+    pub(super) readiness: Option<(ReadinessKind, bool)>,
+    /// Why the record is quarantined.
+    pub(super) quarantine: Option<QuarantineNote>,
 }
 
 /// Why a record is quarantined.
@@ -70,24 +102,31 @@ pub(super) struct QuarantineNote {
 pub(super) struct FinishedRecord {
     pub(super) key: String,
     pub(super) record: ReceivedRecord,
-    pub(super) header: Option<EventHeader>,
-    pub(super) is_known: bool,
+    pub(super) facts: RecordFacts,
     /// Whether this invocation holds the claim to the event.
     pub(super) is_claimed: bool,
+    /// The effects that are done, now or earlier.
+    pub(super) done: DoneEffects,
     pub(super) outcome: Outcome,
-    pub(super) decision: Option<RetryDecision>,
-    pub(super) quarantine: Option<QuarantineNote>,
+    pub(super) notes: DeliveryNotes,
+}
+
+/// The ledger's answers to what a plan asked of it.
+#[derive(Debug)]
+pub(super) struct LedgerAnswer {
+    pub(super) counted: Option<Result<RunAnswer, AwsError>>,
+    pub(super) stored: Option<Result<(), AwsError>>,
 }
 
 /// Routes the records, and marks those that repeat an earlier record of the invocation.
 pub(super) fn plan(
     records: Vec<ReceivedRecord>,
-    route: fn(&Record) -> RoutedRecord,
-) -> Vec<RecordTask<Plan>> {
+    route: impl Fn(&Record) -> RoutedRecord,
+) -> Vec<RecordTask<RecordPlan>> {
     let mut known_keys = HashSet::new();
     let mut tasks = Vec::new();
     for record in records {
-        let mut task = RecordTask::of(record, route);
+        let mut task = RecordTask::of(record, &route);
         if task.is_open() && !known_keys.insert(task.key.clone()) {
             task.step = TaskStep::Repeat;
         }
@@ -99,15 +138,18 @@ pub(super) fn plan(
 /// Claims the events, and settles those that are already completed or held by another invocation.
 pub(super) async fn claim(
     session: &LedgerSession<'_>,
-    mut tasks: Vec<RecordTask<Plan>>,
+    mut tasks: Vec<RecordTask<RecordPlan>>,
     deadline: Deadline,
-) -> Vec<RecordTask<Plan>> {
+) -> Vec<RecordTask<RecordPlan>> {
     let open = tasks.iter().filter(|task| task.is_open());
     let keys: Vec<_> = open.map(|task| task.key.as_str()).collect();
     let mut claims = session.claim(&keys, deadline).await;
     for task in tasks.iter_mut().filter(|task| task.is_open()) {
         let outcome = match claims.remove(&task.key) {
-            Some(Ok(ClaimAnswer::Granted)) => continue,
+            Some(Ok(ClaimAnswer::Granted(done))) => {
+                task.done = done;
+                continue;
+            }
             Some(Ok(ClaimAnswer::Completed)) => Outcome::Duplicate,
             Some(Ok(ClaimAnswer::Held)) => Outcome::Failed(RecordFailure::Held),
             Some(Err(error)) => Outcome::Failed(error.into()),
@@ -118,60 +160,92 @@ pub(super) async fn claim(
     tasks
 }
 
-/// Turns a plan into a delivery, given the ledger's answers for this record.
+/// Turns a plan into a delivery, with the ledger's answers. A plan that lacks an answer fails as a
+/// defect.
 pub(super) fn delivery(
-    plan: Plan,
+    key: &str,
+    planned: RecordPlan,
     record: &Record,
-    counted: Option<Result<u32, AwsError>>,
-    stored: Option<Result<(), AwsError>>,
+    answer: LedgerAnswer,
     policy: &RetryPolicy,
     now: DateTime<Utc>,
 ) -> PlannedDelivery {
-    match plan {
-        Plan::Ignore => PlannedDelivery::of(Effect::None, Outcome::Ignored),
-        Plan::Count(failure) => PlannedDelivery::of(Effect::Count(failure), Outcome::Handled),
-        Plan::Quarantine(quarantined) => PlannedDelivery::quarantine(quarantined),
-        Plan::Signal(signal) => match answer(stored) {
-            Ok(()) => PlannedDelivery::of(Effect::Publish(signal.message), Outcome::Handled),
-            Err(failure) => PlannedDelivery::failed(failure),
+    let mut delivery = match planned.plan {
+        Plan::Ignore => PlannedDelivery::of(Outcome::Ignored),
+        Plan::ForwardOnly => PlannedDelivery::of(Outcome::Handled),
+        Plan::Count { failure, report } => {
+            let mut delivery = PlannedDelivery::of(Outcome::Handled);
+            delivery.add(key, EffectName::Count, Effect::Count(failure));
+            if let Some(report) = report {
+                delivery.add(key, EffectName::Report, Effect::Publish(report));
+            }
+            delivery
+        }
+        Plan::Quarantine(quarantined) => PlannedDelivery::quarantine(key, quarantined),
+        Plan::Signal(signal) => match given(answer.stored) {
+            Ok(()) => PlannedDelivery::signal(key, signal),
+            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
         },
-        Plan::EndRetries { .. } => match answer(counted) {
-            Ok(_) => PlannedDelivery::of(Effect::None, Outcome::Handled),
-            Err(failure) => PlannedDelivery::failed(failure),
+        Plan::EndRetries { .. } => match given(answer.counted) {
+            Ok(_) => PlannedDelivery::of(Outcome::Handled),
+            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
         },
-        Plan::Retry(failed) => match answer(counted) {
-            Ok(attempt) => retry_delivery(&failed, record, attempt, policy, now),
-            Err(failure) => PlannedDelivery::failed(failure),
+        Plan::Retry(failed) => match given(answer.counted) {
+            Ok(answer) => retry_delivery(key, &failed, record, answer, policy, now),
+            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
         },
+    };
+    if let Some(forward) = planned.forward
+        && delivery.outcome == Outcome::Handled
+    {
+        delivery.add(key, EffectName::Forward, Effect::Publish(forward));
     }
+    delivery
 }
 
-/// Unwraps the ledger's answer. A missing answer is a defect: the ledger was never asked.
-fn answer<T>(answer: Option<Result<T, AwsError>>) -> Result<T, RecordFailure> {
+fn given<T>(answer: Option<Result<T, AwsError>>) -> Result<T, RecordFailure> {
     match answer {
         Some(answer) => answer.map_err(RecordFailure::from),
         None => Err(RecordFailure::Defect),
     }
 }
 
+/// A failure before the last success triggers nothing; the exhaustion of a budget is announced
+/// once.
 fn retry_delivery(
+    key: &str,
     failed: &FailedAutomation,
     record: &Record,
-    attempt: u32,
+    answer: RunAnswer,
     policy: &RetryPolicy,
     now: DateTime<Utc>,
 ) -> PlannedDelivery {
+    let mut delivery = PlannedDelivery::of(Outcome::Handled);
+    let RunAnswer::Failed {
+        attempt,
+        announces_exhaustion,
+    } = answer
+    else {
+        delivery.notes.decision = Some("SUPERSEDED");
+        return delivery;
+    };
     let decision = failed.decide(attempt, policy);
+    delivery.notes.decision = Some(decision.as_str());
+    if decision == RetryDecision::Exhausted && !announces_exhaustion {
+        return delivery;
+    }
     match failed.trigger(attempt, decision, policy, now) {
-        Ok(message) => PlannedDelivery {
-            decision: Some(decision),
-            ..PlannedDelivery::of(Effect::Publish(message), Outcome::Handled)
-        },
-        Err(too_large) => PlannedDelivery::quarantine(quarantine::oversized(record, &too_large)),
+        Ok(message) => {
+            delivery.add(key, EffectName::Message, Effect::Publish(message));
+            delivery
+        }
+        Err(too_large) => {
+            PlannedDelivery::quarantine(key, quarantine::oversized(record, &too_large))
+        }
     }
 }
 
-/// Determines the outcome of each record. An effect without a result counts as a defect.
+/// Determines the outcome of each record. An effect without a result counts as not delivered.
 pub(super) fn finish(
     tasks: Vec<RecordTask<PlannedDelivery>>,
     mut results: DeliveryResults<RecordFailure>,
@@ -180,18 +254,14 @@ pub(super) fn finish(
     let mut finished = Vec::new();
     for task in tasks {
         let is_claimed = task.is_open();
-        let (mut decision, mut quarantine) = (None, None);
-        let outcome = match task.step {
-            TaskStep::Do(delivery) => {
-                (decision, quarantine) = (delivery.decision, delivery.quarantine);
-                match results.remove(&task.key) {
-                    Some(Ok(())) => delivery.outcome,
-                    Some(Err(failure)) => Outcome::Failed(failure),
-                    None => Outcome::Failed(RecordFailure::Defect),
-                }
+        let mut done = task.done;
+        let (outcome, notes) = match task.step {
+            TaskStep::Do(delivery) => delivery.finish(&mut results, &mut done),
+            TaskStep::Settled(outcome) => (outcome, DeliveryNotes::default()),
+            TaskStep::Repeat => {
+                let outcome = Outcome::of_repeat(first_outcomes.get(&task.key));
+                (outcome, DeliveryNotes::default())
             }
-            TaskStep::Settled(outcome) => outcome,
-            TaskStep::Repeat => Outcome::of_repeat(first_outcomes.get(&task.key)),
         };
         first_outcomes
             .entry(task.key.clone())
@@ -199,18 +269,17 @@ pub(super) fn finish(
         finished.push(FinishedRecord {
             key: task.key,
             record: task.record,
-            header: task.header,
-            is_known: task.is_known,
+            facts: task.facts,
             is_claimed,
+            done,
             outcome,
-            decision,
-            quarantine,
+            notes,
         });
     }
     finished
 }
 
-/// Catches a panic, so that it fails only the record that caused it.
+/// Runs work for one record, so that a panic fails that record alone.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, RecordFailure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| RecordFailure::Defect)
 }
@@ -221,68 +290,98 @@ impl<W> RecordTask<W> {
     }
 }
 
-impl RecordTask<Plan> {
-    fn of(received: ReceivedRecord, route: fn(&Record) -> RoutedRecord) -> Self {
+impl RecordTask<RecordPlan> {
+    fn of(received: ReceivedRecord, route: impl Fn(&Record) -> RoutedRecord) -> Self {
         let routed = match &received {
             Ok(record) => guarded(|| route(record)),
             Err(error) => Err(error.clone().into()),
         };
         match routed {
-            Ok(routed) => Self {
-                key: routed.key,
-                record: received,
-                header: routed.header,
-                is_known: routed.is_known,
-                step: match routed.plan {
-                    Plan::Ignore => TaskStep::Settled(Outcome::Ignored),
-                    plan => TaskStep::Do(plan),
-                },
-            },
+            Ok(routed) => Self::routed(received, routed),
             Err(failure) => Self {
                 key: String::new(),
                 record: received,
-                header: None,
-                is_known: false,
+                facts: RecordFacts::default(),
+                done: DoneEffects::default(),
                 step: TaskStep::Settled(Outcome::Failed(failure)),
             },
         }
     }
 
-    /// The automation run that the event reports, if any.
+    fn routed(received: ReceivedRecord, routed: RoutedRecord) -> Self {
+        let RoutedRecord {
+            key,
+            header,
+            is_known,
+            ids,
+            findings,
+            plan,
+            forward,
+        } = routed;
+        Self {
+            key,
+            record: received,
+            facts: RecordFacts {
+                header,
+                is_known,
+                ids,
+                findings,
+            },
+            done: DoneEffects::default(),
+            step: match plan {
+                Plan::Ignore => TaskStep::Settled(Outcome::Ignored),
+                plan => TaskStep::Do(RecordPlan { plan, forward }),
+            },
+        }
+    }
+
+    /// The automation run that the event reports. The ledger counts milliseconds.
     pub(super) fn run(&self) -> Option<AutomationRun> {
-        let (automation_id, at, has_succeeded) = match &self.step {
-            TaskStep::Do(Plan::Retry(failed)) => (&failed.automation_id, failed.origin.time, false),
-            TaskStep::Do(Plan::EndRetries { automation_id, at }) => (automation_id, *at, true),
+        let TaskStep::Do(RecordPlan { plan, .. }) = &self.step else {
+            return None;
+        };
+        let (automation_id, at, outcome) = match plan {
+            Plan::Retry(failed) => {
+                let is_retryable = failed.is_retryable();
+                let outcome = RunOutcome::Failed { is_retryable };
+                (&failed.automation_id, failed.origin.happened_at, outcome)
+            }
+            Plan::EndRetries { automation_id, at } => (automation_id, *at, RunOutcome::Succeeded),
             _ => return None,
         };
         Some(AutomationRun {
             key: self.key.clone(),
             automation_id: automation_id.clone(),
-            at,
-            has_succeeded,
+            at: at.map(|at| at.trunc_subsecs(3)),
+            outcome,
         })
     }
 
-    /// The readiness signal to store and publish, if any.
-    pub(super) fn signal(&self) -> Option<Keyed<'_, OutgoingSignal>> {
+    /// The signal to publish for the event.
+    pub(super) fn signal(&self) -> Option<Keyed<'_, str, OutgoingSignal>> {
         match &self.step {
-            TaskStep::Do(Plan::Signal(signal)) => Some(Keyed {
-                key: &self.key,
+            TaskStep::Do(RecordPlan {
+                plan: Plan::Signal(signal),
+                ..
+            }) => Some(Keyed {
+                key: self.key.as_str(),
                 item: signal,
             }),
             _ => None,
         }
     }
 
-    /// Turns the plan into a delivery, unless the record is settled.
+    /// Replaces the plan, if any, by the delivery.
     pub(super) fn advance(
         self,
-        next: impl FnOnce(Plan, &Record) -> PlannedDelivery,
+        next: impl FnOnce(&str, RecordPlan, &Record) -> PlannedDelivery,
     ) -> RecordTask<PlannedDelivery> {
         let step = match (self.step, &self.record) {
             (TaskStep::Do(plan), Ok(record)) => {
-                let delivery = guarded(|| next(plan, record));
-                TaskStep::Do(delivery.unwrap_or_else(PlannedDelivery::failed))
+                let delivery = guarded(|| next(&self.key, plan, record));
+                let delivery = delivery
+                    .unwrap_or_else(|failure| PlannedDelivery::of(Outcome::Failed(failure)));
+                TaskStep::Do(delivery.without(&self.done))
             }
             (TaskStep::Do(_), Err(error)) => {
                 TaskStep::Settled(Outcome::Failed(error.clone().into()))
@@ -293,52 +392,104 @@ impl RecordTask<Plan> {
         RecordTask {
             key: self.key,
             record: self.record,
-            header: self.header,
-            is_known: self.is_known,
+            facts: self.facts,
+            done: self.done,
             step,
         }
     }
 }
 
 impl RecordTask<PlannedDelivery> {
-    /// The effect to deliver, if any.
-    pub(super) fn effect(&self) -> Option<Keyed<'_, Effect>> {
-        match &self.step {
-            TaskStep::Do(delivery) => Some(Keyed {
-                key: &self.key,
-                item: &delivery.effect,
-            }),
-            TaskStep::Settled(_) | TaskStep::Repeat => None,
-        }
+    /// The effects to deliver.
+    pub(super) fn effects(&self) -> Vec<Keyed<'_, EffectKey, Effect>> {
+        let TaskStep::Do(delivery) = &self.step else {
+            return Vec::new();
+        };
+        let keyed = delivery.effects.iter().map(|planned| Keyed {
+            key: &planned.key,
+            item: &planned.effect,
+        });
+        keyed.collect()
     }
 }
 
 impl PlannedDelivery {
-    fn of(effect: Effect, outcome: Outcome) -> Self {
+    fn of(outcome: Outcome) -> Self {
         Self {
-            effect,
+            effects: Vec::new(),
             outcome,
-            decision: None,
-            quarantine: None,
+            notes: DeliveryNotes::default(),
         }
     }
 
-    fn failed(failure: RecordFailure) -> Self {
-        Self::of(Effect::None, Outcome::Failed(failure))
+    fn add(&mut self, key: &str, name: EffectName, effect: Effect) {
+        let key = EffectKey {
+            event: key.to_owned(),
+            effect: name,
+        };
+        self.effects.push(PlannedEffect { key, effect });
     }
 
-    fn quarantine(quarantined: Result<QuarantinedRecord, MessageTooLarge>) -> Self {
+    fn signal(key: &str, signal: OutgoingSignal) -> Self {
+        let mut delivery = Self::of(Outcome::Handled);
+        let readiness = signal.readiness.as_ref();
+        delivery.notes.readiness = readiness.map(|readiness| (readiness.kind, readiness.ready));
+        delivery.add(key, EffectName::Message, Effect::Publish(signal.message));
+        delivery
+    }
+
+    fn quarantine(key: &str, quarantined: Result<QuarantinedRecord, MessageTooLarge>) -> Self {
         match quarantined {
             Ok(QuarantinedRecord {
                 reason,
                 detail,
                 message,
-            }) => Self {
-                quarantine: Some(QuarantineNote { reason, detail }),
-                ..Self::of(Effect::Publish(message), Outcome::Quarantined)
-            },
-            Err(too_large) => Self::failed(too_large.into()),
+            }) => {
+                let mut delivery = Self::of(Outcome::Quarantined);
+                delivery.notes.quarantine = Some(QuarantineNote { reason, detail });
+                delivery.add(key, EffectName::Message, Effect::Publish(message));
+                delivery
+            }
+            Err(too_large) => Self::of(Outcome::Failed(too_large.into())),
         }
+    }
+
+    /// The delivery without the effects that are done.
+    fn without(mut self, done: &DoneEffects) -> Self {
+        self.effects
+            .retain(|planned| !done.contains(planned.key.effect));
+        self
+    }
+
+    /// Determines the outcome from the results of the effects, and notes which are done. One
+    /// retryable failure makes the event worth retrying.
+    fn finish(
+        self,
+        results: &mut DeliveryResults<RecordFailure>,
+        done: &mut DoneEffects,
+    ) -> (Outcome, DeliveryNotes) {
+        let mut failures = Vec::new();
+        for planned in self.effects {
+            match results.remove(&planned.key) {
+                Some(Ok(())) => done.insert(planned.key.effect),
+                Some(Err(failure)) => failures.push(failure),
+                None => failures.push(RecordFailure::Defect),
+            }
+        }
+        let decisive = failures.iter().position(RecordFailure::is_retryable);
+        let failure = failures.into_iter().nth(decisive.unwrap_or(0));
+        match failure {
+            Some(failure) => (Outcome::Failed(failure), self.notes),
+            None => (self.outcome, self.notes),
+        }
+    }
+}
+
+impl FinishedRecord {
+    /// Whether this is the delivery with which the event took effect, so that what was noticed about
+    /// it counts once.
+    pub(super) fn has_counted_findings(&self) -> bool {
+        matches!(self.outcome, Outcome::Handled | Outcome::Quarantined)
     }
 }
 
@@ -358,10 +509,10 @@ impl AnsweredRecord for FinishedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route;
+    use crate::route::{self, RouteSettings};
 
     #[test]
-    fn a_panic_fails_only_the_record_that_caused_it() {
+    fn a_panic_over_one_record_fails_that_record_alone() {
         let record = |text: &str| {
             Ok(Record {
                 text: text.to_owned(),
@@ -372,11 +523,11 @@ mod tests {
             })
         };
         let route = |record: &Record| match record.text.as_str() {
-            "panic" => panic!("on purpose"),
-            _ => route::route(record),
+            "panic" => panic!("told to"),
+            _ => route::route(record, &RouteSettings::default()),
         };
         let tasks = plan(vec![record("a"), record("panic"), record("b")], route);
-        let has_failed = |task: &RecordTask<Plan>| {
+        let has_failed = |task: &RecordTask<RecordPlan>| {
             matches!(
                 task.step,
                 TaskStep::Settled(Outcome::Failed(RecordFailure::Defect))

@@ -2,7 +2,8 @@
 //!
 //! A budget holds the distinct failures within a window that opens with the first one. A success
 //! closes the window, unless a failure is known to have happened after it, because events arrive in
-//! any order.
+//! any order. For the same reason the last success is remembered: a failure that happened before it
+//! triggers nothing.
 
 use std::time::Duration;
 
@@ -21,10 +22,75 @@ pub struct AutomationRun {
     pub key: String,
     /// The automation.
     pub automation_id: String,
-    /// When the automation ran, if known.
+    /// When the automation ran; without a time, now.
     pub at: Option<DateTime<Utc>>,
-    /// Whether the run succeeded.
-    pub has_succeeded: bool,
+    /// How the run ended.
+    pub outcome: RunOutcome,
+}
+
+/// How a run of an automation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It succeeded.
+    Succeeded,
+    /// It failed.
+    Failed {
+        /// Whether a retry can help.
+        is_retryable: bool,
+    },
+}
+
+/// What a run means for the retries of its automation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAnswer {
+    /// The run succeeded.
+    Succeeded,
+    /// The run failed before the automation's last known success.
+    Superseded,
+    /// The run failed.
+    Failed {
+        /// The number of the failure in the window, from 1.
+        attempt: u32,
+        /// Whether this is the failure that announces that the budget is exhausted.
+        announces_exhaustion: bool,
+    },
+}
+
+/// How long and how many failures count together, and how long a success is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BudgetRules {
+    pub(super) max_attempts: u32,
+    pub(super) window: Duration,
+    pub(super) success_kept: Duration,
+}
+
+/// What is remembered of an automation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct AutomationHistory {
+    pub(super) budget: Option<RetryBudget>,
+    pub(super) success: Option<KnownSuccess>,
+}
+
+/// The last known success of an automation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KnownSuccess {
+    /// When it happened.
+    pub(super) at: DateTime<Utc>,
+    /// Until when it is remembered.
+    pub(super) known_until: DateTime<Utc>,
+}
+
+/// The failures of an automation within a window that opened with the first one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RetryBudget {
+    /// When the window ends and the failures are forgotten.
+    pub(super) window_ends: DateTime<Utc>,
+    /// When the latest of the failures happened.
+    pub(super) last_failure: Option<DateTime<Utc>>,
+    /// The short names of the failures' events, in the order in which they arrived.
+    pub(super) failures: Vec<String>,
+    /// The short name of the event that announces that the budget is exhausted.
+    pub(super) exhausted_by: Option<String>,
 }
 
 impl AutomationRun {
@@ -34,57 +100,103 @@ impl AutomationRun {
     }
 }
 
-/// The failures of an automation within a window that opened with the first one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RetryBudget {
-    /// When the window ends and the failures are forgotten.
-    pub(super) window_ends: DateTime<Utc>,
-    /// When the latest of the failures happened, if known.
-    pub(super) last_failure: Option<DateTime<Utc>>,
-    /// The short names of the failures' events, in the order in which they arrived.
-    pub(super) failures: Vec<String>,
+impl AutomationHistory {
+    /// What still counts at this time.
+    fn current(self, now: DateTime<Utc>) -> Self {
+        Self {
+            budget: self.budget.filter(|budget| budget.window_ends > now),
+            success: self.success.filter(|success| success.known_until > now),
+        }
+    }
+
+    /// Until when anything of it has to be remembered.
+    pub(super) fn known_until(&self) -> Option<DateTime<Utc>> {
+        let window_ends = self.budget.as_ref().map(|budget| budget.window_ends);
+        window_ends.max(self.success.map(|success| success.known_until))
+    }
+
+    /// Remembers a success, unless a later one is known.
+    fn succeed(&mut self, at: DateTime<Utc>, now: DateTime<Utc>, rules: BudgetRules) {
+        if self.success.is_none_or(|known| known.at < at) {
+            self.success = Some(KnownSuccess {
+                at,
+                known_until: now + rules.success_kept,
+            });
+        }
+    }
 }
 
-/// Applies a run to a budget. Returns the new budget and the number of the failure (0 for a
-/// success).
+/// Applies the runs of one automation to what is remembered of it, and returns what is to be
+/// remembered and an answer for each run, with the key of its event.
 ///
-/// An event counts once, however often it is delivered. A success ends the budget, unless a failure
-/// happened after it.
+/// An event counts once, however often it is delivered.
 pub(super) fn after(
-    run: &AutomationRun,
-    budget: Option<RetryBudget>,
+    runs: &[&AutomationRun],
+    history: &AutomationHistory,
     now: DateTime<Utc>,
-    window: Duration,
-) -> (Option<RetryBudget>, u32) {
-    let budget = budget.filter(|budget| budget.window_ends > now);
-    if run.has_succeeded {
-        return (budget.filter(|budget| budget.failed_since(run.at)), 0);
+    rules: BudgetRules,
+) -> (AutomationHistory, Vec<(String, RunAnswer)>) {
+    let mut history = history.clone().current(now);
+    // Successes first: a failure of the same batch that happened before one triggers nothing.
+    for run in runs {
+        if run.outcome == RunOutcome::Succeeded {
+            history.succeed(run.at.unwrap_or(now), now, rules);
+        }
     }
-    let mut budget = budget.unwrap_or_else(|| RetryBudget {
-        window_ends: now + window,
-        last_failure: None,
-        failures: Vec::new(),
-    });
-    let count = budget.count(run.event_name(), run.at);
-    (Some(budget), count)
+    let mut in_order = runs.to_vec();
+    in_order.sort_by_key(|run| run.at.unwrap_or(now));
+    let mut answers = Vec::new();
+    for run in in_order {
+        let at = run.at.unwrap_or(now);
+        let answer = match run.outcome {
+            RunOutcome::Succeeded => {
+                history.budget = history.budget.filter(|budget| budget.failed_since(at));
+                RunAnswer::Succeeded
+            }
+            RunOutcome::Failed { .. } if history.success.is_some_and(|known| at < known.at) => {
+                RunAnswer::Superseded
+            }
+            RunOutcome::Failed { is_retryable } => {
+                let budget = history.budget.get_or_insert_with(|| RetryBudget {
+                    window_ends: now + rules.window,
+                    last_failure: None,
+                    failures: Vec::new(),
+                    exhausted_by: None,
+                });
+                budget.count(&run.event_name(), at, is_retryable, rules.max_attempts)
+            }
+        };
+        answers.push((run.key.clone(), answer));
+    }
+    (history, answers)
 }
 
 impl RetryBudget {
-    fn failed_since(&self, success: Option<DateTime<Utc>>) -> bool {
-        matches!((success, self.last_failure), (Some(success), Some(failure)) if failure > success)
+    fn failed_since(&self, success: DateTime<Utc>) -> bool {
+        self.last_failure.is_some_and(|failure| failure > success)
     }
 
-    fn count(&mut self, event: String, at: Option<DateTime<Utc>>) -> u32 {
-        self.last_failure = self.last_failure.max(at);
-        let index = self
-            .failures
-            .iter()
-            .position(|known| *known == event)
-            .unwrap_or(self.failures.len());
+    fn count(
+        &mut self,
+        event: &str,
+        at: DateTime<Utc>,
+        is_retryable: bool,
+        max_attempts: u32,
+    ) -> RunAnswer {
+        self.last_failure = self.last_failure.max(Some(at));
+        let known = self.failures.iter().position(|known| known == event);
+        let index = known.unwrap_or(self.failures.len());
         if index == self.failures.len() && index < MAX_FAILURES {
-            self.failures.push(event);
+            self.failures.push(event.to_owned());
         }
-        u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+        let attempt = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
+        if is_retryable && attempt > max_attempts && self.exhausted_by.is_none() {
+            self.exhausted_by = Some(event.to_owned());
+        }
+        RunAnswer::Failed {
+            attempt,
+            announces_exhaustion: self.exhausted_by.as_deref() == Some(event),
+        }
     }
 }
 
@@ -92,43 +204,59 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(100);
+    const RULES: BudgetRules = BudgetRules {
+        max_attempts: 3,
+        window: Duration::from_secs(100),
+        success_kept: Duration::from_secs(1000),
+    };
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    /// The counts of runs that arrive at these seconds.
-    fn counts(runs: &[(i64, AutomationRun)]) -> Vec<u32> {
-        let mut budget = None;
-        let mut count = |(now, run): &(i64, AutomationRun)| {
-            let (next, count) = after(run, budget.take(), at(*now), WINDOW);
-            budget = next;
-            count
-        };
-        runs.iter().map(&mut count).collect()
-    }
-
-    fn run(key: &str, at: Option<DateTime<Utc>>, has_succeeded: bool) -> AutomationRun {
+    fn run(key: &str, at: Option<DateTime<Utc>>, outcome: RunOutcome) -> AutomationRun {
         AutomationRun {
             key: key.to_owned(),
             automation_id: "a".to_owned(),
             at,
-            has_succeeded,
+            outcome,
         }
     }
 
     fn failed(key: &str, seconds: i64) -> AutomationRun {
-        run(key, Some(at(seconds)), false)
+        let outcome = RunOutcome::Failed { is_retryable: true };
+        run(key, Some(at(seconds)), outcome)
+    }
+
+    fn succeeded(seconds: i64) -> AutomationRun {
+        run("", Some(at(seconds)), RunOutcome::Succeeded)
+    }
+
+    /// The answers to runs that arrive at these seconds, one after the other.
+    fn answers(arrivals: &[(i64, AutomationRun)]) -> Vec<RunAnswer> {
+        let mut history = AutomationHistory::default();
+        let mut answers = Vec::new();
+        for (now, run) in arrivals {
+            let (next, answer) = after(&[run], &history, at(*now), RULES);
+            history = next;
+            answers.push(answer[0].1);
+        }
+        answers
+    }
+
+    /// The numbers of the failures; 0 for what is not a failure that counts.
+    fn counts(arrivals: &[(i64, AutomationRun)]) -> Vec<u32> {
+        let number = |answer: &RunAnswer| match answer {
+            RunAnswer::Failed { attempt, .. } => *attempt,
+            RunAnswer::Succeeded | RunAnswer::Superseded => 0,
+        };
+        answers(arrivals).iter().map(number).collect()
     }
 
     #[test]
     fn distinct_failures_count_within_the_window() {
         let arrived = [(0, "1"), (50, "2"), (60, "1"), (99, "3"), (100, "4")];
-        let runs: Vec<_> = arrived
-            .iter()
-            .map(|(now, key)| (*now, failed(key, *now)))
-            .collect();
+        let runs = arrived.map(|(now, key)| (now, failed(key, now)));
         assert_eq!(
             counts(&runs),
             [1, 2, 1, 3, 1],
@@ -138,52 +266,114 @@ mod tests {
 
     #[test]
     fn a_success_ends_the_count_unless_a_failure_happened_after_it() {
-        let succeeded = |seconds| run("", Some(at(seconds)), true);
-        let runs = [
+        let arrivals = [
             (11, failed("1", 10)),
             (12, succeeded(9)),
             (12, failed("2", 12)),
             (13, succeeded(12)),
             (14, failed("3", 13)),
         ];
-        assert_eq!(counts(&runs), [1, 0, 2, 0, 1]);
+        assert_eq!(counts(&arrivals), [1, 0, 2, 0, 1]);
     }
 
     #[test]
     fn the_latest_failure_is_the_one_that_happened_last() {
-        let runs = [
+        let arrivals = [
             (20, failed("1", 20)),
             (21, failed("2", 10)),
-            (22, run("", Some(at(15)), true)),
+            (22, succeeded(15)),
             (23, failed("3", 23)),
         ];
-        assert_eq!(counts(&runs), [1, 2, 0, 3]);
+        assert_eq!(counts(&arrivals), [1, 2, 0, 3]);
     }
 
     #[test]
-    fn a_success_without_a_time_ends_the_count() {
+    fn a_success_without_a_time_is_of_now() {
+        let success = run("", None, RunOutcome::Succeeded);
+        let arrivals = [(0, failed("1", 0)), (1, success), (2, failed("2", 2))];
+        assert_eq!(counts(&arrivals), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_failure_before_the_last_success_is_superseded_as_long_as_that_is_known() {
+        let arrivals = [
+            (10, succeeded(10)),
+            (11, failed("1", 9)),
+            (12, failed("2", 10)),
+            (13, succeeded(8)),
+            (14, failed("3", 9)),
+            (1010, failed("4", 9)),
+        ];
+        let counted = RunAnswer::Failed {
+            attempt: 1,
+            announces_exhaustion: false,
+        };
+        use RunAnswer::{Succeeded, Superseded};
         assert_eq!(
-            counts(&[
-                (0, failed("1", 0)),
-                (1, run("", None, true)),
-                (2, failed("2", 2))
-            ]),
-            [1, 0, 1]
+            answers(&arrivals),
+            [
+                Succeeded, Superseded, counted, Succeeded, Superseded, counted
+            ]
         );
     }
 
     #[test]
-    fn the_failures_of_an_automation_that_never_succeeds_are_bounded() {
-        let mut budget = None;
+    fn a_failure_is_superseded_by_a_success_of_the_same_batch() {
+        let (old, success, new) = (failed("old", 1), succeeded(2), failed("new", 3));
+        let runs = [&old, &success, &new];
+        let (history, answers) = after(&runs, &AutomationHistory::default(), at(5), RULES);
+        let answer = |key: &str| answers.iter().find(|(of, _)| of == key).unwrap().1;
+        assert_eq!(answer("old"), RunAnswer::Superseded);
+        assert!(matches!(
+            answer("new"),
+            RunAnswer::Failed { attempt: 1, .. }
+        ));
+        assert_eq!(history.budget.unwrap().failures.len(), 1);
+    }
+
+    #[test]
+    fn exhaustion_is_announced_by_one_event_however_often_it_comes() {
+        let outcome = RunOutcome::Failed {
+            is_retryable: false,
+        };
+        let permanent = run("permanent", Some(at(4)), outcome);
+        let mut arrivals: Vec<_> = (1..4).map(|n| (n, failed(&n.to_string(), n))).collect();
+        arrivals.extend([
+            (4, permanent),
+            (5, failed("5", 5)),
+            (6, failed("6", 6)),
+            (7, failed("5", 5)),
+        ]);
+        let announces = |answer: &RunAnswer| {
+            matches!(
+                answer,
+                RunAnswer::Failed {
+                    announces_exhaustion: true,
+                    ..
+                }
+            )
+        };
+        let announced: Vec<_> = answers(&arrivals).iter().map(announces).collect();
+        assert_eq!(announced, [false, false, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn an_automation_that_never_works_takes_no_more_memory() {
+        let mut history = AutomationHistory::default();
         for index in 0..2 * MAX_FAILURES {
-            budget = after(&failed(&index.to_string(), 0), budget, at(0), WINDOW).0;
+            history = after(&[&failed(&index.to_string(), 0)], &history, at(0), RULES).0;
         }
-        assert_eq!(budget.as_ref().unwrap().failures.len(), MAX_FAILURES);
-        let (_, count) = after(&failed("last", 0), budget, at(0), WINDOW);
+        let budget = history.budget.as_ref().unwrap();
+        assert_eq!(budget.failures.len(), MAX_FAILURES);
+        let (_, answers) = after(&[&failed("last", 0)], &history, at(0), RULES);
+        let RunAnswer::Failed { attempt, .. } = answers[0].1 else {
+            panic!("{answers:?}")
+        };
+        let beyond = MAX_FAILURES + 1;
         assert_eq!(
-            usize::try_from(count).unwrap(),
-            MAX_FAILURES + 1,
-            "still above every budget"
+            usize::try_from(attempt).unwrap(),
+            beyond,
+            "beyond every budget"
         );
     }
 }

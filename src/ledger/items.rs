@@ -2,7 +2,7 @@
 //!
 //! | item | `pk` | attributes |
 //! | --- | --- | --- |
-//! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `expiresAt` (s) |
+//! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `done` (effects), `expiresAt` (s) |
 //! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
 //! | an automation's failures | `automation#<id>` | see below |
 //! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal`, `expiresAt` (s) |
@@ -16,18 +16,19 @@
 //! `expiresAt` is the table's TTL attribute, in seconds. DynamoDB may delete an expired item days
 //! later, so every condition also checks the time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers,
-    budget::{self, RetryBudget},
+    AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers, RunAnswer,
+    budget::{self, AutomationHistory, BudgetRules, KnownSuccess, RetryBudget},
     writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers, string},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
+    effect::DoneEffects,
     hash::fnv1a,
     readiness::ReadinessSubject,
 };
@@ -43,6 +44,9 @@ pub const EXPIRES_AT: &str = "expiresAt";
 
 /// The attribute with the time at which an event took effect, in milliseconds.
 pub const COMPLETED_AT: &str = "completedAt";
+
+/// The attribute with the effects of an event that are done.
+const DONE: &str = "done";
 
 /// How long a signal is stored: as long as the queues retain messages.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
@@ -68,6 +72,9 @@ impl LedgerTable {
     }
 
     /// Claims the events that are absent or expired, or whose earlier claim has an expired lease.
+    ///
+    /// An event whose effects are done in part is claimed by a second write, which carries on what
+    /// is done.
     pub(super) async fn claim(
         &self,
         keys: &[&str],
@@ -77,10 +84,24 @@ impl LedgerTable {
         let writes = keys.iter().map(|key| claim_write(key, lease)).collect();
         let mut written = self.table.write(writes, deadline).await;
         let mut claims = LedgerAnswers::new();
+        let (mut takeovers, mut taken_over) = (Vec::new(), Vec::new());
         for key in keys {
             let answer = self.answer(&mut written, &event_pk(key));
-            let claim = answer.map(|answer| claim_answer(&answer, lease));
+            if let Ok(WriteAnswer::Refused(Some(item))) = &answer
+                && let Some(write) = takeover_write(key, item, lease)
+            {
+                takeovers.push(write);
+                taken_over.push((*key, done_in(item)));
+                continue;
+            }
+            let claim = answer.map(|answer| claim_answer(&answer, lease, DoneEffects::default()));
             claims.insert((*key).to_owned(), claim);
+        }
+        let mut written = self.table.write(takeovers, deadline).await;
+        for (key, done) in taken_over {
+            let answer = self.answer(&mut written, &event_pk(key));
+            let claim = answer.map(|answer| claim_answer(&answer, lease, done));
+            claims.insert(key.to_owned(), claim);
         }
         claims
     }
@@ -102,37 +123,45 @@ impl LedgerTable {
         self.table.write(writes, deadline).await
     }
 
-    /// Releases claims by ending their leases, unless another invocation has taken them over.
+    /// Releases claims by ending their leases, unless another invocation has taken them over. What
+    /// is done of an event's effects is remembered as long as completed events are.
     pub(super) async fn release(
         &self,
-        keys: &[&str],
+        claims: &[ReleasedClaim<'_>],
         lease: &ClaimLease,
+        known_until: DateTime<Utc>,
         deadline: Deadline,
     ) -> WriteAnswers {
         let mut writes = Vec::new();
-        for key in keys {
+        for ReleasedClaim { key, done } in claims {
+            let remembered = if done.is_empty() {
+                lease.now
+            } else {
+                known_until
+            };
             let attributes = [
                 text("heldBy", &lease.holder),
                 millis("leaseUntil", lease.now),
-                expiry(lease.now),
+                expiry(remembered),
             ];
-            let write = ConditionalWrite::new(event_pk(key), attributes);
+            let mut write = ConditionalWrite::new(event_pk(key), attributes);
+            write.item.extend(done_attribute(done));
             writes.push(write.only_if("heldBy = :holder", [text(":holder", &lease.holder)]));
         }
         self.table.write(writes, deadline).await
     }
 
-    /// Counts runs, those of the same automation in order. Reads all budgets, writes the changed
+    /// Counts runs, those of the same automation in order. Reads all histories, writes the changed
     /// ones, and repeats for those that another invocation has changed in between.
     pub(super) async fn count(
         &self,
         runs: &[&AutomationRun],
         lease: &ClaimLease,
-        window: Duration,
+        rules: BudgetRules,
         deadline: Deadline,
-    ) -> LedgerAnswers<u32> {
-        let mut counts = LedgerAnswers::new();
-        let mut pending = match self.read_budgets(runs, deadline).await {
+    ) -> LedgerAnswers<RunAnswer> {
+        let mut answers = LedgerAnswers::new();
+        let mut pending = match self.read_histories(runs, deadline).await {
             Ok(pending) => pending,
             Err(error) => {
                 let answers = runs.iter().map(|run| (run.key.clone(), Err(error.clone())));
@@ -141,14 +170,14 @@ impl LedgerTable {
         };
         for round in 0.. {
             let mut writes = Vec::new();
-            for budget in &pending {
-                writes.extend(budget.count(lease, window, &mut counts));
+            for history in &pending {
+                writes.extend(history.count(lease, rules, &mut answers));
             }
             let mut written = self.table.write(writes, deadline).await;
             let mut conflicting = Vec::new();
-            for budget in pending {
-                let answer = written.remove(&budget.pk);
-                conflicting.extend(budget.conflict(answer, lease, &mut counts));
+            for history in pending {
+                let answer = written.remove(&history.pk);
+                conflicting.extend(history.conflict(answer, lease, &mut answers));
             }
             pending = conflicting;
             // At least one contender succeeds per round, so this terminates.
@@ -157,17 +186,17 @@ impl LedgerTable {
             }
             deadline.backoff(round).await;
         }
-        for budget in pending {
-            budget.fail(&self.table.contended(), &mut counts);
+        for history in pending {
+            history.fail(&self.table.contended(), &mut answers);
         }
-        counts
+        answers
     }
 
-    async fn read_budgets<'a>(
+    async fn read_histories<'a>(
         &self,
         runs: &[&'a AutomationRun],
         deadline: Deadline,
-    ) -> Result<Vec<PendingBudget<'a>>, AwsError> {
+    ) -> Result<Vec<PendingHistory<'a>>, AwsError> {
         let mut by_automation: BTreeMap<String, Vec<&AutomationRun>> = BTreeMap::new();
         for run in runs {
             let runs = by_automation.entry(pk("automation", &run.automation_id));
@@ -175,12 +204,12 @@ impl LedgerTable {
         }
         let pks = by_automation.keys().cloned().collect();
         let mut items = self.table.read(pks, deadline).await?;
-        let mut budgets = Vec::new();
+        let mut histories = Vec::new();
         for (pk, runs) in by_automation {
             let item = items.remove(&pk);
-            budgets.push(PendingBudget { pk, item, runs });
+            histories.push(PendingHistory { pk, item, runs });
         }
-        Ok(budgets)
+        Ok(histories)
     }
 
     /// Stores a signal for a subject, unless that of a newer event is stored. Of two signals with
@@ -223,14 +252,19 @@ pub(super) struct StoredSignal<'a> {
     pub(super) text: &'a str,
 }
 
+/// A claim to give back.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleasedClaim<'a> {
+    /// The key of the event.
+    pub key: &'a str,
+    /// What is done of the event's effects.
+    pub done: &'a DoneEffects,
+}
+
 fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
-    let attributes = [
-        text("heldBy", &lease.holder),
-        millis("leaseUntil", lease.until),
-        expiry(lease.until),
-    ];
-    ConditionalWrite::new(event_pk(key), attributes).only_if(
-        "attribute_not_exists(pk) OR expiresAt <= :seconds OR leaseUntil <= :millis",
+    claim_item(key, lease).only_if(
+        "attribute_not_exists(pk) OR expiresAt <= :seconds \
+         OR leaseUntil <= :millis AND attribute_not_exists(done)",
         [
             number(":seconds", lease.now.timestamp()),
             millis(":millis", lease.now),
@@ -238,13 +272,51 @@ fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
     )
 }
 
+/// Claims an event whose effects are done in part, if the claim on it is over.
+fn takeover_write(key: &str, item: &TableItem, lease: &ClaimLease) -> Option<ConditionalWrite> {
+    let holder = string(item, "heldBy")?;
+    let is_over = time(item, "leaseUntil")? <= lease.now;
+    if !is_over || *holder == lease.holder || !item.contains_key(DONE) {
+        return None;
+    }
+    let mut write = claim_item(key, lease);
+    write.item.extend(done_attribute(&done_in(item)));
+    // As long as what is done has to be remembered, not just as long as the claim.
+    let remembered = item.get_key_value(EXPIRES_AT);
+    write
+        .item
+        .extend(remembered.map(|(name, value)| (name.clone(), value.clone())));
+    Some(write.only_if(
+        "heldBy = :seen AND leaseUntil <= :millis",
+        [text(":seen", holder), millis(":millis", lease.now)],
+    ))
+}
+
+fn claim_item(key: &str, lease: &ClaimLease) -> ConditionalWrite {
+    let attributes = [
+        text("heldBy", &lease.holder),
+        millis("leaseUntil", lease.until),
+        expiry(lease.until),
+    ];
+    ConditionalWrite::new(event_pk(key), attributes)
+}
+
+fn done_in(item: &TableItem) -> DoneEffects {
+    let done = string(item, DONE).map(|text| DoneEffects::from_text(text));
+    done.unwrap_or_default()
+}
+
+fn done_attribute(done: &DoneEffects) -> Option<(String, AttributeValue)> {
+    (!done.is_empty()).then(|| text(DONE, &done.to_text()))
+}
+
 /// Interprets the result of a claim. A claim of our own means that the response to an earlier
 /// attempt was lost.
-fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease) -> ClaimAnswer {
+fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease, done: DoneEffects) -> ClaimAnswer {
     match answer {
-        WriteAnswer::Done => ClaimAnswer::Granted,
+        WriteAnswer::Done => ClaimAnswer::Granted(done),
         WriteAnswer::Refused(Some(item)) if string(item, "heldBy") == Some(&lease.holder) => {
-            ClaimAnswer::Granted
+            ClaimAnswer::Granted(done_in(item))
         }
         WriteAnswer::Refused(Some(item)) if item.contains_key(COMPLETED_AT) => {
             ClaimAnswer::Completed
@@ -253,63 +325,72 @@ fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease) -> ClaimAnswer {
     }
 }
 
-/// An automation's budget as last read from the table, and the runs to count against it.
+/// What is remembered of an automation as last read from the table, and the runs to count.
 #[derive(Debug)]
-struct PendingBudget<'a> {
+struct PendingHistory<'a> {
     pk: String,
     item: Option<TableItem>,
     runs: Vec<&'a AutomationRun>,
 }
 
-impl PendingBudget<'_> {
+impl PendingHistory<'_> {
     /// Counts the runs, and returns the necessary write, if any.
     fn count(
         &self,
         lease: &ClaimLease,
-        window: Duration,
-        counts: &mut LedgerAnswers<u32>,
+        rules: BudgetRules,
+        answers: &mut LedgerAnswers<RunAnswer>,
     ) -> Option<ConditionalWrite> {
-        let before = self.item.as_ref().and_then(read_budget);
-        let mut budget = before.clone();
-        for run in &self.runs {
-            let (next, count) = budget::after(run, budget, lease.now, window);
-            budget = next;
-            counts.insert(run.key.clone(), Ok(count));
+        let before = self.item.as_ref().map(read_history).unwrap_or_default();
+        let (history, counted) = budget::after(&self.runs, &before, lease.now, rules);
+        for (key, answer) in counted {
+            answers.insert(key, Ok(answer));
         }
-        (budget != before).then(|| self.write(budget.as_ref(), lease))
+        (history != before).then(|| self.write(&history, lease))
     }
 
     /// Builds the write that replaces the item last read. An ended budget is written without
     /// failures and with a window that is over.
-    fn write(&self, budget: Option<&RetryBudget>, lease: &ClaimLease) -> ConditionalWrite {
-        let ends = budget.map_or(lease.now, |budget| budget.window_ends);
+    fn write(&self, history: &AutomationHistory, lease: &ClaimLease) -> ConditionalWrite {
+        let budget = history.budget.as_ref();
         let mut failures = Vec::new();
         for failure in budget.iter().flat_map(|budget| &budget.failures) {
             failures.push(AttributeValue::S(failure.clone()));
         }
+        let window_ends = budget.map_or(lease.now, |budget| budget.window_ends);
         let attributes = [
             ("failures".to_owned(), AttributeValue::L(failures)),
-            millis("windowEndsAt", ends),
+            millis("windowEndsAt", window_ends),
             text("revision", &lease.holder),
-            expiry(ends),
+            expiry(history.known_until().unwrap_or(lease.now)),
         ];
         let mut write = ConditionalWrite::new(self.pk.clone(), attributes);
-        let last_failure = budget.and_then(|budget| budget.last_failure);
-        write
-            .item
-            .extend(last_failure.map(|at| millis("lastFailureAt", at)));
+        if let Some(budget) = budget {
+            let last_failure = budget.last_failure.map(|at| millis("lastFailureAt", at));
+            let exhausted_by = budget.exhausted_by.as_ref();
+            write.item.extend(last_failure);
+            write
+                .item
+                .extend(exhausted_by.map(|event| text("exhaustedBy", event)));
+        }
+        if let Some(success) = history.success {
+            write.item.extend([
+                millis("lastSuccessAt", success.at),
+                millis("successKnownUntil", success.known_until),
+            ]);
+        }
         match self.item.as_ref().and_then(|item| string(item, "revision")) {
             Some(revision) => write.only_if("revision = :seen", [text(":seen", revision)]),
             None => write.only_if("attribute_not_exists(revision)", []),
         }
     }
 
-    /// Returns the budget as now stored, if another invocation has changed it in between.
+    /// Returns the history as now stored, if another invocation has changed it in between.
     fn conflict(
         self,
         answer: Option<Result<WriteAnswer, AwsError>>,
         lease: &ClaimLease,
-        counts: &mut LedgerAnswers<u32>,
+        answers: &mut LedgerAnswers<RunAnswer>,
     ) -> Option<Self> {
         match answer {
             Some(Ok(WriteAnswer::Refused(item))) => {
@@ -319,21 +400,28 @@ impl PendingBudget<'_> {
                 (!is_own).then_some(Self { item, ..self })
             }
             Some(Err(error)) => {
-                self.fail(&error, counts);
+                self.fail(&error, answers);
                 None
             }
             Some(Ok(WriteAnswer::Done)) | None => None,
         }
     }
 
-    fn fail(&self, error: &AwsError, counts: &mut LedgerAnswers<u32>) {
+    fn fail(&self, error: &AwsError, answers: &mut LedgerAnswers<RunAnswer>) {
         for run in &self.runs {
-            counts.insert(run.key.clone(), Err(error.clone()));
+            answers.insert(run.key.clone(), Err(error.clone()));
         }
     }
 }
 
-/// Reads the budget in an item. An unreadable one counts as absent and is overwritten.
+/// Reads an automation's history. What is unreadable counts as absent and is overwritten.
+fn read_history(item: &TableItem) -> AutomationHistory {
+    AutomationHistory {
+        budget: read_budget(item),
+        success: read_success(item),
+    }
+}
+
 fn read_budget(item: &TableItem) -> Option<RetryBudget> {
     let mut failures = Vec::new();
     for failure in item.get("failures")?.as_l().ok()? {
@@ -346,6 +434,14 @@ fn read_budget(item: &TableItem) -> Option<RetryBudget> {
         window_ends: time(item, "windowEndsAt")?,
         last_failure: time(item, "lastFailureAt"),
         failures,
+        exhausted_by: string(item, "exhaustedBy").cloned(),
+    })
+}
+
+fn read_success(item: &TableItem) -> Option<KnownSuccess> {
+    Some(KnownSuccess {
+        at: time(item, "lastSuccessAt")?,
+        known_until: time(item, "successKnownUntil")?,
     })
 }
 

@@ -4,16 +4,13 @@
 //! It recognizes most repeats, because Lambda reuses environments, and is lost with the
 //! environment. Memory stays bounded: when a map is full, the oldest entry is dropped.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    ClaimAnswer,
-    budget::{self, AutomationRun, RetryBudget},
+    ClaimAnswer, DoneEffects,
+    budget::{self, AutomationHistory, AutomationRun, BudgetRules, RunAnswer},
 };
 
 /// The maximum number of events, and of automations, that are remembered.
@@ -23,13 +20,18 @@ const CAPACITY: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct MemoryLedger {
     events: RecentMap<MemoryEntry>,
-    budgets: RecentMap<RetryBudget>,
+    automations: RecentMap<AutomationHistory>,
 }
 
 #[derive(Debug)]
 enum MemoryEntry {
-    Claimed { until: DateTime<Utc> },
-    Completed { until: DateTime<Utc> },
+    Claimed {
+        until: DateTime<Utc>,
+        done: DoneEffects,
+    },
+    Completed {
+        until: DateTime<Utc>,
+    },
 }
 
 impl MemoryLedger {
@@ -43,37 +45,55 @@ impl MemoryLedger {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> ClaimAnswer {
-        match self.events.get(key) {
-            Some(MemoryEntry::Completed { until }) if *until > now => ClaimAnswer::Completed,
-            Some(MemoryEntry::Claimed { until }) if *until > now => ClaimAnswer::Held,
-            _ => {
-                self.events.insert(key, MemoryEntry::Claimed { until });
-                ClaimAnswer::Granted
+        let done = match self.events.get(key) {
+            Some(MemoryEntry::Completed { until }) if *until > now => {
+                return ClaimAnswer::Completed;
             }
-        }
+            Some(MemoryEntry::Claimed { until, .. }) if *until > now => return ClaimAnswer::Held,
+            Some(MemoryEntry::Claimed { done, .. }) => done.clone(),
+            Some(MemoryEntry::Completed { .. }) | None => DoneEffects::default(),
+        };
+        let entry = MemoryEntry::Claimed {
+            until,
+            done: done.clone(),
+        };
+        self.events.insert(key, entry);
+        ClaimAnswer::Granted(done)
     }
 
     pub(super) fn complete(&mut self, key: &str, until: DateTime<Utc>) {
         self.events.insert(key, MemoryEntry::Completed { until });
     }
 
-    pub(super) fn release(&mut self, key: &str) {
-        self.events.remove(key);
+    /// Gives a claim back, with what was done of the event's effects.
+    pub(super) fn release(&mut self, key: &str, done: &DoneEffects, now: DateTime<Utc>) {
+        if done.is_empty() {
+            self.events.remove(key);
+            return;
+        }
+        let entry = MemoryEntry::Claimed {
+            until: now,
+            done: done.clone(),
+        };
+        self.events.insert(key, entry);
     }
 
     pub(super) fn count(
         &mut self,
-        run: &AutomationRun,
+        runs: &[&AutomationRun],
         now: DateTime<Utc>,
-        window: Duration,
-    ) -> u32 {
-        let id = &run.automation_id;
-        let (budget, count) = budget::after(run, self.budgets.get(id).cloned(), now, window);
-        match budget {
-            Some(budget) => self.budgets.insert(id, budget),
-            None => self.budgets.remove(id),
+        rules: BudgetRules,
+    ) -> Vec<(String, RunAnswer)> {
+        let Some(automation_id) = runs.first().map(|run| run.automation_id.as_str()) else {
+            return Vec::new();
+        };
+        let history = self.automations.get(automation_id).cloned();
+        let (history, answers) = budget::after(runs, &history.unwrap_or_default(), now, rules);
+        match history.known_until() {
+            Some(_) => self.automations.insert(automation_id, history),
+            None => self.automations.remove(automation_id),
         }
-        count
+        answers
     }
 }
 
@@ -127,21 +147,33 @@ mod tests {
     #[test]
     fn a_completed_event_is_remembered_until_it_expires() {
         let mut memory = MemoryLedger::default();
-        assert_eq!(memory.claim("k", at(0), at(30)), ClaimAnswer::Granted);
+        assert_eq!(
+            memory.claim("k", at(0), at(30)),
+            ClaimAnswer::Granted(DoneEffects::default())
+        );
         assert_eq!(memory.claim("k", at(29), at(60)), ClaimAnswer::Held);
         memory.complete("k", at(101));
         assert_eq!(memory.claim("k", at(100), at(130)), ClaimAnswer::Completed);
         assert!(memory.is_completed("k", at(100)) && !memory.is_completed("k", at(101)));
-        assert_eq!(memory.claim("k", at(101), at(131)), ClaimAnswer::Granted);
+        assert_eq!(
+            memory.claim("k", at(101), at(131)),
+            ClaimAnswer::Granted(DoneEffects::default())
+        );
     }
 
     #[test]
     fn a_claim_ends_when_released_or_when_its_lease_expires() {
         let mut memory = MemoryLedger::default();
         memory.claim("k", at(0), at(30));
-        memory.release("k");
-        assert_eq!(memory.claim("k", at(1), at(31)), ClaimAnswer::Granted);
-        assert_eq!(memory.claim("k", at(31), at(61)), ClaimAnswer::Granted);
+        memory.release("k", &DoneEffects::default(), at(1));
+        assert_eq!(
+            memory.claim("k", at(1), at(31)),
+            ClaimAnswer::Granted(DoneEffects::default())
+        );
+        assert_eq!(
+            memory.claim("k", at(31), at(61)),
+            ClaimAnswer::Granted(DoneEffects::default())
+        );
     }
 
     #[test]
@@ -153,7 +185,7 @@ mod tests {
         assert_eq!(memory.events.values.len(), CAPACITY);
         assert_eq!(
             memory.claim("0", at(1), at(31)),
-            ClaimAnswer::Granted,
+            ClaimAnswer::Granted(DoneEffects::default()),
             "the oldest was dropped"
         );
         assert_eq!(

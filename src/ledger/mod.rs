@@ -35,14 +35,17 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::memory::MemoryLedger;
+use self::{budget::BudgetRules, memory::MemoryLedger};
 pub use self::{
-    budget::AutomationRun,
-    items::{COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, SIGNAL, event_pk, readiness_key},
+    budget::{AutomationRun, RunAnswer, RunOutcome},
+    items::{
+        COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, ReleasedClaim, SIGNAL, event_pk,
+        readiness_key,
+    },
     session::LedgerSession,
     writes::PARTITION_KEY,
 };
-use crate::{aws::error::AwsError, keyed::KeyedResults};
+use crate::{aws::error::AwsError, effect::DoneEffects, keyed::KeyedResults, retry::RetryPolicy};
 
 /// How long a claim outlives the deadline of its invocation: longer than the clock skew between two
 /// environments, and short enough that the claim of a killed invocation has expired when Lambda
@@ -55,14 +58,15 @@ pub struct Ledger {
     table: Option<LedgerTable>,
     memory: Mutex<MemoryLedger>,
     ttl: Duration,
-    window: Duration,
+    rules: BudgetRules,
 }
 
 /// The result of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimAnswer {
-    /// This invocation holds the claim and has to deliver the event.
-    Granted,
+    /// This invocation holds the claim and has to deliver the event, except for the effects that
+    /// are done.
+    Granted(DoneEffects),
     /// The event has already taken effect.
     Completed,
     /// Another invocation is delivering the event, and may still fail.
@@ -70,18 +74,22 @@ pub enum ClaimAnswer {
 }
 
 /// The answers of the ledger, by the key of the event.
-pub type LedgerAnswers<T> = KeyedResults<T, AwsError>;
+pub type LedgerAnswers<T> = KeyedResults<String, T, AwsError>;
 
 impl Ledger {
-    /// Creates a ledger in a table or, without one, in memory. It remembers completed events for
-    /// `ttl`, and an automation's failures for `window`.
+    /// Creates a ledger in a table or, without one, in memory. It remembers completed events and
+    /// the successes of automations for `ttl`, and an automation's failures as the policy says.
     #[must_use]
-    pub fn new(table: Option<LedgerTable>, ttl: Duration, window: Duration) -> Self {
+    pub fn new(table: Option<LedgerTable>, ttl: Duration, policy: &RetryPolicy) -> Self {
         Self {
             table,
             memory: Mutex::default(),
             ttl,
-            window,
+            rules: BudgetRules {
+                max_attempts: policy.max_attempts,
+                window: policy.window,
+                success_kept: ttl,
+            },
         }
     }
 

@@ -12,7 +12,8 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, future::join, stream};
 
 use super::{
-    AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers,
+    AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers, ReleasedClaim, RunAnswer,
+    RunOutcome,
     items::{LedgerTable, StoredSignal, readiness_key},
 };
 use crate::{
@@ -70,32 +71,44 @@ impl<'a> LedgerSession<'a> {
         claims
     }
 
-    /// Counts runs of automations against their budgets, in the order in which they happened. The
-    /// result for a failure is its number; for a success, 0.
+    /// Counts runs of automations against their budgets, in the order in which they happened.
     ///
-    /// Errors are those of [`Self::claim`]; for a success also that the table has gone out of reach
+    /// An error is as in [`Self::claim`]; for a success it is also that the table went out of reach
     /// since the claim.
-    pub async fn count(&self, runs: &[AutomationRun], deadline: Deadline) -> LedgerAnswers<u32> {
-        let (now, window) = (self.lease.now, self.ledger.window);
-        let mut in_order: Vec<_> = runs.iter().collect();
-        in_order.sort_by_key(|run| run.at);
+    pub async fn count(
+        &self,
+        runs: &[AutomationRun],
+        deadline: Deadline,
+    ) -> LedgerAnswers<RunAnswer> {
+        let all: Vec<_> = runs.iter().collect();
         let mut answers = match self.table() {
             Some(table) if !runs.is_empty() => {
-                table.count(&in_order, &self.lease, window, deadline).await
+                let rules = self.ledger.rules;
+                table.count(&all, &self.lease, rules, deadline).await
             }
             _ => LedgerAnswers::new(),
         };
         let mut counts = LedgerAnswers::new();
-        for run in in_order {
-            let count = match answers.remove(&run.key) {
-                // Counting is all that a success does, so its event has to be retried. A failure
-                // can still trigger a retry.
-                Some(Err(error)) if run.has_succeeded => Err(error),
-                answer => {
-                    self.or_from_memory(answer, || self.ledger.memory().count(run, now, window))
+        let mut uncounted: BTreeMap<&str, Vec<&AutomationRun>> = BTreeMap::new();
+        for run in runs {
+            match answers.remove(&run.key) {
+                // A success does nothing but this, so its event has to come again. A failure is
+                // still worth a trigger.
+                Some(Err(error)) if error.is_outage() && run.outcome != RunOutcome::Succeeded => {
+                    self.note_outage(&error);
+                    uncounted.entry(&run.automation_id).or_default().push(run);
                 }
-            };
-            counts.insert(run.key.clone(), count);
+                None => uncounted.entry(&run.automation_id).or_default().push(run),
+                Some(answer) => {
+                    counts.insert(run.key.clone(), answer);
+                }
+            }
+        }
+        for runs in uncounted.values() {
+            let mut memory = self.ledger.memory();
+            for (key, answer) in memory.count(runs, self.lease.now, self.ledger.rules) {
+                counts.insert(key, Ok(answer));
+            }
         }
         counts
     }
@@ -107,7 +120,7 @@ impl<'a> LedgerSession<'a> {
     /// could read it.
     pub async fn store(
         &self,
-        signals: &[Keyed<'_, OutgoingSignal>],
+        signals: &[Keyed<'_, str, OutgoingSignal>],
         deadline: Deadline,
     ) -> LedgerAnswers<()> {
         let writes = newest(signals, self.lease.now);
@@ -121,7 +134,7 @@ impl<'a> LedgerSession<'a> {
             .await;
         let mut answers = LedgerAnswers::new();
         for Keyed { key, item: signal } in signals {
-            let pks = signal.subjects.iter().map(readiness_key);
+            let pks = signal.subjects().iter().map(readiness_key);
             let failure = pks
                 .filter_map(|pk| stored.get(pk.as_str()).cloned())
                 .find(Result::is_err);
@@ -149,14 +162,19 @@ impl<'a> LedgerSession<'a> {
     /// It tries even a table that was out of reach, because the table may be back, or may hold the
     /// claims. An error here no longer fails an event: a repeat then waits until the lease expires,
     /// and its effects are delivered again.
-    pub async fn settle(&self, delivered: &[&str], failed: &[&str], deadline: Deadline) {
+    pub async fn settle(
+        &self,
+        delivered: &[&str],
+        failed: &[ReleasedClaim<'_>],
+        deadline: Deadline,
+    ) {
         let known_until = self.lease.now + self.ledger.ttl;
         self.settle_in_memory(delivered, failed, known_until);
         let Some(table) = &self.ledger.table else {
             return;
         };
         let completing = table.complete(delivered, self.lease.now, known_until, deadline);
-        let releasing = table.release(failed, &self.lease, deadline);
+        let releasing = table.release(failed, &self.lease, known_until, deadline);
         let (completed, released) = join(completing, releasing).await;
         for answer in completed.values().chain(released.values()) {
             if let Err(error) = answer {
@@ -165,13 +183,18 @@ impl<'a> LedgerSession<'a> {
         }
     }
 
-    fn settle_in_memory(&self, delivered: &[&str], failed: &[&str], known_until: DateTime<Utc>) {
+    fn settle_in_memory(
+        &self,
+        delivered: &[&str],
+        failed: &[ReleasedClaim<'_>],
+        known_until: DateTime<Utc>,
+    ) {
         let mut memory = self.ledger.memory();
         for key in delivered {
             memory.complete(key, known_until);
         }
-        for key in failed {
-            memory.release(key);
+        for ReleasedClaim { key, done } in failed {
+            memory.release(key, done, self.lease.now);
         }
     }
 
@@ -228,14 +251,14 @@ impl<'a> LedgerSession<'a> {
 /// Returns the newest signal for each partition key; of two with the same time, the last. A signal
 /// without a time counts as current.
 fn newest<'a>(
-    signals: &[Keyed<'a, OutgoingSignal>],
+    signals: &[Keyed<'a, str, OutgoingSignal>],
     now: DateTime<Utc>,
 ) -> BTreeMap<String, StoredSignal<'a>> {
     let mut sorted = signals.to_vec();
     sorted.sort_by_key(|keyed| keyed.item.at.unwrap_or(now));
     let mut newest = BTreeMap::new();
     for Keyed { item: signal, .. } in sorted {
-        for subject in &signal.subjects {
+        for subject in signal.subjects() {
             let pk = readiness_key(subject);
             let stored = StoredSignal {
                 pk: pk.clone(),

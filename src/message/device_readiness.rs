@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MessageData, MessageSummary, OutputTopic, bool_attribute};
 use crate::{
-    event::{assumed::SetupCompletion, documented::ResultStatus},
-    readiness::{Readiness, ReadinessSubject},
+    event::assumed::SetupCompletion,
+    readiness::{Readiness, ReadinessKind, ReadinessSubject},
 };
 
 /// A device has completed its setup: it is online, registered and up to date, and can be associated
@@ -37,6 +37,11 @@ pub struct DeviceReadiness<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub user_id: Option<Cow<'a, str>>,
+    /// Serial number of the device, by which installers know it. Absent if the event does not
+    /// contain it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    pub serial_number: Option<Cow<'a, str>>,
 }
 
 impl<'a> DeviceReadiness<'a> {
@@ -51,16 +56,18 @@ impl<'a> DeviceReadiness<'a> {
             endpoint_id: Some("endpoint".into()),
             unit_id: Some("unit".into()),
             user_id: Some("user".into()),
+            serial_number: Some("serial".into()),
         }
     }
 
     /// The readiness that a completed setup reports.
-    pub(crate) fn of(setup: &'a SetupCompletion) -> Self {
+    pub(crate) fn of(setup: &'a SetupCompletion, ready: bool) -> Self {
         Self {
-            ready: setup.status.as_ref().is_none_or(ResultStatus::is_success),
+            ready,
             endpoint_id: setup.endpoint_id.as_deref().map(Cow::from),
             unit_id: setup.unit_id.as_deref().map(Cow::from),
             user_id: setup.user_id.as_deref().map(Cow::from),
+            serial_number: setup.serial_number.as_deref().map(Cow::from),
         }
     }
 }
@@ -89,6 +96,7 @@ impl MessageData for DeviceReadiness<'_> {
         let endpoint_id = self.endpoint_id.as_deref();
         let subject = endpoint_id.map(|id| ReadinessSubject::Device(id.to_owned()));
         Some(Readiness {
+            kind: ReadinessKind::Device,
             ready: self.ready,
             subjects: subject.into_iter().collect(),
         })

@@ -6,12 +6,14 @@
 //! schemas`). The doc comments of its fields are the descriptions in the schema.
 
 mod device_readiness;
+mod forwarded_event;
 mod published;
 mod quarantine;
 mod retry_trigger;
 mod role_readiness;
 #[cfg(test)]
 pub(crate) mod schema;
+mod skill_failure;
 mod summary;
 mod unit_readiness;
 
@@ -23,10 +25,12 @@ use serde_json::{Value, value::RawValue};
 
 pub use self::{
     device_readiness::DeviceReadiness,
+    forwarded_event::ForwardedEvent,
     published::PublishedMessage,
     quarantine::QuarantineData,
     retry_trigger::{RetryDecision, RetryError, RetryTrigger},
     role_readiness::{RoleChangeKind, RoleReadiness},
+    skill_failure::{SkillFailureError, SkillFailureReport, SkillInteraction},
     summary::{MessageSummary, SummarySeverity},
     unit_readiness::{UnitError, UnitReadiness},
 };
@@ -39,6 +43,9 @@ pub const MAX_MESSAGE_BYTES: usize = 262_144;
 /// The `source` of every message, unique together with the `id`. It does not name the stack, so
 /// that a replay through another topic results in the same pair.
 pub const SOURCE: &str = "urn:alexa:smart-properties";
+
+/// The characters that JSON and SNS let through, and SQS refuses.
+const REFUSED_BY_SQS: [char; 2] = ['\u{fffe}', '\u{ffff}'];
 
 /// The CloudEvents version.
 const SPEC_VERSION: &str = "1.0";
@@ -53,6 +60,8 @@ pub enum OutputTopic {
     Retry,
     /// Readiness signals.
     Readiness,
+    /// Skill failures and forwarded events.
+    Report,
     /// Messages that could not be processed.
     Quarantine,
 }
@@ -88,6 +97,8 @@ fn read_data(r#type: &str, data: Value) -> Option<Box<dyn MessageData>> {
         UnitReadiness::TYPE => read_as::<UnitReadiness<'static>>(data),
         RoleReadiness::TYPE => read_as::<RoleReadiness<'static>>(data),
         DeviceReadiness::TYPE => read_as::<DeviceReadiness<'static>>(data),
+        SkillFailureReport::TYPE => read_as::<SkillFailureReport<'static>>(data),
+        ForwardedEvent::TYPE => read_as::<ForwardedEvent<'static>>(data),
         QuarantineData::TYPE => read_as::<QuarantineData<'static>>(data),
         _ => None,
     }
@@ -110,6 +121,8 @@ fn generated_schemas() -> Vec<schema::GeneratedSchema> {
         GeneratedSchema::of(&UnitReadiness::example()),
         GeneratedSchema::of(&RoleReadiness::example()),
         GeneratedSchema::of(&DeviceReadiness::example()),
+        GeneratedSchema::of(&SkillFailureReport::example()),
+        GeneratedSchema::of(&ForwardedEvent::example()),
         GeneratedSchema::of(&QuarantineData::example()),
     ]
 }
@@ -145,8 +158,19 @@ pub struct OutgoingSignal {
     pub message: OutgoingMessage,
     /// When the event happened.
     pub at: Option<DateTime<Utc>>,
-    /// The subjects whose readiness it reports.
-    pub subjects: Vec<ReadinessSubject>,
+    /// What the message says about readiness.
+    pub readiness: Option<Readiness>,
+}
+
+impl OutgoingSignal {
+    /// The subjects whose readiness the signal reports.
+    #[must_use]
+    pub fn subjects(&self) -> &[ReadinessSubject] {
+        match &self.readiness {
+            Some(readiness) => &readiness.subjects,
+            None => &[],
+        }
+    }
 }
 
 /// The event that a message reports.
@@ -154,8 +178,10 @@ pub struct OutgoingSignal {
 pub struct MessageOrigin {
     /// The CloudEvents `id`: identifies the effect.
     pub id: String,
-    /// When the event happened.
+    /// The event's own time, or else when SNS or the queue accepted the message.
     pub time: Option<DateTime<Utc>>,
+    /// When the event happened, for the order of events: the earlier of the two.
+    pub happened_at: Option<DateTime<Utc>>,
     /// The event's JSON as Alexa sent it.
     pub source: Box<RawValue>,
 }
@@ -175,6 +201,14 @@ impl MessageOrigin {
         &self,
         data: &D,
     ) -> Result<OutgoingMessage, MessageTooLarge> {
+        self.message_with_id(&self.id, data)
+    }
+
+    fn message_with_id<D: MessageData + Serialize>(
+        &self,
+        id: &str,
+        data: &D,
+    ) -> Result<OutgoingMessage, MessageTooLarge> {
         let whole = SourcedData {
             data,
             source_event: Some(&self.source),
@@ -185,8 +219,16 @@ impl MessageOrigin {
             source_event: None,
             source_event_omitted: Some(true),
         };
-        assemble(&self.id, self.time, data, &whole)
-            .or_else(|_| assemble(&self.id, self.time, data, &cut))
+        assemble(id, self.time, data, &whole).or_else(|_| assemble(id, self.time, data, &cut))
+    }
+
+    /// Builds the message with the event as it is. Its id differs from that of the event's own
+    /// message.
+    pub(crate) fn forwarded(
+        &self,
+        data: &ForwardedEvent<'_>,
+    ) -> Result<OutgoingMessage, MessageTooLarge> {
+        self.message_with_id(&format!("{}/forwarded", self.id), data)
     }
 
     /// Builds the same message, with what the ledger needs to store it.
@@ -196,10 +238,8 @@ impl MessageOrigin {
     ) -> Result<OutgoingSignal, MessageTooLarge> {
         Ok(OutgoingSignal {
             message: self.message(data)?,
-            at: self.time,
-            subjects: data
-                .readiness()
-                .map_or_else(Vec::new, |readiness| readiness.subjects),
+            at: self.happened_at,
+            readiness: data.readiness(),
         })
     }
 }
@@ -238,7 +278,7 @@ fn assemble<D: MessageData, C: Serialize>(
     let message = OutgoingMessage {
         topic: data.topic(),
         // Cannot fail: the keys of all maps are strings.
-        body: serde_json::to_string(&cloud_event).unwrap_or_default(),
+        body: escaped(serde_json::to_string(&cloud_event).unwrap_or_default()),
         attributes,
     };
     match message.size() {
@@ -281,10 +321,21 @@ pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
         .then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
+/// Escapes the characters that SQS refuses and JSON allows. They can stand in strings alone, where
+/// JSON allows any character to be escaped. Source: the SQS API reference, `SendMessage`.
+fn escaped(json: String) -> String {
+    if !json.contains(REFUSED_BY_SQS) {
+        return json;
+    }
+    let json = json.replace('\u{fffe}', "\\ufffe");
+    json.replace('\u{ffff}', "\\uffff")
+}
+
 /// Returns the value of an attribute, unless SNS would refuse it. Attributes are only for
 /// filtering; the body has the value in any case.
 fn attribute_value(value: &str) -> Option<String> {
-    let is_accepted = !value.is_empty() && !value.chars().any(char::is_control);
+    let is_refused = |c: char| c.is_control() || REFUSED_BY_SQS.contains(&c);
+    let is_accepted = !value.is_empty() && !value.contains(is_refused);
     is_accepted.then(|| value.to_owned())
 }
 
@@ -338,6 +389,7 @@ mod tests {
         MessageOrigin {
             id: "i".to_owned(),
             time: None,
+            happened_at: None,
             source: RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap(),
         }
     }

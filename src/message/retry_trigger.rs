@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{MessageData, MessageSummary, OutputTopic, SummarySeverity};
 
-/// An automation failed: whether to retry it, and when. Published for every completion whose status
-/// is not a success.
+/// An automation failed: whether to retry it, and when. Published for every completion that is a
+/// failure by its status or by its errors, unless it happened before the automation's last success;
+/// EXHAUSTED once per window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -23,6 +24,10 @@ pub struct RetryTrigger<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub unit_id: Option<Cow<'a, str>>,
+    /// Alexa's status word, as sent, from payload.result.status. Absent if the event has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    pub status: Option<Cow<'a, str>>,
     /// RETRY: run the automation again, not before notBefore. `FIX_THEN_RETRY`: none of the errors
     /// is retryable; fix the cause first (such as a device id that is no longer valid); errors is
     /// then not empty. EXHAUSTED: the retry budget of the automation in the current window is
@@ -59,9 +64,13 @@ pub struct RetryError<'a> {
     /// event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Cow<'a, str>>,
-    /// Id of the affected device, from the error's id. Absent if the error has none.
+    /// Id of the affected device: the error's id, unless it is that of a unit. Absent if the error
+    /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_id: Option<Cow<'a, str>>,
+    /// Id of the affected unit: the error's id, if it has the prefix of a unit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_id: Option<Cow<'a, str>>,
     /// Whether this error is retryable. True for an unknown type. Decided by the function.
     pub retryable: bool,
 }
@@ -102,6 +111,7 @@ impl RetryTrigger<'_> {
         Self {
             automation_id: "automation".into(),
             unit_id: Some("unit".into()),
+            status: Some("FAILURE".into()),
             decision: RetryDecision::Retry,
             attempt: 1,
             max_attempts: 5,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MessageData, MessageSummary, OutputTopic, bool_attribute};
 use crate::{
-    event::{assumed::RoleChange, documented::ResultStatus},
-    readiness::{Readiness, ReadinessSubject},
+    event::assumed::RoleChange,
+    readiness::{Readiness, ReadinessKind, ReadinessSubject},
 };
 
 /// A role on a unit was assigned to a principal, or revoked from it, and the operation is complete.
@@ -40,6 +40,14 @@ pub struct RoleReadiness<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub role_id: Option<Cow<'a, str>>,
+    /// Kind of resource that the role applies to, as sent, if that is not a unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    pub resource_type: Option<Cow<'a, str>>,
+    /// Id of the resource that the role applies to, if that is not a unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    pub resource_id: Option<Cow<'a, str>>,
 }
 
 /// How a role assignment changed.
@@ -77,12 +85,13 @@ impl<'a> RoleReadiness<'a> {
             unit_id: Some("unit".into()),
             principal_id: Some("principal".into()),
             role_id: Some("role".into()),
+            resource_type: Some("kind".into()),
+            resource_id: Some("resource".into()),
         }
     }
 
     /// The readiness of a principal that was assigned a role.
-    pub(crate) fn assigned(role: &'a RoleChange) -> Self {
-        let ready = role.status.as_ref().is_none_or(ResultStatus::is_success);
+    pub(crate) fn assigned(role: &'a RoleChange, ready: bool) -> Self {
         Self::of(role, RoleChangeKind::Assigned, ready)
     }
 
@@ -93,12 +102,17 @@ impl<'a> RoleReadiness<'a> {
     }
 
     fn of(role: &'a RoleChange, change: RoleChangeKind, ready: bool) -> Self {
+        let resource = role.resource.as_ref();
         Self {
             ready,
             change,
             unit_id: role.unit_id.as_deref().map(Cow::from),
             principal_id: role.principal_id.as_deref().map(Cow::from),
             role_id: role.role_id.as_deref().map(Cow::from),
+            resource_type: resource
+                .and_then(|resource| resource.r#type.as_deref())
+                .map(Cow::from),
+            resource_id: resource.map(|resource| Cow::from(&resource.id)),
         }
     }
 }
@@ -137,6 +151,7 @@ impl MessageData for RoleReadiness<'_> {
             }));
         }
         Some(Readiness {
+            kind: ReadinessKind::Role,
             ready: self.ready,
             subjects,
         })

@@ -118,7 +118,9 @@ impl GeneratedSchema {
         }
         let message = match example.topic() {
             OutputTopic::Quarantine => message("id", Some(Utc::now()), example),
-            OutputTopic::Retry | OutputTopic::Readiness => origin().message(example),
+            OutputTopic::Retry | OutputTopic::Readiness | OutputTopic::Report => {
+                origin().message(example)
+            }
         };
         Self {
             r#type: example.r#type(),
@@ -185,6 +187,7 @@ fn describe<D: MessageData>(example: &D, description: &str) -> String {
     let topic = match example.topic() {
         OutputTopic::Retry => "retry",
         OutputTopic::Readiness => "readiness",
+        OutputTopic::Report => "report",
         OutputTopic::Quarantine => "quarantine",
     };
     let mut attributes = vec!["type"];
@@ -277,6 +280,7 @@ fn origin() -> MessageOrigin {
     MessageOrigin {
         id: "id".to_owned(),
         time: Some(Utc::now()),
+        happened_at: None,
         source: RawValue::from_string(r#"{"header":{}}"#.to_owned()).unwrap(),
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{MessageData, MessageSummary, OutputTopic, bool_attribute};
 use crate::{
     event::{documented::SubscriptionActivation, header::EventHeader},
-    readiness::{Readiness, ReadinessSubject},
+    readiness::{Readiness, ReadinessKind, ReadinessSubject},
 };
 
 /// The subscription of a unit was activated, or its activation failed. Until a unit is ready, child
@@ -74,15 +74,17 @@ impl<'a> UnitReadiness<'a> {
     }
 
     /// The readiness that an activation reports.
-    pub(crate) fn of(header: &'a EventHeader, activation: &'a SubscriptionActivation) -> Self {
-        let ready = activation.result.status.is_success();
-        let error = activation.result.error.as_ref().filter(|_| !ready);
-        let subscription = activation.subscription.as_ref();
+    pub(crate) fn of(
+        header: &'a EventHeader,
+        activation: &'a SubscriptionActivation,
+        ready: bool,
+    ) -> Self {
+        let error = activation.error.as_ref().filter(|_| !ready);
         Self {
             ready,
-            unit_id: header.unit_id().map(Cow::from),
+            unit_id: activation.unit_id.as_deref().map(Cow::from),
             parent_unit_id: header.parent_unit_id().map(Cow::from),
-            subscription_id: subscription.map(|subscription| Cow::from(&subscription.id)),
+            subscription_id: activation.subscription_id.as_deref().map(Cow::from),
             error: error.map(|error| UnitError {
                 r#type: error.r#type.as_deref().map(Cow::from),
                 message: error.message.as_deref().map(Cow::from),
@@ -116,6 +118,7 @@ impl MessageData for UnitReadiness<'_> {
         let unit_id = self.unit_id.as_deref();
         let subject = unit_id.map(|id| ReadinessSubject::Unit(id.to_owned()));
         Some(Readiness {
+            kind: ReadinessKind::Unit,
             ready: self.ready,
             subjects: subject.into_iter().collect(),
         })

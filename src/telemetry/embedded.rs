@@ -11,6 +11,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::{event::EventFinding, readiness::ReadinessKind};
+
 /// The maximum number of values per metric in a document. Source: the embedded metric format
 /// specification.
 const MAX_VALUES: usize = 100;
@@ -37,14 +39,24 @@ pub struct RecordObservation {
     /// The event type, or a fixed word for unsupported types, because each distinct value is a
     /// billed metric.
     pub event_type: String,
+    /// Whether the record is an event.
+    pub is_event: bool,
+    /// Whether the event arrived late.
+    pub is_late: bool,
+    /// Whether another environment had the event.
+    pub is_contended: bool,
     /// The outcome's name.
     pub outcome: &'static str,
     /// The age of the event, in seconds.
     pub age: Option<f64>,
     /// The decision about a failed automation.
     pub decision: Option<&'static str>,
+    /// The kind of subject that is ready or not.
+    pub readiness: Option<(ReadinessKind, bool)>,
     /// The reason for a quarantine.
     pub reason: Option<&'static str>,
+    /// What was noticed about the event.
+    pub findings: Vec<EventFinding>,
 }
 
 /// Writes metric documents to standard output, one per line. Write errors are ignored.
@@ -78,6 +90,8 @@ pub fn documents(
     documents
 }
 
+/// The counts by metric and dimensions. Metrics without dimensions are for alarms, which cannot sum
+/// over dimensions.
 fn counts<'a>(
     facts: InvocationFacts<'_>,
     observations: &'a [RecordObservation],
@@ -87,14 +101,37 @@ fn counts<'a>(
     for seen in observations {
         let event_type = ("EventType", seen.event_type.as_str());
         count("Events", vec![event_type, ("Outcome", seen.outcome)]);
-        if seen.outcome == "failed" {
-            count("FailedEvents", Vec::new());
-        }
         if let Some(decision) = seen.decision {
             count("RetryDecisions", vec![("Decision", decision)]);
         }
+        if let Some((kind, ready)) = seen.readiness {
+            let ready = if ready { "true" } else { "false" };
+            count("Readiness", vec![("Kind", kind.as_str()), ("Ready", ready)]);
+        }
         if let Some(reason) = seen.reason {
             count("Quarantined", vec![("Reason", reason)]);
+        }
+        for finding in &seen.findings {
+            match finding {
+                EventFinding::FieldNotFound { field } => {
+                    count("FieldNotFound", vec![event_type, ("Field", field)]);
+                    count("FieldNotFound", Vec::new());
+                }
+                EventFinding::UnknownStatus { .. } => {
+                    count("UnknownStatus", vec![event_type]);
+                    count("UnknownStatus", Vec::new());
+                }
+            }
+        }
+        for (metric, is_so) in [
+            ("FailedEvents", seen.outcome == "failed"),
+            ("EventsReceived", seen.is_event),
+            ("LateEvents", seen.is_late),
+            ("Contended", seen.is_contended),
+        ] {
+            if is_so {
+                count(metric, Vec::new());
+            }
         }
     }
     if facts.is_cold_start {
@@ -160,10 +197,15 @@ mod tests {
     fn seen(outcome: &'static str, age: f64) -> RecordObservation {
         RecordObservation {
             event_type: "T".into(),
+            is_event: true,
+            is_late: false,
+            is_contended: false,
             outcome,
             age: Some(age),
             decision: Some("RETRY"),
+            readiness: None,
             reason: None,
+            findings: Vec::new(),
         }
     }
 
@@ -189,7 +231,7 @@ mod tests {
                 d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome
             })
         };
-        assert_eq!(documents.len(), 7);
+        assert_eq!(documents.len(), 8);
         assert_eq!(find("FailedEvents", None).unwrap()["FailedEvents"], 1);
         assert_eq!(
             find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"],

@@ -1,0 +1,162 @@
+//! Searches an event for ids, wherever they are. Pure.
+//!
+//! Amazon has not published where some events carry their ids, but every kind of id has a
+//! documented prefix. An id is a whole text without white space: a sentence that begins with an id
+//! is not one.
+
+use serde_json::Value;
+
+/// Whether a text is an id with one of these prefixes.
+pub(super) fn is_id(text: &str, prefixes: &[&str]) -> bool {
+    let mut prefixes = prefixes.iter();
+    is_whole(text) && prefixes.any(|prefix| text.len() > prefix.len() && text.starts_with(prefix))
+}
+
+/// Whether a text can be an id of any form.
+pub(super) fn is_whole(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+/// What a search found: at most one id, or several that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FoundId<'a> {
+    /// No id.
+    Nothing,
+    /// One id, however often.
+    One(&'a str),
+    /// Different ids, so that nothing says which one is meant.
+    Several,
+}
+
+impl<'a> FoundId<'a> {
+    /// The id, if there is exactly one.
+    pub(super) fn only(self) -> Option<&'a str> {
+        match self {
+            Self::One(id) => Some(id),
+            Self::Nothing | Self::Several => None,
+        }
+    }
+
+    /// This and another id.
+    fn and(self, id: &'a str) -> Self {
+        match self {
+            Self::Nothing => Self::One(id),
+            Self::One(known) if known == id => self,
+            Self::One(_) | Self::Several => Self::Several,
+        }
+    }
+}
+
+/// Searches values for texts with one of these prefixes, but not below the keys to be skipped.
+///
+/// Recursion is bounded: `serde_json` reads at most 128 levels.
+pub(super) fn by_prefix<'a>(
+    values: &[&'a Value],
+    prefixes: &[&str],
+    skipped_keys: &[&str],
+) -> FoundId<'a> {
+    let mut found = FoundId::Nothing;
+    for value in values {
+        visit(value, skipped_keys, &mut |_, value| {
+            if let Value::String(text) = value
+                && is_id(text, prefixes)
+            {
+                found = found.and(text);
+            }
+        });
+    }
+    found
+}
+
+/// Searches values for the ids under these keys, at any depth: a text, or an object with the text
+/// `id`.
+pub(super) fn by_key<'a>(
+    values: &[&'a Value],
+    keys: &[&str],
+    skipped_keys: &[&str],
+) -> FoundId<'a> {
+    let mut found = FoundId::Nothing;
+    for value in values {
+        visit(value, skipped_keys, &mut |key, value| {
+            if !keys.iter().any(|wanted| wanted.eq_ignore_ascii_case(key)) {
+                return;
+            }
+            let id = value.as_str().or(value.get("id").and_then(Value::as_str));
+            if let Some(id) = id
+                && is_whole(id)
+            {
+                found = found.and(id);
+            }
+        });
+    }
+    found
+}
+
+/// Visits every value with the key under which it is; items of a list have the key of the list.
+fn visit<'a>(value: &'a Value, skipped_keys: &[&str], visitor: &mut impl FnMut(&str, &'a Value)) {
+    visit_under("", value, skipped_keys, visitor);
+}
+
+fn visit_under<'a>(
+    key: &str,
+    value: &'a Value,
+    skipped_keys: &[&str],
+    visitor: &mut impl FnMut(&str, &'a Value),
+) {
+    visitor(key, value);
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                visit_under(key, item, skipped_keys, visitor);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                let is_skipped = skipped_keys
+                    .iter()
+                    .any(|skipped| skipped.eq_ignore_ascii_case(key));
+                if !is_skipped {
+                    visit_under(key, field, skipped_keys, visitor);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_whole_text() {
+        let prefixes = &["amzn1.account."];
+        assert!(is_id("amzn1.account.X", prefixes));
+        for text in [
+            "amzn1.account.",
+            "amzn1.account.X was removed",
+            "x amzn1.account.X",
+            "",
+        ] {
+            assert!(!is_id(text, prefixes), "{text}");
+        }
+    }
+
+    #[test]
+    fn different_ids_are_no_answer() {
+        let value = json!([{"a": "id.1"}, {"b": ["id.1", "id.x y"]}, {"c": {"d": "id.2"}}]);
+        assert_eq!(by_prefix(&[&value], &["id."], &[]), FoundId::Several);
+        assert_eq!(by_prefix(&[&value], &["id."], &["C"]), FoundId::One("id.1"));
+        assert_eq!(by_prefix(&[&value], &["no."], &[]), FoundId::Nothing);
+    }
+
+    #[test]
+    fn a_key_names_a_text_or_an_object_with_an_id() {
+        let value = json!({"deep": [{"principal": {"id": "p"}}, {"assignee": "p"}], "actor": {"principal": "q"}});
+        let keys = &["principal", "assignee"];
+        assert_eq!(by_key(&[&value], keys, &["actor"]), FoundId::One("p"));
+        assert_eq!(by_key(&[&value], keys, &[]), FoundId::Several);
+    }
+}
