@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use asp_events::{
     envelope::{self, Record},
+    forward::ForwardedTypes,
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, SOURCE},
     retry::RetryPolicy,
-    route::{self, Plan},
+    route::{self, Plan, RouteSettings},
 };
 use chrono::DateTime;
 use serde_json::{Value, value::RawValue};
@@ -62,15 +63,19 @@ pub fn event(bytes: &[u8]) {
 /// Checks that a record has a key and always the same plan, because they decide what counts as a
 /// duplicate; that its messages are readable; and that the quarantine keeps its text.
 fn record(record: &Record) {
-    let routed = route::route(record);
+    let routed = route::route(record, &settings());
     assert!(!routed.key.is_empty(), "a key");
     assert_eq!(
         format!("{routed:?}"),
-        format!("{:?}", route::route(record)),
+        format!("{:?}", route::route(record, &settings())),
         "the same each time"
     );
     match routed.plan {
-        Plan::Ignore | Plan::Count(_) | Plan::EndRetries { .. } | Plan::Quarantine(Err(_)) => {}
+        Plan::Ignore | Plan::ForwardOnly | Plan::EndRetries { .. } | Plan::Quarantine(Err(_)) => {}
+        Plan::Count { report, .. } => {
+            let report = report.expect("there is a topic for reports");
+            assert_eq!(cloud_event(&report)["id"], routed.key);
+        }
         Plan::Signal(signal) => assert_eq!(cloud_event(&signal.message)["id"], routed.key),
         Plan::Retry(failed) => {
             let policy = RetryPolicy {
@@ -137,4 +142,14 @@ fn cloud_event(message: &OutgoingMessage) -> Value {
         "SNS rejects empty attributes"
     );
     body
+}
+
+/// Everything is reported, and what can be is forwarded.
+fn settings() -> RouteSettings {
+    let forwarded = "Alexa.Skill.Interaction.*,Alexa.Automation.Execution.Completion";
+    RouteSettings {
+        forwarded: ForwardedTypes::parse(forwarded).expect("a valid list"),
+        has_report_topic: true,
+        ..RouteSettings::default()
+    }
 }

@@ -308,11 +308,15 @@ mod tests {
             attempt: 1,
             announces_exhaustion: false,
         };
-        use RunAnswer::{Succeeded, Superseded};
         assert_eq!(
             answers(&arrivals),
             [
-                Succeeded, Superseded, counted, Succeeded, Superseded, counted
+                RunAnswer::Succeeded,
+                RunAnswer::Superseded,
+                counted,
+                RunAnswer::Succeeded,
+                RunAnswer::Superseded,
+                counted
             ]
         );
     }
@@ -353,8 +357,8 @@ mod tests {
                 }
             )
         };
-        let announced: Vec<_> = answers(&arrivals).iter().map(announces).collect();
-        assert_eq!(announced, [false, false, false, false, true, false, true]);
+        let who: Vec<_> = answers(&arrivals).iter().map(announces).collect();
+        assert_eq!(who, [false, false, false, false, true, false, true]);
     }
 
     #[test]

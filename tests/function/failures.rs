@@ -3,6 +3,7 @@
 use asp_events::{
     aws::{Deadline, client, error::AwsError},
     deliver::{CloudWatchMetrics, DeliveryResults, PublishMessages},
+    effect::EffectKey,
     handler::Handler,
     keyed::Keyed,
     message::{OutgoingMessage, OutputTopic},
@@ -351,11 +352,11 @@ impl PublishMessages for PanickingPublisher {
     async fn publish(
         &self,
         topic: OutputTopic,
-        messages: &[Keyed<'_, OutgoingMessage>],
+        messages: &[Keyed<'_, EffectKey, OutgoingMessage>],
         _: Deadline,
     ) -> DeliveryResults<AwsError> {
         assert_ne!(topic, OutputTopic::Retry, "the test asked for it");
-        let keys = messages.iter().map(|message| message.key.to_owned());
+        let keys = messages.iter().map(|message| message.key.clone());
         keys.map(|key| (key, Ok(()))).collect()
     }
 }

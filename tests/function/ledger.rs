@@ -6,14 +6,15 @@
 //! its calls, no id, an empty id, the same id with another payload, a failing handler, and
 //! concurrent deliveries.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use asp_events::{
     aws::{Deadline, client},
     config::Config,
     deliver::{CloudWatchMetrics, SnsPublisher},
+    effect::DoneEffects,
     handler::{Handler, Invocation},
-    ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable},
+    ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable, ReleasedClaim},
     outcome::{InvocationAnswer, InvocationError},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -100,7 +101,7 @@ fn ledger_of(aws: &FakeAws) -> Ledger {
     Ledger::new(
         Some(LedgerTable::new(clients.dynamodb, "ledger".to_owned())),
         ledger_ttl,
-        retry.window,
+        &retry,
     )
 }
 
@@ -108,6 +109,20 @@ fn soon() -> Deadline {
     Deadline {
         now: NOW,
         at: Instant::now() + Duration::from_secs(10),
+    }
+}
+
+/// A claim of an event of which nothing is done.
+fn granted() -> ClaimAnswer {
+    ClaimAnswer::Granted(DoneEffects::default())
+}
+
+/// The claim, given back without any effect.
+fn nothing_done() -> ReleasedClaim<'static> {
+    static NOTHING: LazyLock<DoneEffects> = LazyLock::new(DoneEffects::default);
+    ReleasedClaim {
+        key: KEY,
+        done: &NOTHING,
     }
 }
 
@@ -163,7 +178,7 @@ async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
     let aws = FakeAws::start().await;
     let ledger = ledger_of(&aws);
     let session = ledger.open("request-1", NOW, NOW + TimeDelta::milliseconds(12_345));
-    assert_eq!(claim(&session).await, ClaimAnswer::Granted);
+    assert_eq!(claim(&session).await, granted());
     let item = aws.item(&format!("event#{KEY}")).unwrap();
     assert_eq!(
         (&item["leaseUntil"], &item["expiresAt"]),
@@ -285,7 +300,7 @@ async fn a_lambda_retry_with_the_same_request_id_does_not_share_a_claim() {
     let (first, second) = (open(), open());
     assert_eq!(
         (claim(&first).await, claim(&second).await),
-        (ClaimAnswer::Granted, ClaimAnswer::Held)
+        (granted(), ClaimAnswer::Held)
     );
 }
 
@@ -300,16 +315,16 @@ async fn a_late_invocation_can_complete_but_not_release_a_claim_that_was_taken_o
     let (slow, next) = (open(0, 0), open(1, 35));
     assert_eq!(
         (claim(&slow).await, claim(&next).await),
-        (ClaimAnswer::Granted, ClaimAnswer::Granted)
+        (granted(), granted())
     );
-    slow.settle(&[], &[KEY], soon()).await;
+    slow.settle(&[], &[nothing_done()], soon()).await;
     assert_eq!(
         claim(&open(2, 36)).await,
         ClaimAnswer::Held,
         "the claim belongs to the next invocation"
     );
     slow.settle(&[KEY], &[], soon()).await;
-    next.settle(&[], &[KEY], soon()).await;
+    next.settle(&[], &[nothing_done()], soon()).await;
     assert_eq!(
         claim(&open(2, 37)).await,
         ClaimAnswer::Completed,

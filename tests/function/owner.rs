@@ -6,7 +6,7 @@ use asp_events::{
     envelope::Record,
     handler::{Handler, Invocation},
     outcome::InvocationAnswer,
-    route::route,
+    route::{RouteSettings, route},
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -99,7 +99,7 @@ impl OwnedEvent {
             sent_at: None,
             item: None,
         };
-        route(&record).key
+        route(&record, &RouteSettings::default()).key
     }
 
     /// Whether the table holds the readiness that the event reports; true for other events.

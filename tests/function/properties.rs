@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use asp_events::{
     aws::{Deadline, client, error::AwsError},
     deliver::{CountFailures, DeliveryResults, PublishMessages},
+    effect::EffectKey,
     envelope,
     handler::Handler,
     keyed::Keyed,
@@ -76,7 +77,7 @@ impl PublishMessages for &KeptEffects {
     async fn publish(
         &self,
         topic: OutputTopic,
-        messages: &[Keyed<'_, OutgoingMessage>],
+        messages: &[Keyed<'_, EffectKey, OutgoingMessage>],
         _: Deadline,
     ) -> DeliveryResults<AwsError> {
         let mut results = DeliveryResults::new();
@@ -84,7 +85,7 @@ impl PublishMessages for &KeptEffects {
             assert!(item.topic == topic && item.size() <= MAX_MESSAGE_BYTES);
             assert_fits_schema(&serde_json::from_str(&item.body).unwrap());
             self.messages.borrow_mut().push((*item).clone());
-            results.insert((*key).to_owned(), Ok(()));
+            results.insert((*key).clone(), Ok(()));
         }
         results
     }
@@ -93,13 +94,13 @@ impl PublishMessages for &KeptEffects {
 impl CountFailures for &KeptEffects {
     async fn count(
         &self,
-        failures: &[Keyed<'_, SkillFailureMetric>],
+        failures: &[Keyed<'_, EffectKey, SkillFailureMetric>],
         _: Deadline,
     ) -> DeliveryResults<AwsError> {
         let mut results = DeliveryResults::new();
         for Keyed { key, item } in failures {
             self.failures.borrow_mut().push((*item).clone());
-            results.insert((*key).to_owned(), Ok(()));
+            results.insert((*key).clone(), Ok(()));
         }
         results
     }
