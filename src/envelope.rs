@@ -1,15 +1,21 @@
 //! Decodes an invocation's body: tells an SNS event from an SQS batch and extracts the messages.
 //!
 //! The body is read in two steps: first the list of records, each kept as raw JSON, then every
-//! record by itself, so that a malformed record does not affect the others. The event source of the
-//! first record decides whether the invocation is an SNS event or an SQS batch.
+//! record by itself, so that a malformed record does not affect the others. The first complete
+//! record decides whether the invocation is an SNS event or an SQS batch.
 //!
 //! The body of an SQS item is an SNS notification or, with raw message delivery, the message
-//! itself.
+//! itself. The text of a message can be a notification once more, if somebody published the body of
+//! a dead-letter queue's message by hand: it is unwrapped.
+//!
+//! Only what is used is required. The types of `aws_lambda_events` require more; what they cannot
+//! read is read field by field, and what is missing or of another form has its type's default.
+
+use std::mem;
 
 use aws_lambda_events::event::{
-    sns::{SnsMessage, SnsRecord},
-    sqs::SqsMessage,
+    sns::{MessageAttribute, SnsMessage},
+    sqs::{SqsMessage, SqsMessageAttribute},
 };
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -17,7 +23,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     hash::fnv1a,
-    json::{self, JsonMisfit},
+    json::{self, JsonMisfit, RawObject, without_bom},
 };
 
 /// How many keys of an unsupported body an error shows.
@@ -25,6 +31,12 @@ const MAX_SHOWN_KEYS: usize = 8;
 
 /// How much of a foreign name an error shows, in characters.
 const MAX_SHOWN_CHARS: usize = 40;
+
+/// How many notifications are unwrapped from the text of a message.
+const MAX_UNWRAPPED: usize = 2;
+
+/// The message attribute that marks what a replay sends.
+const REPLAY_ATTRIBUTE: &str = "aspevents-replay";
 
 /// The records of an invocation, each readable or not.
 #[derive(Debug)]
@@ -45,11 +57,14 @@ pub enum InvocationSource {
 }
 
 /// A message of the events topic, delivered directly or through a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// The message's text as published; not yet validated as an event, or even as JSON.
     pub text: String,
-    /// The SNS message id, or the queue's with raw delivery, which drops the SNS id.
+    /// The text as received, if `text` was unwrapped from it.
+    pub received: Option<String>,
+    /// The SNS message id, or the queue's with raw delivery, which drops the SNS id. Empty if there
+    /// was none.
     pub message_id: String,
     /// The topic that delivered the message; unknown with raw delivery through a queue.
     pub topic_arn: Option<String>,
@@ -57,13 +72,62 @@ pub struct Record {
     pub sent_at: Option<DateTime<Utc>>,
     /// The queue's message id, which identifies a failed item in the response.
     pub item: Option<String>,
+    /// Whether a replay sent the message.
+    pub is_replay: bool,
 }
 
 impl Record {
+    /// The text as received, before a notification was unwrapped from it.
+    #[must_use]
+    pub fn received_text(&self) -> &str {
+        self.received.as_deref().unwrap_or(&self.text)
+    }
+
     /// Identifies the message. SNS redelivers with the same id; the hash of the text distinguishes
     /// hand-written test events that share one.
     pub(crate) fn fingerprint(&self) -> String {
-        format!("{}-{:016x}", self.message_id, fnv1a(&self.text))
+        self.fingerprint_of(&self.text)
+    }
+
+    /// Identifies the message as received: a message that is published again inside of a
+    /// notification has the same id, but its own fingerprint.
+    pub(crate) fn received_fingerprint(&self) -> String {
+        self.fingerprint_of(self.received_text())
+    }
+
+    fn fingerprint_of(&self, text: &str) -> String {
+        format!("{}-{:016x}", self.message_id, fnv1a(text))
+    }
+
+    /// Takes over the notification's message, and what the notification says about it.
+    fn adopt(&mut self, notification: SnsMessage) {
+        let is_replay = notification
+            .message_attributes
+            .contains_key(REPLAY_ATTRIBUTE);
+        self.text = notification.message;
+        self.is_replay |= is_replay;
+        if !notification.message_id.is_empty() {
+            self.message_id = notification.message_id;
+        }
+        if !notification.topic_arn.is_empty() {
+            self.topic_arn = Some(notification.topic_arn);
+        }
+        if notification.timestamp != DateTime::UNIX_EPOCH {
+            self.sent_at = Some(notification.timestamp);
+        }
+    }
+
+    /// Unwraps the notifications that the text consists of.
+    fn unwrapped(mut self) -> Self {
+        for _ in 0..MAX_UNWRAPPED {
+            let Some(notification) = find_notification(&self.text) else {
+                break;
+            };
+            let wrapper = mem::take(&mut self.text);
+            self.received.get_or_insert(wrapper);
+            self.adopt(notification);
+        }
+        self
     }
 }
 
@@ -113,13 +177,6 @@ struct RecordList<'a> {
     records: Vec<&'a RawValue>,
 }
 
-/// The event source of a record: `EventSource` in SNS records, `eventSource` in SQS records.
-#[derive(Deserialize)]
-struct RecordOrigin {
-    #[serde(rename = "EventSource", alias = "eventSource")]
-    event_source: String,
-}
-
 /// Decodes the raw body of an invocation.
 ///
 /// # Errors
@@ -135,15 +192,41 @@ pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
     }
     let RecordList { records: raw } =
         json::read_text("$", body).map_err(|misfit| describe_body(body, misfit))?;
-    let source = match raw.first() {
-        Some(first) => read_source(0, first)?,
-        None => InvocationSource::Sns,
-    };
-    let mut records = Vec::new();
+    let mut read = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        records.push(decode_record(source, index, raw));
+        read.push(RawRecord::read(index, raw));
+    }
+    let source = invocation_source(&read)?;
+    let mut records = Vec::new();
+    for record in read {
+        records.push(record.and_then(|record| record.decode(source)));
     }
     Ok(Envelope { source, records })
+}
+
+/// Tells what invoked the function, from the first record that is complete: an odd record does not
+/// decide for the others.
+fn invocation_source(
+    records: &[Result<RawRecord<'_>, UnsupportedEnvelope>],
+) -> Result<InvocationSource, UnsupportedEnvelope> {
+    let mut likely = None;
+    for record in records.iter().flatten() {
+        match record.source {
+            RecordSource::Known(source) if record.is_of(source) => return Ok(source),
+            RecordSource::Known(source) => likely = likely.or(Some(source)),
+            // The response can name such an item.
+            RecordSource::Missing if record.is_of(InvocationSource::Sqs) => {
+                likely = likely.or(Some(InvocationSource::Sqs));
+            }
+            RecordSource::Missing | RecordSource::Foreign(_) => {}
+        }
+    }
+    match (likely, records.first()) {
+        (Some(source), _) => Ok(source),
+        (None, None) => Ok(InvocationSource::Sns),
+        (None, Some(Ok(first))) => Err(first.unsupported_source()),
+        (None, Some(Err(error))) => Err(error.clone()),
+    }
 }
 
 /// Describes a body that has no list of records. The keys of an object usually show which service
@@ -168,88 +251,185 @@ fn shortened(name: &str) -> String {
     name.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
-fn read_source(index: usize, raw: &RawValue) -> Result<InvocationSource, UnsupportedEnvelope> {
-    let root = format!("$.Records[{index}]");
-    let RecordOrigin { event_source } = json::read_text(&root, raw.get())?;
-    match event_source.as_str() {
-        "aws:sns" => Ok(InvocationSource::Sns),
-        "aws:sqs" => Ok(InvocationSource::Sqs),
-        other => Err(UnsupportedEnvelope::at(
-            format!("{root}.EventSource"),
-            format!("unsupported event source {:?}", shortened(other)),
-        )),
-    }
+/// A record whose fields are not read yet, except for its source.
+#[derive(Debug)]
+struct RawRecord<'a> {
+    path: String,
+    raw: &'a RawValue,
+    fields: RawObject<'a>,
+    source: RecordSource,
 }
 
-fn decode_record(
-    source: InvocationSource,
-    index: usize,
-    raw: &RawValue,
-) -> Result<Record, UnsupportedEnvelope> {
-    let root = format!("$.Records[{index}]");
-    match (source, read_source(index, raw)?) {
-        (InvocationSource::Sns, InvocationSource::Sns) => {
-            let record: SnsRecord = json::read_text(&root, raw.get())?;
-            Ok(from_notification(record.sns, None))
-        }
-        (InvocationSource::Sqs, InvocationSource::Sqs) => match json::read_text(&root, raw.get()) {
-            Ok(item) => from_item(&root, item),
-            Err(misfit) => Err(UnsupportedEnvelope {
-                item: item_id(raw),
-                ..misfit.into()
-            }),
-        },
-        _ => Err(UnsupportedEnvelope {
-            path: root,
-            found: "SNS and SQS records in one invocation".to_owned(),
-            item: item_id(raw),
-        }),
-    }
+/// The event source of a record: `EventSource` in SNS records, `eventSource` in SQS records.
+#[derive(Debug)]
+enum RecordSource {
+    Known(InvocationSource),
+    Foreign(String),
+    Missing,
 }
 
-/// Reads the id of an SQS item that is otherwise malformed.
-fn item_id(raw: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct ItemId {
-        message_id: String,
+impl<'a> RawRecord<'a> {
+    fn read(index: usize, raw: &'a RawValue) -> Result<Self, UnsupportedEnvelope> {
+        let path = format!("$.Records[{index}]");
+        let fields = RawObject::read(&path, raw.get())?;
+        let name: Option<String> = fields.or_default("EventSource");
+        let source = match name.or_else(|| fields.or_default("eventSource")) {
+            Some(name) if name == "aws:sns" => RecordSource::Known(InvocationSource::Sns),
+            Some(name) if name == "aws:sqs" => RecordSource::Known(InvocationSource::Sqs),
+            Some(name) => RecordSource::Foreign(name),
+            None => RecordSource::Missing,
+        };
+        Ok(Self {
+            path,
+            raw,
+            fields,
+            source,
+        })
     }
-    let ItemId { message_id } = serde_json::from_str(raw.get()).ok()?;
-    (!message_id.is_empty()).then_some(message_id)
-}
 
-fn from_notification(notification: SnsMessage, item: Option<String>) -> Record {
-    Record {
-        text: notification.message,
-        message_id: notification.message_id,
-        topic_arn: Some(notification.topic_arn),
-        sent_at: Some(notification.timestamp),
-        item,
+    fn decode(&self, invocation: InvocationSource) -> Result<Record, UnsupportedEnvelope> {
+        let record = match (&self.source, invocation) {
+            (RecordSource::Known(InvocationSource::Sns), InvocationSource::Sns) => {
+                self.decode_direct()
+            }
+            (RecordSource::Known(InvocationSource::Sqs), InvocationSource::Sqs) => {
+                self.decode_item()
+            }
+            (RecordSource::Known(_), _) => Err(UnsupportedEnvelope::at(
+                &self.path,
+                "SNS and SQS records in one invocation",
+            )),
+            (RecordSource::Foreign(_) | RecordSource::Missing, _) => Err(self.unsupported_source()),
+        };
+        record
+            .map(Record::unwrapped)
+            .map_err(|error| UnsupportedEnvelope {
+                item: self.item_id(),
+                ..error
+            })
     }
-}
 
-/// Extracts the message from an SQS item: from the SNS notification in its body or, with raw
-/// delivery, the body itself.
-fn from_item(root: &str, item: SqsMessage) -> Result<Record, UnsupportedEnvelope> {
-    let Some(id) = item.message_id.filter(|id| !id.is_empty()) else {
-        return Err(UnsupportedEnvelope::at(
-            format!("{root}.messageId"),
-            "no message id, so a failure of this item could not be reported",
-        ));
-    };
-    let sent_at = item.attributes.get("SentTimestamp");
-    let sent_at = sent_at.and_then(|millis| from_millis(millis));
-    let body = item.body.unwrap_or_default();
-    Ok(match serde_json::from_str::<SnsMessage>(&body) {
-        Ok(notification) => from_notification(notification, Some(id)),
-        Err(_) => Record {
-            text: body,
+    fn decode_direct(&self) -> Result<Record, UnsupportedEnvelope> {
+        let sns: &RawValue = self.fields.required("Sns")?;
+        let fields = RawObject::read(self.fields.path_of("Sns"), sns.get())?;
+        let mut record = Record::default();
+        record.adopt(read_notification(&fields, sns.get())?);
+        Ok(record)
+    }
+
+    /// Extracts the message from an SQS item: from the SNS notification in its body or, with raw
+    /// delivery, the body itself.
+    fn decode_item(&self) -> Result<Record, UnsupportedEnvelope> {
+        let Some(id) = self.item_id() else {
+            return Err(UnsupportedEnvelope::at(
+                self.fields.path_of("messageId"),
+                "no message id, so a failure of this item could not be reported",
+            ));
+        };
+        let item = read_item(&self.fields, self.raw.get())?;
+        let sent_at = item.attributes.get("SentTimestamp");
+        let mut record = Record {
+            text: item.body.unwrap_or_default(),
             message_id: id.clone(),
-            topic_arn: None,
-            sent_at,
+            sent_at: sent_at.and_then(|millis| from_millis(millis)),
             item: Some(id),
-        },
-    })
+            is_replay: item.message_attributes.contains_key(REPLAY_ATTRIBUTE),
+            ..Record::default()
+        };
+        if let Some(notification) = find_notification(&record.text) {
+            record.adopt(notification);
+        }
+        Ok(record)
+    }
+
+    /// The id of an SQS item, even if the item is otherwise malformed.
+    fn item_id(&self) -> Option<String> {
+        let id: Option<String> = self.fields.or_default("messageId");
+        id.filter(|id| !id.is_empty())
+    }
+
+    /// Whether the record has what the source's records cannot do without.
+    fn is_of(&self, source: InvocationSource) -> bool {
+        match source {
+            InvocationSource::Sns => self.fields.has("Sns"),
+            InvocationSource::Sqs => self.item_id().is_some(),
+        }
+    }
+
+    fn unsupported_source(&self) -> UnsupportedEnvelope {
+        match &self.source {
+            RecordSource::Foreign(name) => UnsupportedEnvelope::at(
+                self.fields.path_of("EventSource"),
+                format!("unsupported event source {:?}", shortened(name)),
+            ),
+            RecordSource::Known(_) | RecordSource::Missing => UnsupportedEnvelope::at(
+                &self.path,
+                "missing field `EventSource` (SNS) or `eventSource` (SQS)",
+            ),
+        }
+    }
+}
+
+/// Reads a notification, of which only the message is required.
+fn read_notification(fields: &RawObject<'_>, text: &str) -> Result<SnsMessage, JsonMisfit> {
+    if let Ok(notification) = serde_json::from_str(text) {
+        return Ok(notification);
+    }
+    let mut notification = SnsMessage::default();
+    notification.message = fields.required("Message")?;
+    notification.sns_message_type = fields.or_default("Type");
+    notification.message_id = fields.or_default("MessageId");
+    notification.topic_arn = fields.or_default("TopicArn");
+    notification.timestamp = fields.or_default("Timestamp");
+    for name in fields.object("MessageAttributes").names() {
+        let attribute = MessageAttribute::default();
+        notification
+            .message_attributes
+            .insert(name.to_owned(), attribute);
+    }
+    Ok(notification)
+}
+
+/// Reads an SQS item, of which only the body must be of the right form.
+fn read_item(fields: &RawObject<'_>, text: &str) -> Result<SqsMessage, JsonMisfit> {
+    if let Ok(item) = serde_json::from_str(text) {
+        return Ok(item);
+    }
+    let mut item = SqsMessage::default();
+    if fields.has("body") {
+        item.body = fields.required("body")?;
+    }
+    let attributes = fields.object("attributes");
+    for name in attributes.names() {
+        let value = attributes.or_default(name);
+        item.attributes.insert(name.to_owned(), value);
+    }
+    for name in fields.object("messageAttributes").names() {
+        let attribute = SqsMessageAttribute::default();
+        item.message_attributes.insert(name.to_owned(), attribute);
+    }
+    Ok(item)
+}
+
+/// Finds the notification that a text consists of, possibly encoded as a JSON string. An event and
+/// a confirmation of SNS are not notifications.
+fn find_notification(text: &str) -> Option<SnsMessage> {
+    let text = without_bom(text);
+    if text.trim_start().starts_with('"') {
+        let inner: String = serde_json::from_str(text).ok()?;
+        return parse_notification(without_bom(&inner));
+    }
+    parse_notification(text)
+}
+
+fn parse_notification(text: &str) -> Option<SnsMessage> {
+    let fields = RawObject::read("$", text).ok()?;
+    if fields.has("header") || !fields.has("Message") {
+        return None;
+    }
+    let notification = read_notification(&fields, text).ok()?;
+    let is_notification = matches!(notification.sns_message_type.as_str(), "" | "Notification");
+    is_notification.then_some(notification)
 }
 
 fn from_millis(millis: &str) -> Option<DateTime<Utc>> {

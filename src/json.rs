@@ -1,7 +1,9 @@
 //! Reads JSON with errors that name the place and the problem, but never a value.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
 
 /// A problem in a JSON text and its path. Safe to log: it holds names, never values.
@@ -36,6 +38,68 @@ pub(crate) fn read_text<'de, T: Deserialize<'de>>(
             problem: "text after the end of the JSON".to_owned(),
         }),
     }
+}
+
+/// A JSON object whose values are not read yet, so that an unused one can have any form.
+#[derive(Debug)]
+pub(crate) struct RawObject<'a> {
+    path: String,
+    fields: HashMap<String, &'a RawValue>,
+}
+
+impl<'a> RawObject<'a> {
+    /// Reads the names of the fields of an object whose own path is `path`.
+    pub(crate) fn read(path: impl Into<String>, text: &'a str) -> Result<Self, JsonMisfit> {
+        let path = path.into();
+        let fields = read_text(&path, text)?;
+        Ok(Self { path, fields })
+    }
+
+    /// Reads a field that must be present and of the right form.
+    pub(crate) fn required<T: Deserialize<'a>>(&self, name: &str) -> Result<T, JsonMisfit> {
+        match self.fields.get(name) {
+            Some(value) => read_text(&self.path_of(name), value.get()),
+            None => Err(JsonMisfit {
+                path: self.path.clone(),
+                problem: format!("missing field `{name}`"),
+            }),
+        }
+    }
+
+    /// Reads a field. Returns the default if it is missing or of another form.
+    pub(crate) fn or_default<T: Deserialize<'a> + Default>(&self, name: &str) -> T {
+        let value = self.fields.get(name);
+        let value = value.and_then(|value| serde_json::from_str(value.get()).ok());
+        value.unwrap_or_default()
+    }
+
+    /// Reads the names in an object. Returns none if the field is missing or of another form.
+    pub(crate) fn object(&self, name: &str) -> Self {
+        Self {
+            path: self.path_of(name),
+            fields: self.or_default(name),
+        }
+    }
+
+    /// Whether the object has the field, of whatever form.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// The names of the fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// The path of a field.
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+}
+
+/// Removes the byte order marks with which some publishers begin a text.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 /// Names the kind of a JSON value in an error message, such as "an array".

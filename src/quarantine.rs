@@ -32,7 +32,7 @@ pub(crate) fn record(
     let data = QuarantineData {
         reason,
         detail: Cow::from(&detail),
-        message: Cow::from(&record.text),
+        message: Cow::from(record.received_text()),
         message_id: message_id.map(Cow::from),
         topic_arn: record.topic_arn.as_deref().map(Cow::from),
     };
@@ -57,5 +57,5 @@ pub(crate) fn oversized(
 /// Identifies the message rather than the event, so that a replay takes effect once a newer version
 /// can process the event.
 pub(crate) fn key(record: &Record) -> String {
-    format!("quarantine/{}", record.fingerprint())
+    format!("quarantine/{}", record.received_fingerprint())
 }

@@ -23,7 +23,7 @@ pub use self::{
     kind::{AspEvent, EventIds, EventKind, SubscriptionEntities},
     status::{ConflictingWord, ReportedResult, ResultMeaning, StatusWords},
 };
-use crate::json::{self, JsonMisfit};
+use crate::json::{self, JsonMisfit, without_bom};
 
 /// The maximum nesting of an event. Common JSON parsers accept 127 levels, and a published message
 /// embeds the event at its third level.
@@ -87,10 +87,6 @@ pub fn only_endpoint_id(header: &EventHeader, source: &RawValue) -> Option<Strin
     found.only().map(str::to_owned)
 }
 
-fn without_bom(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}')
-}
-
 fn decode_object(text: &str, fields: Map<String, Value>) -> Result<DecodedText, DecodeError> {
     if fields.is_empty() {
         return Ok(DecodedText::Greeting);
@@ -120,8 +116,25 @@ fn read_header(fields: &Map<String, Value>) -> Result<EventHeader, DecodeError> 
             json::kind(other)
         ))),
         None => Err(DecodeError::NotAnEvent(
-            "$.header: missing, so this is not an Alexa event".to_owned(),
+            describe_other_message(fields).to_owned(),
         )),
+    }
+}
+
+/// Says what an object without a header is, and what to do with it. SNS sends its confirmations to
+/// a queue like messages.
+fn describe_other_message(fields: &Map<String, Value>) -> &'static str {
+    match fields.get("Type").and_then(Value::as_str) {
+        Some("SubscriptionConfirmation") => {
+            "$.Type: not an event but a request by SNS to confirm a subscription to the topic in \
+             TopicArn, which delivers nothing before. If the subscription is intended, confirm it: \
+             aws sns confirm-subscription with the message's TopicArn and Token"
+        }
+        Some("UnsubscribeConfirmation") => {
+            "$.Type: not an event but a notice by SNS that a subscription to the topic in \
+             TopicArn was removed. If that was not intended, subscribe the queue again"
+        }
+        _ => "$.header: missing, so this is not an Alexa event",
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::records::FinishedRecord;
 use crate::{
+    envelope::Record,
     event::{EventFinding, header::EventHeader},
     outcome::Outcome,
     text::shortened,
@@ -40,7 +41,7 @@ pub(super) fn write_lines(finished: &[FinishedRecord]) {
         log_findings(record);
         log_unexpected_version(record);
         let payload = record.record.as_ref().ok();
-        let payload = payload.map(|record| record.text.as_str());
+        let payload = payload.map(Record::received_text);
         line!(debug, record, payload, "as received");
     }
 }

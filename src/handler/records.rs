@@ -517,9 +517,7 @@ mod tests {
             Ok(Record {
                 text: text.to_owned(),
                 message_id: "m".to_owned(),
-                topic_arn: None,
-                sent_at: None,
-                item: None,
+                ..Record::default()
             })
         };
         let route = |record: &Record| match record.text.as_str() {

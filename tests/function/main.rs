@@ -14,6 +14,7 @@ mod contract;
 mod corpus;
 mod crashes;
 mod documented;
+mod envelopes;
 mod failures;
 mod faults;
 mod ledger;

@@ -95,9 +95,7 @@ impl OwnedEvent {
         let record = Record {
             text: self.text.clone(),
             message_id,
-            topic_arn: None,
-            sent_at: None,
-            item: None,
+            ..Record::default()
         };
         route(&record, &RouteSettings::default()).key
     }

@@ -80,10 +80,7 @@ async fn check(
 fn planned_effect(sample: &SampleEvent) -> Plan {
     let record = Record {
         text: sample.text.clone(),
-        message_id: String::new(),
-        topic_arn: None,
-        sent_at: None,
-        item: None,
+        ..Record::default()
     };
     route(&record).plan
 }

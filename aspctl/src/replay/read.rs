@@ -213,7 +213,7 @@ fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
     for record in records {
         let record = record.map_err(|error| describe(&error))?;
         events.push(ReplayEvent {
-            message_id: Some(record.message_id),
+            message_id: Some(record.message_id).filter(|id| !id.is_empty()),
             topic_arn: record.topic_arn,
             sent_at: record.sent_at,
             ..ReplayEvent::of(record.text)

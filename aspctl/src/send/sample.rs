@@ -470,9 +470,7 @@ mod tests {
         route(&Record {
             text,
             message_id: "m".to_owned(),
-            topic_arn: None,
-            sent_at: None,
-            item: None,
+            ..Record::default()
         })
         .plan
     }
