@@ -6,7 +6,7 @@ use asp_events::{
     envelope::Record,
     ledger::{COMPLETED_AT, PARTITION_KEY, event_pk},
     metric::SKILL_INTERACTION_FAILURE,
-    route::{Plan, route},
+    route::{Plan, RouteSettings, route},
 };
 use aws_sdk_cloudwatch::{
     primitives::DateTime as Timestamp,
@@ -65,11 +65,11 @@ async fn check(
         humantime::format_duration(timeout)
     ));
     let effect = match planned_effect(&event.sample) {
-        Plan::Count(_) => event.await_metric(context).await?,
+        Plan::Count { .. } => event.await_metric(context).await?,
         Plan::EndRetries { .. } => event.await_completion(context).await?,
         Plan::Retry(_) => event.await_message(context, SignalKind::Retry).await?,
         Plan::Signal(_) => event.await_message(context, SignalKind::Readiness).await?,
-        Plan::Ignore | Plan::Quarantine(_) => {
+        Plan::Ignore | Plan::ForwardOnly | Plan::Quarantine(_) => {
             event.await_message(context, SignalKind::Quarantine).await?
         }
     };
@@ -82,7 +82,7 @@ fn planned_effect(sample: &SampleEvent) -> Plan {
         text: sample.text.clone(),
         ..Record::default()
     };
-    route(&record).plan
+    route(&record, &RouteSettings::default()).plan
 }
 
 /// The event, and how long to wait for its effect.

@@ -9,11 +9,12 @@ use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 use crate::args::since;
 
 /// The reasons that `--reason` accepts.
-const QUARANTINE_REASONS: [&str; 4] = [
+const QUARANTINE_REASONS: [&str; 5] = [
     "NOT_JSON",
     "NOT_AN_EVENT",
     "INVALID_EVENT",
     "UNKNOWN_EVENT_TYPE",
+    "UNKNOWN_STATUS",
 ];
 
 #[derive(Debug, clap::Args)]

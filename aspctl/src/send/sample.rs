@@ -454,7 +454,7 @@ mod tests {
     use asp_events::{
         envelope::Record,
         event::{AspEvent, DecodedText, decode},
-        route::{Plan, route},
+        route::{Plan, RouteSettings, route},
     };
 
     fn at() -> DateTime<Utc> {
@@ -467,12 +467,12 @@ mod tests {
 
     fn planned(kind: SampleKind, about: &SampleOptions) -> Plan {
         let text = text(kind, about);
-        route(&Record {
+        let record = Record {
             text,
             message_id: "m".to_owned(),
             ..Record::default()
-        })
-        .plan
+        };
+        route(&record, &RouteSettings::default()).plan
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form of an option")]
@@ -531,7 +531,7 @@ mod tests {
             error: some("TIMEOUT"),
             ..SampleOptions::default()
         };
-        let Plan::Count(failure) = planned(SampleKind::SkillFailure, &skill) else {
+        let Plan::Count { failure, .. } = planned(SampleKind::SkillFailure, &skill) else {
             panic!("{skill:?}")
         };
         assert_eq!(
@@ -552,7 +552,7 @@ mod tests {
             (failed.automation_id.as_str(), failed.unit_id.as_deref()),
             ("a", Some("u"))
         );
-        assert_eq!(failed.errors[0].endpoint_id.as_deref(), Some("d"));
+        assert_eq!(failed.errors[0].endpoint_id(), Some("d"));
 
         let about = SampleOptions {
             automation: some("a"),
