@@ -158,7 +158,7 @@ fn sns_event_from(first: usize, messages: &[&str]) -> String {
             "Sns": {
                 "Type": "Notification", "MessageId": format!("message-{}", first + index),
                 "TopicArn": "arn:aws:sns:us-east-1:123456789012:events", "Subject": null,
-                "Message": message, "Timestamp": "2026-11-20T09:00:00.000Z",
+                "Message": message, "Timestamp": "2026-11-20T09:01:00.000Z",
                 "SignatureVersion": "1", "Signature": "EXAMPLE",
                 "SigningCertUrl": "https://example.com/cert",
                 "UnsubscribeUrl": "https://example.com/unsubscribe", "MessageAttributes": {}
@@ -178,7 +178,7 @@ fn sqs_event_from(items: &[(usize, &str)]) -> String {
     let record = |(number, body): &(usize, &str)| {
         json!({
             "messageId": format!("item-{number}"), "receiptHandle": "handle", "body": body,
-            "md5OfBody": "", "attributes": {"SentTimestamp": "1795165200000"},
+            "md5OfBody": "", "attributes": {"SentTimestamp": "1795165260000"},
             "messageAttributes": {}, "eventSource": "aws:sqs",
             "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue", "awsRegion": "us-east-1"
         })
