@@ -301,7 +301,7 @@ struct ReadinessWait<'a> {
     ledger: &'a LedgerReader,
     followed: &'a FollowedQueue,
     terminal: &'a Terminal,
-    /// Whether the user was told that the ledger cannot be read.
+    /// Whether a note has said that the ledger cannot be read.
     has_noted_failure: Cell<bool>,
 }
 

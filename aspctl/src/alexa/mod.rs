@@ -88,7 +88,7 @@ impl AlexaApi {
         })
     }
 
-    /// Gets a token, as every other call does on its own.
+    /// Gets a token now. Every other call does so when it needs one.
     pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
         with_retries(self.backoff, async || self.token().await).await?;
         Ok(())

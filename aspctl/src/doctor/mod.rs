@@ -63,7 +63,7 @@ pub(crate) struct DoctorArgs {
     )]
     pub(crate) since: Duration,
     /// Output format
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 

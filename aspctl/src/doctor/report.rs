@@ -152,7 +152,7 @@ pub(super) fn prerequisite<'a, T>(
     read.as_ref().map_err(|_| CheckError::needs(link))
 }
 
-/// Returns the same for the link that reports why it could not be read.
+/// Returns what a link depends on, for the one link that reports why it could not be read.
 pub(super) fn own_result<T>(read: &Result<T, CheckError>) -> Result<&T, CheckError> {
     read.as_ref().map_err(CheckError::clone)
 }

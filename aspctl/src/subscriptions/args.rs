@@ -12,8 +12,8 @@ pub(crate) struct PlanArgs {
     /// Exit with status 2 if there is something to do
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputForm,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct ApplyArgs {
     /// Delete subscriptions to this topic that are not in the file
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Delete without asking for confirmation
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Create what seems to be missing even if entries of Alexa's list cannot be read
@@ -40,7 +40,7 @@ pub(crate) struct DestroyArgs {
     /// of the stack if there is no file
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
-    /// Delete without asking for confirmation
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

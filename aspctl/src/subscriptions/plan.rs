@@ -179,7 +179,7 @@ pub(crate) struct TopicResources<'a> {
     pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// The subscriptions of all configurations that name the topic.
     pub(crate) subscriptions: Vec<&'a AlexaSubscription>,
-    /// What may belong to the topic, but lacks a field that is needed to tell.
+    /// Entries that may belong to the topic, but lack a field that is needed to decide.
     pub(crate) unreadable: Vec<&'a Value>,
 }
 
