@@ -1,6 +1,6 @@
 //! The arguments of `plan`, `apply` and `destroy`.
 
-use crate::args::{FileArgs, OutputForm};
+use crate::args::{FileArgs, OutputFormat};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
@@ -14,7 +14,7 @@ pub(crate) struct PlanArgs {
     pub(crate) detailed_exitcode: bool,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, clap::Args)]
