@@ -1,4 +1,4 @@
-# Everything that is done with this project. `make help` lists it.
+# The tasks of this project. `make help` lists them.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 30
 BOOTSTRAP := target/demo/asp-events
 ASPCTL := target/debug/aspctl
 STORM_EVENTS ?= 30000
-# Whatever the user has set: the demo and the tests look for the program there.
+# Overrides the user's setting: the demo and the tests expect the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # Tools are installed into ignored folders of the project, at pinned versions.
@@ -22,7 +22,7 @@ PY := .venv/bin/python
 VENV := .venv/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 FUZZ := .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
-# Without a sanitizer: those need a nightly compiler and look for faults of unsafe code, which the crate forbids.
+# No sanitizer: it needs a nightly compiler and finds faults of unsafe code, which is forbidden.
 FUZZ_BUILD := --sanitizer none --target-dir target/fuzz
 FUZZ_OPTIONS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=fuzz/json.dict -print_final_stats=1 -verbosity=0
 CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version.split()[0] + "; name another with make PYTHON=…")'
@@ -41,7 +41,7 @@ demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a s
 	@cargo build --locked --profile demo --package aspctl
 	@ASPCTL=target/demo/aspctl $(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
 
-# The last two wait more than they work, so that they run side by side, and the files of the last as well.
+# e2e and tool mostly wait; therefore they run in parallel, and so do the files of tool.
 .PHONY: test
 test: fmt house lint unit docs deny template ## Run every check
 	@$(MAKE) -j2 $(addprefix --,$(filter output-sync,$(.FEATURES))) e2e tool
@@ -55,7 +55,7 @@ fmt: ## Formatting of the Rust code
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 .PHONY: house
-house: ## Rules of the house: layers, names, line lengths
+house: ## Rules of the house: layers, names, line lengths, commands and links in documents
 	cd tests && $(PYTHON) -m unittest discover -v -s house -t .
 
 .PHONY: lint
@@ -98,7 +98,8 @@ tool: $(VENV) ## aspctl against the local stack and a stand-in for Alexa
 
 .PHONY: prove
 prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
-	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --test function -- --nocapture --test-threads 1 \
+	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --workspace --test function -- \
+		--nocapture --test-threads 1 \
 		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
 
 .PHONY: bench
@@ -109,8 +110,9 @@ bench: ## Time from the start of the process to its first poll for work, release
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
 	$(DENY) --workspace check advisories
 
-# The first folder takes what covers more, the others are only read; input that breaks something is in fuzz/artifacts.
-# Once that is mended, the input belongs into fuzz/corpus, which `make unit` checks.
+# The first folder receives inputs that increase coverage; the others are only read. Input that
+# breaks something is in fuzz/artifacts. After the fix, add it to fuzz/corpus, which `make unit`
+# checks.
 .PHONY: fuzz
 fuzz: $(FUZZ) ## Look for input that breaks the envelope or the event, FUZZ_SECONDS=30 each (not part of `make test`)
 	@mkdir -p target/fuzz/corpus/envelope target/fuzz/corpus/event
@@ -130,7 +132,7 @@ deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the par
 	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
 
 .PHONY: install
-install: ## Build aspctl and install it into Cargo's folder for programs (minutes, or seconds after the demo)
+install: ## Build aspctl and install it into ~/.cargo/bin (minutes, or seconds after the demo)
 	cargo install --locked --path aspctl --profile demo
 
 .PHONY: watch

@@ -1,4 +1,6 @@
-//! Decodes an invocation's body: tells an SNS event from an SQS batch and extracts the messages.
+//! Decodes an invocation's body: an SNS event or an SQS batch.
+//!
+//! Extracts the messages and, for a queue, the ids by which failed items are reported.
 //!
 //! The body is read in two steps: first the list of records, each kept as raw JSON, then every
 //! record by itself, so that a malformed record does not affect the others. The first complete

@@ -1,18 +1,20 @@
-//! What goes to the ledger or to AWS in groups, and its answers: both by the key of the event or of
-//! the effect, so that an answer cannot be taken for that of another.
+//! Batches for the ledger and for AWS, and their results.
+//!
+//! Both carry the key of the event or of the effect, so that no result is attributed to another
+//! record.
 
 use std::collections::HashMap;
 
-/// Something with its key.
+/// An item with its key.
 #[derive(Debug)]
 pub struct Keyed<'a, K: ?Sized, T> {
-    /// The key.
+    /// The key of the event or of the effect.
     pub key: &'a K,
-    /// What belongs to it.
+    /// What to write, publish or count.
     pub item: &'a T,
 }
 
-/// What became of each item, by its key.
+/// The result for each item, by its key.
 pub type KeyedResults<K, T, E> = HashMap<K, Result<T, E>>;
 
 impl<K: ?Sized, T> Clone for Keyed<'_, K, T> {

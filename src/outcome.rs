@@ -55,7 +55,7 @@ impl Outcome {
     }
 }
 
-/// A record with an outcome, as the response needs it.
+/// A record with an outcome, from which the response is built.
 pub trait AnsweredRecord {
     /// The queue's message id, if the record came through a queue.
     fn item(&self) -> Option<&str>;

@@ -135,7 +135,7 @@ pub(crate) struct FileArgs {
 
 /// The output format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputForm {
+pub(crate) enum OutputFormat {
     Table,
     Json,
 }

@@ -44,7 +44,7 @@ impl InterruptListener {
     }
 
     /// Whether a signal has arrived since the last call.
-    pub(crate) fn has_come(&mut self) -> bool {
+    pub(crate) fn has_arrived(&mut self) -> bool {
         self.next().now_or_never().is_some()
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
-    args::{GlobalArgs, OutputForm},
+    args::{GlobalArgs, OutputFormat},
     error::CommandError,
     subscriptions::describe::describe_subscription,
     terminal::Terminal,
@@ -32,7 +32,7 @@ pub(crate) struct ListArgs {
     pub(crate) unit: Option<String>,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) struct GetArgs {
     pub(crate) id: String,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,8 +71,8 @@ pub(crate) async fn list(
     let alexa = AlexaApi::connect(global).await?;
     let listed = read_listed(args, &alexa).await?;
     match args.output {
-        OutputForm::Json => terminal.json(&as_json(&listed))?,
-        OutputForm::Table => show(&listed, terminal)?,
+        OutputFormat::Json => terminal.json(&as_json(&listed))?,
+        OutputFormat::Table => show(&listed, terminal)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -115,11 +115,11 @@ fn matches(subscription: &AlexaSubscription, args: &ListArgs) -> bool {
 
 fn as_json(listed: &ListedResources) -> Value {
     let configurations = listed.configurations.as_ref().map(|all| {
-        let all = all.iter().map(|configuration| &configuration.whole);
+        let all = all.iter().map(|configuration| &configuration.raw);
         all.collect::<Vec<_>>()
     });
     let subscriptions = listed.subscriptions.as_ref().map(|all| {
-        let all = all.iter().map(|subscription| &subscription.whole);
+        let all = all.iter().map(|subscription| &subscription.raw);
         all.collect::<Vec<_>>()
     });
     match (configurations, subscriptions) {
@@ -179,13 +179,13 @@ pub(crate) async fn get(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
-    let whole = AlexaApi::connect(global).await?.get(&args.id).await?;
-    let whole = whole.ok_or_else(|| missing_error(&args.id))?;
+    let resource = AlexaApi::connect(global).await?.get(&args.id).await?;
+    let resource = resource.ok_or_else(|| missing_error(&args.id))?;
     match args.output {
-        OutputForm::Json => terminal.json(&whole)?,
-        OutputForm::Table => {
+        OutputFormat::Json => terminal.json(&resource)?,
+        OutputFormat::Table => {
             let mut rows = Vec::new();
-            flatten("", &whole, &mut rows);
+            flatten("", &resource, &mut rows);
             terminal.table(&["FIELD", "VALUE"], rows)?;
         }
     }

@@ -1,7 +1,7 @@
 //! Makes text safe to print: control characters are replaced, this program's styles are kept.
 //!
 //! Ids, names and messages of Alexa and AWS can contain escape sequences, which a terminal would
-//! execute. All output passes through [`line()`], [`text`] or [`json`], so callers need not care. A
+//! execute. All output passes through [`line()`], [`text`] or [`json`]; callers do not sanitize. A
 //! [`TextStyle`] survives: it is written not as an escape sequence but as a mark with a random
 //! number of this run, which foreign text cannot forge.
 

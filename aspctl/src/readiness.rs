@@ -16,7 +16,7 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    args::{GlobalArgs, OutputForm, since},
+    args::{GlobalArgs, OutputFormat, since},
     aws::{AwsClients, call_error},
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
@@ -82,7 +82,7 @@ pub(crate) struct WaitArgs {
     pub(crate) since: Option<DateTime<Utc>>,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ pub(crate) struct StatusArgs {
     pub(crate) subject: SubjectArgs,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputFormat,
 }
 
 /// Waits until the subject is known to be ready or not, and prints the signal.
@@ -216,10 +216,10 @@ impl KnownReadiness {
     }
 
     /// Prints the signal, and returns the exit status.
-    fn show(&self, output: OutputForm, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+    fn show(&self, output: OutputFormat, terminal: &Terminal) -> Result<ExitCode, CommandError> {
         match output {
-            OutputForm::Table => terminal.say(self.message.line())?,
-            OutputForm::Json => terminal.say_json(self.message.text())?,
+            OutputFormat::Table => terminal.say(self.message.line())?,
+            OutputFormat::Json => terminal.say_json(self.message.text())?,
         }
         Ok(if self.ready {
             ExitCode::SUCCESS
@@ -301,7 +301,7 @@ struct ReadinessWait<'a> {
     ledger: &'a LedgerReader,
     followed: &'a FollowedQueue,
     terminal: &'a Terminal,
-    /// Whether the user was told that the ledger cannot be read.
+    /// Whether a note has said that the ledger cannot be read.
     has_noted_failure: Cell<bool>,
 }
 

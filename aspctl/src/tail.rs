@@ -46,11 +46,11 @@ pub(crate) struct TailArgs {
     pub(crate) duration: Option<Duration>,
     /// Output format [default: text on a terminal, otherwise JSON with one object per line]
     #[arg(short, long, value_name = "FORMAT")]
-    pub(crate) output: Option<TailForm>,
+    pub(crate) output: Option<TailFormat>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TailForm {
+pub(crate) enum TailFormat {
     Text,
     Json,
 }
@@ -140,7 +140,7 @@ async fn print_messages(
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
     let as_text = match args.output {
-        Some(output) => output == TailForm::Text,
+        Some(output) => output == TailFormat::Text,
         None => io::stdout().is_terminal(),
     };
     let mut remaining = args.limit.unwrap_or(u64::MAX);

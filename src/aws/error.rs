@@ -75,7 +75,7 @@ impl AwsError {
                     target,
                     class.is_retryable(),
                     code,
-                    answered(code, message),
+                    describe_error(code, message),
                 )
             }
             SdkError::ConstructionFailure(_) => {
@@ -99,7 +99,7 @@ impl AwsError {
             target,
             classify(code, message, status).is_retryable(),
             code,
-            answered(code, message),
+            describe_error(code, message),
         )
     }
 
@@ -122,7 +122,7 @@ impl AwsError {
     }
 }
 
-fn answered(code: &str, message: Option<&str>) -> String {
+fn describe_error(code: &str, message: Option<&str>) -> String {
     format!("{code}: {}", message.unwrap_or("no message"))
 }
 
@@ -205,7 +205,7 @@ const MISSING: [&str; 4] = ["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]
 
 /// Whether the error is retryable: by its status, or by a code that comes with 400 or 403.
 ///
-/// An error with a status of success is a response that could not be read.
+/// An error with a success status is a response that could not be parsed.
 fn is_busy(code: &str, status: u16) -> bool {
     !(400..500).contains(&status)
         || matches!(status, 408 | 429)

@@ -46,8 +46,8 @@ impl Deadline {
     /// Waits before the next try of conflicting writers: exponential backoff with jitter, never
     /// beyond the deadline.
     pub(crate) async fn backoff(&self, round: u32) {
-        let longest = 20 << round.min(5);
-        let wait = Duration::from_millis(fastrand::u64(1..=longest));
+        let max_millis = 20 << round.min(5);
+        let wait = Duration::from_millis(fastrand::u64(1..=max_millis));
         sleep_until((Instant::now() + wait).min(self.at)).await;
     }
 }

@@ -88,7 +88,7 @@ impl AlexaApi {
         })
     }
 
-    /// Gets a token, as every other call does on its own.
+    /// Gets a token now. Every other call does so when it needs one.
     pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
         with_retries(self.backoff, async || self.token().await).await?;
         Ok(())
@@ -112,9 +112,9 @@ impl AlexaApi {
         for item in self.list(CONFIGURATIONS).await? {
             let mut configuration = AlexaConfiguration::read(item);
             if let (Some(id), []) = (&configuration.id, configuration.topics.as_slice()) {
-                let whole = self.get(id).await?.map(AlexaConfiguration::read);
-                if let Some(whole) = whole.filter(|whole| whole.id.is_some()) {
-                    configuration = whole;
+                let complete = self.get(id).await?.map(AlexaConfiguration::read);
+                if let Some(complete) = complete.filter(|complete| complete.id.is_some()) {
+                    configuration = complete;
                 }
             }
             configurations.push(configuration);
@@ -129,9 +129,9 @@ impl AlexaApi {
         for item in self.list(SUBSCRIPTIONS).await? {
             let mut subscription = AlexaSubscription::read(item);
             if let (Some(id), false) = (&subscription.id, subscription.is_readable()) {
-                let whole = self.get(id).await?.map(AlexaSubscription::read);
-                if let Some(whole) = whole.filter(AlexaSubscription::is_readable) {
-                    subscription = whole;
+                let complete = self.get(id).await?.map(AlexaSubscription::read);
+                if let Some(complete) = complete.filter(AlexaSubscription::is_readable) {
+                    subscription = complete;
                 }
             }
             subscriptions.push(subscription);

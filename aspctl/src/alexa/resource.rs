@@ -20,7 +20,7 @@ pub(crate) struct AlexaConfiguration {
     /// The topics that it names.
     pub(crate) topics: Vec<String>,
     /// The JSON that Alexa returned.
-    pub(crate) whole: Value,
+    pub(crate) raw: Value,
 }
 
 /// A subscription: which events go to a configuration.
@@ -41,39 +41,37 @@ pub(crate) struct AlexaSubscription {
     /// When it expires.
     pub(crate) expires_at: Option<DateTime<Utc>>,
     /// The JSON that Alexa returned.
-    pub(crate) whole: Value,
+    pub(crate) raw: Value,
 }
 
 impl AlexaConfiguration {
     /// Reads whatever is readable.
-    pub(crate) fn read(whole: Value) -> Self {
-        let channels = find_field(&whole, "deliveryChannels", &|value| {
-            value.as_array().cloned()
-        });
+    pub(crate) fn read(raw: Value) -> Self {
+        let channels = find_field(&raw, "deliveryChannels", &|value| value.as_array().cloned());
         let mut topics = Vec::new();
         for channel in channels.unwrap_or_default() {
             topics.extend(channel.get("id").and_then(text));
         }
         Self {
-            id: find(&whole, &|_, value| configuration_id(value)),
+            id: find(&raw, &|_, value| configuration_id(value)),
             topics,
-            whole,
+            raw,
         }
     }
 }
 
 impl AlexaSubscription {
     /// Reads whatever is readable.
-    pub(crate) fn read(whole: Value) -> Self {
+    pub(crate) fn read(raw: Value) -> Self {
         Self {
-            id: id(&whole),
-            configuration_id: find(&whole, &|_, value| configuration_id(value)),
-            event_type: find_field(&whole, "eventType", &event_type),
-            entities: find_field(&whole, "entities", &|value| value.as_object().cloned()),
-            header_version: find_field(&whole, "eventHeaderVersion", &text),
-            duration_seconds: find_field(&whole, "subscriptionDurationInSeconds", &Value::as_u64),
-            expires_at: find(&whole, &expiry),
-            whole,
+            id: id(&raw),
+            configuration_id: find(&raw, &|_, value| configuration_id(value)),
+            event_type: find_field(&raw, "eventType", &event_type),
+            entities: find_field(&raw, "entities", &|value| value.as_object().cloned()),
+            header_version: find_field(&raw, "eventHeaderVersion", &text),
+            duration_seconds: find_field(&raw, "subscriptionDurationInSeconds", &Value::as_u64),
+            expires_at: find(&raw, &expiry),
+            raw,
         }
     }
 
@@ -98,9 +96,9 @@ pub(crate) fn is_resource(id: &str) -> bool {
 }
 
 /// The id of what a response describes: of a subscription rather than of its configuration.
-pub(super) fn id(whole: &Value) -> Option<String> {
-    let subscription = find(whole, &|_, value| subscription_id(value));
-    subscription.or_else(|| whole.get("id").and_then(text))
+pub(super) fn id(raw: &Value) -> Option<String> {
+    let subscription = find(raw, &|_, value| subscription_id(value));
+    subscription.or_else(|| raw.get("id").and_then(text))
 }
 
 /// The items of a page: `results`, or else the first list.
@@ -184,16 +182,16 @@ fn point_in_time(value: &Value) -> Option<DateTime<Utc>> {
 }
 
 /// Finds the outermost field of this name that can be read.
-fn find_field<T>(whole: &Value, name: &str, read: &dyn Fn(&Value) -> Option<T>) -> Option<T> {
-    find(whole, &|key, value| {
+fn find_field<T>(raw: &Value, name: &str, read: &dyn Fn(&Value) -> Option<T>) -> Option<T> {
+    find(raw, &|key, value| {
         if key == name { read(value) } else { None }
     })
 }
 
 /// Finds the outermost field that can be read. Skips the content of `entities`, which belongs to
 /// the customer.
-fn find<T>(whole: &Value, read: &dyn Fn(&str, &Value) -> Option<T>) -> Option<T> {
-    let mut level = VecDeque::from([whole]);
+fn find<T>(raw: &Value, read: &dyn Fn(&str, &Value) -> Option<T>) -> Option<T> {
+    let mut level = VecDeque::from([raw]);
     while let Some(value) = level.pop_front() {
         match value {
             Value::Object(fields) => {
@@ -278,7 +276,7 @@ mod tests {
             AlexaConfiguration::read(json!({ "id": CONFIGURATION, "deliveryChannels": channels }));
         assert_eq!(configuration.id.as_deref(), Some(CONFIGURATION));
         assert_eq!(configuration.topics, ["arn:1", "arn:2"]);
-        assert_eq!(id(&configuration.whole).as_deref(), Some(CONFIGURATION));
+        assert_eq!(id(&configuration.raw).as_deref(), Some(CONFIGURATION));
     }
 
     #[test]

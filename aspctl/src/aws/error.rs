@@ -130,8 +130,8 @@ fn chain(error: &dyn Error) -> String {
         .join(": ")
 }
 
-/// The first line of a message of AWS. The lines below list what was tried, or show the signed
-/// request with the session token in it.
+/// Returns the first line of a message from AWS. The lines below list what was tried, or show the
+/// signed request with the session token in it.
 fn first_line(text: &str) -> &str {
     let line = text.trim().lines().next().unwrap_or_default();
     let line = if line.ends_with(':') {

@@ -1,4 +1,4 @@
-//! Checks the alarms: that they exist and notify somebody, and that none is in ALARM.
+//! Checks the alarms: that they exist and notify someone, and that none is in ALARM.
 
 use std::collections::BTreeMap;
 

@@ -412,8 +412,8 @@ fn judge_unreadable(unreadable: &[&Value]) -> Option<DoctorFinding> {
         return None;
     }
     let mut ids = Vec::new();
-    for whole in unreadable {
-        let subscription = AlexaSubscription::read((*whole).clone());
+    for raw in unreadable {
+        let subscription = AlexaSubscription::read((*raw).clone());
         ids.push(id(&subscription).to_owned());
     }
     let problem = format!(

@@ -78,10 +78,10 @@ impl TopicDelivery {
         };
         let arn = &subscriber.arn;
         let sns = context.aws.sns();
-        let read = sns.get_subscription_attributes().subscription_arn(arn);
-        let read = read.send().await;
-        let read = read.map_err(call_error("sns:GetSubscriptionAttributes", arn))?;
-        Ok(self.judge(arn, &read.attributes.unwrap_or_default(), arns))
+        let request = sns.get_subscription_attributes().subscription_arn(arn);
+        let response = request.send().await;
+        let response = response.map_err(call_error("sns:GetSubscriptionAttributes", arn))?;
+        Ok(self.judge(arn, &response.attributes.unwrap_or_default(), arns))
     }
 
     fn not_subscribed(&self, arns: DeliveryArns<'_>) -> DoctorFinding {
@@ -194,13 +194,13 @@ async fn check_policy(
 ) -> Result<Vec<DoctorFinding>, CheckError> {
     let arn = context.output(queue)?;
     let url = context.queue_url(queue).await?;
-    let read = context.aws.sqs().get_queue_attributes().queue_url(&url);
-    let read = read
+    let request = context.aws.sqs().get_queue_attributes().queue_url(&url);
+    let response = request
         .attribute_names(QueueAttributeName::Policy)
         .send()
         .await;
-    let read = read.map_err(call_error("sqs:GetQueueAttributes", arn))?;
-    let attributes = read.attributes.unwrap_or_default();
+    let response = response.map_err(call_error("sqs:GetQueueAttributes", arn))?;
+    let attributes = response.attributes.unwrap_or_default();
     let policy = attributes.get(&QueueAttributeName::Policy);
     let finding = judge_policy(policy.map_or("", String::as_str), arn, &url, topic);
     Ok(finding.into_iter().collect())

@@ -65,7 +65,7 @@ struct FunctionStatus {
     last_update_reason: String,
     reserved_concurrency: Option<i32>,
     variables: HashMap<String, String>,
-    /// Reports what could not be read.
+    /// Findings about what could not be read.
     read_errors: Vec<DoctorFinding>,
 }
 

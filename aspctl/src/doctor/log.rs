@@ -23,11 +23,11 @@ const PATTERN: &str = concat!(
     r#"($.record.status = "timeout") || ($.record.errorType = "Runtime.*") }"#
 );
 
-/// The most pages that are read. They come oldest first, and are empty where much was logged and
-/// nothing matched.
+/// The maximum number of pages to read. The oldest come first; a page is empty if nothing matched
+/// in its part of the log.
 const MAX_PAGES: usize = 20;
 
-/// The most characters of an error that are shown.
+/// How many characters of an error are shown.
 const MAX_CHARACTERS: usize = 300;
 
 /// The number of errors that are shown, newest first.
@@ -57,7 +57,7 @@ struct LogSearch {
     is_complete: bool,
 }
 
-/// Searches the log of the last so much time.
+/// Searches the log for errors since this long ago.
 pub(super) async fn links(
     context: &Result<StackContext<'_>, CheckError>,
     since: Duration,
@@ -147,7 +147,7 @@ fn error_in(line: &str) -> Option<String> {
     Some(text.chars().take(MAX_CHARACTERS).collect())
 }
 
-/// Returns the error in a line of the function's own.
+/// Returns the error in a line that the function wrote.
 fn own_error(fields: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     if !matches!(text("level"), Some("ERROR" | "FATAL")) {
@@ -158,7 +158,7 @@ fn own_error(fields: &Map<String, Value>) -> Option<String> {
     Some(parts.join(": "))
 }
 
-/// Returns the error in a line of Lambda about an invocation.
+/// Returns the error in a line that Lambda wrote about an invocation.
 fn lambda_error(fields: &Map<String, Value>) -> Option<String> {
     let record = |name: &str| fields.get("record")?.get(name)?.as_str();
     let kind = fields.get("type").and_then(Value::as_str);
@@ -173,7 +173,7 @@ fn lambda_error(fields: &Map<String, Value>) -> Option<String> {
     }
 }
 
-/// Returns the error in a line of Lambda about a function that logs text.
+/// Returns the error in a plain-text line that Lambda wrote.
 fn text_error(line: &str) -> Option<String> {
     let is_error = line.contains("Task timed out") || line.contains("Runtime.ExitError");
     is_error.then(|| line.trim().to_owned())

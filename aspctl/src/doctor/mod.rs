@@ -25,7 +25,7 @@ use self::{
     stack::StackContext,
 };
 use crate::{
-    args::{FileArgs, GlobalArgs, OutputForm},
+    args::{FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
     error::CommandError,
     send::sample::SampleKind,
@@ -63,8 +63,8 @@ pub(crate) struct DoctorArgs {
     )]
     pub(crate) since: Duration,
     /// Output format
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
-    pub(crate) output: OutputForm,
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }
 
 /// Checks the whole chain and prints the report.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     advice::{Explanation, InputError},
     alexa::{AlexaError, ConnectError},
-    args::OutputForm,
+    args::OutputFormat,
     aws::AwsCallError,
     error::CommandError,
     printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING},
@@ -152,7 +152,7 @@ pub(super) fn prerequisite<'a, T>(
     read.as_ref().map_err(|_| CheckError::needs(link))
 }
 
-/// Returns the same for the link that reports why it could not be read.
+/// Returns what a link depends on, for the one link that reports why it could not be read.
 pub(super) fn own_result<T>(read: &Result<T, CheckError>) -> Result<&T, CheckError> {
     read.as_ref().map_err(CheckError::clone)
 }
@@ -290,12 +290,12 @@ impl<'a> LinkRow<'a> {
 /// Prints all links; returns whether all of them are in order.
 pub(super) fn print(
     links: &[DoctorLink],
-    form: OutputForm,
+    format: OutputFormat,
     terminal: &Terminal,
 ) -> Result<bool, CommandError> {
-    match form {
-        OutputForm::Json => terminal.json(&rows(links))?,
-        OutputForm::Table => {
+    match format {
+        OutputFormat::Json => terminal.json(&rows(links))?,
+        OutputFormat::Table => {
             let name_widths = links.iter().map(|link| link.name.len());
             let name_width = name_widths.max().unwrap_or_default();
             for line in links.iter().flat_map(|link| link.lines(name_width)) {

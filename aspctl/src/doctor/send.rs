@@ -35,7 +35,7 @@ const STAGE: &str = "development";
 /// The error type of the synthetic skill failure.
 const ERROR: &str = "INVALID_RESPONSE";
 
-/// The first pause between two looks for an effect; it doubles up to 32 times this.
+/// The first pause between two checks for the effect. It doubles, up to 32 times this.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Publishes an event of this kind to the events topic, and waits for its effect.
@@ -98,7 +98,7 @@ struct SyntheticEvent {
 #[derive(Debug)]
 struct AwaitedEffect {
     description: String,
-    /// How long it took; nothing if it was not seen in time.
+    /// How long it took; `None` if it was not seen in time.
     elapsed: Option<Duration>,
     /// A harmless reason why it may not have been seen.
     caveat: Option<&'static str>,
@@ -193,7 +193,7 @@ impl SyntheticEvent {
         })
     }
 
-    /// Waits for a condition; returns how long it took, or nothing after the time-out.
+    /// Waits for a condition; returns how long it took, or `None` after the time-out.
     async fn wait_until(
         &self,
         is_met: impl AsyncFn() -> Result<bool, CommandError>,

@@ -24,7 +24,8 @@ const ENCRYPTION: &str = "topic encryption";
 /// Alexa Smart Properties".
 const ALEXA_ROLE: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
 
-/// What a publisher does with the topic's key. Source: Amazon SNS Developer Guide, key management.
+/// The actions on the topic's key that a publisher needs. Source: Amazon SNS Developer Guide, key
+/// management.
 const KEY_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// The topic as SNS describes it.
@@ -76,14 +77,14 @@ async fn read<'a>(
     let context = context.clone()?;
     let arn = context.output("EventsTopicArn")?;
     let role = context.stack.parameter("AlexaPublisherRoleArn");
-    let read = context.aws.sns().get_topic_attributes().topic_arn(arn);
-    let read = read.send().await;
-    let read = read.map_err(call_error("sns:GetTopicAttributes", arn));
-    let read = read.map_err(|error| context.read_error(error))?;
+    let request = context.aws.sns().get_topic_attributes().topic_arn(arn);
+    let response = request.send().await;
+    let response = response.map_err(call_error("sns:GetTopicAttributes", arn));
+    let response = response.map_err(|error| context.read_error(error))?;
     Ok(EventsTopic {
         arn,
         role: role.unwrap_or(ALEXA_ROLE),
-        attributes: read.attributes.unwrap_or_default(),
+        attributes: response.attributes.unwrap_or_default(),
     })
 }
 
@@ -230,7 +231,7 @@ fn how_to_remove_key(topic: &EventsTopic<'_>) -> String {
     )
 }
 
-/// Reports that the topic is encrypted with a key of AWS, whose policy nobody can change.
+/// Reports that the topic is encrypted with an AWS managed key, whose policy cannot be changed.
 fn aws_managed_key(topic: &EventsTopic<'_>, id: &str) -> DoctorFinding {
     let problem = format!(
         "the topic is encrypted with the AWS managed key {id}, which publishers in other accounts \

@@ -30,7 +30,7 @@
 //! # When the answer is "cannot tell"
 //!
 //! A match has three values, [`ElementMatch`](element_match::ElementMatch): yes, no and unknown. A
-//! wrong "yes" or "no" would hide a fault or send somebody to repair a sound policy, so whatever
+//! wrong "yes" or "no" would hide a fault or send someone to repair a sound policy, so whatever
 //! cannot be decided from the policy and the request alone is unknown. An unknown element does not
 //! make the whole statement unknown if another element decides: one that does not match is enough
 //! for "no".

@@ -61,7 +61,7 @@ fn service_context<'a>(key: &str, source_arn: &'a str) -> ContextValue<'a> {
     match key {
         "aws:sourcearn" => ContextValue::Known(source_arn),
         "aws:sourceaccount" => ContextValue::Known(account_of(source_arn)),
-        // A service is no principal of an account.
+        // A service is not a principal of any account.
         "aws:principalarn" | "aws:principalaccount" | "aws:principalorgid" => ContextValue::Absent,
         _ => ContextValue::Unknown,
     }

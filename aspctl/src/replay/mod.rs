@@ -156,7 +156,7 @@ impl ReplayRun<'_> {
             && bytes < PREVIEW_BYTES
             && !self.filter.is_limit_reached()
         {
-            if self.interrupts.has_come() {
+            if self.interrupts.has_arrived() {
                 return Ok(None);
             }
             self.source.renew().await?;
@@ -257,7 +257,7 @@ impl ReplayRun<'_> {
             if !loaded.has_more || self.filter.is_limit_reached() {
                 break;
             }
-            if self.interrupts.has_come() {
+            if self.interrupts.has_arrived() {
                 return Ok(ReplayEnd::Interrupted);
             }
             next = self.select_next().await?;

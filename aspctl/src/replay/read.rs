@@ -61,7 +61,7 @@ pub(super) struct QueueMessage {
     pub(super) sent_at: Option<DateTime<Utc>>,
 }
 
-/// Extracts the events from a queue message, or tells why there are none.
+/// Extracts the events from a queue message, or returns why there are none.
 ///
 /// A text that is not an event is sent as well: it came from the topic, and the function decides
 /// what becomes of it.

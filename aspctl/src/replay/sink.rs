@@ -78,7 +78,7 @@ impl EventSink {
         }
     }
 
-    /// Tells why the sink would refuse the event, if it would.
+    /// Returns why the sink would refuse the event; `None` if it would not.
     pub(super) fn refusal(&self, event: &ReplayEvent) -> Option<String> {
         let bytes = size(event);
         match self {

@@ -1,6 +1,6 @@
 //! The arguments of `plan`, `apply` and `destroy`.
 
-use crate::args::{FileArgs, OutputForm};
+use crate::args::{FileArgs, OutputFormat};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
@@ -12,9 +12,9 @@ pub(crate) struct PlanArgs {
     /// Exit with status 2 if there is something to do
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Form of the result
-    #[arg(short, long, default_value = "table", value_name = "FORM")]
-    pub(crate) output: OutputForm,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) struct ApplyArgs {
     /// Delete subscriptions to this topic that are not in the file
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Delete without asking for confirmation
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Create what seems to be missing even if entries of Alexa's list cannot be read
@@ -40,7 +40,7 @@ pub(crate) struct DestroyArgs {
     /// of the stack if there is no file
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
-    /// Delete without asking for confirmation
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription},
-    args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputForm},
+    args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
     error::CommandError,
     printable::{BAD, GOOD},
@@ -122,8 +122,8 @@ pub(crate) async fn plan(
     let current = CurrentState::read(&AlexaApi::connect(global).await?).await?;
     let plan = current.plan(&desired);
     match args.output {
-        OutputForm::Json => terminal.json(&plan_json(&plan, args.prune))?,
-        OutputForm::Table => show_plan(&plan, args.prune, terminal)?,
+        OutputFormat::Json => terminal.json(&plan_json(&plan, args.prune))?,
+        OutputFormat::Table => show_plan(&plan, args.prune, terminal)?,
     }
     if args.detailed_exitcode && !plan.is_empty(args.prune) {
         Ok(ExitCode::from(CHANGES_PENDING))
@@ -228,7 +228,7 @@ pub(crate) async fn destroy(
     let current = CurrentState::read(&alexa).await?;
     let plan = current.plan(&nothing);
     let mut configurations = Vec::new();
-    for configuration in &plan.own {
+    for configuration in &plan.exclusive_configurations {
         configurations.extend(configuration.id.as_deref());
     }
     if configurations.is_empty() {

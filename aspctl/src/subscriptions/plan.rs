@@ -25,7 +25,7 @@ pub(crate) struct SubscriptionPlan<'a> {
     /// Subscriptions that the file does not name.
     pub(crate) unnamed: Vec<&'a AlexaSubscription>,
     /// All configurations whose only topic this is.
-    pub(crate) own: Vec<&'a AlexaConfiguration>,
+    pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// Those of them that no subscription needs.
     pub(crate) surplus: Vec<&'a AlexaConfiguration>,
     /// Subscriptions that match the file.
@@ -72,23 +72,23 @@ impl<'a> SubscriptionPlan<'a> {
         subscriptions: &'a [AlexaSubscription],
         now: DateTime<Utc>,
     ) -> Self {
-        let own = TopicResources::select(topic, configurations, subscriptions);
-        let comparison = compare(wanted, &own.subscriptions, now);
+        let resources = TopicResources::select(topic, configurations, subscriptions);
+        let comparison = compare(wanted, &resources.subscriptions, now);
         let mut plan = Self {
             topic,
-            configuration: own.target_configuration(),
+            configuration: resources.target_configuration(),
             creations: Vec::new(),
             superseded: Vec::new(),
-            unnamed: own.deletable(comparison.unwanted),
+            unnamed: resources.deletable(comparison.unwanted),
             surplus: Vec::new(),
             kept: Vec::new(),
-            own: own.exclusive_configurations.clone(),
-            unreadable: own.unreadable.clone(),
+            exclusive_configurations: resources.exclusive_configurations.clone(),
+            unreadable: resources.unreadable.clone(),
         };
         for compared in &comparison.compared {
-            plan.add(compared, &own, now);
+            plan.add(compared, &resources, now);
         }
-        plan.surplus = plan.surplus();
+        plan.surplus = plan.unneeded_configurations();
         plan
     }
 
@@ -96,7 +96,7 @@ impl<'a> SubscriptionPlan<'a> {
     fn add(
         &mut self,
         compared: &ComparedSubscription<'a>,
-        own: &TopicResources<'a>,
+        resources: &TopicResources<'a>,
         now: DateTime<Utc>,
     ) {
         let best = compared.best();
@@ -107,10 +107,10 @@ impl<'a> SubscriptionPlan<'a> {
         }
         let Some(cause) = cause else {
             self.kept.extend(present.pop());
-            self.superseded.extend(own.deletable(present));
+            self.superseded.extend(resources.deletable(present));
             return;
         };
-        let (wanted, replaces) = (compared.wanted, own.deletable(present));
+        let (wanted, replaces) = (compared.wanted, resources.deletable(present));
         self.creations.push(PlannedCreation {
             wanted,
             cause,
@@ -119,12 +119,12 @@ impl<'a> SubscriptionPlan<'a> {
         });
     }
 
-    /// The topic's own configurations that neither a kept nor a new subscription needs.
-    fn surplus(&self) -> Vec<&'a AlexaConfiguration> {
+    /// The exclusive configurations that neither a kept nor a new subscription needs.
+    fn unneeded_configurations(&self) -> Vec<&'a AlexaConfiguration> {
         if !self.unreadable.is_empty() {
             return Vec::new();
         }
-        let mut surplus = self.own.clone();
+        let mut surplus = self.exclusive_configurations.clone();
         surplus.retain(|configuration| {
             let id = configuration.id.as_deref();
             let is_used = |kept: &&AlexaSubscription| kept.configuration_id.as_deref() == id;
@@ -179,7 +179,7 @@ pub(crate) struct TopicResources<'a> {
     pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// The subscriptions of all configurations that name the topic.
     pub(crate) subscriptions: Vec<&'a AlexaSubscription>,
-    /// What may belong to the topic, but lacks a field that is needed to tell.
+    /// Entries that may belong to the topic, but lack a field that is needed to decide.
     pub(crate) unreadable: Vec<&'a Value>,
 }
 
@@ -196,7 +196,7 @@ impl<'a> TopicResources<'a> {
                 Some(id) if !configuration.topics.is_empty() => {
                     by_id.insert(id.as_str(), configuration);
                 }
-                _ => unreadable.push(&configuration.whole),
+                _ => unreadable.push(&configuration.raw),
             }
         }
         let names_topic =
@@ -209,7 +209,7 @@ impl<'a> TopicResources<'a> {
                 Some(_) if subscription.is_readable() => selected.push(subscription),
                 // Its configuration is gone, or counts as unreadable itself.
                 None if subscription.is_readable() => {}
-                _ => unreadable.push(&subscription.whole),
+                _ => unreadable.push(&subscription.raw),
             }
         }
         let mut exclusive_configurations: Vec<_> = by_id.into_values().collect();
@@ -244,8 +244,8 @@ impl<'a> TopicResources<'a> {
     fn deletable(&self, subscriptions: Vec<&'a AlexaSubscription>) -> Vec<&'a AlexaSubscription> {
         let mut deletable = subscriptions;
         deletable.retain(|subscription| {
-            let mut own = self.exclusive_configurations.iter();
-            own.any(|configuration| configuration.id == subscription.configuration_id)
+            let mut exclusive = self.exclusive_configurations.iter();
+            exclusive.any(|configuration| configuration.id == subscription.configuration_id)
         });
         deletable
     }

@@ -126,7 +126,7 @@ fn creation_line(creation: &PlannedCreation<'_>) -> String {
     };
     let event_type = &creation.wanted.event_type;
     let entities = describe_entities(&creation.wanted.entities);
-    let reason = in_brackets(&reason);
+    let reason = in_parentheses(&reason);
     format!("{action}  {event_type}  {entities}{reason}")
 }
 
@@ -134,11 +134,11 @@ fn creation_line(creation: &PlannedCreation<'_>) -> String {
 pub(super) fn deletion_line(subscription: &AlexaSubscription, reason: &str) -> String {
     let (event_type, entities) = describe_subscription(subscription);
     let id = subscription.id.as_deref().unwrap_or("?");
-    let reason = in_brackets(reason);
+    let reason = in_parentheses(reason);
     format!("{BAD}- delete{BAD:#}  {event_type}  {entities}  {id}{reason}")
 }
 
-fn in_brackets(reason: &str) -> String {
+fn in_parentheses(reason: &str) -> String {
     if reason.is_empty() {
         String::new()
     } else {
@@ -156,7 +156,7 @@ pub(super) fn plan_json(plan: &SubscriptionPlan<'_>, prune: bool) -> Value {
     let mut deleted = as_returned(&plan.superseded);
     if prune {
         deleted.extend(as_returned(&plan.unnamed));
-        deleted.extend(plan.surplus.iter().map(|surplus| &surplus.whole));
+        deleted.extend(plan.surplus.iter().map(|surplus| &surplus.raw));
     }
     json!({
         "topic": plan.topic,
@@ -189,7 +189,7 @@ fn creation_json(creation: &PlannedCreation<'_>) -> Value {
 fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
     let mut values = Vec::new();
     for subscription in subscriptions {
-        values.push(&subscription.whole);
+        values.push(&subscription.raw);
     }
     values
 }
