@@ -191,8 +191,8 @@ async fn a_failed_automation_triggers_a_retry() {
     assert_eq!(
         data,
         json!({
-            "automationId": automation, "unitId": unit, "decision": "RETRY", "attempt": 1,
-            "maxAttempts": 5, "notBefore": null,
+            "automationId": automation, "unitId": unit, "status": "FAILURE", "decision": "RETRY",
+            "attempt": 1, "maxAttempts": 5, "notBefore": null,
             "errors": [{
                 "type": "INTERNAL_SERVER_ERROR", "message": error["message"], "retryable": true
             }]
@@ -225,7 +225,7 @@ async fn a_missing_endpoint_must_be_fixed_first() {
 }
 
 #[tokio::test]
-async fn a_failure_without_errors_and_an_unknown_status_count_as_failures() {
+async fn a_failure_without_errors_counts_and_an_unknown_status_triggers_nothing() {
     assert_eq!(
         message_from("automation-failure-no-errors").await.body["data"]["errors"],
         json!([])
@@ -239,10 +239,12 @@ async fn a_failure_without_errors_and_an_unknown_status_count_as_failures() {
             &Value::Null,
         )]))
         .await;
-    assert_eq!(
-        function.aws.only_message().body["data"]["decision"],
-        "RETRY"
-    );
+    let quarantined = function.aws.only_message();
+    assert_eq!(quarantined.attributes["reason"], "UNKNOWN_STATUS");
+    let detail = quarantined.body["data"]["detail"].as_str().unwrap();
+    for part in ["PARTIAL_SOMETHING", "SUCCESS_STATUSES", "FAILURE_STATUSES"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
 }
 
 #[tokio::test]
@@ -823,7 +825,7 @@ async fn an_event_without_an_id_or_a_time_still_takes_effect() {
         message.body["id"]
     );
     assert_eq!(
-        message.body["time"], "2026-11-20T09:00:00Z",
+        message.body["time"], "2026-11-20T09:01:00Z",
         "the time at which SNS took it"
     );
     assert_eq!(
@@ -896,7 +898,7 @@ async fn a_status_that_is_not_a_string_is_quarantined() {
     let detail = function.aws.only_message().body["data"]["detail"].clone();
     assert_eq!(
         detail,
-        "$.payload.result.status: found map, expected a string"
+        "$.payload.result: the status is an object, and there are no errors"
     );
 }
 
@@ -949,7 +951,7 @@ async fn unreadable_times_and_ids_are_left_out() {
         );
         assert_eq!(
             function.aws.published()[index].body["time"],
-            "2026-11-20T09:00:00Z",
+            "2026-11-20T09:01:00Z",
             "the time at which SNS took it"
         );
     }

@@ -104,7 +104,7 @@ async fn a_direct_notification_needs_nothing_but_its_message() {
 
 #[tokio::test]
 async fn a_notification_in_a_queue_needs_nothing_but_its_message() {
-    let sent = json!("2026-11-20T09:00:00Z");
+    let sent = json!("2026-11-20T09:01:00Z");
     for (field, odd) in odd_notifications() {
         let message = quarantined(&sqs_event(&[&odd.to_string()])).await;
         assert_read(field, &message, &json!("item-0"), &sent);
@@ -155,7 +155,7 @@ async fn an_item_needs_nothing_but_its_id_and_source() {
         ("attributes", json!(7)),
         (
             "attributes",
-            json!({"ApproximateReceiveCount": 1, "SentTimestamp": "1795165200000"}),
+            json!({"ApproximateReceiveCount": 1, "SentTimestamp": "1795165260000"}),
         ),
         ("messageAttributes", json!(null)),
         ("messageAttributes", json!({"a": null})),
@@ -181,7 +181,7 @@ async fn an_item_needs_nothing_but_its_id_and_source() {
         let time = message.get("time").and_then(Value::as_str);
         assert_eq!(
             time,
-            (!is_lost).then_some("2026-11-20T09:00:00Z"),
+            (!is_lost).then_some("2026-11-20T09:01:00Z"),
             "{value}"
         );
     }

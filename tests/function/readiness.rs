@@ -62,7 +62,7 @@ fn assigned(id: &str, unit: &str, seconds: u32) -> String {
         id,
         "Alexa.Role.Management",
         "Assignment",
-        &json!({"resource": {"resourceId": unit}}),
+        &json!({"resource": {"resourceType": "UNIT", "resourceId": unit}}),
         &payload,
     )
     .replace(
@@ -261,8 +261,8 @@ async fn an_event_without_a_time_takes_that_of_sns_or_else_of_the_invocation() {
         .unwrap();
     assert_eq!(
         aws.item(UNIT).unwrap()["eventAt"],
-        1_795_165_200_000_i64,
-        "nine o'clock"
+        1_795_165_260_000_i64,
+        "a minute past nine"
     );
 
     let aws = FakeAws::start().await;
@@ -478,7 +478,7 @@ async fn the_signals_of_a_batch_are_written_concurrently() {
     let aws = FakeAws::in_memory();
     let handler = environment(&aws, aws.http());
     let events: Vec<_> = (0..8)
-        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-"))
+        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "ACTIVE", "-"))
         .collect();
     aws.fail(
         Operation::WriteReadiness,
@@ -529,7 +529,7 @@ async fn an_unreachable_table_is_not_tried_again() {
         Fault::Error(500, "InternalServerError"),
     );
     let events: Vec<_> = (0..60)
-        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "X", "-"))
+        .map(|unit| activation(&unit.to_string(), &unit.to_string(), "ACTIVE", "-"))
         .collect();
     assert_eq!(deliver_batch(&aws, &events).await, json!([]));
     assert_eq!(aws.published().len(), 60);
