@@ -334,7 +334,10 @@ impl MatrixCell {
     /// Whether the operation is what brings about the event's effect.
     fn is_delivery_of(self, event: &OwnedEvent) -> bool {
         match event.effect {
-            OwedEffect::Metric(_) => self.operation == Operation::PutMetricData,
+            OwedEffect::CountAndReport { .. } => matches!(
+                self.operation,
+                Operation::Publish | Operation::PublishBatch | Operation::PutMetricData
+            ),
             OwedEffect::Message(_) | OwedEffect::Quarantine => {
                 matches!(self.operation, Operation::Publish | Operation::PublishBatch)
             }

@@ -22,6 +22,7 @@ mod owner;
 mod process;
 mod properties;
 mod readiness;
+mod reports;
 mod samples;
 mod storm;
 
@@ -95,7 +96,22 @@ fn invocation(now: DateTime<Utc>) -> Invocation<'static> {
 
 /// The configuration of a deployed function; `variables` override its own.
 fn config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
-    let own = environment(endpoint);
+    config_of(&environment(endpoint), variables)
+}
+
+/// The same with a topic for reports.
+fn reporting_config(endpoint: &str, variables: &[(&str, &str)]) -> Config {
+    let mut own = environment(endpoint);
+    let (_, retry_topic) = own
+        .iter()
+        .find(|(name, _)| *name == "RETRY_TOPIC_ARN")
+        .unwrap();
+    let report_topic = retry_topic.replace(":retry", ":report");
+    own.push(("REPORT_TOPIC_ARN", report_topic));
+    config_of(&own, variables)
+}
+
+fn config_of(own: &[(&'static str, String)], variables: &[(&str, &str)]) -> Config {
     let own = own.iter().map(|(name, value)| (*name, value.as_str()));
     let mut values: HashMap<&str, &str> = own.collect();
     values.extend(variables.iter().copied());

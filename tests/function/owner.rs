@@ -13,7 +13,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::{
-    automation, aws::FakeAws, config, message_of, skill_failure, sns_event_from, sqs_event_from,
+    automation, aws::FakeAws, message_of, reporting_config, skill_failure, sns_event_from,
+    sqs_event_from,
 };
 
 /// An event as its owner knows it.
@@ -31,8 +32,8 @@ pub(crate) enum OwedEffect {
     Message(String),
     /// A quarantine message that holds the event.
     Quarantine,
-    /// A count for this skill.
-    Metric(String),
+    /// A count for this skill, and a report with this CloudEvents id.
+    CountAndReport { skill_id: String, report_id: String },
     /// The end of this automation's budget, which only the ledger shows.
     EndOfBudget(String),
 }
@@ -58,7 +59,10 @@ impl OwnedEvent {
         let (text, effect) = match kind {
             0 => (
                 skill_failure(&id, &format!("skill-{id}"), "live", "X"),
-                OwedEffect::Metric(format!("skill-{id}")),
+                OwedEffect::CountAndReport {
+                    skill_id: format!("skill-{id}"),
+                    report_id: format!("Alexa.Skill.Interaction.Failure/{id}"),
+                },
             ),
             1 => (
                 automation(&id, &format!("automation-{id}"), "FAILURE", &json!([])),
@@ -121,23 +125,26 @@ impl OwnedEvent {
         }
     }
 
-    /// How often the event has taken effect.
+    /// How often the event has taken effect: of two effects the more frequent one, but not before
+    /// both have happened.
     pub(crate) fn happened(&self, aws: &FakeAws) -> usize {
         match &self.effect {
-            OwedEffect::Message(id) => {
-                let mut messages = aws.published();
-                messages.retain(|message| message.body["id"] == id.as_str());
-                messages.len()
-            }
+            OwedEffect::Message(id) => published_with_id(aws, id),
             OwedEffect::Quarantine => {
                 let mut messages = aws.published();
                 messages.retain(|message| message.body["data"]["message"] == self.text.as_str());
                 messages.len()
             }
-            OwedEffect::Metric(skill) => {
+            OwedEffect::CountAndReport {
+                skill_id,
+                report_id,
+            } => {
                 let mut data = aws.data();
-                data.retain(|datum| datum.dimensions.get("SkillId") == Some(skill));
-                data.len()
+                data.retain(|datum| datum.dimensions.get("SkillId") == Some(skill_id));
+                match (data.len(), published_with_id(aws, report_id)) {
+                    (0, _) | (_, 0) => 0,
+                    (counts, reports) => counts.max(reports),
+                }
             }
             OwedEffect::EndOfBudget(automation) => {
                 let item = aws.item(&format!("automation#{automation}"));
@@ -147,16 +154,20 @@ impl OwnedEvent {
     }
 }
 
+/// How many messages with this id were published.
+fn published_with_id(aws: &FakeAws, id: &str) -> usize {
+    let mut messages = aws.published();
+    messages.retain(|message| message.body["id"] == id);
+    messages.len()
+}
+
 /// A new execution environment of the function.
 pub(crate) fn environment(
     aws: &FakeAws,
     http: SharedHttpClient,
 ) -> Handler<SnsPublisher, CloudWatchMetrics> {
-    Handler::deployed(
-        config(&aws.url, &[("LEDGER_TABLE", "ledger")]),
-        http,
-        |_| {},
-    )
+    let config = reporting_config(&aws.url, &[("LEDGER_TABLE", "ledger")]);
+    Handler::deployed(config, http, |_| {})
 }
 
 /// The events that the function has answered for: all that their owner does not keep.

@@ -173,7 +173,8 @@ fn topic(event: &OwnedEvent) -> Option<&'static str> {
         OwedEffect::Message(id) if id.starts_with("Alexa.Automation") => Some("retry"),
         OwedEffect::Message(_) => Some("readiness"),
         OwedEffect::Quarantine => Some("quarantine"),
-        OwedEffect::Metric(_) | OwedEffect::EndOfBudget(_) => None,
+        OwedEffect::CountAndReport { .. } => Some("report"),
+        OwedEffect::EndOfBudget(_) => None,
     }
 }
 
@@ -215,10 +216,10 @@ fn check_metric(aws: &FakeAws, events: &[OwnedEvent]) -> (f64, u32) {
     }
     let mut failures = 0;
     for event in events {
-        if let OwedEffect::Metric(skill) = &event.effect {
+        if let OwedEffect::CountAndReport { skill_id, .. } = &event.effect {
             failures += 1;
-            let sum = by_skill.get(skill).copied().unwrap_or_default();
-            assert!(sum >= 1.0, "{skill} is not counted");
+            let sum = by_skill.get(skill_id).copied().unwrap_or_default();
+            assert!(sum >= 1.0, "{skill_id} is not counted");
         }
     }
     let expected = f64::from(failures);
