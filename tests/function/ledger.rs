@@ -734,9 +734,9 @@ async fn a_batch_costs_a_handful_of_calls() {
     )
     .await;
     assert!(kept.is_empty());
-    // One call each to claim, read budgets, write them, put the metric and complete; 60 messages in
-    // batches of 10; and one call for the readiness of each of 20 units.
-    assert_eq!(aws.count(), 5 + 6 + 20);
+    // One call each to claim, read budgets, write them, put the metric and complete; 80 messages,
+    // among them 20 reports, in batches of 10; and one call for the readiness of each of 20 units.
+    assert_eq!(aws.count(), 5 + 8 + 20);
     let again = deliver(
         &new_environment(&aws),
         Ingestion::Buffered,
@@ -874,7 +874,7 @@ async fn a_throttled_transaction_is_not_split() {
 }
 
 #[tokio::test]
-async fn messages_go_before_the_metric_and_the_completion_goes_last() {
+async fn the_ledger_is_asked_first_and_the_completion_goes_last() {
     use Operation::{
         Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
     };
@@ -891,11 +891,14 @@ async fn messages_go_before_the_metric_and_the_completion_goes_last() {
     let mut operations = aws.operations();
     // Budgets and readiness are independent and written concurrently.
     operations[1..4].sort_by_key(|operation| *operation == WriteReadiness);
+    // The metric and the messages go out at the same time.
+    operations[4..9].sort_by_key(|operation| *operation == PutMetricData);
     let order = [
         Claim,
         ReadBudgets,
         WriteBudgets,
         WriteReadiness,
+        Publish,
         Publish,
         Publish,
         Publish,

@@ -585,7 +585,11 @@ async fn a_refused_write_fails_the_events_behind_it_and_no_others() {
         failed == json!(["item-0", "item-2"]) || failed == json!(["item-1"]),
         "{failed}"
     );
-    assert_eq!(aws.published().len() + failed.as_array().unwrap().len(), 4);
+    assert_eq!(
+        aws.published().len() + failed.as_array().unwrap().len(),
+        5,
+        "three signals, a report and the quarantine"
+    );
     assert_eq!(aws.data().len(), 2);
 }
 

@@ -184,7 +184,7 @@ async fn a_forwarded_failure_counts_and_triggers_once_whatever_fails() {
         let aws = FakeAws::start().await;
         let variables = [
             ("LEDGER_TABLE", "ledger"),
-            ("FORWARD_EVENT_TYPES", "Alexa.Automation.*"),
+            ("FORWARD_EVENT_TYPES", "Alexa.Automation.Execution.*"),
         ];
         let body = sqs_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
         aws.fail_call(

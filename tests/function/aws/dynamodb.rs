@@ -174,7 +174,7 @@ impl ItemWrite {
         Self {
             pk: key_of(&item),
             item,
-            is_of_holder: expression.is_some_and(|expression| expression.starts_with("heldBy")),
+            is_of_holder: expression.is_some_and(is_release),
             condition: expression.map(|expression| Condition::parse(expression, &names, &values)),
             returns_found: request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD",
         }
@@ -191,6 +191,12 @@ impl ItemWrite {
             _ => panic!("not an item of the ledger: {} {:?}", self.pk, self.item),
         }
     }
+}
+
+/// Whether the condition is that of a release: the holder's alone. Who takes a claim over also
+/// looks at its lease.
+fn is_release(expression: &str) -> bool {
+    expression.starts_with("heldBy") && !expression.contains("leaseUntil")
 }
 
 /// The items, and the transactions that were applied.
