@@ -278,7 +278,7 @@ class EndToEnd(StackTest):
         self.assertFalse(is_error, answer)
         self.assertEqual(answer, {"batchItemFailures": []})
         queues = Counter(message.queue for message in self.watch.settle(0))
-        self.assertEqual(queues, {"RetryQueue": 1, "ReadinessQueue": 2})
+        self.assertEqual(queues, {"RetryQueue": 1, "ReadinessQueue": 2, "ReportQueue": 1})
 
     def test_unsupported_envelope_is_an_error(self) -> None:
         payloads: tuple[Any, ...] = (
