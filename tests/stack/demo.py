@@ -30,7 +30,7 @@ from second_act import SecondAct  # noqa: E402
 EXPECTED_ALARMS = {"LiveSkillFailureAlarm": "ALARM"}
 
 # Codes of ANSI colours: of messages by their topic.
-TOPIC_COLOURS = {"retry": "33", "readiness": "32", "quarantine": "35"}
+TOPIC_COLOURS = {"retry": "33", "readiness": "32", "report": "36", "quarantine": "35"}
 METRIC_COLOUR = ALARM_COLOUR = OTHER_COLOUR = "31"
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from case import StackTest, fresh, id_of, sns
+from case import StackTest, fresh, id_of, sns, text_of
 from samtranslator.yaml_helper import yaml_parse
 from stack import ROOT
 
@@ -37,24 +37,26 @@ class Agreement(StackTest):
     # ── Metrics ──
 
     def test_skill_alarms_watch_metrics_that_the_function_sends(self) -> None:
-        self.assertEqual(self.send(json.dumps(fresh("skill-failure-invalid-response"))), [])
+        other = fresh("skill-failure-invalid-response")
+        other["payload"]["skill"]["stage"] = "certification"
+        for event in (fresh("skill-failure-invalid-response"), other):
+            self.assertEqual(len(self.send(json.dumps(event))), 1)
         [query] = self.properties("SkillFailureBySkillAlarm")["Metrics"]
         selected = re.match(
             r'SELECT SUM\((\w+)\) FROM SCHEMA\("\$\{MetricNamespace}", ([\w, ]+)\) ',
             query["Expression"]["Fn::Sub"],
         )
         assert selected
-        live = self.properties("LiveSkillFailureAlarm")
-        self.assertEqual(live["MetricName"], selected[1])
-        [stage] = live["Dimensions"]
         sent = self.watch.cloudwatch.list_metrics(
-            Namespace=self.namespace(), MetricName=live["MetricName"]
+            Namespace=self.namespace(), MetricName=selected[1]
         )["Metrics"]
         dimensions = {frozenset(one["Name"] for one in metric["Dimensions"]) for metric in sent}
         self.assertEqual(
-            dimensions, {frozenset([stage["Name"]]), frozenset(selected[2].split(", "))}
+            dimensions, {frozenset(["SkillStage"]), frozenset(selected[2].split(", "))}
         )
-        self.assertIn([stage], [metric["Dimensions"] for metric in sent])
+        for watched in self.added_metrics("LiveSkillFailureAlarm"):
+            self.assertEqual(watched["MetricName"], selected[1])
+            self.assertIn(watched["Dimensions"], [metric["Dimensions"] for metric in sent])
 
     def test_alarms_watch_metrics_in_the_functions_log(self) -> None:
         event = fresh("subscription-activated")
@@ -76,6 +78,34 @@ class Agreement(StackTest):
         for alarm in ("FailedEventsAlarm", "LedgerUnavailableAlarm"):
             metric = (self.namespace(), self.properties(alarm)["MetricName"], frozenset())
             self.assertIn(metric, logged)
+
+    def test_alarms_watch_the_reasons_of_quarantined_messages(self) -> None:
+        unknown = fresh("automation-success")
+        unknown["payload"]["result"]["status"] = "DONE"
+        for text in (
+            text_of("bad-not-json"),
+            text_of("bad-not-an-event"),
+            json.dumps(fresh("bad-invalid-event")),
+            json.dumps(fresh("bad-unknown-type")),
+            json.dumps(unknown),
+        ):
+            self.assertEqual([kept.queue for kept in self.send(text)], ["QuarantineQueue"])
+        logged = [json.loads(line) for line in self.watch.function_log() if '"_aws"' in line]
+        counted = {document["Reason"] for document in logged if "Quarantined" in document}
+        metric = (self.namespace(), "Quarantined", frozenset(["Reason"]))
+        self.assertIn(metric, self.logged_metrics())
+        alarm = self.properties("UnknownStatusAlarm")
+        for metric in (alarm, *self.added_metrics("QuarantineAlarm")):
+            self.assertEqual(metric["MetricName"], "Quarantined")
+            [reason] = metric["Dimensions"]
+            self.assertEqual(reason["Name"], "Reason")
+            counted.remove(reason["Value"])
+        self.assertEqual(counted, set())
+
+    def added_metrics(self, alarm: str) -> list[dict[str, Any]]:
+        """The metrics that an alarm adds up."""
+        queries = self.properties(alarm)["Metrics"]
+        return [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
 
     def namespace(self) -> str:
         return self.watch.variables()["METRIC_NAMESPACE"]

@@ -10,10 +10,11 @@ import unittest
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from case import StackTest, fresh, id_of, sns, text_of
 from stack import ROOT
+from watch import Received
 
 
 class EndToEnd(StackTest):
@@ -24,7 +25,7 @@ class EndToEnd(StackTest):
         skill = f"amzn1.ask.skill.{uuid.uuid4()}"
         event["payload"]["skill"]["id"] = skill
         live = self.watch.total(SkillStage="live")
-        self.assertEqual(self.send(json.dumps(event)), [])
+        self.assertEqual(len(self.send(json.dumps(event))), 1)
         self.assertEqual(self.watch.total(SkillStage="live"), live + 1)
         self.assertEqual(
             self.watch.total(SkillId=skill, SkillStage="live", ErrorType="INVALID_RESPONSE"), 1
@@ -36,9 +37,62 @@ class EndToEnd(StackTest):
             self.watch.total(SkillStage="live"),
             self.watch.total(SkillStage="development"),
         )
-        self.assertEqual(self.send(json.dumps(fresh("skill-failure-development"))), [])
+        self.assertEqual(len(self.send(json.dumps(fresh("skill-failure-development")))), 1)
         self.assertEqual(self.watch.total(SkillStage="live"), live)
         self.assertEqual(self.watch.total(SkillStage="development"), development + 1)
+
+    def test_skill_failure_in_another_stage_is_counted_as_unknown(self) -> None:
+        event = fresh("skill-failure-invalid-response")
+        event["payload"]["skill"]["stage"] = "Certification"
+        skill = event["payload"]["skill"]["id"] = f"amzn1.ask.skill.{uuid.uuid4()}"
+        unknown = self.watch.total(SkillStage="unknown")
+        signal, _ = self.send_and_check(event, "ReportQueue", "aspevents.skill.failure.v1")
+        self.assert_data(signal, stage="certification")
+        self.assertEqual(self.watch.total(SkillStage="unknown"), unknown + 1)
+        self.assertEqual(
+            self.watch.total(
+                SkillId=skill, SkillStage="certification", ErrorType="INVALID_RESPONSE"
+            ),
+            1,
+        )
+
+    def test_skill_failure_is_reported_with_unit_intent_and_request(self) -> None:
+        event = fresh("skill-failure-invalid-response")
+        payload = event["payload"]
+        skill, unit = payload["skill"]["id"], payload["unit"]["id"]
+        signal, attributes = self.send_and_check(event, "ReportQueue", "aspevents.skill.failure.v1")
+        self.assertEqual(signal["subject"], skill)
+        self.assert_data(
+            signal,
+            skillId=skill,
+            stage="live",
+            errorType="INVALID_RESPONSE",
+            unitId=unit,
+            error=payload["error"],
+            interaction={
+                "type": "IntentRequest",
+                "locale": "en-US",
+                "intent": payload["interaction"]["intent"]["name"],
+            },
+            requestId=payload["requestId"],
+            sessionId=payload["session"]["id"],
+        )
+        self.assertEqual(
+            attributes,
+            {
+                "type": "aspevents.skill.failure.v1",
+                "skillId": skill,
+                "stage": "live",
+                "errorType": "INVALID_RESPONSE",
+                "unitId": unit,
+            },
+        )
+        [line] = [
+            json.loads(line)
+            for line in self.watch.function_log()
+            if event["header"]["eventId"]["id"] in line
+        ]
+        self.assertEqual((line["level"], line["skillId"], line["unitId"]), ("INFO", skill, unit))
 
     def test_failed_automation_triggers_a_retry(self) -> None:
         event = fresh("automation-failure-internal-error")
@@ -160,6 +214,8 @@ class EndToEnd(StackTest):
 
     def test_quarantine_keeps_the_text_byte_for_byte(self) -> None:
         unknown, invalid = fresh("bad-unknown-type"), fresh("bad-invalid-event")
+        status = fresh("automation-success")
+        status["payload"]["result"]["status"] = "DONE"
         for reason, text in (
             ("NOT_JSON", text_of("bad-not-json")),
             ("NOT_JSON", '{"header": "cut o'),
@@ -168,6 +224,7 @@ class EndToEnd(StackTest):
             ("NOT_AN_EVENT", ' [ 1.0 , 1e2,\n"\\u00fc" ] '),
             ("INVALID_EVENT", json.dumps(invalid, indent=3)),
             ("UNKNOWN_EVENT_TYPE", json.dumps(unknown, separators=(" ,", " :"))),
+            ("UNKNOWN_STATUS", json.dumps(status)),
         ):
             with self.subTest(reason, text=text):
                 message_id = self.watch.publish(text)
@@ -221,7 +278,7 @@ class EndToEnd(StackTest):
         self.assertFalse(is_error, answer)
         self.assertEqual(answer, {"batchItemFailures": []})
         queues = Counter(message.queue for message in self.watch.settle(0))
-        self.assertEqual(queues, {"RetryQueue": 1, "ReadinessQueue": 2})
+        self.assertEqual(queues, {"RetryQueue": 1, "ReadinessQueue": 2, "ReportQueue": 1})
 
     def test_unsupported_envelope_is_an_error(self) -> None:
         payloads: tuple[Any, ...] = (
@@ -340,6 +397,47 @@ class EndToEnd(StackTest):
         )  # one try and the two retries of EventInvokeConfig
         kept = self.watch.wait_for("OnFailureQueue")
         self.assertEqual([message.event["requestPayload"] for message in kept], [payload])
+
+
+class ParametersOfEventProcessing(StackTest):
+    parameters: ClassVar[dict[str, str]] = {
+        "SuccessStatuses": "Done, ALL_WELL",
+        "FailureStatuses": "BROKEN",
+        "ForwardEventTypes": "Alexa.Automation.Execution.Completion,Alexa.Unknown.Namespace.*",
+    }
+
+    def forwarded(self, event: dict[str, Any], message: Received) -> None:
+        """Checks that a message is an event, whole, with the id of a forwarded one."""
+        self.assertEqual(message.queue, "ReportQueue")
+        signal = self.checked(message, "aspevents.event.v1")
+        self.assertEqual(signal["id"], f"{id_of(event)}/forwarded")
+        self.assertEqual(signal["data"]["sourceEvent"], event)
+        kind = event["header"]["eventType"]
+        self.assert_data(signal, namespace=kind["namespace"], name=kind["name"])
+        self.assertEqual(message.attributes["name"], kind["name"])
+
+    def test_additional_statuses_have_the_effects_of_the_built_in_ones(self) -> None:
+        for status, queues in (
+            ("done", ["ReportQueue"]),
+            ("ALL_WELL", ["ReportQueue"]),
+            ("Broken", ["RetryQueue", "ReportQueue"]),
+        ):
+            with self.subTest(status):
+                event = fresh("automation-success")
+                event["payload"]["result"]["status"] = status
+                event["payload"]["automation"]["id"] = f"amzn1.alexa.automation.{uuid.uuid4()}"
+                received = self.send(json.dumps(event))
+                self.assertEqual([message.queue for message in received], queues)
+                self.forwarded(event, received[-1])
+
+    def test_event_of_a_type_without_an_effect_is_forwarded_instead_of_quarantined(self) -> None:
+        event = fresh("automation-success")
+        event["header"]["eventType"] = {"namespace": "Alexa.Unknown.Namespace", "name": "Any"}
+        [message] = self.send(json.dumps(event))
+        self.forwarded(event, message)
+        event["header"]["eventType"]["namespace"] += ".More"
+        [message] = self.send(json.dumps(event))
+        self.assertEqual(message.queue, "QuarantineQueue")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 import unittest
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -148,6 +149,19 @@ class Direct(FaultTest):
         self.assertEqual(error["errorType"], "Undeliverable")
         self.assertIn(self.stack.outputs["ReadinessTopicArn"], error["errorMessage"])
         self.assert_handled_once(payload, event, "ReadinessQueue", "aspevents.unit.readiness.v1")
+
+    def test_report_topic_is_missing(self) -> None:
+        # The failure counts at once and once; the report follows after the repair.
+        event = fresh("skill-failure-invalid-response")
+        skill = event["payload"]["skill"]["id"] = f"amzn1.ask.skill.{uuid.uuid4()}"
+        dimensions = {"SkillId": skill, "SkillStage": "live", "ErrorType": "INVALID_RESPONSE"}
+        with self.without_topic("ReportTopic"):
+            payload, error = self.invoke_until_given_up(event)
+            self.assertEqual(self.watch.total(**dimensions), 1)
+        self.assertEqual(error["errorType"], "Undeliverable")
+        self.assertIn(self.stack.outputs["ReportTopicArn"], error["errorMessage"])
+        self.assert_handled_once(payload, event, "ReportQueue", "aspevents.skill.failure.v1")
+        self.assertEqual(self.watch.total(**dimensions), 1)
 
     def test_ledger_is_missing(self) -> None:
         event = fresh("subscription-activated")

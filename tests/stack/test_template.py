@@ -7,6 +7,8 @@ python -m unittest discover tests/stack
 
 from __future__ import annotations
 
+import json
+import re
 import unittest
 from typing import Any
 
@@ -14,7 +16,9 @@ from samcli.yamlhelper import yaml_dump
 from samtranslator.yaml_helper import yaml_parse
 from stack import ROOT
 
-TOPICS = ("RetryTopic", "ReadinessTopic", "QuarantineTopic")
+TOPICS = ("RetryTopic", "ReadinessTopic", "ReportTopic", "QuarantineTopic")
+# The stages under which the function counts a skill failure by stage alone.
+STAGES = {"live", "development", "unknown"}
 WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -59,24 +63,46 @@ class Template(unittest.TestCase):
             if alarm.get("MetricName") == metric
         }
 
+    def added_metrics(self, alarm: str) -> list[dict[str, Any]]:
+        """The metrics that an alarm adds up; checks that its expression is their sum."""
+        [total, *queries] = self.properties(alarm)["Metrics"]
+        self.assertIs(total["ReturnData"], True)
+        self.assertEqual(total["Expression"].split(" + "), [query["Id"] for query in queries])
+        for query in queries:
+            self.assertIs(query["ReturnData"], False)
+            self.assertEqual(query["MetricStat"]["Stat"], "Sum")
+            metric = query["MetricStat"]["Metric"]
+            self.assertEqual(metric["Namespace"], {"Ref": "MetricNamespace"})
+        return [query["MetricStat"] for query in queries]
+
+    def pattern_of(self, parameter: str) -> re.Pattern[str]:
+        return re.compile(self.template["Parameters"][parameter]["AllowedPattern"], re.ASCII)
+
     def test_sam_build_writes_less_than_the_limit_of_an_inline_template(self) -> None:
         # CloudFormation's limit of a template that is part of the request. The dump is what
         # `sam build` writes, except for a path and a line of metadata.
         self.assertLess(len(yaml_dump(self.template).encode()) + 100, 51_200)
 
-    def test_skill_alarms_watch_live_skills(self) -> None:
+    def test_skill_alarms_watch_every_stage_but_development(self) -> None:
         live, by_skill = map(self.properties, ("LiveSkillFailureAlarm", "SkillFailureBySkillAlarm"))
-        self.assertEqual(live["MetricName"], "SkillInteractionFailure")
-        self.assertEqual(live["Namespace"], {"Ref": "MetricNamespace"})
-        self.assertEqual(live["Dimensions"], [{"Name": "SkillStage", "Value": "live"}])
+        stages = []
+        for added in self.added_metrics("LiveSkillFailureAlarm"):
+            self.assertEqual(added["Period"], {"Ref": "SkillFailurePeriodSeconds"})
+            self.assertEqual(added["Metric"]["MetricName"], "SkillInteractionFailure")
+            [stage] = added["Metric"]["Dimensions"]
+            self.assertEqual(stage["Name"], "SkillStage")
+            stages.append(stage["Value"])
+        self.assertEqual(sorted(stages), sorted(STAGES - {"development"}))
         [query] = by_skill["Metrics"]
         self.assertEqual(
             query["Expression"]["Fn::Sub"],
             "SELECT SUM(SkillInteractionFailure) "
             'FROM SCHEMA("${MetricNamespace}", ErrorType, SkillId, SkillStage) '
-            "WHERE SkillStage = 'live' GROUP BY SkillId ORDER BY SUM() DESC",
+            "WHERE SkillStage != 'development' GROUP BY SkillId ORDER BY SUM() DESC",
         )
         for alarm in (live, by_skill):
+            for place in ("ReportQueue", "aspctl tail", "log"):
+                self.assertIn(place, alarm["AlarmDescription"])
             self.assertEqual(alarm["TreatMissingData"], "notBreaching")
             self.assertEqual(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold")
 
@@ -123,6 +149,44 @@ class Template(unittest.TestCase):
         )
         self.assertEqual({statement["Effect"] for statement in statements.values()}, {"Allow"})
 
+    def test_parameters_of_event_processing_reach_the_function(self) -> None:
+        variables = self.properties("AspEventsFunction")["Environment"]["Variables"]
+        for parameter, variable in (
+            ("SuccessStatuses", "SUCCESS_STATUSES"),
+            ("FailureStatuses", "FAILURE_STATUSES"),
+            ("ForwardEventTypes", "FORWARD_EVENT_TYPES"),
+        ):
+            self.assertEqual(variables[variable], {"Ref": parameter})
+            self.assertEqual(self.template["Parameters"][parameter]["Default"], "")
+            self.assertTrue(self.pattern_of(parameter).fullmatch(""))
+
+    def test_statuses_are_words_separated_by_commas(self) -> None:
+        for parameter in ("SuccessStatuses", "FailureStatuses"):
+            for accepted in ("DONE", "Done,FINISHED", " DONE , PARTIALLY_DONE,", "ALL-WELL 2"):
+                self.assertTrue(self.pattern_of(parameter).fullmatch(accepted), accepted)
+            for refused in ("DONE;FINISHED", '"DONE"', "['DONE']", "DONE\nFINISHED"):
+                self.assertFalse(self.pattern_of(parameter).fullmatch(refused), refused)
+
+    def test_forwarded_types_have_the_form_that_the_function_accepts(self) -> None:
+        pattern = self.pattern_of("ForwardEventTypes")
+        for accepted in (
+            "Alexa.Automation.Execution.Completion",
+            "Alexa.Enterprise.Endpoint.*",
+            " Alexa.Enterprise.Endpoint.* ,Alexa.Group_1.Created",
+            "Alexa.*",
+        ):
+            self.assertTrue(pattern.fullmatch(accepted), accepted)
+        for refused in (
+            "*",
+            "Alexa",
+            "Alexa.*.Voice",
+            ".Name",
+            "Alexa.",
+            "Alexa Group.Name",
+            "A.B;C.D",
+        ):
+            self.assertFalse(pattern.fullmatch(refused), refused)
+
     def test_function_has_its_topics_its_ledger_and_an_on_failure_queue(self) -> None:
         function = self.properties("AspEventsFunction")
         variables = function["Environment"]["Variables"]
@@ -158,6 +222,33 @@ class Template(unittest.TestCase):
             self.assertNotIn("Dimensions", alarm)
             self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 1))
             self.assertEqual(alarm["Period"], 300)
+
+    def test_an_unknown_status_and_every_other_reason_for_quarantine_have_alarms(self) -> None:
+        # Of different metrics, so that a flood of one unknown status does not hide other messages.
+        schema = json.loads((ROOT / "schemas/aspevents.quarantine.v1.json").read_bytes())
+        reasons = schema["properties"]["data"]["properties"]["reason"]["enum"]
+        unknown = self.properties("UnknownStatusAlarm")
+        watched = []
+        for metric, period in [
+            (unknown, unknown["Period"]),
+            *(
+                (added["Metric"], added["Period"])
+                for added in self.added_metrics("QuarantineAlarm")
+            ),
+        ]:
+            self.assertEqual(metric["MetricName"], "Quarantined")
+            self.assertEqual(metric["Namespace"], {"Ref": "MetricNamespace"})
+            self.assertEqual(period, 300)
+            [reason] = metric["Dimensions"]
+            self.assertEqual(reason["Name"], "Reason")
+            watched.append(reason["Value"])
+        self.assertEqual(watched[0], "UNKNOWN_STATUS")
+        self.assertEqual(sorted(watched), sorted(reasons))
+        self.assertEqual(unknown["Statistic"], "Sum")
+        for alarm in (unknown, self.properties("QuarantineAlarm")):
+            self.assertEqual(alarm["Threshold"], 1)
+            self.assertEqual(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold")
+            self.assertIn("QuarantineQueue", alarm["AlarmDescription"])
 
     def test_failed_events_of_a_batch_have_their_own_alarm(self) -> None:
         # In Direct mode FunctionErrorsAlarm covers a failed event.
@@ -317,13 +408,23 @@ class Template(unittest.TestCase):
         self.assertEqual(allowed, needed)
 
     def test_every_queue_of_failures_has_an_alarm_on_its_messages(self) -> None:
+        # But for QuarantineQueue: its alarms watch the reasons.
         dead_letters = {name for name in self.of_type("AWS::SQS::Queue") if "DeadLetter" in name}
         self.assertEqual(
             self.queues_watched_by("ApproximateNumberOfMessagesVisible"),
-            dead_letters | {"OnFailureQueue", "QuarantineQueue"},
+            dead_letters | {"OnFailureQueue"},
         )
 
-    def test_every_queue_with_a_consumer_has_an_alarm_on_its_age(self) -> None:
+    def test_every_topic_with_a_dead_letter_queue_has_an_alarm_on_what_it_loses(self) -> None:
+        watched = {
+            alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
+            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
+            if alarm.get("MetricName") == "NumberOfNotificationsFailedToRedriveToDlq"
+        }
+        self.assertEqual(watched, {"EventsTopic", *TOPICS})
+
+    def test_every_queue_that_needs_a_consumer_has_an_alarm_on_its_age(self) -> None:
+        # ReportQueue needs none: people look into it after an alarm.
         self.assertEqual(
             self.queues_watched_by("ApproximateAgeOfOldestMessage"),
             {"RetryQueue", "ReadinessQueue", "IngestionQueue"},

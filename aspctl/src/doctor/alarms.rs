@@ -19,7 +19,7 @@ const ALARMS: &str = "alarms";
 const SUBSCRIBERS: &str = "alarm subscribers";
 
 /// The outputs with the ARNs of alarms.
-const ALARM_OUTPUTS: [&str; 21] = [
+const ALARM_OUTPUTS: [&str; 24] = [
     "EventsDeadLetterQueueAlarmArn",
     "EventsRedriveAlarmArn",
     "FailedEventsAlarmArn",
@@ -37,10 +37,13 @@ const ALARM_OUTPUTS: [&str; 21] = [
     "ReadinessDeadLetterQueueAlarmArn",
     "ReadinessQueueAgeAlarmArn",
     "ReadinessRedriveAlarmArn",
+    "ReportDeadLetterQueueAlarmArn",
+    "ReportRedriveAlarmArn",
     "RetryDeadLetterQueueAlarmArn",
     "RetryQueueAgeAlarmArn",
     "RetryRedriveAlarmArn",
     "SkillFailureBySkillAlarmArn",
+    "UnknownStatusAlarmArn",
 ];
 
 /// The output that exists only with `Ingestion=Buffered`.
