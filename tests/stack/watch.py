@@ -15,7 +15,7 @@ from typing import Any
 from stack import ROOT, Stack
 
 NAMESPACE, FAILURES = "AlexaSmartProperties", "SkillInteractionFailure"
-QUEUES = ("RetryQueue", "ReadinessQueue", "QuarantineQueue")
+QUEUES = ("RetryQueue", "ReadinessQueue", "ReportQueue", "QuarantineQueue")
 FAILURE_QUEUES = (
     "OnFailureQueue",
     "EventsDeadLetterQueue",
