@@ -5,7 +5,13 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::{Function, aws::Operation, sample, sample_names, sns_event};
+use crate::{
+    Function,
+    aws::Operation,
+    sample, sample_names,
+    samples::{ALL_TYPES, with_reports},
+    sns_event,
+};
 
 const AUTOMATION: &str = include_str!("../documented/automation-completion.txt");
 const SKILL: &str = include_str!("../documented/skill-interaction-failure.txt");
@@ -124,7 +130,7 @@ async fn all_three_share_an_id_and_are_three_events() {
 async fn the_documents_show_what_is_published() {
     let mut published = HashMap::new();
     for name in sample_names() {
-        let function = Function::start().await;
+        let function = with_reports(ALL_TYPES).await;
         function.answer(&sample(&name)).await;
         for message in function.aws.published() {
             published.insert(message.body["id"].to_string(), message.body);

@@ -748,7 +748,7 @@ async fn a_batch_costs_a_handful_of_calls() {
     assert!(again.is_empty());
     assert_eq!(
         aws.count(),
-        5 + 6 + 20 + 1,
+        5 + 8 + 20 + 1,
         "one call finds that all are duplicates"
     );
 }

@@ -108,7 +108,9 @@ class Demo:
             label = effects.label(effect)
             self.outcomes[label] += 1
             self.colours[label] = colour_of(effect)
-        self.outcomes["no effect"] += sent - len(observed)
+        # A skill failure has two effects: the metric and the report.
+        reports = sum(effect.get("topic") == "report" for effect in observed)
+        self.outcomes["no effect"] += sent - (len(observed) - reports)
 
     def compare(self, sample: Path, observed: list[Effect]) -> None:
         expected = effects.EXPECTED.get(sample.stem)
