@@ -1,7 +1,7 @@
 //! Filters the messages that the function publishes, and formats them for a terminal.
 
 use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
 use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
@@ -11,6 +11,8 @@ use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
 pub(crate) struct ReceivedMessage {
     text: String,
     published: PublishedMessage,
+    /// When the queue accepted it; unknown for a stored message.
+    sent_at: Option<DateTime<Utc>>,
 }
 
 impl ReceivedMessage {
@@ -21,7 +23,13 @@ impl ReceivedMessage {
             // JSON allows line breaks only between tokens.
             text: text.trim().replace(['\n', '\r'], " "),
             published: PublishedMessage::read(text)?,
+            sent_at: None,
         })
+    }
+
+    /// Notes when the queue accepted the message.
+    pub(crate) fn with_sent_at(self, sent_at: Option<DateTime<Utc>>) -> Self {
+        Self { sent_at, ..self }
     }
 
     /// The message as it was published, on one line.
@@ -32,6 +40,12 @@ impl ReceivedMessage {
     /// The parsed message.
     pub(crate) fn published(&self) -> &PublishedMessage {
         &self.published
+    }
+
+    /// When the event happened, for the order of events: the earlier of its own time and the time
+    /// at which the queue accepted the message, so that a clock that is ahead hides nothing.
+    pub(crate) fn happened_at(&self) -> Option<DateTime<Utc>> {
+        self.published.time.into_iter().chain(self.sent_at).min()
     }
 
     /// Whether the message has this SNS message attribute.
