@@ -167,6 +167,42 @@ mod tests {
     }
 
     #[test]
+    fn shows_reports() {
+        let failure = json!({
+            "skillId": "s", "stage": "live", "errorType": "TIMEOUT", "unitId": "u",
+            "error": {"type": "TIMEOUT"}, "interaction": {"intent": "Order"}, "requestId": "r",
+        });
+        assert_line(
+            "aspevents.skill.failure.v1",
+            &failure,
+            "skill       s  TIMEOUT, live, intent Order on u",
+        );
+        let forwarded =
+            json!({"namespace": "Alexa.Group.Management", "name": "Created", "unitId": "s"});
+        let event = "aspevents.event.v1";
+        assert_line(
+            event,
+            &forwarded,
+            "event       s  Alexa.Group.Management.Created",
+        );
+        assert!(message(event, &forwarded).is_about("s"));
+    }
+
+    #[test]
+    fn the_earlier_of_two_times_counts() {
+        let time = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
+        let happened = |sent_at: Option<DateTime<Utc>>| {
+            let message = message("t", &json!({}));
+            message.with_sent_at(sent_at).happened_at()
+        };
+        let own = time("2026-11-20T09:02:03Z");
+        assert_eq!(happened(None), own);
+        assert_eq!(happened(time("2026-11-20T09:12:03Z")), own);
+        let earlier = time("2026-11-19T09:02:03Z");
+        assert_eq!(happened(earlier), earlier);
+    }
+
+    #[test]
     fn shows_quarantined_and_unknown_messages() {
         let quarantined = json!({"reason": "NOT_JSON", "detail": "at line 1", "message": "x"});
         assert_line(
