@@ -31,7 +31,7 @@ pub(crate) use self::args::ReplayArgs;
 use self::{
     filter::{EventFilter, SelectedMessage},
     preview::ReplayPreview,
-    sink::{EventSink, OutgoingEvent, SentEvent, next_batch},
+    sink::{EventSink, OutgoingEvent, SentEvent},
     source::{EventSource, ReplayInput},
     tally::{ReplayTally, as_u64},
 };
@@ -274,7 +274,7 @@ impl ReplayRun<'_> {
         let (mut in_flight, mut waiting) = self.split(selected);
         loop {
             self.source.renew().await?;
-            let batch = next_batch(&mut waiting, self.batch_size);
+            let batch = self.sink.next_batch(&mut waiting, self.batch_size);
             if batch.is_empty() {
                 return Ok(ReplayEnd::Completed);
             }

@@ -16,7 +16,6 @@ use aws_sdk_sqs::{
         MessageSystemAttributeName, QueueAttributeName,
     },
 };
-use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
 use super::read::QueueMessage;
