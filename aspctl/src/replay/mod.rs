@@ -16,10 +16,12 @@ mod read;
 mod report;
 mod sink;
 mod source;
+mod status;
 mod tally;
 
 use std::{collections::VecDeque, mem, process::ExitCode, thread, time::Duration};
 
+use asp_events::event::StatusWords;
 use chrono::Utc;
 use indicatif::ProgressBar;
 use tokio::{
@@ -70,6 +72,7 @@ pub(crate) async fn run(
         source: EventSource::open(input, &aws, &stack).await?,
         sink,
         filter,
+        words: status::known_words(&stack),
         batch_size,
         pace,
         tally: ReplayTally::default(),
@@ -115,6 +118,8 @@ struct ReplayRun<'a> {
     source: EventSource,
     sink: EventSink,
     filter: EventFilter,
+    /// The status words that the function knows.
+    words: StatusWords,
     /// The number of events per call.
     batch_size: u32,
     /// Ticks once per call.
