@@ -38,7 +38,7 @@ const MAX_SHOWN_CHARS: usize = 40;
 const MAX_UNWRAPPED: usize = 2;
 
 /// The message attribute that marks what a replay sends.
-const REPLAY_ATTRIBUTE: &str = "aspevents-replay";
+pub const REPLAY_ATTRIBUTE: &str = "aspevents-replay";
 
 /// The records of an invocation, each readable or not.
 #[derive(Debug)]

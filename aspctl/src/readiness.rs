@@ -189,9 +189,10 @@ fn describe(subject: &ReadinessSubject) -> String {
     }
 }
 
-/// A readiness signal and the time of its event.
+/// A readiness signal, and when its event happened.
 #[derive(Debug)]
 struct KnownReadiness {
+    /// The earlier of the event's own time and the time at which it was received.
     at: DateTime<Utc>,
     ready: bool,
     message: ReceivedMessage,
@@ -207,7 +208,7 @@ impl KnownReadiness {
     ) -> Option<Self> {
         let published = message.published();
         let readiness = published.data.as_ref()?.readiness()?;
-        let at = published.time.unwrap_or(now);
+        let at = message.happened_at().unwrap_or(now);
         readiness.subjects.contains(subject).then_some(Self {
             at,
             ready: readiness.ready,
@@ -424,6 +425,28 @@ mod tests {
             Some((false, 2))
         );
         assert_eq!(ready_at(vec![unit(1, true), unit(2, false)], Some(3)), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_hides_no_later_signal() {
+        let subject = ReadinessSubject::Unit("u".to_owned());
+        let received = |ready: bool, time: &str, sent_at: i64| {
+            let signal = json!({
+                "specversion": "1.0", "id": "i", "source": "s",
+                "type": "aspevents.unit.readiness.v1", "time": time,
+                "datacontenttype": "application/json", "data": {"ready": ready, "unitId": "u"},
+            });
+            let message = ReceivedMessage::read(&signal.to_string()).unwrap();
+            let message = message.with_sent_at(Some(at(sent_at)));
+            KnownReadiness::of(message, &subject, at(0)).unwrap()
+        };
+        let ahead = || received(true, "1970-01-03T00:00:00Z", 100);
+        let later = || received(false, "1970-01-01T00:01:50Z", 120);
+        for known in [[ahead(), later()], [later(), ahead()]] {
+            let newest = newest(known, None).unwrap();
+            assert_eq!((newest.ready, newest.at), (false, at(110)));
+        }
+        assert!(newest([ahead()], Some(at(101))).is_none());
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl DeployedStack {
         &self.outputs
     }
 
+    /// Whether there is such an output. A stack of an earlier version lacks those that were added
+    /// since.
+    pub(crate) fn has_output(&self, name: &str) -> bool {
+        self.outputs.contains_key(name)
+    }
+
     /// An output, such as `EventsTopicArn`.
     pub(crate) fn output(&self, name: &str) -> Result<&str, CommandError> {
         self.outputs.get(name).map(String::as_str).ok_or_else(|| {

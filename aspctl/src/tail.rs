@@ -1,4 +1,4 @@
-//! Follows retry triggers, readiness signals and quarantined messages.
+//! Follows retry triggers, readiness signals, reports and quarantined messages.
 
 use std::{
     future,
@@ -61,9 +61,12 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let signals = followed_signals(args)?;
+    let mut signals = followed_signals(args)?;
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
+    if args.types.is_empty() && !stack.has_output(SignalKind::Report.topic_output()) {
+        note_missing_reports(&mut signals, &stack, terminal);
+    }
     note_other_queues(&aws, &stack, terminal).await;
     let outcome = follow(&aws, &stack, &signals, async |followed| {
         terminal.note(format_args!(
@@ -91,6 +94,7 @@ fn followed_signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     let all = [
         SignalKind::Retry,
         SignalKind::Readiness,
+        SignalKind::Report,
         SignalKind::Quarantine,
     ];
     let wanted = |signal: &SignalKind| args.types.is_empty() || args.types.contains(signal);
@@ -107,11 +111,26 @@ fn followed_signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     ))
 }
 
+/// Follows the other signals of a stack that an earlier version deployed, and says so.
+fn note_missing_reports(signals: &mut Vec<SignalKind>, stack: &DeployedStack, terminal: &Terminal) {
+    if !signals.contains(&SignalKind::Report) {
+        return;
+    }
+    signals.retain(|signal| *signal != SignalKind::Report);
+    terminal.note(format_args!(
+        "reports are not followed: the stack {} has no output {}. Deploy the template of this \
+         version",
+        stack.name(),
+        SignalKind::Report.topic_output()
+    ));
+}
+
 /// Lists the signals, as part of a sentence.
 fn describe(signals: &[SignalKind]) -> String {
     let name = |signal: &SignalKind| match signal {
         SignalKind::Retry => "retry triggers",
         SignalKind::Readiness => "readiness signals",
+        SignalKind::Report => "reports",
         SignalKind::Quarantine => "quarantined messages",
     };
     signals.iter().map(name).collect::<Vec<_>>().join(", ")

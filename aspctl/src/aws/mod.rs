@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use asp_events::aws::client::http;
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use aws_types::SdkConfig;
+use chrono::{DateTime, Utc};
 
 pub(crate) use self::error::{AwsCallError, call_error};
 use crate::{advice::InputError, args::GlobalArgs};
@@ -90,4 +92,11 @@ impl AwsClients {
     pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
         aws_sdk_sts::Client::new(&self.config)
     }
+}
+
+/// Returns when the queue accepted a message, if that was asked for.
+pub(crate) fn sent_at(message: &Message) -> Option<DateTime<Utc>> {
+    let attributes = message.attributes()?;
+    let millis = attributes.get(&MessageSystemAttributeName::SentTimestamp)?;
+    DateTime::from_timestamp_millis(millis.parse().ok()?)
 }

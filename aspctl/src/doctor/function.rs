@@ -188,13 +188,14 @@ fn judge(context: StackContext<'_>, function: Option<&FunctionStatus>) -> CheckR
     ok_unless(findings, format!("{name} is {}", function.state))
 }
 
-/// Returns the variables that name resources of the stack.
-fn stack_variables(context: StackContext<'_>) -> Result<[StackVariable<'_>; 4], CheckError> {
+/// Returns the variables that name resources of the stack. A stack of an earlier version has no
+/// topic for reports, which the stack check says.
+fn stack_variables(context: StackContext<'_>) -> Result<Vec<StackVariable<'_>>, CheckError> {
     let topic = |name, output| {
         let value = context.output(output)?;
         Ok::<_, CheckError>(StackVariable { name, value })
     };
-    Ok([
+    let mut variables = vec![
         topic("RETRY_TOPIC_ARN", "RetryTopicArn")?,
         topic("READINESS_TOPIC_ARN", "ReadinessTopicArn")?,
         topic("QUARANTINE_TOPIC_ARN", "QuarantineTopicArn")?,
@@ -202,7 +203,9 @@ fn stack_variables(context: StackContext<'_>) -> Result<[StackVariable<'_>; 4], 
             name: "LEDGER_TABLE",
             value: context.resource_name("LedgerTableArn")?,
         },
-    ])
+    ];
+    variables.extend(topic("REPORT_TOPIC_ARN", "ReportTopicArn"));
+    Ok(variables)
 }
 
 /// Judges whether Lambda can run the function.

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     delivery::TopicDelivery,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of, ok_unless},
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
     stack::StackContext,
     topic,
 };
@@ -30,19 +30,20 @@ impl FailureQueue {
     }
 }
 
-const DEAD_LETTER_QUEUES: [FailureQueue; 6] = [
+const DEAD_LETTER_QUEUES: [FailureQueue; 7] = [
     FailureQueue::new("EventsDeadLetterQueueArn", "events-dlq"),
     FailureQueue::new("OnFailureQueueArn", "on-failure"),
     FailureQueue::new("IngestionDeadLetterQueueArn", "ingestion-dlq"),
     FailureQueue::new("RetryDeadLetterQueueArn", "retry-dlq"),
     FailureQueue::new("ReadinessDeadLetterQueueArn", "readiness-dlq"),
+    FailureQueue::new("ReportDeadLetterQueueArn", "report-dlq"),
     FailureQueue::new("QuarantineDeadLetterQueueArn", "quarantine-dlq"),
 ];
 
 const QUARANTINE_QUEUE: FailureQueue = FailureQueue::new("QuarantineQueueArn", "quarantine");
 
 /// The output topics with their queues.
-const OUTPUT_DELIVERIES: [TopicDelivery; 3] = [
+const OUTPUT_DELIVERIES: [TopicDelivery; 4] = [
     TopicDelivery {
         topic: "RetryTopicArn",
         protocol: "sqs",
@@ -55,6 +56,13 @@ const OUTPUT_DELIVERIES: [TopicDelivery; 3] = [
         protocol: "sqs",
         endpoint: "ReadinessQueueArn",
         dead_letters: "ReadinessDeadLetterQueueArn",
+        is_raw: true,
+    },
+    TopicDelivery {
+        topic: "ReportTopicArn",
+        protocol: "sqs",
+        endpoint: "ReportQueueArn",
+        dead_letters: "ReportDeadLetterQueueArn",
         is_raw: true,
     },
     TopicDelivery {
@@ -90,10 +98,7 @@ pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec
 async fn check_dead_letters(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
     let context = context.clone()?;
     let queues = DEAD_LETTER_QUEUES.map(|queue| check_empty(context, queue));
-    let mut findings = Vec::new();
-    for queue in join_all(queues).await {
-        findings.extend(findings_of(queue)?);
-    }
+    let findings = findings_of_all(join_all(queues).await)?;
     ok_unless(findings, "all are empty")
 }
 
@@ -145,10 +150,7 @@ fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
 async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
     let context = context.clone()?;
     let deliveries = OUTPUT_DELIVERIES.map(|delivery| check_delivery(context, delivery));
-    let mut findings = Vec::new();
-    for delivery in join_all(deliveries).await {
-        findings.extend(findings_of(delivery)?);
-    }
+    let findings = findings_of_all(join_all(deliveries).await)?;
     ok_unless(findings, "each output topic has its queue")
 }
 

@@ -143,6 +143,24 @@ pub(super) fn findings_of(
     }
 }
 
+/// Returns the findings about all parts of a link. A part that had to be skipped, such as one that
+/// a stack of an earlier version lacks, hides no finding about the others.
+pub(super) fn findings_of_all(
+    parts: Vec<Result<Vec<DoctorFinding>, CheckError>>,
+) -> Result<Vec<DoctorFinding>, CheckError> {
+    let (mut findings, mut skipped) = (Vec::new(), None);
+    for part in parts {
+        match findings_of(part) {
+            Ok(found) => findings.extend(found),
+            Err(error) => skipped = Some(error),
+        }
+    }
+    match skipped {
+        Some(skipped) if findings.is_empty() => Err(skipped),
+        _ => Ok(findings),
+    }
+}
+
 /// Returns what several links depend on. If it could not be read, only the named link reports why,
 /// and the others are skipped.
 pub(super) fn prerequisite<'a, T>(
@@ -373,6 +391,20 @@ mod tests {
         assert!(!is(Err(DoctorFinding::warning("a", "b").into())));
         assert!(!is(Err(DoctorFinding::failed("c", "d").into())));
         assert!(!is(Err(CheckError::needs("stack"))));
+    }
+
+    #[test]
+    fn a_skipped_part_hides_no_finding() {
+        let finding = || DoctorFinding::failed("a", "b");
+        let skipped = || Err(CheckError::needs("stack"));
+        for parts in [
+            vec![skipped(), Ok(vec![finding()])],
+            vec![Err(finding().into()), skipped()],
+        ] {
+            assert_eq!(findings_of_all(parts).unwrap(), [finding()]);
+        }
+        assert!(findings_of_all(vec![Ok(vec![]), skipped()]).is_err());
+        assert_eq!(findings_of_all(vec![Ok(vec![])]).unwrap(), []);
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl SyntheticEvent {
         let message = match signal {
             SignalKind::Retry => "retry trigger",
             SignalKind::Readiness => "readiness signal",
+            SignalKind::Report => "report",
             SignalKind::Quarantine => "quarantined message",
         };
         Ok(AwaitedEffect {

@@ -19,7 +19,7 @@ pub(super) const CREDENTIALS: &str = "AWS credentials";
 pub(super) const STACK: &str = "stack";
 
 /// The outputs that the checks read, but for those of the alarms, which depend on parameters.
-const OUTPUTS: [&str; 19] = [
+const OUTPUTS: [&str; 22] = [
     "AlarmTopicArn",
     "AspEventsFunctionArn",
     "AspEventsFunctionRoleArn",
@@ -36,6 +36,9 @@ const OUTPUTS: [&str; 19] = [
     "ReadinessDeadLetterQueueArn",
     "ReadinessQueueArn",
     "ReadinessTopicArn",
+    "ReportDeadLetterQueueArn",
+    "ReportQueueArn",
+    "ReportTopicArn",
     "RetryDeadLetterQueueArn",
     "RetryQueueArn",
     "RetryTopicArn",

@@ -1,7 +1,7 @@
 //! Filters the messages that the function publishes, and formats them for a terminal.
 
 use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
 use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
@@ -11,6 +11,8 @@ use crate::printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING};
 pub(crate) struct ReceivedMessage {
     text: String,
     published: PublishedMessage,
+    /// When the queue accepted it; unknown for a stored message.
+    sent_at: Option<DateTime<Utc>>,
 }
 
 impl ReceivedMessage {
@@ -21,7 +23,13 @@ impl ReceivedMessage {
             // JSON allows line breaks only between tokens.
             text: text.trim().replace(['\n', '\r'], " "),
             published: PublishedMessage::read(text)?,
+            sent_at: None,
         })
+    }
+
+    /// Notes when the queue accepted the message.
+    pub(crate) fn with_sent_at(self, sent_at: Option<DateTime<Utc>>) -> Self {
+        Self { sent_at, ..self }
     }
 
     /// The message as it was published, on one line.
@@ -32,6 +40,12 @@ impl ReceivedMessage {
     /// The parsed message.
     pub(crate) fn published(&self) -> &PublishedMessage {
         &self.published
+    }
+
+    /// When the event happened, for the order of events: the earlier of its own time and the time
+    /// at which the queue accepted the message, so that a clock that is ahead hides nothing.
+    pub(crate) fn happened_at(&self) -> Option<DateTime<Utc>> {
+        self.published.time.into_iter().chain(self.sent_at).min()
     }
 
     /// Whether the message has this SNS message attribute.
@@ -150,6 +164,42 @@ mod tests {
         assert_line(role, &revoked, "role        s  not ready, REVOKED on u");
         let device = "aspevents.device.readiness.v1";
         assert_line(device, &ready, "device      s  ready");
+    }
+
+    #[test]
+    fn shows_reports() {
+        let failure = json!({
+            "skillId": "s", "stage": "live", "errorType": "TIMEOUT", "unitId": "u",
+            "error": {"type": "TIMEOUT"}, "interaction": {"intent": "Order"}, "requestId": "r",
+        });
+        assert_line(
+            "aspevents.skill.failure.v1",
+            &failure,
+            "skill       s  TIMEOUT, live, intent Order on u",
+        );
+        let forwarded =
+            json!({"namespace": "Alexa.Group.Management", "name": "Created", "unitId": "s"});
+        let event = "aspevents.event.v1";
+        assert_line(
+            event,
+            &forwarded,
+            "event       s  Alexa.Group.Management.Created",
+        );
+        assert!(message(event, &forwarded).is_about("s"));
+    }
+
+    #[test]
+    fn the_earlier_of_two_times_counts() {
+        let time = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
+        let happened = |sent_at: Option<DateTime<Utc>>| {
+            let message = message("t", &json!({}));
+            message.with_sent_at(sent_at).happened_at()
+        };
+        let own = time("2026-11-20T09:02:03Z");
+        assert_eq!(happened(None), own);
+        assert_eq!(happened(time("2026-11-20T09:12:03Z")), own);
+        let earlier = time("2026-11-19T09:02:03Z");
+        assert_eq!(happened(earlier), earlier);
     }
 
     #[test]

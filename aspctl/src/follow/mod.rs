@@ -14,7 +14,7 @@ use asp_events::arn::Arn;
 use aws_sdk_sqs::{
     config::retry::RetryConfig,
     types::{
-        DeleteMessageBatchRequestEntry, Message,
+        DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
         QueueAttributeName::{MessageRetentionPeriod, Policy, SqsManagedSseEnabled},
     },
 };
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use self::message::ReceivedMessage;
 use crate::{
-    aws::{AwsCallError, AwsClients, call_error},
+    aws::{AwsCallError, AwsClients, call_error, sent_at},
     error::{CommandError, LeftoverError},
     interrupt::InterruptListener,
     stack::DeployedStack,
@@ -52,8 +52,22 @@ pub(crate) enum SignalKind {
     Retry,
     /// Readiness signals
     Readiness,
+    /// Reports: skill failures and forwarded events
+    Report,
     /// Quarantined messages
     Quarantine,
+}
+
+impl SignalKind {
+    /// Returns the stack output with the topic's ARN.
+    pub(crate) fn topic_output(self) -> &'static str {
+        match self {
+            Self::Retry => "RetryTopicArn",
+            Self::Readiness => "ReadinessTopicArn",
+            Self::Report => "ReportTopicArn",
+            Self::Quarantine => "QuarantineTopicArn",
+        }
+    }
 }
 
 /// Follows topics while `work` runs, and cleans up after success, failure or interruption.
@@ -173,7 +187,7 @@ impl TemporaryResources {
     ) -> Result<Self, CommandError> {
         let mut topics = Vec::new();
         for signal in signals {
-            topics.push(stack.output(topic_output(*signal))?.to_owned());
+            topics.push(stack.output(signal.topic_output())?.to_owned());
         }
         let queue = format!("{}{:016x}", queue_prefix(stack.name()), fastrand::u64(..));
         let topic = topics.first().and_then(|topic| Arn::parse(topic));
@@ -292,15 +306,6 @@ impl TemporaryResources {
     }
 }
 
-/// Returns the stack output with the topic's ARN.
-fn topic_output(signal: SignalKind) -> &'static str {
-    match signal {
-        SignalKind::Retry => "RetryTopicArn",
-        SignalKind::Readiness => "ReadinessTopicArn",
-        SignalKind::Quarantine => "QuarantineTopicArn",
-    }
-}
-
 /// Returns a queue policy that allows only these topics to send.
 fn policy(queue_arn: &str, topics: &[String]) -> String {
     let statement = json!({
@@ -333,10 +338,11 @@ impl FollowedQueue {
         let mut messages = Vec::new();
         let mut receipt_handles = Vec::new();
         for message in received {
-            messages.extend(message.body.as_deref().and_then(ReceivedMessage::read));
+            let read = message.body.as_deref().and_then(ReceivedMessage::read);
+            messages.extend(read.map(|read| read.with_sent_at(sent_at(&message))));
             receipt_handles.extend(message.receipt_handle);
         }
-        messages.sort_by_key(|message| message.published().time);
+        messages.sort_by_key(ReceivedMessage::happened_at);
         self.delete(receipt_handles).await?;
         Ok(messages)
     }
@@ -352,6 +358,7 @@ impl FollowedQueue {
             .queue_url(&self.url)
             .max_number_of_messages(10)
             .wait_time_seconds(i32::try_from(seconds).unwrap_or(0))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .customize()
             .config_override(aws_sdk_sqs::Config::builder().retry_config(retries))
             .send()

@@ -77,6 +77,9 @@ pub(crate) enum ReplaySource {
     /// Readiness signals that their consumer could not process (ReadinessDeadLetterQueue); they go
     /// back to ReadinessQueue
     ReadinessDlq,
+    /// Reports that their consumer could not process (ReportDeadLetterQueue); they go back to
+    /// ReportQueue
+    ReportDlq,
     /// Quarantined messages that their consumer could not process (QuarantineDeadLetterQueue); they
     /// go back to QuarantineQueue
     QuarantineDlq,

@@ -16,10 +16,12 @@ mod read;
 mod report;
 mod sink;
 mod source;
+mod status;
 mod tally;
 
 use std::{collections::VecDeque, mem, process::ExitCode, thread, time::Duration};
 
+use asp_events::event::StatusWords;
 use chrono::Utc;
 use indicatif::ProgressBar;
 use tokio::{
@@ -31,7 +33,7 @@ pub(crate) use self::args::ReplayArgs;
 use self::{
     filter::{EventFilter, SelectedMessage},
     preview::ReplayPreview,
-    sink::{EventSink, OutgoingEvent, SentEvent, next_batch},
+    sink::{EventSink, OutgoingEvent, SentEvent},
     source::{EventSource, ReplayInput},
     tally::{ReplayTally, as_u64},
 };
@@ -70,6 +72,7 @@ pub(crate) async fn run(
         source: EventSource::open(input, &aws, &stack).await?,
         sink,
         filter,
+        words: status::known_words(&stack),
         batch_size,
         pace,
         tally: ReplayTally::default(),
@@ -115,6 +118,8 @@ struct ReplayRun<'a> {
     source: EventSource,
     sink: EventSink,
     filter: EventFilter,
+    /// The status words that the function knows.
+    words: StatusWords,
     /// The number of events per call.
     batch_size: u32,
     /// Ticks once per call.
@@ -274,7 +279,7 @@ impl ReplayRun<'_> {
         let (mut in_flight, mut waiting) = self.split(selected);
         loop {
             self.source.renew().await?;
-            let batch = next_batch(&mut waiting, self.batch_size);
+            let batch = self.sink.next_batch(&mut waiting, self.batch_size);
             if batch.is_empty() {
                 return Ok(ReplayEnd::Completed);
             }

@@ -12,7 +12,7 @@ const MAX_SUBJECTS: usize = 2;
 /// How many characters to show of foreign text.
 const MAX_CHARACTERS: usize = 120;
 
-/// The selected events by type and, if they have one, quarantine reason.
+/// The selected events by type and, if they have them, quarantine reason and unknown status.
 #[derive(Debug, Default)]
 pub(super) struct ReplayPreview {
     groups: BTreeMap<GroupKey, EventGroup>,
@@ -22,9 +22,10 @@ pub(super) struct ReplayPreview {
 struct GroupKey {
     event_type: Option<String>,
     reason: Option<String>,
+    status: Option<String>,
 }
 
-/// Events of the same type and reason.
+/// Events of the same type, reason and status.
 #[derive(Debug, Default)]
 struct EventGroup {
     events: u64,
@@ -41,6 +42,7 @@ impl ReplayPreview {
             let key = GroupKey {
                 event_type: event.about.event_type.clone(),
                 reason: event.about.reason.clone(),
+                status: event.about.status.clone(),
             };
             preview.groups.entry(key).or_default().add(&event.about);
         }
@@ -58,6 +60,9 @@ impl ReplayPreview {
         if self.has_reasons() {
             head.push("Reason");
         }
+        if self.has_statuses() {
+            head.push("Status");
+        }
         head.extend(["Events", "Oldest", "Newest", "About"]);
         head
     }
@@ -65,11 +70,19 @@ impl ReplayPreview {
     /// The table's rows, one per group.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
-        for (GroupKey { event_type, reason }, group) in &self.groups {
+        for (key, group) in &self.groups {
+            let GroupKey {
+                event_type,
+                reason,
+                status,
+            } = key;
             let event_type = event_type.as_deref().unwrap_or("(no event)");
             let mut row = vec![shortened(event_type)];
             if self.has_reasons() {
                 row.push(shortened(reason.as_deref().unwrap_or_default()));
+            }
+            if self.has_statuses() {
+                row.push(shortened(status.as_deref().unwrap_or_default()));
             }
             row.extend([
                 group.events.to_string(),
@@ -84,6 +97,10 @@ impl ReplayPreview {
 
     fn has_reasons(&self) -> bool {
         self.groups.keys().any(|key| key.reason.is_some())
+    }
+
+    fn has_statuses(&self) -> bool {
+        self.groups.keys().any(|key| key.status.is_some())
     }
 }
 
@@ -120,7 +137,7 @@ fn format_time(time: Option<DateTime<Utc>>) -> String {
 }
 
 /// Cuts a text to the length that is shown.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 
@@ -139,6 +156,7 @@ mod tests {
                 reason: reason.map(str::to_owned),
                 subject: subject.map(str::to_owned),
                 time: time.parse().ok(),
+                ..EventSummary::default()
             };
             ReplayEvent {
                 about,
@@ -177,6 +195,26 @@ mod tests {
             ],
         ];
         assert_eq!(preview.rows(), rows);
+    }
+
+    #[test]
+    fn counts_by_status_if_it_is_the_reason() {
+        let reason = "UNKNOWN_STATUS";
+        let mut selected = selected(
+            &[("A", "DONE"), ("A", "PARTIAL"), ("A", "DONE")]
+                .map(|(event_type, status)| (Some(event_type), Some(reason), Some(status), "")),
+        );
+        for event in &mut selected[0].events {
+            event.about.status = event.about.subject.take();
+        }
+        let preview = ReplayPreview::of(&selected);
+        assert_eq!(
+            preview.head()[..4],
+            ["Event type", "Reason", "Status", "Events"]
+        );
+        let rows = preview.rows();
+        assert_eq!(rows[0][..4], ["A", reason, "DONE", "2"]);
+        assert_eq!(rows[1][..4], ["A", reason, "PARTIAL", "1"]);
     }
 
     #[test]

@@ -16,11 +16,13 @@ use aws_sdk_sqs::{
         MessageSystemAttributeName, QueueAttributeName,
     },
 };
-use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
 use super::read::QueueMessage;
-use crate::{aws::call_error, error::CommandError};
+use crate::{
+    aws::{call_error, sent_at},
+    error::CommandError,
+};
 
 /// The visibility timeout in seconds. It is renewed; if this program is killed, messages become
 /// visible again after it.
@@ -159,6 +161,7 @@ impl ReplayQueue {
 
     /// Records the receipt handle, and returns the message if it is new.
     fn record(&mut self, message: Message) -> Option<QueueMessage> {
+        let sent_at = sent_at(&message);
         let (id, receipt_handle) = (message.message_id?, message.receipt_handle?);
         if let Some(seen) = self.seen.get_mut(&id) {
             seen.receipt_handle = receipt_handle;
@@ -169,13 +172,11 @@ impl ReplayQueue {
             is_sent: false,
         };
         self.seen.insert(id.clone(), seen);
-        let mut attributes = message.attributes.unwrap_or_default();
-        let sent_at = attributes.remove(&MessageSystemAttributeName::SentTimestamp);
         Some(QueueMessage {
             id,
             body: message.body.unwrap_or_default(),
             attributes: message.message_attributes.unwrap_or_default(),
-            sent_at: sent_at.as_deref().and_then(parse_millis),
+            sent_at,
         })
     }
 
@@ -265,9 +266,4 @@ impl ReplayQueue {
             .map_err(call_error("sqs:ChangeMessageVisibility", self.name))?;
         Ok(())
     }
-}
-
-/// Parses milliseconds since the epoch.
-fn parse_millis(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(text.parse().ok()?)
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use asp_events::{
     envelope::{self, UnsupportedEnvelope},
-    event::{self, DecodeError, DecodedText},
+    event::{self, AspEvent, DecodeError, DecodedText, QuarantineReason},
 };
 use aws_sdk_sqs::types::MessageAttributeValue;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Deserializer, Value, value::RawValue};
+use serde_json::{Deserializer, Value, json, value::RawValue};
 
 use crate::error::CommandError;
 
@@ -41,6 +41,8 @@ pub(super) struct EventSummary {
     pub(super) time: Option<DateTime<Utc>>,
     /// Why it was quarantined.
     pub(super) reason: Option<String>,
+    /// The status that the function did not know, if that is the reason.
+    pub(super) status: Option<String>,
 }
 
 /// How to interpret the body of a queue message.
@@ -277,23 +279,55 @@ impl FunctionMessage<'_> {
     }
 
     fn about(&self) -> EventSummary {
-        let (event_type, subject) = match self.origin() {
-            Some(origin) => {
-                let about = EventSummary::of(origin);
-                (about.event_type, about.subject)
-            }
+        let about = match self.origin() {
+            Some(origin) => self.about_origin(&unwrapped_text(origin)),
             // The id starts with the event type.
-            None => match self.id.split_once('/') {
-                Some((event_type, _)) => (Some(event_type.to_owned()), None),
-                None => (None, None),
+            None => EventSummary {
+                event_type: self.id.split_once('/').map(|(start, _)| start.to_owned()),
+                ..EventSummary::default()
             },
         };
         EventSummary {
-            event_type,
-            subject: subject.or_else(|| self.subject.clone()),
+            subject: about.subject.or_else(|| self.subject.clone()),
             time: self.time.as_deref().and_then(parse_time),
             reason: self.data.reason.clone(),
+            ..about
         }
+    }
+
+    fn about_origin(&self, event: &str) -> EventSummary {
+        let unknown_status = QuarantineReason::UnknownStatus.as_str();
+        let status = match &self.data.reason {
+            Some(reason) if reason == unknown_status => status_of(event),
+            _ => None,
+        };
+        EventSummary {
+            status,
+            ..EventSummary::of(event)
+        }
+    }
+}
+
+/// Returns the status word of an automation or activation, as the function reads it.
+fn status_of(event: &str) -> Option<String> {
+    let Ok(DecodedText::Event(event)) = event::decode(event) else {
+        return None;
+    };
+    match event.content {
+        AspEvent::AutomationCompletion(completion) => completion.result.reported.word,
+        AspEvent::SubscriptionActivation(activation) => activation.reported.word,
+        _ => None,
+    }
+}
+
+/// Returns the text of a message without the SNS notifications that the function unwraps.
+pub(super) fn unwrapped_text(text: &str) -> String {
+    let record = json!({"EventSource": "aws:sns", "Sns": {"Message": text}});
+    let payload = json!({"Records": [record]}).to_string();
+    let records = envelope::decode(&payload).map(|envelope| envelope.records);
+    match records.unwrap_or_default().pop() {
+        Some(Ok(record)) => record.text,
+        _ => text.to_owned(),
     }
 }
 
@@ -358,7 +392,7 @@ impl EventSummary {
             event_type: Some(header.event_type.to_string()),
             subject: subject.or_else(|| header.unit_id().map(str::to_owned)),
             time: header.event_time(),
-            reason: None,
+            ..Self::default()
         }
     }
 }
@@ -442,7 +476,7 @@ mod tests {
             event_type: Some("Alexa.Automation.Execution.Completion".to_owned()),
             subject: Some("automation-1".to_owned()),
             time: parse_time("2026-11-20T09:02:03Z"),
-            reason: None,
+            ..EventSummary::default()
         }
     }
 
@@ -530,6 +564,23 @@ mod tests {
                 .unwrap_err()
                 .contains("does not contain")
         );
+    }
+
+    #[test]
+    fn the_unknown_status_is_read_from_the_quarantined_event() {
+        let status = |reason: &str, text: &str| {
+            let mut message = quarantined(text);
+            message["data"]["reason"] = json!(reason);
+            one(BodyKind::Events, self::message(message)).about.status
+        };
+        let event = EVENT.replace("FAILURE", "Partly done");
+        let wrapped = notification(&event).to_string();
+        for text in [&event, &wrapped] {
+            let status = status("UNKNOWN_STATUS", text);
+            assert_eq!(status.as_deref(), Some("Partly done"), "{text}");
+        }
+        assert_eq!(status("INVALID_EVENT", &event), None);
+        assert_eq!(status("UNKNOWN_STATUS", "not JSON"), None);
     }
 
     #[test]

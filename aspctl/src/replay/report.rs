@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use super::{
     LoadedMessages, PREVIEW_MESSAGES, ReplayEnd, ReplayRun,
     filter::SelectedMessage,
-    preview::ReplayPreview,
+    preview::{ReplayPreview, shortened},
     queue::QueueDepth,
     sink::EventSink,
     source::EventSource,
+    status::{FAILURE_STATUSES, SUCCESS_STATUSES, still_unknown},
     tally::{ProblemCount, as_u64},
 };
 use crate::{
@@ -49,6 +50,7 @@ impl ReplayRun<'_> {
         }
         self.note_skipped();
         self.note_refusals(&loaded.selected);
+        self.note_unknown_statuses(&loaded.selected);
         self.note_consumer_queue();
         self.note_hidden();
         Ok(())
@@ -79,6 +81,26 @@ impl ReplayRun<'_> {
             let events = counted(refused.count, "event");
             self.terminal
                 .note(format_args!("{events} will be refused: {problem}."));
+        }
+    }
+
+    /// Notes which events would be quarantined again.
+    fn note_unknown_statuses(&self, selected: &[SelectedMessage]) {
+        if matches!(self.sink, EventSink::Queue { .. }) {
+            return;
+        }
+        let mut statuses = Vec::new();
+        for (status, events) in still_unknown(selected, &self.words) {
+            let status = shortened(status);
+            statuses.push(format!("{status} ({})", counted(events, "event")));
+        }
+        if !statuses.is_empty() {
+            self.terminal.note(format_args!(
+                "The function does not know these statuses yet, and would quarantine their events \
+                 again: {}. First deploy with each in the parameter {SUCCESS_STATUSES} or \
+                 {FAILURE_STATUSES}.",
+                statuses.join(", ")
+            ));
         }
     }
 

@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use asp_events::{arn::resource_name, message::MAX_MESSAGE_BYTES};
+use asp_events::{arn::resource_name, envelope::REPLAY_ATTRIBUTE, message::MAX_MESSAGE_BYTES};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
-use aws_sdk_sns::types::PublishBatchRequestEntry;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
@@ -21,6 +21,15 @@ const MAX_PAYLOAD_BYTES: usize = 1_048_576;
 
 /// The maximum number of entries in a call to SNS or SQS.
 const MAX_BATCH_ENTRIES: u32 = 10;
+
+/// The data type of the attribute that marks what a replay sends.
+const REPLAY_TYPE: &str = "String";
+
+/// The value of the attribute that marks what a replay sends. The function looks for the name only.
+const REPLAY_VALUE: &str = "true";
+
+/// The size of that attribute, in bytes.
+const REPLAY_BYTES: usize = REPLAY_ATTRIBUTE.len() + REPLAY_TYPE.len() + REPLAY_VALUE.len();
 
 /// Where events are sent.
 #[derive(Debug)]
@@ -78,6 +87,19 @@ impl EventSink {
         }
     }
 
+    /// Takes the events of the next call, within its limits on entries and bytes.
+    pub(super) fn next_batch(
+        &self,
+        waiting: &mut VecDeque<OutgoingEvent>,
+        max_entries: u32,
+    ) -> Vec<OutgoingEvent> {
+        let added_bytes = match self {
+            Self::Topic { .. } => REPLAY_BYTES,
+            Self::Function { .. } | Self::Queue { .. } => 0,
+        };
+        next_batch(waiting, max_entries, added_bytes)
+    }
+
     /// Returns why the sink would refuse the event; `None` if it would not.
     pub(super) fn refusal(&self, event: &ReplayEvent) -> Option<String> {
         let bytes = size(event);
@@ -128,8 +150,7 @@ async fn publish(
 ) -> Result<Vec<SentEvent>, CommandError> {
     let mut entries = Vec::new();
     for (index, outgoing) in batch.iter().enumerate() {
-        let entry = PublishBatchRequestEntry::builder().id(index.to_string());
-        entries.extend(entry.message(&outgoing.event.text).build());
+        entries.extend(publish_entry(index, &outgoing.event));
     }
     let call = sns
         .publish_batch()
@@ -144,6 +165,19 @@ async fn publish(
         outcomes.refuse(entry.id(), entry.code(), entry.message());
     }
     Ok(outcomes.assign(batch))
+}
+
+/// Builds the entry of an event, marked as replayed: it is old, which must raise no alarm. An event
+/// of the largest size goes without the mark, for which SNS would refuse it.
+fn publish_entry(index: usize, event: &ReplayEvent) -> Option<PublishBatchRequestEntry> {
+    let mut entry = PublishBatchRequestEntry::builder().id(index.to_string());
+    if size(event) + REPLAY_BYTES <= MAX_MESSAGE_BYTES {
+        let mark = MessageAttributeValue::builder()
+            .data_type(REPLAY_TYPE)
+            .string_value(REPLAY_VALUE);
+        entry = entry.message_attributes(REPLAY_ATTRIBUTE, mark.build().ok()?);
+    }
+    entry.message(&event.text).build().ok()
 }
 
 async fn enqueue(
@@ -268,7 +302,7 @@ fn payload(event: &ReplayEvent, topic_arn: &str, now: DateTime<Utc>) -> String {
         "Signature": "",
         "SigningCertUrl": "",
         "UnsubscribeUrl": "",
-        "MessageAttributes": {},
+        "MessageAttributes": {REPLAY_ATTRIBUTE: {"Type": REPLAY_TYPE, "Value": REPLAY_VALUE}},
     });
     let record = json!({
         "EventSource": "aws:sns",
@@ -299,14 +333,17 @@ fn message_id(event: &ReplayEvent) -> String {
     }
 }
 
-/// Takes the events of the next call, within its limits on entries and bytes.
-pub(super) fn next_batch(
+/// Takes events up to the limits on entries and bytes; each is sent with some added bytes.
+fn next_batch(
     waiting: &mut VecDeque<OutgoingEvent>,
     max_entries: u32,
+    added_bytes: usize,
 ) -> Vec<OutgoingEvent> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for _ in 0..max_entries {
-        bytes += waiting.front().map_or(0, |next| size(&next.event));
+        bytes += waiting
+            .front()
+            .map_or(0, |next| size(&next.event) + added_bytes);
         if bytes > MAX_MESSAGE_BYTES && !batch.is_empty() {
             break;
         }
@@ -333,7 +370,6 @@ fn size(event: &ReplayEvent) -> usize {
 mod tests {
     use asp_events::envelope;
     use aws_sdk_sns::config::{BehaviorVersion, Config};
-    use aws_sdk_sqs::types::MessageAttributeValue;
 
     use super::{super::read::EventSummary, *};
 
@@ -358,7 +394,7 @@ mod tests {
     fn batches(sizes: &[usize], most: u32) -> Vec<usize> {
         let mut waiting = waiting(sizes);
         let batches = std::iter::from_fn(|| {
-            Some(next_batch(&mut waiting, most)).filter(|batch| !batch.is_empty())
+            Some(next_batch(&mut waiting, most, 0)).filter(|batch| !batch.is_empty())
         });
         batches.map(|batch| batch.len()).collect()
     }
@@ -373,11 +409,13 @@ mod tests {
         // An oversized event would be refused, but must not block the others.
         assert_eq!(batches(&[1, MAX_MESSAGE_BYTES + 1, 1], 10), [1, 1, 1]);
         assert!(batches(&[], 10).is_empty());
+        let batch = next_batch(&mut waiting(&[half, half]), 10, 1);
+        assert_eq!(batch.len(), 1);
     }
 
     #[test]
     fn attributes_count_towards_the_size() {
-        let attribute = MessageAttributeValue::builder()
+        let attribute = aws_sdk_sqs::types::MessageAttributeValue::builder()
             .data_type("String")
             .string_value("RETRY")
             .build()
@@ -449,6 +487,36 @@ mod tests {
             record(&quarantined).message_id,
         );
         assert!(first != second && first != "m-1");
+    }
+
+    /// The record with which the topic would invoke the function.
+    fn published_record(entry: &PublishBatchRequestEntry) -> envelope::Record {
+        let mut attributes = serde_json::Map::new();
+        for (name, value) in entry.message_attributes().into_iter().flatten() {
+            let value = json!({"Type": value.data_type(), "Value": value.string_value()});
+            attributes.insert(name.clone(), value);
+        }
+        let sns = json!({"Message": entry.message(), "MessageAttributes": attributes});
+        let payload = json!({"Records": [{"EventSource": "aws:sns", "Sns": sns}]}).to_string();
+        let mut records = envelope::decode(&payload).unwrap().records;
+        records.remove(0).unwrap()
+    }
+
+    #[test]
+    fn a_replay_is_marked_for_the_function() {
+        let invoked = envelope::decode(&payload(&event(3), "arn:topic", Utc::now())).unwrap();
+        assert!(invoked.records[0].as_ref().unwrap().is_replay);
+        let published = published_record(&publish_entry(0, &event(3)).unwrap());
+        assert_eq!(
+            (published.text.as_str(), published.is_replay),
+            ("xxx", true)
+        );
+        // SNS counts the mark, and would refuse what is just small enough without it.
+        let largest = MAX_MESSAGE_BYTES - REPLAY_BYTES;
+        for (bytes, is_marked) in [(largest, true), (largest + 1, false)] {
+            let entry = publish_entry(0, &event(bytes)).unwrap();
+            assert_eq!(entry.message_attributes().is_some(), is_marked, "{bytes}");
+        }
     }
 
     #[test]

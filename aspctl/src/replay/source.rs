@@ -135,6 +135,7 @@ impl SourceQueue {
             ReplaySource::Quarantine => ("QuarantineQueue", None),
             ReplaySource::RetryDlq => ("RetryDeadLetterQueue", Some("RetryQueue")),
             ReplaySource::ReadinessDlq => ("ReadinessDeadLetterQueue", Some("ReadinessQueue")),
+            ReplaySource::ReportDlq => ("ReportDeadLetterQueue", Some("ReportQueue")),
             ReplaySource::QuarantineDlq => ("QuarantineDeadLetterQueue", Some("QuarantineQueue")),
         };
         Self { name, consumer }

@@ -23,6 +23,8 @@ pub(crate) const SKILL: &str = "amzn1.ask.skill.00000000-0000-4000-8000-00000000
 const AUTOMATION: &str = "amzn1.alexa.automation.example";
 const ENDPOINT: &str = "amzn1.alexa.endpoint.example";
 const ACCOUNT: &str = "amzn1.account.EXAMPLE";
+const INTENT: &str = "ExampleIntent";
+const REQUEST: &str = "amzn1.echo-api.request.example";
 const ROLE: &str = "amzn1.alexa.role.did.EXAMPLE";
 
 /// A kind of sample event.
@@ -44,6 +46,8 @@ enum SampleOption {
     Parent,
     Skill,
     Stage,
+    Intent,
+    RequestId,
     Automation,
     Device,
     Principal,
@@ -107,10 +111,11 @@ impl SampleKind {
     /// The options that it supports.
     fn options(self) -> &'static [SampleOption] {
         use SampleOption::{
-            Automation, Device, Error, Parent, Principal, Role, Skill, Stage, Unit, User,
+            Automation, Device, Error, Intent, Parent, Principal, RequestId, Role, Skill, Stage,
+            Unit, User,
         };
         match self {
-            Self::SkillFailure => &[Unit, Skill, Stage, Error],
+            Self::SkillFailure => &[Unit, Parent, Skill, Stage, Intent, RequestId, Error],
             Self::AutomationFailure => &[Unit, Automation, Device, Error],
             Self::AutomationSuccess => &[Unit, Automation],
             Self::SubscriptionActivation => &[Unit, Parent, Skill, Error],
@@ -151,6 +156,8 @@ impl SampleOption {
             Self::Parent => "parent",
             Self::Skill => "skill",
             Self::Stage => "stage",
+            Self::Intent => "intent",
+            Self::RequestId => "request-id",
             Self::Automation => "automation",
             Self::Device => "device",
             Self::Principal => "principal",
@@ -167,7 +174,7 @@ pub(crate) struct SampleOptions {
     /// Unit
     #[arg(long, value_name = "ID")]
     pub(crate) unit: Option<String>,
-    /// Parent of the unit (subscription-activation)
+    /// Parent of the unit (skill-failure, subscription-activation)
     #[arg(long, value_name = "ID")]
     pub(crate) parent: Option<String>,
     /// Skill (skill-failure), or the vertical's skill (subscription-activation)
@@ -176,6 +183,12 @@ pub(crate) struct SampleOptions {
     /// Stage of the skill: live or development (skill-failure)
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
+    /// Name of the intent (skill-failure)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) intent: Option<String>,
+    /// Request to the skill, as the skill's own log has it (skill-failure)
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
     /// Automation (automation-failure, automation-success)
     #[arg(long, value_name = "ID")]
     pub(crate) automation: Option<String>,
@@ -210,6 +223,8 @@ impl SampleOptions {
             parent,
             skill,
             stage,
+            intent,
+            request_id,
             automation,
             device,
             principal,
@@ -224,6 +239,8 @@ impl SampleOptions {
             (SampleOption::Parent, parent),
             (SampleOption::Skill, skill),
             (SampleOption::Stage, stage),
+            (SampleOption::Intent, intent),
+            (SampleOption::RequestId, request_id),
             (SampleOption::Automation, automation),
             (SampleOption::Device, device),
             (SampleOption::Principal, principal),
@@ -365,10 +382,17 @@ fn skill_failure(options: &SampleOptions) -> SampleContent {
     let skill = given_or(options.skill.as_ref(), SKILL);
     let stage = given_or(options.stage.as_ref(), "live");
     let error = given_or(options.error.as_ref(), "INVALID_RESPONSE");
-    let intent = json!({"name": "ExampleIntent"});
+    let intent = json!({"name": given_or(options.intent.as_ref(), INTENT)});
+    let mut unit_entity = json!({"type": "Unit", "id": unit});
+    // The parent is optional, as in the events of Alexa.
+    if let Some(parent) = &options.parent
+        && let Some(unit) = unit_entity.as_object_mut()
+    {
+        unit.insert("parent".to_owned(), json!({"type": "Unit", "id": parent}));
+    }
     SampleContent {
         entities: json!({
-            "unit": {"type": "Unit", "id": unit},
+            "unit": unit_entity,
             "skill": {"type": "Skill", "id": skill},
         }),
         payload: json!({
@@ -376,7 +400,7 @@ fn skill_failure(options: &SampleOptions) -> SampleContent {
             "skill": {"id": skill, "stage": stage},
             "unit": {"id": unit},
             "session": {"id": "amzn1.echo-api.session.example"},
-            "requestId": "amzn1.echo-api.request.example",
+            "requestId": given_or(options.request_id.as_ref(), REQUEST),
             "error": {"type": error, "message": MESSAGE},
         }),
     }
@@ -568,6 +592,46 @@ mod tests {
         assert_eq!(
             (automation_id.as_str(), worked.unwrap().timestamp()),
             ("a", at().timestamp())
+        );
+    }
+
+    #[test]
+    fn the_report_of_a_skill_failure_follows_the_options() {
+        let reported = |about: &SampleOptions| {
+            let record = Record {
+                text: text(SampleKind::SkillFailure, about),
+                ..Record::default()
+            };
+            let settings = RouteSettings {
+                has_report_topic: true,
+                ..RouteSettings::default()
+            };
+            let Plan::Count {
+                report: Some(report),
+                ..
+            } = route(&record, &settings).plan
+            else {
+                panic!("{about:?}")
+            };
+            let report: Value = serde_json::from_str(&report.body).unwrap();
+            ["unitId", "parentUnitId", "requestId", "interaction"]
+                .map(|name| report["data"][name].clone())
+        };
+        let about = SampleOptions {
+            unit: some("u"),
+            parent: some("p"),
+            intent: some("i"),
+            request_id: some("r"),
+            ..SampleOptions::default()
+        };
+        let [unit, parent, request, interaction] = reported(&about);
+        assert_eq!([&unit, &parent, &request], ["u", "p", "r"]);
+        assert_eq!(interaction["intent"], "i");
+        let [unit, parent, request, interaction] = reported(&SampleOptions::default());
+        assert_eq!((unit, parent), (json!(UNIT), Value::Null));
+        assert_eq!(
+            (request, interaction["intent"].clone()),
+            (json!(REQUEST), json!(INTENT))
         );
     }
 
