@@ -9,7 +9,7 @@ use asp_events::{
     handler::{Handler, Invocation},
     telemetry,
 };
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use lambda_runtime::{
     Error, LambdaEvent, LambdaInvocation, Runtime, service_fn, tower::util::MapRequestLayer,
 };
@@ -31,14 +31,11 @@ async fn run() -> Result<(), Error> {
     let config = Config::read(|name| env::var(name).ok())?;
     let handler = Handler::deployed(config, client::http(), telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let invocation = Invocation {
-            request_id: &event.context.request_id,
-            now: Utc::now(),
-            deadline: DateTime::from(event.context.deadline()),
-        };
+        let LambdaEvent { payload, context } = event;
+        let invocation = Invocation::received(&context.request_id, Utc::now(), context.deadline);
         // Boxed, because nesting this future in the runtime's exceeds the compiler's recursion
         // limit.
-        Box::pin(handler.handle(event.payload.get(), &invocation)).await
+        Box::pin(handler.handle(payload.get(), &invocation)).await
     });
     Runtime::new(service)
         .layer(MapRequestLayer::new(wrap_non_json_body))

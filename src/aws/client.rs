@@ -1,6 +1,6 @@
 //! Builds the AWS clients, once per execution environment.
 
-use std::time::Duration;
+use std::{error::Error, io, iter::successors, time::Duration};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sns::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
@@ -11,6 +11,7 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::{
     http::SharedHttpClient,
     interceptors::context::InterceptorContext,
+    result::ConnectorError,
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 use aws_types::SdkConfig;
@@ -56,6 +57,7 @@ pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
     let mut cloudwatch =
         aws_sdk_cloudwatch::config::Builder::from(&shared).timeout_config(delivery);
     cloudwatch = cloudwatch.retry_classifier(TooManyRequests);
+    cloudwatch = cloudwatch.retry_classifier(CountOnce);
     cloudwatch.set_endpoint_url(config.cloudwatch_endpoint.clone());
 
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared).timeout_config(ledger);
@@ -108,6 +110,43 @@ impl ClassifyRetry for TooManyRequests {
     fn name(&self) -> &'static str {
         "status 429"
     }
+}
+
+/// Keeps the SDK from repeating a call that CloudWatch may have taken: it would count twice. Only
+/// what was refused or never sent is repeated at once; the event's owner repeats the rest.
+#[derive(Debug)]
+struct CountOnce;
+
+impl ClassifyRetry for CountOnce {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let Some(Err(error)) = context.output_or_error() else {
+            return RetryAction::NoActionIndicated;
+        };
+        let status = context.response().map(|answer| answer.status().as_u16());
+        let was_not_taken = match status {
+            Some(status) => (400..500).contains(&status),
+            None => error.as_connector_error().is_some_and(never_connected),
+        };
+        if was_not_taken {
+            RetryAction::NoActionIndicated
+        } else {
+            RetryAction::RetryForbidden
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "count once"
+    }
+}
+
+/// Whether a call failed before there was a connection to send it on: the connection was refused,
+/// or hyper's client says that it could not connect, which it does only by its text.
+fn never_connected(error: &ConnectorError) -> bool {
+    let mut causes = successors(Some(error as &dyn Error), |&error| error.source());
+    causes.any(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(cause) => cause.kind() == io::ErrorKind::ConnectionRefused,
+        None => cause.to_string() == "client error (Connect)",
+    })
 }
 
 #[cfg(test)]

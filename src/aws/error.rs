@@ -56,6 +56,15 @@ impl AwsError {
         matches!(self, Self::Transient { .. })
     }
 
+    /// Whether one item alone can be the reason why the whole call was refused. The others may
+    /// succeed without it.
+    pub(crate) fn may_concern_one_item(&self) -> bool {
+        match self {
+            Self::Permanent { code, .. } => is_about_content(code),
+            Self::Transient { .. } | Self::Contended { .. } => false,
+        }
+    }
+
     /// Converts the error of a whole call. Without a response the error counts as retryable.
     pub(crate) fn from_sdk<E>(
         action: &'static str,
@@ -170,7 +179,7 @@ impl ErrorClass {
 pub fn classify(code: &str, message: Option<&str>, status: u16) -> ErrorClass {
     let code = code.trim_end_matches("Exception");
     let has = |words: &[&str]| words.iter().any(|word| code.contains(word));
-    if matches!(code, "RequestExpired" | "RequestTimeTooSkewed") {
+    if is_signed_at_another_time(code, message) {
         ErrorClass::ClockSkew
     } else if code.starts_with("Expired") {
         ErrorClass::Expired
@@ -187,10 +196,42 @@ pub fn classify(code: &str, message: Option<&str>, status: u16) -> ErrorClass {
     }
 }
 
-const WRONG_CREDENTIALS: [&str; 4] = [
+/// Whether a request was refused because of the time of its signature. Most services report it with
+/// the code of a wrong signature, which only the message distinguishes. Source: "Troubleshooting
+/// Signature Version 4 signing", IAM user guide.
+fn is_signed_at_another_time(code: &str, message: Option<&str>) -> bool {
+    if code.contains("Signature") {
+        let message = message.unwrap_or_default().to_ascii_lowercase();
+        return message.contains("signature expired")
+            || message.contains("signature not yet current");
+    }
+    matches!(
+        code,
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture"
+    )
+}
+
+/// Whether an error code is about what a request contains, and not about the caller, the resource
+/// or its key. Sources: the API references of SNS, `PublishBatch`, and CloudWatch, `PutMetricData`.
+fn is_about_content(code: &str) -> bool {
+    let code = code.rsplit(['.', '#']).next().unwrap_or(code);
+    let code = code.trim_end_matches("Exception");
+    code.starts_with("InvalidParameter")
+        || matches!(
+            code,
+            "Validation"
+                | "ValidationError"
+                | "BatchRequestTooLong"
+                | "MissingRequiredParameter"
+                | "RequestEntityTooLarge"
+        )
+}
+
+const WRONG_CREDENTIALS: [&str; 5] = [
     "InvalidClientTokenId",
     "UnrecognizedClient",
     "InvalidAccessKeyId",
+    "InvalidSignature",
     "SignatureDoesNotMatch",
 ];
 
@@ -285,6 +326,31 @@ mod tests {
             ("Throttled", None, 400, ErrorClass::Busy),
             ("AccessDenied", None, 503, ErrorClass::Busy),
             ("RequestTimeTooSkewed", None, 403, ErrorClass::ClockSkew),
+            ("RequestExpired", None, 400, ErrorClass::ClockSkew),
+            (
+                "InvalidSignatureException",
+                Some("Signature expired: x is now earlier than y"),
+                400,
+                ErrorClass::ClockSkew,
+            ),
+            (
+                "SignatureDoesNotMatch",
+                Some("Signature not yet current: x is still later than y"),
+                403,
+                ErrorClass::ClockSkew,
+            ),
+            (
+                "SignatureDoesNotMatch",
+                None,
+                403,
+                ErrorClass::BadCredentials,
+            ),
+            (
+                "InvalidSignatureException",
+                Some("The request signature we calculated does not match"),
+                400,
+                ErrorClass::BadCredentials,
+            ),
             ("ExpiredToken", None, 403, ErrorClass::Expired),
             ("ExpiredTokenException", None, 400, ErrorClass::Expired),
             (
@@ -323,6 +389,29 @@ mod tests {
         ] {
             assert_eq!(classify(code, message, status), class, "{code}");
         }
+    }
+
+    #[test]
+    fn only_content_concerns_one_item() {
+        for code in [
+            "InvalidParameter",
+            "InvalidParameterValueException",
+            "ValidationException",
+            "AWS.SimpleNotificationService.BatchRequestTooLong",
+        ] {
+            assert!(entry(true, code).may_concern_one_item(), "{code}");
+        }
+        for code in [
+            "AuthorizationError",
+            "NotFound",
+            "KMSDisabled",
+            "KMSAccessDenied",
+            "InvalidClientTokenId",
+            "Throttled",
+        ] {
+            assert!(!entry(true, code).may_concern_one_item(), "{code}");
+        }
+        assert!(!entry(false, "InvalidParameter").may_concern_one_item());
     }
 
     #[test]

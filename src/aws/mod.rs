@@ -5,10 +5,14 @@ pub mod error;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::error::AwsError;
+
+/// Lambda's longest time-out. Source: the Lambda developer guide, "Configure Lambda function
+/// timeout".
+pub const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
 /// The deadline of a stage of an invocation, and the time at which the invocation started.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! Delivers effects to AWS: messages to SNS, skill failure counts to CloudWatch.
 
+mod batch;
 mod cloudwatch;
 mod sns;
 
@@ -55,8 +56,8 @@ pub trait CountFailures {
     ) -> DeliveryResults<AwsError>;
 }
 
-/// Delivers the effects of an invocation, all at the same time: none waits for another, and a failed
-/// effect does not affect the others.
+/// Delivers the effects of an invocation, all at the same time: none waits for another, and a
+/// failed effect does not affect the others.
 pub async fn deliver(
     publisher: &impl PublishMessages,
     metrics: &impl CountFailures,

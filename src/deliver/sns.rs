@@ -7,7 +7,10 @@ use aws_sdk_sns::{
 };
 use futures_util::future::join_all;
 
-use super::{DeliveryResults, PublishMessages};
+use super::{
+    DeliveryResults, PublishMessages,
+    batch::{BatchLimits, batches},
+};
 use crate::{
     aws::{Deadline, error::AwsError},
     config::TopicArns,
@@ -16,8 +19,12 @@ use crate::{
     message::{MAX_MESSAGE_BYTES, OutgoingMessage, OutputTopic},
 };
 
-/// The maximum number of entries per `PublishBatch`. Source: the SNS API reference.
-const MAX_BATCH_ENTRIES: usize = 10;
+/// The limits of `PublishBatch`: the maximum message size holds for all entries together. Source:
+/// the SNS API reference.
+const BATCH_LIMITS: BatchLimits = BatchLimits {
+    items: 10,
+    bytes: MAX_MESSAGE_BYTES,
+};
 
 /// The permission for both `Publish` and `PublishBatch`.
 const ACTION: &str = "sns:Publish";
@@ -76,19 +83,38 @@ impl SnsPublisher {
         }
     }
 
+    /// Publishes each message by itself, all at the same time.
+    async fn publish_each(
+        &self,
+        arn: &str,
+        messages: &[KeyedMessage<'_>],
+        deadline: Deadline,
+    ) -> DeliveryResults<AwsError> {
+        let calls = messages.iter().map(async |message| {
+            let result = self.publish_one(arn, message.item, deadline).await;
+            (message.key.clone(), result)
+        });
+        join_all(calls).await.into_iter().collect()
+    }
+
+    /// Publishes messages with one call. A batch that is refused for a reason that one message can
+    /// have goes again one by one, so that a bad message never costs the others.
     async fn publish_together(
         &self,
         arn: &str,
         messages: &[KeyedMessage<'_>],
         deadline: Deadline,
     ) -> DeliveryResults<AwsError> {
-        let mut results = DeliveryResults::new();
-        if let [message] = messages {
-            let result = self.publish_one(arn, message.item, deadline).await;
-            results.insert(message.key.clone(), result);
-            return results;
+        if let [_] = messages {
+            return self.publish_each(arn, messages, deadline).await;
         }
         let answer = self.publish_batch(arn, messages, deadline).await;
+        if let Err(error) = &answer
+            && error.may_concern_one_item()
+        {
+            return self.publish_each(arn, messages, deadline).await;
+        }
+        let mut results = DeliveryResults::new();
         for (index, message) in messages.iter().enumerate() {
             let result = match &answer {
                 Ok(answer) => entry_result(arn, answer, index),
@@ -111,9 +137,9 @@ impl PublishMessages for SnsPublisher {
         let Some(arn) = self.topics.arn(topic) else {
             return DeliveryResults::new();
         };
-        let calls = batches(messages)
-            .into_iter()
-            .map(|batch| self.publish_together(arn, batch, deadline));
+        let batches = batches(messages, BATCH_LIMITS, |message| message.item.size());
+        let calls = batches.into_iter();
+        let calls = calls.map(|batch| self.publish_together(arn, batch, deadline));
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
@@ -140,30 +166,6 @@ fn entry_result(arn: &str, answer: &PublishBatchOutput, index: usize) -> Result<
     )
 }
 
-/// Splits messages into batches within SNS's limits: the number of entries, and the maximum message
-/// size for all of them together.
-fn batches<'a, 'm>(mut messages: &'a [KeyedMessage<'m>]) -> Vec<&'a [KeyedMessage<'m>]> {
-    let mut batches = Vec::new();
-    while !messages.is_empty() {
-        let (batch, rest) = messages.split_at(batch_length(messages));
-        batches.push(batch);
-        messages = rest;
-    }
-    batches
-}
-
-/// Returns how many messages fit into one batch: at least one, even if SNS will refuse it.
-fn batch_length(messages: &[KeyedMessage<'_>]) -> usize {
-    let mut size = 0;
-    for (index, message) in messages.iter().enumerate().take(MAX_BATCH_ENTRIES) {
-        size += message.item.size();
-        if size > MAX_MESSAGE_BYTES {
-            return index.max(1);
-        }
-    }
-    messages.len().min(MAX_BATCH_ENTRIES)
-}
-
 /// Builds an entry. The builder fails only without an id; an entry left out would count as failed.
 fn entry(index: usize, message: &OutgoingMessage) -> Option<PublishBatchRequestEntry> {
     PublishBatchRequestEntry::builder()
@@ -183,48 +185,4 @@ fn attributes(message: &OutgoingMessage) -> impl Iterator<Item = (String, Messag
             .ok()?;
         Some(((*name).to_owned(), value))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::effect::EffectName;
-
-    fn message(size: usize) -> OutgoingMessage {
-        OutgoingMessage {
-            topic: OutputTopic::Retry,
-            body: "x".repeat(size),
-            attributes: Vec::new(),
-        }
-    }
-
-    fn lengths(sizes: &[usize]) -> Vec<usize> {
-        let key = EffectKey {
-            event: String::new(),
-            effect: EffectName::Message,
-        };
-        let messages: Vec<_> = sizes.iter().map(|size| message(*size)).collect();
-        let messages: Vec<_> = messages
-            .iter()
-            .map(|item| Keyed { key: &key, item })
-            .collect();
-        batches(&messages).iter().map(|batch| batch.len()).collect()
-    }
-
-    #[test]
-    fn splits_batches_by_number() {
-        assert!(lengths(&[]).is_empty());
-        assert_eq!(lengths(&[1; 10]), [10]);
-        assert_eq!(lengths(&[1; 11]), [10, 1]);
-        assert_eq!(lengths(&[1; 25]), [10, 10, 5]);
-    }
-
-    #[test]
-    fn splits_batches_by_size() {
-        let half = MAX_MESSAGE_BYTES / 2;
-        assert_eq!(lengths(&[half, half, 1]), [2, 1]);
-        assert_eq!(lengths(&[half, half + 1, half]), [1, 1, 1]);
-        assert_eq!(lengths(&[MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES]), [1, 1]);
-        assert_eq!(lengths(&[MAX_MESSAGE_BYTES + 1, 1]), [1, 1]);
-    }
 }

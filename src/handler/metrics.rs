@@ -54,7 +54,8 @@ fn observation(finished: &FinishedRecord, now: DateTime<Utc>) -> RecordObservati
 }
 
 /// Whether a known event arrived later than Alexa's documents lead to expect. Source: "Receive
-/// Events for Alexa Smart Properties": 10 minutes for a skill failure, 10 seconds for others.
+/// Events for Alexa Smart Properties": 10 minutes for a skill failure, 10 seconds for others. A
+/// replayed event is old by intention.
 fn is_late(finished: &FinishedRecord, age: Option<f64>) -> bool {
     let Some(header) = &finished.facts.header else {
         return false;
@@ -65,7 +66,11 @@ fn is_late(finished: &FinishedRecord, age: Option<f64>) -> bool {
         Some(_) => 300.0,
         None => return false,
     };
-    finished.has_counted_findings() && age.is_some_and(|age| age > limit)
+    let is_replay = finished
+        .record
+        .as_ref()
+        .is_ok_and(|record| record.is_replay);
+    finished.has_counted_findings() && !is_replay && age.is_some_and(|age| age > limit)
 }
 
 /// Whether another environment has the event, or the same items.

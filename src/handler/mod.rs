@@ -60,6 +60,19 @@ pub struct Invocation<'a> {
     pub deadline: DateTime<Utc>,
 }
 
+impl<'a> Invocation<'a> {
+    /// Describes an invocation that is received at `now`, with its deadline in milliseconds since
+    /// 1970, as the Runtime API states it. A deadline that Lambda cannot have set is not believed.
+    #[must_use]
+    pub fn received(request_id: &'a str, now: DateTime<Utc>, deadline_millis: u64) -> Self {
+        Self {
+            request_id,
+            now,
+            deadline: schedule::believed_deadline(deadline_millis, now),
+        }
+    }
+}
+
 impl Handler<SnsPublisher, CloudWatchMetrics> {
     /// Builds the handler of a deployed function. It calls AWS through `http`; `emit` writes the
     /// function's own metrics.

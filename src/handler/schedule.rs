@@ -2,10 +2,29 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::Invocation;
-use crate::aws::Deadline;
+use crate::aws::{Deadline, LONGEST_INVOCATION};
+
+/// How far the clocks of Lambda and of the execution environment may be apart.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// The time that an invocation is assumed to have if its deadline cannot be right.
+const ASSUMED_TIME: TimeDelta = TimeDelta::seconds(30);
+
+/// Returns the deadline that the Runtime API states, in milliseconds since 1970, if Lambda can have
+/// set it. Local emulators send other things, such as a duration.
+pub(super) fn believed_deadline(stated_millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
+    let stated = i64::try_from(stated_millis).ok();
+    match stated.and_then(DateTime::from_timestamp_millis) {
+        Some(deadline) if deadline > now && deadline - now <= LONGEST_INVOCATION + CLOCK_MARGIN => {
+            deadline
+        }
+        _ => now + ASSUMED_TIME,
+    }
+}
 
 /// The deadline of each stage, which leaves time for the next stage and for the response.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +56,35 @@ impl StageDeadlines {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeDelta, Utc};
-
     use super::*;
+
+    #[test]
+    fn a_deadline_is_believed_within_the_next_quarter_of_an_hour() {
+        let now = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
+        let given = |millis: i64| believed_deadline(u64::try_from(millis).unwrap(), now);
+        let millis_left = |millis| (given(millis) - now).num_milliseconds();
+        let at = now.timestamp_millis();
+        for left in [1, 3_000, 30_000, 900_000, 905_000] {
+            assert_eq!(millis_left(at + left), left);
+        }
+        for stated in [
+            0,
+            2_072,
+            600_000,
+            at / 1000,
+            at - 1,
+            at,
+            at + 905_001,
+            8_210_266_876_799_999, // the last that chrono knows
+            8_210_266_876_800_000,
+            i64::MAX,
+        ] {
+            assert_eq!(millis_left(stated), 30_000, "{stated}");
+        }
+        for stated in [1 << 63, u64::MAX] {
+            assert_eq!(believed_deadline(stated, now) - now, ASSUMED_TIME);
+        }
+    }
 
     #[test]
     fn the_stages_end_in_order_and_before_the_deadline() {

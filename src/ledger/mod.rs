@@ -45,7 +45,12 @@ pub use self::{
     session::LedgerSession,
     writes::PARTITION_KEY,
 };
-use crate::{aws::error::AwsError, effect::DoneEffects, keyed::KeyedResults, retry::RetryPolicy};
+use crate::{
+    aws::{LONGEST_INVOCATION, error::AwsError},
+    effect::DoneEffects,
+    keyed::KeyedResults,
+    retry::RetryPolicy,
+};
 
 /// How long a claim outlives the deadline of its invocation: longer than the clock skew between two
 /// environments, and short enough that the claim of a killed invocation has expired when Lambda
@@ -93,7 +98,8 @@ impl Ledger {
         }
     }
 
-    /// Opens the ledger for an invocation, whose claims outlast its deadline by a margin.
+    /// Opens the ledger for an invocation, whose claims outlast its deadline by a margin. No claim
+    /// outlasts Lambda's longest invocation by more.
     pub fn open(
         &self,
         request_id: &str,
@@ -107,7 +113,7 @@ impl Ledger {
                 // one.
                 holder: format!("{request_id}/{:016x}", fastrand::u64(..)),
                 now,
-                until: deadline + LEASE_MARGIN,
+                until: deadline.min(now + LONGEST_INVOCATION) + LEASE_MARGIN,
             },
         )
     }
@@ -124,4 +130,39 @@ struct ClaimLease {
     holder: String,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::aws::Deadline;
+
+    #[tokio::test]
+    async fn no_claim_outlasts_the_longest_invocation() {
+        let policy = RetryPolicy {
+            max_attempts: 1,
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(1),
+            window: Duration::from_secs(1),
+        };
+        let ledger = Ledger::new(None, Duration::from_secs(86_400), &policy);
+        let now = Utc::now();
+        let claim = async |now: DateTime<Utc>, time| {
+            let session = ledger.open("request", now, now + time);
+            let at = Instant::now();
+            session.claim(&["event"], Deadline { now, at }).await
+        };
+        claim(now, TimeDelta::days(1)).await;
+        let lease = LONGEST_INVOCATION + LEASE_MARGIN;
+        let time = TimeDelta::seconds(30);
+        let held = claim(now + lease - TimeDelta::seconds(1), time).await;
+        assert_eq!(held["event"], Ok(ClaimAnswer::Held));
+        let granted = claim(now + lease, time).await;
+        assert_eq!(
+            granted["event"],
+            Ok(ClaimAnswer::Granted(DoneEffects::default()))
+        );
+    }
 }

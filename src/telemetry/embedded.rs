@@ -11,6 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::timestamp;
 use crate::{event::EventFinding, readiness::ReadinessKind};
 
 /// The maximum number of values per metric in a document. Source: the embedded metric format
@@ -185,6 +186,7 @@ impl DocumentTemplate<'_> {
         fields.insert("_aws".to_owned(), metadata);
         fields.insert("level".to_owned(), json!("INFO"));
         fields.insert("requestId".to_owned(), json!(self.facts.request_id));
+        fields.insert("timestamp".to_owned(), json!(timestamp(self.facts.now)));
         fields.insert(metric.to_owned(), value);
         Value::Object(fields)
     }
@@ -251,7 +253,8 @@ mod tests {
                     "Namespace": "Mine", "Dimensions": [[]],
                     "Metrics": [{"Name": "ColdStarts", "Unit": "Count"}],
                 }]},
-                "ColdStarts": 1, "level": "INFO", "requestId": "request"
+                "ColdStarts": 1, "level": "INFO", "requestId": "request",
+                "timestamp": "2027-01-15T08:00:00.123Z",
             })
         );
     }

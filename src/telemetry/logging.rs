@@ -2,17 +2,21 @@
 
 use std::{env, fmt, panic};
 
+use chrono::Utc;
 use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     filter::Targets,
     fmt::{
         FmtContext, FormatEvent, FormattedFields,
         format::{Format, Json, JsonFields, Writer},
+        time::FormatTime,
     },
     layer::SubscriberExt as _,
     registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
+
+use super::timestamp;
 
 /// Starts logging to standard output, with the level and format that Lambda configures.
 ///
@@ -58,19 +62,28 @@ fn level_filter(name: &str) -> LevelFilter {
     }
 }
 
-fn json_format() -> Format<Json, ()> {
+fn json_format() -> Format<Json, LineTime> {
     Format::default()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_target(false)
-        .without_time()
+        .with_timer(LineTime)
+}
+
+/// Writes the time of a line.
+struct LineTime;
+
+impl FormatTime for LineTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        writer.write_str(&timestamp(Utc::now()))
+    }
 }
 
 /// Writes the fields of the current span, such as `requestId`, at the top level of each line, so
 /// that one query finds all lines of an invocation.
-struct FlatSpanFormat(Format<Json, ()>);
+struct FlatSpanFormat(Format<Json, LineTime>);
 
 impl<S> FormatEvent<S, JsonFields> for FlatSpanFormat
 where

@@ -3,7 +3,14 @@
 mod embedded;
 mod logging;
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 pub use self::{
     embedded::{InvocationFacts, RecordObservation, documents, emit},
     logging::init_logging,
 };
+
+/// Formats the time of a log line: RFC 3339, UTC, in milliseconds, as Lambda expects it.
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -110,7 +110,7 @@ async fn one_failed_effect_leaves_its_neighbours_alone() {
     let retry = automation("2", "a", "FAILURE", &json!([]));
     function.aws.fail(
         Operation::PutMetricData,
-        vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS],
+        [Fault::Error(500, "InternalServiceFault")],
     );
     let answer = function
         .answer(&sqs_event(&[&skill, &retry, "no event"]))
@@ -161,7 +161,7 @@ async fn a_repeat_within_an_invocation_fails_with_the_first() {
     let event = skill_failure("1", "s", "live", "X");
     function.aws.fail(
         Operation::PutMetricData,
-        vec![Fault::Error(500, "InternalServiceFault"); ATTEMPTS],
+        [Fault::Error(500, "InternalServiceFault")],
     );
     let answer = function.answer(&sqs_event(&[&event, &event])).await;
     let both = json!([{"itemIdentifier": "item-0"}, {"itemIdentifier": "item-1"}]);
@@ -307,6 +307,230 @@ async fn more_failures_than_one_call_takes_go_out_in_several() {
     assert_eq!(
         (live, function.aws.calls(Operation::PutMetricData).len()),
         (1100.0, 3)
+    );
+}
+
+#[tokio::test]
+async fn a_call_for_data_points_stays_below_the_size_that_cloudwatch_takes() {
+    let function = Function::start().await;
+    let long = "x".repeat(2_000);
+    let mut failures = Vec::new();
+    for number in 0..450 {
+        failures.push(skill_failure(
+            &number.to_string(),
+            &format!("{number}-{long}"),
+            &format!("stage-{long}"),
+            &long,
+        ));
+    }
+    let texts: Vec<_> = failures.iter().map(String::as_str).collect();
+    let answer = function.answer(&sqs_event(&texts)).await;
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    assert_eq!(function.aws.calls(Operation::PutMetricData).len(), 2);
+    assert_counted(&function, 450.0);
+}
+
+#[tokio::test]
+async fn one_bad_data_point_fails_its_own_events_alone() {
+    for code in [
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "InvalidParameterCombination",
+        "ValidationError",
+    ] {
+        let function = Function::start().await;
+        function
+            .aws
+            .fail_every(Operation::PutMetricData, Fault::BadItem("bad", code));
+        let skills = ["a", "b", "bad", "c", "d", "e", "bad", "f"];
+        let mut failures = Vec::new();
+        for (index, skill) in skills.iter().enumerate() {
+            failures.push(skill_failure(&index.to_string(), skill, "live", "X"));
+        }
+        let texts: Vec<_> = failures.iter().map(String::as_str).collect();
+        let answer = function.answer(&sqs_event(&texts)).await;
+        let failed = json!([{"itemIdentifier": "item-2"}, {"itemIdentifier": "item-6"}]);
+        assert_eq!(answer, json!({"batchItemFailures": failed}), "{code}");
+        assert_counted(&function, 6.0);
+        let calls = function.aws.calls(Operation::PutMetricData).len();
+        assert!(calls <= 7, "halves of seven groups, not {calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn data_points_are_not_sent_again_for_a_reason_that_all_share() {
+    for (status, code) in [(403, "AccessDenied"), (400, "InvalidClientTokenId")] {
+        let function = Function::start().await;
+        function
+            .aws
+            .fail_every(Operation::PutMetricData, Fault::Error(status, code));
+        let failures = ["a", "b"].map(|skill| skill_failure(skill, skill, "live", "X"));
+        let texts: Vec<_> = failures.iter().map(String::as_str).collect();
+        assert_eq!(function.error(&sns_event(&texts)).await.0, "Undeliverable");
+        assert_eq!(function.aws.attempts(Operation::PutMetricData), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_is_not_sent_again_where_cloudwatch_may_have_taken_it() {
+    for fault in [
+        Fault::Reset,
+        Fault::ResetAfter,
+        Fault::HangAfter,
+        Fault::Half,
+        Fault::Error(500, "InternalServiceFault"),
+        Fault::Error(503, "ServiceUnavailable"),
+    ] {
+        let function = Function::start().await;
+        function.aws.fail(Operation::PutMetricData, [fault.clone()]);
+        let body = sns_event(&[&skill_failure("1", "s", "live", "X")]);
+        let answer = function.handle(&body).await;
+        let error = Diagnostic::from(answer.expect_err(&format!("{fault:?}")));
+        assert_eq!(error.error_type, "Retryable", "{fault:?}");
+        assert_eq!(
+            function.aws.attempts(Operation::PutMetricData),
+            1,
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_count_is_sent_again_where_cloudwatch_has_not_taken_it() {
+    let function = Function::start().await;
+    function.aws.fail(
+        Operation::PutMetricData,
+        [
+            Fault::Error(400, "Throttling"),
+            Fault::Error(429, "Whatever"),
+        ],
+    );
+    let body = sns_event(&[&skill_failure("1", "s", "live", "X")]);
+    assert_eq!(function.answer(&body).await["handled"], 1);
+    assert_counted(&function, 1.0);
+}
+
+/// Checks how many failures were counted, over all skills.
+fn assert_counted(function: &Function, expected: f64) {
+    let mut counted = 0.0;
+    for datum in function.aws.data() {
+        if datum.dimensions.len() == 1 {
+            counted += datum.value;
+        }
+    }
+    assert!((counted - expected).abs() < 0.1, "{counted}");
+}
+
+#[tokio::test]
+async fn one_bad_message_costs_no_good_one() {
+    for code in [
+        "InvalidParameter",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "ValidationError",
+        "ValidationException",
+        "BatchRequestTooLong",
+        "AWS.SimpleNotificationService.BatchRequestTooLong",
+    ] {
+        let function = Function::start().await;
+        for operation in [Operation::PublishBatch, Operation::Publish] {
+            function
+                .aws
+                .fail_every(operation, Fault::BadItem("bad text", code));
+        }
+        let mut texts = vec!["good text"; 10];
+        texts[3] = "bad text";
+        let answer = function.answer(&sqs_event(&texts)).await;
+        let failed = json!([{"itemIdentifier": "item-3"}]);
+        assert_eq!(answer, json!({"batchItemFailures": failed}), "{code}");
+        assert_eq!(function.aws.published().len(), 9, "{code}");
+        assert_eq!(function.aws.count(), 11, "a batch, and each of its ten");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_not_repeated_for_a_reason_that_all_its_messages_share() {
+    for (status, code) in [
+        (403, "AuthorizationError"),
+        (404, "NotFound"),
+        (400, "KMSAccessDenied"),
+        (400, "KMSDisabled"),
+        (400, "KMSNotFound"),
+        (403, "InvalidClientTokenId"),
+    ] {
+        let function = Function::start().await;
+        function
+            .aws
+            .fail_every(Operation::PublishBatch, Fault::Error(status, code));
+        let (error_type, _) = function.error(&sns_event(&["a", "b"])).await;
+        assert_eq!(error_type, "Undeliverable", "{code}");
+        assert_eq!(function.aws.attempts(Operation::Publish), 0, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_after_a_refused_batch_stays_retryable_and_in_time() {
+    for fault in [Fault::Hang, Fault::Error(503, "ServiceUnavailable")] {
+        let aws = FakeAws::in_memory();
+        aws.fail_every(
+            Operation::PublishBatch,
+            Fault::Error(400, "InvalidParameter"),
+        );
+        aws.fail_every(Operation::Publish, fault);
+        let handler = Handler::deployed(config(&aws.url, &[]), aws.http(), |_| {});
+        let mut short = invocation(Utc::now());
+        short.deadline = short.now + TimeDelta::seconds(4);
+        let event = sns_event(&["a", "b"]);
+        let answer = handler.handle(&event, &short);
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(4), answer).await;
+        let error = Diagnostic::from(answer.expect("answered before the deadline").unwrap_err());
+        assert_eq!(error.error_type, "Retryable");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_out_of_time_is_retryable() {
+    for (code, message) in [
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261120T090000Z is now earlier than 20261120T091000Z",
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature expired: 20261120T090000Z is now earlier",
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature not yet current: 20261120T093000Z is still later",
+        ),
+        ("RequestExpired", "Request has expired."),
+        ("RequestTimeTooSkewed", "The difference is too large."),
+    ] {
+        let function = Function::start().await;
+        for operation in [Operation::Publish, Operation::PutMetricData] {
+            function
+                .aws
+                .fail_every(operation, Fault::ErrorSaying(403, code, message));
+        }
+        for event in ["subscription-activated", "skill-failure-timeout"] {
+            let (error_type, text) = function.error(&sample(event)).await;
+            assert_eq!(error_type, "Retryable", "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_not_retryable() {
+    let function = Function::start().await;
+    let fault = Fault::ErrorSaying(
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided",
+    );
+    function.aws.fail_every(Operation::Publish, fault);
+    assert_eq!(
+        function.error(&sample("subscription-activated")).await.0,
+        "Undeliverable"
     );
 }
 

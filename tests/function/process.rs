@@ -27,12 +27,19 @@ use crate::{
 struct RuntimeApi {
     waiting: Arc<Mutex<VecDeque<Vec<u8>>>>,
     answers: Arc<Mutex<Vec<(&'static str, Value)>>>,
+    /// The deadline's header; without one, a deadline in half a minute.
+    deadline: Option<String>,
 }
 
 impl RuntimeApi {
     async fn start(bodies: Vec<Vec<u8>>) -> (Self, String) {
+        Self::start_with_deadline(bodies, None).await
+    }
+
+    async fn start_with_deadline(bodies: Vec<Vec<u8>>, deadline: Option<&str>) -> (Self, String) {
         let api = Self {
             waiting: Arc::new(Mutex::new(bodies.into())),
+            deadline: deadline.map(str::to_owned),
             ..Self::default()
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -51,9 +58,8 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     match body {
         None => std::future::pending().await,
         Some(body) => {
-            let deadline = (Utc::now() + TimeDelta::seconds(30))
-                .timestamp_millis()
-                .to_string();
+            let deadline = api.deadline.clone();
+            let deadline = deadline.unwrap_or_else(|| millis_from_now(TimeDelta::seconds(30)));
             let headers = [
                 ("lambda-runtime-aws-request-id", "request-1".to_owned()),
                 ("lambda-runtime-deadline-ms", deadline),
@@ -65,6 +71,11 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
             (headers, body).into_response()
         }
     }
+}
+
+/// A time as the Runtime API states it, in milliseconds since 1970.
+fn millis_from_now(time: TimeDelta) -> String {
+    (Utc::now() + time).timestamp_millis().to_string()
 }
 
 async fn keep(
@@ -99,8 +110,22 @@ async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
 
 /// The same with an AWS of the test's own.
 async fn run_with(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
-    let count = bodies.len();
-    let (api, address) = RuntimeApi::start(bodies).await;
+    let api = RuntimeApi::start(bodies).await;
+    run_on(api, aws, variables).await
+}
+
+/// The same with this deadline in the header of each invocation.
+async fn run_until(deadline: &str, body: String) -> ProcessRun {
+    let api = RuntimeApi::start_with_deadline(vec![body.into_bytes()], Some(deadline)).await;
+    run_on(api, &FakeAws::start().await, &[("LEDGER_TABLE", "ledger")]).await
+}
+
+async fn run_on(
+    (api, address): (RuntimeApi, String),
+    aws: &FakeAws,
+    variables: &[(&str, &str)],
+) -> ProcessRun {
+    let count = api.waiting.lock().unwrap().len();
     let mut process = spawn(aws, &address, variables);
     for _ in 0..600 {
         if api.answers.lock().unwrap().len() >= count && count > 0
@@ -216,11 +241,112 @@ fn assert_record_lines(run: &ProcessRun) {
         (&quarantined["level"], &quarantined["reason"]),
         (&json!("WARN"), &json!("NOT_JSON"))
     );
-    assert!(
-        !run.output.contains("amzn1.alexa.unit"),
-        "payload in the log: {}",
-        run.output
-    );
+    // The ids that a line is about are in the log, and nothing else of the payload.
+    for text in [
+        "Details about the error",
+        "Endpoint used in the automation",
+        "OrderTowelsIntent",
+        "amzn1.echo-api",
+        "EXAMPLEHOTEL",
+    ] {
+        assert!(!run.output.contains(text), "{text}: {}", run.output);
+    }
+    assert_ids(&lines);
+}
+
+/// The lines name what their events are about.
+fn assert_ids(lines: &[&Value]) {
+    for (field, id) in [
+        ("unitId", "amzn1.alexa.unit.did.EXAMPLEROOM201"),
+        (
+            "automationId",
+            "amzn1.alexa.automation.example-good-night-201",
+        ),
+        (
+            "skillId",
+            "amzn1.ask.skill.00000000-0000-4000-8000-000000000101",
+        ),
+        ("endpointId", "amzn1.alexa.endpoint.example-room-302-echo"),
+    ] {
+        assert!(
+            lines.iter().any(|line| line[field] == id),
+            "no line has the {field} {id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_line_has_a_timestamp() {
+    let broken = automation("1", "a", "NEVER_SEEN", &json!([])).replace("\"2.0\"", "\"3.0\"");
+    let bodies = vec![
+        sample("batch").into_bytes(),
+        sns_event(&[&broken]).into_bytes(),
+        b"not json".to_vec(),
+    ];
+    let before = Utc::now() - TimeDelta::seconds(1);
+    let run = run(bodies, &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
+    assert!(run.lines.len() > 20, "{}", run.output);
+    for line in &run.lines {
+        let text = line["timestamp"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{line}"));
+        let time = chrono::DateTime::parse_from_rfc3339(text).unwrap();
+        assert!(time >= before && time <= Utc::now(), "{line}");
+        assert!(text.len() == 24 && text.ends_with('Z'), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_event_is_not_late() {
+    let event = sns_event(&[&automation("1", "a", "SUCCESS", &json!([]))]);
+    let mut replayed: Value = serde_json::from_str(&event).unwrap();
+    replayed["Records"][0]["Sns"]["MessageAttributes"] =
+        json!({"aspevents-replay": {"Type": "String", "Value": "true"}});
+    for (body, late) in [(event, 1), (replayed.to_string(), 0)] {
+        let run = run(vec![body.into_bytes()], &[]).await;
+        assert_eq!(run.metric("LateEvents").len(), late, "{}", run.output);
+        assert_eq!(run.metric("EventsReceived").len(), 1, "{}", run.output);
+    }
+}
+
+#[tokio::test]
+async fn any_number_is_a_deadline() {
+    for deadline in [
+        "0",
+        "1",
+        "2072",
+        "600000",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        &millis_from_now(TimeDelta::seconds(-60)),
+        &millis_from_now(TimeDelta::seconds(10)),
+        &millis_from_now(TimeDelta::days(1)),
+        &millis_from_now(TimeDelta::days(400_000)),
+    ] {
+        let event = sns_event(&[&automation("1", "a", "FAILURE", &json!([]))]);
+        let run = run_until(deadline, event).await;
+        assert!(!run.output.contains("panicked"), "{}", run.output);
+        assert_eq!(run.answers.len(), 1, "{deadline}: {}", run.output);
+        assert_eq!(run.answers[0].1["handled"], 1, "{deadline}: {}", run.output);
+        assert!(run.metric("LedgerUnavailable").is_empty(), "{deadline}");
+    }
+}
+
+/// The runtime reads the header before it calls anything of the function's own, and ends over a
+/// text that is no number. Lambda then starts another process and repeats the invocation.
+#[tokio::test]
+async fn a_deadline_that_is_no_number_ends_the_process_with_an_error_and_without_a_panic() {
+    for deadline in ["soon", "-1", "", "1.5", "18446744073709551616"] {
+        let run = run_until(deadline, sample("greeting")).await;
+        assert!(!run.output.contains("panicked"), "{}", run.output);
+        assert_eq!(run.answers, [], "{deadline}");
+        assert_starts_with(
+            run.first_line("ERROR"),
+            "message",
+            "the function cannot start or continue",
+        );
+    }
 }
 
 /// The metrics of the two sample batches, each as a document that CloudWatch can read.
@@ -300,18 +426,15 @@ async fn a_body_that_is_not_json_is_an_unsupported_envelope_and_the_process_surv
 
 #[tokio::test]
 async fn the_payload_is_in_the_log_at_debug_only() {
-    let body = sns_event(&[&automation(
-        "1",
-        "amzn1.alexa.automation.1",
-        "FAILURE",
-        &json!([]),
-    )])
-    .into_bytes();
+    let said = "The lamp of Ms Guest was not found";
+    let errors = json!([{"type": "ENDPOINT_NOT_FOUND", "message": said}]);
+    let event = automation("1", "amzn1.alexa.automation.1", "FAILURE", &errors);
+    let body = sns_event(&[&event]).into_bytes();
     let quiet = run(vec![body.clone()], &[]).await;
-    assert!(
-        !quiet.output.contains("amzn1.alexa.automation.1"),
-        "{}",
-        quiet.output
+    assert!(!quiet.output.contains(said), "{}", quiet.output);
+    assert_eq!(
+        quiet.record_lines()[0]["automationId"],
+        "amzn1.alexa.automation.1"
     );
     let loud = run(vec![body], &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
     let debug = loud
@@ -319,12 +442,7 @@ async fn the_payload_is_in_the_log_at_debug_only() {
         .into_iter()
         .find(|line| line["level"] == "DEBUG")
         .unwrap();
-    assert!(
-        debug["payload"]
-            .as_str()
-            .unwrap()
-            .contains("amzn1.alexa.automation.1")
-    );
+    assert!(debug["payload"].as_str().unwrap().contains(said));
     assert!(!loud.output.contains("secret"), "{}", loud.output);
 }
 

@@ -24,6 +24,11 @@ pub(super) fn decode(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> AwsCall {
     } else {
         plain.extend_from_slice(body);
     }
+    assert!(
+        plain.len() <= 1_000_000,
+        "CloudWatch rejects {} bytes",
+        plain.len()
+    );
     let request: Cbor = ciborium::from_reader(plain.as_slice()).unwrap();
     let data: Vec<_> = list(&request, "MetricData")
         .iter()
@@ -96,8 +101,10 @@ pub(super) fn answer() -> WireAnswer {
     cbor(200, Vec::new())
 }
 
-pub(super) fn error(status: u16, code: &str) -> WireAnswer {
-    cbor(status, vec![(Cbor::from("__type"), Cbor::from(code))])
+pub(super) fn error(status: u16, code: &str, message: &str) -> WireAnswer {
+    let fields = [("__type", code), ("message", message)];
+    let fields = fields.map(|(name, value)| (Cbor::from(name), Cbor::from(value)));
+    cbor(status, fields.to_vec())
 }
 
 fn cbor(status: u16, fields: Vec<(Cbor, Cbor)>) -> WireAnswer {

@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{AwsCall, Fault, Operation, condition::Condition, server::WireAnswer};
+use super::{
+    AwsCall, Fault, Operation,
+    condition::Condition,
+    server::{MESSAGE, WireAnswer},
+};
 
 const TABLE: &str = "ledger";
 
@@ -261,7 +265,7 @@ impl FakeTable {
     fn transact(&mut self, writes: Vec<ItemWrite>, token: String, content: u64) -> WireAnswer {
         match self.applied.get(&token) {
             Some(made) if *made == content => return json_answer(200, &json!({})),
-            Some(_) => return error(400, "IdempotentParameterMismatchException"),
+            Some(_) => return error(400, "IdempotentParameterMismatchException", MESSAGE),
             None => {}
         }
         let failures: Vec<_> = writes.iter().map(|write| self.failure(write)).collect();
@@ -329,10 +333,10 @@ fn reason(code: &str, failure: Option<Map<String, Value>>) -> Value {
     Value::Object(details)
 }
 
-pub(super) fn error(status: u16, code: &str) -> WireAnswer {
+pub(super) fn error(status: u16, code: &str, message: &str) -> WireAnswer {
     json_answer(
         status,
-        &json!({"__type": typed_code(code), "message": "the test asked for it"}),
+        &json!({"__type": typed_code(code), "message": message}),
     )
 }
 

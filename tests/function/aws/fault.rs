@@ -11,6 +11,11 @@ use super::Operation;
 pub(crate) enum Fault {
     /// Not processed: answered with this status and error code.
     Error(u16, &'static str),
+    /// Not processed: answered with this status, error code and message.
+    ErrorSaying(u16, &'static str, &'static str),
+    /// A call with this text in a message or a data point is not processed and answered with status
+    /// 400 and this code; others are processed.
+    BadItem(&'static str, &'static str),
     /// Not processed: the connection closes.
     Reset,
     /// Processed, and then the connection closes.

@@ -392,6 +392,14 @@ impl AwsCall {
         }
     }
 
+    /// Whether the text is in a message or in a dimension of a data point.
+    fn mentions(&self, text: &str) -> bool {
+        let mut messages = self.messages.iter();
+        let mut values = self.data.iter().flat_map(|datum| datum.dimensions.values());
+        messages.any(|message| message.body.to_string().contains(text))
+            || values.any(|value| value.contains(text))
+    }
+
     /// The messages that AWS accepted.
     fn published(&self) -> impl Iterator<Item = &PublishedMessage> {
         let accepted = |(index, message)| {

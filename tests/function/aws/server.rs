@@ -22,6 +22,9 @@ use tokio::{
 
 use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, sns};
 
+/// The message of an error whose message does not matter.
+pub(super) const MESSAGE: &str = "the test asked for it";
+
 type Body = UnsyncBoxBody<Bytes, ConnectionClosed>;
 
 /// An error that makes hyper close the connection.
@@ -168,11 +171,21 @@ impl World {
             self.refused
                 .push(format!("{} cannot have the fault {fault:?}", call.api));
         }
+        let fault = fault.filter(|fault| match fault {
+            Fault::BadItem(text, _) => call.mentions(text),
+            _ => true,
+        });
         let end = match fault {
-            Some(Fault::Error(status, code)) => CallEnd::Answered(service.error(status, code)),
-            Some(Fault::Cancelled(_)) if call.api == "PutItem" => {
-                CallEnd::Answered(dynamodb::error(400, "TransactionConflictException"))
+            Some(Fault::Error(status, code)) => {
+                CallEnd::Answered(service.error(status, code, MESSAGE))
             }
+            Some(Fault::ErrorSaying(status, code, message)) => {
+                CallEnd::Answered(service.error(status, code, message))
+            }
+            Some(Fault::BadItem(_, code)) => CallEnd::Answered(service.error(400, code, MESSAGE)),
+            Some(Fault::Cancelled(_)) if call.api == "PutItem" => CallEnd::Answered(
+                dynamodb::error(400, "TransactionConflictException", MESSAGE),
+            ),
             Some(Fault::Cancelled(code)) => {
                 CallEnd::Answered(dynamodb::cancelled_for(code, call.keys.len()))
             }
@@ -199,7 +212,7 @@ impl World {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         self.refused
             .push(text.unwrap_or_else(|| "a malformed request".to_owned()));
-        CallEnd::Answered(service.error(400, "ValidationException"))
+        CallEnd::Answered(service.error(400, "ValidationException", MESSAGE))
     }
 }
 
@@ -220,11 +233,11 @@ fn end_of_processed(answer: WireAnswer, fault: Option<&Fault>) -> CallEnd {
 }
 
 impl AwsService {
-    fn error(self, status: u16, code: &str) -> WireAnswer {
+    fn error(self, status: u16, code: &str, message: &str) -> WireAnswer {
         match self {
-            Self::Sns => sns::error(status, code),
-            Self::CloudWatch => cloudwatch::error(status, code),
-            Self::DynamoDb => dynamodb::error(status, code),
+            Self::Sns => sns::error(status, code, message),
+            Self::CloudWatch => cloudwatch::error(status, code, message),
+            Self::DynamoDb => dynamodb::error(status, code, message),
         }
     }
 }

@@ -149,12 +149,12 @@ fn batch_answer(call: &mut AwsCall, fault: Option<&Fault>) -> WireAnswer {
     )
 }
 
-pub(super) fn error(status: u16, code: &str) -> WireAnswer {
+pub(super) fn error(status: u16, code: &str, message: &str) -> WireAnswer {
     xml(
         status,
         format!(
             "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error>\
-            <Type>Sender</Type><Code>{code}</Code><Message>the test asked for it</Message></Error>\
+            <Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
             <RequestId>r</RequestId></ErrorResponse>"
         ),
     )
