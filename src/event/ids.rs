@@ -37,6 +37,15 @@ impl<'a> FoundId<'a> {
         }
     }
 
+    /// What this and another search found together.
+    pub(super) fn merged(self, other: Self) -> Self {
+        match other {
+            Self::Nothing => self,
+            Self::One(id) => self.and(id),
+            Self::Several => Self::Several,
+        }
+    }
+
     /// This and another id.
     fn and(self, id: &'a str) -> Self {
         match self {
