@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_key_names_a_text_or_an_object_with_an_id() {
-        let value = json!({"deep": [{"principal": {"id": "p"}}, {"assignee": "p"}], "actor": {"principal": "q"}});
+        let deep = json!([{"principal": {"id": "p"}}, {"assignee": "p"}]);
+        let value = json!({"deep": deep, "actor": {"principal": "q"}});
         let keys = &["principal", "assignee"];
         assert_eq!(by_key(&[&value], keys, &["actor"]), FoundId::One("p"));
         assert_eq!(by_key(&[&value], keys, &[]), FoundId::Several);

@@ -28,79 +28,104 @@ use crate::{
 
 /// Events whose meaning nobody would doubt.
 fn plain_events() -> Vec<Value> {
-    let unit = json!({"unit": {"type": "Unit", "id": "amzn1.alexa.unit.did.1"}});
-    let on_unit =
-        json!({"resource": {"resourceType": "Unit", "resourceId": "amzn1.alexa.unit.did.1"}});
-    let device = json!({"endpoint": {"type": "Endpoint", "id": "amzn1.alexa.endpoint.1"}});
-    let both = json!({"unit": {"id": "amzn1.alexa.unit.did.1"}, "skill": {"id": "skill-1"}});
-    let skill = |stage| {
-        json!({"skill": {"id": "skill-1", "stage": stage}, "error": {"type": "INVALID_RESPONSE"},
-            "unit": {"id": "amzn1.alexa.unit.did.1"}, "requestId": "request-1"})
-    };
-    let run = |result| json!({"automation": {"id": "amzn1.alexa.automation.1"}, "result": result});
-    let errors = json!([{"type": "ENDPOINT_NOT_FOUND", "id": "amzn1.alexa.endpoint.1"}]);
-    let error = json!({"type": "INTERNAL_SERVER_ERROR", "message": "text"});
-    let activated = |result| json!({"subscription": {"id": "subscription-1"}, "result": result});
-    let changed = |result| {
-        json!({"principal": {"id": "amzn1.account.1"},
-        "role": {"id": "amzn1.alexa.role.did.1"}, "result": result})
-    };
-    let automation = ("Alexa.Automation.Execution", "Completion");
-    let activation = ("Alexa.Enterprise.Subscription", "Activation");
-    let assignment = ("Alexa.Role.Management", "Assignment");
-    let revocation = ("Alexa.Role.Management", "Revocation");
-    let setup = ("Alexa.Endpoint.Lifecycle", "SetupCompletion");
-    let failure = ("Alexa.Skill.Interaction", "Failure");
     let mut events = Vec::new();
-    for ((namespace, name), entities, payload) in [
-        (automation, &unit, run(json!({"status": "SUCCESS"}))),
+    events.extend(plain_runs());
+    events.extend(plain_activations());
+    events.extend(plain_roles());
+    events.extend(plain_devices());
+    events.extend(["live", "development"].map(plain_skill_failure));
+    events
+}
+
+fn plain_event(namespace: &str, name: &str, entities: &Value, payload: &Value) -> Value {
+    let event = alexa_event("e", namespace, name, entities, payload);
+    serde_json::from_str(&event).unwrap()
+}
+
+fn unit() -> Value {
+    json!({"unit": {"type": "Unit", "id": "amzn1.alexa.unit.did.1"}})
+}
+
+fn plain_runs() -> Vec<Value> {
+    let errors = json!([{"type": "ENDPOINT_NOT_FOUND", "id": "amzn1.alexa.endpoint.1"}]);
+    let mut runs = Vec::new();
+    for result in [
+        json!({"status": "SUCCESS"}),
+        json!({"status": "COMPLETED", "errors": []}),
+        json!({"status": "FAILURE"}),
+        json!({"status": "FAILED", "errors": errors}),
+    ] {
+        let payload = json!({"automation": {"id": "amzn1.alexa.automation.1"}, "result": result});
+        let namespace = "Alexa.Automation.Execution";
+        runs.push(plain_event(namespace, "Completion", &unit(), &payload));
+    }
+    runs
+}
+
+fn plain_activations() -> Vec<Value> {
+    let error = json!({"type": "INTERNAL_SERVER_ERROR", "message": "text"});
+    let mut activations = Vec::new();
+    for result in [
+        json!({"status": "SUCCEEDED"}),
+        json!({"status": "ACTIVE"}),
+        json!({"status": "FAILED"}),
+        json!({"status": "FAILED", "error": error}),
+    ] {
+        let payload = json!({"subscription": {"id": "subscription-1"}, "result": result});
+        let namespace = "Alexa.Enterprise.Subscription";
+        activations.push(plain_event(namespace, "Activation", &unit(), &payload));
+    }
+    activations
+}
+
+fn plain_roles() -> Vec<Value> {
+    let unit_id = "amzn1.alexa.unit.did.1";
+    let resource = json!({"resource": {"resourceType": "Unit", "resourceId": unit_id}});
+    let mut roles = Vec::new();
+    for (name, entities, status) in [
+        ("Assignment", &resource, "SUCCEEDED"),
+        ("Assignment", &unit(), "FAILED"),
+        ("Revocation", &resource, "SUCCEEDED"),
+    ] {
+        let payload = json!({"principal": {"id": "amzn1.account.1"},
+            "role": {"id": "amzn1.alexa.role.did.1"}, "result": {"status": status}});
+        roles.push(plain_event(
+            "Alexa.Role.Management",
+            name,
+            entities,
+            &payload,
+        ));
+    }
+    roles
+}
+
+fn plain_devices() -> Vec<Value> {
+    let device = json!({"endpoint": {"type": "Endpoint", "id": "amzn1.alexa.endpoint.1"}});
+    let mut devices = Vec::new();
+    for (entities, payload) in [
         (
-            automation,
-            &unit,
-            run(json!({"status": "COMPLETED", "errors": []})),
-        ),
-        (automation, &unit, run(json!({"status": "FAILURE"}))),
-        (
-            automation,
-            &unit,
-            run(json!({"status": "FAILED", "errors": errors})),
-        ),
-        (activation, &unit, activated(json!({"status": "SUCCEEDED"}))),
-        (activation, &unit, activated(json!({"status": "ACTIVE"}))),
-        (
-            activation,
-            &unit,
-            activated(json!({"status": "FAILED", "error": error})),
-        ),
-        (activation, &unit, activated(json!({"status": "FAILED"}))),
-        (
-            assignment,
-            &on_unit,
-            changed(json!({"status": "SUCCEEDED"})),
-        ),
-        (assignment, &unit, changed(json!({"status": "FAILED"}))),
-        (
-            revocation,
-            &on_unit,
-            changed(json!({"status": "SUCCEEDED"})),
-        ),
-        (
-            setup,
             &device,
             json!({"serialNumber": "G0", "status": "COMPLETED"}),
         ),
-        (
-            setup,
-            &json!({}),
-            json!({"endpoint": {"id": "amzn1.alexa.endpoint.1"}}),
-        ),
-        (failure, &both, skill("live")),
-        (failure, &both, skill("development")),
+        (&json!({}), device.clone()),
     ] {
-        let event = alexa_event("e", namespace, name, entities, &payload);
-        events.push(serde_json::from_str(&event).unwrap());
+        let namespace = "Alexa.Endpoint.Lifecycle";
+        devices.push(plain_event(
+            namespace,
+            "SetupCompletion",
+            entities,
+            &payload,
+        ));
     }
-    events
+    devices
+}
+
+fn plain_skill_failure(stage: &str) -> Value {
+    let unit_id = "amzn1.alexa.unit.did.1";
+    let entities = json!({"unit": {"id": unit_id}, "skill": {"id": "skill-1"}});
+    let payload = json!({"skill": {"id": "skill-1", "stage": stage}, "unit": {"id": unit_id},
+        "error": {"type": "INVALID_RESPONSE"}, "requestId": "request-1"});
+    plain_event("Alexa.Skill.Interaction", "Failure", &entities, &payload)
 }
 
 /// The fields whose value is a word.
