@@ -56,12 +56,12 @@ pub enum Plan {
     Ignore,
     /// Nothing besides forwarding the event.
     ForwardOnly,
-    /// Count a failure of a skill, and report it if there is a topic for that.
+    /// Count a failure of a skill, and report it. It counts whatever becomes of the report.
     Count {
         /// What is counted.
         failure: SkillFailureMetric,
         /// The report.
-        report: Option<OutgoingMessage>,
+        report: PlannedReport,
     },
     /// Publish a signal. If it tells of readiness, store it before, for later lookups.
     Signal(OutgoingSignal),
@@ -76,6 +76,17 @@ pub enum Plan {
     },
     /// Publish the message as it is, with the reason. If it is too large even for the quarantine,
     /// the record has to fail, so that its owner keeps it.
+    Quarantine(Result<QuarantinedRecord, MessageTooLarge>),
+}
+
+/// What to do about the report of a skill failure.
+#[derive(Debug)]
+pub enum PlannedReport {
+    /// Nothing: there is no topic for reports.
+    None,
+    /// Publish it.
+    Publish(OutgoingMessage),
+    /// Quarantine the record, as [`Plan::Quarantine`] does: there is too much to report.
     Quarantine(Result<QuarantinedRecord, MessageTooLarge>),
 }
 
@@ -131,9 +142,9 @@ fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> 
     };
     let mut plan = router.plan(content, origin);
     let forward = match forward.transpose() {
-        Ok(forward) => forward.filter(|_| !matches!(plan, Plan::Quarantine(_))),
+        Ok(forward) => forward.filter(|_| !plan.has_quarantine()),
         Err(too_large) => {
-            plan = Plan::Quarantine(quarantine::oversized(record, &too_large));
+            plan = plan.quarantined(quarantine::oversized(record, &too_large));
             None
         }
     };
@@ -148,6 +159,33 @@ fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> 
         findings,
         plan,
         forward,
+    }
+}
+
+impl Plan {
+    /// Whether the record goes to the quarantine.
+    fn has_quarantine(&self) -> bool {
+        match self {
+            Self::Count { report, .. } => matches!(report, PlannedReport::Quarantine(_)),
+            Self::Quarantine(_) => true,
+            Self::Ignore
+            | Self::ForwardOnly
+            | Self::Signal(_)
+            | Self::Retry(_)
+            | Self::EndRetries { .. } => false,
+        }
+    }
+
+    /// The plan if there is too much to publish: the record goes to the quarantine. A skill failure
+    /// counts all the same, because no trouble with a report may keep an alarm silent.
+    fn quarantined(self, quarantined: Result<QuarantinedRecord, MessageTooLarge>) -> Self {
+        match self {
+            Self::Count { failure, .. } => Self::Count {
+                failure,
+                report: PlannedReport::Quarantine(quarantined),
+            },
+            _ => Self::Quarantine(quarantined),
+        }
     }
 }
 
@@ -228,19 +266,17 @@ impl Router<'_> {
         report: &SkillFailureReport<'_>,
         origin: &MessageOrigin,
     ) -> Plan {
-        if !self.settings.has_report_topic {
-            return Plan::Count {
-                failure,
-                report: None,
-            };
-        }
-        match origin.message(report) {
-            Ok(report) => Plan::Count {
-                failure,
-                report: Some(report),
-            },
-            Err(too_large) => self.oversized(&too_large),
-        }
+        let report = if self.settings.has_report_topic {
+            match origin.message(report) {
+                Ok(report) => PlannedReport::Publish(report),
+                Err(too_large) => {
+                    PlannedReport::Quarantine(quarantine::oversized(self.record, &too_large))
+                }
+            }
+        } else {
+            PlannedReport::None
+        };
+        Plan::Count { failure, report }
     }
 
     fn signal(&self, signal: Result<OutgoingSignal, MessageTooLarge>) -> Plan {

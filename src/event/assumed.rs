@@ -12,7 +12,7 @@ use super::{
     ids::{self, FoundId},
     status::ReportedResult,
 };
-use crate::json::JsonMisfit;
+use crate::json::{self, JsonMisfit};
 
 const UNIT: &[&str] = &["amzn1.alexa.unit."];
 const ROLE: &[&str] = &["amzn1.alexa.role."];
@@ -79,7 +79,7 @@ impl RoleChange {
             resource,
             principal_id: principal.map(str::to_owned),
             role_id: ids::by_prefix(&values, ROLE, &[]).only().map(str::to_owned),
-            result: reported_result(payload),
+            result: reported_result(payload, &mut findings),
             findings,
         }
     }
@@ -94,11 +94,11 @@ fn role_target<'a>(
         let Some(resource) = value.get("resource") else {
             continue;
         };
-        let text = |field: &str| resource.get(field).and_then(Value::as_str);
-        let Some(id) = text("resourceId").or(text("id")) else {
+        let text = |pointer: &str| json::text_at(resource, pointer);
+        let Some(id) = text("/resourceId").or(text("/id")) else {
             continue;
         };
-        let r#type = text("resourceType");
+        let r#type = text("/resourceType");
         let is_unit = r#type.is_some_and(|r#type| r#type.eq_ignore_ascii_case("Unit"));
         if is_unit || ids::is_id(id, UNIT) {
             return (Some(id), None);
@@ -128,8 +128,10 @@ fn find_principal<'a>(
     payload: &'a Value,
     findings: &mut Vec<EventFinding>,
 ) -> Option<&'a str> {
-    let values = [header.entities(), payload];
-    let by_key = ids::by_key(&values, PRINCIPAL_KEYS, ACTOR_KEYS);
+    let entities = header.entities();
+    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["user"]).collect();
+    let by_key = ids::by_key(&[payload], PRINCIPAL_KEYS, ACTOR_KEYS);
+    let by_key = by_key.merged(ids::by_key(&[entities], PRINCIPAL_KEYS, &skipped));
     if let FoundId::One(id) = by_key {
         return Some(id);
     }
@@ -137,12 +139,9 @@ fn find_principal<'a>(
     if by_key == FoundId::Several {
         return None;
     }
-    let outside_header = ids::by_prefix(&[payload], PRINCIPAL, ACTOR_KEYS);
-    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["user"]).collect();
-    match outside_header {
-        FoundId::Nothing => ids::by_prefix(&[header.entities()], PRINCIPAL, &skipped).only(),
-        found => found.only(),
-    }
+    let by_prefix = ids::by_prefix(&[payload], PRINCIPAL, ACTOR_KEYS);
+    let by_prefix = by_prefix.merged(ids::by_prefix(&[entities], PRINCIPAL, &skipped));
+    by_prefix.only()
 }
 
 /// What `Alexa.Endpoint.Lifecycle` / `SetupCompletion` tells.
@@ -182,7 +181,7 @@ impl SetupCompletion {
             serial_number: ids::by_key(&values, SERIAL_KEYS, &[])
                 .only()
                 .map(str::to_owned),
-            result: reported_result(payload),
+            result: reported_result(payload, &mut findings),
             findings,
         })
     }
@@ -206,8 +205,72 @@ fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit
     }
 }
 
-/// The result of an undocumented payload: an object `result`, or the payload itself.
-fn reported_result(payload: &Value) -> ReportedResult {
-    let nested = payload.get("result").map(ReportedResult::read);
-    nested.unwrap_or_default().or(ReportedResult::read(payload))
+/// The result of an undocumented payload: an object or a word `result`, or the payload itself. A
+/// status that is there and cannot be read is noted, because it may say that something failed.
+fn reported_result(payload: &Value, findings: &mut Vec<EventFinding>) -> ReportedResult {
+    let nested = payload.get("result").map(ReportedResult::read_any);
+    let result = nested.unwrap_or_default().or(ReportedResult::read(payload));
+    if result.word.is_none() && !result.has_errors {
+        for status in ["/result/status", "/status"] {
+            if let Some(status) = payload.pointer(status).filter(|status| !status.is_null()) {
+                findings.push(EventFinding::unknown(json::kind(status)));
+            }
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn role(entities: &Value, payload: &Value) -> RoleChange {
+        let header = json!({
+            "eventType": {"namespace": "Alexa.Role.Management", "name": "Assignment"},
+            "entities": entities
+        });
+        RoleChange::find(&json::read("$.header", &header).unwrap(), payload)
+    }
+
+    #[test]
+    fn the_users_of_the_header_and_different_ids_are_no_principal() {
+        for (entities, payload) in [
+            (
+                json!({"user": {"principalId": "amzn1.account.B"}}),
+                json!({}),
+            ),
+            (
+                json!({"account": {"id": "amzn1.account.A"}}),
+                json!({"holder": "amzn1.account.B"}),
+            ),
+        ] {
+            let role = role(&entities, &payload);
+            assert_eq!(role.principal_id, None, "{entities} {payload}");
+            let missing = EventFinding::missing("principalId");
+            assert!(role.findings.contains(&missing), "{entities} {payload}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_read_is_noted() {
+        for (payload, is_noted) in [
+            (json!({"status": {"a": "FAILED", "b": "OFF"}}), true),
+            (json!({"result": {"status": 7}}), true),
+            (json!({"result": {"status": null}}), false),
+            (json!({"result": "FAILED"}), false),
+        ] {
+            let mut findings = Vec::new();
+            reported_result(&payload, &mut findings);
+            assert_eq!(!findings.is_empty(), is_noted, "{payload}");
+        }
+    }
+
+    #[test]
+    fn an_empty_resource_is_none() {
+        let empty = json!({"resource": {"resourceType": "Unit", "resourceId": ""}});
+        let role = role(&empty, &json!({}));
+        assert_eq!((role.unit_id, role.resource), (None, None));
+    }
 }

@@ -37,6 +37,15 @@ impl<'a> FoundId<'a> {
         }
     }
 
+    /// What this and another search found together.
+    pub(super) fn merged(self, other: Self) -> Self {
+        match other {
+            Self::Nothing => self,
+            Self::One(id) => self.and(id),
+            Self::Several => Self::Several,
+        }
+    }
+
     /// This and another id.
     fn and(self, id: &'a str) -> Self {
         match self {
@@ -154,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_key_names_a_text_or_an_object_with_an_id() {
-        let value = json!({"deep": [{"principal": {"id": "p"}}, {"assignee": "p"}], "actor": {"principal": "q"}});
+        let deep = json!([{"principal": {"id": "p"}}, {"assignee": "p"}]);
+        let value = json!({"deep": deep, "actor": {"principal": "q"}});
         let keys = &["principal", "assignee"];
         assert_eq!(by_key(&[&value], keys, &["actor"]), FoundId::One("p"));
         assert_eq!(by_key(&[&value], keys, &[]), FoundId::Several);

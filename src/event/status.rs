@@ -130,13 +130,24 @@ impl StatusWords {
 
 impl ReportedResult {
     /// Reads an object with `status` and `errors` or `error`. The word of a status that is an
-    /// object is the only text in it.
+    /// object is the only text without white space in it.
     pub(super) fn read(result: &Value) -> Self {
         Self {
             word: result.get("status").and_then(word_of),
             has_errors: ["errors", "error"]
                 .iter()
                 .any(|key| has_content(result.get(key))),
+        }
+    }
+
+    /// The same, and a text is the status word itself.
+    pub(super) fn read_any(result: &Value) -> Self {
+        match result {
+            Value::String(_) => Self {
+                word: word_of(result),
+                has_errors: false,
+            },
+            _ => Self::read(result),
         }
     }
 
@@ -167,9 +178,10 @@ fn upper_case(words: &[String]) -> Vec<String> {
 fn word_of(status: &Value) -> Option<String> {
     let text = match status {
         Value::Object(fields) => {
-            let mut texts = fields.values().filter_map(Value::as_str);
-            let only = texts.next();
-            only.filter(|_| texts.next().is_none())
+            let texts = fields.values().filter_map(Value::as_str);
+            let mut words = texts.filter(|text| !text.contains(char::is_whitespace));
+            let only = words.next();
+            only.filter(|_| words.next().is_none())
         }
         other => other.as_str(),
     };
@@ -216,6 +228,7 @@ mod tests {
         for (status, word) in [
             (json!(" done "), Some("done")),
             (json!({"code": "DONE", "number": 1}), Some("DONE")),
+            (json!({"code": "DONE", "text": "went well"}), Some("DONE")),
             (json!({"code": "DONE", "text": "well"}), None),
             (json!(""), None),
             (json!(5), None),

@@ -22,7 +22,7 @@ use crate::{
     quarantine::{self, QuarantinedRecord},
     readiness::ReadinessKind,
     retry::{FailedAutomation, RetryPolicy},
-    route::{Plan, RoutedRecord},
+    route::{Plan, PlannedReport, RoutedRecord},
 };
 
 /// A record as the invocation brought it.
@@ -174,11 +174,8 @@ pub(super) fn delivery(
         Plan::Ignore => PlannedDelivery::of(Outcome::Ignored),
         Plan::ForwardOnly => PlannedDelivery::of(Outcome::Handled),
         Plan::Count { failure, report } => {
-            let mut delivery = PlannedDelivery::of(Outcome::Handled);
+            let mut delivery = PlannedDelivery::report(key, report);
             delivery.add(key, EffectName::Count, Effect::Count(failure));
-            if let Some(report) = report {
-                delivery.add(key, EffectName::Report, Effect::Publish(report));
-            }
             delivery
         }
         Plan::Quarantine(quarantined) => PlannedDelivery::quarantine(key, quarantined),
@@ -436,6 +433,18 @@ impl PlannedDelivery {
         delivery.notes.readiness = readiness.map(|readiness| (readiness.kind, readiness.ready));
         delivery.add(key, EffectName::Message, Effect::Publish(signal.message));
         delivery
+    }
+
+    fn report(key: &str, report: PlannedReport) -> Self {
+        match report {
+            PlannedReport::None => Self::of(Outcome::Handled),
+            PlannedReport::Publish(report) => {
+                let mut delivery = Self::of(Outcome::Handled);
+                delivery.add(key, EffectName::Report, Effect::Publish(report));
+                delivery
+            }
+            PlannedReport::Quarantine(quarantined) => Self::quarantine(key, quarantined),
+        }
     }
 
     fn quarantine(key: &str, quarantined: Result<QuarantinedRecord, MessageTooLarge>) -> Self {

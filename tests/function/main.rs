@@ -10,6 +10,8 @@
 )]
 
 mod aws;
+mod calls;
+mod comparison;
 mod contract;
 mod corpus;
 mod crashes;
@@ -17,7 +19,9 @@ mod documented;
 mod envelopes;
 mod failures;
 mod faults;
+mod forwarded;
 mod ledger;
+mod meanings;
 mod owner;
 mod process;
 mod properties;

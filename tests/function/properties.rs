@@ -68,9 +68,9 @@ const KNOWN_WORDS: [&str; 23] = [
 
 /// Keeps messages and failures instead of sending them.
 #[derive(Default)]
-struct KeptEffects {
-    messages: RefCell<Vec<OutgoingMessage>>,
-    failures: RefCell<Vec<SkillFailureMetric>>,
+pub(crate) struct KeptEffects {
+    pub(crate) messages: RefCell<Vec<OutgoingMessage>>,
+    pub(crate) failures: RefCell<Vec<SkillFailureMetric>>,
 }
 
 impl PublishMessages for &KeptEffects {

@@ -1,0 +1,129 @@
+//! How many calls to AWS an event costs. They did not grow with what the function tells, but by the
+//! report and by the write that remembers a success.
+
+use serde_json::{Value, json};
+
+use crate::{
+    Function, alexa_event, automation,
+    aws::Operation::{
+        self, Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
+    },
+    meanings::REPORTING,
+    message_of, skill_failure, sns_event_from,
+};
+
+/// The operations for each of these events, sorted, in one function that reports if it is told to.
+async fn operations(variables: &[(&str, &str)], events: &[String]) -> Vec<Vec<Operation>> {
+    let mut all = vec![("LEDGER_TABLE", "ledger")];
+    all.extend_from_slice(variables);
+    let function = Function::start_with(&all).await;
+    let mut operations = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        let before = function.aws.count();
+        function.answer(&sns_event_from(number, &[event])).await;
+        let mut new = function.aws.operations().split_off(before);
+        new.sort_by_key(|operation| Operation::ALL.iter().position(|known| known == operation));
+        operations.push(new);
+    }
+    operations
+}
+
+fn run(id: &str, status: &str, minute: u32) -> String {
+    automation(id, "amzn1.alexa.automation.1", status, &json!([])).replace(
+        "2026-11-20T09:00:00Z",
+        &format!("2026-11-20T08:{minute:02}:00Z"),
+    )
+}
+
+#[tokio::test]
+async fn an_event_costs_as_many_calls_as_its_effect_needs() {
+    for (event, expected) in [
+        (
+            run("1", "FAILURE", 1),
+            &[Claim, ReadBudgets, WriteBudgets, Publish, Complete][..],
+        ),
+        // The write remembers the success.
+        (
+            run("1", "SUCCESS", 1),
+            &[Claim, ReadBudgets, WriteBudgets, Complete],
+        ),
+        (run("1", "ODD", 1), &[Claim, Publish, Complete]),
+        (
+            message_of("subscription-activated"),
+            &[Claim, WriteReadiness, Publish, Complete],
+        ),
+        (
+            message_of("device-setup-completed"),
+            &[Claim, WriteReadiness, Publish, Complete],
+        ),
+        // For the principal, and for the principal on the unit.
+        (
+            message_of("role-assigned"),
+            &[Claim, WriteReadiness, WriteReadiness, Publish, Complete],
+        ),
+        (
+            skill_failure("1", "s", "live", "X"),
+            &[Claim, PutMetricData, Complete],
+        ),
+        (message_of("bad-not-json"), &[Claim, Publish, Complete]),
+        (message_of("greeting"), &[]),
+    ] {
+        let events = [event.clone(), event];
+        // The environment knows an event that it has handled.
+        let expected = [expected.to_vec(), Vec::new()];
+        assert_eq!(operations(&[], &events).await, expected, "{}", events[0]);
+    }
+}
+
+#[tokio::test]
+async fn the_report_costs_one_call() {
+    let failure = skill_failure("1", "s", "live", "X");
+    assert_eq!(
+        operations(&REPORTING, &[failure]).await,
+        [[Claim, Publish, PutMetricData, Complete]]
+    );
+}
+
+#[tokio::test]
+async fn a_forwarded_event_costs_one_call() {
+    let mut variables = REPORTING.to_vec();
+    variables.push((
+        "FORWARD_EVENT_TYPES",
+        "Alexa.New.*,Alexa.Automation.Execution.*",
+    ));
+    let unknown = alexa_event("1", "Alexa.New", "Thing", &json!({}), &Value::Null);
+    assert_eq!(
+        operations(
+            &variables,
+            &[unknown, run("1", "SUCCESS", 1), run("2", "FAILURE", 2)]
+        )
+        .await,
+        [
+            vec![Claim, Publish, Complete],
+            vec![Claim, ReadBudgets, WriteBudgets, Publish, Complete],
+            vec![Claim, ReadBudgets, WriteBudgets, Publish, Publish, Complete],
+        ]
+    );
+}
+
+/// Every run reads what is known of its automation; what changes nothing is not written.
+#[tokio::test]
+async fn the_runs_of_an_automation_write_what_changes() {
+    let runs = [
+        run("1", "FAILURE", 1),
+        run("2", "SUCCESS", 5),
+        run("3", "FAILURE", 3),
+        run("4", "SUCCESS", 4),
+        run("5", "FAILURE", 6),
+    ];
+    assert_eq!(
+        operations(&[], &runs).await,
+        [
+            vec![Claim, ReadBudgets, WriteBudgets, Publish, Complete],
+            vec![Claim, ReadBudgets, WriteBudgets, Complete],
+            vec![Claim, ReadBudgets, Complete],
+            vec![Claim, ReadBudgets, Complete],
+            vec![Claim, ReadBudgets, WriteBudgets, Publish, Complete],
+        ]
+    );
+}
