@@ -478,7 +478,7 @@ mod tests {
     use asp_events::{
         envelope::Record,
         event::{AspEvent, DecodedText, decode},
-        route::{Plan, RouteSettings, route},
+        route::{Plan, PlannedReport, RouteSettings, route},
     };
 
     fn at() -> DateTime<Utc> {
@@ -607,7 +607,7 @@ mod tests {
                 ..RouteSettings::default()
             };
             let Plan::Count {
-                report: Some(report),
+                report: PlannedReport::Publish(report),
                 ..
             } = route(&record, &settings).plan
             else {
