@@ -172,7 +172,8 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         let list = self.get(name).unwrap_or_default();
         let types = ForwardedTypes::parse(&list).unwrap_or_else(|entry| {
             let problem = format_args!(
-                "has the entry {entry:?}; expected Namespace.Name or Namespace.*, separated by commas"
+                "has the entry {entry:?}; expected Namespace.Name or Namespace.*, \
+                 separated by commas"
             );
             self.problem(name, problem);
             ForwardedTypes::default()

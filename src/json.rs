@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
 use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
 
@@ -118,6 +121,24 @@ pub(crate) fn kind(value: &Value) -> &'static str {
 pub(crate) fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     let text = value.pointer(pointer)?.as_str()?;
     (!text.is_empty()).then_some(text)
+}
+
+/// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
+pub(crate) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom("must not be empty"))
+    } else {
+        Ok(text)
+    }
+}
+
+/// Reads an optional field that no effect depends on. A value of an unexpected type counts as
+/// absent.
+pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
 fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> JsonMisfit {

@@ -45,13 +45,13 @@ impl<'de> Deserialize<'de> for AutomationResult {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct AutomationError {
     /// The kind of error.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub r#type: Option<AutomationErrorType>,
     /// Documented as for logging only.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub message: Option<String>,
     /// What the error is about: documented as an endpoint, plausibly also a unit.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub id: Option<String>,
 }
 
@@ -221,10 +221,10 @@ pub struct SubscriptionActivation {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ActivationError {
     /// `INTERNAL_SERVER_ERROR` or an undocumented value; kept as sent.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub r#type: Option<String>,
     /// Documented as for logging only.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     pub message: Option<String>,
 }
 
@@ -259,7 +259,7 @@ impl SubscriptionActivation {
 #[derive(Debug, Clone, Deserialize)]
 pub struct IdReference {
     /// The id.
-    #[serde(deserialize_with = "non_empty")]
+    #[serde(deserialize_with = "json::non_empty")]
     pub id: String,
 }
 
@@ -301,22 +301,4 @@ fn entries<T: DeserializeOwned + Default>(result: &Value) -> Vec<T> {
         }
     }
     entries
-}
-
-/// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
-pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        Err(de::Error::custom("must not be empty"))
-    } else {
-        Ok(text)
-    }
-}
-
-/// Reads an optional field that no effect depends on. A value of an unexpected type counts as
-/// absent.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }

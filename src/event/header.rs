@@ -6,7 +6,6 @@ use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::documented::{lenient, non_empty};
 use crate::json;
 
 /// The header of an event. Only the event type is required: a skill failure counts even without an
@@ -16,11 +15,11 @@ use crate::json;
 pub struct EventHeader {
     #[serde(default)]
     version: Value,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     event_id: Option<EventIdField>,
     /// The event type: namespace and name.
     pub event_type: EventType,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "json::lenient")]
     event_time: Option<EventTimeField>,
     #[serde(default)]
     entities: HeaderEntities,
@@ -40,10 +39,10 @@ struct EventTimeField {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct EventType {
     /// The namespace, which may contain dots.
-    #[serde(deserialize_with = "non_empty")]
+    #[serde(deserialize_with = "json::non_empty")]
     pub namespace: String,
     /// The name within the namespace.
-    #[serde(deserialize_with = "non_empty")]
+    #[serde(deserialize_with = "json::non_empty")]
     pub name: String,
 }
 

@@ -2,16 +2,18 @@
 //!
 //! | item | `pk` | attributes |
 //! | --- | --- | --- |
-//! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `done` (effects), `expiresAt` (s) |
+//! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `done`, `expiresAt` (s) |
 //! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
-//! | an automation's failures | `automation#<id>` | see below |
+//! | an automation's runs | `automation#<id>` | see below |
 //! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal`, `expiresAt` (s) |
 //! | a device's | `readiness#device#<id>` | the same |
 //! | a principal's, on any unit | `readiness#principal#<id>` | the same |
 //! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
 //!
-//! An automation's failures have the attributes `failures`, `lastFailureAt` (ms), `windowEndsAt`
-//! (ms), `revision` and `expiresAt` (s). A `signal` is the message as published.
+//! `done` names the effects that an unfinished event has already had. An automation's runs have the
+//! attributes `failures`, `lastFailureAt` (ms), `windowEndsAt` (ms), `exhaustedBy`, `lastSuccessAt`
+//! (ms), `successKnownUntil` (ms), `revision` and `expiresAt` (s). A `signal` is the message as
+//! published.
 //!
 //! `expiresAt` is the table's TTL attribute, in seconds. DynamoDB may delete an expired item days
 //! later, so every condition also checks the time.

@@ -317,8 +317,8 @@ impl MatrixCell {
         }
     }
 
-    /// Each event has taken effect once in the end; twice only where AWS did not say that it had, or
-    /// where the ledger could not note one of two effects.
+    /// Each event has taken effect once in the end; twice only where AWS did not say that it had,
+    /// or where the ledger could not note one of two effects.
     fn check_in_the_end(self, aws: &FakeAws, event: &OwnedEvent) -> Result<(), String> {
         if !event.is_stored(aws) && !self.is_flowing() {
             return Err(format!("not in the table in the end: {event:?}"));
