@@ -12,6 +12,7 @@ from case import StackTest
 from watch import Received
 
 UNIT, RETRY = "aspevents.unit.readiness.v1", "aspevents.automation.retry.v1"
+REPORT = "aspevents.skill.failure.v1"
 ROLE, DEVICE = "aspevents.role.readiness.v1", "aspevents.device.readiness.v1"
 
 
@@ -54,9 +55,13 @@ class SendTest(StackTest):
         self.assertEqual(signal["data"]["error"]["type"], "E")
         self.assertTrue(signal["id"].endswith(f"/mine-{self.stack.process.pid}"))
 
-    def test_a_failed_skill_is_counted_and_raises_the_alarm(self) -> None:
+    def test_a_failed_skill_is_counted_and_reported_and_raises_the_alarm(self) -> None:
         skill = f"amzn1.ask.skill.{uuid.uuid4()}"
-        self.assertEqual(self.sent("skill-failure", "--skill", skill)[1], [])
+        place = ("--unit", "u", "--parent", "p", "--intent", "i", "--request-id", "r")
+        _, [message] = self.sent("skill-failure", "--skill", skill, *place)
+        report = self.checked(message, REPORT)
+        self.assert_data(report, skillId=skill, stage="live", unitId="u", parentUnitId="p", requestId="r")
+        self.assertEqual(report["data"]["interaction"]["intent"], "i")
         self.assertEqual(self.watch.total(SkillId=skill, SkillStage="live", ErrorType="INVALID_RESPONSE"), 1)
         self.assertEqual(self.watch.alarms()["LiveSkillFailureAlarm"], "ALARM")
 
