@@ -55,7 +55,7 @@ pub(crate) enum AspctlCommand {
     Doctor(DoctorArgs),
     /// Publish a well-formed sample event
     Send(SendArgs),
-    /// Follow retry triggers, readiness signals and quarantined messages
+    /// Follow retry triggers, readiness signals, reports and quarantined messages
     Tail(TailArgs),
     /// Wait until a unit, device or principal is ready. Exit status: 0 ready, 2 not ready, 3 timed
     /// out

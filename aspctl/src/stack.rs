@@ -57,6 +57,20 @@ impl DeployedStack {
         })
     }
 
+    /// A stack with these outputs.
+    #[cfg(test)]
+    pub(crate) fn with_outputs(names: &[&str]) -> Self {
+        let outputs = names
+            .iter()
+            .map(|name| ((*name).to_owned(), "arn".to_owned()));
+        Self {
+            name: "s".to_owned(),
+            status: "CREATE_COMPLETE".to_owned(),
+            parameters: BTreeMap::new(),
+            outputs: outputs.collect(),
+        }
+    }
+
     /// The stack's name.
     pub(crate) fn name(&self) -> &str {
         &self.name

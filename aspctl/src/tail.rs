@@ -64,8 +64,9 @@ pub(crate) async fn run(
     let mut signals = followed_signals(args)?;
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    if args.types.is_empty() && !stack.has_output(SignalKind::Report.topic_output()) {
-        note_missing_reports(&mut signals, &stack, terminal);
+    if signals.contains(&SignalKind::Report) && can_omit_reports(args, &stack) {
+        signals.retain(|signal| *signal != SignalKind::Report);
+        note_missing_reports(&stack, terminal);
     }
     note_other_queues(&aws, &stack, terminal).await;
     let outcome = follow(&aws, &stack, &signals, async |followed| {
@@ -111,12 +112,13 @@ fn followed_signals(args: &TailArgs) -> Result<Vec<SignalKind>, CommandError> {
     ))
 }
 
-/// Follows the other signals of a stack that an earlier version deployed, and says so.
-fn note_missing_reports(signals: &mut Vec<SignalKind>, stack: &DeployedStack, terminal: &Terminal) {
-    if !signals.contains(&SignalKind::Report) {
-        return;
-    }
-    signals.retain(|signal| *signal != SignalKind::Report);
+/// Whether the user did not ask for reports, and the stack, deployed by an earlier version, has no
+/// topic for them.
+fn can_omit_reports(args: &TailArgs, stack: &DeployedStack) -> bool {
+    args.types.is_empty() && !stack.has_output(SignalKind::Report.topic_output())
+}
+
+fn note_missing_reports(stack: &DeployedStack, terminal: &Terminal) {
     terminal.note(format_args!(
         "reports are not followed: the stack {} has no output {}. Deploy the template of this \
          version",
@@ -205,4 +207,22 @@ async fn reader_gone() {
         .await
         .is_ok_and(|ready| !ready.is_error() && !ready.is_write_closed())
     {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::parse;
+
+    #[test]
+    fn reports_are_optional_unless_the_user_asks_for_them() {
+        let earlier = DeployedStack::with_outputs(&["RetryTopicArn"]);
+        let current = DeployedStack::with_outputs(&["RetryTopicArn", "ReportTopicArn"]);
+        let can_omit = |options: &[&str], stack| {
+            let args = parse::<TailArgs>(options);
+            can_omit_reports(&args, stack)
+        };
+        assert!(can_omit(&[], &earlier) && !can_omit(&[], &current));
+        assert!(!can_omit(&["--type", "report"], &earlier));
+    }
 }

@@ -296,7 +296,7 @@ class Doctor(DoctorTest):
 
     def test_the_api_is_unreachable(self) -> None:
         skipped = [CONFIGURATION, SUBSCRIBED]
-        self.assert_fails(API, "no answer", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
+        self.assert_fails(API, "got no response", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
 
     def test_the_token_lacks_the_scope_of_the_profile(self) -> None:
         self.addCleanup(setattr, self.alexa, "scopes", self.alexa.scopes)
@@ -592,6 +592,7 @@ class Doctor(DoctorTest):
             "IngestionDeadLetterQueue": "ingestion-dlq",
             "RetryDeadLetterQueue": "retry-dlq",
             "ReadinessDeadLetterQueue": "readiness-dlq",
+            "ReportDeadLetterQueue": "report-dlq",
             "QuarantineDeadLetterQueue": "quarantine-dlq",
             "QuarantineQueue": "quarantine",
         }
@@ -618,7 +619,7 @@ class Doctor(DoctorTest):
 
     def test_a_signal_topic_has_no_queue(self) -> None:
         sns = self.client("sns")
-        for kind in ("Retry", "Readiness", "Quarantine"):
+        for kind in ("Retry", "Readiness", "Report", "Quarantine"):
             topic, queue = self.arn(f"{kind}Topic"), self.arn(f"{kind}Queue")
             sns.unsubscribe(SubscriptionArn=self.subscription(f"{kind}Topic"))
             redrive = json.dumps({"deadLetterTargetArn": self.arn(f"{kind}DeadLetterQueue")})
@@ -627,7 +628,7 @@ class Doctor(DoctorTest):
         status, rows = self.doctor()
         self.assertEqual(status, 1)
         failed = [(row["link"], row["advice"].split()[8]) for row in rows if row["state"] != "ok"]
-        queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Quarantine")]
+        queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Report", "Quarantine")]
         self.assertEqual(failed, [(SIGNALS, queue) for queue in queues])
 
     def test_a_signal_topic_filters_what_it_sends_to_its_queue(self) -> None:

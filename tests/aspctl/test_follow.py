@@ -26,6 +26,7 @@ from watch import QUEUES
 SCHEMA = {
     "RetryQueue": "aspevents.automation.retry.v1",
     "ReadinessQueue": "aspevents.unit.readiness.v1",
+    "ReportQueue": "aspevents.skill.failure.v1",
     "QuarantineQueue": "aspevents.quarantine.v1",
 }
 
@@ -133,9 +134,10 @@ class FollowTest(StackTest):
     # ── tail ──
 
     def test_tail_prints_json_lines_and_several_tails_can_run(self) -> None:
-        tails = [self.start("tail", "--limit", "3") for _ in range(2)]
+        tails = [self.start("tail", "--limit", "4") for _ in range(2)]
         self.sent("automation-failure")
         self.sent("subscription-activation")
+        self.sent("skill-failure", "--stage", "development")
         self.watch.publish("no event")
         received = self.watch.settle(1)
         for message in received:
@@ -151,6 +153,7 @@ class FollowTest(StackTest):
             self.start("tail", "--limit", "1", "--decision", "FIX_THEN_RETRY"),
             self.start("tail", "--limit", "1", "--type", "readiness", "--unit", mine, "--unit", "other"),
             self.start("tail", "--limit", "1", "--type", "quarantine", "--unit", mine),
+            self.start("tail", "--limit", "1", "--type", "report", "--unit", mine),
         ]
         # Send what the filter excludes first.
         self.sent("automation-failure", "--unit", mine)
@@ -159,12 +162,17 @@ class FollowTest(StackTest):
         self.watch.settle(1)
         self.sent("automation-failure", "--automation", automation, "--error", "ENDPOINT_NOT_FOUND")
         self.sent("role-assignment", "--unit", mine)
+        failure = ("skill-failure", "--stage", "development")
+        self.sent(*failure)
+        self.sent(*failure, "--unit", mine, "--intent", "Order", "--request-id", "r")
         self.watch.publish(json.dumps({"header": {"eventType": {"namespace": "N", "name": "n"}}, "unit": mine}))
         self.watch.settle(1)
-        retry, readiness, quarantined = (json.loads(self.end(tail).out) for tail in tails)
+        retry, readiness, quarantined, report = (json.loads(self.end(tail).out) for tail in tails)
         self.assertEqual((retry["subject"], retry["data"]["decision"]), (automation, "FIX_THEN_RETRY"))
         self.assertEqual((readiness["type"], readiness["data"]["unitId"]), ("aspevents.role.readiness.v1", mine))
         self.assertEqual(quarantined["data"]["reason"], "UNKNOWN_EVENT_TYPE")
+        self.assertEqual((report["type"], report["data"]["unitId"]), ("aspevents.skill.failure.v1", mine))
+        self.assertEqual((report["data"]["interaction"]["intent"], report["data"]["requestId"]), ("Order", "r"))
 
     def test_tail_refuses_a_decision_for_topics_without_one(self) -> None:
         refused = self.run_tool("tail", "--type", "readiness", "--decision", "RETRY")
@@ -187,8 +195,8 @@ class FollowTest(StackTest):
     def test_signals_end_tail_and_its_resources_are_removed(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             tail = self.start("tail")
-            # A queue and three subscriptions; otherwise the assertion below proves nothing.
-            self.assertEqual(len(self.temporary() - self.before), 4)
+            # A queue and four subscriptions; otherwise the assertion below proves nothing.
+            self.assertEqual(len(self.temporary() - self.before), 5)
             tail.send_signal(number)
             ended = self.end(tail)
             self.assertEqual((ended.status, ended.out, ended.err), (0, "", ""), number)
@@ -257,7 +265,7 @@ class FollowTest(StackTest):
 
         with proxy(self.stack.endpoint, Subscribe=deny_the_first) as relay:
             self.assertEqual(self.run_tool("tail", endpoint=relay.endpoint).status, 1)
-        self.assertEqual((relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe")), (3, 2))
+        self.assertEqual((relay.calls.count("Subscribe"), relay.calls.count("Unsubscribe")), (4, 3))
 
     def test_interrupt_during_setup_removes_everything(self) -> None:
         tails = []
@@ -278,7 +286,7 @@ class FollowTest(StackTest):
             self.assertEqual(self.run_tool("tail", "--for", "0s", endpoint=relay.endpoint).status, 0)
         # The cancelled poll may reach the proxy after the first removal.
         calls = [call for call in relay.calls if call != "ReceiveMessage"]
-        self.assertEqual(calls[-4:], ["Unsubscribe", "Unsubscribe", "Unsubscribe", "DeleteQueue"])
+        self.assertEqual(calls[-5:], ["Unsubscribe"] * 4 + ["DeleteQueue"])
 
     def test_failed_removal_prints_the_commands_to_run(self) -> None:
         with proxy(self.stack.endpoint, Unsubscribe=lambda: XML_DENIED) as relay:
@@ -432,6 +440,17 @@ class FollowTest(StackTest):
             self.assertEqual(self.end(wait).status, 0)
             again = self.run_tool("wait", "--unit", subject, "--timeout", "0s", endpoint=relay.endpoint)
             self.assertEqual((again.status, again.err.count("Allow dynamodb:GetItem")), (3, 1))
+
+    def test_a_clock_that_is_ahead_hides_no_later_signal(self) -> None:
+        subject, ahead = unit(), datetime.now(UTC) + timedelta(days=3)
+        tail = self.start("tail", "--type", "readiness", "--unit", subject, "--limit", "2")
+        self.sent("subscription-activation", "--unit", subject, "--at", ahead.isoformat(timespec="seconds"))
+        time.sleep(1.1)  # events have whole seconds
+        self.sent("subscription-activation", "--unit", subject, "--error", "E")
+        for command in ("status", "wait"):
+            self.assertEqual(self.run_tool(command, "--unit", subject).status, 2, command)
+        ready = [json.loads(line)["data"]["ready"] for line in self.end(tail).out.splitlines()]
+        self.assertEqual(ready, [True, False])
 
     def test_wait_survives_a_short_outage(self) -> None:
         # One failure more than the three attempts of other calls.

@@ -177,6 +177,49 @@ class Sources(ReplayTest):
         # The function quarantines both again.
         self.assertCountEqual([message.event["data"]["message"] for message in self.watch.settle(5)], texts)
 
+    def test_unknown_statuses_are_counted_before_the_question(self) -> None:
+        events = [fresh("automation-success") for _ in range(3)]
+        for event, status in zip(events, ("PARTIAL", "Odd", "PARTIAL"), strict=True):
+            event["payload"]["result"] = {"status": status}
+            self.watch.publish(json.dumps(event))
+        self.eventually(lambda: self.counts("QuarantineQueue") == (3, 0))
+        done = self.succeed("quarantine", "--reason", "UNKNOWN_STATUS", "--dry-run")
+        event_type = "Alexa.Automation.Execution.Completion"
+        rows = [line.split()[:4] for line in done.lines]
+        for status, count in (("Odd", "1"), ("PARTIAL", "2")):
+            self.assertIn([event_type, "UNKNOWN_STATUS", status, count], rows)
+        self.assertIn("would quarantine their events again: Odd (1 event), PARTIAL (2 events)", done.err)
+        # Taught meanwhile, but not by the stack's parameters.
+        variables = self.watch.variables()
+        self.watch.configure(variables | {"SUCCESS_STATUSES": "partial,odd"})
+        try:
+            self.succeed("quarantine", "--reason", "UNKNOWN_STATUS", "--yes")
+            self.assertEqual(self.watch.settle(6), [])
+        finally:
+            self.watch.configure(variables)
+
+    def test_the_topic_marks_what_a_replay_sends(self) -> None:
+        sqs, name = self.watch.sqs, f"marked-{uuid.uuid4()}"
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        self.addCleanup(sqs.delete_queue, QueueUrl=url)
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        topic = self.stack.outputs["EventsTopicArn"]
+        service = {"Service": "sns.amazonaws.com"}
+        statement = {"Effect": "Allow", "Principal": service, "Action": "sqs:SendMessage", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        subscribed = self.watch.sns.subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
+        )
+        self.addCleanup(self.watch.sns.unsubscribe, SubscriptionArn=subscribed["SubscriptionArn"])
+        events = units(1)
+        self.succeed("--file", "-", "--yes", stdin=json.dumps(events[0]))
+        self.took_effect(events)
+        [message] = sqs.receive_message(QueueUrl=url)["Messages"]
+        notification = json.loads(message["Body"])
+        self.assertEqual(json.loads(notification["Message"]), events[0])
+        self.assertEqual(notification["MessageAttributes"], {"aspevents-replay": {"Type": "String", "Value": "true"}})
+
     def test_quarantine_to_a_function_that_still_cannot_read_it(self) -> None:
         # The ledger knows quarantined messages by message id and would drop the same id.
         self.watch.publish("not JSON")
@@ -213,7 +256,8 @@ class Sources(ReplayTest):
         self.took_effect([event])
 
     def test_signal_returns_to_its_queue_unchanged(self) -> None:
-        for source, queue in (("retry-dlq", "Retry"), ("readiness-dlq", "Readiness"), ("quarantine-dlq", "Quarantine")):
+        for queue in ("Retry", "Readiness", "Report", "Quarantine"):
+            source = f"{queue.lower()}-dlq"
             with self.subTest(source):
                 body = json.dumps({"specversion": "1.0", "id": "A.B/1", "data": {"reason": "NOT_JSON"}}, indent=2)
                 self.put(f"{queue}DeadLetterQueue", body, decision="RETRY", unitId="u-1")

@@ -360,7 +360,7 @@ impl ReplayEvent {
     /// Takes an event, or any other text that was sent to the topic.
     fn of(text: String) -> Self {
         Self {
-            about: EventSummary::of(&text),
+            about: EventSummary::of(&unwrapped_text(&text)),
             text,
             ..Self::default()
         }
@@ -639,6 +639,9 @@ mod tests {
             ["no JSON", EVENT]
         );
         assert_eq!(texts(&quarantined("no JSON").to_string()), ["no JSON"]);
+        let nested = notification(&notification(EVENT).to_string());
+        let nested = from_file("f", &nested.to_string()).unwrap();
+        assert_eq!(nested[0].about.subject, about().subject);
         let undated = from_file("f", &notification("no JSON").to_string()).unwrap();
         assert_eq!(undated[0].about.time, parse_time("2026-11-20T09:00:00Z"));
         assert_eq!(texts(&trigger.to_string()), [source.to_string()]);
