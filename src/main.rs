@@ -1,6 +1,6 @@
 //! Entry point of the Lambda function: reads the configuration and runs the Lambda runtime.
 
-use std::{env, process::ExitCode};
+use std::{env, num::ParseIntError, process::ExitCode};
 
 use asp_events::{
     aws::client,
@@ -41,6 +41,17 @@ async fn run() -> Result<(), Error> {
         .layer(MapRequestLayer::new(wrap_non_json_body))
         .run()
         .await
+        .map_err(explained)
+}
+
+/// Explains the error of a deadline that is not a number, over which the runtime ends before it
+/// calls the handler. Lambda then starts the process again and repeats the invocation.
+fn explained(error: Error) -> Error {
+    if error.is::<ParseIntError>() {
+        let header = "the header lambda-runtime-deadline-ms of the Runtime API is not a number";
+        return format!("{header}: {error}").into();
+    }
+    error
 }
 
 /// Wraps a body that is not JSON in a JSON string. The runtime aborts on such bodies; wrapped, they

@@ -341,11 +341,9 @@ async fn a_deadline_that_is_no_number_ends_the_process_with_an_error_and_without
         let run = run_until(deadline, sample("greeting")).await;
         assert!(!run.output.contains("panicked"), "{}", run.output);
         assert_eq!(run.answers, [], "{deadline}");
-        assert_starts_with(
-            run.first_line("ERROR"),
-            "message",
-            "the function cannot start or continue",
-        );
+        let line = run.first_line("ERROR");
+        assert_starts_with(line, "message", "the function cannot start or continue");
+        assert_starts_with(line, "error", "the header lambda-runtime-deadline-ms");
     }
 }
 
