@@ -13,6 +13,7 @@ from watch import Received
 
 UNIT, RETRY = "aspevents.unit.readiness.v1", "aspevents.automation.retry.v1"
 ROLE, DEVICE = "aspevents.role.readiness.v1", "aspevents.device.readiness.v1"
+SKILL = "aspevents.skill.failure.v1"
 
 
 class SendTest(StackTest):
@@ -54,9 +55,12 @@ class SendTest(StackTest):
         self.assertEqual(signal["data"]["error"]["type"], "E")
         self.assertTrue(signal["id"].endswith(f"/mine-{self.stack.process.pid}"))
 
-    def test_a_failed_skill_is_counted_and_raises_the_alarm(self) -> None:
+    def test_a_failed_skill_is_reported_and_counted_and_raises_the_alarm(self) -> None:
         skill = f"amzn1.ask.skill.{uuid.uuid4()}"
-        self.assertEqual(self.sent("skill-failure", "--skill", skill)[1], [])
+        event_id, [message] = self.sent("skill-failure", "--skill", skill)
+        report = self.checked(message, SKILL)
+        self.assertEqual((message.queue, report["subject"]), ("ReportQueue", skill))
+        self.assertTrue(report["id"].endswith(f"/{event_id}"))
         self.assertEqual(self.watch.total(SkillId=skill, SkillStage="live", ErrorType="INVALID_RESPONSE"), 1)
         self.assertEqual(self.watch.alarms()["LiveSkillFailureAlarm"], "ALARM")
 
