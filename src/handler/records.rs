@@ -495,8 +495,8 @@ impl PlannedDelivery {
 }
 
 impl FinishedRecord {
-    /// Whether this is the delivery with which the event took effect, so that what was noticed about
-    /// it counts once.
+    /// Whether this is the delivery with which the event took effect, so that what was noticed
+    /// about it counts once.
     pub(super) fn has_counted_findings(&self) -> bool {
         matches!(self.outcome, Outcome::Handled | Outcome::Quarantined)
     }

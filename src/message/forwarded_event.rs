@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{MessageData, MessageSummary, OutputTopic, SummarySeverity};
 use crate::event::header::EventHeader;
 
-/// An Alexa event of a type that `FORWARD_EVENT_TYPES` names, whole. It goes out besides the event's
-/// own message, if it has one; its id is that of the event with `/forwarded` behind it.
+/// An Alexa event of a type that `FORWARD_EVENT_TYPES` names, whole. It goes out besides the
+/// event's own message, if it has one; its id is that of the event with `/forwarded` behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(JsonSchema))]

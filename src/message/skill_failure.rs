@@ -19,15 +19,16 @@ use crate::{
 #[cfg_attr(test, derive(JsonSchema))]
 #[cfg_attr(test, schemars(title = "Skill failure report"))]
 pub struct SkillFailureReport<'a> {
-    /// Id of the skill, from payload.skill.id or else header.entities.skill.id; unknown if the event
-    /// contains neither.
+    /// Id of the skill, from payload.skill.id or else header.entities.skill.id; unknown if the
+    /// event contains neither.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub skill_id: Cow<'a, str>,
-    /// Stage of the skill in lower case, such as live or development; unknown if the event has none.
+    /// Stage of the skill in lower case, such as live or development; unknown if the event has
+    /// none.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub stage: Cow<'a, str>,
-    /// Alexa's error type, as sent, such as `INVALID_RESPONSE`. New values may appear; unknown if the
-    /// event has none.
+    /// Alexa's error type, as sent, such as `INVALID_RESPONSE`. New values may appear; unknown if
+    /// the event has none.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub error_type: Cow<'a, str>,
     /// Id of the unit in which the skill failed. Absent if the event does not contain it.
