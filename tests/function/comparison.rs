@@ -461,6 +461,17 @@ fn text(number: usize, happening: Happening) -> String {
     )
 }
 
+/// Delivers a batch, in which nothing fails.
+fn deliver(handler: &Handler<&KeptEffects, &KeptEffects>, items: &[(usize, &str)]) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
+    let invocation = invocation(NOW);
+    let body = sqs_event_from(items);
+    let answer = runtime.block_on(handler.handle(&body, &invocation));
+    let answer = serde_json::to_value(answer.unwrap()).unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+}
+
 /// Delivers these events, each batch in one invocation, and then one more failure of each
 /// automation.
 fn observe(history: &[Happening], batches: &[Vec<usize>]) -> Observed {
@@ -468,17 +479,6 @@ fn observe(history: &[Happening], batches: &[Vec<usize>]) -> Observed {
     EMITTED.with_borrow_mut(Vec::clear);
     let config = config("http://127.0.0.1", &[("RETRY_MAX_ATTEMPTS", "2")]);
     let handler = Handler::deployed(config, client::http(), emit).with_outputs(&kept, &kept);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let deliver = |items: &[(usize, &str)]| {
-        let invocation = invocation(NOW);
-        let body = sqs_event_from(items);
-        let answer = runtime.block_on(handler.handle(&body, &invocation));
-        let answer = serde_json::to_value(answer.unwrap()).unwrap();
-        assert_eq!(answer, json!({"batchItemFailures": []}));
-    };
     for batch in batches {
         let texts = batch
             .iter()
@@ -488,7 +488,7 @@ fn observe(history: &[Happening], batches: &[Vec<usize>]) -> Observed {
             .iter()
             .map(|(number, text)| (*number, text.as_str()))
             .collect();
-        deliver(&items);
+        deliver(&handler, &items);
     }
     let mut observed = observed(&kept);
     for automation in 0..2_u8 {
@@ -500,7 +500,7 @@ fn observe(history: &[Happening], batches: &[Vec<usize>]) -> Observed {
                 "\"errors\":[{\"type\":\"UNIT_NOT_FOUND\"}]",
             )
             .replace("2026-11-20T09:00:00Z", "2026-11-20T08:59:00Z");
-        deliver(&[(99, &probe)]);
+        deliver(&handler, &[(99, &probe)]);
         let body: Value = serde_json::from_str(&kept.messages.borrow()[0].body).unwrap();
         observed.next[usize::from(automation)] = body["data"]["attempt"].as_u64().unwrap();
     }

@@ -640,19 +640,26 @@ async fn a_skill_failure_counts_however_large_its_report() {
         format!("{counted}; quarantined INVALID_EVENT")
     );
 
-    for variables in [
-        &[][..],
-        &[("FORWARD_EVENT_TYPES", "Alexa.Skill.Interaction.*")],
-    ] {
-        let function = OrderedFunction::start(variables).await;
-        for _ in 0..2 {
-            function.deliver(slice::from_ref(&failure)).await.unwrap();
-        }
-        let message = function.aws.only_message();
-        assert_eq!(message.topic, "quarantine");
-        assert_eq!(message.body["data"]["message"], failure);
-        assert_eq!(function.aws.data().len(), 2, "by skill and by stage");
+    check_oversized(&[], &failure).await;
+    let forwarding = [("FORWARD_EVENT_TYPES", "Alexa.Skill.Interaction.*")];
+    check_oversized(&forwarding, &failure).await;
+    // A long id of the unit makes the forwarded event too large, and not the report.
+    let unit = json!({"unit": {"id": "u".repeat(88_000)}});
+    let payload = json!({"skill": {"id": "s", "stage": "live"}, "error": {"type": "X"}});
+    let failure = skill(&json!({"entities": unit, "payload": payload}));
+    check_oversized(&forwarding, &failure).await;
+}
+
+/// Checks that a failure is counted and quarantined, once, however often it comes.
+async fn check_oversized(variables: &[(&str, &str)], failure: &String) {
+    let function = OrderedFunction::start(variables).await;
+    for _ in 0..2 {
+        function.deliver(slice::from_ref(failure)).await.unwrap();
     }
+    let message = function.aws.only_message();
+    assert_eq!(message.topic, "quarantine");
+    assert_eq!(message.body["data"]["message"], *failure);
+    assert_eq!(function.aws.data().len(), 2, "by skill and by stage");
 }
 
 // 5. Order
