@@ -67,7 +67,9 @@ class Template(unittest.TestCase):
         """The metrics that an alarm adds up; checks that its expression is their sum."""
         [total, *queries] = self.properties(alarm)["Metrics"]
         self.assertIs(total["ReturnData"], True)
-        self.assertEqual(total["Expression"].split(" + "), [query["Id"] for query in queries])
+        # SUM over a list adds what is there: a part without data must not hide the others.
+        ids = ", ".join(query["Id"] for query in queries)
+        self.assertEqual(total["Expression"], f"SUM([{ids}])")
         for query in queries:
             self.assertIs(query["ReturnData"], False)
             self.assertEqual(query["MetricStat"]["Stat"], "Sum")
