@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use asp_events::message::RetryDecision;
 use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 use tokio::time::{Instant, timeout_at};
 
@@ -35,7 +36,7 @@ pub(crate) struct TailArgs {
     #[arg(
         long = "decision",
         value_name = "DECISION",
-        value_parser = ["RETRY", "FIX_THEN_RETRY", "EXHAUSTED"]
+        value_parser = RetryDecision::ALL.map(RetryDecision::as_str)
     )]
     pub(crate) decisions: Vec<String>,
     /// Stop after this many messages

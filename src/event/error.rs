@@ -22,9 +22,18 @@ pub enum QuarantineReason {
 }
 
 impl QuarantineReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::NotJson,
+        Self::NotAnEvent,
+        Self::InvalidEvent,
+        Self::UnknownEventType,
+        Self::UnknownStatus,
+    ];
+
     /// The name in the contract.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "NOT_JSON",
             Self::NotAnEvent => "NOT_AN_EVENT",

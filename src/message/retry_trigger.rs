@@ -90,6 +90,9 @@ pub enum RetryDecision {
 }
 
 impl RetryDecision {
+    /// All decisions.
+    pub const ALL: [Self; 3] = [Self::Retry, Self::FixThenRetry, Self::Exhausted];
+
     /// The name in the contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {

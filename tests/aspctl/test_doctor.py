@@ -216,7 +216,7 @@ class Doctor(DoctorTest):
         result = self.run_doctor()
         self.assertEqual(result.status, 1)
         self.assertRegex(result.out, "(?m)^! warning +configuration\n    • .*\n      → .*aspctl delete")
-        self.assertEqual(result.err, f"Nothing failed, but 1 of {len(ALL)} links need attention.\n")
+        self.assertEqual(result.err, f"Nothing failed, but 1 of {len(ALL)} links needs attention.\n")
         status, row = self.rehearse("automation-success")
         self.assertEqual((status, row["state"]), (1, "ok"), row)
 

@@ -337,7 +337,8 @@ fn closing_line(links: &[DoctorLink]) -> String {
     match (failed, skipped, warnings) {
         (0, 0, 0) => format!("{GOOD}All checks passed.{GOOD:#}"),
         (0, 0, _) => {
-            format!("{GOOD}Nothing failed{GOOD:#}, but {warnings} of {all} links need attention.")
+            let need = if warnings == 1 { "needs" } else { "need" };
+            format!("{GOOD}Nothing failed{GOOD:#}, but {warnings} of {all} links {need} attention.")
         }
         (_, 0, _) => format!("{BAD}{failed} of {all} links failed.{BAD:#}"),
         _ => format!(

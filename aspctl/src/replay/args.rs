@@ -3,19 +3,11 @@
 
 use std::path::PathBuf;
 
+use asp_events::event::QuarantineReason;
 use chrono::{DateTime, Utc};
 use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::args::since;
-
-/// The reasons that `--reason` accepts.
-const QUARANTINE_REASONS: [&str; 5] = [
-    "NOT_JSON",
-    "NOT_AN_EVENT",
-    "INVALID_EVENT",
-    "UNKNOWN_EVENT_TYPE",
-    "UNKNOWN_STATUS",
-];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
@@ -36,7 +28,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only messages quarantined for this reason (repeatable)
-    #[arg(long = "reason", value_name = "REASON", value_parser = QUARANTINE_REASONS)]
+    #[arg(
+        long = "reason",
+        value_name = "REASON",
+        value_parser = QuarantineReason::ALL.map(QuarantineReason::as_str)
+    )]
     pub(crate) reasons: Vec<String>,
     /// Only events since this time (RFC 3339), or since this long ago (2h)
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
