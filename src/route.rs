@@ -1,12 +1,15 @@
 //! Decides what a record is for: the contract's table of events, as code. Pure.
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 
 use crate::{
     envelope::Record,
     event::{
         self, AlexaEvent, AspEvent, DecodeError, DecodedText, EventFinding, EventIds,
-        QuarantineReason, ReportedResult, ResultMeaning, StatusWords, header::EventHeader,
+        QuarantineReason, ReportedResult, ResultMeaning, StatusWords,
+        documented::{AutomationCompletion, SubscriptionActivation},
+        header::EventHeader,
     },
     forward::ForwardedTypes,
     message::{
@@ -116,24 +119,15 @@ fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> 
     } = event;
     let is_known = !matches!(content, AspEvent::Unknown(_));
     let is_forwarded = settings.forwarded.contains(&header.event_type);
-    let key = match header.event_id() {
-        _ if !is_known && !is_forwarded => quarantine::key(record),
-        Some(id) => format!("{}/{id}", header.event_type),
-        None => message_key(record),
+    let key = if is_known || is_forwarded {
+        event_key(record, &header)
+    } else {
+        quarantine::key(record)
     };
-    let event_time = header.event_time();
-    let origin = MessageOrigin {
-        id: key.clone(),
-        time: event_time.or(record.sent_at),
-        happened_at: earlier(event_time, record.sent_at),
-        source,
-    };
+    let origin = origin(key.clone(), record, &header, source);
     let ids = content.ids(&header);
     let mut findings = content.findings().to_vec();
-    let forward = is_forwarded.then(|| {
-        let endpoint_id = event::only_endpoint_id(&header, &origin.source);
-        origin.forwarded(&ForwardedEvent::of(&header, endpoint_id.as_deref()))
-    });
+    let forward = is_forwarded.then(|| forwarded(&header, &origin));
     let mut router = Router {
         record,
         header: &header,
@@ -189,6 +183,22 @@ impl Plan {
     }
 }
 
+/// What the messages about an event have in common.
+fn origin(
+    key: String,
+    record: &Record,
+    header: &EventHeader,
+    source: Box<RawValue>,
+) -> MessageOrigin {
+    let event_time = header.event_time();
+    MessageOrigin {
+        id: key,
+        time: event_time.or(record.sent_at),
+        happened_at: earlier(event_time, record.sent_at),
+        source,
+    }
+}
+
 /// When something happened, for the order of events: the earlier of the event's own time and the
 /// time at which SNS accepted the message, so that a clock that is ahead hides nothing.
 fn earlier(
@@ -211,36 +221,13 @@ struct Router<'a> {
 
 impl Router<'_> {
     fn plan(&mut self, content: AspEvent, origin: MessageOrigin) -> Plan {
-        let words = &self.settings.words;
         match content {
             AspEvent::SkillInteractionFailure(failure) => {
                 let report = SkillFailureReport::of(self.header, &failure);
                 self.count(SkillFailureMetric::of(&failure), &report, &origin)
             }
-            AspEvent::AutomationCompletion(completion) => {
-                match words.automation(&completion.result.reported) {
-                    ResultMeaning::Success => Plan::EndRetries {
-                        automation_id: completion.automation.id,
-                        at: origin.happened_at,
-                    },
-                    ResultMeaning::Failure => {
-                        Plan::Retry(FailedAutomation::new(self.header, completion, origin))
-                    }
-                    ResultMeaning::UnknownStatus(word) => self.unknown_status(word, &origin),
-                    ResultMeaning::Missing => self.unknown_status("", &origin),
-                }
-            }
-            AspEvent::SubscriptionActivation(activation) => {
-                let ready = match words.activation(&activation.reported) {
-                    ResultMeaning::Success => true,
-                    ResultMeaning::Failure => false,
-                    ResultMeaning::UnknownStatus(word) => {
-                        return self.unknown_status(word, &origin);
-                    }
-                    ResultMeaning::Missing => return self.unknown_status("", &origin),
-                };
-                self.signal(origin.signal(&UnitReadiness::of(self.header, &activation, ready)))
-            }
+            AspEvent::AutomationCompletion(completion) => self.automation(completion, origin),
+            AspEvent::SubscriptionActivation(activation) => self.activation(&activation, &origin),
             AspEvent::RoleAssignment(role) => {
                 let ready = self.is_complete(&role.result);
                 self.signal(origin.signal(&RoleReadiness::assigned(&role, ready)))
@@ -258,6 +245,32 @@ impl Router<'_> {
             }
             AspEvent::Unknown(_) => self.unknown_type(&origin),
         }
+    }
+
+    fn automation(&self, completion: AutomationCompletion, origin: MessageOrigin) -> Plan {
+        let words = &self.settings.words;
+        match words.automation(&completion.result.reported) {
+            ResultMeaning::Success => Plan::EndRetries {
+                automation_id: completion.automation.id,
+                at: origin.happened_at,
+            },
+            ResultMeaning::Failure => {
+                Plan::Retry(FailedAutomation::new(self.header, completion, origin))
+            }
+            ResultMeaning::UnknownStatus(word) => self.unknown_status(word, &origin),
+            ResultMeaning::Missing => self.unknown_status("", &origin),
+        }
+    }
+
+    fn activation(&self, activation: &SubscriptionActivation, origin: &MessageOrigin) -> Plan {
+        let words = &self.settings.words;
+        let ready = match words.activation(&activation.reported) {
+            ResultMeaning::Success => true,
+            ResultMeaning::Failure => false,
+            ResultMeaning::UnknownStatus(word) => return self.unknown_status(word, origin),
+            ResultMeaning::Missing => return self.unknown_status("", origin),
+        };
+        self.signal(origin.signal(&UnitReadiness::of(self.header, activation, ready)))
     }
 
     fn count(
@@ -341,6 +354,23 @@ fn route_undecodable(record: &Record, error: DecodeError) -> RoutedRecord {
         header,
         plan: Plan::Quarantine(quarantine::record(record, time, reason, detail)),
         forward: None,
+    }
+}
+
+/// The event itself, as a message.
+fn forwarded(
+    header: &EventHeader,
+    origin: &MessageOrigin,
+) -> Result<OutgoingMessage, MessageTooLarge> {
+    let endpoint_id = event::only_endpoint_id(header, &origin.source);
+    origin.forwarded(&ForwardedEvent::of(header, endpoint_id.as_deref()))
+}
+
+/// The key of an event that has an effect.
+fn event_key(record: &Record, header: &EventHeader) -> String {
+    match header.event_id() {
+        Some(id) => format!("{}/{id}", header.event_type),
+        None => message_key(record),
     }
 }
 

@@ -113,26 +113,12 @@ fn counts<'a>(
             count("Quarantined", vec![("Reason", reason)]);
         }
         for finding in &seen.findings {
-            match finding {
-                EventFinding::FieldNotFound { field } => {
-                    count("FieldNotFound", vec![event_type, ("Field", field)]);
-                    count("FieldNotFound", Vec::new());
-                }
-                EventFinding::UnknownStatus { .. } => {
-                    count("UnknownStatus", vec![event_type]);
-                    count("UnknownStatus", Vec::new());
-                }
-            }
+            let (metric, dimensions) = finding_metric(event_type, finding);
+            count(metric, dimensions);
+            count(metric, Vec::new());
         }
-        for (metric, is_so) in [
-            ("FailedEvents", seen.outcome == "failed"),
-            ("EventsReceived", seen.is_event),
-            ("LateEvents", seen.is_late),
-            ("Contended", seen.is_contended),
-        ] {
-            if is_so {
-                count(metric, Vec::new());
-            }
+        for metric in flags(seen) {
+            count(metric, Vec::new());
         }
     }
     if facts.is_cold_start {
@@ -142,6 +128,33 @@ fn counts<'a>(
         count("LedgerUnavailable", Vec::new());
     }
     counts
+}
+
+/// The metrics without dimensions that count the record.
+fn flags(seen: &RecordObservation) -> Vec<&'static str> {
+    let flags = [
+        ("FailedEvents", seen.outcome == "failed"),
+        ("EventsReceived", seen.is_event),
+        ("LateEvents", seen.is_late),
+        ("Contended", seen.is_contended),
+    ];
+    let mut metrics = Vec::new();
+    for (metric, is_set) in flags {
+        metrics.extend(is_set.then_some(metric));
+    }
+    metrics
+}
+
+fn finding_metric<'a>(
+    event_type: (&'static str, &'a str),
+    finding: &'a EventFinding,
+) -> (&'static str, MetricDimensions<'a>) {
+    match finding {
+        EventFinding::FieldNotFound { field } => {
+            ("FieldNotFound", vec![event_type, ("Field", field)])
+        }
+        EventFinding::UnknownStatus { .. } => ("UnknownStatus", vec![event_type]),
+    }
 }
 
 fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {

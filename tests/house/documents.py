@@ -20,7 +20,9 @@ from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Languages of blocks that hold commands. In a console block only lines with a prompt are commands.
+# Languages of blocks that hold commands. In a console block only lines with a prompt are commands;
+# so they are in a block of any other language.
+PROMPT = "$ "
 CONSOLE = "console"
 SHELLS = {"sh", "bash", "shell", CONSOLE}
 
@@ -48,10 +50,10 @@ class Block:
     @property
     def commands(self) -> str:
         """The commands alone, as a shell script."""
-        if self.language != CONSOLE:
+        if self.language in SHELLS - {CONSOLE}:
             return self.text
-        lines = [line for line in self.text.splitlines() if line.startswith("$ ")]
-        return "".join(f"{line.removeprefix('$ ')}\n" for line in lines)
+        lines = [line for line in self.text.splitlines() if line.startswith(PROMPT)]
+        return "".join(f"{line.removeprefix(PROMPT)}\n" for line in lines)
 
     def __str__(self) -> str:
         return f"{self.document.relative_to(ROOT)}:{self.line}"
@@ -89,8 +91,9 @@ class Document:
     def blocks(self) -> Iterator[Block]:
         """The blocks that hold commands."""
         for start, end, language in self._fences:
-            if language in SHELLS:
-                lines = self.lines[start + 1 : end - 1]
+            lines = self.lines[start + 1 : end - 1]
+            has_prompt = any(line.lstrip().startswith(PROMPT) for line in lines)
+            if language in SHELLS or has_prompt:
                 indent = len(self.lines[start]) - len(self.lines[start].lstrip())
                 text = "".join(f"{line[indent:]}\n" for line in lines)
                 yield Block(self.path, start + 1, language, text, self._kind(start))
