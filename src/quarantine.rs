@@ -15,7 +15,7 @@ use crate::{
 pub struct QuarantinedRecord {
     /// The reason, as an enumeration.
     pub reason: QuarantineReason,
-    /// The reason in words, without values of the event.
+    /// The reason in words. Of the event's values it has at most an unknown name or status word.
     pub detail: String,
     /// The message for the quarantine topic.
     pub message: OutgoingMessage,
@@ -55,7 +55,8 @@ pub(crate) fn oversized(
 }
 
 /// Identifies the message rather than the event, so that a replay takes effect once a newer version
-/// can process the event.
+/// can process the event. A skill failure that was counted and whose report is too large keeps the
+/// event's key, so that a replay does not count it again.
 pub(crate) fn key(record: &Record) -> String {
     format!("quarantine/{}", record.received_fingerprint())
 }

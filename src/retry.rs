@@ -58,7 +58,7 @@ impl FailedAutomation {
             origin,
             automation_id: completion.automation.id,
             unit_id: header.unit_id().map(str::to_owned),
-            status: completion.result.reported.word,
+            status: completion.result.reported.word().map(str::to_owned),
             errors: completion.result.errors,
         }
     }

@@ -22,7 +22,7 @@ const ENDPOINT: &[&str] = &["amzn1.alexa.endpoint."];
 /// The keys that name the principal of a role.
 const PRINCIPAL_KEYS: &[&str] = &["principal", "principalId", "assignee"];
 
-/// The keys that name who changed a role: never the principal.
+/// The keys that name who changed a role: never the principal. So does every key that ends in `By`.
 const ACTOR_KEYS: &[&str] = &[
     "actor",
     "assignedBy",
@@ -32,6 +32,20 @@ const ACTOR_KEYS: &[&str] = &[
     "requester",
     "createdBy",
 ];
+
+/// Whether a key names who made a change, itself or by an id.
+fn is_actor(key: &str) -> bool {
+    let name = key.strip_suffix("Id").unwrap_or(key);
+    ids::is_one_of(name, ACTOR_KEYS) || name.ends_with("By")
+}
+
+fn is_actor_or_user(key: &str) -> bool {
+    is_actor(key) || ids::is_one_of(key, &["user", "userId"])
+}
+
+fn is_actor_or_parent(key: &str) -> bool {
+    is_actor(key) || ids::is_one_of(key, &["parent", "parentUnit", "parentUnitId", "parentId"])
+}
 
 /// The keys that name a device.
 const ENDPOINT_KEYS: &[&str] = &["endpoint", "endpointId"];
@@ -78,69 +92,94 @@ impl RoleChange {
             unit_id: unit_id.map(str::to_owned),
             resource,
             principal_id: principal.map(str::to_owned),
-            role_id: ids::by_prefix(&values, ROLE, &[]).only().map(str::to_owned),
+            role_id: ids::by_prefix(&values, ROLE, ids::nothing)
+                .only()
+                .map(str::to_owned),
             result: reported_result(payload, &mut findings),
             findings,
         }
     }
 }
 
-/// The unit or other resource of a role. `resourceId` is a unit only where type or prefix says so.
+/// The unit or other resource of a role: that of the header, else of the payload, at any depth.
+/// `resourceId` is a unit only where type or prefix says so. Of different resources none is it.
 fn role_target<'a>(
     header: &'a EventHeader,
     payload: &'a Value,
 ) -> (Option<&'a str>, Option<RoleResource>) {
     for value in [header.entities(), payload] {
-        let Some(resource) = value.get("resource") else {
-            continue;
-        };
-        let text = |pointer: &str| json::text_at(resource, pointer);
-        let Some(id) = text("/resourceId").or(text("/id")) else {
-            continue;
-        };
-        let r#type = text("/resourceType");
-        let is_unit = r#type.is_some_and(|r#type| r#type.eq_ignore_ascii_case("Unit"));
-        if is_unit || ids::is_id(id, UNIT) {
-            return (Some(id), None);
+        let mut resources = resources_in(value);
+        if let Some((id, r#type)) = resources.pop() {
+            if resources.iter().any(|(other, _)| *other != id) {
+                return (None, None);
+            }
+            let is_unit = r#type.is_some_and(|r#type| r#type.eq_ignore_ascii_case("Unit"));
+            if is_unit || ids::is_id(id, UNIT) {
+                return (Some(id), None);
+            }
+            let r#type = r#type.map(str::to_owned);
+            let id = id.to_owned();
+            return (None, Some(RoleResource { r#type, id }));
         }
-        let resource = RoleResource {
-            r#type: r#type.map(str::to_owned),
-            id: id.to_owned(),
-        };
-        return (None, Some(resource));
     }
     (find_unit(header, payload), None)
 }
 
+/// The ids of the resources in a value, with their types: whatever has a `resourceId`, or an `id`
+/// under the key `resource`.
+fn resources_in(value: &Value) -> Vec<(&str, Option<&str>)> {
+    let mut resources = Vec::new();
+    for resource in ids::under_keys(&[value], &["resource"], is_actor) {
+        if resource.get("resourceId").is_none()
+            && let Some(id) = json::text_at(resource, "/id")
+        {
+            resources.push((id, json::text_at(resource, "/resourceType")));
+        }
+    }
+    ids::visit(value, is_actor, &mut |_, object| {
+        if let Some(id) = json::text_at(object, "/resourceId") {
+            resources.push((id, json::text_at(object, "/resourceType")));
+        }
+    });
+    resources
+}
+
 /// The unit that an event names: that of its header, else the only one in it.
 fn find_unit<'a>(header: &'a EventHeader, payload: &'a Value) -> Option<&'a str> {
-    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["parent"]).collect();
     let values = [header.entities(), payload];
-    header
-        .unit_id()
-        .or(ids::by_prefix(&values, UNIT, &skipped).only())
+    let only = ids::by_prefix(&values, UNIT, is_actor_or_parent).only();
+    header.unit_id().or(only)
 }
 
 /// By key before by prefix, and never below a key that names who made the change, nor the header's
-/// user.
+/// user. Any id but one of a known form under such a key is noted.
 fn find_principal<'a>(
     header: &'a EventHeader,
     payload: &'a Value,
     findings: &mut Vec<EventFinding>,
 ) -> Option<&'a str> {
     let entities = header.entities();
-    let skipped: Vec<_> = ACTOR_KEYS.iter().copied().chain(["user"]).collect();
-    let by_key = ids::by_key(&[payload], PRINCIPAL_KEYS, ACTOR_KEYS);
-    let by_key = by_key.merged(ids::by_key(&[entities], PRINCIPAL_KEYS, &skipped));
-    if let FoundId::One(id) = by_key {
+    let mut named = ids::under_keys(&[payload], PRINCIPAL_KEYS, is_actor);
+    named.extend(ids::under_keys(
+        &[entities],
+        PRINCIPAL_KEYS,
+        is_actor_or_user,
+    ));
+    let of_known_form = ids::by_prefix(&named, PRINCIPAL, is_actor);
+    if let FoundId::One(id) = of_known_form {
         return Some(id);
     }
     findings.push(EventFinding::missing("principalId"));
-    if by_key == FoundId::Several {
+    if of_known_form == FoundId::Several {
         return None;
     }
-    let by_prefix = ids::by_prefix(&[payload], PRINCIPAL, ACTOR_KEYS);
-    let by_prefix = by_prefix.merged(ids::by_prefix(&[entities], PRINCIPAL, &skipped));
+    let by_key = ids::by_key(&[payload], PRINCIPAL_KEYS, is_actor);
+    let by_key = by_key.merged(ids::by_key(&[entities], PRINCIPAL_KEYS, is_actor_or_user));
+    if by_key != FoundId::Nothing {
+        return by_key.only();
+    }
+    let by_prefix = ids::by_prefix(&[payload], PRINCIPAL, is_actor);
+    let by_prefix = by_prefix.merged(ids::by_prefix(&[entities], PRINCIPAL, is_actor_or_user));
     by_prefix.only()
 }
 
@@ -172,15 +211,17 @@ impl SetupCompletion {
         if endpoint_id.is_none() {
             findings.push(EventFinding::missing("endpointId"));
         }
+        let serial_number = ids::by_key(&values, SERIAL_KEYS, ids::nothing);
+        if serial_number == FoundId::Several {
+            findings.push(EventFinding::missing("serialNumber"));
+        }
         Ok(Self {
             endpoint_id: endpoint_id.map(str::to_owned),
             unit_id: find_unit(header, payload).map(str::to_owned),
-            user_id: ids::by_prefix(&values, PRINCIPAL, &[])
+            user_id: ids::by_prefix(&values, PRINCIPAL, ids::nothing)
                 .only()
                 .map(str::to_owned),
-            serial_number: ids::by_key(&values, SERIAL_KEYS, &[])
-                .only()
-                .map(str::to_owned),
+            serial_number: serial_number.only().map(str::to_owned),
             result: reported_result(payload, &mut findings),
             findings,
         })
@@ -190,8 +231,8 @@ impl SetupCompletion {
 /// The device: the only id with its prefix or, without one, the only id of any form under a key
 /// that names a device.
 fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit> {
-    let found = match ids::by_prefix(values, ENDPOINT, &[]) {
-        FoundId::Nothing => ids::by_key(values, ENDPOINT_KEYS, &[]),
+    let found = match ids::by_prefix(values, ENDPOINT, ids::nothing) {
+        FoundId::Nothing => ids::by_key(values, ENDPOINT_KEYS, ids::nothing),
         found => found,
     };
     match found {
@@ -205,19 +246,31 @@ fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit
     }
 }
 
-/// The result of an undocumented payload: an object or a word `result`, or the payload itself. A
-/// status that is there and cannot be read is noted, because it may say that something failed.
+/// The result of an undocumented payload: an object or a word `result`, and the payload itself. What
+/// is there and cannot be read is noted, because it may say that something failed.
 fn reported_result(payload: &Value, findings: &mut Vec<EventFinding>) -> ReportedResult {
     let nested = payload.get("result").map(ReportedResult::read_any);
-    let result = nested.unwrap_or_default().or(ReportedResult::read(payload));
-    if result.word.is_none() && !result.has_errors {
-        for status in ["/result/status", "/status"] {
-            if let Some(status) = payload.pointer(status).filter(|status| !status.is_null()) {
+    let result = nested
+        .unwrap_or_default()
+        .and(ReportedResult::read(payload));
+    if result.word().is_none() && !result.has_errors {
+        for place in ["/result", "/status"] {
+            if let Some(status) = payload.pointer(place).filter(|value| says_something(value)) {
                 findings.push(EventFinding::unknown(json::kind(status)));
             }
         }
     }
     result
+}
+
+/// Whether a value can say something about a result: it has content other than an absent status.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => fields.values().any(says_something),
+        _ => true,
+    }
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl AutomationError {
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&str> {
         let id = self.id.as_deref()?;
-        (!is_unit(id)).then_some(id)
+        (!id.is_empty() && !is_unit(id)).then_some(id)
     }
 
     /// The unit that the error is about.
@@ -169,7 +169,7 @@ impl SkillInteractionFailure {
         let owned = |pointer: &str| text(pointer).map(str::to_owned);
         let skill_id = text("/skill/id").or(header.entity("/skill/id"));
         let unit_id = header.unit_id().or(text("/unit/id"));
-        let stage = text("/skill/stage").map(str::to_ascii_lowercase);
+        let stage = text("/skill/stage").map(|stage| stage.trim().to_ascii_lowercase());
         let error_type = owned("/error/type");
         let mut findings = Vec::new();
         for (field, is_missing) in [
@@ -184,7 +184,7 @@ impl SkillInteractionFailure {
         if let Some(stage) = &stage
             && !matches!(stage.as_str(), "live" | "development")
         {
-            findings.push(EventFinding::unknown(stage));
+            findings.push(EventFinding::unknown_stage(stage));
         }
         Self {
             skill_id: skill_id.map(str::to_owned),
@@ -271,7 +271,7 @@ fn read_result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::E
         return Err(de::Error::invalid_type(found, &"an object"));
     }
     let reported = ReportedResult::read(&result);
-    if reported.word.is_some() || reported.has_errors {
+    if reported.word().is_some() || reported.has_errors {
         return Ok(result);
     }
     match result.get("status") {

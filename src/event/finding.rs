@@ -8,10 +8,15 @@ pub enum EventFinding {
         /// The field, as the published message names it.
         field: &'static str,
     },
-    /// A status word, or a stage, is unknown.
+    /// A status word is unknown.
     UnknownStatus {
         /// The word, as sent.
         word: String,
+    },
+    /// The stage of a skill is unknown.
+    UnknownStage {
+        /// The stage, in lower case.
+        stage: String,
     },
 }
 
@@ -19,6 +24,13 @@ impl EventFinding {
     /// Notes that a field was not found.
     pub(crate) fn missing(field: &'static str) -> Self {
         Self::FieldNotFound { field }
+    }
+
+    /// Notes an unknown stage.
+    pub(crate) fn unknown_stage(stage: &str) -> Self {
+        Self::UnknownStage {
+            stage: stage.to_owned(),
+        }
     }
 
     /// Notes an unknown word.

@@ -56,17 +56,25 @@ impl<'a> FoundId<'a> {
     }
 }
 
-/// Searches values for texts with one of these prefixes, but not below the keys to be skipped.
+/// Says of a key whether nothing below it is searched.
+pub(super) type SkippedKeys = fn(&str) -> bool;
+
+/// Skips nothing.
+pub(super) fn nothing(_: &str) -> bool {
+    false
+}
+
+/// Searches values for texts with one of these prefixes.
 ///
 /// Recursion is bounded: `serde_json` reads at most 128 levels.
 pub(super) fn by_prefix<'a>(
     values: &[&'a Value],
     prefixes: &[&str],
-    skipped_keys: &[&str],
+    skipped: SkippedKeys,
 ) -> FoundId<'a> {
     let mut found = FoundId::Nothing;
     for value in values {
-        visit(value, skipped_keys, &mut |_, value| {
+        visit(value, skipped, &mut |_, value| {
             if let Value::String(text) = value
                 && is_id(text, prefixes)
             {
@@ -79,53 +87,67 @@ pub(super) fn by_prefix<'a>(
 
 /// Searches values for the ids under these keys, at any depth: a text, or an object with the text
 /// `id`.
-pub(super) fn by_key<'a>(
+pub(super) fn by_key<'a>(values: &[&'a Value], keys: &[&str], skipped: SkippedKeys) -> FoundId<'a> {
+    let mut found = FoundId::Nothing;
+    for value in under_keys(values, keys, skipped) {
+        let id = value.as_str().or(value.get("id").and_then(Value::as_str));
+        if let Some(id) = id
+            && is_whole(id)
+        {
+            found = found.and(id);
+        }
+    }
+    found
+}
+
+/// Searches values for what is under these keys, at any depth.
+pub(super) fn under_keys<'a>(
     values: &[&'a Value],
     keys: &[&str],
-    skipped_keys: &[&str],
-) -> FoundId<'a> {
-    let mut found = FoundId::Nothing;
+    skipped: SkippedKeys,
+) -> Vec<&'a Value> {
+    let mut found = Vec::new();
     for value in values {
-        visit(value, skipped_keys, &mut |key, value| {
-            if !keys.iter().any(|wanted| wanted.eq_ignore_ascii_case(key)) {
-                return;
-            }
-            let id = value.as_str().or(value.get("id").and_then(Value::as_str));
-            if let Some(id) = id
-                && is_whole(id)
-            {
-                found = found.and(id);
+        visit(value, skipped, &mut |key, value| {
+            if is_one_of(key, keys) {
+                found.push(value);
             }
         });
     }
     found
 }
 
+/// Whether a key is one of these, regardless of case.
+pub(super) fn is_one_of(key: &str, keys: &[&str]) -> bool {
+    keys.iter().any(|known| known.eq_ignore_ascii_case(key))
+}
+
 /// Visits every value with the key under which it is; items of a list have the key of the list.
-fn visit<'a>(value: &'a Value, skipped_keys: &[&str], visitor: &mut impl FnMut(&str, &'a Value)) {
-    visit_under("", value, skipped_keys, visitor);
+pub(super) fn visit<'a>(
+    value: &'a Value,
+    skipped: SkippedKeys,
+    visitor: &mut impl FnMut(&str, &'a Value),
+) {
+    visit_under("", value, skipped, visitor);
 }
 
 fn visit_under<'a>(
     key: &str,
     value: &'a Value,
-    skipped_keys: &[&str],
+    skipped: SkippedKeys,
     visitor: &mut impl FnMut(&str, &'a Value),
 ) {
     visitor(key, value);
     match value {
         Value::Array(items) => {
             for item in items {
-                visit_under(key, item, skipped_keys, visitor);
+                visit_under(key, item, skipped, visitor);
             }
         }
         Value::Object(fields) => {
             for (key, field) in fields {
-                let is_skipped = skipped_keys
-                    .iter()
-                    .any(|skipped| skipped.eq_ignore_ascii_case(key));
-                if !is_skipped {
-                    visit_under(key, field, skipped_keys, visitor);
+                if !skipped(key) {
+                    visit_under(key, field, skipped, visitor);
                 }
             }
         }
@@ -156,9 +178,12 @@ mod tests {
     #[test]
     fn different_ids_are_no_answer() {
         let value = json!([{"a": "id.1"}, {"b": ["id.1", "id.x y"]}, {"c": {"d": "id.2"}}]);
-        assert_eq!(by_prefix(&[&value], &["id."], &[]), FoundId::Several);
-        assert_eq!(by_prefix(&[&value], &["id."], &["C"]), FoundId::One("id.1"));
-        assert_eq!(by_prefix(&[&value], &["no."], &[]), FoundId::Nothing);
+        assert_eq!(by_prefix(&[&value], &["id."], nothing), FoundId::Several);
+        assert_eq!(
+            by_prefix(&[&value], &["id."], |key| key == "c"),
+            FoundId::One("id.1")
+        );
+        assert_eq!(by_prefix(&[&value], &["no."], nothing), FoundId::Nothing);
     }
 
     #[test]
@@ -166,7 +191,10 @@ mod tests {
         let deep = json!([{"principal": {"id": "p"}}, {"assignee": "p"}]);
         let value = json!({"deep": deep, "actor": {"principal": "q"}});
         let keys = &["principal", "assignee"];
-        assert_eq!(by_key(&[&value], keys, &["actor"]), FoundId::One("p"));
-        assert_eq!(by_key(&[&value], keys, &[]), FoundId::Several);
+        assert_eq!(
+            by_key(&[&value], keys, |key| key == "actor"),
+            FoundId::One("p")
+        );
+        assert_eq!(by_key(&[&value], keys, nothing), FoundId::Several);
     }
 }

@@ -83,7 +83,7 @@ pub fn only_endpoint_id(header: &EventHeader, source: &RawValue) -> Option<Strin
         return Some(id.to_owned());
     }
     let event: Value = serde_json::from_str(source.get()).ok()?;
-    let found = ids::by_prefix(&[&event], &["amzn1.alexa.endpoint."], &[]);
+    let found = ids::by_prefix(&[&event], &["amzn1.alexa.endpoint."], ids::nothing);
     found.only().map(str::to_owned)
 }
 
@@ -219,7 +219,7 @@ mod tests {
             ),
         ] {
             let result = ReportedResult {
-                word: Some(word.to_owned()),
+                words: vec![word.to_owned()],
                 has_errors,
             };
             assert_eq!(words.automation(&result), automation, "{result:?}");

@@ -36,8 +36,8 @@ pub struct ConflictingWord {
 /// What a result says, as far as it can be read: its status word, and whether there are errors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReportedResult {
-    /// The status word, as sent.
-    pub word: Option<String>,
+    /// The status words, as sent: one, or several if different places of the event have one each.
+    pub words: Vec<String>,
     /// Whether a non-empty list or object of errors is beside it.
     pub has_errors: bool,
 }
@@ -86,9 +86,10 @@ impl StatusWords {
     /// that the run is over and not that it went well.
     #[must_use]
     pub fn automation<'a>(&self, result: &'a ReportedResult) -> ResultMeaning<'a> {
-        let is_complete = result.is_one_of(COMPLETE);
-        let is_success = result.is_one_of(SUCCESS) || result.is_taught(&self.success);
-        if is_success || (is_complete && !result.has_errors) {
+        if result.is_one_of(COMPLETE) && result.has_errors {
+            return ResultMeaning::Failure;
+        }
+        if self.is_success(result) {
             return ResultMeaning::Success;
         }
         self.failure_or_unknown(result)
@@ -98,30 +99,33 @@ impl StatusWords {
     /// Amazon's own example shows both.
     #[must_use]
     pub fn activation<'a>(&self, result: &'a ReportedResult) -> ResultMeaning<'a> {
-        if self.is_success(result) {
+        if self.is_success(result) || result.is_one_of(&[ACTIVE]) {
             return ResultMeaning::Success;
         }
         self.failure_or_unknown(result)
     }
 
     /// The meaning of the result of an event that itself means completion, as those about roles and
-    /// devices do.
+    /// devices do. Of several words, one of failure decides.
     #[must_use]
     pub fn completion<'a>(&self, result: &'a ReportedResult) -> ResultMeaning<'a> {
-        self.activation(result)
+        if !self.is_failure(result) && self.is_success(result) {
+            return ResultMeaning::Success;
+        }
+        self.failure_or_unknown(result)
     }
 
     fn is_success(&self, result: &ReportedResult) -> bool {
-        result.is_one_of(SUCCESS)
-            || result.is_one_of(COMPLETE)
-            || result.is_one_of(&[ACTIVE])
-            || result.is_taught(&self.success)
+        result.is_one_of(SUCCESS) || result.is_one_of(COMPLETE) || result.is_taught(&self.success)
+    }
+
+    fn is_failure(&self, result: &ReportedResult) -> bool {
+        result.is_one_of(FAILURE) || result.is_taught(&self.failure)
     }
 
     fn failure_or_unknown<'a>(&self, result: &'a ReportedResult) -> ResultMeaning<'a> {
-        let is_failure = result.is_one_of(FAILURE) || result.is_taught(&self.failure);
-        match &result.word {
-            _ if is_failure || result.has_errors => ResultMeaning::Failure,
+        match result.word() {
+            _ if self.is_failure(result) || result.has_errors => ResultMeaning::Failure,
             Some(word) => ResultMeaning::UnknownStatus(word),
             None => ResultMeaning::Missing,
         }
@@ -133,7 +137,7 @@ impl ReportedResult {
     /// object is the only text without white space in it.
     pub(super) fn read(result: &Value) -> Self {
         Self {
-            word: result.get("status").and_then(word_of),
+            words: result.get("status").and_then(word_of).into_iter().collect(),
             has_errors: ["errors", "error"]
                 .iter()
                 .any(|key| has_content(result.get(key))),
@@ -144,30 +148,34 @@ impl ReportedResult {
     pub(super) fn read_any(result: &Value) -> Self {
         match result {
             Value::String(_) => Self {
-                word: word_of(result),
+                words: word_of(result).into_iter().collect(),
                 has_errors: false,
             },
             _ => Self::read(result),
         }
     }
 
-    /// What this and another place in the same payload say together: the first word, and errors of
-    /// either.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            word: self.word.or(other.word),
-            has_errors: self.has_errors || other.has_errors,
-        }
+    /// What this and another place in the same payload say together.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.words.extend(other.words);
+        self.has_errors |= other.has_errors;
+        self
     }
 
-    fn is_one_of(&self, words: &[&str]) -> bool {
-        let word = self.word.as_deref().unwrap_or_default();
-        words.iter().any(|known| known.eq_ignore_ascii_case(word))
+    /// The status word, as sent; the first one if there are several.
+    #[must_use]
+    pub fn word(&self) -> Option<&str> {
+        self.words.first().map(String::as_str)
     }
 
-    fn is_taught(&self, words: &[String]) -> bool {
-        let word = self.word.as_deref().unwrap_or_default();
-        words.iter().any(|known| known.eq_ignore_ascii_case(word))
+    fn is_one_of(&self, known: &[&str]) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    }
+
+    fn is_taught(&self, taught: &[String]) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| taught.iter().any(|known| known.eq_ignore_ascii_case(word)))
     }
 }
 
@@ -178,8 +186,8 @@ fn upper_case(words: &[String]) -> Vec<String> {
 fn word_of(status: &Value) -> Option<String> {
     let text = match status {
         Value::Object(fields) => {
-            let texts = fields.values().filter_map(Value::as_str);
-            let mut words = texts.filter(|text| !text.contains(char::is_whitespace));
+            let texts = fields.values().filter_map(Value::as_str).map(str::trim);
+            let mut words = texts.filter(|text| is_word(text));
             let only = words.next();
             only.filter(|_| words.next().is_none())
         }
@@ -187,6 +195,10 @@ fn word_of(status: &Value) -> Option<String> {
     };
     let word = text?.trim();
     (!word.is_empty()).then(|| word.to_owned())
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
 }
 
 /// Whether this is a non-empty list or object.
@@ -229,12 +241,13 @@ mod tests {
             (json!(" done "), Some("done")),
             (json!({"code": "DONE", "number": 1}), Some("DONE")),
             (json!({"code": "DONE", "text": "went well"}), Some("DONE")),
+            (json!({"code": " DONE ", "text": ""}), Some("DONE")),
             (json!({"code": "DONE", "text": "well"}), None),
             (json!(""), None),
             (json!(5), None),
         ] {
             let result = json!({"status": status});
-            assert_eq!(read(&result).word.as_deref(), word, "{result}");
+            assert_eq!(read(&result).word(), word, "{result}");
         }
     }
 

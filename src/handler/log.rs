@@ -19,7 +19,7 @@ macro_rules! line {
         let (record, facts) = ($finished.record.as_ref().ok(), &$finished.facts);
         let event_type = facts.header.as_ref().map(|header| header.event_type.to_string());
         tracing::$level!(
-            messageId = record.map(|record| record.message_id.as_str()),
+            messageId = record.map(|record| shortened(&record.message_id)),
             eventId = facts.header.as_ref().and_then(EventHeader::event_id).map(shortened),
             eventType = event_type.as_deref().map(shortened),
             unitId = facts.ids.unit_id.as_deref().map(shortened),
@@ -75,7 +75,7 @@ fn log_outcome(finished: &FinishedRecord) {
 
 /// What was noticed is told where the event took effect: a failed event comes again.
 fn log_findings(finished: &FinishedRecord) {
-    if !finished.has_counted_findings() {
+    if !finished.has_taken_effect() {
         return;
     }
     for finding in &finished.facts.findings {
@@ -92,6 +92,12 @@ fn log_findings(finished: &FinishedRecord) {
                 status = shortened(word),
                 "an unknown status word did not change the effect: teach it with SUCCESS_STATUSES \
                  or FAILURE_STATUSES"
+            ),
+            EventFinding::UnknownStage { stage } => line!(
+                warn,
+                finished,
+                stage = shortened(stage),
+                "an unknown stage of a skill: the alarms count it as not in development"
             ),
         }
     }

@@ -26,11 +26,10 @@ fn observation(finished: &FinishedRecord, now: DateTime<Utc>) -> RecordObservati
     let header = finished.facts.header.as_ref();
     let event_time = header.and_then(EventHeader::event_time);
     let age = event_time.map(|time| (now - time).as_seconds_f64());
-    let findings = if finished.has_counted_findings() {
-        finished.facts.findings.clone()
-    } else {
-        Vec::new()
-    };
+    let has_effect = finished.has_taken_effect();
+    let notes = has_effect.then_some(&finished.notes);
+    let findings = has_effect.then(|| finished.facts.findings.clone());
+    let quarantine = notes.and_then(|notes| notes.quarantine.as_ref());
     RecordObservation {
         event_type: match header {
             Some(header) if finished.facts.is_known => header.event_type.to_string(),
@@ -42,14 +41,10 @@ fn observation(finished: &FinishedRecord, now: DateTime<Utc>) -> RecordObservati
         is_contended: is_contended(&finished.outcome),
         outcome: finished.outcome.as_str(),
         age,
-        decision: finished.notes.decision,
-        readiness: finished.notes.readiness,
-        reason: finished
-            .notes
-            .quarantine
-            .as_ref()
-            .map(|note| note.reason.as_str()),
-        findings,
+        decision: notes.and_then(|notes| notes.decision),
+        readiness: notes.and_then(|notes| notes.readiness),
+        reason: quarantine.map(|note| note.reason.as_str()),
+        findings: findings.unwrap_or_default(),
     }
 }
 
@@ -70,7 +65,7 @@ fn is_late(finished: &FinishedRecord, age: Option<f64>) -> bool {
         .record
         .as_ref()
         .is_ok_and(|record| record.is_replay);
-    finished.has_counted_findings() && !is_replay && age.is_some_and(|age| age > limit)
+    finished.has_taken_effect() && !is_replay && age.is_some_and(|age| age > limit)
 }
 
 /// Whether another environment has the event, or the same items.

@@ -495,9 +495,9 @@ impl PlannedDelivery {
 }
 
 impl FinishedRecord {
-    /// Whether this is the delivery with which the event took effect, so that findings about it
-    /// count once.
-    pub(super) fn has_counted_findings(&self) -> bool {
+    /// Whether this is the delivery with which the event took effect, so that what is noted about
+    /// it counts once.
+    pub(super) fn has_taken_effect(&self) -> bool {
         matches!(self.outcome, Outcome::Handled | Outcome::Quarantined)
     }
 }

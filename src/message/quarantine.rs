@@ -19,6 +19,7 @@ pub struct QuarantineData<'a> {
     /// `NOT_JSON`: the text is not JSON. `NOT_AN_EVENT`: JSON, but not an Alexa event.
     /// `INVALID_EVENT`: an Alexa event of a known type with a missing or invalid required field.
     /// `UNKNOWN_EVENT_TYPE`: an Alexa event of a type that the function does not support.
+    /// `UNKNOWN_STATUS`: an automation or activation whose status word is unknown, without errors.
     #[cfg_attr(test, schemars(transform = super::schema::as_enum))]
     pub reason: QuarantineReason,
     /// Description of the problem for humans, with the JSON path if known.

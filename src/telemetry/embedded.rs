@@ -153,7 +153,9 @@ fn finding_metric<'a>(
         EventFinding::FieldNotFound { field } => {
             ("FieldNotFound", vec![event_type, ("Field", field)])
         }
-        EventFinding::UnknownStatus { .. } => ("UnknownStatus", vec![event_type]),
+        EventFinding::UnknownStatus { .. } | EventFinding::UnknownStage { .. } => {
+            ("UnknownStatus", vec![event_type])
+        }
     }
 }
 

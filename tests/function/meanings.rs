@@ -85,7 +85,7 @@ fn built_in() -> StatusWords {
 /// What `SUCCESS_STATUSES=DONE` and `FAILURE_STATUSES=broken,STUCK` teach.
 fn taught() -> StatusWords {
     let failures = ["broken".to_owned(), "STUCK".to_owned()];
-    StatusWords::new(&["DONE".to_owned()], &failures).unwrap()
+    StatusWords::new(&["DONE".to_owned(), "COMPLETED".to_owned()], &failures).unwrap()
 }
 
 // The events
@@ -190,6 +190,7 @@ fn meaning(event: &str, words: &StatusWords) -> String {
         let noticed = match finding {
             EventFinding::FieldNotFound { field } => format!("; not found: {field}"),
             EventFinding::UnknownStatus { word } => format!("; unknown word: {word}"),
+            EventFinding::UnknownStage { stage } => format!("; unknown stage: {stage}"),
         };
         meaning.push_str(&noticed);
     }
@@ -314,6 +315,7 @@ fn the_status_of_an_automation() {
         automation {"status": "failed"}                             => "RETRY []"
         automation {"status": "FAILURE", "errors": [{"type": "X"}]} => "RETRY [X]"
         automation {"status": {"code": "FAILURE"}}                  => "RETRY []"
+        automation {"status": {"code": " FAILURE ", "message": ""}} => "RETRY []"
         automation {"status": "PARTIAL", "errors": [{"type": "X"}]} => "RETRY [X]"
         automation {"status": "PARTIAL", "error": {"type": "X"}}    => "RETRY [X]"
         automation {"errors": [{"type": "X"}]}                      => "RETRY [X]"
@@ -330,6 +332,7 @@ fn the_status_of_an_automation() {
     meanings! { taught();
         automation {"status": "DONE"}                            => "ends the retries"
         automation {"status": "done", "errors": [{"type": "X"}]} => "ends the retries"
+        automation {"status": "COMPLETED", "errors": [{"type": "X"}]} => "RETRY [X]"
         automation {"status": "Broken"}                          => "RETRY []"
         automation {"status": "stuck"}                           => "RETRY []"
         automation {"status": "SUCCESS"}                         => "ends the retries"
@@ -394,6 +397,17 @@ fn the_status_of_a_role_and_of_a_device() {
         setup {"endpointId": "amzn1.alexa.endpoint.1", "status": "COMPLETED"}
             => "ready amzn1.alexa.endpoint.1"
         setup {"endpointId": "amzn1.alexa.endpoint.1", "result": {"status": "active"}}
+            => "ready amzn1.alexa.endpoint.1; unknown word: active"
+        setup {"endpointId": "amzn1.alexa.endpoint.1", "status": {"code": "FAILED", "message": ""}}
+            => "not ready amzn1.alexa.endpoint.1"
+        setup {"endpointId": "amzn1.alexa.endpoint.1", "result": {"status": "SUCCEEDED"},
+               "status": "FAILED"}
+            => "not ready amzn1.alexa.endpoint.1"
+        setup {"endpointId": "amzn1.alexa.endpoint.1", "result": [{"status": "FAILED"}]}
+            => "ready amzn1.alexa.endpoint.1; unknown word: an array"
+        setup {"endpointId": "amzn1.alexa.endpoint.1", "result": {"code": "FAILED"}}
+            => "ready amzn1.alexa.endpoint.1; unknown word: an object"
+        setup {"endpointId": "amzn1.alexa.endpoint.1", "result": {"status": null, "errors": []}}
             => "ready amzn1.alexa.endpoint.1"
         setup {"endpointId": "amzn1.alexa.endpoint.1", "status": {"state": "COMPLETE"}}
             => "ready amzn1.alexa.endpoint.1"
@@ -450,6 +464,15 @@ fn the_principal_of_a_role() {
         assignment {"assignedBy": "amzn1.account.B", "grantedBy": {"id": "amzn1.account.B"},
                     "requester": ["amzn1.account.B"], "createdBy": "amzn1.account.B"}
             => "ready ASSIGNED amzn1.alexa.unit.did.1; not found: principalId"
+        assignment {"actorId": "amzn1.account.B", "initiatorId": "amzn1.account.B",
+                    "performedBy": {"id": "amzn1.account.B"}, "changedById": "amzn1.account.B"}
+            => "ready ASSIGNED amzn1.alexa.unit.did.1; not found: principalId"
+        assignment {"principal": "USER", "principalId": "amzn1.account.A"}
+            => "ready ASSIGNED amzn1.account.A amzn1.alexa.unit.did.1"
+        assignment {"principal": {"accountId": "amzn1.account.A"}, "holder": "amzn1.account.B"}
+            => "ready ASSIGNED amzn1.account.A amzn1.alexa.unit.did.1"
+        assignment {"principal": {"id": "of-another-form"}, "holder": "amzn1.account.B"}
+            => "ready ASSIGNED of-another-form amzn1.alexa.unit.did.1; not found: principalId"
         revocation {"revokedBy": {"id": "amzn1.account.B"}}
             => "not ready REVOKED amzn1.alexa.unit.did.1; not found: principalId"
         assignment {"message": "amzn1.account.A was removed"}
@@ -487,6 +510,16 @@ fn the_unit_or_the_resource_of_a_role() {
         assignment_of {"entities": {"resource": {"resourceId": "id-1"}},
                        "payload": {"principalId": "amzn1.account.A"}}
             => "ready ASSIGNED amzn1.account.A id-1"
+        assignment_of {"entities": {}, "payload": {"principalId": "amzn1.account.A",
+                       "scope": {"resourceType": "Group", "resourceId": "id-1"}}}
+            => "ready ASSIGNED amzn1.account.A Group id-1"
+        assignment_of {"entities": {}, "payload": {"principalId": "amzn1.account.A",
+                       "unitId": "amzn1.alexa.unit.did.1",
+                       "role": {"resource": {"resourceType": "Group", "id": "id-1"}}}}
+            => "ready ASSIGNED amzn1.account.A Group id-1"
+        assignment_of {"entities": {}, "payload": {"principalId": "amzn1.account.A",
+                       "from": {"resourceId": "id-1"}, "to": {"resourceId": "id-2"}}}
+            => "ready ASSIGNED amzn1.account.A; not found: unitId"
         assignment_of {"entities": {"unit": {"id": "amzn1.alexa.unit.did.1"}},
                        "payload": {"principalId": "amzn1.account.A"}}
             => "ready ASSIGNED amzn1.account.A amzn1.alexa.unit.did.1"
@@ -830,7 +863,7 @@ async fn the_event_that_ended_a_budget_publishes_it_on_its_redelivery() {
     let refused = Fault::Error(403, "AuthorizationError");
     function.aws.fail(Operation::Publish, [refused]);
     let failed = function.meaning(&["F2 at 20"]).await;
-    assert_eq!(failed, "1 failed; metric: 1 EXHAUSTED");
+    assert_eq!(failed, "1 failed; metric: ");
     for (run, expected) in [
         ("F3 at 30", "metric: 1 EXHAUSTED"),
         ("F2 at 20", "F2 EXHAUSTED; metric: 1 EXHAUSTED"),

@@ -314,8 +314,12 @@ fn status_of(event: &str) -> Option<String> {
         return None;
     };
     match event.content {
-        AspEvent::AutomationCompletion(completion) => completion.result.reported.word,
-        AspEvent::SubscriptionActivation(activation) => activation.reported.word,
+        AspEvent::AutomationCompletion(completion) => {
+            completion.result.reported.word().map(str::to_owned)
+        }
+        AspEvent::SubscriptionActivation(activation) => {
+            activation.reported.word().map(str::to_owned)
+        }
         _ => None,
     }
 }
