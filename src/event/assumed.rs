@@ -246,8 +246,8 @@ fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit
     }
 }
 
-/// The result of an undocumented payload: an object or a word `result`, and the payload itself. What
-/// is there and cannot be read is noted, because it may say that something failed.
+/// The result of an undocumented payload: an object or a word `result`, and the payload itself.
+/// What is there and cannot be read is noted, because it may say that something failed.
 fn reported_result(payload: &Value, findings: &mut Vec<EventFinding>) -> ReportedResult {
     let nested = payload.get("result").map(ReportedResult::read_any);
     let result = nested

@@ -646,7 +646,7 @@ fn the_failure_of_a_skill() {
             => "counts s development X, alarm development; reports s development X"
         skill {"entities": {}, "payload": {"skill": {"id": "s", "stage": "BETA"},
                "error": {"type": "X"}}}
-            => "counts s beta X, alarm unknown; reports s beta X; unknown word: beta"
+            => "counts s beta X, alarm unknown; reports s beta X; unknown stage: beta"
         skill {"entities": {"skill": {"id": "s"}}, "payload": {"skill": {"stage": "live"},
                "error": {"type": "X"}}}
             => "counts s live X, alarm live; reports s live X"
