@@ -472,4 +472,57 @@ mod tests {
     fn never_shows_a_secret() {
         assert!(!format!("{:?}", read(&[]).unwrap()).contains("secret-key"));
     }
+
+    #[test]
+    fn forwarding_needs_a_topic_for_reports() {
+        let types = ("FORWARD_EVENT_TYPES", "Alexa.Group.Management.*");
+        assert_eq!(
+            problems(&[types]),
+            ["FORWARD_EVENT_TYPES needs a topic: set REPORT_TOPIC_ARN"]
+        );
+        let topic = "arn:aws:sns:us-east-1:123456789012:report";
+        let config = read(&[types, ("REPORT_TOPIC_ARN", topic)]).unwrap();
+        assert!(config.routing.has_report_topic && !config.routing.forwarded.is_empty());
+        let config = read(&[("FORWARD_EVENT_TYPES", " , ")]).unwrap();
+        assert!(!config.routing.has_report_topic && config.routing.forwarded.is_empty());
+    }
+
+    #[test]
+    fn names_the_malformed_entry() {
+        let topic = "arn:aws:sns:us-east-1:123456789012:report";
+        for entry in ["Alexa", "Alexa.*.Voice", "*", "Alexa Group.Name"] {
+            let list = format!("Alexa.Group.Management.*, {entry}");
+            let found = problems(&[("FORWARD_EVENT_TYPES", &list), ("REPORT_TOPIC_ARN", topic)]);
+            let start = format!("FORWARD_EVENT_TYPES has the entry {entry:?}; expected ");
+            assert!(
+                found.len() == 1 && found[0].starts_with(&start),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_a_word_that_is_both_a_success_and_a_failure() {
+        for (success, failure, word) in [
+            ("one, Done", "DONE", "DONE"),
+            ("failed", "", "FAILED"),
+            ("", "Other, succeeded", "SUCCEEDED"),
+            ("", "complete", "COMPLETE"),
+            ("", "active", "ACTIVE"),
+        ] {
+            let found = problems(&[("SUCCESS_STATUSES", success), ("FAILURE_STATUSES", failure)]);
+            assert_eq!(
+                found,
+                [format!(
+                    "SUCCESS_STATUSES and FAILURE_STATUSES conflict with each other or with the \
+                     known words: {word} is both a success and a failure"
+                )]
+            );
+        }
+        let taught = [
+            ("SUCCESS_STATUSES", "done, SUCCESS"),
+            ("FAILURE_STATUSES", "broken,FAILURE"),
+        ];
+        assert!(read(&taught).is_ok());
+    }
 }

@@ -378,3 +378,80 @@ fn event_key(record: &Record, header: &EventHeader) -> String {
 fn message_key(record: &Record) -> String {
     format!("sns/{}", record.fingerprint())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn routed(namespace: &str, name: &str, entities: &Value, payload: &Value) -> RoutedRecord {
+        let event = json!({
+            "header": {
+                "eventId": {"id": "1"}, "eventType": {"namespace": namespace, "name": name},
+                "entities": entities
+            },
+            "payload": payload
+        });
+        let record = Record {
+            text: event.to_string(),
+            ..Record::default()
+        };
+        let settings = RouteSettings {
+            forwarded: ForwardedTypes::parse("Alexa.New.*").unwrap(),
+            has_report_topic: true,
+            ..RouteSettings::default()
+        };
+        route(&record, &settings)
+    }
+
+    #[test]
+    fn the_order_of_events_follows_the_earlier_clock() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
+        for (event_time, sent_at, happened_at) in [
+            (at(1), at(2), at(1)),
+            (at(2), at(1), at(1)),
+            (at(1), None, at(1)),
+            (None, at(1), at(1)),
+            (None, None, None),
+        ] {
+            assert_eq!(earlier(event_time, sent_at), happened_at);
+        }
+    }
+
+    #[test]
+    fn a_forwarded_event_is_about_the_endpoint_of_its_header() {
+        let id = |end: &str| json!({"id": format!("amzn1.alexa.endpoint.{end}")});
+        for (entities, payload, expected) in [
+            (
+                json!({"endpoint": id("a")}),
+                json!({"other": id("b")}),
+                Some("a"),
+            ),
+            (json!({}), json!({"other": id("b")}), Some("b")),
+            (
+                json!({}),
+                json!({"other": id("b"), "another": id("c")}),
+                None,
+            ),
+        ] {
+            let forward = routed("Alexa.New", "Event", &entities, &payload)
+                .forward
+                .unwrap();
+            let body: Value = serde_json::from_str(&forward.body).unwrap();
+            let found = body["data"].get("endpointId").and_then(Value::as_str);
+            let expected = expected.map(|end| format!("amzn1.alexa.endpoint.{end}"));
+            assert_eq!(found, expected.as_deref(), "{entities}");
+        }
+    }
+
+    #[test]
+    fn the_parent_of_a_unit_is_not_the_unit_of_a_role() {
+        let id = |end: u32| format!("amzn1.alexa.unit.did.{end}");
+        let place = json!({"place": {"id": id(1), "parent": {"id": id(2)}}});
+        for (entities, payload) in [(&place, &json!({})), (&json!({}), &place)] {
+            let routed = routed("Alexa.Role.Management", "Assignment", entities, payload);
+            assert_eq!(routed.ids.unit_id, Some(id(1)), "{entities}");
+        }
+    }
+}

@@ -449,4 +449,29 @@ mod tests {
             [("type", "t".to_owned()), ("good", "g".to_owned())]
         );
     }
+
+    #[test]
+    fn escapes_what_sqs_refuses() {
+        let data = TestData {
+            a: "a\u{fffe}b\u{ffff}\u{fffd}".to_owned(),
+            attributes: &[],
+        };
+        let body = message("i\u{ffff}", None, &data).unwrap().body;
+        assert!(!body.contains(REFUSED_BY_SQS), "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (&body["data"]["a"], &body["id"]),
+            (&data.a.into(), &"i\u{ffff}".into())
+        );
+    }
+
+    #[test]
+    fn leaves_out_attributes_that_sqs_refuses() {
+        for refused in ["a\u{fffe}", "\u{ffff}a"] {
+            let attributes = [("refused", Some(refused)), ("good", Some("\u{fffd}"))];
+            let message = message("i", None, &data(&attributes)).unwrap();
+            let good = ("good", "\u{fffd}".to_owned());
+            assert_eq!(message.attributes, [("type", "t".to_owned()), good]);
+        }
+    }
 }

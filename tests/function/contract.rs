@@ -1,12 +1,15 @@
 //! What AWS receives for each row of the contract's tables.
 
+use std::sync::Mutex;
+
+use asp_events::handler::Handler;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::{
     Function, alexa_event, automation,
-    aws::{Operation, PublishedMessage},
-    message_of, sample, skill_failure, sns_event, sns_event_from, sqs_event,
+    aws::{FakeAws, Operation, PublishedMessage, refuse::refusing},
+    config, invocation, message_of, sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
 fn attributes(message: &PublishedMessage) -> Value {
@@ -1063,4 +1066,50 @@ async fn the_jitter_depends_on_the_event() {
         waits.len() > 4,
         "eight first failures of two automations: {waits:?}"
     );
+}
+
+// Characters that SQS refuses
+
+/// The texts of the form fields that go to SNS.
+static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A topic delivers to queues, and SQS refuses what JSON and SNS allow.
+#[tokio::test]
+async fn no_message_holds_a_character_that_sqs_refuses() {
+    let refused = ['\u{fffe}', '\u{ffff}'];
+    let id = "a\u{fffe}b\u{ffff}";
+    let failure = automation("1", id, "FAILURE", &json!([]));
+    let failure = failure.replace("amzn1.alexa.unit.did.1", id);
+    let activation = message_of("subscription-activated");
+    let activation = activation.replace("amzn1.alexa.unit.did.EXAMPLEROOM105", id);
+    let text = format!("no event {id}");
+    let aws = FakeAws::start().await;
+    let keeping = refusing(aws.http(), |request| {
+        let form = form_urlencoded::parse(request.body().bytes().unwrap());
+        SENT.lock()
+            .unwrap()
+            .extend(form.map(|(_, value)| value.into_owned()));
+        false
+    });
+    let handler = Handler::deployed(config(&aws.url, &[]), keeping, |_| {});
+    for event in [&failure, &activation, &text] {
+        let body = sns_event(&[event]);
+        handler
+            .handle(&body, &invocation(Utc::now()))
+            .await
+            .unwrap();
+    }
+    let sent = SENT.lock().unwrap();
+    assert!(sent.iter().any(|text| text.contains("\\uffff")), "{sent:?}");
+    assert!(!sent.iter().any(|text| text.contains(refused)), "{sent:?}");
+
+    let [retry, readiness, quarantine] = aws.published().try_into().unwrap();
+    let source: Value = serde_json::from_str(&failure).unwrap();
+    assert_eq!(retry.body["data"]["sourceEvent"], source);
+    assert_eq!(retry.body["data"]["automationId"], id);
+    assert_eq!(readiness.body["data"]["unitId"], id);
+    assert_eq!(quarantine.body["data"]["message"], text);
+    for message in [&retry, &readiness] {
+        assert_eq!(message.attributes.get("unitId"), None);
+    }
 }

@@ -22,6 +22,7 @@ mod faults;
 mod forwarded;
 mod ledger;
 mod meanings;
+mod metrics;
 mod owner;
 mod process;
 mod properties;

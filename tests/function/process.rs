@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::{
-    automation,
+    alexa_event, automation,
     aws::{FakeAws, Fault, Operation},
     environment,
     owner::OwnedEvent,
@@ -442,6 +442,72 @@ async fn the_payload_is_in_the_log_at_debug_only() {
         .unwrap();
     assert!(debug["payload"].as_str().unwrap().contains(said));
     assert!(!loud.output.contains("secret"), "{}", loud.output);
+}
+
+/// Each event is quarantined only if its long word is not repeated in full: SNS takes 256 KiB.
+#[tokio::test]
+async fn long_names_words_and_ids_are_cut_in_details_and_in_the_log() {
+    let long = |letter: &str| letter.repeat(150_000);
+    let (none, cut) = (json!({}), "Q".repeat(200));
+    let unknown_type = alexa_event("1", "Alexa.New", &long("Q"), &none, &none);
+    let status = automation("2", "a", &long("Q"), &json!([]));
+    let id = automation(&long("Q"), &"Q".repeat(1000), "PARTIAL", &json!([]));
+    for (event, field, value, in_detail) in [
+        (
+            &unknown_type,
+            "eventType",
+            &format!("Alexa.New.{}", "Q".repeat(190)),
+            190,
+        ),
+        (&status, "eventId", &"2".to_owned(), 200),
+        (&id, "eventId", &cut, 0),
+        (&id, "automationId", &cut, 0),
+    ] {
+        let aws = FakeAws::start().await;
+        let run = run_with(&aws, vec![sns_event(&[event]).into_bytes()], &[]).await;
+        let message = aws.only_message();
+        assert_eq!(message.body["data"]["message"], **event, "the whole event");
+        let line = run.record_lines()[0];
+        assert_eq!(
+            (&line["outcome"], &line[field]),
+            (&json!("quarantined"), &json!(value))
+        );
+        for detail in [&message.body["data"]["detail"], &line["detail"]] {
+            assert_eq!(detail.as_str().unwrap().matches('Q').count(), in_detail);
+        }
+    }
+    let payload = json!({"principal": {"id": long("Q")}, "result": {"status": "Q".repeat(1000)}});
+    let odd = alexa_event("1", "Alexa.Role.Management", "Assignment", &none, &payload);
+    let run = run(vec![sns_event(&[&odd]).into_bytes()], &[]).await;
+    for field in ["principalId", "status"] {
+        assert!(
+            run.record_lines().iter().any(|line| line[field] == cut),
+            "{field}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_line_tells_the_decision_or_whether_something_is_ready() {
+    for (name, field, value) in [
+        (
+            "automation-failure-internal-error",
+            "decision",
+            json!("RETRY"),
+        ),
+        ("subscription-activated", "ready", json!(true)),
+        ("subscription-activation-failed", "ready", json!(false)),
+    ] {
+        let run = run(vec![sample(name).into_bytes()], &[]).await;
+        let line = run.record_lines()[0];
+        assert_eq!(line[field], value, "{line}");
+        let other = if field == "ready" {
+            "decision"
+        } else {
+            "ready"
+        };
+        assert_eq!(line.get(other), None, "{line}");
+    }
 }
 
 #[tokio::test]

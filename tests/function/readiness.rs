@@ -372,6 +372,40 @@ async fn the_newest_event_stays_and_of_equally_old_ones_the_last() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_ahead_hides_no_later_event() {
+    let ahead = activation("1", "unit-1", "SUCCEEDED", "2026-11-25T09:00:00Z");
+    let later = activation("2", "unit-1", "FAILED", "2026-11-20T09:05:00Z");
+    let direct = |event: &str, minute: u32| {
+        sns_event(&[event]).replace("T09:01:00", &format!("T09:{minute:02}:00"))
+    };
+    let wrapped = |event: &str, minute: u32| {
+        let body: Value = serde_json::from_str(&direct(event, minute)).unwrap();
+        sqs_event(&[&body["Records"][0]["Sns"].to_string()])
+    };
+    let raw = |event: &str, minute: u32| {
+        let sent = NOW.timestamp() + i64::from(minute) * 60;
+        sqs_event(&[event]).replace("1795165260000", &format!("{sent}000"))
+    };
+    for (place, [first, second]) in [
+        [direct(&ahead, 1), direct(&later, 6)],
+        [wrapped(&ahead, 1), wrapped(&later, 6)],
+        [raw(&ahead, 1), raw(&later, 6)],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (aws, now) = (FakeAws::start().await, NOW + TimeDelta::hours(1));
+        handle(&aws, now, first).await.unwrap();
+        let event_at = aws.item(UNIT).unwrap()["eventAt"].clone();
+        assert_eq!(event_at, 1_795_165_260_000_i64, "{place}: a minute past");
+        handle(&aws, now, second).await.unwrap();
+        assert_eq!(event_in(&aws, UNIT), "2", "{place}");
+        let event_at = aws.item(UNIT).unwrap()["eventAt"].clone();
+        assert_eq!(event_at, 1_795_165_500_000_i64, "{place}: its own time");
+    }
+}
+
+#[tokio::test]
 async fn the_newest_event_of_many_concurrent_environments_stays() {
     let aws = FakeAws::start().await;
     let environments: Vec<_> = (0..6).map(|_| environment(&aws, client::http())).collect();
