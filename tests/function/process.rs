@@ -531,6 +531,7 @@ async fn an_invalid_configuration_prevents_the_start_and_reports_every_fault() {
             "READINESS_TOPIC_ARN",
             "arn:aws:sns:eu-west-1:123456789012:x",
         ),
+        ("FORWARD_EVENT_TYPES", "Alexa.Group.Management.*"),
     ];
     let run = run(Vec::new(), &variables).await;
     let lines: Vec<_> = run
@@ -543,6 +544,10 @@ async fn an_invalid_configuration_prevents_the_start_and_reports_every_fault() {
     assert!(error.contains("RETRY_TOPIC_ARN is missing"), "{error}");
     assert!(
         error.contains("READINESS_TOPIC_ARN is a topic of eu-west-1"),
+        "{error}"
+    );
+    assert!(
+        error.contains("FORWARD_EVENT_TYPES needs a topic: set REPORT_TOPIC_ARN"),
         "{error}"
     );
 }
