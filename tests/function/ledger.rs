@@ -12,7 +12,7 @@ use asp_events::{
     aws::{Deadline, client},
     config::Config,
     deliver::{CloudWatchMetrics, SnsPublisher},
-    effect::DoneEffects,
+    effect::{DoneEffects, EffectName},
     handler::{Handler, Invocation},
     ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable, ReleasedClaim},
     outcome::{InvocationAnswer, InvocationError},
@@ -505,6 +505,92 @@ async fn a_refused_ledger_call_fails_the_event_before_its_effect_and_names_the_p
             "the claim was released"
         );
     }
+}
+
+// An event of which some is done
+
+/// An event whose count is done, and whose claim was given back a second ago.
+fn put_counted(aws: &FakeAws, expires: i64) {
+    aws.put_item(json!({
+        "pk": format!("event#{KEY}"), "heldBy": "another", "done": "count",
+        "leaseUntil": NOW.timestamp_millis() - 1000, "expiresAt": expires
+    }));
+}
+
+/// A claim of an event whose count is done.
+fn granted_counted() -> ClaimAnswer {
+    let mut done = DoneEffects::default();
+    done.insert(EffectName::Count);
+    ClaimAnswer::Granted(done)
+}
+
+/// Opens the ledger for half a minute, this many seconds from now.
+fn open_after(ledger: &Ledger, seconds: i64) -> LedgerSession<'_> {
+    let now = NOW + TimeDelta::seconds(seconds);
+    ledger.open("request", now, now + TimeDelta::seconds(30))
+}
+
+#[tokio::test]
+async fn what_is_done_is_remembered_as_long_as_before_and_as_the_new_claim() {
+    let second = NOW.timestamp();
+    let lease_ends = second + 36;
+    for (before, after) in [
+        (second + 86_400, second + 86_400),
+        (second + 20, lease_ends),
+    ] {
+        let aws = FakeAws::start().await;
+        put_counted(&aws, before);
+        let ledger = ledger_of(&aws);
+        assert_eq!(claim(&open_after(&ledger, 0)).await, granted_counted());
+        let item = aws.item(&format!("event#{KEY}")).unwrap();
+        assert_eq!(
+            (&item["done"], &item["expiresAt"]),
+            (&json!("count"), &json!(after))
+        );
+        let third = ledger_of(&aws);
+        assert_eq!(claim(&open_after(&third, 25)).await, ClaimAnswer::Held);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_after_a_crash_during_a_takeover_still_knows_what_is_done() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    for (seconds, expected) in [
+        (0, granted_counted()),
+        (34, ClaimAnswer::Held),
+        (35, granted_counted()),
+        (70, granted_counted()),
+    ] {
+        let ledger = ledger_of(&aws);
+        let answer = claim(&open_after(&ledger, seconds)).await;
+        assert_eq!(answer, expected, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn one_of_two_environments_that_take_over_at_once_is_granted_the_claim() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    // Each first finds what is done, and then takes over what it has found.
+    aws.let_meet(2);
+    let ledgers = [ledger_of(&aws), ledger_of(&aws)];
+    let sessions = ledgers.each_ref().map(|ledger| open_after(ledger, 0));
+    let answers = join_all(sessions.iter().map(claim)).await;
+    for expected in [granted_counted(), ClaimAnswer::Held] {
+        assert!(answers.contains(&expected), "{answers:?}");
+    }
+    assert_eq!(aws.attempts(Operation::Claim), 4);
+}
+
+#[tokio::test]
+async fn a_takeover_whose_answer_was_lost_is_granted_with_what_is_done() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    aws.fail_call(Operation::Claim, 1, Fault::ResetAfter);
+    let ledger = ledger_of(&aws);
+    assert_eq!(claim(&open_after(&ledger, 0)).await, granted_counted());
+    assert_eq!(aws.attempts(Operation::Claim), 3, "the SDK retried");
 }
 
 // The order of events
