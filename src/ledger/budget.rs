@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::happened_at;
 use crate::hash::fnv1a;
 
 /// The maximum number of failures kept per automation: above every configurable budget, and small
@@ -22,7 +23,7 @@ pub struct AutomationRun {
     pub key: String,
     /// The automation.
     pub automation_id: String,
-    /// When the automation ran; without a time, now.
+    /// When the automation ran; without a time, or with one that is still to come, now.
     pub at: Option<DateTime<Utc>>,
     /// How the run ended.
     pub outcome: RunOutcome,
@@ -140,14 +141,14 @@ pub(super) fn after(
     // Successes first: a failure of the same batch that happened before one triggers nothing.
     for run in runs {
         if run.outcome == RunOutcome::Succeeded {
-            history.succeed(run.at.unwrap_or(now), now, rules);
+            history.succeed(happened_at(run.at, now), now, rules);
         }
     }
     let mut in_order = runs.to_vec();
-    in_order.sort_by_key(|run| run.at.unwrap_or(now));
+    in_order.sort_by_key(|run| happened_at(run.at, now));
     let mut answers = Vec::new();
     for run in in_order {
-        let at = run.at.unwrap_or(now);
+        let at = happened_at(run.at, now);
         let answer = match run.outcome {
             RunOutcome::Succeeded => {
                 history.budget = history.budget.filter(|budget| budget.failed_since(at));
@@ -292,6 +293,18 @@ mod tests {
         let success = run("", None, RunOutcome::Succeeded);
         let arrivals = [(0, failed("1", 0)), (1, success), (2, failed("2", 2))];
         assert_eq!(counts(&arrivals), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_run_after_now_is_of_now() {
+        let arrivals = [
+            (0, succeeded(86_400)),
+            (1, failed("1", 1)),
+            (2, failed("2", 86_400)),
+            (3, succeeded(3)),
+            (4, failed("3", 4)),
+        ];
+        assert_eq!(counts(&arrivals), [0, 1, 2, 0, 1]);
     }
 
     #[test]

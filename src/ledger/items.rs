@@ -283,11 +283,10 @@ fn takeover_write(key: &str, item: &TableItem, lease: &ClaimLease) -> Option<Con
     }
     let mut write = claim_item(key, lease);
     write.item.extend(done_attribute(&done_in(item)));
-    // As long as what is done has to be remembered, not just as long as the claim.
-    let remembered = item.get_key_value(EXPIRES_AT);
-    write
-        .item
-        .extend(remembered.map(|(name, value)| (name.clone(), value.clone())));
+    // As long as what is done has to be remembered, and not shorter than the claim: an expired item
+    // is anybody's, and says nothing of what is done.
+    let known_until = expires_at(item).map_or(lease.until, |at| at.max(lease.until));
+    write.item.extend([expiry(known_until)]);
     Some(write.only_if(
         "heldBy = :seen AND leaseUntil <= :millis",
         [text(":seen", holder), millis(":millis", lease.now)],
@@ -494,6 +493,10 @@ fn millis(name: &str, time: DateTime<Utc>) -> (String, AttributeValue) {
 /// The TTL attribute, rounded up to whole seconds, so that no item expires early.
 fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
     number(EXPIRES_AT, (time.timestamp_millis() + 999).div_euclid(1000))
+}
+
+fn expires_at(item: &TableItem) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(item.get(EXPIRES_AT)?.as_n().ok()?.parse().ok()?, 0)
 }
 
 fn time(item: &TableItem, name: &str) -> Option<DateTime<Utc>> {

@@ -124,6 +124,12 @@ impl Ledger {
     }
 }
 
+/// When an event happened, for the order of events. None happens later than now, so that a clock
+/// that is ahead hides nothing.
+fn happened_at(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    at.map_or(now, |at| at.min(now))
+}
+
 /// The holder of a claim, and when the claim expires unless completed or released.
 #[derive(Debug)]
 struct ClaimLease {

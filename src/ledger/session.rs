@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, future::join, stream};
 
 use super::{
     AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers, ReleasedClaim, RunAnswer,
-    RunOutcome,
+    RunOutcome, happened_at,
     items::{LedgerTable, StoredSignal, readiness_key},
 };
 use crate::{
@@ -249,20 +249,20 @@ impl<'a> LedgerSession<'a> {
 }
 
 /// Returns the newest signal for each partition key; of two with the same time, the last. A signal
-/// without a time counts as current.
+/// without a time, or with one that is still to come, counts as current.
 fn newest<'a>(
     signals: &[Keyed<'a, str, OutgoingSignal>],
     now: DateTime<Utc>,
 ) -> BTreeMap<String, StoredSignal<'a>> {
     let mut sorted = signals.to_vec();
-    sorted.sort_by_key(|keyed| keyed.item.at.unwrap_or(now));
+    sorted.sort_by_key(|keyed| happened_at(keyed.item.at, now));
     let mut newest = BTreeMap::new();
     for Keyed { item: signal, .. } in sorted {
         for subject in signal.subjects() {
             let pk = readiness_key(subject);
             let stored = StoredSignal {
                 pk: pk.clone(),
-                at: signal.at.unwrap_or(now),
+                at: happened_at(signal.at, now),
                 text: &signal.message.body,
             };
             newest.insert(pk, stored);

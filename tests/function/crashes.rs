@@ -86,7 +86,7 @@ impl MatrixRow {
     async fn kill(&self, point: KillPoint) -> KillResult {
         let aws = prepare(&self.events);
         aws.stop_at(point.nth, point.stage);
-        deliver_until_stopped(&aws, self.ingestion, &self.events).await;
+        deliver_until_stopped(&aws, self.ingestion, &self.events, NOW).await;
         let operation = aws.operations()[point.nth];
         let remains = self.remains(&aws, point);
         aws.resume();
@@ -212,10 +212,15 @@ async fn deliver_at(
 }
 
 /// Delivers events to an environment that is killed when AWS stops.
-async fn deliver_until_stopped(aws: &FakeAws, ingestion: Ingestion, events: &[OwnedEvent]) {
+async fn deliver_until_stopped(
+    aws: &FakeAws,
+    ingestion: Ingestion,
+    events: &[OwnedEvent],
+    now: DateTime<Utc>,
+) {
     tokio::select! {
         () = aws.stopped() => {}
-        _ = deliver_at(aws, ingestion, events, NOW) => panic!("it ended before it could be killed"),
+        _ = deliver_at(aws, ingestion, events, now) => panic!("it ended before it could be killed"),
     }
 }
 
@@ -272,7 +277,7 @@ async fn killed_while_it_releases_a_claim_the_function_loses_nothing() {
             [Fault::Error(403, "AuthorizationError")],
         );
         aws.stop_at(3, stage);
-        deliver_until_stopped(&aws, Ingestion::Direct, &event).await;
+        deliver_until_stopped(&aws, Ingestion::Direct, &event, NOW).await;
         assert_eq!(
             aws.operations(),
             [
@@ -285,5 +290,35 @@ async fn killed_while_it_releases_a_claim_the_function_loses_nothing() {
         aws.resume();
         let kept = deliver_at(&aws, Ingestion::Direct, &event, NOW + AFTER_LEASE).await;
         assert!(kept.is_empty() && event[0].happened(&aws) == 1, "{stage:?}");
+    }
+}
+
+/// The count of a skill failure is done and its report is not; the next delivery is killed at each
+/// of its calls, and the one after that still knows what is done.
+#[tokio::test(start_paused = true)]
+async fn killed_after_it_took_a_claim_over_the_function_does_not_count_again() {
+    let event = [OwnedEvent::of_kind(0, 1)];
+    let second = NOW + AFTER_LEASE;
+    for nth in 0..4 {
+        for stage in [StopStage::Before, StopStage::After] {
+            let aws = prepare(&event);
+            aws.fail(
+                Operation::Publish,
+                [Fault::Error(403, "AuthorizationError")],
+            );
+            let kept = deliver_at(&aws, Ingestion::Direct, &event, NOW).await;
+            assert_eq!((kept.len(), aws.attempts(Operation::PutMetricData)), (1, 1));
+
+            aws.stop_at(nth, stage);
+            deliver_until_stopped(&aws, Ingestion::Direct, &event, second).await;
+            let killed_at = aws.operations().pop();
+            aws.resume();
+            let third = second + AFTER_LEASE;
+            let kept = deliver_at(&aws, Ingestion::Direct, &event, third).await;
+            assert!(kept.is_empty(), "{killed_at:?} {stage:?}");
+            assert!(event[0].happened(&aws) > 0, "{killed_at:?} {stage:?}");
+            let counts = aws.attempts(Operation::PutMetricData);
+            assert_eq!(counts, 1, "{killed_at:?} {stage:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use asp_events::{
     aws::{Deadline, client},
     config::Config,
     deliver::{CloudWatchMetrics, SnsPublisher},
-    effect::DoneEffects,
+    effect::{DoneEffects, EffectName},
     handler::{Handler, Invocation},
     ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable, ReleasedClaim},
     outcome::{InvocationAnswer, InvocationError},
@@ -31,8 +31,9 @@ use crate::{
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
-/// A time whose milliseconds show whether seconds are rounded or truncated.
-const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).unwrap();
+/// A time after those of all events: ten o'clock. Its milliseconds show whether seconds are rounded
+/// or truncated.
+const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_168_800_400).unwrap();
 
 /// The key of the automation event with the id 1.
 const KEY: &str = "Alexa.Automation.Execution.Completion/1";
@@ -158,8 +159,8 @@ async fn a_handled_event_is_completed_in_the_table_and_is_a_duplicate_everywhere
     let aws = FakeAws::start().await;
     assert_eq!(handled(deliver_one(&aws, NOW).await), (1, 0));
     let completed = json!({
-        "pk": format!("event#{KEY}"), "completedAt": 1_795_165_200_400_i64,
-        "expiresAt": 1_795_165_201 + 86_400
+        "pk": format!("event#{KEY}"), "completedAt": 1_795_168_800_400_i64,
+        "expiresAt": 1_795_168_801 + 86_400
     });
     assert_eq!(
         aws.item(&format!("event#{KEY}")),
@@ -182,7 +183,7 @@ async fn a_claim_lasts_for_the_rest_of_the_invocation_and_five_seconds() {
     let item = aws.item(&format!("event#{KEY}")).unwrap();
     assert_eq!(
         (&item["leaseUntil"], &item["expiresAt"]),
-        (&json!(1_795_165_217_745_i64), &json!(1_795_165_218))
+        (&json!(1_795_168_817_745_i64), &json!(1_795_168_818))
     );
     assert!(
         item["heldBy"].as_str().unwrap().starts_with("request-1/"),
@@ -506,6 +507,141 @@ async fn a_refused_ledger_call_fails_the_event_before_its_effect_and_names_the_p
     }
 }
 
+// An event of which some is done
+
+/// An event whose count is done, and whose claim was given back a second ago.
+fn put_counted(aws: &FakeAws, expires: i64) {
+    aws.put_item(json!({
+        "pk": format!("event#{KEY}"), "heldBy": "another", "done": "count",
+        "leaseUntil": NOW.timestamp_millis() - 1000, "expiresAt": expires
+    }));
+}
+
+/// A claim of an event whose count is done.
+fn granted_counted() -> ClaimAnswer {
+    let mut done = DoneEffects::default();
+    done.insert(EffectName::Count);
+    ClaimAnswer::Granted(done)
+}
+
+/// Opens the ledger for half a minute, this many seconds from now.
+fn open_after(ledger: &Ledger, seconds: i64) -> LedgerSession<'_> {
+    let now = NOW + TimeDelta::seconds(seconds);
+    ledger.open("request", now, now + TimeDelta::seconds(30))
+}
+
+#[tokio::test]
+async fn what_is_done_is_remembered_as_long_as_before_and_as_the_new_claim() {
+    let second = NOW.timestamp();
+    let lease_ends = second + 36;
+    for (before, after) in [
+        (second + 86_400, second + 86_400),
+        (second + 20, lease_ends),
+    ] {
+        let aws = FakeAws::start().await;
+        put_counted(&aws, before);
+        let ledger = ledger_of(&aws);
+        assert_eq!(claim(&open_after(&ledger, 0)).await, granted_counted());
+        let item = aws.item(&format!("event#{KEY}")).unwrap();
+        assert_eq!(
+            (&item["done"], &item["expiresAt"]),
+            (&json!("count"), &json!(after))
+        );
+        let third = ledger_of(&aws);
+        assert_eq!(claim(&open_after(&third, 25)).await, ClaimAnswer::Held);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_after_a_crash_during_a_takeover_still_knows_what_is_done() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    for (seconds, expected) in [
+        (0, granted_counted()),
+        (34, ClaimAnswer::Held),
+        (35, granted_counted()),
+        (70, granted_counted()),
+    ] {
+        let ledger = ledger_of(&aws);
+        let answer = claim(&open_after(&ledger, seconds)).await;
+        assert_eq!(answer, expected, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn one_of_two_environments_that_take_over_at_once_is_granted_the_claim() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    // Each first finds what is done, and then takes over what it has found.
+    aws.let_meet(2);
+    let ledgers = [ledger_of(&aws), ledger_of(&aws)];
+    let sessions = ledgers.each_ref().map(|ledger| open_after(ledger, 0));
+    let answers = join_all(sessions.iter().map(claim)).await;
+    for expected in [granted_counted(), ClaimAnswer::Held] {
+        assert!(answers.contains(&expected), "{answers:?}");
+    }
+    assert_eq!(aws.attempts(Operation::Claim), 4);
+}
+
+#[tokio::test]
+async fn a_takeover_whose_answer_was_lost_is_granted_with_what_is_done() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    aws.fail_call(Operation::Claim, 1, Fault::ResetAfter);
+    let ledger = ledger_of(&aws);
+    assert_eq!(claim(&open_after(&ledger, 0)).await, granted_counted());
+    assert_eq!(aws.attempts(Operation::Claim), 3, "the SDK retried");
+}
+
+// The order of events
+
+/// An SNS event without the time at which SNS took it.
+fn sns_event_without_time(event: &str) -> String {
+    let mut body: Value = serde_json::from_str(&sns_event(&[event])).unwrap();
+    let notification = body["Records"][0]["Sns"].as_object_mut().unwrap();
+    notification.remove("Timestamp").unwrap();
+    body.to_string()
+}
+
+#[tokio::test]
+async fn a_success_of_tomorrow_supersedes_nothing_that_fails_today() {
+    let aws = FakeAws::start().await;
+    let tomorrow = (NOW + TimeDelta::days(1)).to_rfc3339();
+    let success = sns_event_without_time(&run("1", "SUCCESS", &tomorrow));
+    let answer = new_environment(&aws)
+        .handle(&success, &invocation(NOW))
+        .await;
+    assert_eq!(handled(answer), (1, 0));
+    let item = aws.item("automation#amzn1.alexa.automation.1").unwrap();
+    assert_eq!(item["lastSuccessAt"], NOW.timestamp_millis());
+
+    let later = NOW + TimeDelta::seconds(1);
+    let failure = sns_event_without_time(&run("2", "FAILURE", &later.to_rfc3339()));
+    let answer = new_environment(&aws)
+        .handle(&failure, &invocation(later))
+        .await;
+    assert_eq!(handled(answer), (1, 0));
+    assert_eq!(aws.only_message().body["data"]["attempt"], 1);
+}
+
+#[tokio::test]
+async fn a_signal_of_tomorrow_is_replaced_by_what_happens_later_today() {
+    let aws = FakeAws::start().await;
+    let tomorrow = (NOW + TimeDelta::days(1)).to_rfc3339();
+    let later = NOW + TimeDelta::seconds(1);
+    for (id, time, now) in [("1", tomorrow, NOW), ("2", later.to_rfc3339(), later)] {
+        let event = OwnedEvent::of_kind(2, 1).text;
+        let mut event: Value = serde_json::from_str(&event).unwrap();
+        event["header"]["eventId"]["id"] = json!(id);
+        event["header"]["eventTime"]["timestamp"] = json!(time);
+        let body = sns_event_without_time(&event.to_string());
+        let answer = new_environment(&aws).handle(&body, &invocation(now)).await;
+        assert_eq!(handled(answer), (1, 0));
+        let item = aws.item("readiness#unit#unit-1").unwrap();
+        assert_eq!(item["eventAt"], now.timestamp_millis());
+    }
+}
+
 // Budgets
 
 #[tokio::test]
@@ -670,7 +806,7 @@ async fn a_success_without_failures_before_it_is_remembered_in_one_write() {
     let item = aws
         .item("automation#amzn1.alexa.automation.example-good-morning-101")
         .unwrap();
-    let nine = NOW.timestamp_millis() - 400;
+    let nine = NOW.timestamp_millis() - 3_600_400;
     assert_eq!(item["lastSuccessAt"], nine + 3_000, "the time of the event");
 }
 

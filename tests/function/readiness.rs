@@ -23,11 +23,12 @@ use crate::{
     sample, skill_failure, sns_event, sns_event_from, sqs_event,
 };
 
-/// A time whose milliseconds show whether seconds are rounded or truncated.
-const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_165_200_400).unwrap();
+/// A time after those of all events: ten o'clock. Its milliseconds show whether seconds are rounded
+/// or truncated.
+const NOW: DateTime<Utc> = DateTime::from_timestamp_millis(1_795_168_800_400).unwrap();
 
 /// When a signal stored now expires: after 14 days, in seconds, rounded up.
-const EXPIRY: i64 = 1_795_165_201 + 14 * 86_400;
+const EXPIRY: i64 = 1_795_168_801 + 14 * 86_400;
 
 /// The key of the unit that [`activated`] is about.
 const UNIT: &str = "readiness#unit#unit-1";
