@@ -296,7 +296,7 @@ class Doctor(DoctorTest):
 
     def test_the_api_is_unreachable(self) -> None:
         skipped = [CONFIGURATION, SUBSCRIBED]
-        self.assert_fails(API, "no answer", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
+        self.assert_fails(API, "got no response", "--alexa-url", skipped=skipped, ASPCTL_ALEXA_URL="http://127.0.0.1:1")
 
     def test_the_token_lacks_the_scope_of_the_profile(self) -> None:
         self.addCleanup(setattr, self.alexa, "scopes", self.alexa.scopes)
