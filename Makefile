@@ -85,7 +85,7 @@ template: $(VENV) ## Lint the SAM template
 	AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
 
 .PHONY: e2e
-e2e: $(VENV) ## The template on a local stack, from the events topic to the queues
+e2e: $(VENV) .venv-build/.done ## The template on a local stack, from the events topic to the queues
 	cargo build --locked --profile demo --package asp-events
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/stack
 

@@ -49,8 +49,11 @@ class LocalFunctionTest(StackTest):
         self.invoke(TIME_LIMIT_MS)
 
 
-@unittest.skipUnless(CARGO_LAMBDA.exists(), "cargo-lambda is not installed: make .venv-build/.done")
 class CargoLambdaTest(StackTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.assertTrue(CARGO_LAMBDA.exists(), "cargo-lambda is missing: run make .venv-build/.done")
+
     def test_event_takes_effect_with_make_watch_and_make_invoke(self) -> None:
         """Runs the commands of both targets, at a port of the test's own."""
         sample = ROOT / "events/subscription-activated.json"
