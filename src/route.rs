@@ -132,6 +132,7 @@ fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> 
         record,
         header: &header,
         settings,
+        is_forwarded,
         findings: &mut findings,
     };
     let mut plan = router.plan(content, origin);
@@ -216,6 +217,7 @@ struct Router<'a> {
     record: &'a Record,
     header: &'a EventHeader,
     settings: &'a RouteSettings,
+    is_forwarded: bool,
     findings: &'a mut Vec<EventFinding>,
 }
 
@@ -240,9 +242,7 @@ impl Router<'_> {
                 let ready = self.is_complete(&setup.result);
                 self.signal(origin.signal(&DeviceReadiness::of(&setup, ready)))
             }
-            AspEvent::Unknown(_) if self.settings.forwarded.contains(&self.header.event_type) => {
-                Plan::ForwardOnly
-            }
+            AspEvent::Unknown(_) if self.is_forwarded => Plan::ForwardOnly,
             AspEvent::Unknown(_) => self.unknown_type(&origin),
         }
     }
