@@ -10,15 +10,13 @@ use crate::{
     aws::Operation::{
         self, Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
     },
-    meanings::REPORTING,
     message_of, skill_failure, sns_event_from,
 };
 
-/// The operations for each of these events, sorted, in one function that reports if it is told to.
-async fn operations(variables: &[(&str, &str)], events: &[String]) -> Vec<Vec<Operation>> {
-    let mut all = vec![("LEDGER_TABLE", "ledger")];
-    all.extend_from_slice(variables);
-    let function = Function::start_with(&all).await;
+const LEDGER: (&str, &str) = ("LEDGER_TABLE", "ledger");
+
+/// The operations for each of these events in a function, sorted.
+async fn operations(function: &Function, events: &[String]) -> Vec<Vec<Operation>> {
     let mut operations = Vec::new();
     for (number, event) in events.iter().enumerate() {
         let before = function.aws.count();
@@ -70,7 +68,8 @@ async fn an_event_costs_as_many_calls_as_its_effect_needs() {
         (message_of("bad-not-json"), &[Claim, Publish, Complete]),
         (message_of("greeting"), &[]),
     ] {
-        let operations = operations(&[], slice::from_ref(&event)).await;
+        let function = Function::start_with(&[LEDGER]).await;
+        let operations = operations(&function, slice::from_ref(&event)).await;
         assert_eq!(operations, [expected], "{event}");
     }
 }
@@ -78,23 +77,21 @@ async fn an_event_costs_as_many_calls_as_its_effect_needs() {
 #[tokio::test]
 async fn the_report_costs_one_call() {
     let failure = skill_failure("1", "s", "live", "X");
+    let function = Function::start_reporting(&[LEDGER]).await;
     assert_eq!(
-        operations(&REPORTING, &[failure]).await,
+        operations(&function, &[failure]).await,
         [[Claim, Publish, PutMetricData, Complete]]
     );
 }
 
 #[tokio::test]
 async fn a_forwarded_event_costs_one_call() {
-    let mut variables = REPORTING.to_vec();
-    variables.push((
-        "FORWARD_EVENT_TYPES",
-        "Alexa.New.*,Alexa.Automation.Execution.*",
-    ));
+    let types = "Alexa.New.*,Alexa.Automation.Execution.*";
+    let function = Function::start_reporting(&[LEDGER, ("FORWARD_EVENT_TYPES", types)]).await;
     let unknown = alexa_event("1", "Alexa.New", "Thing", &json!({}), &Value::Null);
     assert_eq!(
         operations(
-            &variables,
+            &function,
             &[unknown, run("1", "SUCCESS", 1), run("2", "FAILURE", 2)]
         )
         .await,
@@ -116,8 +113,9 @@ async fn the_runs_of_an_automation_write_what_changes() {
         run("4", "SUCCESS", 4),
         run("5", "FAILURE", 6),
     ];
+    let function = Function::start_with(&[LEDGER]).await;
     assert_eq!(
-        operations(&[], &runs).await,
+        operations(&function, &runs).await,
         [
             vec![Claim, ReadBudgets, WriteBudgets, Publish, Complete],
             vec![Claim, ReadBudgets, WriteBudgets, Complete],

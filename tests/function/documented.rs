@@ -5,17 +5,16 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::{
-    Function,
-    aws::Operation,
-    sample, sample_names,
-    samples::{ALL_TYPES, with_reports},
-    sns_event,
-};
+use crate::{Function, aws::Operation, sample, sample_names, sns_event};
 
 const AUTOMATION: &str = include_str!("../documented/automation-completion.txt");
 const SKILL: &str = include_str!("../documented/skill-interaction-failure.txt");
 const ACTIVATION: &str = include_str!("../documented/subscription-activation.txt");
+
+/// The types of all samples, as `FORWARD_EVENT_TYPES` names them.
+const ALL_TYPES: &str = "Alexa.Automation.Execution.*,Alexa.Endpoint.Lifecycle.*,\
+     Alexa.Enterprise.Subscription.*,Alexa.Group.Management.*,Alexa.Role.Management.*,\
+     Alexa.Skill.Interaction.Failure";
 
 #[tokio::test]
 async fn the_automation_must_be_fixed_before_a_retry() {
@@ -130,7 +129,7 @@ async fn all_three_share_an_id_and_are_three_events() {
 async fn the_documents_show_what_is_published() {
     let mut published = HashMap::new();
     for name in sample_names() {
-        let function = with_reports(ALL_TYPES).await;
+        let function = Function::start_reporting(&[("FORWARD_EVENT_TYPES", ALL_TYPES)]).await;
         function.answer(&sample(&name)).await;
         for message in function.aws.published() {
             published.insert(message.body["id"].to_string(), message.body);

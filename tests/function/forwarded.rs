@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use asp_events::{
     envelope,
-    event::{DecodedText, decode},
+    event::{DecodedText, EventKind, decode},
     forward::ForwardedTypes,
     route::{RouteSettings, route},
 };
 use serde_json::Value;
 
-use crate::{Function, meanings::REPORTING, sample, sample_names};
+use crate::{Function, sample, sample_names};
 
 /// The types of all events in the samples, as `FORWARD_EVENT_TYPES` takes them.
 fn all_types() -> String {
@@ -43,12 +43,11 @@ fn forwarded_ids(name: &str, settings: &RouteSettings) -> Vec<String> {
 async fn with_everything_forwarded_no_two_messages_share_source_and_id() {
     let types = all_types();
     assert!(types.split(',').count() >= 7, "{types}");
-    let mut variables = REPORTING.to_vec();
-    variables.extend([
+    let variables = [
         ("LEDGER_TABLE", "ledger"),
         ("FORWARD_EVENT_TYPES", types.as_str()),
-    ]);
-    let function = Function::start_with(&variables).await;
+    ];
+    let function = Function::start_reporting(&variables).await;
     let settings = RouteSettings {
         forwarded: ForwardedTypes::parse(&types).unwrap(),
         has_report_topic: true,
@@ -61,16 +60,23 @@ async fn with_everything_forwarded_no_two_messages_share_source_and_id() {
     }
 
     let (mut published, mut forwarded) = (BTreeMap::new(), BTreeSet::new());
+    let mut forwarded_types = BTreeSet::new();
     for message in function.aws.published() {
         let part = |name: &str| message.body[name].as_str().unwrap().to_owned();
         *published.entry((part("source"), part("id"))).or_insert(0) += 1;
         if part("type") == "aspevents.event.v1" {
             assert_eq!(message.topic, "report");
             forwarded.insert(part("id"));
+            let data = &message.body["data"];
+            let text = |name: &str| data[name].as_str().unwrap();
+            forwarded_types.insert(format!("{}.{}", text("namespace"), text("name")));
         }
         assert_ne!(message.body["data"]["reason"], "UNKNOWN_EVENT_TYPE");
     }
     published.retain(|_, times| *times != 1);
     assert!(published.is_empty(), "not once: {published:?}");
     assert_eq!(forwarded, expected);
+    let mut expected_types: BTreeSet<_> = EventKind::ALL.iter().map(ToString::to_string).collect();
+    expected_types.insert("Alexa.Group.Management.Update".to_owned());
+    assert_eq!(forwarded_types, expected_types);
 }

@@ -58,8 +58,17 @@ impl Function {
     }
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_configured(|url| config(url, variables)).await
+    }
+
+    /// The function with a topic for reports, as the template deploys it.
+    async fn start_reporting(variables: &[(&str, &str)]) -> Self {
+        Self::start_configured(|url| reporting_config(url, variables)).await
+    }
+
+    async fn start_configured(config: impl FnOnce(&str) -> Config) -> Self {
         let aws = aws::FakeAws::start().await;
-        let config = config(&aws.url, variables);
+        let config = config(&aws.url);
         Self {
             aws,
             handler: Handler::deployed(config, client::http(), |_| {}),

@@ -31,30 +31,8 @@ use serde_json::{Value, json};
 use crate::{
     alexa_event,
     aws::{FakeAws, Fault, Operation},
-    config, invocation, sqs_event_from,
+    invocation, reporting_config, sqs_event_from,
 };
-
-/// The variables of a function with a topic for reports. Topics are in the function's region, so
-/// that functions with these share one.
-pub(crate) const REPORTING: [(&str, &str); 5] = [
-    ("AWS_REGION", "us-west-1"),
-    (
-        "RETRY_TOPIC_ARN",
-        "arn:aws:sns:us-west-1:123456789012:retry",
-    ),
-    (
-        "READINESS_TOPIC_ARN",
-        "arn:aws:sns:us-west-1:123456789012:readiness",
-    ),
-    (
-        "REPORT_TOPIC_ARN",
-        "arn:aws:sns:us-west-1:123456789012:report",
-    ),
-    (
-        "QUARANTINE_TOPIC_ARN",
-        "arn:aws:sns:us-west-1:123456789012:quarantine",
-    ),
-];
 
 /// A table of meanings: the kind of event, its content, and what comes of it.
 macro_rules! meanings {
@@ -719,10 +697,9 @@ struct OrderedFunction {
 impl OrderedFunction {
     async fn start(variables: &[(&str, &str)]) -> Self {
         let aws = FakeAws::start().await;
-        let mut all = REPORTING.to_vec();
-        all.extend([("LEDGER_TABLE", "ledger"), ("RETRY_MAX_ATTEMPTS", "1")]);
+        let mut all = vec![("LEDGER_TABLE", "ledger"), ("RETRY_MAX_ATTEMPTS", "1")];
         all.extend_from_slice(variables);
-        let config = config(&aws.url, &all);
+        let config = reporting_config(&aws.url, &all);
         let handler = Handler::deployed(config, client::http(), emit);
         Self { aws, handler }
     }

@@ -11,26 +11,6 @@ use serde_json::{Value, json};
 
 use crate::{Function, aws, sample};
 
-/// The types of all samples, as `FORWARD_EVENT_TYPES` names them.
-pub(crate) const ALL_TYPES: &str = "Alexa.Automation.Execution.*,Alexa.Endpoint.Lifecycle.*,\
-     Alexa.Enterprise.Subscription.*,Alexa.Group.Management.*,Alexa.Role.Management.*,\
-     Alexa.Skill.Interaction.Failure";
-
-/// The function with a topic for reports, as the template deploys it. The topics are in the region
-/// of the function, which for these tests is one that no other test uses.
-pub(crate) async fn with_reports(forwarded: &str) -> Function {
-    let topic = |name: &str| format!("arn:aws:sns:us-west-2:123456789012:{name}");
-    Function::start_with(&[
-        ("AWS_REGION", "us-west-2"),
-        ("RETRY_TOPIC_ARN", &topic("retry")),
-        ("READINESS_TOPIC_ARN", &topic("readiness")),
-        ("REPORT_TOPIC_ARN", &topic("report")),
-        ("QUARANTINE_TOPIC_ARN", &topic("quarantine")),
-        ("FORWARD_EVENT_TYPES", forwarded),
-    ])
-    .await
-}
-
 /// The effects of each sample, by its name.
 fn expected_effects() -> Vec<(String, Vec<Value>)> {
     let expected: Value = serde_json::from_str(&sample("expected")).unwrap();
@@ -77,7 +57,7 @@ fn fits(effect: &Value, expected: &Value) -> bool {
 #[tokio::test]
 async fn samples_have_the_expected_effects() {
     for (name, expected) in expected_effects() {
-        let function = with_reports("").await;
+        let function = Function::start_reporting(&[]).await;
         function.answer(&sample(&name)).await;
         let mut observed = observed_effects(&function);
         for effect in &expected {
@@ -100,7 +80,7 @@ async fn samples_have_the_expected_effects() {
 #[tokio::test]
 async fn published_messages_can_be_read_back() {
     for (name, _) in expected_effects() {
-        let function = with_reports("").await;
+        let function = Function::start_reporting(&[]).await;
         function.answer(&sample(&name)).await;
         for message in function.aws.published() {
             let read = PublishedMessage::read(&message.body.to_string()).unwrap();
@@ -123,28 +103,6 @@ async fn published_messages_can_be_read_back() {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn no_two_messages_share_an_id_if_everything_is_forwarded() {
-    let function = with_reports(ALL_TYPES).await;
-    for (name, _) in expected_effects() {
-        function.answer(&sample(&name)).await;
-    }
-    let (mut ids, mut forwarded) = (BTreeSet::new(), BTreeSet::new());
-    for message in function.aws.published() {
-        let body = &message.body;
-        let id = format!("{} {}", body["source"], body["id"]);
-        assert!(ids.insert(id.clone()), "published twice: {id}");
-        if body["type"] == "aspevents.event.v1" {
-            let data = &body["data"];
-            let text = |field: &str| data[field].as_str().unwrap().to_owned();
-            forwarded.insert(format!("{}.{}", text("namespace"), text("name")));
-        }
-    }
-    let mut types: BTreeSet<_> = EventKind::ALL.iter().map(ToString::to_string).collect();
-    types.insert("Alexa.Group.Management.Update".to_owned());
-    assert_eq!(forwarded, types);
 }
 
 #[test]

@@ -197,8 +197,8 @@ impl ItemWrite {
     }
 }
 
-/// Whether the condition is that of a release: the holder's alone. Who takes a claim over also
-/// looks at its lease.
+/// Whether the condition is that of a release: the holder alone. The condition of a takeover also
+/// checks the lease.
 fn is_release(expression: &str) -> bool {
     expression.starts_with("heldBy") && !expression.contains("leaseUntil")
 }
