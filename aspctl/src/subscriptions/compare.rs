@@ -1,15 +1,32 @@
 //! Compares the subscriptions that are wanted with those that Alexa has. Pure.
 //!
-//! `plan`, `apply` and `doctor` all judge subscriptions by [`compare`]. It matches subscriptions by
-//! event type and entities, which Alexa cannot change, and ranks the matches by their other fields.
+//! `plan`, `apply` and `doctor` all judge subscriptions by [`compare`]. It matches them by event
+//! type and entities, which Alexa cannot change, and ranks the matches by their other fields.
+//!
+//! ```text
+//! 1. equal      the same entities are shown as wanted
+//! 2. contained  Alexa shows more: a parent, an owner
+//! 3. resolved   the unit is shown by its other ID, as the unit directory tells
+//! 4. twins      what is left over and matches a subscription that has a match already
+//! ```
+//!
+//! Each shown subscription goes to at most one wanted one. Left-over pairs that may be the same unit
+//! are near misses: nothing is created or deleted for them.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use asp_events::event::header::EventType;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use crate::alexa::AlexaSubscription;
+use super::{
+    entities::{EntityPairs, is_id, is_unit},
+    units::UnitDirectory,
+};
+use crate::alexa::{AlexaSubscription, ResourceState};
 
 /// How long before its expiry a subscription of unknown duration is renewed.
 const DEFAULT_RENEWAL_LEAD: TimeDelta = TimeDelta::days(1);
@@ -25,12 +42,14 @@ pub(crate) struct WantedSubscription {
     pub(crate) header_version: Option<String>,
     /// How long the subscription lasts, if it expires.
     pub(crate) duration_seconds: Option<u64>,
+    /// Where it is asked for, such as a file and a line.
+    pub(crate) origin: String,
 }
 
 impl WantedSubscription {
-    /// The same text for every subscription to the same events.
-    pub(crate) fn identity_key(&self) -> String {
-        identity_key(&self.event_type, &self.entities)
+    /// What every subscription to the same events has in common.
+    pub(crate) fn identity(&self) -> (EventType, EntityPairs) {
+        (self.event_type.clone(), EntityPairs::read(&self.entities))
     }
 }
 
@@ -41,6 +60,8 @@ pub(crate) struct ComparedSubscription<'a> {
     pub(crate) wanted: &'a WantedSubscription,
     /// What Alexa has, best match last.
     pub(crate) matches: Vec<SubscriptionMatch<'a>>,
+    /// What may be the same, if there is no match.
+    pub(crate) near_miss: Option<NearMiss<'a>>,
 }
 
 /// A subscription to the same events as a wanted one.
@@ -50,11 +71,24 @@ pub(crate) struct SubscriptionMatch<'a> {
     pub(crate) subscription: &'a AlexaSubscription,
     /// How well it matches.
     pub(crate) quality: MatchQuality,
+    /// What Alexa shows besides what is wanted.
+    pub(crate) additions: EntityPairs,
+}
+
+/// A subscription that differs from a wanted one only in unit IDs that may stand for one unit.
+#[derive(Debug, Clone)]
+pub(crate) struct NearMiss<'a> {
+    /// What Alexa has.
+    pub(crate) subscription: &'a AlexaSubscription,
+    /// Why it is open whether it is the same.
+    pub(crate) reason: String,
 }
 
 /// How well a subscription matches a wanted one to the same events, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MatchQuality {
+    /// Alexa says that it sends no events, with this word.
+    Inactive(String),
     /// Another header version or duration.
     Different,
     /// It expires at an unknown time.
@@ -67,6 +101,13 @@ pub(crate) enum MatchQuality {
     Permanent,
 }
 
+impl MatchQuality {
+    /// Whether the subscription can stay as it is.
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self, Self::ValidUntil(_) | Self::Permanent)
+    }
+}
+
 /// The result of a comparison.
 #[derive(Debug)]
 pub(crate) struct SubscriptionComparison<'a> {
@@ -74,6 +115,10 @@ pub(crate) struct SubscriptionComparison<'a> {
     pub(crate) compared: Vec<ComparedSubscription<'a>>,
     /// The subscriptions to events that are not wanted.
     pub(crate) unwanted: Vec<&'a AlexaSubscription>,
+    /// The subscriptions that may be wanted under another unit ID.
+    pub(crate) held_back: Vec<&'a AlexaSubscription>,
+    /// The unit IDs that have to be looked up to tell.
+    pub(crate) open_units: BTreeSet<String>,
 }
 
 /// Matches wanted subscriptions with those that Alexa has; ignores what does not show its type and
@@ -81,42 +126,419 @@ pub(crate) struct SubscriptionComparison<'a> {
 pub(crate) fn compare<'a>(
     wanted: &'a [WantedSubscription],
     present: &[&'a AlexaSubscription],
+    units: &UnitDirectory,
     now: DateTime<Utc>,
 ) -> SubscriptionComparison<'a> {
-    let mut by_key: BTreeMap<String, Vec<&AlexaSubscription>> = BTreeMap::new();
-    for subscription in present {
-        if let Some(key) = identity_key_of(subscription) {
-            by_key.entry(key).or_default().push(subscription);
+    let mut matching = SubscriptionMatching::new(wanted, present, now);
+    matching.match_equal();
+    matching.match_contained();
+    let open_units = matching.match_resolved(units);
+    matching.match_twins();
+    matching.finish(open_units)
+}
+
+/// A wanted subscription while it is matched.
+struct WantedEntry<'a> {
+    wanted: &'a WantedSubscription,
+    pairs: EntityPairs,
+    matches: Vec<SubscriptionMatch<'a>>,
+    near_miss: Option<NearMiss<'a>>,
+}
+
+/// A shown subscription while it is matched.
+struct ShownEntry<'a> {
+    subscription: &'a AlexaSubscription,
+    event_type: &'a EventType,
+    pairs: EntityPairs,
+    fate: ShownFate,
+}
+
+/// What becomes of a shown subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShownFate {
+    Left,
+    Matched,
+    HeldBack,
+}
+
+/// The entries of both sides, by their places in the lists.
+struct SubscriptionMatching<'a> {
+    wanted: Vec<WantedEntry<'a>>,
+    shown: Vec<ShownEntry<'a>>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> SubscriptionMatching<'a> {
+    fn new(
+        wanted: &'a [WantedSubscription],
+        present: &[&'a AlexaSubscription],
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut wanted_entries = Vec::new();
+        for wanted in wanted {
+            wanted_entries.push(WantedEntry {
+                wanted,
+                pairs: EntityPairs::read(&wanted.entities),
+                matches: Vec::new(),
+                near_miss: None,
+            });
+        }
+        let mut shown = Vec::new();
+        for subscription in present {
+            let entities = subscription.entities.as_ref();
+            if let (Some(event_type), Some(entities)) = (&subscription.event_type, entities) {
+                shown.push(ShownEntry {
+                    subscription,
+                    event_type,
+                    pairs: EntityPairs::read(entities),
+                    fate: ShownFate::Left,
+                });
+            }
+        }
+        Self {
+            wanted: wanted_entries,
+            shown,
+            now,
         }
     }
-    let mut compared = Vec::new();
-    for wanted in wanted {
-        let same = by_key.remove(&wanted.identity_key()).unwrap_or_default();
-        compared.push(ComparedSubscription::rank(wanted, same, now));
+
+    /// Gives each wanted subscription one that is shown with the same entities.
+    fn match_equal(&mut self) {
+        let mut index: HashMap<(&EventType, &EntityPairs), Vec<usize>> = HashMap::new();
+        for (place, shown) in self.shown.iter().enumerate() {
+            let key = (shown.event_type, &shown.pairs);
+            index.entry(key).or_default().push(place);
+        }
+        let mut found = Vec::new();
+        for (place, entry) in self.wanted.iter().enumerate() {
+            let same = index.get(&(&entry.wanted.event_type, &entry.pairs));
+            if let Some(best) = self.best(entry, same.map_or(&[], Vec::as_slice)) {
+                found.push((place, best));
+            }
+        }
+        for (place, shown) in found {
+            self.assign(place, shown);
+        }
     }
-    SubscriptionComparison {
-        compared,
-        unwanted: by_key.into_values().flatten().collect(),
+
+    /// Gives those without a match one that shows more, those with the most pairs first, which are
+    /// the hardest to match.
+    fn match_contained(&mut self) {
+        let index = self.shown_by_pair();
+        let mut places: Vec<usize> = (0..self.wanted.len()).collect();
+        places.retain(|place| self.has_no_match(*place));
+        places.sort_by_key(|place| {
+            let pairs = self.wanted.get(*place).map(|entry| entry.pairs.len());
+            Reverse(pairs)
+        });
+        for place in places {
+            let Some(entry) = self.wanted.get(place) else {
+                continue;
+            };
+            let mut containing = Vec::new();
+            for shown in index.candidates(&entry.wanted.event_type, &entry.pairs) {
+                if self.contains(*shown, &entry.pairs) {
+                    containing.push(*shown);
+                }
+            }
+            if let Some(best) = self.best(entry, &containing) {
+                self.assign(place, best);
+            }
+        }
+    }
+
+    /// Matches what differs only in unit IDs, as far as these are resolved. Returns the IDs that
+    /// have to be looked up.
+    fn match_resolved(&mut self, units: &UnitDirectory) -> BTreeSet<String> {
+        let mut open = BTreeSet::new();
+        for bucket in self.buckets() {
+            for (_, ids) in bucket.wanted.iter().chain(&bucket.shown) {
+                open.extend(ids.iter().filter(|id| !units.has(id)).cloned());
+            }
+            self.match_bucket(&bucket, units);
+        }
+        open
+    }
+
+    /// Matches within a bucket; what remains open becomes a near miss.
+    fn match_bucket(&mut self, bucket: &UnitBucket, units: &UnitDirectory) {
+        let mut by_unit: HashMap<Vec<&str>, usize> = HashMap::new();
+        for (place, ids) in &bucket.wanted {
+            if let Some(key) = units.canonical_ids(ids) {
+                by_unit.entry(key).or_insert(*place);
+            }
+        }
+        for (shown, ids) in &bucket.shown {
+            let key = units.canonical_ids(ids);
+            if let Some(place) = key.and_then(|key| by_unit.get(&key)) {
+                self.assign(*place, *shown);
+            }
+        }
+        for (place, ids) in &bucket.wanted {
+            if self.has_no_match(*place) {
+                let mut others = bucket.shown.iter().filter(|(shown, _)| self.is_left(*shown));
+                if let Some((shown, shown_ids)) = others.find(|other| units.is_open(ids, &other.1)) {
+                    let reason = near_miss_reason(units, ids, shown_ids);
+                    self.hold_back(*place, *shown, reason);
+                }
+            }
+        }
+        for (shown, shown_ids) in &bucket.shown {
+            let mut others = bucket.wanted.iter().filter(|(place, _)| self.has_no_match(*place));
+            if self.is_left(*shown) && others.any(|other| units.is_open(&other.1, shown_ids)) {
+                self.set_held_back(*shown);
+            }
+        }
+    }
+
+    /// Adds what is left over to the wanted subscriptions that it also matches.
+    fn match_twins(&mut self) {
+        let mut by_pair: HashMap<(&EventType, (&str, &str)), Vec<usize>> = HashMap::new();
+        let mut without_pairs = Vec::new();
+        for (place, entry) in self.wanted.iter().enumerate() {
+            match entry.pairs.iter().next() {
+                Some(pair) => {
+                    let key = (&entry.wanted.event_type, pair);
+                    by_pair.entry(key).or_default().push(place);
+                }
+                None => without_pairs.push(place),
+            }
+        }
+        let mut twins = Vec::new();
+        for (place, shown) in self.shown.iter().enumerate() {
+            if shown.fate != ShownFate::Left {
+                continue;
+            }
+            let mut candidates = without_pairs.clone();
+            for pair in shown.pairs.iter() {
+                let same = by_pair.get(&(shown.event_type, pair));
+                candidates.extend(same.into_iter().flatten());
+            }
+            if let Some(wanted) = self.closest(&candidates, shown) {
+                twins.push((wanted, place));
+            }
+        }
+        for (wanted, shown) in twins {
+            self.assign(wanted, shown);
+        }
+    }
+
+    fn finish(self, open_units: BTreeSet<String>) -> SubscriptionComparison<'a> {
+        let mut compared = Vec::new();
+        for mut entry in self.wanted {
+            // Of equally good ones the one that is shown as requested is the best.
+            entry.matches.sort_by(|a, b| {
+                let additions = |one: &SubscriptionMatch<'_>| Reverse(one.additions.len());
+                let by_quality = a.quality.cmp(&b.quality);
+                by_quality.then_with(|| additions(a).cmp(&additions(b)))
+            });
+            compared.push(ComparedSubscription {
+                wanted: entry.wanted,
+                matches: entry.matches,
+                near_miss: entry.near_miss,
+            });
+        }
+        let (mut unwanted, mut held_back) = (Vec::new(), Vec::new());
+        for shown in self.shown {
+            match shown.fate {
+                ShownFate::Matched => {}
+                ShownFate::Left => unwanted.push(shown.subscription),
+                ShownFate::HeldBack => held_back.push(shown.subscription),
+            }
+        }
+        SubscriptionComparison {
+            compared,
+            unwanted,
+            held_back,
+            open_units,
+        }
+    }
+
+    fn has_no_match(&self, wanted: usize) -> bool {
+        let entry = self.wanted.get(wanted);
+        entry.is_some_and(|entry| entry.matches.is_empty())
+    }
+
+    fn is_left(&self, shown: usize) -> bool {
+        let entry = self.shown.get(shown);
+        entry.is_some_and(|entry| entry.fate != ShownFate::Matched)
+    }
+
+    /// The best of these that is still left.
+    fn best(&self, entry: &WantedEntry<'_>, places: &[usize]) -> Option<usize> {
+        let mut best = None;
+        for place in places {
+            let Some(shown) = self.shown.get(*place) else {
+                continue;
+            };
+            if shown.fate == ShownFate::Left {
+                let quality = match_quality(entry.wanted, shown.subscription, self.now);
+                if best.as_ref().is_none_or(|(other, _)| quality > *other) {
+                    best = Some((quality, *place));
+                }
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+
+    /// Of the wanted subscriptions that a shown one also matches, the one with the most pairs.
+    fn closest(&self, candidates: &[usize], shown: &ShownEntry<'_>) -> Option<usize> {
+        let mut closest = None;
+        for place in candidates {
+            let Some(entry) = self.wanted.get(*place) else {
+                continue;
+            };
+            let is_same = entry.wanted.event_type == *shown.event_type
+                && !entry.matches.is_empty()
+                && entry.pairs.additions_in(&shown.pairs).is_some();
+            let pairs = entry.pairs.len();
+            if is_same && closest.is_none_or(|(most, _)| pairs > most) {
+                closest = Some((pairs, *place));
+            }
+        }
+        closest.map(|(_, place)| place)
+    }
+
+    fn contains(&self, shown: usize, wanted: &EntityPairs) -> bool {
+        let entry = self.shown.get(shown);
+        entry.is_some_and(|entry| wanted.additions_in(&entry.pairs).is_some())
+    }
+
+    fn assign(&mut self, wanted: usize, shown: usize) {
+        let (entry, shown) = (self.wanted.get_mut(wanted), self.shown.get_mut(shown));
+        if let (Some(entry), Some(shown)) = (entry, shown)
+            && shown.fate != ShownFate::Matched
+        {
+            shown.fate = ShownFate::Matched;
+            entry.matches.push(SubscriptionMatch {
+                subscription: shown.subscription,
+                quality: match_quality(entry.wanted, shown.subscription, self.now),
+                additions: shown.pairs.beyond(&entry.pairs),
+            });
+        }
+    }
+
+    fn hold_back(&mut self, wanted: usize, shown: usize, reason: String) {
+        let (entry, shown) = (self.wanted.get_mut(wanted), self.shown.get_mut(shown));
+        if let (Some(entry), Some(shown)) = (entry, shown) {
+            shown.fate = ShownFate::HeldBack;
+            entry.near_miss = Some(NearMiss {
+                subscription: shown.subscription,
+                reason,
+            });
+        }
+    }
+
+    fn set_held_back(&mut self, shown: usize) {
+        if let Some(shown) = self.shown.get_mut(shown) {
+            shown.fate = ShownFate::HeldBack;
+        }
+    }
+
+    fn shown_by_pair(&self) -> ShownIndex<'a> {
+        let mut index = ShownIndex::default();
+        for (place, shown) in self.shown.iter().enumerate() {
+            for (path, value) in shown.pairs.iter() {
+                let key = (shown.event_type, path.to_owned(), value.to_owned());
+                index.by_pair.entry(key).or_default().push(place);
+            }
+            let of_type = index.by_type.entry(shown.event_type).or_default();
+            of_type.push(place);
+        }
+        index
+    }
+
+    /// What is left over on both sides, grouped by everything but its unit IDs.
+    fn buckets(&self) -> Vec<UnitBucket> {
+        let mut buckets: BTreeMap<BucketKey<'_>, UnitBucket> = BTreeMap::new();
+        for (place, entry) in self.wanted.iter().enumerate() {
+            if !entry.matches.is_empty() || entry.pairs.unit_ids().next().is_none() {
+                continue;
+            }
+            let paths = entry.pairs.paths();
+            if let Some((key, ids)) = bucket_key(&entry.wanted.event_type, &paths, &entry.pairs) {
+                buckets.entry(key).or_default().wanted.push((place, ids));
+            }
+        }
+        let mut shapes = BTreeSet::new();
+        for (event_type, paths, _) in buckets.keys() {
+            shapes.insert((*event_type, paths.clone()));
+        }
+        for (place, shown) in self.shown.iter().enumerate() {
+            if shown.fate != ShownFate::Left {
+                continue;
+            }
+            for (event_type, paths) in &shapes {
+                if *event_type == shown.event_type && !shown.pairs.restricts_beyond(paths)
+                    && let Some((key, ids)) = bucket_key(event_type, paths, &shown.pairs)
+                    && let Some(bucket) = buckets.get_mut(&key)
+                {
+                    bucket.shown.push((place, ids));
+                }
+            }
+        }
+        buckets.into_values().filter(|bucket| !bucket.shown.is_empty()).collect()
     }
 }
 
-impl<'a> ComparedSubscription<'a> {
-    fn rank(
-        wanted: &'a WantedSubscription,
-        same: Vec<&'a AlexaSubscription>,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let mut matches = Vec::new();
-        for subscription in same {
-            matches.push(SubscriptionMatch {
-                subscription,
-                quality: match_quality(wanted, subscription, now),
-            });
-        }
-        matches.sort_by_key(|one| one.quality);
-        Self { wanted, matches }
-    }
+/// The shown subscriptions by each of their pairs, and by their types.
+#[derive(Default)]
+struct ShownIndex<'a> {
+    by_pair: HashMap<(&'a EventType, String, String), Vec<usize>>,
+    by_type: HashMap<&'a EventType, Vec<usize>>,
+}
 
+impl ShownIndex<'_> {
+    /// Those that may contain these pairs.
+    fn candidates(&self, event_type: &EventType, pairs: &EntityPairs) -> &[usize] {
+        let places = match pairs.iter().find(|(path, _)| is_id(path)) {
+            Some((path, value)) => {
+                let key = (event_type, path.to_owned(), value.to_owned());
+                self.by_pair.get(&key)
+            }
+            None => self.by_type.get(event_type),
+        };
+        places.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Type, paths, and the values that are not unit IDs.
+type BucketKey<'k> = (&'k EventType, Vec<&'k str>, Vec<String>);
+
+/// Left-over entries of both sides that differ in nothing but unit IDs, with these IDs.
+#[derive(Debug, Default)]
+struct UnitBucket {
+    wanted: Vec<(usize, Vec<String>)>,
+    shown: Vec<(usize, Vec<String>)>,
+}
+
+fn bucket_key<'k>(
+    event_type: &'k EventType,
+    paths: &[&'k str],
+    pairs: &EntityPairs,
+) -> Option<(BucketKey<'k>, Vec<String>)> {
+    let (mut others, mut ids) = (Vec::new(), Vec::new());
+    for (path, value) in paths.iter().zip(pairs.at(paths)?) {
+        if is_unit(path) {
+            ids.push(value.to_owned());
+        } else {
+            others.push(value.to_owned());
+        }
+    }
+    Some(((event_type, paths.to_vec(), others), ids))
+}
+
+/// Why it is open whether these are the same units.
+fn near_miss_reason(units: &UnitDirectory, ids: &[String], shown_ids: &[String]) -> String {
+    for id in ids.iter().chain(shown_ids) {
+        if let Some(problem) = units.problem(id) {
+            return format!("{id} could not be read: {problem}");
+        }
+    }
+    "Alexa describes both units alike".to_owned()
+}
+
+impl<'a> ComparedSubscription<'a> {
     /// The best match, if there is any.
     pub(crate) fn best(&self) -> Option<&SubscriptionMatch<'a>> {
         self.matches.last()
@@ -129,6 +551,9 @@ fn match_quality(
     subscription: &AlexaSubscription,
     now: DateTime<Utc>,
 ) -> MatchQuality {
+    if let Some(ResourceState::Inactive(word)) = &subscription.state {
+        return MatchQuality::Inactive(word.clone());
+    }
     let version = subscription.header_version.as_ref();
     let duration = subscription.duration_seconds.as_ref();
     if differ(wanted.header_version.as_ref(), version)
@@ -155,33 +580,6 @@ pub(super) fn half_duration(seconds: u64) -> TimeDelta {
     let half = i64::try_from(seconds / 2).ok();
     half.and_then(TimeDelta::try_seconds)
         .unwrap_or(DEFAULT_RENEWAL_LEAD)
-}
-
-/// The identity key of a subscription, if Alexa shows its type and entities.
-pub(crate) fn identity_key_of(subscription: &AlexaSubscription) -> Option<String> {
-    let event_type = subscription.event_type.as_ref()?;
-    let entities = subscription.entities.as_ref()?;
-    Some(identity_key(event_type, entities))
-}
-
-/// Event type and entities as a text that does not depend on how Alexa writes the entities.
-fn identity_key(event_type: &EventType, entities: &Map<String, Value>) -> String {
-    format!("{event_type} {}", Value::Object(normalized(entities)))
-}
-
-/// Removes what Alexa may add or omit: nulls, and types, which follow from the entities' names.
-fn normalized(entities: &Map<String, Value>) -> Map<String, Value> {
-    let mut normal = Map::new();
-    for (key, value) in entities {
-        let value = match value {
-            Value::Null => continue,
-            _ if key == "type" => continue,
-            Value::Object(inner) => Value::Object(normalized(inner)),
-            other => other.clone(),
-        };
-        normal.insert(key.clone(), value);
-    }
-    normal
 }
 
 #[cfg(test)]

@@ -6,8 +6,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::compare::{
-    ComparedSubscription, MatchQuality, WantedSubscription, compare, half_duration,
+use super::{
+    compare::{
+        ComparedSubscription, MatchQuality, NearMiss, SubscriptionComparison, SubscriptionMatch,
+        WantedSubscription, compare, half_duration,
+    },
+    entities::EntityPairs,
+    units::UnitDirectory,
 };
 use crate::alexa::{AlexaConfiguration, AlexaSubscription};
 
@@ -20,8 +25,10 @@ pub(crate) struct SubscriptionPlan<'a> {
     pub(crate) configuration: Option<&'a str>,
     /// The subscriptions to create; what each replaces is deleted after it was created.
     pub(crate) creations: Vec<PlannedCreation<'a>>,
-    /// Duplicates of subscriptions that stay.
-    pub(crate) superseded: Vec<&'a AlexaSubscription>,
+    /// What an earlier run has replaced and not deleted yet.
+    pub(crate) obsolete: Vec<&'a AlexaSubscription>,
+    /// Twins of subscriptions that stay.
+    pub(crate) twins: Vec<&'a AlexaSubscription>,
     /// Subscriptions that the file does not name.
     pub(crate) unnamed: Vec<&'a AlexaSubscription>,
     /// All configurations whose only topic this is.
@@ -29,9 +36,34 @@ pub(crate) struct SubscriptionPlan<'a> {
     /// Those of them that no subscription needs.
     pub(crate) surplus: Vec<&'a AlexaConfiguration>,
     /// Subscriptions that match the file.
-    pub(crate) kept: Vec<&'a AlexaSubscription>,
+    pub(crate) kept: Vec<KeptSubscription<'a>>,
+    /// Wanted subscriptions of which Alexa may have one under another unit ID. Nothing is created
+    /// or deleted for them.
+    pub(crate) near_misses: Vec<PlannedNearMiss<'a>>,
+    /// The subscriptions of which these may be.
+    pub(crate) held_back: Vec<&'a AlexaSubscription>,
     /// Entries of Alexa's list that may belong to this topic, but cannot be compared.
     pub(crate) unreadable: Vec<&'a Value>,
+    /// How many subscriptions the topic has now.
+    pub(crate) listed_count: usize,
+}
+
+/// A subscription that matches the file.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptSubscription<'a> {
+    /// What Alexa has.
+    pub(crate) subscription: &'a AlexaSubscription,
+    /// What Alexa shows besides what the file asks for.
+    pub(crate) additions: EntityPairs,
+}
+
+/// A wanted subscription of which Alexa may have one under another unit ID.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedNearMiss<'a> {
+    /// What is wanted.
+    pub(crate) wanted: &'a WantedSubscription,
+    /// What may be the same.
+    pub(crate) near_miss: NearMiss<'a>,
 }
 
 /// A subscription to create.
@@ -48,10 +80,12 @@ pub(crate) struct PlannedCreation<'a> {
 }
 
 /// Why a subscription is created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CreationCause {
     /// There is none.
     Missing,
+    /// The present one sends no events; Alexa calls its state so.
+    Inactive(String),
     /// The present one has another header version or duration, which Alexa cannot change.
     Changed,
     /// The present one expires then.
@@ -60,33 +94,60 @@ pub(crate) enum CreationCause {
     UnknownExpiry,
 }
 
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanInput<'a> {
+    /// The topic's ARN.
+    pub(crate) topic: &'a str,
+    /// What the file asks for.
+    pub(crate) wanted: &'a [WantedSubscription],
+    /// What Alexa has.
+    pub(crate) configurations: &'a [AlexaConfiguration],
+    /// What Alexa has.
+    pub(crate) subscriptions: &'a [AlexaSubscription],
+    /// The units that were looked up.
+    pub(crate) units: &'a UnitDirectory,
+    /// The current time.
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl<'a> PlanInput<'a> {
+    /// What Alexa has for the topic.
+    pub(crate) fn resources(&self) -> TopicResources<'a> {
+        TopicResources::select(self.topic, self.configurations, self.subscriptions)
+    }
+
+    /// Compares what is wanted with what Alexa has for the topic.
+    pub(crate) fn compare(&self, resources: &TopicResources<'a>) -> SubscriptionComparison<'a> {
+        compare(self.wanted, &resources.subscriptions, self.units, self.now)
+    }
+}
+
 impl<'a> SubscriptionPlan<'a> {
     /// Compares what is wanted with what Alexa has.
     ///
     /// The subscriptions of a configuration that also names other topics count, but nothing of such
     /// a configuration is deleted.
-    pub(crate) fn new(
-        topic: &'a str,
-        wanted: &'a [WantedSubscription],
-        configurations: &'a [AlexaConfiguration],
-        subscriptions: &'a [AlexaSubscription],
-        now: DateTime<Utc>,
-    ) -> Self {
-        let resources = TopicResources::select(topic, configurations, subscriptions);
-        let comparison = compare(wanted, &resources.subscriptions, now);
+    pub(crate) fn new(input: PlanInput<'a>) -> Self {
+        let resources = input.resources();
+        let comparison = input.compare(&resources);
         let mut plan = Self {
-            topic,
+            topic: input.topic,
             configuration: resources.target_configuration(),
             creations: Vec::new(),
-            superseded: Vec::new(),
+            obsolete: Vec::new(),
+            twins: Vec::new(),
             unnamed: resources.deletable(comparison.unwanted),
             surplus: Vec::new(),
             kept: Vec::new(),
+            near_misses: Vec::new(),
+            held_back: comparison.held_back,
             exclusive_configurations: resources.exclusive_configurations.clone(),
             unreadable: resources.unreadable.clone(),
+            listed_count: resources.subscriptions.len(),
         };
-        for compared in &comparison.compared {
-            plan.add(compared, &resources, now);
+        for compared in comparison.compared {
+            plan.add(compared, &resources, input.now);
         }
         plan.surplus = plan.unneeded_configurations();
         plan
@@ -95,40 +156,72 @@ impl<'a> SubscriptionPlan<'a> {
     /// Keeps the best match of a wanted subscription, or creates it.
     fn add(
         &mut self,
-        compared: &ComparedSubscription<'a>,
+        compared: ComparedSubscription<'a>,
         resources: &TopicResources<'a>,
         now: DateTime<Utc>,
     ) {
-        let best = compared.best();
-        let cause = creation_cause(best.map(|best| best.quality));
-        let mut present = Vec::new();
-        for one in &compared.matches {
-            present.push(one.subscription);
+        let wanted = compared.wanted;
+        if let Some(near_miss) = compared.near_miss {
+            self.near_misses.push(PlannedNearMiss { wanted, near_miss });
+            return;
         }
+        let cause = creation_cause(compared.best().map(|best| &best.quality));
+        let mut matches = compared.matches;
         let Some(cause) = cause else {
-            self.kept.extend(present.pop());
-            self.superseded.extend(resources.deletable(present));
+            if let Some(best) = matches.pop() {
+                self.keep(best, matches, resources);
+            }
             return;
         };
-        let (wanted, replaces) = (compared.wanted, resources.deletable(present));
+        let present = matches.iter().map(|one| one.subscription).collect();
+        let replaces = resources.deletable(present);
         self.creations.push(PlannedCreation {
             wanted,
+            salt: salt(wanted, &cause, &replaces, now),
             cause,
-            salt: salt(wanted, cause, &replaces, now),
             replaces,
         });
     }
 
-    /// The exclusive configurations that neither a kept nor a new subscription needs.
+    /// Keeps a match. Others that are as good are its twins; the rest was replaced by it.
+    fn keep(
+        &mut self,
+        best: SubscriptionMatch<'a>,
+        others: Vec<SubscriptionMatch<'a>>,
+        resources: &TopicResources<'a>,
+    ) {
+        let (mut twins, mut obsolete) = (Vec::new(), Vec::new());
+        for other in others {
+            if other.quality.is_good() {
+                twins.push(other.subscription);
+            } else {
+                obsolete.push(other.subscription);
+            }
+        }
+        self.twins.extend(resources.deletable(twins));
+        self.obsolete.extend(resources.deletable(obsolete));
+        self.kept.push(KeptSubscription {
+            subscription: best.subscription,
+            additions: best.additions,
+        });
+    }
+
+    /// The exclusive configurations that neither a subscription that stays nor a new one needs.
     fn unneeded_configurations(&self) -> Vec<&'a AlexaConfiguration> {
         if !self.unreadable.is_empty() {
             return Vec::new();
         }
+        let mut used = Vec::new();
+        for kept in &self.kept {
+            used.extend(kept.subscription.configuration_id.as_deref());
+        }
+        for held_back in &self.held_back {
+            used.extend(held_back.configuration_id.as_deref());
+        }
         let mut surplus = self.exclusive_configurations.clone();
         surplus.retain(|configuration| {
             let id = configuration.id.as_deref();
-            let is_used = |kept: &&AlexaSubscription| kept.configuration_id.as_deref() == id;
-            id != self.configuration && !self.kept.iter().any(is_used)
+            id != self.configuration && !id.is_some_and(|id| used.contains(&id))
         });
         surplus
     }
@@ -140,13 +233,13 @@ impl<'a> SubscriptionPlan<'a> {
 
     /// How many subscriptions and configurations `--prune` deletes.
     pub(crate) fn pruned_count(&self) -> usize {
-        self.unnamed.len() + self.surplus.len()
+        self.twins.len() + self.unnamed.len() + self.surplus.len()
     }
 
-    /// How many subscriptions and configurations are deleted, besides those that are replaced.
+    /// How many subscriptions and configurations are deleted, besides those that new ones replace.
     pub(crate) fn deletion_count(&self, prune: bool) -> usize {
         let pruned = if prune { self.pruned_count() } else { 0 };
-        self.superseded.len() + pruned
+        self.obsolete.len() + pruned
     }
 
     /// How many calls change something.
@@ -163,11 +256,12 @@ impl<'a> SubscriptionPlan<'a> {
 }
 
 /// Why to create a subscription whose best match is this good; `None` if the match is kept.
-fn creation_cause(best: Option<MatchQuality>) -> Option<CreationCause> {
+fn creation_cause(best: Option<&MatchQuality>) -> Option<CreationCause> {
     match best {
         None => Some(CreationCause::Missing),
+        Some(MatchQuality::Inactive(word)) => Some(CreationCause::Inactive(word.clone())),
         Some(MatchQuality::Different) => Some(CreationCause::Changed),
-        Some(MatchQuality::Expiring(end)) => Some(CreationCause::Expiring(end)),
+        Some(MatchQuality::Expiring(end)) => Some(CreationCause::Expiring(*end)),
         Some(MatchQuality::UnknownExpiry) => Some(CreationCause::UnknownExpiry),
         Some(MatchQuality::ValidUntil(_) | MatchQuality::Permanent) => None,
     }
@@ -251,20 +345,20 @@ impl<'a> TopicResources<'a> {
     }
 }
 
-/// Makes the token of a renewal differ from that of the original request, to which Alexa would
-/// answer with the old subscription.
+/// Makes the token of a replacement differ from that of the request for what it replaces, to which
+/// Alexa would answer with the old subscription.
 ///
 /// If the expiry is unknown, the salt changes with each half of the duration: until then Alexa
 /// answers with the same subscription.
 fn salt(
     wanted: &WantedSubscription,
-    cause: CreationCause,
+    cause: &CreationCause,
     replaces: &[&AlexaSubscription],
     now: DateTime<Utc>,
 ) -> String {
     match cause {
-        CreationCause::Missing | CreationCause::Changed => String::new(),
-        CreationCause::Expiring(_) => {
+        CreationCause::Missing => String::new(),
+        CreationCause::Inactive(_) | CreationCause::Changed | CreationCause::Expiring(_) => {
             let ids = replaces.iter().filter_map(|old| old.id.as_deref());
             ids.collect()
         }
@@ -278,17 +372,17 @@ fn salt(
 }
 
 impl PlannedCreation<'_> {
-    /// The request to Alexa.
+    /// The request to Alexa, with the given idempotency token or one that derives from it.
     ///
-    /// Its idempotency token is the same whenever the same is requested for the same reason, so
-    /// that a retry after a lost response creates nothing twice. `stale_id` is what Alexa returned
-    /// for the previous token although it no longer exists.
-    pub(crate) fn request(&self, configuration: &str, stale_id: Option<&str>) -> Value {
+    /// The derived token is the same whenever the same is requested for the same reason, so that a
+    /// retry after a lost response creates nothing twice.
+    pub(crate) fn request(&self, configuration: &str, token: Option<&str>) -> Value {
         let WantedSubscription {
             event_type,
             entities,
             header_version,
             duration_seconds,
+            ..
         } = self.wanted;
         let mut request = Map::new();
         let mut set = |name: &str, value: Value| request.insert(name.to_owned(), value);
@@ -301,8 +395,10 @@ impl PlannedCreation<'_> {
         if let Some(seconds) = duration_seconds {
             set("subscriptionDurationInSeconds", json!(seconds));
         }
-        let salts = [self.salt.as_str(), stale_id.unwrap_or_default()];
-        let token = idempotency_token(&Value::Object(request.clone()), &salts);
+        let token = match token {
+            Some(token) => token.to_owned(),
+            None => derived_token(&Value::Object(request.clone()), &self.salt),
+        };
         request.insert("idempotencyToken".to_owned(), json!(token));
         Value::Object(request)
     }
@@ -312,15 +408,19 @@ impl PlannedCreation<'_> {
 ///
 /// Amazon's own tool sends a constant, for which Alexa answers a second request with the resource
 /// of the first.
-pub(crate) fn idempotency_token(request: &Value, salts: &[&str]) -> String {
+pub(crate) fn derived_token(request: &Value, salt: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(request.to_string());
-    for salt in salts {
-        hash.update([0]);
-        hash.update(salt);
-    }
+    hash.update([0]);
+    hash.update(salt);
     let half = hash.finalize().first_chunk().copied().unwrap_or_default();
     format!("{:032x}", u128::from_be_bytes(half))
+}
+
+/// A token that no request had before. Tokens may outlive what they created: Alexa then answers
+/// with the ID of something that was deleted since.
+pub(crate) fn random_token() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 #[cfg(test)]

@@ -1,26 +1,87 @@
 //! Carries out a plan. Creates before it deletes, so that there is never a gap.
+//!
+//! ```text
+//! configuration ─▶ create all ─▶ look until listed ─▶ create once more ─▶ look ─▶ delete
+//!                  4 at a time    60 s at most         what is not listed          4 at a time
+//! ```
+//!
+//! Reads may lag behind creations. An idempotency token may also outlive what it created: Alexa
+//! then answers with the ID of something that was deleted since. Both look the same, a returned ID
+//! that is not listed; therefore the second request has a new token, and there is no third.
 
-use std::fmt;
-
-use indicatif::ProgressBar;
-use serde_json::json;
-
-use super::plan::{PlannedCreation, SubscriptionPlan, idempotency_token};
-use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaSubscription},
-    terminal::Terminal,
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    pin::pin,
+    rc::Rc,
+    time::Duration,
 };
 
-/// How many stale idempotency tokens are tried for one request.
-const MAX_STALE_TOKENS: usize = 20;
+use chrono::Utc;
+use futures_util::{Stream, StreamExt as _, stream};
+use indicatif::ProgressBar;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    compare::{WantedSubscription, compare},
+    describe::{describe_subscription, describe_wanted},
+    plan::{PlannedCreation, SubscriptionPlan, derived_token, random_token},
+    read::{ListScope, subscriptions},
+    undone::UndoneChange,
+    units::UnitDirectory,
+};
+use crate::{
+    advice::InputError,
+    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription},
+    interrupt::InterruptListener,
+    terminal::{Terminal, counted},
+};
+
+/// How long to look for what was created, in first backoffs: a minute with the default of 2 s.
+const LOOK_BACKOFFS: u32 = 30;
+
+/// The longest pause between two looks, in first backoffs.
+const MAX_PAUSE_BACKOFFS: u32 = 5;
+
+/// How long calls in flight may take after an interrupt, in first backoffs.
+const GRACE_BACKOFFS: u32 = 5;
 
 /// How many resources a run created, renewed and deleted.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct ChangeCounts {
     pub(super) created: usize,
-    /// Alexa answered with the same subscription.
+    /// Alexa answered with a subscription that it had already.
     pub(super) renewed: usize,
     pub(super) deleted: usize,
+}
+
+/// What a run did, and what it did not.
+#[derive(Debug)]
+pub(super) struct RunReport {
+    pub(super) counts: ChangeCounts,
+    pub(super) undone: Vec<UndoneChange>,
+    /// How many changes were not even tried.
+    pub(super) untried: usize,
+    pub(super) end: RunEnd,
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+pub(super) enum RunEnd {
+    /// Everything was tried.
+    Finished,
+    /// A signal arrived.
+    Interrupted,
+    /// Something concerns every call, such as an outage.
+    Stopped(AlexaError),
+}
+
+/// A subscription that Alexa reported as created.
+struct CreatedSubscription<'p, 'a> {
+    creation: &'p PlannedCreation<'a>,
+    id: String,
 }
 
 /// Makes changes, and reports each.
@@ -28,155 +89,496 @@ pub(super) struct ChangeRunner<'a> {
     alexa: &'a AlexaApi,
     terminal: &'a Terminal,
     progress: ProgressBar,
-    counts: ChangeCounts,
+    interrupt: InterruptListener,
+    /// No further call starts.
+    stops: Rc<Cell<bool>>,
+    report: RunReport,
+    /// Every ID that a creation of this run returned. None of them is ever deleted by this run.
+    returned: BTreeSet<String>,
 }
 
 impl<'a> ChangeRunner<'a> {
-    pub(super) fn new(alexa: &'a AlexaApi, terminal: &'a Terminal, steps: usize) -> Self {
-        Self {
+    pub(super) fn new(
+        alexa: &'a AlexaApi,
+        terminal: &'a Terminal,
+        steps: usize,
+    ) -> Result<Self, InputError> {
+        Ok(Self {
             alexa,
             terminal,
             progress: terminal.progress(steps as u64),
-            counts: ChangeCounts::default(),
-        }
-    }
-
-    /// Carries out a plan.
-    pub(super) async fn apply(
-        mut self,
-        plan: &SubscriptionPlan<'_>,
-        prune: bool,
-    ) -> Result<ChangeCounts, AlexaError> {
-        let applied = self.try_apply(plan, prune).await;
-        self.progress.finish_and_clear();
-        applied.map(|()| self.counts)
-    }
-
-    /// Deletes resources, in this order.
-    pub(super) async fn delete_all(mut self, ids: &[&str]) -> Result<ChangeCounts, AlexaError> {
-        let deleted = self.try_delete_all(ids).await;
-        self.progress.finish_and_clear();
-        deleted.map(|()| self.counts)
-    }
-
-    async fn try_apply(
-        &mut self,
-        plan: &SubscriptionPlan<'_>,
-        prune: bool,
-    ) -> Result<(), AlexaError> {
-        if !plan.creations.is_empty() {
-            let configuration = self.ensure_configuration(plan).await?;
-            for creation in &plan.creations {
-                self.create(creation, &configuration).await?;
-            }
-        }
-        self.delete_subscriptions(&plan.superseded).await?;
-        if prune {
-            self.delete_subscriptions(&plan.unnamed).await?;
-            for configuration in &plan.surplus {
-                if let Some(id) = &configuration.id {
-                    self.delete(id).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The id of the configuration for new subscriptions; creates it if there is none.
-    async fn ensure_configuration(
-        &mut self,
-        plan: &SubscriptionPlan<'_>,
-    ) -> Result<String, AlexaError> {
-        if let Some(id) = plan.configuration {
-            return Ok(id.to_owned());
-        }
-        let request = json!({ "deliveryChannels": [plan.topic] });
-        let create = async |stale_id: Option<&str>| {
-            let token = idempotency_token(&request, &[stale_id.unwrap_or_default()]);
-            self.alexa.create_configuration(plan.topic, &token).await
-        };
-        let id = self.create_verified(create).await?;
-        self.report(format_args!("created {id} for {}", plan.topic));
-        Ok(id)
-    }
-
-    /// Creates a subscription, then deletes those that it replaces.
-    async fn create(
-        &mut self,
-        creation: &PlannedCreation<'_>,
-        configuration: &str,
-    ) -> Result<(), AlexaError> {
-        let create = async |stale_id: Option<&str>| {
-            let request = creation.request(configuration, stale_id);
-            self.alexa.create_subscription(&request).await
-        };
-        let id = self.create_verified(create).await?;
-        let is_same = |old: &AlexaSubscription| old.id.as_deref() == Some(&id);
-        let mut replaced = creation.replaces.clone();
-        replaced.retain(|old| !is_same(old));
-        if replaced.len() < creation.replaces.len() {
-            self.counts.renewed += 1;
-        } else {
-            self.counts.created += 1;
-            self.report(format_args!("created {id}"));
-        }
-        self.delete_subscriptions(&replaced).await
-    }
-
-    /// Creates a resource, and verifies that it exists.
-    ///
-    /// Idempotency tokens may outlive what they created: Alexa then answers with the id of
-    /// something that was deleted since, and another token is needed, which may be stale as well.
-    async fn create_verified(
-        &self,
-        create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
-    ) -> Result<String, AlexaError> {
-        let mut stale_id: Option<String> = None;
-        for _ in 0..MAX_STALE_TOKENS {
-            let id = create(stale_id.as_deref()).await?;
-            if self.alexa.exists(&id).await? {
-                return Ok(id);
-            }
-            tracing::debug!("{id} answers an earlier request, and was deleted since");
-            stale_id = Some(id);
-        }
-        Err(AlexaError::StaleId {
-            id: stale_id.unwrap_or_default(),
+            interrupt: InterruptListener::listen()?,
+            stops: Rc::default(),
+            report: RunReport {
+                counts: ChangeCounts::default(),
+                undone: Vec::new(),
+                untried: 0,
+                end: RunEnd::Finished,
+            },
+            returned: BTreeSet::new(),
         })
     }
 
-    async fn try_delete_all(&mut self, ids: &[&str]) -> Result<(), AlexaError> {
-        for id in ids {
-            self.delete(id).await?;
+    /// Carries out a plan. `listed` are the IDs that Alexa listed before.
+    pub(super) async fn apply(
+        mut self,
+        plan: &SubscriptionPlan<'_>,
+        listed: &BTreeSet<&str>,
+        prune: bool,
+    ) -> RunReport {
+        let mut replaced = Vec::new();
+        if !plan.creations.is_empty() {
+            let Some(configuration) = self.ensure_configuration(plan).await else {
+                self.report.untried += plan.creations.len();
+                return self.finish();
+            };
+            replaced = self.create_all(plan, &configuration, listed).await;
         }
-        Ok(())
+        let mut subscriptions = plan.obsolete.clone();
+        subscriptions.extend(replaced);
+        if prune {
+            subscriptions.extend(&plan.twins);
+            subscriptions.extend(&plan.unnamed);
+        }
+        self.delete_subscriptions(subscriptions).await;
+        if prune {
+            let surplus = plan.surplus.iter().filter_map(|one| one.id.as_deref());
+            self.delete_configurations(surplus.collect()).await;
+        }
+        self.finish()
     }
 
-    async fn delete_subscriptions(
-        &mut self,
-        subscriptions: &[&AlexaSubscription],
-    ) -> Result<(), AlexaError> {
-        for subscription in subscriptions {
-            if let Some(id) = &subscription.id {
-                self.delete(id).await?;
+    /// Deletes subscriptions, and then configurations, and waits until they are not listed either.
+    pub(super) async fn destroy(
+        mut self,
+        subscriptions: Vec<&AlexaSubscription>,
+        configurations: Vec<&str>,
+    ) -> RunReport {
+        let mut ids = BTreeSet::new();
+        for subscription in &subscriptions {
+            ids.extend(subscription.id.clone());
+        }
+        self.delete_subscriptions(subscriptions).await;
+        self.delete_configurations(configurations).await;
+        if self.report.counts.deleted > 0 && !self.stops.get() {
+            self.wait_until_gone(ids).await;
+        }
+        self.finish()
+    }
+
+    fn finish(self) -> RunReport {
+        self.progress.finish_and_clear();
+        self.report
+    }
+
+    /// The ID of the configuration for new subscriptions; creates it if there is none. It is listed
+    /// before subscriptions name it: a stale one would make Alexa refuse them all.
+    async fn ensure_configuration(&mut self, plan: &SubscriptionPlan<'_>) -> Option<String> {
+        if let Some(id) = plan.configuration {
+            return Some(id.to_owned());
+        }
+        let request = json!({ "deliveryChannels": [plan.topic] });
+        let mut returned = Vec::new();
+        for token in [derived_token(&request, ""), random_token()] {
+            let id = match self.alexa.create_configuration(plan.topic, &token).await {
+                Ok(id) => id,
+                Err(error) => {
+                    self.end(RunEnd::Stopped(error));
+                    return None;
+                }
+            };
+            returned.push(id.clone());
+            match self.look_for_configuration(&id).await {
+                Ok(true) => {
+                    self.step(format_args!("created {id} for {}", plan.topic));
+                    return Some(id);
+                }
+                Ok(false) if self.stops.get() => return None,
+                Ok(false) => {}
+                Err(error) => {
+                    self.end(RunEnd::Stopped(error));
+                    return None;
+                }
             }
         }
-        Ok(())
-    }
-
-    async fn delete(&mut self, id: &str) -> Result<(), AlexaError> {
-        if self.alexa.delete(id).await? {
-            self.counts.deleted += 1;
-            self.report(format_args!("deleted {id}"));
-        } else {
-            self.report(format_args!("{id} was already gone"));
+        for id in returned {
+            let problem = unlisted_problem(&id);
+            let change = UndoneChange::configuration(plan.topic, problem);
+            self.report.undone.push(change);
         }
-        Ok(())
+        None
     }
 
-    /// Reports a step, above the progress bar.
-    fn report(&self, step: fmt::Arguments<'_>) {
-        self.progress.inc(1);
-        self.progress.suspend(|| self.terminal.note(step));
+    async fn look_for_configuration(&mut self, id: &str) -> Result<bool, AlexaError> {
+        let mut looks = Looks::new(self.alexa.backoff());
+        loop {
+            let listed = self.alexa.configurations().await?;
+            if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
+                return Ok(true);
+            }
+            if !self.pause(&mut looks, "the new configuration").await {
+                return Ok(false);
+            }
+        }
     }
+
+    /// Creates all subscriptions of a plan. Returns what these replace.
+    async fn create_all<'p>(
+        &mut self,
+        plan: &'p SubscriptionPlan<'_>,
+        configuration: &str,
+        listed: &BTreeSet<&str>,
+    ) -> Vec<&'p AlexaSubscription> {
+        let mut there = Vec::new();
+        let mut creations: Vec<_> = plan.creations.iter().collect();
+        for token in [TokenChoice::Derived, TokenChoice::Random] {
+            let created = self.create(creations, configuration, token).await;
+            let missing = self.look(&created, configuration, listed).await;
+            creations = Vec::new();
+            for one in created {
+                if !missing.contains(&one.id) {
+                    there.push(one.creation);
+                } else if token == TokenChoice::Random || self.stops.get() {
+                    let problem = unlisted_problem(&one.id);
+                    let change = UndoneChange::creation(one.creation.wanted, problem);
+                    self.report.undone.push(change);
+                } else {
+                    creations.push(one.creation);
+                }
+            }
+        }
+        let mut replaced = Vec::new();
+        for creation in there {
+            replaced.extend(&creation.replaces);
+        }
+        replaced
+    }
+
+    /// Sends requests side by side. Returns what Alexa reports as created.
+    async fn create<'p, 'w>(
+        &mut self,
+        creations: Vec<&'p PlannedCreation<'w>>,
+        configuration: &str,
+        token: TokenChoice,
+    ) -> Vec<CreatedSubscription<'p, 'w>> {
+        let (alexa, stops) = (self.alexa, Rc::clone(&self.stops));
+        let mut open = creations.len();
+        let request = async |creation: &'p PlannedCreation<'w>| {
+            if stops.get() {
+                return (creation, None);
+            }
+            let request = creation.request(configuration, token.fixed().as_deref());
+            (creation, Some(alexa.create_subscription(&request).await))
+        };
+        let answers = stream::iter(creations).map(request);
+        let mut answers = pin!(answers.buffer_unordered(alexa.parallel()));
+        let mut created = Vec::new();
+        while let Some((creation, answer)) = self.next_answer(&mut answers).await {
+            match answer {
+                None => continue,
+                Some(Ok(id)) => {
+                    self.report_creation(creation, &id);
+                    self.returned.insert(id.clone());
+                    created.push(CreatedSubscription { creation, id });
+                }
+                Some(Err(error)) => {
+                    self.report.undone.push(UndoneChange::refused(creation.wanted, &error));
+                    self.stop_unless_rejection(error);
+                }
+            }
+            open -= 1;
+        }
+        self.report.untried += open;
+        created
+    }
+
+    fn report_creation(&mut self, creation: &PlannedCreation<'_>, id: &str) {
+        let what = describe_wanted(creation.wanted);
+        let replaces_it = |old: &&AlexaSubscription| old.id.as_deref() == Some(id);
+        if creation.replaces.iter().any(replaces_it) {
+            self.report.counts.renewed += 1;
+            self.step(format_args!("unchanged {id}  {what}"));
+        } else if self.returned.contains(id) {
+            self.step(format_args!("{id} again  {what}"));
+        } else {
+            self.report.counts.created += 1;
+            self.step(format_args!("created {id}  {what}"));
+        }
+    }
+
+    /// Lists until everything is there that was created, for at most a minute after the first look.
+    /// Returns the IDs that are not.
+    async fn look(
+        &mut self,
+        created: &[CreatedSubscription<'_, '_>],
+        configuration: &str,
+        listed: &BTreeSet<&str>,
+    ) -> BTreeSet<String> {
+        let mut missing = BTreeMap::new();
+        for one in created {
+            if !listed.contains(one.id.as_str()) {
+                missing.insert(one.id.clone(), one.creation.wanted);
+            }
+        }
+        let mut looks = Looks::new(self.alexa.backoff());
+        while !missing.is_empty() && !self.stops.get() {
+            let types = missing.values().map(|wanted| wanted.event_type.clone()).collect();
+            // The last look relies on no filter.
+            let scope = if looks.is_last() {
+                ListScope::Everything
+            } else {
+                ListScope::Types(&types)
+            };
+            match subscriptions(self.alexa, scope).await {
+                Ok(shown) => {
+                    remove_listed(&mut missing, &shown);
+                    let known = |id: &str| listed.contains(id) || self.returned.contains(id);
+                    remove_alike(&mut missing, &shown, configuration, known);
+                }
+                Err(error) => self.end(RunEnd::Stopped(error)),
+            }
+            let what = counted(missing.len(), "new subscription");
+            if missing.is_empty() || !self.pause(&mut looks, &what).await {
+                break;
+            }
+        }
+        missing.into_keys().collect()
+    }
+
+    /// Lists until nothing is there that was deleted, for at most a minute.
+    async fn wait_until_gone(&mut self, ids: BTreeSet<String>) {
+        let mut looks = Looks::new(self.alexa.backoff());
+        loop {
+            let Ok(shown) = subscriptions(self.alexa, ListScope::Everything).await else {
+                return; // what was to be done is done
+            };
+            let mut shown_ids = shown.iter().filter_map(|one| one.id.as_ref());
+            let left = shown_ids.by_ref().filter(|id| ids.contains(*id)).count();
+            if left == 0 {
+                return;
+            }
+            let what = format!("{} less", counted(left, "subscription"));
+            if !self.pause(&mut looks, &what).await {
+                let left = counted(left, "deleted subscription");
+                self.terminal.note(format_args!(
+                    "Alexa still lists {left}. Run aspctl list before the next apply."
+                ));
+                return;
+            }
+        }
+    }
+
+    /// Pauses before the next look. Returns false if there is none, because time is up or a signal
+    /// arrived.
+    async fn pause(&mut self, looks: &mut Looks, what: &str) -> bool {
+        let Some(pause) = looks.next_pause() else {
+            return false;
+        };
+        if looks.count == 1 {
+            let limit = humantime::format_duration(looks.limit);
+            self.note(format_args!("waiting for up to {limit} until Alexa lists {what}"));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.interrupt.next() => {
+                self.end(RunEnd::Interrupted);
+                false
+            }
+        }
+    }
+
+    async fn delete_subscriptions(&mut self, subscriptions: Vec<&AlexaSubscription>) {
+        let mut deletions = Vec::new();
+        for subscription in subscriptions {
+            match subscription.id.as_deref() {
+                Some(id) if !self.returned.contains(id) => {
+                    let (event, about) = describe_subscription(subscription);
+                    deletions.push((id, event, about));
+                }
+                _ => {}
+            }
+        }
+        self.delete(AlexaResourceKind::Subscription, deletions).await;
+    }
+
+    async fn delete_configurations(&mut self, ids: Vec<&str>) {
+        let mut deletions = Vec::new();
+        for id in ids {
+            deletions.push((id, "configuration".to_owned(), String::new()));
+        }
+        self.delete(AlexaResourceKind::Configuration, deletions).await;
+    }
+
+    /// Deletes side by side.
+    async fn delete(&mut self, kind: AlexaResourceKind, deletions: Vec<(&str, String, String)>) {
+        let (alexa, stops) = (self.alexa, Rc::clone(&self.stops));
+        let mut open = deletions.len();
+        let delete = async |deletion: (&str, String, String)| {
+            if stops.get() {
+                return (deletion, None);
+            }
+            let answer = alexa.delete(kind, deletion.0).await;
+            (deletion, Some(answer))
+        };
+        let answers = stream::iter(deletions).map(delete);
+        let mut answers = pin!(answers.buffer_unordered(alexa.parallel()));
+        while let Some(((id, event, about), answer)) = self.next_answer(&mut answers).await {
+            match answer {
+                None => continue,
+                Some(Ok(true)) => {
+                    self.report.counts.deleted += 1;
+                    self.step(format_args!("deleted {id}  {event}  {about}"));
+                }
+                Some(Ok(false)) => self.step(format_args!("{id} was already gone")),
+                Some(Err(error)) => {
+                    let change = UndoneChange::deletion(id, event, about, &error);
+                    self.report.undone.push(change);
+                    self.stop_unless_rejection(error);
+                }
+            }
+            open -= 1;
+        }
+        self.report.untried += open;
+    }
+
+    /// The next answer. After a signal, calls in flight may end, but not for long.
+    async fn next_answer<T>(
+        &mut self,
+        answers: &mut (impl Stream<Item = T> + Unpin),
+    ) -> Option<T> {
+        if !matches!(self.report.end, RunEnd::Interrupted) {
+            tokio::select! {
+                answer = answers.next() => return answer,
+                () = self.interrupt.next() => self.end(RunEnd::Interrupted),
+            }
+        }
+        let grace = self.alexa.backoff() * GRACE_BACKOFFS;
+        tokio::select! {
+            answer = answers.next() => answer,
+            () = tokio::time::sleep(grace) => None,
+            () = self.interrupt.next() => None,
+        }
+    }
+
+    /// Ends the run if an error concerns every call. A rejection is the trouble of one item.
+    fn stop_unless_rejection(&mut self, error: AlexaError) {
+        if !error.is_rejection() {
+            self.end(RunEnd::Stopped(error));
+        }
+    }
+
+    /// Starts no further call. The first reason counts.
+    fn end(&mut self, end: RunEnd) {
+        self.stops.set(true);
+        if matches!(self.report.end, RunEnd::Finished) {
+            self.report.end = end;
+        }
+    }
+
+    /// Reports a step.
+    fn step(&self, step: fmt::Arguments<'_>) {
+        self.progress.inc(1);
+        self.note(step);
+    }
+
+    /// Prints above the progress bar.
+    fn note(&self, line: fmt::Arguments<'_>) {
+        self.progress.suspend(|| self.terminal.note(line));
+    }
+}
+
+/// Which idempotency token a request gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TokenChoice {
+    /// The one that derives from the request.
+    Derived,
+    /// One that no request had before.
+    Random,
+}
+
+impl TokenChoice {
+    fn fixed(self) -> Option<String> {
+        match self {
+            Self::Derived => None,
+            Self::Random => Some(random_token()),
+        }
+    }
+}
+
+/// When to look again: at growing intervals, for a minute after the first look.
+#[derive(Debug)]
+struct Looks {
+    limit: Duration,
+    max_pause: Duration,
+    pause: Duration,
+    since: Option<Instant>,
+    count: usize,
+}
+
+impl Looks {
+    fn new(backoff: Duration) -> Self {
+        Self {
+            limit: backoff * LOOK_BACKOFFS,
+            max_pause: backoff * MAX_PAUSE_BACKOFFS,
+            pause: backoff / 4,
+            since: None,
+            count: 0,
+        }
+    }
+
+    /// Whether the time is up after the next look.
+    fn is_last(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= self.limit)
+    }
+
+    /// How long to pause before the next look, if there is one.
+    fn next_pause(&mut self) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let left = self.limit.checked_sub(since.elapsed())?;
+        let pause = self.pause.min(self.max_pause).min(left);
+        self.pause = self.pause.saturating_mul(2);
+        self.count += 1;
+        Some(pause)
+    }
+}
+
+/// Removes what Alexa lists by its ID.
+fn remove_listed(missing: &mut BTreeMap<String, &WantedSubscription>, shown: &[AlexaSubscription]) {
+    for subscription in shown {
+        if let Some(id) = &subscription.id {
+            missing.remove(id);
+        }
+    }
+}
+
+/// Removes what Alexa lists under an ID that it never returned: subscriptions of the configuration
+/// that are as wanted and were not `known` before.
+fn remove_alike(
+    missing: &mut BTreeMap<String, &WantedSubscription>,
+    shown: &[AlexaSubscription],
+    configuration: &str,
+    known: impl Fn(&str) -> bool,
+) {
+    let is_new = |one: &&AlexaSubscription| {
+        one.configuration_id.as_deref() == Some(configuration)
+            && one.id.as_deref().is_some_and(|id| !known(id))
+    };
+    let new: Vec<_> = shown.iter().filter(is_new).collect();
+    let mut ids = Vec::new();
+    let mut wanted = Vec::new();
+    for (id, one) in missing.iter() {
+        ids.push(id.clone());
+        wanted.push((*one).clone());
+    }
+    let units = UnitDirectory::default();
+    let comparison = compare(&wanted, &new, &units, Utc::now());
+    for (id, one) in ids.iter().zip(&comparison.compared) {
+        if !one.matches.is_empty() {
+            missing.remove(id);
+        }
+    }
+}
+
+fn unlisted_problem(id: &str) -> String {
+    format!("Alexa reported that it created {id}, but does not list it")
 }

@@ -1,0 +1,118 @@
+//! Reads what Alexa has, as far as a run needs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use asp_events::event::header::EventType;
+use futures_util::{
+    StreamExt as _,
+    future::{try_join, try_join_all},
+    stream,
+};
+
+use super::units::{UnitDirectory, UnitLookup};
+use crate::alexa::{
+    AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription, SubscriptionFilter,
+};
+
+/// Which subscriptions to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ListScope<'t> {
+    /// All of the customer.
+    Everything,
+    /// Those to events of these types.
+    Types(&'t BTreeSet<EventType>),
+}
+
+/// What Alexa has.
+#[derive(Debug)]
+pub(super) struct CurrentState {
+    pub(super) configurations: Vec<AlexaConfiguration>,
+    pub(super) subscriptions: Vec<AlexaSubscription>,
+}
+
+impl CurrentState {
+    /// Reads the lists side by side. The pages of one list come one after another.
+    pub(super) async fn read(alexa: &AlexaApi, scope: ListScope<'_>) -> Result<Self, AlexaError> {
+        let subscriptions = subscriptions(alexa, scope);
+        let (configurations, subscriptions) =
+            try_join(alexa.configurations(), subscriptions).await?;
+        Ok(Self {
+            configurations,
+            subscriptions,
+        })
+    }
+
+    /// The IDs of all subscriptions.
+    pub(super) fn subscription_ids(&self) -> BTreeSet<&str> {
+        let ids = self.subscriptions.iter();
+        ids.filter_map(|one| one.id.as_deref()).collect()
+    }
+}
+
+/// Reads subscriptions.
+///
+/// Amazon documents the filter by type only in its own tool. One that finds nothing at all could
+/// be one that does not work; therefore everything is read then.
+pub(super) async fn subscriptions(
+    alexa: &AlexaApi,
+    scope: ListScope<'_>,
+) -> Result<Vec<AlexaSubscription>, AlexaError> {
+    if let ListScope::Types(types) = scope {
+        let mut lists = Vec::new();
+        for event_type in types {
+            lists.push(of_type(alexa, event_type));
+        }
+        let found = without_repeats(try_join_all(lists).await?);
+        if !found.is_empty() || types.is_empty() {
+            return Ok(found);
+        }
+    }
+    alexa.subscriptions(&SubscriptionFilter::default()).await
+}
+
+async fn of_type(
+    alexa: &AlexaApi,
+    event_type: &EventType,
+) -> Result<Vec<AlexaSubscription>, AlexaError> {
+    let filter = SubscriptionFilter {
+        event_type: Some(event_type.clone()),
+        unit: None,
+    };
+    alexa.subscriptions(&filter).await
+}
+
+/// Joins lists. An API that ignores the filter shows the same in each.
+fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSubscription> {
+    let (mut by_id, mut without_id) = (BTreeMap::new(), Vec::<AlexaSubscription>::new());
+    for subscription in lists.into_iter().flatten() {
+        match &subscription.id {
+            Some(id) => {
+                by_id.insert(id.clone(), subscription);
+            }
+            None if without_id.iter().any(|one| one.raw == subscription.raw) => {}
+            None => without_id.push(subscription),
+        }
+    }
+    by_id.into_values().chain(without_id).collect()
+}
+
+/// Asks Alexa for units. What cannot be read is noted as such.
+pub(crate) async fn look_up_units(
+    alexa: &AlexaApi,
+    ids: BTreeSet<String>,
+    units: &mut UnitDirectory,
+) {
+    let look_up = async |id: String| {
+        let lookup = match alexa.unit(&id).await {
+            Ok(Some(unit)) => UnitLookup::Found(unit),
+            Ok(None) => UnitLookup::Missing,
+            Err(error) => UnitLookup::Failed(error.explain().problem()),
+        };
+        (id, lookup)
+    };
+    let lookups = stream::iter(ids).map(look_up);
+    let mut lookups = lookups.buffer_unordered(alexa.parallel());
+    while let Some((id, lookup)) = lookups.next().await {
+        units.insert(id, lookup);
+    }
+}

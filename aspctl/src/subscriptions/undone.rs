@@ -1,0 +1,107 @@
+//! What a run did not do, and why.
+
+use super::{
+    compare::WantedSubscription,
+    describe::{describe_entities, describe_wanted},
+    event_types::advice_for_refusal,
+};
+use crate::{
+    alexa::AlexaError,
+    error::CommandError,
+    terminal::{Terminal, counted},
+};
+
+/// A change that was tried in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UndoneChange {
+    /// The type of the events.
+    event: String,
+    /// What the events are about.
+    about: String,
+    /// Where it is asked for, or the ID of what should go.
+    origin: String,
+    problem: String,
+    advice: Option<String>,
+}
+
+impl UndoneChange {
+    /// A creation that Alexa refused.
+    pub(super) fn refused(wanted: &WantedSubscription, error: &AlexaError) -> Self {
+        let explanation = error.explain();
+        let refusal = error.status().map(|status| status.as_u16());
+        let advice = match refusal {
+            Some(400) => advice_for_refusal(&wanted.event_type, &wanted.entities),
+            _ => None,
+        };
+        Self {
+            advice: advice.or_else(|| explanation.advice().map(str::to_owned)),
+            ..Self::creation(wanted, explanation.problem())
+        }
+    }
+
+    /// A creation that did not succeed.
+    pub(super) fn creation(wanted: &WantedSubscription, problem: String) -> Self {
+        Self {
+            event: wanted.event_type.to_string(),
+            about: describe_entities(&wanted.entities),
+            origin: wanted.origin.clone(),
+            problem,
+            advice: None,
+        }
+    }
+
+    /// A configuration that was not created.
+    pub(super) fn configuration(topic: &str, problem: String) -> Self {
+        Self {
+            event: "configuration".to_owned(),
+            about: topic.to_owned(),
+            origin: String::new(),
+            problem,
+            advice: None,
+        }
+    }
+
+    /// A deletion that did not succeed.
+    pub(super) fn deletion(id: &str, event: String, about: String, error: &AlexaError) -> Self {
+        let explanation = error.explain();
+        Self {
+            event,
+            about,
+            origin: id.to_owned(),
+            problem: explanation.problem(),
+            advice: explanation.advice().map(str::to_owned),
+        }
+    }
+
+    /// A wanted subscription for which nothing was done, because Alexa may have it.
+    pub(super) fn near_miss(wanted: &WantedSubscription, other: &str, reason: &str) -> Self {
+        let problem = format!("it may be {other}, which differs only in the unit ID: {reason}");
+        Self::creation(wanted, problem)
+    }
+}
+
+/// Prints what was not done. Returns what to do about it, each advice once.
+pub(super) fn show_undone(
+    undone: &[UndoneChange],
+    terminal: &Terminal,
+) -> Result<Vec<String>, CommandError> {
+    let (mut rows, mut advices) = (Vec::new(), Vec::new());
+    for change in undone {
+        rows.push(vec![
+            change.event.clone(),
+            change.about.clone(),
+            change.origin.clone(),
+            change.problem.clone(),
+        ]);
+        if let Some(advice) = &change.advice
+            && !advices.contains(advice)
+        {
+            advices.push(advice.clone());
+        }
+    }
+    if !rows.is_empty() {
+        terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
+        terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
+    }
+    Ok(advices)
+}
