@@ -35,6 +35,14 @@ pub(crate) enum CommandError {
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsCallError),
+    /// Some changes were not made. The output lists them.
+    #[error("{changes} could not be made")]
+    Undone {
+        /// How many, in words.
+        changes: String,
+        /// What to do about them; empty if that is in the list.
+        advice: String,
+    },
     /// Ctrl-C or a signal ended it, and it cleaned up.
     #[error("interrupted. {0}")]
     Interrupted(String),
@@ -95,6 +103,10 @@ impl CommandError {
             Self::Aws(error) => error.explain(),
             Self::Leftover(error) => error.explain(),
             Self::Inputs(_) | Self::Declined(_) | Self::Interrupted(_) => Explanation::of(self),
+            Self::Undone { advice, .. } if !advice.is_empty() => {
+                Explanation::of(self).advise(advice)
+            }
+            Self::Undone { .. } => Explanation::of(self),
             Self::CannotPrompt => {
                 Explanation::of(self).advise("Pass --yes to proceed without confirmation")
             }
@@ -111,6 +123,7 @@ impl CommandError {
             | Self::Inputs(_)
             | Self::Declined(_)
             | Self::CannotPrompt
+            | Self::Undone { .. }
             | Self::Interrupted(_)
             | Self::Leftover(_)
             | Self::Output(_) => false,

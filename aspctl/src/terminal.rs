@@ -128,13 +128,18 @@ impl Terminal {
         table.lines().try_for_each(|line| self.say(line.trim_end()))
     }
 
+    /// Whether somebody can be asked.
+    #[expect(clippy::unused_self, reason = "all input goes through a terminal")]
+    pub(crate) fn can_prompt(&self) -> bool {
+        io::stdin().is_terminal()
+    }
+
     /// Prompts for confirmation. Declines if standard input is not a terminal.
-    #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn confirm(&self, question: impl Display, yes: bool) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
+        if !self.can_prompt() {
             return Err(CommandError::CannotPrompt);
         }
         let question = printable::line(&question.to_string());

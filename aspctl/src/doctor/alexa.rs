@@ -11,16 +11,21 @@ use super::{
     stack::{STACK, StackContext},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription},
+    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, ResourceState, SubscriptionFilter},
     args::GlobalArgs,
+    credentials::connect,
     error::CommandError,
     subscriptions::{
-        compare::{ComparedSubscription, MatchQuality, WantedSubscription, compare},
+        compare::{
+            ComparedSubscription, MatchQuality, SubscriptionMatch, WantedSubscription, compare,
+        },
         describe::describe_entities,
         file::{FileContents, TopicSource},
         plan::TopicResources,
+        read::look_up_units,
+        units::UnitDirectory,
     },
-    terminal::counted,
+    terminal::{Terminal, counted},
 };
 
 const LOGIN: &str = "Login with Amazon";
@@ -41,15 +46,21 @@ const NO_ID: &str = "one without an id";
 /// What Alexa and Login with Amazon answered.
 #[derive(Debug)]
 pub(super) struct AlexaAnswers {
-    login: Result<(), CheckError>,
+    login: Result<AlexaApi, CheckError>,
     user_id: Result<Option<String>, CheckError>,
     configurations: Result<Vec<AlexaConfiguration>, CheckError>,
     subscriptions: Result<Vec<AlexaSubscription>, CheckError>,
+    /// The units that had to be looked up to compare subscriptions.
+    units: UnitDirectory,
 }
 
 /// Logs in and reads the lists, and the account's id if a subscription needs it.
-pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> AlexaAnswers {
-    let alexa = match log_in(global).await {
+pub(super) async fn read(
+    global: &GlobalArgs,
+    wanted: Option<&FileContents>,
+    terminal: &Terminal,
+) -> AlexaAnswers {
+    let alexa = match log_in(global, terminal).await {
         Ok(alexa) => alexa,
         Err(error) => {
             return AlexaAnswers {
@@ -57,6 +68,7 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> 
                 user_id: Err(CheckError::needs(LOGIN)),
                 configurations: Err(CheckError::needs(LOGIN)),
                 subscriptions: Err(CheckError::needs(LOGIN)),
+                units: UnitDirectory::default(),
             };
         }
     };
@@ -67,18 +79,51 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> 
             Ok(None)
         }
     };
-    let (user_id, configurations, subscriptions) =
-        tokio::join!(user_id, alexa.configurations(), alexa.subscriptions());
+    let everything = SubscriptionFilter::default();
+    let (user_id, configurations, subscriptions) = tokio::join!(
+        user_id,
+        alexa.configurations(),
+        alexa.subscriptions(&everything)
+    );
     AlexaAnswers {
-        login: Ok(()),
         user_id: user_id.map_err(CheckError::from),
         configurations: configurations.map_err(CheckError::from),
         subscriptions: subscriptions.map_err(CheckError::from),
+        units: UnitDirectory::default(),
+        login: Ok(alexa),
     }
 }
 
-async fn log_in(global: &GlobalArgs) -> Result<AlexaApi, CommandError> {
-    let alexa = AlexaApi::connect(global).await?;
+impl AlexaAnswers {
+    /// Looks up the units that Alexa may show by another ID than the file, as `aspctl plan` does.
+    pub(super) async fn look_up_units(
+        &mut self,
+        wanted: &Result<FileContents, CheckError>,
+        context: &Result<StackContext<'_>, CheckError>,
+    ) {
+        let topic = prerequisite(context, STACK).and_then(|one| one.output("EventsTopicArn"));
+        if let (Ok(alexa), Ok(contents), Ok(topic), Ok(configurations), Ok(subscriptions)) = (
+            &self.login,
+            wanted,
+            topic,
+            &self.configurations,
+            &self.subscriptions,
+        ) {
+            let resources = TopicResources::select(topic, configurations, subscriptions);
+            let present = &resources.subscriptions;
+            let comparison = compare(&contents.wanted, present, &self.units, alexa.now());
+            look_up_units(alexa, comparison.open_units, &mut self.units).await;
+        }
+    }
+
+    /// The time by which expiries are judged.
+    fn now(&self) -> DateTime<Utc> {
+        self.login.as_ref().map_or_else(|_| Utc::now(), AlexaApi::now)
+    }
+}
+
+async fn log_in(global: &GlobalArgs, terminal: &Terminal) -> Result<AlexaApi, CommandError> {
+    let alexa = connect(global, terminal).await?;
     alexa.log_in().await?;
     Ok(alexa)
 }
@@ -88,16 +133,15 @@ pub(super) fn links(
     answers: &AlexaAnswers,
     wanted: &Result<FileContents, CheckError>,
     context: &Result<StackContext<'_>, CheckError>,
-    now: DateTime<Utc>,
 ) -> Vec<DoctorLink> {
-    let login = own_result(&answers.login).map(|()| "token issued".to_owned());
+    let login = own_result(&answers.login).map(|_| "token issued".to_owned());
     let topic = prerequisite(context, STACK).and_then(|context| context.output("EventsTopicArn"));
     let file = own_result(wanted)
         .and_then(|contents| judge_file(contents, topic.as_deref().ok(), context.as_ref().ok()));
     let configuration = topic
         .clone()
         .and_then(|topic| judge_configurations(topic, prerequisite(&answers.configurations, API)?));
-    let subscriptions = check_subscriptions(answers, wanted, topic, now);
+    let subscriptions = check_subscriptions(answers, wanted, topic);
     vec![
         DoctorLink::new(LOGIN, login),
         DoctorLink::new(API, check_api(answers)),
@@ -153,8 +197,8 @@ fn check_account(answers: &AlexaAnswers, wanted: &Result<FileContents, CheckErro
     judge_account(contents, own_result(&answers.user_id)?.as_deref())
 }
 
-/// Requires that subscriptions to device setup name the token's own account: Alexa sends these
-/// events only to the account that sets up the devices. Source: "Receive Events for Alexa Smart
+/// Expects that subscriptions to device setup name the token's own account: they need the account
+/// that sets up the devices, which may be another one. Source: "Receive Events for Alexa Smart
 /// Properties".
 fn judge_account(contents: &FileContents, user_id: Option<&str>) -> CheckResult {
     let wanted = contents.wanted.iter();
@@ -173,7 +217,7 @@ fn judge_account(contents: &FileContents, user_id: Option<&str>) -> CheckResult 
     for wanted in of_devices {
         let user = wanted.entities.get("user").and_then(|user| user.get("id"));
         if let Some(other) = user.and_then(Value::as_str).filter(|id| *id != own) {
-            findings.push(DoctorFinding::failed(
+            findings.push(DoctorFinding::warning(
                 format!(
                     "the file subscribes to the devices of {other}, but the token belongs to {own}"
                 ),
@@ -229,7 +273,6 @@ fn check_subscriptions(
     answers: &AlexaAnswers,
     wanted: &Result<FileContents, CheckError>,
     topic: Result<&str, CheckError>,
-    now: DateTime<Utc>,
 ) -> CheckResult {
     let contents = prerequisite(wanted, FILE)?;
     let topic = topic?;
@@ -241,7 +284,7 @@ fn check_subscriptions(
     let resources = TopicResources::select(topic, configurations, subscriptions);
     let count = counted(contents.wanted.len(), "subscription");
     ok_unless(
-        judge_resources(&resources, &contents.wanted, now),
+        judge_resources(&resources, &contents.wanted, &answers.units, answers.now()),
         format!("{count}, none missing"),
     )
 }
@@ -249,12 +292,16 @@ fn check_subscriptions(
 fn judge_resources(
     resources: &TopicResources<'_>,
     wanted: &[WantedSubscription],
+    units: &UnitDirectory,
     now: DateTime<Utc>,
 ) -> Vec<DoctorFinding> {
-    let comparison = compare(wanted, &resources.subscriptions, now);
+    let comparison = compare(wanted, &resources.subscriptions, units, now);
     let compared = comparison.compared.as_slice();
     let mut findings = Vec::new();
     findings.extend(judge_missing(compared));
+    findings.extend(judge_near_misses(compared));
+    findings.extend(judge_inactive(compared));
+    findings.extend(judge_unknown_states(compared));
     findings.extend(judge_expired(compared, now));
     findings.extend(judge_expiring(compared, now));
     findings.extend(judge_changed(compared, now));
@@ -265,7 +312,10 @@ fn judge_resources(
 
 /// Reports what the file names and Alexa does not have.
 fn judge_missing(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
-    let missing = compared.iter().filter(|one| one.matches.is_empty());
+    let is_missing = |one: &&ComparedSubscription<'_>| {
+        one.matches.is_empty() && one.near_miss.is_none()
+    };
+    let missing = compared.iter().filter(is_missing);
     let missing: Vec<_> = missing.map(describe_wanted).collect();
     if missing.is_empty() {
         return None;
@@ -278,6 +328,72 @@ fn judge_missing(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding>
     );
     let advice = "aspctl apply creates what is missing";
     Some(DoctorFinding::failed(problem, advice))
+}
+
+/// Reports what Alexa may have under another unit ID.
+fn judge_near_misses(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
+    let mut open = Vec::new();
+    for one in compared {
+        if let Some(near_miss) = &one.near_miss {
+            let id = id(near_miss.subscription);
+            let wanted = describe_wanted(one);
+            open.push(format!("{wanted} may be {id} ({})", near_miss.reason));
+        }
+    }
+    if open.is_empty() {
+        return None;
+    }
+    let problem = format!(
+        "cannot determine whether {} exist: {}",
+        counted(open.len(), "subscription"),
+        open.join("; ")
+    );
+    let advice = "Use the unit IDs of the API in the file (docs/getting-into-alexa.md)";
+    Some(DoctorFinding::failed(problem, advice))
+}
+
+/// Reports subscriptions that send no events.
+fn judge_inactive(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
+    let mut inactive = Vec::new();
+    for one in compared {
+        if let Some(best) = one.best()
+            && let MatchQuality::Inactive(word) = &best.quality
+        {
+            inactive.push(format!("{} is {word}", id(best.subscription)));
+        }
+    }
+    if inactive.is_empty() {
+        return None;
+    }
+    let problem = format!(
+        "{} of {} inactive: {}",
+        inactive.len(),
+        counted(compared.len(), "subscription"),
+        inactive.join("; ")
+    );
+    let advice = "aspctl apply replaces what is inactive";
+    Some(DoctorFinding::failed(problem, advice))
+}
+
+/// Reports states that this version does not know.
+fn judge_unknown_states(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
+    let mut unknown = Vec::new();
+    for one in compared {
+        if let Some(best) = one.best()
+            && let Some(ResourceState::Unknown(word)) = &best.subscription.state
+        {
+            unknown.push(format!("{} is {word}", id(best.subscription)));
+        }
+    }
+    if unknown.is_empty() {
+        return None;
+    }
+    let problem = format!(
+        "Alexa shows a state that this version does not know: {}",
+        unknown.join("; ")
+    );
+    let advice = "It is taken for active; look for its meaning in Alexa's documentation";
+    Some(DoctorFinding::warning(problem, advice))
 }
 
 /// Reports what has expired. What the file does not name may expire.
@@ -371,11 +487,11 @@ fn judge_duplicates(
     compared: &[ComparedSubscription<'_>],
     now: DateTime<Utc>,
 ) -> Option<DoctorFinding> {
-    let is_duplicate = |one: &&ComparedSubscription<'_>| {
-        let live = one.matches.iter();
-        let live = live.filter(|same| !has_expired(same.subscription, now));
-        live.count() > 1
+    let is_live = |one: &&SubscriptionMatch<'_>| {
+        !has_expired(one.subscription, now) && !matches!(one.quality, MatchQuality::Inactive(_))
     };
+    let is_duplicate =
+        |one: &&ComparedSubscription<'_>| one.matches.iter().filter(is_live).count() > 1;
     let duplicates = compared.iter().filter(is_duplicate);
     let duplicates: Vec<_> = duplicates.map(describe_wanted).collect();
     let exist = match duplicates.len() {
@@ -388,8 +504,8 @@ fn judge_duplicates(
         counted(duplicates.len(), "subscription"),
         duplicates.join("; ")
     );
-    let advice = "Events may arrive twice (the function drops duplicates). aspctl apply deletes \
-                  the surplus";
+    let advice = "Events may arrive twice (the function drops duplicates). aspctl apply \
+                  --prune deletes the surplus";
     Some(DoctorFinding::warning(problem, advice))
 }
 
@@ -478,7 +594,7 @@ mod tests {
         let whole = json!({ "id": ID, "deliveryChannels": [channel] });
         let configurations = [AlexaConfiguration::read(whole)];
         let resources = TopicResources::select(TOPIC, &configurations, subscriptions);
-        judge_resources(&resources, wanted, now())
+        judge_resources(&resources, wanted, &UnitDirectory::default(), now())
     }
 
     #[test]

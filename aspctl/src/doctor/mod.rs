@@ -75,13 +75,14 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
     let aws = AwsClients::load(global).await;
-    let (lookup, alexa) = tokio::join!(
+    let (lookup, mut alexa) = tokio::join!(
         stack::look_up(&aws, global),
-        alexa::read(global, wanted.as_ref().ok())
+        alexa::read(global, wanted.as_ref().ok(), terminal)
     );
     let context = stack::context(&aws, &lookup);
     let mut links = stack::links(&lookup);
-    links.extend(alexa::links(&alexa, &wanted, &context, Utc::now()));
+    alexa.look_up_units(&wanted, &context).await;
+    links.extend(alexa::links(&alexa, &wanted, &context));
     links.extend(Box::pin(check_stack(&context, args.since)).await);
     if let Some(kind) = args.send {
         links.push(send::link(kind, args.timeout, &context, terminal).await);

@@ -587,28 +587,186 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::subscriptions::units::UnitLookup;
 
-    const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
+    const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
+    const ROOM: &str = "amzn1.alexa.unit.did.ROOM101";
+    const OTHER_ID: &str = "amzn1.alexa.unit.did.CONSOLE101";
 
-    #[test]
-    fn entities_are_compared_without_types_and_nulls() {
-        let wanted = WantedSubscription {
-            event_type: EventType::parse("Alexa.Automation.Execution.Completion").unwrap(),
-            entities: Map::from_iter([("unit".to_owned(), json!({ "type": "Unit", "id": UNIT }))]),
+    fn wanted(entities: Value) -> WantedSubscription {
+        WantedSubscription {
+            event_type: EventType::parse(COMPLETION).unwrap(),
+            entities: entities.as_object().unwrap().clone(),
             header_version: None,
             duration_seconds: None,
+            origin: String::new(),
+        }
+    }
+
+    fn shown(number: u8, entities: Value) -> AlexaSubscription {
+        shown_with(number, entities, json!({}))
+    }
+
+    fn shown_with(number: u8, entities: Value, more: Value) -> AlexaSubscription {
+        let mut item = json!({
+            "id": number.to_string(),
+            "subscriptionConfigurationId": "c",
+            "eventType": { "namespace": "Alexa.Automation.Execution", "name": "Completion" },
+            "entities": entities,
+        });
+        let fields = item.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        AlexaSubscription::read(item)
+    }
+
+    fn unit(id: &str) -> Value {
+        json!({ "unit": { "id": id } })
+    }
+
+    fn unit_below(id: &str, parent: &str) -> Value {
+        json!({ "unit": { "id": id, "parent": { "id": parent } } })
+    }
+
+    /// The numbers of the matches of each wanted subscription, best last, then those of the
+    /// unwanted ones, then those that are held back.
+    fn compared(
+        wanted: &[WantedSubscription],
+        shown: &[AlexaSubscription],
+        units: &UnitDirectory,
+    ) -> (Vec<String>, String, String) {
+        let present: Vec<_> = shown.iter().collect();
+        let comparison = compare(wanted, &present, units, DateTime::UNIX_EPOCH);
+        let mut matches = Vec::new();
+        for one in &comparison.compared {
+            let ids = one.matches.iter().map(|one| one.subscription.id.as_deref());
+            matches.push(ids.flatten().collect());
+        }
+        let numbers = |subscriptions: &[&AlexaSubscription]| {
+            let ids = subscriptions.iter().map(|one| one.id.as_deref());
+            ids.flatten().collect::<String>()
         };
-        let is_same = |entities: Value| {
-            let entities = entities.as_object().unwrap();
-            wanted.identity_key() == identity_key(&wanted.event_type, entities)
-        };
-        let (unit, parent) = (json!({ "id": UNIT }), json!({ "id": "p" }));
-        let verbose = json!({ "id": UNIT, "type": "Unit", "parent": null });
-        assert!(is_same(json!({ "unit": unit })));
-        assert!(is_same(json!({ "unit": verbose, "skill": null })));
-        let with_parent = json!({ "id": UNIT, "parent": parent });
-        assert!(!is_same(json!({ "unit": with_parent })));
-        assert!(!is_same(json!({ "unit": unit, "skill": { "id": "s" } })));
-        assert!(!is_same(json!({})));
+        (
+            matches,
+            numbers(&comparison.unwanted),
+            numbers(&comparison.held_back),
+        )
+    }
+
+    fn directory(lookups: &[(&str, UnitLookup)]) -> UnitDirectory {
+        let mut units = UnitDirectory::default();
+        for (id, lookup) in lookups {
+            units.insert((*id).to_owned(), lookup.clone());
+        }
+        units
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn equal_entities_are_matched_before_those_that_show_more() {
+        let wanted = [wanted(unit(ROOM)), wanted(unit_below(ROOM, "p"))];
+        let none = UnitDirectory::default();
+        let one = [shown(1, unit_below(ROOM, "p"))];
+        assert_eq!(
+            compared(&wanted, &one, &none),
+            (texts(&["", "1"]), String::new(), String::new())
+        );
+        let both = [shown(1, unit_below(ROOM, "p")), shown(2, unit_below(ROOM, "p"))];
+        let (matches, ..) = compared(&wanted, &both, &none);
+        assert_eq!(matches.concat().len(), 2);
+        assert!(matches.iter().all(|one| one.len() == 1), "{matches:?}");
+        let plain = [shown(1, unit_below(ROOM, "p")), shown(2, unit(ROOM))];
+        assert_eq!(compared(&wanted, &plain, &none).0, ["2", "1"]);
+    }
+
+    #[test]
+    fn what_is_left_over_and_matches_is_a_twin() {
+        let wanted = [wanted(unit(ROOM))];
+        let shown = [
+            shown(1, unit(ROOM)),
+            shown(2, unit_below(ROOM, "p")),
+            shown_with(3, unit(ROOM), json!({ "state": "SUSPENDED" })),
+            shown(4, unit("another")),
+        ];
+        let units = UnitDirectory::default();
+        assert_eq!(
+            compared(&wanted, &shown, &units),
+            (texts(&["321"]), "4".to_owned(), String::new()),
+            "the inactive one is the worst, the one as requested the best"
+        );
+    }
+
+    #[test]
+    fn an_additional_entity_that_restricts_is_another_subscription() {
+        let wanted = [wanted(unit(ROOM)), wanted(json!({}))];
+        let with_skill = json!({ "unit": { "id": ROOM }, "skill": { "id": "s" } });
+        let shown = [shown(1, with_skill)];
+        let (matches, unwanted, _) = compared(&wanted, &shown, &UnitDirectory::default());
+        assert_eq!((matches, unwanted.as_str()), (texts(&["", ""]), "1"));
+    }
+
+    #[test]
+    fn the_other_id_of_a_unit_is_looked_up() {
+        let wanted = [wanted(unit(ROOM))];
+        let shown = [shown(1, unit_below(OTHER_ID, "p"))];
+        let present: Vec<_> = shown.iter().collect();
+        let none = UnitDirectory::default();
+        let open = compare(&wanted, &present, &none, DateTime::UNIX_EPOCH).open_units;
+        assert_eq!(open, [OTHER_ID.to_owned(), ROOM.to_owned()].into());
+        let found = |id: &str| UnitLookup::Found(json!({ "id": id }));
+        let same = directory(&[(ROOM, found(ROOM)), (OTHER_ID, found(ROOM))]);
+        assert_eq!(compared(&wanted, &shown, &same).0, ["1"]);
+        let gone = directory(&[(ROOM, found(ROOM)), (OTHER_ID, UnitLookup::Missing)]);
+        let (matches, unwanted, held_back) = compared(&wanted, &shown, &gone);
+        assert_eq!((matches, unwanted.as_str()), (texts(&[""]), "1"));
+        assert!(held_back.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_held_back_on_both_sides() {
+        let wanted = [wanted(unit(ROOM)), wanted(unit("another"))];
+        let shown = [shown(1, unit(OTHER_ID)), shown(2, json!({ "user": { "id": "u" } }))];
+        let failed = UnitLookup::Failed("403".to_owned());
+        let gone = ("another", UnitLookup::Missing);
+        let mut units = directory(&[(ROOM, failed.clone()), (OTHER_ID, failed), gone]);
+        assert_eq!(
+            compared(&wanted, &shown, &units),
+            (texts(&["", ""]), "2".to_owned(), "1".to_owned())
+        );
+        let present: Vec<_> = shown.iter().collect();
+        let comparison = compare(&wanted, &present, &units, DateTime::UNIX_EPOCH);
+        let near_miss = comparison.compared[0].near_miss.as_ref().unwrap();
+        assert_eq!(near_miss.subscription.id.as_deref(), Some("1"));
+        assert!(near_miss.reason.contains("403"), "{}", near_miss.reason);
+        assert!(comparison.compared[1].near_miss.is_none(), "its unit is gone");
+        units.assume_different();
+        assert_eq!(
+            compared(&wanted, &shown, &units),
+            (texts(&["", ""]), "12".to_owned(), String::new())
+        );
+    }
+
+    #[test]
+    fn one_shown_subscription_is_no_match_for_two() {
+        let wanted = [wanted(unit(ROOM)), wanted(unit(OTHER_ID))];
+        let shown = [shown(1, unit(OTHER_ID))];
+        let found = UnitLookup::Found(json!({ "id": ROOM }));
+        let units = directory(&[(ROOM, found.clone()), (OTHER_ID, found)]);
+        assert_eq!(compared(&wanted, &shown, &units).0, ["", "1"]);
+    }
+
+    #[test]
+    fn ten_thousand_subscriptions_are_compared_in_no_time() {
+        let room = |number: usize| format!("amzn1.alexa.unit.did.ROOM{number}");
+        let wanted: Vec<_> = (0..10_000).map(|number| wanted(unit(&room(number)))).collect();
+        let shown: Vec<_> = (5_000..15_000).map(|number| shown(0, unit(&room(number)))).collect();
+        let present: Vec<_> = shown.iter().collect();
+        let none = UnitDirectory::default();
+        let comparison = compare(&wanted, &present, &none, DateTime::UNIX_EPOCH);
+        let missing = comparison.compared.iter().filter(|one| one.matches.is_empty());
+        assert_eq!((missing.count(), comparison.unwanted.len()), (5_000, 0));
+        assert_eq!(comparison.held_back.len(), 5_000);
     }
 }

@@ -1,81 +1,115 @@
 //! `aspctl plan`, `apply` and `destroy`: makes what Alexa sends to a topic match the subscriptions
-//! file.
+//! files.
 //!
 //! ```text
-//! file ──▶ wanted ──┐
-//!                   ├─▶ plan ─▶ shown, or carried out: create, verify, delete what was replaced
+//! files ─▶ wanted ──┐
+//!                   ├─▶ plan ─▶ shown, or carried out: create, look, delete what was replaced
 //! Alexa ─▶ lists ───┘
 //! ```
 //!
 //! Nothing is stored between runs. After an interruption the next run compares again and continues.
 
+mod account;
 mod args;
 pub(crate) mod compare;
+mod deletion_limit;
 pub(crate) mod describe;
-#[cfg_attr(not(test), expect(dead_code, reason = "the plan does not show it yet"))]
+pub(crate) mod entities;
 mod event_types;
 pub(crate) mod file;
 pub(crate) mod plan;
+pub(crate) mod read;
 mod run;
 mod show;
 mod text_source;
+mod undone;
+pub(crate) mod units;
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
-use chrono::Utc;
+use asp_events::{arn::Arn, event::header::EventType};
 
 pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
+    account::RunAccount,
     compare::WantedSubscription,
+    event_types::judge_types,
     file::{FileContents, TopicSource},
-    plan::SubscriptionPlan,
-    run::{ChangeCounts, ChangeRunner},
-    show::{count, deletion_line, plan_json, show_plan, show_unreadable},
+    plan::{PlanInput, SubscriptionPlan},
+    read::{CurrentState, ListScope, look_up_units},
+    run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
+    show::{PlanView, deletion_line, show_unreadable},
+    undone::{UndoneChange, show_undone},
+    units::UnitDirectory,
 };
 use crate::{
-    alexa::{AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription},
+    alexa::{AlexaApi, AlexaError},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
+    credentials::connect,
     error::CommandError,
     printable::{BAD, GOOD},
     stack::DeployedStack,
-    terminal::Terminal,
+    terminal::{Terminal, counted},
 };
 
 /// The exit status of `plan --detailed-exitcode` if there is something to do.
 const CHANGES_PENDING: u8 = 2;
 
-/// What the file asks for.
+/// What the files ask for.
 #[derive(Debug)]
 struct DesiredState {
     topic: String,
+    /// The stack that has the topic, if it is named rather than the topic.
+    stack: Option<DeployedStack>,
     wanted: Vec<WantedSubscription>,
 }
 
 impl DesiredState {
-    /// Reads the files, and the stack's output if that names the topic.
+    /// Reads the files, and the stack if that names the topic.
     async fn read(args: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
         let FileContents {
             topic_source,
             topic_origin,
             wanted,
         } = file::read(&args.file)?;
-        let topic = match topic_source {
-            TopicSource::Arn(topic) => topic,
+        let (topic, stack) = match topic_source {
+            TopicSource::Arn(topic) => (topic, None),
             TopicSource::Stack(name) => {
-                topic_of_stack(name.as_deref(), topic_origin, global).await?
+                let stack = named_stack(name.as_deref(), topic_origin, global).await?;
+                (topic_of(&stack)?, Some(stack))
             }
         };
-        Ok(Self { topic, wanted })
+        Ok(Self {
+            topic,
+            stack,
+            wanted,
+        })
+    }
+
+    /// The types of the events that are asked for.
+    fn event_types(&self) -> BTreeSet<EventType> {
+        let types = self.wanted.iter();
+        types.map(|wanted| wanted.event_type.clone()).collect()
+    }
+
+    fn stack_name(&self) -> Option<&str> {
+        self.stack.as_ref().map(DeployedStack::name)
+    }
+
+    /// The value of the stack's parameter; empty if the stack has none.
+    fn forwarded_types(&self) -> Option<&str> {
+        let stack = self.stack.as_ref()?;
+        Some(stack.parameter("ForwardEventTypes").unwrap_or_default())
     }
 }
 
-/// Reads the topic from the stack that a file names, or else from that of the command line.
-async fn topic_of_stack(
+/// Reads the stack that a file names, or else that of the command line.
+async fn named_stack(
     named: Option<&str>,
     place: String,
     global: &GlobalArgs,
-) -> Result<String, CommandError> {
+) -> Result<DeployedStack, CommandError> {
     let is_other = |stack: &&str| global.stack != DEFAULT_STACK && *stack != global.stack;
     if let Some(stack) = named.filter(is_other) {
         let problem = format!(
@@ -86,32 +120,66 @@ async fn topic_of_stack(
         return Err(CommandError::input(place, problem, advice));
     }
     let aws = AwsClients::load(global).await?;
-    let stack = DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await?;
+    DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await
+}
+
+fn topic_of(stack: &DeployedStack) -> Result<String, CommandError> {
     stack.output("EventsTopicArn").map(str::to_owned)
 }
 
-/// What Alexa has.
-struct CurrentState {
-    configurations: Vec<AlexaConfiguration>,
-    subscriptions: Vec<AlexaSubscription>,
+/// What the files ask for beside what Alexa has.
+struct ComparedState {
+    desired: DesiredState,
+    current: CurrentState,
+    units: UnitDirectory,
+    account: RunAccount,
 }
 
-impl CurrentState {
-    async fn read(alexa: &AlexaApi) -> Result<Self, AlexaError> {
-        Ok(Self {
-            configurations: alexa.configurations().await?,
-            subscriptions: alexa.subscriptions().await?,
-        })
+impl ComparedState {
+    /// Reads both sides. Looks up the units that may have two IDs.
+    async fn read(
+        desired: DesiredState,
+        scope: ListScope<'_>,
+        assume_different: bool,
+        alexa: &AlexaApi,
+    ) -> Result<Self, AlexaError> {
+        let account = RunAccount::read(&desired.topic, desired.stack_name(), alexa);
+        let (current, account) = tokio::join!(CurrentState::read(alexa, scope), account);
+        let mut state = Self {
+            desired,
+            current: current?,
+            units: UnitDirectory::default(),
+            account,
+        };
+        let input = state.plan_input(alexa);
+        let open = input.compare(&input.resources()).open_units;
+        look_up_units(alexa, open, &mut state.units).await;
+        if assume_different {
+            state.units.assume_different();
+        }
+        Ok(state)
     }
 
-    fn plan<'a>(&'a self, desired: &'a DesiredState) -> SubscriptionPlan<'a> {
-        SubscriptionPlan::new(
-            &desired.topic,
-            &desired.wanted,
-            &self.configurations,
-            &self.subscriptions,
-            Utc::now(),
-        )
+    fn plan_input(&self, alexa: &AlexaApi) -> PlanInput<'_> {
+        PlanInput {
+            topic: &self.desired.topic,
+            wanted: &self.desired.wanted,
+            configurations: &self.current.configurations,
+            subscriptions: &self.current.subscriptions,
+            units: &self.units,
+            now: alexa.now(),
+        }
+    }
+
+    fn view<'a>(&'a self, plan: &'a SubscriptionPlan<'a>, prune: bool) -> PlanView<'a> {
+        let creations = plan.creations.iter();
+        let types = creations.map(|creation| &creation.wanted.event_type);
+        PlanView {
+            plan,
+            account: &self.account,
+            types: judge_types(types, self.desired.forwarded_types()),
+            prune,
+        }
     }
 }
 
@@ -122,11 +190,19 @@ pub(crate) async fn plan(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let desired = DesiredState::read(&args.file, global).await?;
-    let current = CurrentState::read(&AlexaApi::connect(global).await?).await?;
-    let plan = current.plan(&desired);
+    let types = desired.event_types();
+    let scope = list_scope(&types, args.prune);
+    let alexa = connect(global, terminal).await?;
+    let assume_different = args.matching.assume_different;
+    let state = ComparedState::read(desired, scope, assume_different, &alexa).await?;
+    let plan = SubscriptionPlan::new(state.plan_input(&alexa));
+    let view = state.view(&plan, args.prune);
     match args.output {
-        OutputFormat::Json => terminal.json(&plan_json(&plan, args.prune))?,
-        OutputFormat::Table => show_plan(&plan, args.prune, terminal)?,
+        OutputFormat::Json => terminal.json(&view.json())?,
+        OutputFormat::Table => view.show(terminal)?,
+    }
+    if !plan.near_misses.is_empty() {
+        return Err(undone_error(plan.near_misses.len(), &near_miss_advice()));
     }
     if args.detailed_exitcode && !plan.is_empty(args.prune) {
         Ok(ExitCode::from(CHANGES_PENDING))
@@ -135,8 +211,17 @@ pub(crate) async fn plan(
     }
 }
 
+/// Only pruning is about events of all types.
+fn list_scope(types: &BTreeSet<EventType>, prune: bool) -> ListScope<'_> {
+    if prune {
+        ListScope::Everything
+    } else {
+        ListScope::Types(types)
+    }
+}
+
 /// Creates what is missing, replaces what has changed or expires, and with `--prune` deletes what
-/// the file does not name.
+/// the files do not name.
 pub(crate) async fn apply(
     args: &ApplyArgs,
     global: &GlobalArgs,
@@ -150,26 +235,148 @@ pub(crate) async fn apply(
             "To delete everything run aspctl destroy; else name what should stay",
         ));
     }
-    let alexa = AlexaApi::connect(global).await?;
-    let current = CurrentState::read(&alexa).await?;
-    let plan = current.plan(&desired);
-    show_plan(&plan, args.prune, terminal)?;
+    let types = desired.event_types();
+    let scope = list_scope(&types, args.prune);
+    let alexa = connect(global, terminal).await?;
+    let assume_different = args.matching.assume_different;
+    let state = ComparedState::read(desired, scope, assume_different, &alexa).await?;
+    let plan = SubscriptionPlan::new(state.plan_input(&alexa));
+    state.view(&plan, args.prune).show(terminal)?;
     check_readable(&plan, args.ignore_unreadable)?;
-    if args.prune {
-        confirm_pruning(&plan, args.yes, terminal)?;
+    let deletions = choose_deletions(&plan, args, terminal)?;
+    let mut report = RunReport::default();
+    if !plan.is_empty(deletions.unnamed) || deletions.twins {
+        let listed = state.current.subscription_ids();
+        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune))?;
+        report = runner.apply(&plan, &listed, deletions).await;
     }
-    if plan.is_empty(args.prune) {
-        return Ok(ExitCode::SUCCESS);
+    for open in &plan.near_misses {
+        let other = open.near_miss.subscription.id.as_deref().unwrap_or("?");
+        let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
+        report.undone.push(change);
     }
-    let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune));
-    let applied = runner.apply(&plan, args.prune).await;
-    if applied.is_err() {
-        terminal.note("Stopped early. Completed changes remain; run apply again to continue.");
-    }
-    say_done(&applied?, terminal)
+    finish(report, "apply", terminal)
 }
 
-fn say_done(counts: &ChangeCounts, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+/// Which subscriptions to delete, besides those that are replaced.
+#[derive(Debug, Clone, Copy)]
+struct DeletionChoice {
+    /// Those that the files do not name, and unused configurations.
+    unnamed: bool,
+    /// Twins of subscriptions that stay.
+    twins: bool,
+}
+
+/// Asks before anything is deleted that no new subscription replaces.
+fn choose_deletions(
+    plan: &SubscriptionPlan<'_>,
+    args: &ApplyArgs,
+    terminal: &Terminal,
+) -> Result<DeletionChoice, CommandError> {
+    if args.prune {
+        check_limit(plan, args, terminal)?;
+        let count = plan.pruned_count();
+        if count > 0 {
+            let items = counted(count, "item");
+            let question = format!("Delete {items} that the file does not ask for?");
+            terminal.confirm(question, args.yes)?;
+        }
+        return Ok(DeletionChoice {
+            unnamed: true,
+            twins: !plan.twins.is_empty(),
+        });
+    }
+    let twins = !plan.twins.is_empty() && wants_twins_deleted(plan, args.yes, terminal)?;
+    Ok(DeletionChoice {
+        unnamed: false,
+        twins,
+    })
+}
+
+/// Whether to delete twins without `--prune`: only if somebody says so.
+fn wants_twins_deleted(
+    plan: &SubscriptionPlan<'_>,
+    yes: bool,
+    terminal: &Terminal,
+) -> Result<bool, CommandError> {
+    let twins = counted(plan.twins.len(), "duplicate");
+    let question = format!("Delete {twins} of subscriptions that stay?");
+    match terminal.confirm(question, yes) {
+        Ok(()) => Ok(true),
+        Err(CommandError::Declined(_) | CommandError::CannotPrompt) => {
+            terminal.note(format_args!("Left alone: {twins}; --prune deletes them."));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Stops before an unattended run could delete most of a topic's subscriptions.
+fn check_limit(
+    plan: &SubscriptionPlan<'_>,
+    args: &ApplyArgs,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    let unattended = args.yes || !terminal.can_prompt();
+    let default = unattended.then_some(deletion_limit::UNATTENDED);
+    let Some(limit) = args.max_delete.or(default) else {
+        return Ok(());
+    };
+    let (count, listed) = (plan.unnamed.len(), plan.listed_count);
+    if count <= limit.allowed(listed) {
+        return Ok(());
+    }
+    let problem = format!(
+        "{count} of the topic's {} are not in the file, and the limit is {limit}. Nothing was \
+         changed",
+        counted(listed, "subscription")
+    );
+    let advice = format!(
+        "Check the file and the topic; if they are right, allow it with --max-delete {count}"
+    );
+    Err(CommandError::input("--max-delete", problem, advice))
+}
+
+/// Says what a run did and what it did not.
+fn finish(
+    report: RunReport,
+    command: &str,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let RunReport {
+        counts,
+        undone,
+        untried,
+        end,
+    } = report;
+    let advices = show_undone(&undone, terminal)?;
+    let done = describe_counts(&counts);
+    let untried = match untried {
+        0 => String::new(),
+        _ => format!(", {} not tried", counted(untried, "change")),
+    };
+    match end {
+        RunEnd::Finished if undone.is_empty() => {
+            terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RunEnd::Finished => {
+            terminal.say(format_args!("{done}{untried}."))?;
+            Err(undone_error(undone.len(), &advices))
+        }
+        RunEnd::Interrupted => Err(CommandError::Interrupted(format!(
+            "{done}{untried}. Run {command} again to continue"
+        ))),
+        RunEnd::Stopped(error) => {
+            terminal.note(format_args!(
+                "Stopped early: {done}{untried}. Run {command} again to continue."
+            ));
+            Err(error.into())
+        }
+    }
+}
+
+fn describe_counts(counts: &ChangeCounts) -> String {
     let ChangeCounts {
         created,
         renewed,
@@ -179,10 +386,18 @@ fn say_done(counts: &ChangeCounts, terminal: &Terminal) -> Result<ExitCode, Comm
         0 => String::new(),
         _ => format!("{renewed} unchanged, "),
     };
-    terminal.say(format_args!(
-        "{GOOD}Done:{GOOD:#} {created} created, {renewed}{deleted} deleted."
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    format!("{created} created, {renewed}{deleted} deleted")
+}
+
+fn undone_error(count: usize, advices: &[String]) -> CommandError {
+    CommandError::Undone {
+        changes: counted(count, "change"),
+        advice: advices.join(". "),
+    }
+}
+
+fn near_miss_advice() -> [String; 1] {
+    [undone::NEAR_MISS_ADVICE.to_owned()]
 }
 
 /// Stops before a subscription could be created that Alexa has already, but does not show.
@@ -191,29 +406,14 @@ fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), Comma
         return Ok(());
     }
     let problem = format!(
-        "{} that may belong to this topic cannot be compared with the file, because Alexa does \
-         not show enough of them",
-        count(plan.unreadable.len(), "entry", "entries")
+        "cannot compare {} that may belong to this topic with the file, because Alexa does not \
+         show enough of it",
+        counted(plan.unreadable.len(), "list item")
     );
     let advice = "Look at them with aspctl list --output json, and delete with aspctl delete what \
                   is not needed; --ignore-unreadable continues, and may subscribe to the same \
                   events twice";
     Err(CommandError::input("Alexa's list", problem, advice))
-}
-
-fn confirm_pruning(
-    plan: &SubscriptionPlan<'_>,
-    yes: bool,
-    terminal: &Terminal,
-) -> Result<(), CommandError> {
-    match plan.pruned_count() {
-        0 => Ok(()),
-        1 => terminal.confirm("Delete 1 entry that is not in the file?", yes),
-        many => terminal.confirm(
-            format_args!("Delete {many} entries that are not in the file?"),
-            yes,
-        ),
-    }
 }
 
 /// Deletes everything that sends events only to the topic. Subscriptions go first, because Alexa
@@ -223,43 +423,82 @@ pub(crate) async fn destroy(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let nothing = DesiredState {
-        topic: topic_to_destroy(args, global).await?,
-        wanted: Vec::new(),
-    };
-    let alexa = AlexaApi::connect(global).await?;
-    let current = CurrentState::read(&alexa).await?;
-    let plan = current.plan(&nothing);
+    let nothing = state_to_destroy(args, global).await?;
+    let alexa = connect(global, terminal).await?;
+    let state = ComparedState::read(nothing, ListScope::Everything, false, &alexa).await?;
+    let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let mut configurations = Vec::new();
     for configuration in &plan.exclusive_configurations {
         configurations.extend(configuration.id.as_deref());
     }
+    terminal.say(format_args!("Topic {}", plan.topic))?;
+    terminal.say(state.account.line())?;
     if configurations.is_empty() {
-        let topic = plan.topic;
-        terminal.say(format_args!(
-            "No configuration sends events only to {topic}."
-        ))?;
-        return Ok(ExitCode::SUCCESS);
+        return nothing_to_destroy(args, &plan, terminal);
     }
     show_destruction(&plan, &configurations, terminal)?;
     confirm_destruction(&plan, configurations.len(), args.yes, terminal)?;
-    let mut ids = Vec::new();
-    for subscription in &plan.unnamed {
-        ids.extend(subscription.id.as_deref());
-    }
-    ids.extend(configurations);
-    let runner = ChangeRunner::new(&alexa, terminal, ids.len());
-    let deleted = runner.delete_all(&ids).await?.deleted;
-    terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;
-    Ok(ExitCode::SUCCESS)
+    let steps = plan.unnamed.len() + configurations.len();
+    let runner = ChangeRunner::new(&alexa, terminal, steps)?;
+    let subscriptions = plan.unnamed.clone();
+    let report = runner.destroy(subscriptions, configurations).await;
+    finish(report, "destroy", terminal)
 }
 
-async fn topic_to_destroy(args: &DestroyArgs, global: &GlobalArgs) -> Result<String, CommandError> {
-    match &args.topic {
-        Some(topic) => Ok(topic.clone()),
-        None if args.file.is_present() => Ok(DesiredState::read(&args.file, global).await?.topic),
-        None => topic_of_stack(None, String::new(), global).await,
+async fn state_to_destroy(
+    args: &DestroyArgs,
+    global: &GlobalArgs,
+) -> Result<DesiredState, CommandError> {
+    let mut state = match &args.topic {
+        Some(topic) => {
+            check_topic(topic)?;
+            DesiredState {
+                topic: topic.clone(),
+                stack: None,
+                wanted: Vec::new(),
+            }
+        }
+        None if args.file.is_present() => DesiredState::read(&args.file, global).await?,
+        None => {
+            let stack = named_stack(None, String::new(), global).await?;
+            DesiredState {
+                topic: topic_of(&stack)?,
+                stack: Some(stack),
+                wanted: Vec::new(),
+            }
+        }
+    };
+    state.wanted = Vec::new();
+    Ok(state)
+}
+
+fn check_topic(topic: &str) -> Result<(), CommandError> {
+    let has_place = |arn: &Arn<'_>| !arn.region.is_empty() && !arn.account.is_empty();
+    if Arn::parse(topic).filter(Arn::is_topic).is_some_and(|arn| has_place(&arn)) {
+        return Ok(());
     }
+    Err(CommandError::input(
+        "--topic",
+        format_args!("{topic:?} is not the ARN of a topic"),
+        "Give an ARN such as arn:aws:sns:us-east-1:123456789012:name",
+    ))
+}
+
+/// A topic that was named must have something: it is probably mistyped.
+fn nothing_to_destroy(
+    args: &DestroyArgs,
+    plan: &SubscriptionPlan<'_>,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    show_unreadable(plan, terminal)?;
+    let problem = format!("No configuration sends events only to {}", plan.topic);
+    if args.topic.is_some() {
+        let advice = "Check the ARN, and the customer's account; aspctl list configurations shows \
+                      the topics";
+        return Err(CommandError::input("--topic", problem, advice));
+    }
+    terminal.say(format_args!("{problem}."))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show_destruction(
@@ -282,8 +521,8 @@ fn confirm_destruction(
     yes: bool,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    let subscriptions = count(plan.unnamed.len(), "subscription", "subscriptions");
-    let configurations = count(configurations, "configuration", "configurations");
+    let subscriptions = counted(plan.unnamed.len(), "subscription");
+    let configurations = counted(configurations, "configuration");
     let question = format!(
         "Delete {subscriptions} and {configurations} of {}? No more events will arrive.",
         plan.topic

@@ -425,12 +425,32 @@ pub(crate) fn random_token() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use asp_events::event::header::EventType;
 
     use super::*;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    static NO_UNITS: LazyLock<UnitDirectory> = LazyLock::new(UnitDirectory::default);
+
+    fn planned<'a>(
+        wanted: &'a [WantedSubscription],
+        configurations: &'a [AlexaConfiguration],
+        subscriptions: &'a [AlexaSubscription],
+        now: DateTime<Utc>,
+    ) -> SubscriptionPlan<'a> {
+        SubscriptionPlan::new(PlanInput {
+            topic: TOPIC,
+            wanted,
+            configurations,
+            subscriptions,
+            units: &NO_UNITS,
+            now,
+        })
+    }
 
     fn configuration(number: u8, topics: &[&str]) -> AlexaConfiguration {
         let channel = |topic: &&str| json!({ "type": "SNS", "id": topic });
@@ -469,6 +489,7 @@ mod tests {
             entities: entities(unit).as_object().unwrap().clone(),
             header_version: None,
             duration_seconds: None,
+            origin: "rooms.toml, line 3".to_owned(),
         }
     }
 
@@ -482,7 +503,7 @@ mod tests {
     }
 
     fn causes(plan: &SubscriptionPlan<'_>) -> Vec<(CreationCause, Vec<String>)> {
-        let cause = |creation: &PlannedCreation<'_>| (creation.cause, ids(&creation.replaces));
+        let cause = |creation: &PlannedCreation<'_>| (creation.cause.clone(), ids(&creation.replaces));
         plan.creations.iter().map(cause).collect()
     }
 
@@ -493,7 +514,7 @@ mod tests {
             subscription(1, 1, 1, json!({})),
             subscription(9, 1, 9, json!({})),
         ];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        let plan = planned(&wanted, &configurations, &subscriptions, NOW);
         assert_eq!(causes(&plan), [(CreationCause::Missing, vec![])]);
         assert_eq!(
             (plan.kept.len(), ids(&plan.unnamed)),
@@ -504,7 +525,7 @@ mod tests {
             Some("amzn1.alexa.aem.subscription.configuration.1")
         );
         assert!(!plan.is_empty(false));
-        let plan = SubscriptionPlan::new(TOPIC, &wanted[..1], &configurations, &subscriptions, NOW);
+        let plan = planned(&wanted[..1], &configurations, &subscriptions, NOW);
         assert!(plan.is_empty(false) && !plan.is_empty(true));
     }
 
@@ -520,7 +541,7 @@ mod tests {
             subscription(3, 2, 3, json!({})),
         ];
         let wanted = [wanted(1), wanted(2)];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        let plan = planned(&wanted, &configurations, &subscriptions, NOW);
         assert_eq!(
             causes(&plan),
             [(CreationCause::Missing, vec![])],
@@ -550,7 +571,7 @@ mod tests {
             subscription(3, 2, 2, json!({})),
         ];
         let wanted = [wanted(1), wanted(2)];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        let plan = planned(&wanted, &configurations, &subscriptions, NOW);
         assert!(plan.creations.is_empty());
         assert_eq!(
             plan.configuration,
@@ -558,8 +579,8 @@ mod tests {
             "the one with more subscriptions"
         );
         assert_eq!(
-            (ids(&plan.superseded), plan.surplus.len()),
-            (vec!["1".to_owned()], 1)
+            (ids(&plan.twins), ids(&plan.obsolete), plan.surplus.len()),
+            (vec!["1".to_owned()], vec![], 1)
         );
     }
 
@@ -570,11 +591,11 @@ mod tests {
         wanted[0].header_version = Some("V2".to_owned());
         let same = [subscription(1, 1, 1, json!({}))];
         assert!(
-            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &same, NOW).is_empty(true),
+            planned(&wanted, &configurations, &same, NOW).is_empty(true),
             "a field that is not shown counts as requested"
         );
         let other = [subscription(1, 1, 1, json!({ "eventHeaderVersion": "V1" }))];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &other, NOW);
+        let plan = planned(&wanted, &configurations, &other, NOW);
         assert_eq!(
             causes(&plan),
             [(CreationCause::Changed, vec!["1".to_owned()])]
@@ -592,8 +613,8 @@ mod tests {
             [subscription(1, 1, 1, fields)]
         };
         let (fresh, old) = (ending(1800), ending(1799));
-        assert!(SubscriptionPlan::new(TOPIC, &wanted, &configurations, &fresh, NOW).is_empty(true));
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &old, NOW);
+        assert!(planned(&wanted, &configurations, &fresh, NOW).is_empty(true));
+        let plan = planned(&wanted, &configurations, &old, NOW);
         assert!(matches!(
             plan.creations[0].cause,
             CreationCause::Expiring(_)
@@ -614,9 +635,10 @@ mod tests {
                 json!({ "subscriptionDurationInSeconds": 3600, "expiresAt": 3600 }),
             ),
         ];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &both, NOW);
+        let plan = planned(&wanted, &configurations, &both, NOW);
         assert!(plan.creations.is_empty());
-        assert_eq!(ids(&plan.superseded), ["1"]);
+        assert_eq!(ids(&plan.obsolete), ["1"], "replaced by a run that was killed");
+        assert!(plan.twins.is_empty());
     }
 
     fn wanted_request(wanted: &WantedSubscription, salt: &str) -> Value {
@@ -637,7 +659,7 @@ mod tests {
         let subscriptions = [subscription(1, 1, 1, json!({}))];
         let token = |now: i64| {
             let now = DateTime::from_timestamp(now, 0).unwrap();
-            let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, now);
+            let plan = planned(&wanted, &configurations, &subscriptions, now);
             assert_eq!(
                 causes(&plan),
                 [(CreationCause::UnknownExpiry, vec!["1".to_owned()])]
@@ -683,7 +705,7 @@ mod tests {
         let bare = AlexaSubscription::read(json!({ "id": "amzn1.alexa.aem.subscription.1" }));
         let wanted = [wanted(1)];
         let subscriptions = [bare];
-        let plan = SubscriptionPlan::new(TOPIC, &wanted, &configurations, &subscriptions, NOW);
+        let plan = planned(&wanted, &configurations, &subscriptions, NOW);
         assert_eq!(plan.unreadable.len(), 2);
         assert_eq!(causes(&plan), [(CreationCause::Missing, vec![])]);
 
@@ -691,13 +713,13 @@ mod tests {
         let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
         let all = [subscription(1, 1, 1, json!({})), subscriptions[0].clone()];
         assert_eq!(
-            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &all[..1], NOW)
+            planned(&wanted, &configurations, &all[..1], NOW)
                 .surplus
                 .len(),
             1
         );
         assert!(
-            SubscriptionPlan::new(TOPIC, &wanted, &configurations, &all, NOW)
+            planned(&wanted, &configurations, &all, NOW)
                 .surplus
                 .is_empty()
         );

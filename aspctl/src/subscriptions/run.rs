@@ -25,6 +25,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
+    DeletionChoice,
     compare::{WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
     plan::{PlannedCreation, SubscriptionPlan, derived_token, random_token},
@@ -58,7 +59,7 @@ pub(super) struct ChangeCounts {
 }
 
 /// What a run did, and what it did not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RunReport {
     pub(super) counts: ChangeCounts,
     pub(super) undone: Vec<UndoneChange>,
@@ -68,9 +69,10 @@ pub(super) struct RunReport {
 }
 
 /// Why a run ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum RunEnd {
     /// Everything was tried.
+    #[default]
     Finished,
     /// A signal arrived.
     Interrupted,
@@ -109,12 +111,7 @@ impl<'a> ChangeRunner<'a> {
             progress: terminal.progress(steps as u64),
             interrupt: InterruptListener::listen()?,
             stops: Rc::default(),
-            report: RunReport {
-                counts: ChangeCounts::default(),
-                undone: Vec::new(),
-                untried: 0,
-                end: RunEnd::Finished,
-            },
+            report: RunReport::default(),
             returned: BTreeSet::new(),
         })
     }
@@ -124,7 +121,7 @@ impl<'a> ChangeRunner<'a> {
         mut self,
         plan: &SubscriptionPlan<'_>,
         listed: &BTreeSet<&str>,
-        prune: bool,
+        choice: DeletionChoice,
     ) -> RunReport {
         let mut replaced = Vec::new();
         if !plan.creations.is_empty() {
@@ -136,12 +133,14 @@ impl<'a> ChangeRunner<'a> {
         }
         let mut subscriptions = plan.obsolete.clone();
         subscriptions.extend(replaced);
-        if prune {
+        if choice.twins {
             subscriptions.extend(&plan.twins);
+        }
+        if choice.unnamed {
             subscriptions.extend(&plan.unnamed);
         }
         self.delete_subscriptions(subscriptions).await;
-        if prune {
+        if choice.unnamed {
             let surplus = plan.surplus.iter().filter_map(|one| one.id.as_deref());
             self.delete_configurations(surplus.collect()).await;
         }

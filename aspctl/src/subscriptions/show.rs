@@ -1,40 +1,68 @@
 //! Shows a plan to people and to programs.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use asp_events::event::{EventKind, header::EventType};
 use serde_json::{Value, json};
 
 use super::{
+    account::RunAccount,
     describe::{describe_entities, describe_subscription},
-    plan::{CreationCause, PlannedCreation, SubscriptionPlan},
+    event_types::TypeNote,
+    plan::{CreationCause, KeptSubscription, PlannedCreation, PlannedNearMiss, SubscriptionPlan},
 };
 use crate::{
-    alexa::AlexaSubscription,
+    alexa::{AlexaSubscription, ResourceState},
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
-    terminal::Terminal,
+    terminal::{Terminal, counted},
 };
 
-/// Shows a plan to people.
-pub(super) fn show_plan(
-    plan: &SubscriptionPlan<'_>,
-    prune: bool,
-    terminal: &Terminal,
-) -> Result<(), CommandError> {
-    terminal.say(format_args!("Topic {}", plan.topic))?;
-    match plan.configuration {
-        Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
-        None if plan.creations.is_empty() => {}
-        None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
+/// A plan with what is shown beside it.
+pub(super) struct PlanView<'a> {
+    pub(super) plan: &'a SubscriptionPlan<'a>,
+    pub(super) account: &'a RunAccount,
+    /// What becomes of the events of new subscriptions.
+    pub(super) types: Vec<TypeNote>,
+    /// Whether to show what `--prune` deletes.
+    pub(super) prune: bool,
+}
+
+impl PlanView<'_> {
+    /// Shows a plan to people.
+    pub(super) fn show(&self, terminal: &Terminal) -> Result<(), CommandError> {
+        let plan = self.plan;
+        terminal.say(format_args!("Topic {}", plan.topic))?;
+        terminal.say(self.account.line())?;
+        match plan.configuration {
+            Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
+            None if plan.creations.is_empty() => {}
+            None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
+        }
+        for creation in &plan.creations {
+            terminal.say(creation_line(creation))?;
+        }
+        for near_miss in &plan.near_misses {
+            terminal.say(near_miss_line(near_miss))?;
+        }
+        self.show_deletions(terminal)?;
+        self.show_summary(terminal)?;
+        self.show_notes(terminal)
     }
-    for creation in &plan.creations {
-        terminal.say(creation_line(creation))?;
-    }
-    for subscription in &plan.superseded {
-        terminal.say(deletion_line(subscription, "duplicate"))?;
-    }
-    if prune {
+
+    fn show_deletions(&self, terminal: &Terminal) -> Result<(), CommandError> {
+        let plan = self.plan;
+        for subscription in &plan.obsolete {
+            terminal.say(deletion_line(subscription, "was replaced"))?;
+        }
+        if !self.prune {
+            for subscription in &plan.twins {
+                terminal.say(twin_line(subscription))?;
+            }
+            return Ok(());
+        }
+        for subscription in &plan.twins {
+            terminal.say(deletion_line(subscription, "duplicate"))?;
+        }
         for subscription in &plan.unnamed {
             terminal.say(deletion_line(subscription, "not in the file"))?;
         }
@@ -44,55 +72,108 @@ pub(super) fn show_plan(
                 terminal.say(line)?;
             }
         }
+        Ok(())
     }
-    show_summary(plan, prune, terminal)
-}
 
-fn show_summary(
-    plan: &SubscriptionPlan<'_>,
-    prune: bool,
-    terminal: &Terminal,
-) -> Result<(), CommandError> {
-    let is_missing = |creation: &&PlannedCreation<'_>| creation.cause == CreationCause::Missing;
-    let missing = plan.creations.iter().filter(is_missing).count();
-    let replaced = plan.creations.len() - missing;
-    let (deleted, kept) = (plan.deletion_count(prune), plan.kept.len());
-    if plan.is_empty(prune) {
-        terminal.say(format_args!(
-            "{GOOD}Nothing to do:{GOOD:#} {} the file.",
-            count(kept, "subscription matches", "subscriptions match")
-        ))?;
-    } else {
-        terminal.say(format_args!(
-            "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} unchanged."
-        ))?;
-    }
-    if !prune && !plan.unnamed.is_empty() {
-        let unnamed = count(plan.unnamed.len(), "subscription", "subscriptions");
-        terminal.note(format_args!(
-            "Left alone: {unnamed} not in the file; --prune deletes them."
-        ));
-    }
-    note_unknown_types(plan, terminal);
-    show_unreadable(plan, terminal)
-}
-
-/// Notes event types that the function of this version does not know; a misspelt one is among them.
-fn note_unknown_types(plan: &SubscriptionPlan<'_>, terminal: &Terminal) {
-    let mut unknown = BTreeSet::new();
-    for creation in &plan.creations {
-        let event_type = &creation.wanted.event_type;
-        let EventType { namespace, name } = event_type;
-        if EventKind::of(namespace, name).is_none() {
-            unknown.insert(event_type);
+    fn show_summary(&self, terminal: &Terminal) -> Result<(), CommandError> {
+        let plan = self.plan;
+        let is_missing = |creation: &&PlannedCreation<'_>| creation.cause == CreationCause::Missing;
+        let missing = plan.creations.iter().filter(is_missing).count();
+        let replaced = plan.creations.len() - missing;
+        let (deleted, kept) = (plan.deletion_count(self.prune), plan.kept.len());
+        if plan.is_empty(self.prune) && plan.near_misses.is_empty() {
+            let matches = if kept == 1 { "matches" } else { "match" };
+            terminal.say(format_args!(
+                "{GOOD}Nothing to do:{GOOD:#} {} {matches} the file.",
+                counted(kept, "subscription")
+            ))
+        } else {
+            let open = match plan.near_misses.len() {
+                0 => String::new(),
+                open => format!(", {open} undecided"),
+            };
+            terminal.say(format_args!(
+                "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} \
+                 unchanged{open}."
+            ))
         }
     }
-    for event_type in unknown {
-        terminal.note(format_args!(
-            "{WARNING}Check the name:{WARNING:#} this version does not know {event_type}, and the \
-             function quarantines its events."
-        ));
+
+    fn show_notes(&self, terminal: &Terminal) -> Result<(), CommandError> {
+        let plan = self.plan;
+        if !self.prune && !plan.unnamed.is_empty() {
+            let unnamed = counted(plan.unnamed.len(), "subscription");
+            terminal.note(format_args!(
+                "Left alone: {unnamed} not in the file, to events of its types; --prune deletes \
+                 what the file does not name."
+            ));
+        }
+        for (paths, count) in added_paths(&plan.kept) {
+            let subscriptions = counted(count, "subscription");
+            terminal.note(format_args!(
+                "Alexa shows {paths} for {subscriptions} besides what the file asks for; that is \
+                 not compared."
+            ));
+        }
+        for (word, count) in unknown_states(&plan.kept) {
+            let subscriptions = counted(count, "subscription");
+            terminal.note(format_args!(
+                "{WARNING}Check:{WARNING:#} Alexa shows the state {word} for {subscriptions}, \
+                 which this version does not know and takes for active."
+            ));
+        }
+        for note in self.types.iter().filter(|note| note.is_notable()) {
+            terminal.note(format_args!("{WARNING}Check:{WARNING:#} {note}"));
+        }
+        show_unreadable(plan, terminal)
     }
+
+    /// The plan as JSON, for programs.
+    pub(super) fn json(&self) -> Value {
+        let plan = self.plan;
+        let mut deleted = as_returned(&plan.obsolete);
+        if self.prune {
+            deleted.extend(as_returned(&plan.twins));
+            deleted.extend(as_returned(&plan.unnamed));
+            deleted.extend(plan.surplus.iter().map(|surplus| &surplus.raw));
+        }
+        json!({
+            "topic": plan.topic,
+            "account": self.account.json(),
+            "configurationId": plan.configuration,
+            "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
+            "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
+            "delete": deleted,
+            "unchanged": plan.kept.iter().map(kept_json).collect::<Vec<_>>(),
+            "duplicates": as_returned(&plan.twins),
+            "notInFile": as_returned(&plan.unnamed),
+            "unreadable": plan.unreadable,
+            "eventTypes": self.types,
+        })
+    }
+}
+
+/// What Alexa added, by its paths, with the number of subscriptions.
+fn added_paths(kept: &[KeptSubscription<'_>]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for one in kept {
+        let paths = one.additions.paths().join(", ");
+        if !paths.is_empty() {
+            *counts.entry(paths).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// The words for states that are not known, with the number of subscriptions.
+fn unknown_states<'a>(kept: &[KeptSubscription<'a>]) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for one in kept {
+        if let Some(ResourceState::Unknown(word)) = &one.subscription.state {
+            *counts.entry(word.as_str()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Shows that entries of Alexa's list cannot be compared, if there are any.
@@ -103,14 +184,10 @@ pub(super) fn show_unreadable(
     if plan.unreadable.is_empty() {
         return Ok(());
     }
-    let entries = count(
-        plan.unreadable.len(),
-        "entry of Alexa's list",
-        "entries of Alexa's list",
-    );
+    let items = counted(plan.unreadable.len(), "list item");
     terminal.say(format_args!(
-        "{WARNING}Cannot compare:{WARNING:#} {entries} that may belong to this topic; aspctl list \
-         --output json shows them."
+        "{WARNING}Cannot compare:{WARNING:#} {items} of Alexa that may belong to this topic; \
+         aspctl list --output json shows them."
     ))
 }
 
@@ -118,8 +195,9 @@ fn creation_line(creation: &PlannedCreation<'_>) -> String {
     let create = format!("{GOOD}+ create{GOOD:#}");
     let change = format!("{WARNING}~ change{WARNING:#}");
     let renew = format!("{WARNING}~ renew {WARNING:#}");
-    let (action, reason) = match creation.cause {
+    let (action, reason) = match &creation.cause {
         CreationCause::Missing => (create, String::new()),
+        CreationCause::Inactive(word) => (renew, format!("Alexa shows it as {word}")),
         CreationCause::Changed => (change, "header version or duration differs".to_owned()),
         CreationCause::Expiring(end) => (renew, format!("expires {}", end.format("%F %T UTC"))),
         CreationCause::UnknownExpiry => (renew, "Alexa does not show when it expires".to_owned()),
@@ -128,6 +206,29 @@ fn creation_line(creation: &PlannedCreation<'_>) -> String {
     let entities = describe_entities(&creation.wanted.entities);
     let reason = in_parentheses(&reason);
     format!("{action}  {event_type}  {entities}{reason}")
+}
+
+/// The line for a wanted subscription of which Alexa may have one.
+fn near_miss_line(open: &PlannedNearMiss<'_>) -> String {
+    let event_type = &open.wanted.event_type;
+    let entities = describe_entities(&open.wanted.entities);
+    let (_, other) = describe_subscription(open.near_miss.subscription);
+    let id = open.near_miss.subscription.id.as_deref().unwrap_or("?");
+    let reason = &open.near_miss.reason;
+    format!(
+        "{WARNING}? leave {WARNING:#}  {event_type}  {entities}  (may be {id}, which is about \
+         {other}: {reason})"
+    )
+}
+
+/// The line for a duplicate that stays without `--prune`.
+fn twin_line(subscription: &AlexaSubscription) -> String {
+    let (event_type, entities) = describe_subscription(subscription);
+    let id = subscription.id.as_deref().unwrap_or("?");
+    format!(
+        "{WARNING}! twin  {WARNING:#}  {event_type}  {entities}  {id}  (duplicate; --prune deletes \
+         it)"
+    )
 }
 
 /// The line for a subscription that is to be deleted.
@@ -146,43 +247,37 @@ fn in_parentheses(reason: &str) -> String {
     }
 }
 
-/// A number with the singular or the plural of what it counts.
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// The plan as JSON, for programs.
-pub(super) fn plan_json(plan: &SubscriptionPlan<'_>, prune: bool) -> Value {
-    let mut deleted = as_returned(&plan.superseded);
-    if prune {
-        deleted.extend(as_returned(&plan.unnamed));
-        deleted.extend(plan.surplus.iter().map(|surplus| &surplus.raw));
-    }
-    json!({
-        "topic": plan.topic,
-        "configurationId": plan.configuration,
-        "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
-        "delete": deleted,
-        "unchanged": as_returned(&plan.kept),
-        "notInFile": as_returned(&plan.unnamed),
-        "unreadable": plan.unreadable,
-    })
-}
-
 fn creation_json(creation: &PlannedCreation<'_>) -> Value {
     let cause = match creation.cause {
         CreationCause::Missing => "MISSING",
+        CreationCause::Inactive(_) => "INACTIVE",
         CreationCause::Changed => "CHANGED",
-        CreationCause::Expiring(_) => "ENDING",
-        CreationCause::UnknownExpiry => "END_UNKNOWN",
+        CreationCause::Expiring(_) => "EXPIRING",
+        CreationCause::UnknownExpiry => "EXPIRY_UNKNOWN",
     };
     let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
     json!({
         "eventType": creation.wanted.event_type,
         "entities": creation.wanted.entities,
+        "origin": creation.wanted.origin,
         "cause": cause,
         "replaces": replaces,
     })
+}
+
+fn near_miss_json(open: &PlannedNearMiss<'_>) -> Value {
+    json!({
+        "eventType": open.wanted.event_type,
+        "entities": open.wanted.entities,
+        "origin": open.wanted.origin,
+        "mayBe": open.near_miss.subscription.raw,
+        "reason": open.near_miss.reason,
+    })
+}
+
+/// A kept subscription as Alexa returned it.
+fn kept_json<'a>(kept: &KeptSubscription<'a>) -> &'a Value {
+    &kept.subscription.raw
 }
 
 /// The JSON of subscriptions as Alexa returned it.

@@ -11,7 +11,11 @@ use crate::{
     terminal::{Terminal, counted},
 };
 
-/// A change that was tried in vain.
+/// What to do about near misses.
+pub(super) const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the file \
+    (docs/getting-into-alexa.md), or let --assume-different take the units for different ones";
+
+/// A change that was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UndoneChange {
     /// The type of the events.
@@ -76,7 +80,10 @@ impl UndoneChange {
     /// A wanted subscription for which nothing was done, because Alexa may have it.
     pub(super) fn near_miss(wanted: &WantedSubscription, other: &str, reason: &str) -> Self {
         let problem = format!("it may be {other}, which differs only in the unit ID: {reason}");
-        Self::creation(wanted, problem)
+        Self {
+            advice: Some(NEAR_MISS_ADVICE.to_owned()),
+            ..Self::creation(wanted, problem)
+        }
     }
 }
 

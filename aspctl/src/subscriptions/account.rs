@@ -1,0 +1,77 @@
+//! Says whose topic and whose subscriptions a command is about.
+
+use asp_events::arn::Arn;
+use serde_json::{Value, json};
+
+use crate::alexa::{AlexaApi, AlexaError};
+
+/// The account, region and stack of a topic, and Alexa's customer.
+#[derive(Debug)]
+pub(super) struct RunAccount {
+    account: String,
+    region: String,
+    stack: Option<String>,
+    customer: AlexaCustomer,
+}
+
+/// The customer whose subscriptions Alexa shows: all calls are on behalf of the token's account.
+#[derive(Debug)]
+enum AlexaCustomer {
+    Known(String),
+    /// Why it is not known.
+    Unknown(String),
+}
+
+impl RunAccount {
+    /// Takes the parts of the topic's ARN, and asks Login with Amazon for the customer.
+    pub(super) async fn read(topic: &str, stack: Option<&str>, alexa: &AlexaApi) -> Self {
+        let arn = Arn::parse(topic);
+        let part = |part: fn(&Arn<'_>) -> String| arn.as_ref().map(part).unwrap_or_default();
+        Self {
+            account: part(|arn| arn.account.to_string()),
+            region: part(|arn| arn.region.to_string()),
+            stack: stack.map(str::to_owned),
+            customer: customer(alexa.user_id().await),
+        }
+    }
+
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let stack = self.stack.as_ref().map(|stack| format!(", stack {stack}"));
+        let customer = match &self.customer {
+            AlexaCustomer::Known(id) => id.clone(),
+            AlexaCustomer::Unknown(reason) => format!("unknown: {reason}"),
+        };
+        format!(
+            "Account {}, region {}{}; Alexa customer {customer}",
+            self.account,
+            self.region,
+            stack.unwrap_or_default()
+        )
+    }
+
+    /// The same for programs.
+    pub(super) fn json(&self) -> Value {
+        let customer = match &self.customer {
+            AlexaCustomer::Known(id) => Some(id),
+            AlexaCustomer::Unknown(_) => None,
+        };
+        json!({
+            "account": self.account,
+            "region": self.region,
+            "stack": self.stack,
+            "alexaCustomer": customer,
+        })
+    }
+}
+
+fn customer(user_id: Result<Option<String>, AlexaError>) -> AlexaCustomer {
+    match user_id {
+        Ok(Some(id)) => AlexaCustomer::Known(id),
+        Ok(None) => AlexaCustomer::Unknown("the profile has no user_id".to_owned()),
+        Err(AlexaError::Forbidden(_) | AlexaError::Unauthorized(_)) => {
+            AlexaCustomer::Unknown("the token lacks profile:user_id".to_owned())
+        }
+        Err(error) => AlexaCustomer::Unknown(error.explain().problem()),
+    }
+}
