@@ -92,7 +92,7 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
     let subscriptions = if args.kind == Some(ResourceKind::Configurations) {
         None
     } else {
-        let mut subscriptions = alexa.subscriptions().await?;
+        let mut subscriptions = alexa.subscriptions(&Default::default()).await?;
         subscriptions.retain(|subscription| matches(subscription, args));
         Some(subscriptions)
     };
@@ -179,7 +179,7 @@ pub(crate) async fn get(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
-    let resource = AlexaApi::connect(global).await?.get(&args.id).await?;
+    let resource = AlexaApi::connect(global).await?.get(crate::alexa::AlexaResourceKind::Subscription, &args.id).await?;
     let resource = resource.ok_or_else(|| missing_error(&args.id))?;
     match args.output {
         OutputFormat::Json => terminal.json(&resource)?,
@@ -235,7 +235,7 @@ pub(crate) async fn delete(
     };
     terminal.confirm(question, args.yes)?;
     for id in &ids {
-        if !alexa.delete(id).await? {
+        if !alexa.delete(crate::alexa::AlexaResourceKind::Subscription, id).await? {
             return Err(missing_error(id));
         }
         terminal.say(format_args!("deleted {id}"))?;

@@ -144,6 +144,8 @@ impl AlexaError {
         }
     }
 
+    pub(crate) fn status(&self) -> Option<StatusCode> { None }
+    pub(crate) fn is_rejection(&self) -> bool { false }
     /// Whether the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })

@@ -28,7 +28,7 @@ use self::{
 };
 pub(crate) use self::{
     error::{AlexaError, ConnectError},
-    resource::{AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
+    resource::{ResourceState, AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
 };
 use crate::{advice::InputError, args::GlobalArgs};
 
@@ -49,6 +49,10 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 const PAGE_SIZE: &str = "10";
 
 const CONFIGURATIONS: &str = "v1/eventMessenger/subscriptionConfigurations";
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AlexaResourceKind { Configuration, Subscription }
+#[derive(Debug, Default)]
+pub(crate) struct SubscriptionFilter { pub(crate) event_type: Option<asp_events::event::header::EventType>, pub(crate) unit: Option<String> }
 const SUBSCRIPTIONS: &str = "v1/eventMessenger/subscriptions";
 
 /// A client of the API, on behalf of the customer whose credentials it has.
@@ -112,7 +116,7 @@ impl AlexaApi {
         for item in self.list(CONFIGURATIONS).await? {
             let mut configuration = AlexaConfiguration::read(item);
             if let (Some(id), []) = (&configuration.id, configuration.topics.as_slice()) {
-                let complete = self.get(id).await?.map(AlexaConfiguration::read);
+                let complete = self.get(AlexaResourceKind::Subscription, id).await?.map(AlexaConfiguration::read);
                 if let Some(complete) = complete.filter(|complete| complete.id.is_some()) {
                     configuration = complete;
                 }
@@ -124,12 +128,12 @@ impl AlexaApi {
 
     /// Reads all subscriptions of this customer. Those that are listed incompletely are read one by
     /// one.
-    pub(crate) async fn subscriptions(&self) -> Result<Vec<AlexaSubscription>, AlexaError> {
+    pub(crate) async fn subscriptions(&self, _f: &SubscriptionFilter) -> Result<Vec<AlexaSubscription>, AlexaError> {
         let mut subscriptions = Vec::new();
         for item in self.list(SUBSCRIPTIONS).await? {
             let mut subscription = AlexaSubscription::read(item);
             if let (Some(id), false) = (&subscription.id, subscription.is_readable()) {
-                let complete = self.get(id).await?.map(AlexaSubscription::read);
+                let complete = self.get(AlexaResourceKind::Subscription, id).await?.map(AlexaSubscription::read);
                 if let Some(complete) = complete.filter(AlexaSubscription::is_readable) {
                     subscription = complete;
                 }
@@ -140,17 +144,21 @@ impl AlexaApi {
     }
 
     /// Reads a configuration or subscription, if there is one with this id.
-    pub(crate) async fn get(&self, id: &str) -> Result<Option<Value>, AlexaError> {
+    pub(crate) async fn unit(&self, _id: &str) -> Result<Option<Value>, AlexaError> { Ok(None) }
+ pub(crate) fn parallel(&self) -> usize { 4 }
+ pub(crate) fn backoff(&self) -> Duration { self.consistency_delay }
+ pub(crate) fn now(&self) -> DateTime<Utc> { Utc::now() }
+    pub(crate) async fn get(&self, _k: AlexaResourceKind, id: &str) -> Result<Option<Value>, AlexaError> {
         none_if_missing(self.call(&Method::GET, self.resource_url(id), None).await)
     }
 
     /// Whether Alexa has the resource that it reported as created. Reads may lag behind.
     pub(crate) async fn exists(&self, id: &str) -> Result<bool, AlexaError> {
-        if self.get(id).await?.is_some() {
+        if self.get(AlexaResourceKind::Subscription, id).await?.is_some() {
             return Ok(true);
         }
         tokio::time::sleep(self.consistency_delay).await;
-        Ok(self.get(id).await?.is_some())
+        Ok(self.get(AlexaResourceKind::Subscription, id).await?.is_some())
     }
 
     /// Creates the configuration that sends events to a topic. Returns its id.
@@ -173,7 +181,7 @@ impl AlexaApi {
     }
 
     /// Deletes a configuration or subscription. Returns whether it existed.
-    pub(crate) async fn delete(&self, id: &str) -> Result<bool, AlexaError> {
+    pub(crate) async fn delete(&self, _k: AlexaResourceKind, id: &str) -> Result<bool, AlexaError> {
         let response = self
             .call(&Method::DELETE, self.resource_url(id), None)
             .await;

@@ -40,9 +40,12 @@ pub(crate) struct AlexaSubscription {
     pub(crate) duration_seconds: Option<u64>,
     /// When it expires.
     pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) state: Option<ResourceState>,
     /// The JSON that Alexa returned.
     pub(crate) raw: Value,
 }
+#[derive(Debug, Clone)]
+pub(crate) enum ResourceState { Active, Inactive(String), Unknown(String) }
 
 impl AlexaConfiguration {
     /// Reads whatever is readable.
@@ -71,6 +74,7 @@ impl AlexaSubscription {
             header_version: find_field(&raw, "eventHeaderVersion", &text),
             duration_seconds: find_field(&raw, "subscriptionDurationInSeconds", &Value::as_u64),
             expires_at: find(&raw, &expiry),
+            state: find_field(&raw, "state", &text).map(|t| if t == "ACTIVE" { ResourceState::Active } else if t == "SUSPENDED" { ResourceState::Inactive(t) } else { ResourceState::Unknown(t) }),
             raw,
         }
     }

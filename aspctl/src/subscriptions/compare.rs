@@ -490,7 +490,7 @@ struct ShownIndex<'a> {
 
 impl ShownIndex<'_> {
     /// Those that may contain these pairs.
-    fn candidates(&self, event_type: &EventType, pairs: &EntityPairs) -> &[usize] {
+    fn candidates<'s>(&'s self, event_type: &'s EventType, pairs: &EntityPairs) -> &'s [usize] {
         let places = match pairs.iter().find(|(path, _)| is_id(path)) {
             Some((path, value)) => {
                 let key = (event_type, path.to_owned(), value.to_owned());

@@ -64,8 +64,8 @@ impl EntityPairs {
             return None;
         }
         let additions = shown.beyond(self);
-        let is_harmless = |(path, _): (&str, &str)| !restricts(path);
-        additions.iter().all(is_harmless).then_some(additions)
+        let has_restriction = additions.iter().any(|(path, _)| restricts(path));
+        (!has_restriction).then_some(additions)
     }
 
     /// The pairs that the other does not have.

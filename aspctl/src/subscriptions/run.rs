@@ -30,7 +30,7 @@ use super::{
     describe::{describe_subscription, describe_wanted},
     plan::{PlannedCreation, SubscriptionPlan, derived_token, random_token},
     read::{ListScope, subscriptions},
-    undone::UndoneChange,
+    undone::{PlannedDeletion, UndoneChange},
     units::UnitDirectory,
 };
 use crate::{
@@ -389,39 +389,49 @@ impl<'a> ChangeRunner<'a> {
     async fn delete_subscriptions(&mut self, subscriptions: Vec<&AlexaSubscription>) {
         let mut deletions = Vec::new();
         for subscription in subscriptions {
-            match subscription.id.as_deref() {
-                Some(id) if !self.returned.contains(id) => {
-                    let (event, about) = describe_subscription(subscription);
-                    deletions.push((id, event, about));
-                }
-                _ => {}
+            if let Some(id) = &subscription.id
+                && !self.returned.contains(id)
+            {
+                let (event, about) = describe_subscription(subscription);
+                deletions.push(PlannedDeletion {
+                    id: id.clone(),
+                    event,
+                    about,
+                });
             }
         }
-        self.delete(AlexaResourceKind::Subscription, deletions).await;
+        let kind = AlexaResourceKind::Subscription;
+        self.delete(kind, deletions).await;
     }
 
     async fn delete_configurations(&mut self, ids: Vec<&str>) {
         let mut deletions = Vec::new();
         for id in ids {
-            deletions.push((id, "configuration".to_owned(), String::new()));
+            deletions.push(PlannedDeletion {
+                id: id.to_owned(),
+                event: "configuration".to_owned(),
+                about: String::new(),
+            });
         }
-        self.delete(AlexaResourceKind::Configuration, deletions).await;
+        let kind = AlexaResourceKind::Configuration;
+        self.delete(kind, deletions).await;
     }
 
     /// Deletes side by side.
-    async fn delete(&mut self, kind: AlexaResourceKind, deletions: Vec<(&str, String, String)>) {
+    async fn delete(&mut self, kind: AlexaResourceKind, deletions: Vec<PlannedDeletion>) {
         let (alexa, stops) = (self.alexa, Rc::clone(&self.stops));
         let mut open = deletions.len();
-        let delete = async |deletion: (&str, String, String)| {
+        let delete = async |deletion: PlannedDeletion| {
             if stops.get() {
                 return (deletion, None);
             }
-            let answer = alexa.delete(kind, deletion.0).await;
+            let answer = alexa.delete(kind, &deletion.id).await;
             (deletion, Some(answer))
         };
         let answers = stream::iter(deletions).map(delete);
         let mut answers = pin!(answers.buffer_unordered(alexa.parallel()));
-        while let Some(((id, event, about), answer)) = self.next_answer(&mut answers).await {
+        while let Some((deletion, answer)) = self.next_answer(&mut answers).await {
+            let PlannedDeletion { id, event, about } = &deletion;
             match answer {
                 None => continue,
                 Some(Ok(true)) => {
@@ -430,7 +440,7 @@ impl<'a> ChangeRunner<'a> {
                 }
                 Some(Ok(false)) => self.step(format_args!("{id} was already gone")),
                 Some(Err(error)) => {
-                    let change = UndoneChange::deletion(id, event, about, &error);
+                    let change = UndoneChange::deletion(deletion, &error);
                     self.report.undone.push(change);
                     self.stop_unless_rejection(error);
                 }

@@ -2,7 +2,7 @@
 
 use super::{
     compare::WantedSubscription,
-    describe::{describe_entities, describe_wanted},
+    describe::describe_entities,
     event_types::advice_for_refusal,
 };
 use crate::{
@@ -14,6 +14,16 @@ use crate::{
 /// What to do about near misses.
 pub(super) const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the file \
     (docs/getting-into-alexa.md), or let --assume-different take the units for different ones";
+
+/// Something to delete.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedDeletion {
+    pub(super) id: String,
+    /// The type of the events.
+    pub(super) event: String,
+    /// What the events are about.
+    pub(super) about: String,
+}
 
 /// A change that was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +76,12 @@ impl UndoneChange {
     }
 
     /// A deletion that did not succeed.
-    pub(super) fn deletion(id: &str, event: String, about: String, error: &AlexaError) -> Self {
+    pub(super) fn deletion(deletion: PlannedDeletion, error: &AlexaError) -> Self {
         let explanation = error.explain();
         Self {
-            event,
-            about,
-            origin: id.to_owned(),
+            event: deletion.event,
+            about: deletion.about,
+            origin: deletion.id,
             problem: explanation.problem(),
             advice: explanation.advice().map(str::to_owned),
         }
