@@ -159,7 +159,7 @@ class Applying(AlexaTest):
                     process.communicate(timeout=60)
                 self.assertEqual([process.returncode for process in both], [0, 0])
                 self.assertLessEqual(len(self.alexa.subscriptions), most)
-                self.ok("apply")
+                self.ok("apply", "--prune", "--yes")
                 self.assertEqual(len(self.alexa.subscriptions), 7)
 
     def test_idempotency_tokens_derive_from_the_request(self) -> None:
@@ -210,7 +210,10 @@ class Applying(AlexaTest):
             configuration = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": TOPIC}]})
             body = {"subscriptionConfigurationId": configuration, "eventType": AUTOMATION, "entities": unit(ROOMS[0])}
             self.alexa.add(SUBSCRIPTIONS, body)
-        self.ok("apply")
+        left = self.ok("apply")
+        self.assertIn("Left alone: 1 duplicate", left.err)
+        self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (2, 2))
+        self.ok("apply", "--yes")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 2))
         self.ok("apply", "--prune", "--yes")
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (1, 1))

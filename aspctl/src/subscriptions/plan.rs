@@ -430,11 +430,22 @@ mod tests {
     use asp_events::event::header::EventType;
 
     use super::*;
+    use crate::subscriptions::units::UnitLookup;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    static NO_UNITS: LazyLock<UnitDirectory> = LazyLock::new(UnitDirectory::default);
+    /// Rooms of nine different names.
+    static ROOMS: LazyLock<UnitDirectory> = LazyLock::new(|| {
+        let mut units = UnitDirectory::default();
+        for number in 1..=9 {
+            let id = format!("amzn1.alexa.unit.did.{number}");
+            let room = json!({ "id": id, "name": format!("Room {number}") });
+            units.insert(id, UnitLookup::Found(room));
+        }
+        units
+    });
+    static NOT_ASKED: LazyLock<UnitDirectory> = LazyLock::new(UnitDirectory::default);
 
     fn planned<'a>(
         wanted: &'a [WantedSubscription],
@@ -447,7 +458,7 @@ mod tests {
             wanted,
             configurations,
             subscriptions,
-            units: &NO_UNITS,
+            units: &ROOMS,
             now,
         })
     }
@@ -527,6 +538,52 @@ mod tests {
         assert!(!plan.is_empty(false));
         let plan = planned(&wanted[..1], &configurations, &subscriptions, NOW);
         assert!(plan.is_empty(false) && !plan.is_empty(true));
+    }
+
+    #[test]
+    fn nothing_is_done_about_what_may_be_the_same_unit() {
+        let configurations = [configuration(1, &[TOPIC]), configuration(2, &[TOPIC])];
+        let subscriptions = [
+            subscription(1, 1, 1, json!({})),
+            subscription(9, 2, 9, json!({})),
+        ];
+        let wanted = [wanted(1), wanted(2)];
+        let plan = SubscriptionPlan::new(PlanInput {
+            topic: TOPIC,
+            wanted: &wanted,
+            configurations: &configurations,
+            subscriptions: &subscriptions,
+            units: &NOT_ASKED,
+            now: NOW,
+        });
+        assert!(plan.is_empty(true), "{plan:?}");
+        assert_eq!((plan.near_misses.len(), ids(&plan.held_back)), (1, vec!["9".to_owned()]));
+        assert_eq!(plan.near_misses[0].wanted, &wanted[1]);
+    }
+
+    #[test]
+    fn an_inactive_subscription_is_replaced_under_another_token() {
+        let configurations = [configuration(1, &[TOPIC])];
+        let wanted = [wanted(1)];
+        let inactive = [subscription(1, 1, 1, json!({ "status": "Suspended" }))];
+        let plan = planned(&wanted, &configurations, &inactive, NOW);
+        assert_eq!(
+            causes(&plan),
+            [(
+                CreationCause::Inactive("Suspended".to_owned()),
+                vec!["1".to_owned()]
+            )]
+        );
+        let first = wanted_request(&wanted[0], "");
+        assert_ne!(
+            plan.creations[0].request("c", None)["idempotencyToken"],
+            first["idempotencyToken"],
+            "to which Alexa would answer with the inactive one"
+        );
+        let both = [inactive[0].clone(), subscription(2, 1, 1, json!({}))];
+        let plan = planned(&wanted, &configurations, &both, NOW);
+        assert!(plan.creations.is_empty());
+        assert_eq!(ids(&plan.obsolete), ["1"]);
     }
 
     #[test]
@@ -689,10 +746,9 @@ mod tests {
             replaces: vec![],
             salt: String::new(),
         };
-        assert_ne!(
-            creation.request("c", None),
-            creation.request("c", Some("stale"))
-        );
+        let other = creation.request("c", Some("other"));
+        assert_eq!(other["idempotencyToken"], "other");
+        assert_ne!(random_token(), random_token());
         assert_ne!(creation.request("c", None), creation.request("d", None));
     }
 
