@@ -7,7 +7,7 @@ use std::{fmt::Display, io};
 
 use crate::{
     advice::{Explanation, InputError},
-    alexa::{AlexaError, ConnectError},
+    alexa::AlexaError,
     aws::AwsCallError,
 };
 
@@ -87,15 +87,6 @@ impl CommandError {
     /// Whether the reader of the output is gone, as with `head`: not a failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-}
-
-impl From<ConnectError> for CommandError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Input(error) => Self::Input(error),
-            ConnectError::Aws(error) => Self::Aws(error),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod alexa;
 mod args;
 mod aws;
 mod cli;
+mod credentials;
 mod doctor;
 mod error;
 mod follow;

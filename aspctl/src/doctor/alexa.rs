@@ -11,8 +11,9 @@ use super::{
     stack::{STACK, StackContext},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription},
+    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, SubscriptionFilter},
     args::GlobalArgs,
+    credentials,
     error::CommandError,
     subscriptions::{
         compare::{ComparedSubscription, MatchQuality, WantedSubscription, compare},
@@ -20,7 +21,7 @@ use crate::{
         file::{FileContents, TopicSource},
         plan::TopicResources,
     },
-    terminal::counted,
+    terminal::{Terminal, counted},
 };
 
 const LOGIN: &str = "Login with Amazon";
@@ -48,8 +49,12 @@ pub(super) struct AlexaAnswers {
 }
 
 /// Logs in and reads the lists, and the account's id if a subscription needs it.
-pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> AlexaAnswers {
-    let alexa = match log_in(global).await {
+pub(super) async fn read(
+    global: &GlobalArgs,
+    wanted: Option<&FileContents>,
+    terminal: &Terminal,
+) -> AlexaAnswers {
+    let alexa = match log_in(global, terminal).await {
         Ok(alexa) => alexa,
         Err(error) => {
             return AlexaAnswers {
@@ -67,8 +72,10 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> 
             Ok(None)
         }
     };
+    let all = SubscriptionFilter::default();
+    let subscriptions = alexa.subscriptions(&all);
     let (user_id, configurations, subscriptions) =
-        tokio::join!(user_id, alexa.configurations(), alexa.subscriptions());
+        tokio::join!(user_id, alexa.configurations(), subscriptions);
     AlexaAnswers {
         login: Ok(()),
         user_id: user_id.map_err(CheckError::from),
@@ -77,8 +84,8 @@ pub(super) async fn read(global: &GlobalArgs, wanted: Option<&FileContents>) -> 
     }
 }
 
-async fn log_in(global: &GlobalArgs) -> Result<AlexaApi, CommandError> {
-    let alexa = AlexaApi::connect(global).await?;
+async fn log_in(global: &GlobalArgs, terminal: &Terminal) -> Result<AlexaApi, CommandError> {
+    let alexa = credentials::connect(global, terminal).await?;
     alexa.log_in().await?;
     Ok(alexa)
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run(
     let aws = AwsClients::load(global).await;
     let (lookup, alexa) = tokio::join!(
         stack::look_up(&aws, global),
-        alexa::read(global, wanted.as_ref().ok())
+        alexa::read(global, wanted.as_ref().ok(), terminal)
     );
     let context = stack::context(&aws, &lookup);
     let mut links = stack::links(&lookup);

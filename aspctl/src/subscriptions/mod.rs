@@ -30,9 +30,13 @@ use self::{
     show::{count, deletion_line, plan_json, show_plan, show_unreadable},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription},
+    alexa::{
+        AlexaApi, AlexaConfiguration, AlexaError, AlexaResourceKind, AlexaSubscription,
+        SubscriptionFilter,
+    },
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
+    credentials,
     error::CommandError,
     printable::{BAD, GOOD},
     stack::DeployedStack,
@@ -97,7 +101,7 @@ impl CurrentState {
     async fn read(alexa: &AlexaApi) -> Result<Self, AlexaError> {
         Ok(Self {
             configurations: alexa.configurations().await?,
-            subscriptions: alexa.subscriptions().await?,
+            subscriptions: alexa.subscriptions(&SubscriptionFilter::default()).await?,
         })
     }
 
@@ -119,7 +123,8 @@ pub(crate) async fn plan(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let desired = DesiredState::read(&args.file, global).await?;
-    let current = CurrentState::read(&AlexaApi::connect(global).await?).await?;
+    let alexa = credentials::connect(global, terminal).await?;
+    let current = CurrentState::read(&alexa).await?;
     let plan = current.plan(&desired);
     match args.output {
         OutputFormat::Json => terminal.json(&plan_json(&plan, args.prune))?,
@@ -147,7 +152,7 @@ pub(crate) async fn apply(
             "To delete everything run aspctl destroy; else name what should stay",
         ));
     }
-    let alexa = AlexaApi::connect(global).await?;
+    let alexa = credentials::connect(global, terminal).await?;
     let current = CurrentState::read(&alexa).await?;
     let plan = current.plan(&desired);
     show_plan(&plan, args.prune, terminal)?;
@@ -224,7 +229,7 @@ pub(crate) async fn destroy(
         topic: topic_to_destroy(args, global).await?,
         wanted: Vec::new(),
     };
-    let alexa = AlexaApi::connect(global).await?;
+    let alexa = credentials::connect(global, terminal).await?;
     let current = CurrentState::read(&alexa).await?;
     let plan = current.plan(&nothing);
     let mut configurations = Vec::new();
@@ -242,9 +247,12 @@ pub(crate) async fn destroy(
     confirm_destruction(&plan, configurations.len(), args.yes, terminal)?;
     let mut ids = Vec::new();
     for subscription in &plan.unnamed {
-        ids.extend(subscription.id.as_deref());
+        let id = subscription.id.as_deref();
+        ids.extend(id.map(|id| (AlexaResourceKind::Subscription, id)));
     }
-    ids.extend(configurations);
+    for id in configurations {
+        ids.push((AlexaResourceKind::Configuration, id));
+    }
     let runner = ChangeRunner::new(&alexa, terminal, ids.len());
     let deleted = runner.delete_all(&ids).await?.deleted;
     terminal.say(format_args!("{GOOD}Done:{GOOD:#} {deleted} deleted."))?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::plan::{PlannedCreation, SubscriptionPlan, idempotency_token};
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaSubscription},
+    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription},
     terminal::Terminal,
 };
 
@@ -53,7 +53,10 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Deletes resources, in this order.
-    pub(super) async fn delete_all(mut self, ids: &[&str]) -> Result<ChangeCounts, AlexaError> {
+    pub(super) async fn delete_all(
+        mut self,
+        ids: &[(AlexaResourceKind, &str)],
+    ) -> Result<ChangeCounts, AlexaError> {
         let deleted = self.try_delete_all(ids).await;
         self.progress.finish_and_clear();
         deleted.map(|()| self.counts)
@@ -75,7 +78,7 @@ impl<'a> ChangeRunner<'a> {
             self.delete_subscriptions(&plan.unnamed).await?;
             for configuration in &plan.surplus {
                 if let Some(id) = &configuration.id {
-                    self.delete(id).await?;
+                    self.delete(AlexaResourceKind::Configuration, id).await?;
                 }
             }
         }
@@ -95,7 +98,8 @@ impl<'a> ChangeRunner<'a> {
             let token = idempotency_token(&request, &[stale_id.unwrap_or_default()]);
             self.alexa.create_configuration(plan.topic, &token).await
         };
-        let id = self.create_verified(create).await?;
+        let kind = AlexaResourceKind::Configuration;
+        let id = self.create_verified(kind, create).await?;
         self.report(format_args!("created {id} for {}", plan.topic));
         Ok(id)
     }
@@ -110,7 +114,8 @@ impl<'a> ChangeRunner<'a> {
             let request = creation.request(configuration, stale_id);
             self.alexa.create_subscription(&request).await
         };
-        let id = self.create_verified(create).await?;
+        let kind = AlexaResourceKind::Subscription;
+        let id = self.create_verified(kind, create).await?;
         let is_same = |old: &AlexaSubscription| old.id.as_deref() == Some(&id);
         let mut replaced = creation.replaces.clone();
         replaced.retain(|old| !is_same(old));
@@ -129,12 +134,13 @@ impl<'a> ChangeRunner<'a> {
     /// something that was deleted since, and another token is needed, which may be stale as well.
     async fn create_verified(
         &self,
+        kind: AlexaResourceKind,
         create: impl AsyncFn(Option<&str>) -> Result<String, AlexaError>,
     ) -> Result<String, AlexaError> {
         let mut stale_id: Option<String> = None;
         for _ in 0..MAX_STALE_TOKENS {
             let id = create(stale_id.as_deref()).await?;
-            if self.alexa.exists(&id).await? {
+            if self.exists(kind, &id).await? {
                 return Ok(id);
             }
             tracing::debug!("{id} answers an earlier request, and was deleted since");
@@ -145,9 +151,21 @@ impl<'a> ChangeRunner<'a> {
         })
     }
 
-    async fn try_delete_all(&mut self, ids: &[&str]) -> Result<(), AlexaError> {
-        for id in ids {
-            self.delete(id).await?;
+    /// Whether Alexa has the resource that it reported as created. Reads may lag behind.
+    async fn exists(&self, kind: AlexaResourceKind, id: &str) -> Result<bool, AlexaError> {
+        if self.alexa.get(kind, id).await?.is_some() {
+            return Ok(true);
+        }
+        tokio::time::sleep(self.alexa.backoff()).await;
+        Ok(self.alexa.get(kind, id).await?.is_some())
+    }
+
+    async fn try_delete_all(
+        &mut self,
+        ids: &[(AlexaResourceKind, &str)],
+    ) -> Result<(), AlexaError> {
+        for (kind, id) in ids {
+            self.delete(*kind, id).await?;
         }
         Ok(())
     }
@@ -158,14 +176,14 @@ impl<'a> ChangeRunner<'a> {
     ) -> Result<(), AlexaError> {
         for subscription in subscriptions {
             if let Some(id) = &subscription.id {
-                self.delete(id).await?;
+                self.delete(AlexaResourceKind::Subscription, id).await?;
             }
         }
         Ok(())
     }
 
-    async fn delete(&mut self, id: &str) -> Result<(), AlexaError> {
-        if self.alexa.delete(id).await? {
+    async fn delete(&mut self, kind: AlexaResourceKind, id: &str) -> Result<(), AlexaError> {
+        if self.alexa.delete(kind, id).await? {
             self.counts.deleted += 1;
             self.report(format_args!("deleted {id}"));
         } else {

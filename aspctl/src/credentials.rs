@@ -4,37 +4,58 @@
 //! No message here quotes what was read.
 
 use std::{
-    env, io,
+    env, fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::error::ConnectError;
 use crate::{
     advice::InputError,
+    alexa::{AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials},
     args::{AlexaArgs, GlobalArgs},
     aws::{AwsClients, call_error},
+    error::CommandError,
+    terminal::Terminal,
 };
 
-/// A client of Login with Amazon, and the refresh token that lets it act for a customer.
-///
-/// The keys with dashes are those in Amazon's own samples.
-#[derive(Debug, Deserialize)]
-pub(super) struct LoginCredentials {
-    #[serde(alias = "lwa-client-id")]
-    pub(super) client_id: String,
-    #[serde(alias = "lwa-client-secret")]
-    pub(super) client_secret: SecretString,
-    #[serde(alias = "lwa-refresh-token")]
-    pub(super) refresh_token: SecretString,
+/// Reads the credentials and sets up the client of Alexa. No call to Alexa is made yet.
+pub(crate) async fn connect(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<AlexaApi, CommandError> {
+    let args = &global.alexa;
+    let terminal = terminal.clone();
+    let settings = AlexaSettings {
+        api_url: args.alexa_url.clone(),
+        login_url: args.lwa_url.clone(),
+        backoff: args.alexa_backoff,
+        parallel: args.parallel.into(),
+        root_certificates: root_certificates()?,
+        observer: Arc::new(move |notice: &AlexaNotice| terminal.note(notice)),
+    };
+    Ok(AlexaApi::new(settings, read(global).await?)?)
+}
+
+/// Reads the certificates that the AWS CLI trusts besides those of the system.
+fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
+    const VARIABLE: &str = "AWS_CA_BUNDLE";
+    let Some(path) = variable(VARIABLE) else {
+        return Ok(None);
+    };
+    let unreadable = |error| {
+        let problem = format!("{path} cannot be read");
+        InputError::new(VARIABLE, problem, "Name a file with certificates (PEM)").because(error)
+    };
+    fs::read(&path).map(Some).map_err(unreadable)
 }
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
-pub(super) async fn read(global: &GlobalArgs) -> Result<LoginCredentials, ConnectError> {
+async fn read(global: &GlobalArgs) -> Result<LoginCredentials, CommandError> {
     match source(&global.alexa, variable) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
@@ -72,6 +93,30 @@ fn source(args: &AlexaArgs, variable: impl Fn(&str) -> Option<String>) -> Creden
     }
 }
 
+/// The credentials as a file or a secret holds them. The keys with dashes are those in Amazon's own
+/// samples.
+#[derive(Deserialize)]
+struct StoredCredentials {
+    #[serde(alias = "lwa-client-id")]
+    client_id: String,
+    #[serde(alias = "lwa-client-secret")]
+    client_secret: SecretString,
+    #[serde(alias = "lwa-refresh-token")]
+    refresh_token: SecretString,
+}
+
+impl StoredCredentials {
+    /// Trims the values. `None` if one is blank.
+    fn trimmed(&self) -> Option<LoginCredentials> {
+        let credentials = LoginCredentials::new(
+            &self.client_id,
+            self.client_secret.expose_secret(),
+            self.refresh_token.expose_secret(),
+        );
+        credentials.is_complete().then_some(credentials)
+    }
+}
+
 fn from_environment(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<LoginCredentials, InputError> {
@@ -82,11 +127,11 @@ fn from_environment(
             String::new()
         })
     };
-    let credentials = LoginCredentials {
-        client_id: required("LWA_CLIENT_ID"),
-        client_secret: required("LWA_CLIENT_SECRET").into(),
-        refresh_token: required("LWA_REFRESH_TOKEN").into(),
-    };
+    let credentials = LoginCredentials::new(
+        &required("LWA_CLIENT_ID"),
+        &required("LWA_CLIENT_SECRET"),
+        &required("LWA_REFRESH_TOKEN"),
+    );
     let problem = match missing.as_slice() {
         [] => return Ok(credentials),
         [name] => format!("{name} is not set"),
@@ -101,20 +146,23 @@ fn from_environment(
 }
 
 fn from_file(path: &Path) -> Result<LoginCredentials, InputError> {
-    let place = path.display().to_string();
     require_private(path)?;
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    parse_file(&path.display().to_string(), &text)
+}
+
+fn parse_file(place: &str, text: &str) -> Result<LoginCredentials, InputError> {
+    let advice = "Set client_id, client_secret and refresh_token, each to a quoted string";
+    let text = text.trim_start_matches('\u{feff}');
     let malformed = |error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| before.lines().count().max(1));
         let problem = format!("line {line} or below is malformed (the content is not shown here)");
-        InputError::new(
-            &place,
-            problem,
-            "Set client_id, client_secret and refresh_token, each to a quoted string",
-        )
+        InputError::new(place, problem, advice)
     };
-    toml::from_str(&text).map_err(malformed)
+    let stored: StoredCredentials = toml::from_str(text).map_err(malformed)?;
+    let blank = || InputError::new(place, "one of the three values is blank", advice);
+    stored.trimmed().ok_or_else(blank)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> InputError {
@@ -129,7 +177,7 @@ const PERMISSIONS_OF_OTHERS: u32 = 0o077;
 /// Rejects a file that others can read: the refresh token lets its holder act for the customer.
 fn require_private(path: &Path) -> Result<(), InputError> {
     let place = path.display().to_string();
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & PERMISSIONS_OF_OTHERS == 0 {
         return Ok(());
@@ -145,22 +193,29 @@ fn require_private(path: &Path) -> Result<(), InputError> {
 async fn from_secrets_manager(
     aws: &AwsClients,
     id: &str,
-) -> Result<LoginCredentials, ConnectError> {
+) -> Result<LoginCredentials, CommandError> {
     let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
     let secret = secret.map_err(call_error(
         "secretsmanager:GetSecretValue",
         format!("the secret {id}"),
     ))?;
-    let malformed = || {
-        let problem = "it is not a JSON object with the three keys (the content is not shown here)";
+    Ok(parse_secret(id, secret.secret_string())?)
+}
+
+fn parse_secret(id: &str, text: Option<&str>) -> Result<LoginCredentials, InputError> {
+    let invalid = |problem| {
         InputError::new(
             format!("the secret {id}"),
             problem,
             "Store {\"lwa-client-id\":…,\"lwa-client-secret\":…,\"lwa-refresh-token\":…}",
         )
     };
-    let text = secret.secret_string().ok_or_else(malformed)?;
-    Ok(serde_json::from_str(text).map_err(|_| malformed())?)
+    let malformed =
+        || invalid("it is not a JSON object with the three keys (the content is not shown here)");
+    let text = text.unwrap_or_default().trim_start_matches('\u{feff}');
+    let stored: StoredCredentials = serde_json::from_str(text).map_err(|_| malformed())?;
+    let blank = || invalid("one of the three values is blank");
+    stored.trimmed().ok_or_else(blank)
 }
 
 #[cfg(test)]
@@ -205,6 +260,44 @@ mod tests {
             source(&[], &["LWA_CLIENT_ID"]),
             CredentialsSource::Environment
         );
+    }
+
+    #[test]
+    fn white_space_at_the_ends_is_trimmed_from_every_source() {
+        let check = |credentials: LoginCredentials| {
+            let LoginCredentials {
+                client_id,
+                client_secret,
+                refresh_token,
+            } = credentials;
+            let secrets = [client_secret.expose_secret(), refresh_token.expose_secret()];
+            assert_eq!((client_id.as_str(), secrets), ("i", ["s", "t"]));
+        };
+        check(
+            from_environment(|name| {
+                let last = name.rsplit('_').next()?;
+                let value = ["i", "s", "t"][["ID", "SECRET", "TOKEN"]
+                    .iter()
+                    .position(|end| *end == last)?];
+                Some(format!(" {value}\r\n"))
+            })
+            .unwrap(),
+        );
+        let file = "\u{feff}client_id = \" i\"\nclient_secret = \"s\\n\"\nrefresh_token = \"\\tt\"";
+        check(parse_file("file", file).unwrap());
+        let secret = "\u{feff}{\"lwa-client-id\":\"i \",\"lwa-client-secret\":\"\\ns\",\
+                      \"lwa-refresh-token\":\"\\ufefft\"}\n";
+        check(parse_secret("id", Some(secret)).unwrap());
+    }
+
+    #[test]
+    fn a_blank_value_is_missing() {
+        let file = "client_id = \"i\"\nclient_secret = \" \"\nrefresh_token = \"t\"";
+        let error = parse_file("file", file).unwrap_err().to_string();
+        assert_eq!(error, "file: one of the three values is blank");
+        let secret = r#"{"client_id":"i","client_secret":"s","refresh_token":"\n"}"#;
+        let error = parse_secret("x", Some(secret)).unwrap_err().to_string();
+        assert_eq!(error, "the secret x: one of the three values is blank");
     }
 
     #[test]
