@@ -311,3 +311,6 @@ fn without_token(request: &Value) -> Value {
     }
     request
 }
+
+#[cfg(test)]
+mod tests;

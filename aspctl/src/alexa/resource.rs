@@ -154,8 +154,8 @@ fn last_segment(location: &str) -> Option<String> {
     (!segment.is_empty()).then(|| segment.to_owned())
 }
 
-/// The id of a configuration: the `id` beside its topics, or else the outermost one, or else a value
-/// with the documented prefix.
+/// The id of a configuration: the `id` beside its topics, or else the outermost one, or else a
+/// value with the documented prefix.
 fn configuration_id(raw: &Value) -> Option<String> {
     let kind = AlexaResourceKind::Configuration;
     own_id(raw, kind, &["deliveryChannels"], &|_| true).or_else(|| configuration_of(raw))

@@ -57,6 +57,12 @@ impl RetryPolicy {
         self.quiet_time
     }
 
+    /// Tells the observer of every wait for an answer, however short.
+    #[cfg(test)]
+    pub(super) fn tell_at_once(&mut self) {
+        self.quiet_time = Duration::ZERO;
+    }
+
     /// Tells the observer.
     pub(super) fn tell(&self, notice: &AlexaNotice) {
         (self.observer)(notice);
