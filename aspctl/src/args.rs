@@ -103,6 +103,15 @@ pub(crate) struct AlexaArgs {
         value_parser = humantime::parse_duration
     )]
     pub(crate) alexa_backoff: Duration,
+    /// Changes at Alexa at the same time, 1 to 8. Fewer while Alexa throttles
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 4,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u8).range(1..=8)
+    )]
+    pub(crate) parallel: u8,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

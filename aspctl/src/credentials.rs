@@ -1,2 +1,312 @@
-use crate::{alexa::{AlexaApi, ConnectError}, args::GlobalArgs, terminal::Terminal};
-pub(crate) async fn connect(global: &GlobalArgs, _t: &Terminal) -> Result<AlexaApi, ConnectError> { AlexaApi::connect(global).await }
+//! Where the Login with Amazon credentials come from: the environment, a file, or AWS Secrets
+//! Manager.
+//!
+//! No message here quotes what was read.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use crate::{
+    advice::InputError,
+    alexa::{AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials},
+    args::{AlexaArgs, GlobalArgs},
+    aws::{AwsClients, call_error},
+    error::CommandError,
+    terminal::Terminal,
+};
+
+/// Reads the credentials and sets up the client of Alexa. No call to Alexa is made yet.
+pub(crate) async fn connect(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<AlexaApi, CommandError> {
+    let args = &global.alexa;
+    let terminal = terminal.clone();
+    let settings = AlexaSettings {
+        api_url: args.alexa_url.clone(),
+        login_url: args.lwa_url.clone(),
+        backoff: args.alexa_backoff,
+        parallel: args.parallel.into(),
+        root_certificates: root_certificates()?,
+        observer: Arc::new(move |notice: &AlexaNotice| terminal.note(notice)),
+    };
+    Ok(AlexaApi::new(settings, read(global).await?)?)
+}
+
+/// Reads the certificates that the AWS CLI trusts besides those of the system.
+fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
+    const VARIABLE: &str = "AWS_CA_BUNDLE";
+    let Some(path) = variable(VARIABLE) else {
+        return Ok(None);
+    };
+    let unreadable = |error| {
+        let problem = format!("{path} cannot be read");
+        InputError::new(VARIABLE, problem, "Name a file with certificates (PEM)").because(error)
+    };
+    fs::read(&path).map(Some).map_err(unreadable)
+}
+
+/// Reads the credentials from the source that an option or a variable names, or else from the
+/// `LWA_…` variables.
+async fn read(global: &GlobalArgs) -> Result<LoginCredentials, CommandError> {
+    match source(&global.alexa, variable) {
+        CredentialsSource::File(path) => Ok(from_file(&path)?),
+        CredentialsSource::Secret(id) => {
+            from_secrets_manager(&AwsClients::load(global).await?, &id).await
+        }
+        CredentialsSource::Environment => Ok(from_environment(variable)?),
+    }
+}
+
+/// An environment variable, unless it is blank.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Where the credentials are kept.
+#[derive(Debug, PartialEq, Eq)]
+enum CredentialsSource {
+    File(PathBuf),
+    Secret(String),
+    Environment,
+}
+
+/// Selects the source. Options take precedence over variables.
+fn source(args: &AlexaArgs, variable: impl Fn(&str) -> Option<String>) -> CredentialsSource {
+    if let Some(path) = &args.credentials_file {
+        CredentialsSource::File(path.clone())
+    } else if let Some(id) = &args.credentials_secret {
+        CredentialsSource::Secret(id.clone())
+    } else if let Some(path) = variable("ASPCTL_CREDENTIALS_FILE") {
+        CredentialsSource::File(path.into())
+    } else if let Some(id) = variable("ASPCTL_CREDENTIALS_SECRET") {
+        CredentialsSource::Secret(id)
+    } else {
+        CredentialsSource::Environment
+    }
+}
+
+/// The credentials as a file or a secret holds them. The keys with dashes are those in Amazon's own
+/// samples.
+#[derive(Deserialize)]
+struct StoredCredentials {
+    #[serde(alias = "lwa-client-id")]
+    client_id: String,
+    #[serde(alias = "lwa-client-secret")]
+    client_secret: SecretString,
+    #[serde(alias = "lwa-refresh-token")]
+    refresh_token: SecretString,
+}
+
+impl StoredCredentials {
+    /// Trims the values. `None` if one is blank.
+    fn trimmed(&self) -> Option<LoginCredentials> {
+        let credentials = LoginCredentials::new(
+            &self.client_id,
+            self.client_secret.expose_secret(),
+            self.refresh_token.expose_secret(),
+        );
+        credentials.is_complete().then_some(credentials)
+    }
+}
+
+fn from_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<LoginCredentials, InputError> {
+    let mut missing = Vec::new();
+    let mut required = |name| {
+        variable(name).unwrap_or_else(|| {
+            missing.push(name);
+            String::new()
+        })
+    };
+    let credentials = LoginCredentials::new(
+        &required("LWA_CLIENT_ID"),
+        &required("LWA_CLIENT_SECRET"),
+        &required("LWA_REFRESH_TOKEN"),
+    );
+    let problem = match missing.as_slice() {
+        [] => return Ok(credentials),
+        [name] => format!("{name} is not set"),
+        names => format!("{} are not set", names.join(", ")),
+    };
+    Err(InputError::new(
+        "Login with Amazon credentials",
+        problem,
+        "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or say where the credentials \
+         are with --credentials-file or --credentials-secret",
+    ))
+}
+
+fn from_file(path: &Path) -> Result<LoginCredentials, InputError> {
+    require_private(path)?;
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    parse_file(&path.display().to_string(), &text)
+}
+
+fn parse_file(place: &str, text: &str) -> Result<LoginCredentials, InputError> {
+    let advice = "Set client_id, client_secret and refresh_token, each to a quoted string";
+    let text = text.trim_start_matches('\u{feff}');
+    let malformed = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.lines().count().max(1));
+        let problem = format!("line {line} or below is malformed (the content is not shown here)");
+        InputError::new(place, problem, advice)
+    };
+    let stored: StoredCredentials = toml::from_str(text).map_err(malformed)?;
+    let blank = || InputError::new(place, "one of the three values is blank", advice);
+    stored.trimmed().ok_or_else(blank)
+}
+
+fn unreadable(path: &Path, error: io::Error) -> InputError {
+    let place = path.display().to_string();
+    let advice = "Check --credentials-file (ASPCTL_CREDENTIALS_FILE)";
+    InputError::new(place, "cannot be read", advice).because(error)
+}
+
+/// The permission bits of everybody except the owner.
+const PERMISSIONS_OF_OTHERS: u32 = 0o077;
+
+/// Rejects a file that others can read: the refresh token lets its holder act for the customer.
+fn require_private(path: &Path) -> Result<(), InputError> {
+    let place = path.display().to_string();
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & PERMISSIONS_OF_OTHERS == 0 {
+        return Ok(());
+    }
+    let problem = format!("other users of this machine can access it (mode {mode:o})");
+    Err(InputError::new(
+        &place,
+        problem,
+        format!("Run chmod 600 {place}, and replace the refresh token if others may have read it"),
+    ))
+}
+
+async fn from_secrets_manager(
+    aws: &AwsClients,
+    id: &str,
+) -> Result<LoginCredentials, CommandError> {
+    let secret = aws.secrets().get_secret_value().secret_id(id).send().await;
+    let secret = secret.map_err(call_error(
+        "secretsmanager:GetSecretValue",
+        format!("the secret {id}"),
+    ))?;
+    Ok(parse_secret(id, secret.secret_string())?)
+}
+
+fn parse_secret(id: &str, text: Option<&str>) -> Result<LoginCredentials, InputError> {
+    let invalid = |problem| {
+        InputError::new(
+            format!("the secret {id}"),
+            problem,
+            "Store {\"lwa-client-id\":…,\"lwa-client-secret\":…,\"lwa-refresh-token\":…}",
+        )
+    };
+    let malformed =
+        || invalid("it is not a JSON object with the three keys (the content is not shown here)");
+    let text = text.unwrap_or_default().trim_start_matches('\u{feff}');
+    let stored: StoredCredentials = serde_json::from_str(text).map_err(|_| malformed())?;
+    let blank = || invalid("one of the three values is blank");
+    stored.trimmed().ok_or_else(blank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::parse;
+
+    #[test]
+    fn all_three_variables_are_required() {
+        let all = |name: &str| Some(format!("value of {name}"));
+        assert_eq!(
+            from_environment(all).unwrap().client_id,
+            "value of LWA_CLIENT_ID"
+        );
+        let error = from_environment(|name| all(name).filter(|_| name == "LWA_CLIENT_ID"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("LWA_CLIENT_SECRET, LWA_REFRESH_TOKEN are not set"),
+            "{error}"
+        );
+        assert!(!error.contains("value of"), "{error}");
+    }
+
+    #[test]
+    fn an_option_takes_precedence_over_a_variable() {
+        let source = |args: &[&str], variables: &[&str]| {
+            let args = parse::<AlexaArgs>(args);
+            let set = |name: &str| variables.contains(&name).then(|| "v".to_owned());
+            source(&args, set)
+        };
+        let file = CredentialsSource::File("v".into());
+        let secret = CredentialsSource::Secret("v".to_owned());
+        let both = ["ASPCTL_CREDENTIALS_FILE", "ASPCTL_CREDENTIALS_SECRET"];
+        let option = source(&["--credentials-file", "f"], &both);
+        assert_eq!(option, CredentialsSource::File("f".into()));
+        let option = source(&["--credentials-secret", "s"], &both);
+        assert_eq!(option, CredentialsSource::Secret("s".to_owned()));
+        assert_eq!(source(&[], &both), file);
+        assert_eq!(source(&[], &both[1..]), secret);
+        assert_eq!(
+            source(&[], &["LWA_CLIENT_ID"]),
+            CredentialsSource::Environment
+        );
+    }
+
+    #[test]
+    fn white_space_at_the_ends_is_trimmed_from_every_source() {
+        let check = |credentials: LoginCredentials| {
+            let LoginCredentials {
+                client_id,
+                client_secret,
+                refresh_token,
+            } = credentials;
+            let secrets = [client_secret.expose_secret(), refresh_token.expose_secret()];
+            assert_eq!((client_id.as_str(), secrets), ("i", ["s", "t"]));
+        };
+        check(
+            from_environment(|name| {
+                let last = name.rsplit('_').next()?;
+                let value = ["i", "s", "t"][["ID", "SECRET", "TOKEN"]
+                    .iter()
+                    .position(|end| *end == last)?];
+                Some(format!(" {value}\r\n"))
+            })
+            .unwrap(),
+        );
+        let file = "\u{feff}client_id = \" i\"\nclient_secret = \"s\\n\"\nrefresh_token = \"\\tt\"";
+        check(parse_file("file", file).unwrap());
+        let secret = "\u{feff}{\"lwa-client-id\":\"i \",\"lwa-client-secret\":\"\\ns\",\
+                      \"lwa-refresh-token\":\"\\ufefft\"}\n";
+        check(parse_secret("id", Some(secret)).unwrap());
+    }
+
+    #[test]
+    fn a_blank_value_is_missing() {
+        let file = "client_id = \"i\"\nclient_secret = \" \"\nrefresh_token = \"t\"";
+        let error = parse_file("file", file).unwrap_err().to_string();
+        assert_eq!(error, "file: one of the three values is blank");
+        let secret = r#"{"client_id":"i","client_secret":"s","refresh_token":"\n"}"#;
+        let error = parse_secret("x", Some(secret)).unwrap_err().to_string();
+        assert_eq!(error, "the secret x: one of the three values is blank");
+    }
+
+    #[test]
+    fn debug_output_hides_the_secrets() {
+        let credentials = from_environment(|name| Some(format!("value of {name}"))).unwrap();
+        let shown = format!("{credentials:?}");
+        assert!(
+            !shown.contains("LWA_CLIENT_SECRET") && !shown.contains("LWA_REFRESH_TOKEN"),
+            "{shown}"
+        );
+    }
+}

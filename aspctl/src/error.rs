@@ -7,7 +7,7 @@ use std::{fmt::Display, io};
 
 use crate::{
     advice::{Explanation, InputError},
-    alexa::{AlexaError, ConnectError},
+    alexa::AlexaError,
     aws::AwsCallError,
 };
 
@@ -139,15 +139,6 @@ impl CommandError {
 fn joined(problems: &[InputError]) -> String {
     let problems = problems.iter().map(ToString::to_string);
     problems.collect::<Vec<_>>().join("; ")
-}
-
-impl From<ConnectError> for CommandError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Input(error) => Self::Input(error),
-            ConnectError::Aws(error) => Self::Aws(error),
-        }
-    }
 }
 
 impl From<LeftoverError> for CommandError {

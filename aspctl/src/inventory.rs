@@ -6,8 +6,12 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
-    alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
+    alexa::{
+        AlexaApi, AlexaConfiguration, AlexaResourceKind, AlexaSubscription, SubscriptionFilter,
+        is_configuration, is_resource,
+    },
     args::{GlobalArgs, OutputFormat},
+    credentials,
     error::CommandError,
     subscriptions::describe::describe_subscription,
     terminal::Terminal,
@@ -68,7 +72,7 @@ pub(crate) async fn list(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let alexa = AlexaApi::connect(global).await?;
+    let alexa = credentials::connect(global, terminal).await?;
     let listed = read_listed(args, &alexa).await?;
     match args.output {
         OutputFormat::Json => terminal.json(&as_json(&listed))?,
@@ -92,7 +96,7 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
     let subscriptions = if args.kind == Some(ResourceKind::Configurations) {
         None
     } else {
-        let mut subscriptions = alexa.subscriptions(&Default::default()).await?;
+        let mut subscriptions = alexa.subscriptions(&SubscriptionFilter::default()).await?;
         subscriptions.retain(|subscription| matches(subscription, args));
         Some(subscriptions)
     };
@@ -179,7 +183,8 @@ pub(crate) async fn get(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
-    let resource = AlexaApi::connect(global).await?.get(crate::alexa::AlexaResourceKind::Subscription, &args.id).await?;
+    let alexa = credentials::connect(global, terminal).await?;
+    let resource = alexa.get(kind_of(&args.id), &args.id).await?;
     let resource = resource.ok_or_else(|| missing_error(&args.id))?;
     match args.output {
         OutputFormat::Json => terminal.json(&resource)?,
@@ -222,7 +227,7 @@ pub(crate) async fn delete(
     for id in &args.ids {
         check_id(id)?;
     }
-    let alexa = AlexaApi::connect(global).await?;
+    let alexa = credentials::connect(global, terminal).await?;
     let mut ids = args.ids.clone();
     ids.sort_by_key(|id| (is_configuration(id), id.clone()));
     ids.dedup();
@@ -235,12 +240,20 @@ pub(crate) async fn delete(
     };
     terminal.confirm(question, args.yes)?;
     for id in &ids {
-        if !alexa.delete(crate::alexa::AlexaResourceKind::Subscription, id).await? {
+        if !alexa.delete(kind_of(id), id).await? {
             return Err(missing_error(id));
         }
         terminal.say(format_args!("deleted {id}"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn kind_of(id: &str) -> AlexaResourceKind {
+    if is_configuration(id) {
+        AlexaResourceKind::Configuration
+    } else {
+        AlexaResourceKind::Subscription
+    }
 }
 
 fn check_id(id: &str) -> Result<(), CommandError> {

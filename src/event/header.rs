@@ -126,27 +126,40 @@ struct HeaderEntities(Value);
 
 impl<'de> Deserialize<'de> for HeaderEntities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Array(items)
-                if items
-                    .iter()
-                    .all(|item| item.get("type").is_some_and(Value::is_string)) =>
-            {
-                Value::Object(by_type(items))
-            }
-            other => other,
-        }))
+        let entities = Value::deserialize(deserializer)?;
+        let by_type = entities.as_array().and_then(|items| by_type(items));
+        Ok(Self(by_type.map_or(entities, Value::Object)))
     }
 }
 
-fn by_type(items: Vec<Value>) -> Map<String, Value> {
-    let named = |item: Value| Some((item.get("type")?.as_str()?.to_lowercase(), item));
-    items.into_iter().filter_map(named).collect()
+/// Reads an array of entities as a map, whose keys are their types in lower case. `None` if one has
+/// no type. Of two with the same type the last remains.
+#[must_use]
+pub fn by_type(items: &[Value]) -> Option<Map<String, Value>> {
+    let named = |item: &Value| Some((item.get("type")?.as_str()?.to_lowercase(), item.clone()));
+    items.iter().map(named).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn entities_of_an_array_are_named_by_their_types() {
+        let (unit, skill) = (
+            json!({ "type": "Unit" }),
+            json!({ "type": "Skill", "id": "s" }),
+        );
+        let named = by_type(&[unit.clone(), skill.clone()]).unwrap();
+        assert_eq!(
+            Value::Object(named),
+            json!({ "unit": unit, "skill": skill })
+        );
+        assert_eq!(by_type(&[unit, json!({ "id": "u" })]), None);
+        assert_eq!(by_type(&[]), Some(Map::new()));
+    }
 
     #[test]
     fn an_event_type_is_a_namespace_and_a_name() {

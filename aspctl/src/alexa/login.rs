@@ -2,24 +2,29 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{credentials::LoginCredentials, error::AlexaError, read_retry_after};
+use super::{
+    body,
+    error::{AlexaError, ErrorResponse},
+    http::HttpAnswer,
+    secrets,
+    settings::LoginCredentials,
+};
 
 /// How long before its expiry a token is renewed, so that none expires during a call.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 
-/// The lifetime of a token in seconds, if the response does not say, and the maximum. Source: Login
-/// with Amazon, access tokens.
-const MAX_LIFETIME_SECONDS: u64 = 3600;
+/// The lifetime of a token, if the response does not say, and the maximum. Source: Login with
+/// Amazon, access tokens.
+const MAX_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The call's name in errors.
-const TOKEN_CALL: &str = "POST to Login with Amazon";
+pub(super) const TOKEN_CALL: &str = "POST to Login with Amazon";
 
 /// The token endpoint, with the credentials to call it.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ struct TokenRequest<'a> {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: SecretString,
-    expires_in: Option<u64>,
+    expires_in: Option<Value>,
     refresh_token: Option<SecretString>,
 }
 
@@ -79,59 +84,87 @@ impl LoginClient {
     /// Gets a new token. The response is never logged.
     pub(super) async fn token(&self) -> Result<AccessToken, AlexaError> {
         tracing::debug!("POST {} for a new access token", self.url);
-        let text = self.exchange().await?;
-        let malformed = |_| AlexaError::Unreadable {
-            call: TOKEN_CALL.to_owned(),
-            missing: "access_token",
-        };
-        let response: TokenResponse = serde_json::from_str(&text).map_err(malformed)?;
-        self.warn_of_rotation(response.refresh_token.as_ref());
-        let seconds = response.expires_in.unwrap_or(MAX_LIFETIME_SECONDS);
-        let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS));
+        let answer = self.exchange().await?;
+        tracing::debug!("{}", answer.status);
+        if let Some(redirect) = answer.as_redirect(TOKEN_CALL) {
+            return Err(redirect);
+        }
+        if !answer.status.is_success() {
+            return Err(read_error(answer));
+        }
+        let response = read_token(&answer.text)?;
+        secrets::remember(&response.access_token);
+        self.note_rotation(response.refresh_token.as_ref());
         Ok(AccessToken {
+            renew_at: Instant::now() + usable_time(lifetime(response.expires_in.as_ref())),
             secret: response.access_token,
-            renew_at: Instant::now() + usable_time(lifetime),
         })
     }
 
-    /// Exchanges the refresh token; the text of the response.
-    async fn exchange(&self) -> Result<String, AlexaError> {
-        let unreachable = |error| AlexaError::unreachable(TOKEN_CALL, &error);
+    /// Sends the refresh token.
+    async fn exchange(&self) -> Result<HttpAnswer, AlexaError> {
         let request = TokenRequest {
             grant_type: "refresh_token",
             refresh_token: self.credentials.refresh_token.expose_secret(),
             client_id: &self.credentials.client_id,
             client_secret: self.credentials.client_secret.expose_secret(),
         };
-        let sent = self.http.post(self.url.clone()).form(&request).send().await;
-        let response = sent.map_err(unreachable)?;
-        let status = response.status();
-        let retry_after = read_retry_after(response.headers(), Utc::now());
-        let text = response.text().await.map_err(unreachable)?;
-        tracing::debug!("{status}");
-        if status.is_success() {
-            return Ok(text);
-        }
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Err(AlexaError::from_login(
-            TOKEN_CALL,
-            status,
-            &body,
-            retry_after,
-        ))
+        let request = self.http.post(self.url.clone()).form(&request);
+        HttpAnswer::receive(TOKEN_CALL, request).await
     }
 
     /// Warns if the response has a new refresh token. Login with Amazon documents that it may; it
     /// has always been the same so far, and the old one stays valid.
-    fn warn_of_rotation(&self, refresh_token: Option<&SecretString>) {
-        let own = self.credentials.refresh_token.expose_secret();
-        if refresh_token.is_some_and(|new| new.expose_secret() != own) {
+    fn note_rotation(&self, refresh_token: Option<&SecretString>) {
+        let Some(new) = refresh_token else { return };
+        secrets::remember(new);
+        if new.expose_secret() != self.credentials.refresh_token.expose_secret() {
             tracing::warn!(
                 "Login with Amazon returned a different refresh token; aspctl still uses the \
                  stored one"
             );
         }
     }
+}
+
+/// Reads a token, without quoting anything.
+fn read_token(text: &str) -> Result<TokenResponse, AlexaError> {
+    let response: Result<TokenResponse, _> = serde_json::from_str(text);
+    match response {
+        Ok(response) if !response.access_token.expose_secret().is_empty() => Ok(response),
+        Err(error) if !error.is_data() => Err(AlexaError::NotJson {
+            call: TOKEN_CALL.to_owned(),
+            body: body::html_page(text).unwrap_or_else(|| "another text".to_owned()),
+        }),
+        _ => Err(AlexaError::Unreadable {
+            call: TOKEN_CALL.to_owned(),
+            missing: "access_token",
+        }),
+    }
+}
+
+fn read_error(answer: HttpAnswer) -> AlexaError {
+    let status = answer.status;
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let response = ErrorResponse::new(None, TOKEN_CALL, status, "", answer.request_id);
+        return AlexaError::from_response(response, answer.retry_after);
+    }
+    let body = serde_json::from_str(&answer.text).unwrap_or(Value::Null);
+    let text = |key: &str| body.get(key).and_then(Value::as_str);
+    let page = body::html_page(&answer.text);
+    let description = text("error_description").or(page.as_deref());
+    AlexaError::from_login(text("error"), description, status)
+}
+
+/// The lifetime of a token: a number, which may be a text or a fraction.
+fn lifetime(expires_in: Option<&Value>) -> Duration {
+    let seconds = match expires_in {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    lifetime.unwrap_or(MAX_LIFETIME).min(MAX_LIFETIME)
 }
 
 /// How long to use a token: until a minute before its expiry, or for half of a short lifetime.
@@ -141,6 +174,8 @@ fn usable_time(lifetime: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -150,5 +185,30 @@ mod tests {
             [usable(3600), usable(120), usable(60), usable(0)],
             [3540, 60, 30, 0]
         );
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_a_text_or_a_fraction() {
+        let millis = |expires_in: Value| lifetime(Some(&expires_in)).as_millis();
+        assert_eq!(millis(json!(900)), 900_000);
+        assert_eq!(millis(json!("900")), 900_000);
+        assert_eq!(millis(json!(" 900.5 ")), 900_500);
+        assert_eq!(millis(json!(899.25)), 899_250);
+        for unknown in [json!("soon"), json!(-5), json!(86_400), json!(true)] {
+            assert_eq!(millis(unknown), 3_600_000);
+        }
+        assert_eq!(lifetime(None), MAX_LIFETIME);
+    }
+
+    #[test]
+    fn a_response_without_a_token_is_not_quoted() {
+        let problem = |text| read_token(text).err().unwrap().to_string();
+        assert!(problem("<html><title>Sign in</title>").contains("an HTML page, \"Sign in\""));
+        let text = problem("access_token=Atza|example");
+        assert!(text.contains("another text"), "{text}");
+        for text in ["{}", r#"{"access_token":5}"#, r#"{"access_token":""}"#] {
+            assert!(problem(text).contains("has no access_token"), "{text}");
+        }
+        assert!(read_token(r#"{"access_token":"Atza|example"}"#).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     advice::{Explanation, InputError},
-    alexa::{AlexaError, ConnectError},
+    alexa::AlexaError,
     args::OutputFormat,
     aws::AwsCallError,
     error::CommandError,
@@ -113,12 +113,6 @@ impl From<AwsCallError> for CheckError {
 
 impl From<InputError> for CheckError {
     fn from(error: InputError) -> Self {
-        CommandError::from(error).into()
-    }
-}
-
-impl From<ConnectError> for CheckError {
-    fn from(error: ConnectError) -> Self {
         CommandError::from(error).into()
     }
 }

@@ -1,0 +1,97 @@
+//! What the client tells while it works: what it waits for, and what it does in another way.
+
+use std::fmt;
+
+use chrono::{DateTime, Local, Utc};
+
+use super::operation::AlexaResourceKind;
+
+/// Something that the user should know before the result. Its `Display` is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AlexaNotice {
+    /// A call takes more than two seconds.
+    Waiting {
+        /// The call's name.
+        call: String,
+        /// Why it takes so long.
+        reason: WaitReason,
+        /// The number of the attempt that has no answer yet, or comes next; from 1.
+        attempt: usize,
+        /// The maximum number of attempts.
+        attempts: usize,
+        /// When the attempt times out, or when the next one starts.
+        until: DateTime<Utc>,
+    },
+    /// A list takes more than two seconds to read.
+    Page {
+        /// What is listed.
+        kind: AlexaResourceKind,
+        /// The number of pages so far.
+        pages: usize,
+        /// The number of items on them.
+        items: usize,
+    },
+    /// From now on, resources of this kind are created without an idempotency token.
+    WithoutIdempotencyToken {
+        /// The kind.
+        kind: AlexaResourceKind,
+    },
+    /// From now on, lists are read without a page size.
+    WithoutPageSize,
+    /// A list is read in full, and filtered here.
+    WithoutFilter,
+}
+
+/// Why a call takes long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WaitReason {
+    /// There is no answer yet.
+    NoAnswer,
+    /// An attempt failed, and the next one starts later.
+    Failed(String),
+}
+
+impl fmt::Display for AlexaNotice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting {
+                call,
+                reason,
+                attempt,
+                attempts,
+                until,
+            } => {
+                let until = until.with_timezone(&Local).format("%T");
+                let attempt = format!("try {attempt} of {attempts}");
+                match reason {
+                    WaitReason::NoAnswer => {
+                        write!(formatter, "Waiting for an answer to {call} until {until} ")?;
+                        write!(formatter, "({attempt})…")
+                    }
+                    WaitReason::Failed(problem) => {
+                        write!(formatter, "{problem}. Waiting until {until} ({attempt})…")
+                    }
+                }
+            }
+            Self::Page { kind, pages, items } => {
+                let noun = kind.noun();
+                write!(
+                    formatter,
+                    "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
+                )
+            }
+            Self::WithoutIdempotencyToken { kind } => write!(
+                formatter,
+                "Alexa does not accept an idempotency token for a {}; continuing without. A \
+                 creation whose answer is lost may happen twice.",
+                kind.noun()
+            ),
+            Self::WithoutPageSize => formatter.write_str(
+                "Alexa does not accept a page size (maxResults) for this list; continuing without.",
+            ),
+            Self::WithoutFilter => formatter.write_str(
+                "Alexa does not accept this filter; reading the whole list and filtering here.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What the client asks Alexa for.
+
+/// A kind of resource. An id does not say of which kind it is: its prefix is not documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum AlexaResourceKind {
+    /// Where events go.
+    Configuration,
+    /// Which events go to a configuration.
+    Subscription,
+}
+
+impl AlexaResourceKind {
+    /// The path of the list, below the API's URL.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Configuration => "v1/eventMessenger/subscriptionConfigurations",
+            Self::Subscription => "v1/eventMessenger/subscriptions",
+        }
+    }
+
+    /// What one of them is called.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+/// A call to the API. The advice for an error depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AlexaOperation {
+    List(AlexaResourceKind),
+    Get(AlexaResourceKind),
+    Create(AlexaResourceKind),
+    Delete(AlexaResourceKind),
+    GetUnit,
+    GetProfile,
+}
+
+impl AlexaOperation {
+    /// Whether it counts towards the calls at the same time. Reads of lists do not: they come one
+    /// after another.
+    pub(super) fn takes_permit(self) -> bool {
+        matches!(self, Self::Create(_) | Self::Delete(_) | Self::GetUnit)
+    }
+}
