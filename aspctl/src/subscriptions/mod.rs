@@ -12,6 +12,8 @@
 mod args;
 pub(crate) mod compare;
 pub(crate) mod describe;
+#[cfg_attr(not(test), expect(dead_code, reason = "the plan does not show it yet"))]
+mod event_types;
 pub(crate) mod file;
 pub(crate) mod plan;
 mod run;
