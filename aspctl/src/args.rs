@@ -5,7 +5,10 @@
     reason = "help is plain text"
 )]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anstream::ColorChoice;
 use chrono::{DateTime, Utc};
@@ -119,18 +122,40 @@ impl From<ColorWhen> for ColorChoice {
     }
 }
 
-/// The subscriptions file.
+/// The path that stands for standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// The subscriptions files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
-    /// File with the topic and the subscriptions
+    /// File with the topic and the subscriptions, a folder for its *.toml, or - for standard input.
+    /// Can be repeated, or hold several paths separated by colons: all files form one set
     #[arg(
         short,
         long,
         env = "ASPCTL_FILE",
         default_value = "subscriptions.toml",
+        value_delimiter = PATH_SEPARATOR,
         value_name = "FILE"
     )]
-    pub(crate) file: PathBuf,
+    pub(crate) file: Vec<PathBuf>,
+}
+
+/// Separates paths, as in `PATH`. This program runs on Unix only.
+const PATH_SEPARATOR: char = ':';
+
+impl FileArgs {
+    /// Whether there is any of the files.
+    pub(crate) fn is_present(&self) -> bool {
+        let is_present = |path: &PathBuf| *path == Path::new(STANDARD_INPUT) || path.exists();
+        self.file.iter().any(is_present)
+    }
+
+    /// The paths, for people.
+    pub(crate) fn names(&self) -> String {
+        let names = self.file.iter().map(|path| path.display().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The output format of a result.

@@ -11,12 +11,18 @@ use crate::{
     aws::AwsCallError,
 };
 
+/// How many problems of the user's input are shown.
+const MAX_SHOWN_PROBLEMS: usize = 20;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     /// The user's input cannot be used. Running the command again does not help.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// Several parts of the user's input cannot be used.
+    #[error("{}", joined(.0))]
+    Inputs(Vec<InputError>),
     /// The user declined. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Declined(&'static str),
@@ -50,9 +56,35 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
+    /// Creates the error for input with these problems, unless there are none.
+    pub(crate) fn unless_empty(mut problems: Vec<InputError>) -> Result<(), Self> {
+        match problems.pop() {
+            None => Ok(()),
+            Some(only) if problems.is_empty() => Err(only.into()),
+            Some(last) => {
+                problems.push(last);
+                Err(Self::Inputs(problems))
+            }
+        }
+    }
+
     /// Creates the error for a closed pipe.
     pub(crate) fn closed_pipe() -> Self {
         io::Error::from(io::ErrorKind::BrokenPipe).into()
+    }
+
+    /// Explains each problem of its own: up to a maximum, then how many more there are.
+    pub(crate) fn explanations(&self) -> Vec<Explanation> {
+        let Self::Inputs(problems) = self else {
+            return vec![self.explain()];
+        };
+        let shown = problems.iter().take(MAX_SHOWN_PROBLEMS);
+        let mut explanations: Vec<_> = shown.map(InputError::explain).collect();
+        let further = problems.len() - explanations.len();
+        if further > 0 {
+            explanations.push(Explanation::new(format!("{further} more of such problems")));
+        }
+        explanations
     }
 
     /// Explains the problem with its causes, and what to do.
@@ -62,7 +94,7 @@ impl CommandError {
             Self::Alexa(error) => error.explain(),
             Self::Aws(error) => error.explain(),
             Self::Leftover(error) => error.explain(),
-            Self::Declined(_) | Self::Interrupted(_) => Explanation::of(self),
+            Self::Inputs(_) | Self::Declined(_) | Self::Interrupted(_) => Explanation::of(self),
             Self::CannotPrompt => {
                 Explanation::of(self).advise("Pass --yes to proceed without confirmation")
             }
@@ -76,6 +108,7 @@ impl CommandError {
             Self::Alexa(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::Input(_)
+            | Self::Inputs(_)
             | Self::Declined(_)
             | Self::CannotPrompt
             | Self::Interrupted(_)
@@ -88,6 +121,11 @@ impl CommandError {
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+fn joined(problems: &[InputError]) -> String {
+    let problems = problems.iter().map(ToString::to_string);
+    problems.collect::<Vec<_>>().join("; ")
 }
 
 impl From<ConnectError> for CommandError {

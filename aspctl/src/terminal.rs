@@ -22,6 +22,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    advice::Explanation,
     args::GlobalArgs,
     error::CommandError,
     printable::{self, BAD, STRONG},
@@ -159,20 +160,26 @@ impl Terminal {
     }
 
     /// Prints an error and, on a separate line, what to do. Returns the exit status.
+    ///
+    /// Of several problems each has its line; what to do about those in a row is said once.
     #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
         if error.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
-        let explanation = error.explain();
-        note(format_args!("{BAD}error:{BAD:#} {}", explanation.problem()));
-        let mut hints = Vec::new();
-        hints.extend(explanation.advice());
-        if error.is_transient() {
-            hints.push("Running the command again may succeed");
-        }
-        if !hints.is_empty() {
-            note(format_args!("{STRONG}hint:{STRONG:#} {}", hints.join(". ")));
+        let explanations = error.explanations();
+        let mut following = explanations.iter().skip(1);
+        for explanation in &explanations {
+            note(format_args!("{BAD}error:{BAD:#} {}", explanation.problem()));
+            let next = following.next().and_then(Explanation::advice);
+            let mut hints = Vec::new();
+            hints.extend(explanation.advice().filter(|advice| next != Some(advice)));
+            if error.is_transient() {
+                hints.push("Running the command again may succeed");
+            }
+            if !hints.is_empty() {
+                note(format_args!("{STRONG}hint:{STRONG:#} {}", hints.join(". ")));
+            }
         }
         ExitCode::FAILURE
     }

@@ -458,6 +458,7 @@ mod tests {
             entities: entities.as_object().unwrap().clone(),
             header_version: None,
             duration_seconds: None,
+            origin: String::new(),
         }
     }
 
@@ -599,6 +600,7 @@ mod tests {
     fn device_setup_is_subscribed_for_the_account_of_the_token() {
         let devices = |entities| FileContents {
             topic_source: TopicSource::Stack(None),
+            topic_origin: String::new(),
             wanted: vec![wanted(
                 "Alexa.Endpoint.Lifecycle.SetupCompletion",
                 &entities,

@@ -95,7 +95,13 @@ impl From<&CommandError> for DoctorFinding {
 
 impl From<CommandError> for CheckError {
     fn from(error: CommandError) -> Self {
-        DoctorFinding::from(&error).into()
+        match error {
+            CommandError::Inputs(_) => {
+                let explanations = error.explanations().into_iter();
+                Self::Findings(explanations.map(DoctorFinding::from).collect())
+            }
+            error => DoctorFinding::from(&error).into(),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct WantedSubscription {
     pub(crate) header_version: Option<String>,
     /// How long the subscription lasts, if it expires.
     pub(crate) duration_seconds: Option<u64>,
+    /// Where it is asked for, in words: `rooms.toml, line 12`.
+    pub(crate) origin: String,
 }
 
 impl WantedSubscription {
@@ -199,6 +201,7 @@ mod tests {
             entities: Map::from_iter([("unit".to_owned(), json!({ "type": "Unit", "id": UNIT }))]),
             header_version: None,
             duration_seconds: None,
+            origin: String::new(),
         };
         let is_same = |entities: Value| {
             let entities = entities.as_object().unwrap();

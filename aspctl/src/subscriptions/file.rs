@@ -1,12 +1,15 @@
-//! The subscriptions file: which events to send, about what, and to which topic.
+//! The subscriptions files: which events to send, about what, and to which topic.
 //!
-//! The comments on its fields are the descriptions in the JSON Schema, which editors show.
+//! All files that are named form one set, as if they were one file. A problem stops nothing: all
+//! problems of all files are reported at once, each with its line.
+//!
+//! The comments on the fields are the descriptions in the JSON Schema, which editors show.
 #![expect(
     clippy::doc_markdown,
     reason = "the schema's descriptions are plain text"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
 use asp_events::{
     arn::Arn,
@@ -15,24 +18,38 @@ use asp_events::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use toml::Spanned;
 
-use super::compare::WantedSubscription;
+use super::{
+    compare::WantedSubscription,
+    describe::describe_entities,
+    text_source::{self, TextSource},
+};
 use crate::{advice::InputError, error::CommandError};
 
-/// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file.
+/// The least duration of a subscription: a shorter one would expire before it could be renewed.
+const MIN_DURATION_SECONDS: u64 = 60;
+
+/// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file,
+/// or all files that it is given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubscriptionsFile {
     /// ARN of the topic for the events, instead of `stack`: a standard topic whose policy allows
     /// Alexa to publish.
-    #[schemars(regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"))]
-    topic: Option<String>,
+    #[schemars(
+        with = "Option<String>",
+        regex(pattern = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$")
+    )]
+    topic: Option<Spanned<String>>,
     /// Name of the CloudFormation stack of asp-events whose events topic receives the events.
-    /// Defaults to the stack that --stack selects.
-    stack: Option<String>,
+    /// Defaults to that of the other files, or else to the stack that --stack selects.
+    #[schemars(with = "Option<String>")]
+    stack: Option<Spanned<String>>,
     /// The subscriptions. Each entry stands for one subscription per event type and entity.
     #[serde(default, rename = "subscription")]
-    entries: Vec<SubscriptionEntry>,
+    #[schemars(with = "Vec<SubscriptionEntry>")]
+    entries: Vec<Spanned<SubscriptionEntry>>,
 }
 
 /// Event types, and what the events are about: exactly one of `units`, `parents`, `resources`,
@@ -42,41 +59,44 @@ pub(crate) struct SubscriptionsFile {
 struct SubscriptionEntry {
     /// Event types as namespace.name, such as Alexa.Automation.Execution.Completion.
     #[schemars(
+        with = "Vec<String>",
         length(min = 1),
         inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$"))
     )]
-    events: Vec<String>,
+    events: Vec<Spanned<String>>,
     /// Units that the events are about, such as rooms: amzn1.alexa.unit.did.…
     #[serde(default)]
-    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
-    units: Vec<String>,
+    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    units: Vec<Spanned<String>>,
     /// Parents of the units that the events are about, for
     /// Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…
     #[serde(default)]
-    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
-    parents: Vec<String>,
+    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    parents: Vec<Spanned<String>>,
     /// Skills, each combined with each unit, for Alexa.Skill.Interaction.Failure: amzn1.ask.skill.…
     #[serde(default)]
-    #[schemars(inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
-    skills: Vec<String>,
+    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
+    skills: Vec<Spanned<String>>,
     /// Units on which roles are assigned or revoked, for Alexa.Role.Management.*:
     /// amzn1.alexa.unit.did.…
     #[serde(default)]
-    #[schemars(inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
-    resources: Vec<String>,
+    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    resources: Vec<Spanned<String>>,
     /// Groups, for Alexa.Group.Management.*.
     #[serde(default)]
-    groups: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    groups: Vec<Spanned<String>>,
     /// Entities of the request, sent as they are, for everything that the other fields do not
     /// cover.
-    entities: Option<Map<String, Value>>,
+    #[schemars(with = "Option<Map<String, Value>>")]
+    entities: Option<Spanned<Map<String, Value>>>,
     /// Version of the events' headers (eventHeaderVersion). Amazon's samples set V2 for
     /// Alexa.Enterprise.Endpoint.Activity.*.
     header_version: Option<String>,
-    /// Seconds until the subscription expires (subscriptionDurationInSeconds). `aspctl apply`
-    /// renews it in the second half of that time.
-    #[schemars(range(min = 60))]
-    duration_seconds: Option<u64>,
+    /// Seconds until the subscription expires (subscriptionDurationInSeconds), at least 60. `aspctl
+    /// apply` renews it in the second half of that time.
+    #[schemars(with = "Option<u64>", range(min = MIN_DURATION_SECONDS))]
+    duration_seconds: Option<Spanned<u64>>,
 }
 
 /// The fields that say what an entry's events are about.
@@ -104,17 +124,19 @@ impl EntrySubject {
     }
 }
 
-/// The contents of the file.
+/// The contents of all files.
 #[derive(Debug)]
 pub(crate) struct FileContents {
     /// Which topic the events go to.
     pub(crate) topic_source: TopicSource,
-    /// Every subscription that the file stands for, in its order.
+    /// Where that is said, in words: a file with its line, or the file that does not say it.
+    pub(crate) topic_origin: String,
+    /// Every subscription that the files stand for, in their order.
     pub(crate) wanted: Vec<WantedSubscription>,
 }
 
-/// How the file names the topic.
-#[derive(Debug)]
+/// How the files name the topic.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TopicSource {
     /// By its ARN.
     Arn(String),
@@ -122,115 +144,127 @@ pub(crate) enum TopicSource {
     Stack(Option<String>),
 }
 
-/// Reads the file.
-pub(crate) fn read(path: &Path) -> Result<FileContents, CommandError> {
-    let place = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        let advice = "Name the file with --file; docs/aspctl.md shows how to write one";
-        InputError::new(&place, "cannot be read", advice).because(error)
-    })?;
-    parse(&place, &text)
+/// Reads files, folders of files, and standard input for `-`.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
+    let mut problems = Vec::new();
+    let sources = text_source::read_all(paths, &mut problems);
+    read_sources(&sources, problems)
 }
 
-fn parse(place: &str, text: &str) -> Result<FileContents, CommandError> {
-    let parsed = toml::from_str(text);
-    let file: SubscriptionsFile = parsed.map_err(|error| malformed(place, text, &error))?;
-    let topic_source = match (file.topic, file.stack) {
-        (Some(_), Some(_)) => {
-            return Err(CommandError::input(
-                place,
-                "it has both topic and stack",
-                "Keep one of them",
-            ));
+/// Reads the texts of all files, and reports all problems at once.
+fn read_sources(
+    sources: &[TextSource],
+    mut problems: Vec<InputError>,
+) -> Result<FileContents, CommandError> {
+    let (mut topics, mut wanted) = (Vec::new(), WantedList::default());
+    for source in sources {
+        let file: SubscriptionsFile = match toml::from_str(&source.text) {
+            Ok(file) => file,
+            Err(error) => {
+                problems.push(malformed(source, &error));
+                continue;
+            }
+        };
+        let mut reader = EntryReader {
+            source,
+            problems: &mut problems,
+            wanted: &mut wanted,
+        };
+        topics.extend(reader.topic(&file));
+        for entry in &file.entries {
+            reader.add(entry);
         }
-        (Some(topic), None) => {
-            check_topic(place, &topic)?;
-            TopicSource::Arn(topic)
-        }
-        (None, stack) => TopicSource::Stack(stack),
-    };
+    }
+    let topic = single_topic(topics, &mut problems);
+    CommandError::unless_empty(problems)?;
+    let topic = topic.unwrap_or_else(|| NamedTopic {
+        topic_source: TopicSource::Stack(None),
+        place: sources
+            .first()
+            .map_or_else(String::new, |source| source.name.clone()),
+    });
     Ok(FileContents {
-        topic_source,
-        wanted: wanted_by(place, &file.entries)?,
+        topic_source: topic.topic_source,
+        topic_origin: topic.place,
+        wanted: wanted.subscriptions,
     })
 }
 
 /// Explains an error of the TOML parser with its line.
-fn malformed(place: &str, text: &str, error: &toml::de::Error) -> CommandError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.unwrap_or_default().matches('\n').count() + 1;
+fn malformed(source: &TextSource, error: &toml::de::Error) -> InputError {
     let problem = error.message().trim().trim_end_matches('.');
-    CommandError::input(
-        format!("{place}, line {line}"),
+    InputError::new(
+        source.place(&error.span().unwrap_or_default()),
         problem.replace('\n', "; "),
         "Correct the line; docs/aspctl.md lists the fields",
     )
 }
 
-/// Lists every subscription that the entries stand for. None may occur twice.
-fn wanted_by(
-    place: &str,
-    entries: &[SubscriptionEntry],
-) -> Result<Vec<WantedSubscription>, CommandError> {
-    let (mut wanted, mut numbers) = (Vec::new(), BTreeMap::new());
-    for (number, entry) in (1..).zip(entries) {
-        let place = format!("{place}, subscription {number}");
-        for subscription in entry.subscriptions(&place)? {
-            if let Some(first) = numbers.insert(subscription.identity_key(), number) {
-                let event_type = &subscription.event_type;
-                let problem = format!("it duplicates {event_type} of subscription {first}");
-                return Err(CommandError::input(place, problem, "Remove one of the two"));
-            }
-            wanted.push(subscription);
+/// A topic or stack that a file names.
+struct NamedTopic {
+    topic_source: TopicSource,
+    place: String,
+}
+
+impl NamedTopic {
+    fn description(&self) -> String {
+        match &self.topic_source {
+            TopicSource::Arn(topic) => format!("the topic {topic}"),
+            TopicSource::Stack(Some(stack)) => format!("the stack {stack}"),
+            TopicSource::Stack(None) => "no topic".to_owned(),
         }
     }
-    Ok(wanted)
+}
+
+/// The topic that all files name that name any.
+fn single_topic(named: Vec<NamedTopic>, problems: &mut Vec<InputError>) -> Option<NamedTopic> {
+    let mut named = named.into_iter();
+    let first = named.next()?;
+    for other in named.filter(|other| other.topic_source != first.topic_source) {
+        let (own, place, named) = (other.description(), &first.place, first.description());
+        let problem = format!("it names {own}, but {place} names {named}");
+        problems.push(InputError::new(other.place, problem, ONE_TOPIC_ADVICE));
+    }
+    Some(first)
+}
+
+const ONE_TOPIC_ADVICE: &str = "All files of a run are about one topic: name it alike in each or \
+    in only one of them, and apply the files of another topic in a run of their own";
+
+/// Every subscription so far, and where each is asked for.
+#[derive(Default)]
+struct WantedList {
+    subscriptions: Vec<WantedSubscription>,
+    origins: BTreeMap<String, String>,
+}
+
+impl WantedList {
+    /// Adds a subscription. Returns where the same one is asked for already, if it is.
+    fn add(&mut self, subscription: WantedSubscription) -> Option<String> {
+        let (key, origin) = (subscription.identity_key(), subscription.origin.clone());
+        let first = self.origins.get(&key).cloned();
+        if first.is_none() {
+            self.origins.insert(key, origin);
+            self.subscriptions.push(subscription);
+        }
+        first
+    }
+}
+
+/// What one subscription of an entry is about, and where the entry says so.
+struct EntitySet {
+    span: Range<usize>,
+    entities: Map<String, Value>,
 }
 
 impl SubscriptionEntry {
-    /// The subscriptions that the entry stands for: each event type with each set of entities.
-    fn subscriptions(&self, place: &str) -> Result<Vec<WantedSubscription>, CommandError> {
-        if self.events.is_empty() {
-            let advice = "Name the event types";
-            return Err(CommandError::input(place, "events is empty", advice));
-        }
-        let subject = self.subject(place)?;
-        self.check_ids(place)?;
-        let mut wanted = Vec::new();
-        for event in &self.events {
-            let event_type = EventType::parse(event).ok_or_else(|| {
-                CommandError::input(
-                    place,
-                    format!("{event:?} is not an event type"),
-                    "Write namespace.name, such as Alexa.Skill.Interaction.Failure",
-                )
-            })?;
-            check_subject(place, &event_type, subject)?;
-            for entities in self.entity_sets() {
-                wanted.push(WantedSubscription {
-                    event_type: event_type.clone(),
-                    entities,
-                    header_version: self.header_version.clone(),
-                    duration_seconds: self.duration_seconds,
-                });
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// Which fields say what the entry is about.
-    fn subject(&self, place: &str) -> Result<EntrySubject, CommandError> {
+    /// The fields that say what the entry is about. There should be exactly one.
+    fn subjects(&self) -> Vec<EntrySubject> {
         let mut subjects = Vec::new();
         if !self.units.is_empty() && self.skills.is_empty() {
             subjects.push(EntrySubject::Units);
         } else if !self.units.is_empty() {
             subjects.push(EntrySubject::UnitsAndSkills);
-        } else if !self.skills.is_empty() {
-            return Err(CommandError::input(
-                place,
-                "it has skills without units",
-                "Name the units in which the skills run",
-            ));
         }
         if !self.parents.is_empty() {
             subjects.push(EntrySubject::Parents);
@@ -244,126 +278,264 @@ impl SubscriptionEntry {
         if self.entities.is_some() {
             subjects.push(EntrySubject::FreeForm);
         }
-        match subjects.as_slice() {
-            [subject] => Ok(*subject),
-            [] => Err(CommandError::input(
-                place,
-                "it does not say what the events are about",
-                "Name units, parents, resources or groups; or write entities = {} for no entity",
-            )),
-            _ => Err(CommandError::input(
-                place,
-                "it says in several ways what the events are about",
-                "Write one entry for each of units, parents, resources, groups and entities",
-            )),
-        }
-    }
-
-    fn check_ids(&self, place: &str) -> Result<(), CommandError> {
-        check_ids(place, "units", &self.units, "amzn1.alexa.unit.")?;
-        check_ids(place, "parents", &self.parents, "amzn1.alexa.unit.")?;
-        check_ids(place, "resources", &self.resources, "amzn1.alexa.unit.")?;
-        check_ids(place, "skills", &self.skills, "amzn1.ask.skill.")?;
-        check_ids(place, "groups", &self.groups, "")
+        subjects
     }
 
     /// The entities of each subscription, as in Amazon's requests. Source: Amazon's Postman
     /// collection and CLI.
-    fn entity_sets(&self) -> Vec<Map<String, Value>> {
+    fn entity_sets(&self) -> Vec<EntitySet> {
         let mut sets = Vec::new();
+        let mut add = |id: &Spanned<String>, entities| {
+            let span = id.span();
+            sets.push(EntitySet { span, entities });
+        };
         for id in &self.units {
-            let unit = entity("unit", json!({ "type": "Unit", "id": id }));
+            let unit = entity("unit", json!({ "type": "Unit", "id": id.as_ref() }));
             if self.skills.is_empty() {
-                sets.push(unit.clone());
+                add(id, unit.clone());
             }
-            for id in &self.skills {
+            for skill in &self.skills {
                 let mut both = unit.clone();
-                both.extend(entity("skill", json!({ "type": "Skill", "id": id })));
-                sets.push(both);
+                both.extend(entity(
+                    "skill",
+                    json!({ "type": "Skill", "id": skill.as_ref() }),
+                ));
+                add(id, both);
             }
         }
         for id in &self.parents {
-            let parent = json!({ "type": "Unit", "id": id });
-            sets.push(entity("unit", json!({ "parent": parent })));
+            let parent = json!({ "type": "Unit", "id": id.as_ref() });
+            add(id, entity("unit", json!({ "parent": parent })));
         }
         for id in &self.resources {
-            let resource = json!({ "type": "Resource", "resourceType": "Unit", "resourceId": id });
-            sets.push(entity("resource", resource));
+            let unit = id.as_ref();
+            let resource =
+                json!({ "type": "Resource", "resourceType": "Unit", "resourceId": unit });
+            add(id, entity("resource", resource));
         }
         for id in &self.groups {
-            let group = json!({ "type": "AlexaGroup", "id": id });
-            sets.push(entity("group", group));
+            let group = json!({ "type": "AlexaGroup", "id": id.as_ref() });
+            add(id, entity("group", group));
         }
-        sets.extend(self.entities.clone());
+        if let Some(entities) = &self.entities {
+            let (span, entities) = (entities.span(), entities.as_ref().clone());
+            sets.push(EntitySet { span, entities });
+        }
         sets
+    }
+}
+
+/// Reads what one file says, and collects problems and subscriptions.
+struct EntryReader<'a> {
+    source: &'a TextSource,
+    problems: &'a mut Vec<InputError>,
+    wanted: &'a mut WantedList,
+}
+
+impl EntryReader<'_> {
+    fn problem(&mut self, span: &Range<usize>, problem: impl Into<String>, advice: &str) {
+        let place = self.source.place(span);
+        self.problems
+            .push(InputError::new(place, problem.into(), advice));
+    }
+
+    /// The topic or stack that the file names, if it names one.
+    fn topic(&mut self, file: &SubscriptionsFile) -> Option<NamedTopic> {
+        let (topic_source, span) = match (&file.topic, &file.stack) {
+            (Some(topic), Some(stack)) => {
+                let later = topic.span().start.max(stack.span().start);
+                let problem = "it has both topic and stack";
+                self.problem(&(later..later), problem, "Keep one of them");
+                return None;
+            }
+            (Some(topic), None) => {
+                self.check_topic(topic);
+                (TopicSource::Arn(topic.as_ref().clone()), topic.span())
+            }
+            (None, Some(stack)) => {
+                let name = stack.as_ref().clone();
+                (TopicSource::Stack(Some(name)), stack.span())
+            }
+            (None, None) => return None,
+        };
+        Some(NamedTopic {
+            topic_source,
+            place: self.source.place(&span),
+        })
+    }
+
+    /// Rejects FIFO topics: Lambda cannot subscribe to them, and Alexa is not known to publish to
+    /// them.
+    fn check_topic(&mut self, topic: &Spanned<String>) {
+        let (span, topic) = (topic.span(), topic.as_ref());
+        let problem = match Arn::parse(topic).filter(Arn::is_topic) {
+            Some(arn) if arn.is_fifo() => {
+                format!("{topic} is a FIFO topic, to which Lambda cannot subscribe")
+            }
+            Some(arn) if !arn.region.is_empty() && !arn.account.is_empty() => return,
+            _ => format!("{topic:?} is not the ARN of a topic"),
+        };
+        let advice =
+            "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
+        self.problem(&span, problem, advice);
+    }
+
+    /// Adds the subscriptions that an entry stands for: each event type with each set of entities.
+    fn add(&mut self, entry: &Spanned<SubscriptionEntry>) {
+        let (span, entry) = (entry.span(), entry.as_ref());
+        self.check_ids(entry);
+        self.check_duration(entry);
+        let types = self.event_types(entry, &span);
+        let Some(subject) = self.subject(entry, &span) else {
+            return;
+        };
+        let sets = entry.entity_sets();
+        for (span, event_type) in types {
+            if !self.takes(&event_type, subject, &span) {
+                continue;
+            }
+            for set in &sets {
+                let duration_seconds = entry.duration_seconds.as_ref();
+                self.add_wanted(WantedSubscription {
+                    event_type: event_type.clone(),
+                    entities: set.entities.clone(),
+                    header_version: entry.header_version.clone(),
+                    duration_seconds: duration_seconds.map(|seconds| *seconds.as_ref()),
+                    origin: self.source.place(&set.span),
+                });
+            }
+        }
+    }
+
+    fn add_wanted(&mut self, wanted: WantedSubscription) {
+        let (place, event_type) = (wanted.origin.clone(), wanted.event_type.clone());
+        let about = describe_entities(&wanted.entities);
+        if let Some(first) = self.wanted.add(wanted) {
+            let problem = format!("it duplicates {event_type} for {about} of {first}");
+            let advice = "Remove one of the two";
+            self.problems.push(InputError::new(place, problem, advice));
+        }
+    }
+
+    /// The entry's event types, each once.
+    fn event_types(
+        &mut self,
+        entry: &SubscriptionEntry,
+        entry_span: &Range<usize>,
+    ) -> Vec<(Range<usize>, EventType)> {
+        if entry.events.is_empty() {
+            self.problem(entry_span, "events is empty", "Name the event types");
+        }
+        let mut types: Vec<(Range<usize>, EventType)> = Vec::new();
+        for event in &entry.events {
+            let (span, event) = (event.span(), event.as_ref());
+            let Some(event_type) = EventType::parse(event) else {
+                let advice = "Write namespace.name, such as Alexa.Skill.Interaction.Failure";
+                self.problem(&span, format!("{event:?} is not an event type"), advice);
+                continue;
+            };
+            if types.iter().any(|(_, known)| *known == event_type) {
+                let problem = format!("events names {event_type} twice");
+                self.problem(&span, problem, "Remove one of the two");
+                continue;
+            }
+            types.push((span, event_type));
+        }
+        types
+    }
+
+    /// Which fields say what the entry is about.
+    fn subject(&mut self, entry: &SubscriptionEntry, span: &Range<usize>) -> Option<EntrySubject> {
+        if let (Some(skill), true) = (entry.skills.first(), entry.units.is_empty()) {
+            let advice = "Name the units in which the skills run";
+            self.problem(&skill.span(), "it has skills without units", advice);
+            return None;
+        }
+        match entry.subjects().as_slice() {
+            [subject] => return Some(*subject),
+            [] => self.problem(
+                span,
+                "it does not say what the events are about",
+                "Name units, parents, resources or groups; or write entities = {} for no entity",
+            ),
+            _ => self.problem(
+                span,
+                "it says in several ways what the events are about",
+                "Write one entry for each of units, parents, resources, groups and entities",
+            ),
+        }
+        None
+    }
+
+    /// Rejects ids in the wrong field, with which a subscription would never get an event.
+    fn check_ids(&mut self, entry: &SubscriptionEntry) {
+        const UNIT: &str = "amzn1.alexa.unit.";
+        for (field, ids, prefix) in [
+            ("units", &entry.units, UNIT),
+            ("parents", &entry.parents, UNIT),
+            ("resources", &entry.resources, UNIT),
+            ("skills", &entry.skills, "amzn1.ask.skill."),
+            ("groups", &entry.groups, ""),
+        ] {
+            for id in ids {
+                self.check_id(field, id, prefix);
+            }
+        }
+    }
+
+    fn check_id(&mut self, field: &str, id: &Spanned<String>, prefix: &str) {
+        let (span, id) = (id.span(), id.as_ref());
+        let rest = id.strip_prefix(prefix).unwrap_or_default();
+        if !rest.is_empty() && !id.contains(char::is_whitespace) {
+            return;
+        }
+        let problem = if prefix.is_empty() {
+            format!("{id:?} in {field} is empty or contains whitespace")
+        } else {
+            format!("{id:?} in {field} does not start with {prefix:?}, or contains whitespace")
+        };
+        self.problem(&span, problem, "Check the id; entities accepts any id");
+    }
+
+    /// Rejects a duration in which nobody could renew the subscription.
+    fn check_duration(&mut self, entry: &SubscriptionEntry) {
+        if let Some(duration) = &entry.duration_seconds
+            && *duration.as_ref() < MIN_DURATION_SECONDS
+        {
+            let problem = format!(
+                "duration_seconds is {}, and must be at least {MIN_DURATION_SECONDS}",
+                duration.as_ref()
+            );
+            let advice = "Choose a duration of which aspctl apply runs three times, such as 86400";
+            self.problem(&duration.span(), problem, advice);
+        }
+    }
+
+    /// Whether an event type may accept such an entry. If not, Alexa would refuse it, or never send
+    /// an event.
+    fn takes(
+        &mut self,
+        event_type: &EventType,
+        subject: EntrySubject,
+        span: &Range<usize>,
+    ) -> bool {
+        let required = match required_subject(event_type) {
+            Some(required) if subject != EntrySubject::FreeForm && subject != required => required,
+            _ => return true,
+        };
+        let problem = format!(
+            "{event_type} takes {}, not {}",
+            required.fields(),
+            subject.fields()
+        );
+        let advice = "Write a separate entry for it, or use entities, which are not checked";
+        self.problem(span, problem, advice);
+        false
     }
 }
 
 fn entity(name: &str, value: Value) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value)])
-}
-
-/// Rejects FIFO topics: Lambda cannot subscribe to them, and Alexa is not known to publish to them.
-fn check_topic(place: &str, topic: &str) -> Result<(), CommandError> {
-    let place = format!("{place}, topic");
-    let advice =
-        "Give the ARN of a standard topic, such as arn:aws:sns:us-east-1:123456789012:name";
-    match Arn::parse(topic).filter(Arn::is_topic) {
-        Some(arn) if arn.is_fifo() => Err(CommandError::input(
-            place,
-            format_args!("{topic} is a FIFO topic, to which Lambda cannot subscribe"),
-            advice,
-        )),
-        Some(arn) if !arn.region.is_empty() && !arn.account.is_empty() => Ok(()),
-        _ => Err(CommandError::input(
-            place,
-            format_args!("{topic:?} is not the ARN of a topic"),
-            advice,
-        )),
-    }
-}
-
-/// Rejects ids in the wrong field, with which a subscription would never get an event.
-fn check_ids(place: &str, field: &str, ids: &[String], prefix: &str) -> Result<(), CommandError> {
-    let is_wrong = |id: &&String| {
-        let rest = id.strip_prefix(prefix).unwrap_or_default();
-        rest.is_empty() || id.contains(char::is_whitespace)
-    };
-    let Some(id) = ids.iter().find(is_wrong) else {
-        return Ok(());
-    };
-    let problem = if prefix.is_empty() {
-        format!("{id:?} in {field} is empty or contains whitespace")
-    } else {
-        format!("{id:?} in {field} does not start with {prefix:?}, or contains whitespace")
-    };
-    let advice = "Check the id; entities accepts any id";
-    Err(CommandError::input(place, problem, advice))
-}
-
-/// Rejects what an event type is known not to accept: Alexa would refuse it, or never send an
-/// event.
-fn check_subject(
-    place: &str,
-    event_type: &EventType,
-    subject: EntrySubject,
-) -> Result<(), CommandError> {
-    let Some(required) = required_subject(event_type) else {
-        return Ok(());
-    };
-    if subject == EntrySubject::FreeForm || subject == required {
-        return Ok(());
-    }
-    let problem = format!(
-        "{event_type} takes {}, not {}",
-        required.fields(),
-        subject.fields()
-    );
-    Err(CommandError::input(
-        place,
-        problem,
-        "Write a separate entry for it, or use entities, which are not checked",
-    ))
 }
 
 /// The fields that entries for this event type must have; `None` if that is not documented.
@@ -385,13 +557,26 @@ fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advice::Explanation;
 
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
     const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
 
     fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
-        Ok(parse("subscriptions.toml", text)?.wanted)
+        Ok(read_texts(&[("subscriptions.toml", text)])?.wanted)
+    }
+
+    fn read_texts(texts: &[(&str, &str)]) -> Result<FileContents, CommandError> {
+        let source = |(name, text): &(&str, &str)| TextSource::new(*name, *text);
+        let sources: Vec<_> = texts.iter().map(source).collect();
+        read_sources(&sources, Vec::new())
+    }
+
+    /// The problems of the texts, each with its place.
+    fn problems(texts: &[(&str, &str)]) -> Vec<String> {
+        let explanations = read_texts(texts).unwrap_err().explanations();
+        explanations.iter().map(Explanation::problem).collect()
     }
 
     /// The entities of the subscriptions that an entry stands for.
@@ -457,84 +642,182 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_their_place() {
+    fn errors_name_their_line() {
         let entry = |fields: &str| entry(COMPLETION, fields);
-        for (text, place, problem) in [
+        let both = "units = [\n\"amzn1.alexa.unit.1\"]\nparents = [\"amzn1.alexa.unit.1\"]";
+        for (text, line, problem) in [
+            ("topic = \"arn:aws:sns:us-east-1:1:a.fifo\"", 1, "FIFO"),
+            ("\ntopic = \"my-topic\"", 2, "not the ARN"),
             (
-                "topic = \"arn:aws:sns:us-east-1:1:a.fifo\"",
-                "subscriptions.toml, topic",
-                "FIFO",
-            ),
-            (
-                "topic = \"my-topic\"",
-                "subscriptions.toml, topic",
-                "not the ARN",
-            ),
-            (
-                "topic = \"arn:aws:sns:us-east-1:1:a\"\nstack = \"s\"",
-                "subscriptions.toml",
+                "stack = \"s\"\n\ntopic = \"arn:aws:sns:us-east-1:1:a\"",
+                3,
                 "both topic and stack",
             ),
+            ("stack = \"s\"\nunit = 5", 2, "unknown field `unit`"),
+            ("stack = \"s", 1, "invalid"),
+            (&entry(""), 1, "what the events are about"),
+            (&entry(both), 1, "several ways"),
             (
-                "stack = \"s\"\nunit = 5",
-                "subscriptions.toml, line 2",
-                "unknown field `unit`",
-            ),
-            ("stack = \"s", "subscriptions.toml, line 1", "invalid"),
-            (&entry(""), "subscription 1", "what the events are about"),
-            (
-                &entry(
-                    "units = [\"amzn1.alexa.unit.did.1\"]\nparents = [\"amzn1.alexa.unit.did.1\"]",
-                ),
-                "subscription 1",
-                "several ways",
-            ),
-            (
-                &entry("units = [\"amzn1.ask.skill.1\"]"),
-                "subscription 1",
+                &entry("units = [\n\"amzn1.ask.skill.1\"]"),
+                4,
                 "units does not start with",
             ),
             (
                 &entry("units = [\"amzn1.alexa.unit.\"]"),
-                "subscription 1",
+                3,
                 "units does not start with",
             ),
             (
                 &entry("skills = [\"amzn1.ask.skill.1\"]"),
-                "subscription 1",
+                3,
                 "skills without units",
             ),
             (
                 &entry("parents = [\"amzn1.alexa.unit.did.1\"]"),
-                "subscription 1",
+                2,
                 "takes units, not parents",
             ),
             (
-                "[[subscription]]\nevents = []\nunits = []",
-                "subscription 1",
+                "[[subscription]]\nevents = []\nentities = {}",
+                1,
                 "events is empty",
             ),
             (
-                "[[subscription]]\nevents = [\"Failure\"]\nentities = {}",
-                "subscription 1",
+                "\n[[subscription]]\nevents = [\"Failure\"]\nentities = {}",
+                3,
                 "is not an event type",
             ),
+            (
+                &entry("entities = {}\nduration_seconds = 59"),
+                4,
+                "duration_seconds is 59, and must be at least 60",
+            ),
+            (
+                &entry("entities = {}\nduration_seconds = -1"),
+                4,
+                "invalid value",
+            ),
+            (&entry("units = [\n5]"), 4, "invalid type"),
         ] {
-            let error = wanted(text).unwrap_err().explain().to_string();
+            let found = problems(&[("subscriptions.toml", text)]);
+            let [found] = found.as_slice() else {
+                panic!("{text}\n{found:?}");
+            };
+            let place = format!("subscriptions.toml, line {line}: ");
             assert!(
-                error.contains(place) && error.contains(problem),
-                "{text}\n{error}"
+                found.starts_with(&place) && found.contains(problem),
+                "{text}\n{found}"
             );
-            assert!(!error.contains('\n'), "{error}");
+            assert!(!found.contains('\n'), "{found}");
         }
     }
 
     #[test]
-    fn duplicates_are_refused() {
-        let entry = entry(COMPLETION, &format!("units = [{UNIT:?}]"));
-        let error = wanted(&format!("{entry}{entry}duration_seconds = 60")).unwrap_err();
-        let error = error.to_string();
-        let problem = format!("subscription 2: it duplicates {COMPLETION} of subscription 1");
-        assert!(error.contains(&problem), "{error}");
+    fn all_problems_of_all_files_are_reported_at_once() {
+        let ids = "units = [\"a\", \"b\"]\nduration_seconds = 1";
+        let (broken, wrong) = (entry("Failure", "entities = {}"), entry(COMPLETION, ids));
+        let found = problems(&[
+            ("a.toml", "units = 1"),
+            ("b.toml", &broken),
+            ("c.toml", &wrong),
+        ]);
+        let places: Vec<_> = found.iter().map(|problem| &problem[..14]).collect();
+        assert_eq!(
+            places,
+            [
+                "a.toml, line 1",
+                "b.toml, line 2",
+                "c.toml, line 3",
+                "c.toml, line 3",
+                "c.toml, line 4"
+            ]
+        );
+        let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+        let found = problems(&[("a.toml", &entry(COMPLETION, &format!("units = {many:?}")))]);
+        assert_eq!(found.len(), 21);
+        assert_eq!(found.last().unwrap(), "80 more of such problems");
+    }
+
+    #[test]
+    fn duplicates_are_named_with_both_lines() {
+        let entry = entry(COMPLETION, &format!("units = [\n{UNIT:?}]"));
+        let first = format!("# rooms\n{entry}");
+        let found = problems(&[("a.toml", &first), ("b.toml", &entry)]);
+        let problem = format!("it duplicates {COMPLETION} for unit {UNIT} of a.toml, line 5");
+        assert_eq!(found, [format!("b.toml, line 4: {problem}")]);
+        let text = format!("{entry}{entry}duration_seconds = 60");
+        let found = problems(&[("a.toml", &text)]);
+        let problem = format!("it duplicates {COMPLETION} for unit {UNIT} of a.toml, line 4");
+        assert_eq!(found, [format!("a.toml, line 8: {problem}")]);
+    }
+
+    #[test]
+    fn an_event_type_is_named_once_per_entry() {
+        let text = entry(
+            &format!("{COMPLETION} {COMPLETION}"),
+            &format!("units = [{UNIT:?}]"),
+        );
+        let found = problems(&[("a.toml", &text)]);
+        let problem = format!("a.toml, line 2: events names {COMPLETION} twice");
+        assert_eq!(found, [problem]);
+    }
+
+    #[test]
+    fn each_subscription_knows_its_line() {
+        let skills = "skills = [\n\"amzn1.ask.skill.a\",\n\"amzn1.ask.skill.b\"]";
+        let units =
+            format!("units = [\n\"amzn1.alexa.unit.a\",\n\"amzn1.alexa.unit.b\"]\n{skills}");
+        let first = entry("Alexa.Skill.Interaction.Failure", &units);
+        let second = "[[subscription]]\nevents = [\"Alexa.New.Thing\"]\n[subscription.entities]\n\
+                      user = { id = \"u\" }";
+        let third = "[[subscription]]\nevents = [\"Alexa.New.Thing\"]\nentities.user.id = \"v\"";
+        let texts = [
+            ("a.toml", first.as_str()),
+            ("standard input", second),
+            ("c.toml", third),
+        ];
+        let contents = read_texts(&texts).unwrap();
+        let origins: Vec<_> = contents
+            .wanted
+            .iter()
+            .map(|one| one.origin.as_str())
+            .collect();
+        assert_eq!(
+            origins,
+            [
+                "a.toml, line 4",
+                "a.toml, line 4",
+                "a.toml, line 5",
+                "a.toml, line 5",
+                "standard input, line 3",
+                "c.toml, line 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn all_files_are_about_one_topic() {
+        let (stack, other) = ("stack = \"s\"", "\nstack = \"t\"");
+        let topic = "topic = \"arn:aws:sns:us-east-1:1:a\"";
+        let contents = read_texts(&[("a.toml", ""), ("b.toml", stack), ("c.toml", stack)]);
+        let contents = contents.unwrap();
+        let named = TopicSource::Stack(Some("s".to_owned()));
+        assert_eq!(contents.topic_source, named);
+        assert_eq!(contents.topic_origin, "b.toml, line 1");
+        let contents = read_texts(&[("a.toml", ""), ("b.toml", "")]).unwrap();
+        assert_eq!(contents.topic_source, TopicSource::Stack(None));
+        for (second, problem) in [
+            (other, "b.toml, line 2: it names the stack t"),
+            (
+                topic,
+                "b.toml, line 1: it names the topic arn:aws:sns:us-east-1:1:a",
+            ),
+        ] {
+            let found = problems(&[("a.toml", stack), ("b.toml", second)]);
+            assert_eq!(
+                found,
+                [format!("{problem}, but a.toml, line 1 names the stack s")]
+            );
+        }
     }
 }

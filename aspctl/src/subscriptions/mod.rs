@@ -18,6 +18,7 @@ pub(crate) mod file;
 pub(crate) mod plan;
 mod run;
 mod show;
+mod text_source;
 
 use std::process::ExitCode;
 
@@ -52,24 +53,24 @@ struct DesiredState {
 }
 
 impl DesiredState {
-    /// Reads the file, and the stack's output if that names the topic.
+    /// Reads the files, and the stack's output if that names the topic.
     async fn read(args: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
         let FileContents {
             topic_source,
+            topic_origin,
             wanted,
         } = file::read(&args.file)?;
         let topic = match topic_source {
             TopicSource::Arn(topic) => topic,
             TopicSource::Stack(name) => {
-                let place = args.file.display().to_string();
-                topic_of_stack(name.as_deref(), place, global).await?
+                topic_of_stack(name.as_deref(), topic_origin, global).await?
             }
         };
         Ok(Self { topic, wanted })
     }
 }
 
-/// Reads the topic from the stack that the file names, or else from that of the command line.
+/// Reads the topic from the stack that a file names, or else from that of the command line.
 async fn topic_of_stack(
     named: Option<&str>,
     place: String,
@@ -144,7 +145,7 @@ pub(crate) async fn apply(
     let desired = DesiredState::read(&args.file, global).await?;
     if args.prune && desired.wanted.is_empty() {
         return Err(CommandError::input(
-            args.file.file.display().to_string(),
+            args.file.names(),
             "it names no subscription",
             "To delete everything run aspctl destroy; else name what should stay",
         ));
@@ -256,7 +257,7 @@ pub(crate) async fn destroy(
 async fn topic_to_destroy(args: &DestroyArgs, global: &GlobalArgs) -> Result<String, CommandError> {
     match &args.topic {
         Some(topic) => Ok(topic.clone()),
-        None if args.file.file.exists() => Ok(DesiredState::read(&args.file, global).await?.topic),
+        None if args.file.is_present() => Ok(DesiredState::read(&args.file, global).await?.topic),
         None => topic_of_stack(None, String::new(), global).await,
     }
 }

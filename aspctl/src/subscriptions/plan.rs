@@ -289,6 +289,7 @@ impl PlannedCreation<'_> {
             entities,
             header_version,
             duration_seconds,
+            origin: _,
         } = self.wanted;
         let mut request = Map::new();
         let mut set = |name: &str, value: Value| request.insert(name.to_owned(), value);
@@ -369,6 +370,7 @@ mod tests {
             entities: entities(unit).as_object().unwrap().clone(),
             header_version: None,
             duration_seconds: None,
+            origin: String::new(),
         }
     }
 

@@ -1,0 +1,132 @@
+//! Reads the files that `--file` names, and knows on which line each part of them is.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read as _},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use crate::{advice::InputError, args::STANDARD_INPUT};
+
+const READ_ADVICE: &str = "Name the file with --file; docs/aspctl.md shows how to write one";
+
+/// The text of a file, or of standard input.
+#[derive(Debug)]
+pub(super) struct TextSource {
+    /// The name for people: the path as it was given, or "standard input".
+    pub(super) name: String,
+    pub(super) text: String,
+    /// The offset at which each line starts.
+    line_starts: Vec<usize>,
+}
+
+impl TextSource {
+    pub(super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
+        let line_starts = [0].into_iter().chain(breaks).collect();
+        Self {
+            name: name.into(),
+            text,
+            line_starts,
+        }
+    }
+
+    /// The place of a part of the text: `rooms.toml, line 12`.
+    pub(super) fn place(&self, span: &Range<usize>) -> String {
+        let line = self
+            .line_starts
+            .partition_point(|start| *start <= span.start);
+        format!("{}, line {line}", self.name)
+    }
+}
+
+/// Reads files, the `*.toml` of folders, and standard input for `-`; each of them once.
+///
+/// What cannot be read is added to the problems.
+pub(super) fn read_all(paths: &[PathBuf], problems: &mut Vec<InputError>) -> Vec<TextSource> {
+    let mut files = Vec::new();
+    for path in paths {
+        match files_of(path) {
+            Ok(found) => files.extend(found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let (mut sources, mut seen) = (Vec::new(), BTreeSet::new());
+    for file in files {
+        // A folder and a file of it may both be given.
+        let identity = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+        if !seen.insert(identity) {
+            continue;
+        }
+        match read(&file) {
+            Ok(source) => sources.push(source),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    sources
+}
+
+/// The files that a path stands for.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, InputError> {
+    if is_standard_input(path) || !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let place = path.display().to_string();
+    let files = toml_files(path)
+        .map_err(|error| InputError::new(&place, "cannot be read", READ_ADVICE).because(error))?;
+    if files.is_empty() {
+        let advice = "Name a file, or a folder that has some; folders inside it are not searched";
+        return Err(InputError::new(place, "the folder has no *.toml", advice));
+    }
+    Ok(files)
+}
+
+/// The `*.toml` of a folder, sorted. As in a shell, the star does not stand for hidden files.
+fn toml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".toml") && !name.starts_with('.') && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<TextSource, InputError> {
+    let (name, text) = if is_standard_input(path) {
+        let mut text = String::new();
+        let read = io::stdin().lock().read_to_string(&mut text);
+        ("standard input".to_owned(), read.map(|_| text))
+    } else {
+        (path.display().to_string(), fs::read_to_string(path))
+    };
+    match text {
+        Ok(text) => Ok(TextSource::new(name, text)),
+        Err(error) => Err(InputError::new(name, "cannot be read", READ_ADVICE).because(error)),
+    }
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new(STANDARD_INPUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_the_line_of_the_first_character() {
+        let source = TextSource::new("a.toml", "one\n\nthree\n");
+        for (start, line) in [(0, 1), (3, 1), (4, 2), (5, 3), (9, 3)] {
+            let place = source.place(&(start..start + 1));
+            assert_eq!(place, format!("a.toml, line {line}"), "{start}");
+        }
+        assert_eq!(TextSource::new("b", "").place(&(0..0)), "b, line 1");
+    }
+}
