@@ -11,6 +11,7 @@ mod resource;
 
 use std::{collections::HashSet, time::Duration};
 
+use asp_events::event::header::EventType;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -28,7 +29,7 @@ use self::{
 };
 pub(crate) use self::{
     error::{AlexaError, ConnectError},
-    resource::{AlexaConfiguration, AlexaSubscription, is_configuration, is_resource},
+    resource::{AlexaConfiguration, AlexaSubscription, is_resource},
 };
 use crate::{advice::InputError, args::GlobalArgs};
 
@@ -50,6 +51,40 @@ const PAGE_SIZE: &str = "10";
 
 const CONFIGURATIONS: &str = "v1/eventMessenger/subscriptionConfigurations";
 const SUBSCRIPTIONS: &str = "v1/eventMessenger/subscriptions";
+
+/// The two kinds of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AlexaResourceKind {
+    Subscription,
+    Configuration,
+}
+
+impl AlexaResourceKind {
+    /// The kind of an id whose prefix is not that of another kind.
+    pub(crate) fn of(id: &str) -> Self {
+        if resource::is_configuration(id) {
+            Self::Configuration
+        } else {
+            Self::Subscription
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Subscription => SUBSCRIPTIONS,
+            Self::Configuration => CONFIGURATIONS,
+        }
+    }
+}
+
+/// Which subscriptions to list.
+#[derive(Debug, Default)]
+pub(crate) struct SubscriptionFilter {
+    /// Only those to events of this type.
+    pub(crate) event_type: Option<EventType>,
+    /// Only those about this unit.
+    pub(crate) unit: Option<String>,
+}
 
 /// A client of the API, on behalf of the customer whose credentials it has.
 #[derive(Debug)]
@@ -112,7 +147,8 @@ impl AlexaApi {
         for item in self.list(CONFIGURATIONS).await? {
             let mut configuration = AlexaConfiguration::read(item);
             if let (Some(id), []) = (&configuration.id, configuration.topics.as_slice()) {
-                let complete = self.get(id).await?.map(AlexaConfiguration::read);
+                let complete = self.get(AlexaResourceKind::Configuration, id).await?;
+                let complete = complete.map(AlexaConfiguration::read);
                 if let Some(complete) = complete.filter(|complete| complete.id.is_some()) {
                     configuration = complete;
                 }
@@ -129,7 +165,8 @@ impl AlexaApi {
         for item in self.list(SUBSCRIPTIONS).await? {
             let mut subscription = AlexaSubscription::read(item);
             if let (Some(id), false) = (&subscription.id, subscription.is_readable()) {
-                let complete = self.get(id).await?.map(AlexaSubscription::read);
+                let complete = self.get(AlexaResourceKind::Subscription, id).await?;
+                let complete = complete.map(AlexaSubscription::read);
                 if let Some(complete) = complete.filter(AlexaSubscription::is_readable) {
                     subscription = complete;
                 }
@@ -140,17 +177,23 @@ impl AlexaApi {
     }
 
     /// Reads a configuration or subscription, if there is one with this id.
-    pub(crate) async fn get(&self, id: &str) -> Result<Option<Value>, AlexaError> {
-        none_if_missing(self.call(&Method::GET, self.resource_url(id), None).await)
+    pub(crate) async fn get(
+        &self,
+        kind: AlexaResourceKind,
+        id: &str,
+    ) -> Result<Option<Value>, AlexaError> {
+        let url = self.resource_url(kind, id);
+        none_if_missing(self.call(&Method::GET, url, None).await)
     }
 
     /// Whether Alexa has the resource that it reported as created. Reads may lag behind.
     pub(crate) async fn exists(&self, id: &str) -> Result<bool, AlexaError> {
-        if self.get(id).await?.is_some() {
+        let kind = AlexaResourceKind::of(id);
+        if self.get(kind, id).await?.is_some() {
             return Ok(true);
         }
         tokio::time::sleep(self.consistency_delay).await;
-        Ok(self.get(id).await?.is_some())
+        Ok(self.get(kind, id).await?.is_some())
     }
 
     /// Creates the configuration that sends events to a topic. Returns its id.
@@ -173,10 +216,13 @@ impl AlexaApi {
     }
 
     /// Deletes a configuration or subscription. Returns whether it existed.
-    pub(crate) async fn delete(&self, id: &str) -> Result<bool, AlexaError> {
-        let response = self
-            .call(&Method::DELETE, self.resource_url(id), None)
-            .await;
+    pub(crate) async fn delete(
+        &self,
+        kind: AlexaResourceKind,
+        id: &str,
+    ) -> Result<bool, AlexaError> {
+        let url = self.resource_url(kind, id);
+        let response = self.call(&Method::DELETE, url, None).await;
         Ok(none_if_missing(response)?.is_some())
     }
 
@@ -226,13 +272,8 @@ impl AlexaApi {
     }
 
     /// The URL of a resource. Ids are opaque; therefore they are escaped.
-    fn resource_url(&self, id: &str) -> Url {
-        let path = if resource::is_configuration(id) {
-            CONFIGURATIONS
-        } else {
-            SUBSCRIPTIONS
-        };
-        let mut url = self.url_of(path);
+    fn resource_url(&self, kind: AlexaResourceKind, id: &str) -> Url {
+        let mut url = self.url_of(kind.path());
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
         }

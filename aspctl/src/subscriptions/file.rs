@@ -721,7 +721,8 @@ mod tests {
             ("b.toml", &broken),
             ("c.toml", &wrong),
         ]);
-        let places: Vec<_> = found.iter().map(|problem| &problem[..14]).collect();
+        let place = |problem: &String| problem.split(':').next().unwrap().to_owned();
+        let places: Vec<_> = found.iter().map(place).collect();
         assert_eq!(
             places,
             [

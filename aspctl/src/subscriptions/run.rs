@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::plan::{PlannedCreation, SubscriptionPlan, idempotency_token};
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaSubscription},
+    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription},
     terminal::Terminal,
 };
 
@@ -165,7 +165,8 @@ impl<'a> ChangeRunner<'a> {
     }
 
     async fn delete(&mut self, id: &str) -> Result<(), AlexaError> {
-        if self.alexa.delete(id).await? {
+        let kind = AlexaResourceKind::of(id);
+        if self.alexa.delete(kind, id).await? {
             self.counts.deleted += 1;
             self.report(format_args!("deleted {id}"));
         } else {
