@@ -128,8 +128,8 @@ pub(crate) const STANDARD_INPUT: &str = "-";
 /// The subscriptions files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
-    /// File with the topic and the subscriptions, a folder for its *.toml, or - for standard input.
-    /// Can be repeated, or hold several paths separated by colons: all files form one set
+    /// File with the topic and the subscriptions, folder whose *.toml to read, or - for standard
+    /// input. Can be repeated, or name several separated by colons; all of them form one set
     #[arg(
         short,
         long,

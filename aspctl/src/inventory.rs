@@ -342,6 +342,10 @@ impl<'a> DeletionTarget<'a> {
         Self { id, kind }
     }
 
+    fn is_configuration(&self) -> bool {
+        matches!(self.kind, Ok(AlexaResourceKind::Configuration))
+    }
+
     async fn delete(self, alexa: &AlexaApi) -> Result<(), CommandError> {
         if alexa.delete(self.kind?, self.id).await? {
             Ok(())
@@ -369,7 +373,7 @@ pub(crate) async fn delete(
     for id in ids {
         targets.push(DeletionTarget::resolve(&alexa, id).await);
     }
-    targets.sort_by_key(|target| target.kind.as_ref().ok().copied());
+    targets.sort_by_key(DeletionTarget::is_configuration);
     let question = match targets.as_slice() {
         [one] => format!(
             "Delete {}? Events that only it requests will no longer arrive.",

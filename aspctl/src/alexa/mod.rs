@@ -53,10 +53,10 @@ const CONFIGURATIONS: &str = "v1/eventMessenger/subscriptionConfigurations";
 const SUBSCRIPTIONS: &str = "v1/eventMessenger/subscriptions";
 
 /// The two kinds of resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AlexaResourceKind {
-    Subscription,
     Configuration,
+    Subscription,
 }
 
 impl AlexaResourceKind {
@@ -71,8 +71,8 @@ impl AlexaResourceKind {
 
     fn path(self) -> &'static str {
         match self {
-            Self::Subscription => SUBSCRIPTIONS,
             Self::Configuration => CONFIGURATIONS,
+            Self::Subscription => SUBSCRIPTIONS,
         }
     }
 }
