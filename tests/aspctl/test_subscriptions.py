@@ -659,6 +659,16 @@ class Files(AlexaTest):
         self.ok("destroy", "--file", first, "--file", second, "--yes")
         self.assertEqual(self.alexa.configurations, [])
 
+    def test_destroy_takes_no_other_topic_for_a_mistyped_file(self) -> None:
+        self.ok("apply")
+        self.assertIn("nowhere.toml: cannot be read", self.refused("destroy", "--file", "nowhere.toml", "--yes"))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+
+    def test_the_stack_of_the_file_and_of_the_command_line_agree(self) -> None:
+        self.write('\nstack = "one"')
+        error = self.refused("plan", "--stack", "two")
+        self.assertIn("subscriptions.toml, line 2: it names the stack one, but --stack (ASPCTL_STACK) names two", error)
+
     def test_files_about_different_topics_are_refused(self) -> None:
         for line, said in (
             (f'topic = "{OTHER_TOPIC}"', f"it names the topic {OTHER_TOPIC}"),
