@@ -60,7 +60,7 @@ pub(crate) enum AlexaResourceKind {
 }
 
 impl AlexaResourceKind {
-    /// The kind of an id whose prefix is not that of another kind.
+    /// Tells the kind by the prefix of configurations; any other id counts as a subscription's.
     pub(crate) fn of(id: &str) -> Self {
         if resource::is_configuration(id) {
             Self::Configuration

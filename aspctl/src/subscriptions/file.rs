@@ -229,8 +229,8 @@ fn single_topic(named: Vec<NamedTopic>, problems: &mut Vec<InputError>) -> Optio
     Some(first)
 }
 
-const ONE_TOPIC_ADVICE: &str = "All files of a run are about one topic: name it alike in each or \
-    in only one of them, and apply the files of another topic in a run of their own";
+const ONE_TOPIC_ADVICE: &str = "All files of one run share one topic: name the same one in each, \
+    or in one file only. Run aspctl separately for another topic";
 
 /// Every subscription so far, and where each is asked for.
 #[derive(Default)]
@@ -739,7 +739,7 @@ mod tests {
         let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
         let found = problems(&[("a.toml", &entry(COMPLETION, &format!("units = {many:?}")))]);
         assert_eq!(found.len(), 21);
-        assert_eq!(found.last().unwrap(), "80 more of such problems");
+        assert_eq!(found.last().unwrap(), "80 more problems");
     }
 
     #[test]
