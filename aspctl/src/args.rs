@@ -137,27 +137,32 @@ pub(crate) const STANDARD_INPUT: &str = "-";
 /// The subscriptions files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
-    /// File with the topic and the subscriptions, a folder for its *.toml, or - for standard input.
-    /// Can be repeated, or hold several paths separated by colons: all files form one set
+    /// File with the topic and the subscriptions, folder whose *.toml to read, or - for standard
+    /// input. Can be repeated, or name several separated by colons; all of them form one set
     #[arg(
         short,
         long,
         env = "ASPCTL_FILE",
-        default_value = "subscriptions.toml",
+        default_value = DEFAULT_FILE,
         value_delimiter = PATH_SEPARATOR,
         value_name = "FILE"
     )]
     pub(crate) file: Vec<PathBuf>,
 }
 
+const DEFAULT_FILE: &str = "subscriptions.toml";
+
 /// Separates paths, as in `PATH`. This program runs on Unix only.
 const PATH_SEPARATOR: char = ':';
 
 impl FileArgs {
-    /// Whether there is any of the files.
+    /// Whether there is something to read. A file that was named is expected to be there, so that a
+    /// mistyped name is an error.
     pub(crate) fn is_present(&self) -> bool {
-        let is_present = |path: &PathBuf| *path == Path::new(STANDARD_INPUT) || path.exists();
-        self.file.iter().any(is_present)
+        let default = Path::new(DEFAULT_FILE);
+        self.file
+            .iter()
+            .any(|path| path != default || path.exists())
     }
 
     /// The paths, for people.

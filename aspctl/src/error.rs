@@ -90,7 +90,8 @@ impl CommandError {
         let mut explanations: Vec<_> = shown.map(InputError::explain).collect();
         let further = problems.len() - explanations.len();
         if further > 0 {
-            explanations.push(Explanation::new(format!("{further} more of such problems")));
+            let noun = if further == 1 { "problem" } else { "problems" };
+            explanations.push(Explanation::new(format!("{further} more {noun}")));
         }
         explanations
     }

@@ -1,20 +1,21 @@
 //! `aspctl list`, `get` and `delete`: the customer's subscriptions and configurations at Alexa.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
+use asp_events::event::header::EventType;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
     alexa::{
-        AlexaApi, AlexaConfiguration, AlexaResourceKind, AlexaSubscription, SubscriptionFilter,
-        is_configuration, is_resource,
+        AlexaApi, AlexaConfiguration, AlexaError, AlexaResourceKind, AlexaSubscription,
+        SubscriptionFilter, is_resource,
     },
     args::{GlobalArgs, OutputFormat},
-    credentials,
+    credentials::connect,
     error::CommandError,
     subscriptions::describe::describe_subscription,
-    terminal::Terminal,
+    terminal::{Terminal, counted},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,9 +30,9 @@ pub(crate) struct ListArgs {
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<ResourceKind>,
     /// Only subscriptions to this event type, such as Alexa.Skill.Interaction.Failure
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) event: Option<String>,
-    /// Only subscriptions for this unit
+    #[arg(long, value_name = "TYPE", value_parser = event_type)]
+    pub(crate) event: Option<EventType>,
+    /// Only subscriptions about this unit, its roles, or the units below it
     #[arg(long, value_name = "ID")]
     pub(crate) unit: Option<String>,
     /// Output format
@@ -41,8 +42,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// ID of a subscription (amzn1.alexa.aem.subscription.…) or configuration
-    /// (amzn1.alexa.aem.subscription.configuration.…)
+    /// ID of a subscription or configuration, from aspctl list
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// Output format
@@ -60,10 +60,20 @@ pub(crate) struct DeleteArgs {
     pub(crate) yes: bool,
 }
 
+/// Parses an event type of the command line.
+fn event_type(text: &str) -> Result<EventType, String> {
+    EventType::parse(text).ok_or_else(|| {
+        "not an event type: write namespace.name, such as Alexa.Skill.Interaction.Failure"
+            .to_owned()
+    })
+}
+
 /// What to list: a kind that is not listed is `None`.
 struct ListedResources {
     configurations: Option<Vec<AlexaConfiguration>>,
     subscriptions: Option<Vec<AlexaSubscription>>,
+    /// How many subscriptions show too little to know whether they match the filter.
+    undecided: usize,
 }
 
 /// Lists subscriptions, configurations, or both.
@@ -72,12 +82,13 @@ pub(crate) async fn list(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let alexa = credentials::connect(global, terminal).await?;
+    let alexa = connect(global, terminal).await?;
     let listed = read_listed(args, &alexa).await?;
     match args.output {
         OutputFormat::Json => terminal.json(&as_json(&listed))?,
         OutputFormat::Table => show(&listed, terminal)?,
     }
+    note_missing(&listed, terminal);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,33 +99,105 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
         Some(kind) => kind == ResourceKind::Configurations,
         None => !has_filter,
     };
-    let configurations = if with_configurations {
-        Some(alexa.configurations().await?)
-    } else {
-        None
+    let mut listed = ListedResources {
+        configurations: None,
+        subscriptions: None,
+        undecided: 0,
     };
-    let subscriptions = if args.kind == Some(ResourceKind::Configurations) {
-        None
-    } else {
-        let mut subscriptions = alexa.subscriptions(&SubscriptionFilter::default()).await?;
-        subscriptions.retain(|subscription| matches(subscription, args));
-        Some(subscriptions)
-    };
-    Ok(ListedResources {
-        configurations,
-        subscriptions,
-    })
+    if with_configurations {
+        listed.configurations = Some(alexa.configurations().await?);
+    }
+    if args.kind != Some(ResourceKind::Configurations) {
+        let filter = SubscriptionFilter {
+            event_type: args.event.clone(),
+            unit: args.unit.clone(),
+        };
+        let all = alexa.subscriptions().await?;
+        let (matching, undecided) = select_matching(all, &filter);
+        listed.subscriptions = Some(matching);
+        listed.undecided = undecided;
+    }
+    Ok(listed)
 }
 
-/// Whether the subscription matches the filters.
-fn matches(subscription: &AlexaSubscription, args: &ListArgs) -> bool {
-    let (event_type, entities) = describe_subscription(subscription);
-    let mut words = entities.split([' ', ',']);
-    args.event.as_ref().is_none_or(|event| *event == event_type)
-        && args
-            .unit
-            .as_ref()
-            .is_none_or(|unit| words.any(|word| word == unit))
+/// The subscriptions that match the filter, and the number of those that may.
+fn select_matching(
+    all: Vec<AlexaSubscription>,
+    filter: &SubscriptionFilter,
+) -> (Vec<AlexaSubscription>, usize) {
+    let (mut matching, mut undecided) = (Vec::new(), 0);
+    for subscription in all {
+        match matches(&subscription, filter) {
+            Some(true) => matching.push(subscription),
+            Some(false) => {}
+            None => undecided += 1,
+        }
+    }
+    (matching, undecided)
+}
+
+/// Whether the subscription matches the filter; `None` if Alexa does not show enough of it.
+fn matches(subscription: &AlexaSubscription, filter: &SubscriptionFilter) -> Option<bool> {
+    let has_type = match (&filter.event_type, &subscription.event_type) {
+        (Some(wanted), shown) => shown.as_ref().map(|shown| shown == wanted),
+        (None, _) => Some(true),
+    };
+    let has_unit = match &filter.unit {
+        Some(unit) => entities_mention(&subscription.raw, unit),
+        None => Some(true),
+    };
+    if has_type == Some(false) || has_unit == Some(false) {
+        return Some(false);
+    }
+    has_type.and(has_unit)
+}
+
+/// Whether an id is among the entities: as a unit, as its parent or as a resource, in an object or
+/// an array. `None` if there are no entities, at whatever depth the response has them.
+fn entities_mention(raw: &Value, id: &str) -> Option<bool> {
+    let (mut remaining, mut found) = (vec![raw], None);
+    while let Some(value) = remaining.pop() {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    if name == "entities" && !value.is_null() {
+                        found = Some(found == Some(true) || contains_text(value, id));
+                    } else {
+                        remaining.push(value);
+                    }
+                }
+            }
+            Value::Array(items) => remaining.extend(items),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn contains_text(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(own) => own == text,
+        Value::Array(items) => items.iter().any(|item| contains_text(item, text)),
+        Value::Object(fields) => fields.values().any(|value| contains_text(value, text)),
+        _ => false,
+    }
+}
+
+/// Says that nothing was found, and what could not be judged.
+fn note_missing(listed: &ListedResources, terminal: &Terminal) {
+    let is_empty = |count: Option<usize>| count.is_none_or(|count| count == 0);
+    if is_empty(listed.configurations.as_ref().map(Vec::len))
+        && is_empty(listed.subscriptions.as_ref().map(Vec::len))
+    {
+        terminal.note("Nothing found.");
+    }
+    if listed.undecided > 0 {
+        terminal.note(format_args!(
+            "Left out: {} of which Alexa does not show enough to apply the filter; aspctl list \
+             shows all.",
+            counted(listed.undecided, "subscription")
+        ));
+    }
 }
 
 fn as_json(listed: &ListedResources) -> Value {
@@ -144,7 +227,7 @@ fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandErro
         terminal.say("")?;
     }
     if let Some(subscriptions) = &listed.subscriptions {
-        let head = ["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "ENDS"];
+        let head = ["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "EXPIRES"];
         terminal.table(&head, subscriptions.iter().map(subscription_row))?;
     }
     Ok(())
@@ -183,9 +266,8 @@ pub(crate) async fn get(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
-    let alexa = credentials::connect(global, terminal).await?;
-    let resource = alexa.get(kind_of(&args.id), &args.id).await?;
-    let resource = resource.ok_or_else(|| missing_error(&args.id))?;
+    let alexa = connect(global, terminal).await?;
+    let (_, resource) = find(&alexa, &args.id).await?;
     match args.output {
         OutputFormat::Json => terminal.json(&resource)?,
         OutputFormat::Table => {
@@ -216,7 +298,66 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Deletes by id, subscriptions before configurations.
+/// Reads a resource, and tells its kind.
+///
+/// The documented prefixes tell the kind of an id. Any other is looked up as both.
+async fn find(alexa: &AlexaApi, id: &str) -> Result<(AlexaResourceKind, Value), CommandError> {
+    let kinds: &[AlexaResourceKind] = match documented_kind(id) {
+        Some(kind) => &[kind],
+        None => &[
+            AlexaResourceKind::Subscription,
+            AlexaResourceKind::Configuration,
+        ],
+    };
+    let mut rejection = None;
+    for kind in kinds {
+        match alexa.get(*kind, id).await {
+            Ok(Some(resource)) => return Ok((*kind, resource)),
+            Ok(None) => {}
+            // Alexa may reject the id of one kind as an invalid one of the other.
+            Err(error @ AlexaError::Rejected(_)) => rejection = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(rejection.map_or_else(|| missing_error(id), CommandError::from))
+}
+
+/// The kind of an id whose prefix Amazon documents.
+fn documented_kind(id: &str) -> Option<AlexaResourceKind> {
+    is_resource(id).then(|| AlexaResourceKind::of(id))
+}
+
+/// Something to delete.
+struct DeletionTarget<'a> {
+    id: &'a str,
+    /// Its kind, or why it is not known.
+    kind: Result<AlexaResourceKind, CommandError>,
+}
+
+impl<'a> DeletionTarget<'a> {
+    async fn resolve(alexa: &AlexaApi, id: &'a str) -> Self {
+        let kind = match documented_kind(id) {
+            Some(kind) => Ok(kind),
+            None => find(alexa, id).await.map(|(kind, _)| kind),
+        };
+        Self { id, kind }
+    }
+
+    fn is_configuration(&self) -> bool {
+        matches!(self.kind, Ok(AlexaResourceKind::Configuration))
+    }
+
+    async fn delete(self, alexa: &AlexaApi) -> Result<(), CommandError> {
+        if alexa.delete(self.kind?, self.id).await? {
+            Ok(())
+        } else {
+            Err(missing_error(self.id))
+        }
+    }
+}
+
+/// Deletes by id, subscriptions before configurations. A failure about one id does not stop the
+/// others.
 ///
 /// A missing id is an error: it is probably mistyped.
 pub(crate) async fn delete(
@@ -227,37 +368,78 @@ pub(crate) async fn delete(
     for id in &args.ids {
         check_id(id)?;
     }
-    let alexa = credentials::connect(global, terminal).await?;
-    let mut ids = args.ids.clone();
-    ids.sort_by_key(|id| (is_configuration(id), id.clone()));
-    ids.dedup();
-    let question = match ids.as_slice() {
-        [id] => format!("Delete {id}? Events that only it requests will no longer arrive."),
-        ids => format!(
+    let alexa = connect(global, terminal).await?;
+    let ids: BTreeSet<_> = args.ids.iter().collect();
+    let mut targets = Vec::new();
+    for id in ids {
+        targets.push(DeletionTarget::resolve(&alexa, id).await);
+    }
+    targets.sort_by_key(DeletionTarget::is_configuration);
+    let question = match targets.as_slice() {
+        [one] => format!(
+            "Delete {}? Events that only it requests will no longer arrive.",
+            one.id
+        ),
+        all => format!(
             "Delete these {}? Events that only they request will no longer arrive.",
-            ids.len()
+            all.len()
         ),
     };
     terminal.confirm(question, args.yes)?;
-    for id in &ids {
-        if !alexa.delete(kind_of(id), id).await? {
-            return Err(missing_error(id));
+    delete_all(targets, &alexa, terminal).await
+}
+
+async fn delete_all(
+    targets: Vec<DeletionTarget<'_>>,
+    alexa: &AlexaApi,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let (count, mut remaining) = (targets.len(), Vec::new());
+    let mut can_continue = true;
+    for target in targets {
+        let id = target.id;
+        if !can_continue {
+            remaining.push(id);
+            continue;
         }
-        terminal.say(format_args!("deleted {id}"))?;
+        match target.delete(alexa).await {
+            Ok(()) => terminal.say(format_args!("deleted {id}"))?,
+            Err(error) => {
+                terminal.fail(&error);
+                can_continue = is_about_one_id(&error);
+                remaining.push(id);
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    for id in &remaining {
+        terminal.say(format_args!("not deleted {id}"))?;
+    }
+    if remaining.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if count > 1 {
+        terminal.note(format_args!("{} of {count} not deleted", remaining.len()));
+    }
+    Ok(ExitCode::FAILURE)
 }
 
-fn kind_of(id: &str) -> AlexaResourceKind {
-    if is_configuration(id) {
-        AlexaResourceKind::Configuration
-    } else {
-        AlexaResourceKind::Subscription
+/// Whether the next id may fare better: not if Alexa is out of reach or refuses the login.
+fn is_about_one_id(error: &CommandError) -> bool {
+    match error {
+        CommandError::Alexa(error) => matches!(
+            error,
+            AlexaError::Rejected(_) | AlexaError::NotFound(_) | AlexaError::Forbidden(_)
+        ),
+        error => matches!(error, CommandError::Input(_)),
     }
 }
 
+/// Rejects what cannot be an id, or is that of something else.
 fn check_id(id: &str) -> Result<(), CommandError> {
-    if is_resource(id) {
+    let is_other = OTHER_PREFIXES.iter().any(|prefix| id.starts_with(prefix));
+    // As segments of a URL's path, dots have a meaning of their own.
+    let is_id = !matches!(id, "" | "." | "..") && !id.contains(char::is_whitespace);
+    if is_id && !is_other {
         return Ok(());
     }
     let advice = "Pass an id from aspctl list, such as amzn1.alexa.aem.subscription.123";
@@ -267,6 +449,14 @@ fn check_id(id: &str) -> Result<(), CommandError> {
         advice,
     ))
 }
+
+/// The prefixes of ids that aspctl shows or takes elsewhere.
+const OTHER_PREFIXES: [&str; 4] = [
+    "amzn1.alexa.unit.",
+    "amzn1.ask.skill.",
+    "amzn1.account.",
+    "arn:",
+];
 
 fn missing_error(id: &str) -> CommandError {
     CommandError::input(
@@ -279,6 +469,90 @@ fn missing_error(id: &str) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn listed(raw: Value) -> AlexaSubscription {
+        AlexaSubscription::read(raw)
+    }
+
+    #[test]
+    fn a_unit_is_found_as_unit_parent_and_resource_in_objects_and_arrays() {
+        let filter = SubscriptionFilter {
+            event_type: None,
+            unit: Some("u".to_owned()),
+        };
+        let found = |raw: Value| matches(&listed(raw), &filter);
+        for entities in [
+            json!({ "unit": { "type": "Unit", "id": "u" } }),
+            json!({ "unit": { "id": "v", "parent": { "id": "u" } } }),
+            json!({ "resource": { "resourceType": "Unit", "resourceId": "u" } }),
+            json!({ "resource": { "id": "u" } }),
+            json!([{ "type": "Skill", "id": "s" }, { "type": "Unit", "id": "u" }]),
+        ] {
+            let nested = json!({ "subscription": { "entities": entities } });
+            assert_eq!(
+                found(json!({ "entities": entities })),
+                Some(true),
+                "{entities}"
+            );
+            assert_eq!(found(nested), Some(true), "{entities}");
+        }
+        for entities in [json!({}), json!([]), json!({ "unit": { "id": "uu" } })] {
+            assert_eq!(
+                found(json!({ "id": "u", "entities": entities })),
+                Some(false)
+            );
+        }
+        assert_eq!(found(json!({ "id": "u", "entities": null })), None);
+    }
+
+    #[test]
+    fn a_filter_combines_type_and_unit() {
+        let filter = SubscriptionFilter {
+            event_type: EventType::parse("A.B"),
+            unit: Some("u".to_owned()),
+        };
+        let found = |raw: Value| matches(&listed(raw), &filter);
+        let unit = json!({ "unit": { "id": "u" } });
+        assert_eq!(
+            found(json!({ "eventType": "A.B", "entities": unit })),
+            Some(true)
+        );
+        assert_eq!(
+            found(json!({ "eventType": "A.C", "entities": unit })),
+            Some(false)
+        );
+        assert_eq!(found(json!({ "eventType": "A.C" })), Some(false));
+        assert_eq!(found(json!({ "entities": unit })), None);
+        assert_eq!(found(json!({ "eventType": "A.B" })), None);
+        let unfiltered = SubscriptionFilter::default();
+        assert_eq!(matches(&listed(json!({})), &unfiltered), Some(true));
+    }
+
+    #[test]
+    fn ids_of_other_things_are_refused_and_any_other_prefix_is_taken() {
+        for id in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "amzn1.alexa.unit.did.1",
+            "arn:aws:sns:x:1:y",
+        ] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in [
+            "amzn1.alexa.aem.subscription.1",
+            "amzn1.alexa.events.1",
+            "1",
+        ] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
+        let kind = documented_kind("amzn1.alexa.aem.subscription.configuration.1");
+        assert_eq!(kind, Some(AlexaResourceKind::Configuration));
+        let kind = documented_kind("amzn1.alexa.aem.subscription.1");
+        assert_eq!(kind, Some(AlexaResourceKind::Subscription));
+        assert_eq!(documented_kind("amzn1.alexa.events.1"), None);
+    }
 
     #[test]
     fn every_value_has_its_path() {

@@ -166,7 +166,8 @@ impl Terminal {
 
     /// Prints an error and, on a separate line, what to do. Returns the exit status.
     ///
-    /// Of several problems each has its line; what to do about those in a row is said once.
+    /// Each of several problems gets its own line. Consecutive ones with the same advice share one
+    /// hint.
     #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
         if error.is_closed_pipe() {

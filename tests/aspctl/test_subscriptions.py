@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request
+from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request, Resource
 from tool import ASPCTL, OWN, ROOT, Result, run, start
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
@@ -529,6 +529,32 @@ class Inventory(AlexaTest):
         listed = self.ok("list", "--unit", ROOMS[0], "--event", "Alexa.Skill.Interaction.Failure", "-o", "json").json
         self.assertEqual([item["entities"]["skill"]["id"] for item in listed], [SKILL])
         self.assertEqual(self.ok("list", "--unit", ROOMS[2]).lines[1:], [])
+        self.assertIn("not an event type", self.aspctl("list", "--event", "Failure").err)
+
+    def test_a_filter_by_unit_finds_parents_resources_and_arrays(self) -> None:
+        types = {"Alexa.Enterprise.Subscription.Activation", "Alexa.Role.Management.Assignment", "Alexa.Role.Management.Revocation"}
+        listed = self.ok("list", "--unit", PROPERTY, "--output", "json").json
+        self.assertEqual({".".join(item["eventType"][key] for key in ("namespace", "name")) for item in listed}, types)
+        entities = [{"type": "Unit", "id": ROOMS[2]}, {"type": "Skill", "id": SKILL}]
+        id = self.alexa.add(SUBSCRIPTIONS, {"eventType": AUTOMATION, "entities": entities})
+        self.assertEqual([item["id"] for item in self.ok("list", "--unit", ROOMS[2], "--output", "json").json], [id])
+
+    def test_nothing_found_is_said(self) -> None:
+        result = self.ok("list", "--unit", ROOMS[2], "--output", "json")
+        self.assertEqual((result.json, result.err), ([], "Nothing found.\n"))
+        self.assertEqual(self.ok("--quiet", "list", "--unit", ROOMS[2]).err, "")
+        self.assertEqual(self.ok("list").err, "", "there is something")
+        self.alexa.add(SUBSCRIPTIONS, {"entities": unit(ROOMS[0])})
+        listed = self.ok("list", "--event", "Alexa.Skill.Interaction.Failure")
+        self.assertIn("Left out: 1 subscription of which Alexa does not show enough", listed.err)
+        self.assertNotIn("Nothing found", listed.err)
+
+    def test_the_end_of_a_subscription_is_listed(self) -> None:
+        self.write(ONE_ROOM + "duration_seconds = 3600")
+        self.ok("apply")
+        head, *rows = self.ok("list", "--unit", ROOMS[0]).lines
+        self.assertTrue(head.endswith("EXPIRES"), head)
+        self.assertEqual(sum(row.endswith(" UTC") for row in rows), 1)
 
     def test_get_shows_one(self) -> None:
         [configuration] = self.alexa.configurations
@@ -546,6 +572,42 @@ class Inventory(AlexaTest):
         self.assertEqual((self.alexa.configurations, self.alexa.subscriptions), ([], []))
         self.assertIn("no subscription or configuration with this id", self.refused("delete", "--yes", ids[0]))
 
+    def rename(self, kind: str, number: int) -> str:
+        """Gives a resource an id whose prefix is not the documented one."""
+        old, id = list(self.alexa.resources[kind].values())[0], f"amzn1.alexa.events.{number}"
+        del self.alexa.resources[kind][old.id]
+        self.alexa.resources[kind][id] = Resource(id, old.body)
+        return id
+
+    def test_ids_of_any_prefix_are_looked_up_as_both_kinds(self) -> None:
+        configuration, subscription = self.rename(CONFIGURATIONS, 1), self.rename(SUBSCRIPTIONS, 2)
+        self.assertIn(TOPIC, self.ok("get", configuration).out)
+        self.assertIn(ROOMS[0], self.ok("get", subscription).out)
+        self.alexa.fail_next(1, 400, path=f"GET /v1/eventMessenger/{SUBSCRIPTIONS}/{configuration}")
+        self.assertIn(TOPIC, self.ok("get", configuration).out, "Alexa may reject the id of another kind")
+        self.assertIn("no subscription or configuration with this id", self.refused("get", "amzn1.alexa.events.3"))
+        self.ok("delete", "--yes", configuration, subscription)
+        self.assertEqual((len(self.alexa.configurations), len(self.alexa.subscriptions)), (0, 6))
+
+    def test_delete_goes_on_after_a_failure_and_says_what_is_left(self) -> None:
+        first, second, third, *_ = [subscription.id for subscription in self.alexa.subscriptions]
+        missing, gone = "amzn1.alexa.events.3", "amzn1.alexa.aem.subscription.000000"
+        self.alexa.fail_next(1, 403, path=f"DELETE /v1/eventMessenger/{SUBSCRIPTIONS}/{second}")
+        result = self.aspctl("delete", "--yes", missing, gone, first, second, third)
+        self.assertEqual(result.status, 1)
+        left = [f"not deleted {id}" for id in (missing, gone, second)]
+        self.assertEqual(sorted(result.lines), sorted([f"deleted {first}", f"deleted {third}", *left]))
+        self.assertEqual(result.err.count("error: "), 3)
+        self.assertIn("3 of 5 not deleted", result.err)
+        self.assertEqual(len(self.alexa.subscriptions), 5)
+
+    def test_delete_stops_if_alexa_is_out_of_reach(self) -> None:
+        ids = [subscription.id for subscription in self.alexa.subscriptions]
+        self.alexa.fail_next(100, 503, path="DELETE /v1")
+        result = self.aspctl("delete", "--yes", *ids)
+        self.assertEqual((result.status, result.lines), (1, [f"not deleted {id}" for id in ids]))
+        self.assertEqual(len({request.path for request in self.called("DELETE")}), 1)
+
 
 class Files(AlexaTest):
     def test_an_error_in_the_file_is_located_before_any_call(self) -> None:
@@ -553,7 +615,8 @@ class Files(AlexaTest):
             ("unit = 1", "subscriptions.toml, line 1: unknown field `unit`"),
             ("topic = ", "line 1"),
             (f'topic = "{TOPIC}.fifo"', "FIFO"),
-            (ONE_ROOM.replace("units", "parents"), "takes units, not parents"),
+            (ONE_ROOM.replace("units", "parents"), "subscriptions.toml, line 4: Alexa.Automation.Execution.Completion takes units, not parents"),
+            (ONE_ROOM + "duration_seconds = 59", "subscriptions.toml, line 6: duration_seconds is 59, and must be at least 60"),
         ):
             with self.subTest(text=text):
                 self.write(text)
@@ -562,6 +625,90 @@ class Files(AlexaTest):
 
     def test_a_missing_file_is_reported(self) -> None:
         self.assertIn("nowhere.toml: cannot be read: No such file", self.refused("plan", "--file", "nowhere.toml"))
+
+    def add(self, name: str, room: str, topic: str = f'topic = "{TOPIC}"') -> str:
+        """Writes a file about a room; its path."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'{topic}\n[[subscription]]\nevents = ["Alexa.Automation.Execution.Completion"]\nunits = ["{room}"]\n')
+        return str(path)
+
+    def test_several_files_are_one_set(self) -> None:
+        folder = self.folder / "rooms"
+        first, second = self.add("rooms/a.toml", ROOMS[0]), self.add("rooms/b.toml", ROOMS[1], topic="")
+        self.add("rooms/deeper.toml/c.toml", ROOMS[2])
+        self.add("rooms/.hidden.toml", ROOMS[2])
+        (folder / "notes.txt").write_text("not TOML")
+        third = ONE_ROOM.replace(ROOMS[0], ROOMS[2])
+        both = {"ASPCTL_FILE": f"{first}:{second}"}
+        for args, env, stdin, rooms in (
+            (["--file", first, "-f", second], {}, "", 2),
+            (["--file", str(folder)], {}, "", 2),
+            (["--file", str(folder), "--file", second], {}, "", 2),
+            (["--file", str(folder), "--file", "-"], {}, third, 3),
+            (["--file", "-"], {}, third, 1),
+            ([], both, "", 2),
+        ):
+            with self.subTest(args=args, env=env):
+                result = run("plan", *args, env=self.environment | env, stdin=stdin)
+                self.assertIn(f"{rooms} to create, 0 to replace", result.out, result.err)
+
+    def test_all_files_are_pruned_together(self) -> None:
+        first, second = self.add("a.toml", ROOMS[0]), self.add("b.toml", ROOMS[1])
+        self.ok("apply", "--file", first, "--file", second)
+        self.assertIn("Nothing to do: 2", self.ok("apply", "--file", second, "--file", first, "--prune").out)
+        self.ok("apply", "--file", second, "--prune", "--yes")
+        self.assertEqual(self.entities(), [unit(ROOMS[1])], "what is not in these files is deleted")
+        self.ok("destroy", "--file", first, "--file", second, "--yes")
+        self.assertEqual(self.alexa.configurations, [])
+
+    def test_destroy_takes_no_other_topic_for_a_mistyped_file(self) -> None:
+        self.ok("apply")
+        self.assertIn("nowhere.toml: cannot be read", self.refused("destroy", "--file", "nowhere.toml", "--yes"))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+
+    def test_the_stack_of_the_file_and_of_the_command_line_agree(self) -> None:
+        self.write('\nstack = "one"')
+        error = self.refused("plan", "--stack", "two")
+        self.assertIn("subscriptions.toml, line 2: it names the stack one, but --stack (ASPCTL_STACK) names two", error)
+
+    def test_files_about_different_topics_are_refused(self) -> None:
+        for line, said in (
+            (f'topic = "{OTHER_TOPIC}"', f"it names the topic {OTHER_TOPIC}"),
+            ('stack = "another"', "it names the stack another"),
+        ):
+            first, second = self.add("a.toml", ROOMS[0]), self.add("b.toml", ROOMS[1], topic=line)
+            error = self.refused("plan", "--file", first, "--file", second)
+            self.assertIn(f"error: {second}, line 1: {said}, but {first}, line 1 names the topic {TOPIC}", error)
+        self.assertEqual(self.alexa.requests, [])
+
+    def test_a_duplicate_is_named_with_both_places(self) -> None:
+        first, second = self.add("a.toml", ROOMS[0]), self.add("b.toml", ROOMS[0])
+        error = self.refused("apply", "--file", first, "--file", second)
+        duplicate = f"duplicates Alexa.Automation.Execution.Completion for unit {ROOMS[0]}"
+        self.assertIn(f"{second}, line 4: it {duplicate} of {first}, line 4", error)
+        result = run("apply", "--file", first, "--file", "-", env=self.environment, stdin=ONE_ROOM)
+        self.assertIn(f"standard input, line 5: it {duplicate} of {first}, line 4", result.err)
+
+    def test_a_folder_without_files_is_an_error(self) -> None:
+        (self.folder / "empty").mkdir()
+        self.assertIn("empty: the folder has no *.toml", self.refused("plan", "--file", str(self.folder / "empty")))
+
+    def test_all_problems_are_reported_at_once_each_on_its_line(self) -> None:
+        first, second = self.add("a.toml", SKILL), self.add("b.toml", "amzn1.account.EXAMPLE")
+        result = self.aspctl("apply", "--file", first, "--file", second, "--file", "nowhere.toml")
+        self.assertEqual((result.status, self.alexa.requests), (1, []))
+        lines = result.err.splitlines()
+        starts = ["error: nowhere.toml: cannot be read", "hint: ", f"error: {first}, line 4", f"error: {second}, line 4", "hint: "]
+        self.assertEqual(len(lines), len(starts), "the same hint is given once")
+        for line, start in zip(lines, starts, strict=True):
+            self.assertTrue(line.startswith(start), result.err)
+
+    def test_doctor_shows_each_problem(self) -> None:
+        first, second = self.add("a.toml", SKILL), self.add("b.toml", "amzn1.account.EXAMPLE")
+        links = self.aspctl("doctor", "--file", first, "--file", second, "--output", "json").json
+        details = [link["detail"] for link in links if link["link"] == "subscriptions file"]
+        self.assertEqual([detail.split(":")[0] for detail in details], [f"{first}, line 4", f"{second}, line 4"])
 
     def test_the_example_is_valid_for_the_tool_and_the_schema(self) -> None:
         example = (ROOT / "docs/subscriptions.example.toml").read_text()

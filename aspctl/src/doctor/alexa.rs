@@ -44,7 +44,6 @@ const RENEWAL_ADVICE: &str = "aspctl apply renews subscriptions that expire: run
 const NO_ID: &str = "one without an id";
 
 /// What Alexa and Login with Amazon answered.
-#[derive(Debug)]
 pub(super) struct AlexaAnswers {
     login: Result<AlexaApi, CheckError>,
     user_id: Result<Option<String>, CheckError>,

@@ -56,7 +56,7 @@ pub(crate) struct DestroyArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     /// Topic whose configurations and subscriptions to delete. Default: the topic of the file, or
-    /// of the stack if there is no file
+    /// of the stack if no file is named and there is no subscriptions.toml
     #[arg(long, value_name = "ARN")]
     pub(crate) topic: Option<String>,
     /// Do not prompt for confirmation

@@ -129,8 +129,8 @@ fn advice(note: &TypeNote, cure: &str, forwarded: Option<&str>) -> Option<String
             "Check the spelling; to forward its events instead: {cure}"
         )),
         (TypeHandling::Unknown, None) => advice.push(
-            "Check the spelling; name the stack instead of the topic, and its parameter \
-             ForwardEventTypes tells"
+            "Check the spelling. If the file names the stack instead of the topic, aspctl reads \
+             its parameter ForwardEventTypes"
                 .to_owned(),
         ),
         (TypeHandling::Unknown, Some(forwarded)) => advice.push(format!(
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_is_forwarded_quarantined_or_cannot_be_told() {
+    fn an_unknown_type_is_judged_by_what_the_stack_forwards() {
         let forwarded = note(GROUP, Some("Alexa.Group.Management.*"));
         assert_eq!(forwarded.handling, TypeHandling::Forwarded);
         assert_eq!(forwarded.advice, None);
@@ -224,9 +224,9 @@ mod tests {
             text.contains("does not know") && text.ends_with(&cure),
             "{text}"
         );
-        let untold = note(GROUP, None);
-        assert_eq!(untold.handling, TypeHandling::Unknown);
-        assert!(untold.to_string().contains("cannot tell"), "{untold}");
+        let undecided = note(GROUP, None);
+        assert_eq!(undecided.handling, TypeHandling::Unknown);
+        assert!(undecided.to_string().contains("cannot tell"), "{undecided}");
         let unreadable = note(GROUP, Some("Group"));
         assert_eq!(unreadable.handling, TypeHandling::Unknown);
         assert!(

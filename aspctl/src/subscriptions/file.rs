@@ -168,13 +168,14 @@ fn read_sources(
         };
         let mut reader = EntryReader {
             source,
-            problems: &mut problems,
+            problems: Vec::new(),
             wanted: &mut wanted,
         };
         topics.extend(reader.topic(&file));
         for entry in &file.entries {
             reader.add(entry);
         }
+        problems.extend(reader.into_problems());
     }
     let topic = single_topic(topics, &mut problems);
     CommandError::unless_empty(problems)?;
@@ -229,8 +230,8 @@ fn single_topic(named: Vec<NamedTopic>, problems: &mut Vec<InputError>) -> Optio
     Some(first)
 }
 
-const ONE_TOPIC_ADVICE: &str = "All files of a run are about one topic: name it alike in each or \
-    in only one of them, and apply the files of another topic in a run of their own";
+const ONE_TOPIC_ADVICE: &str = "All files of one run share one topic: name the same one in each, \
+    or in one file only. Run aspctl separately for another topic";
 
 /// Every subscription so far, and where each is asked for.
 #[derive(Default)]
@@ -329,15 +330,22 @@ impl SubscriptionEntry {
 /// Reads what one file says, and collects problems and subscriptions.
 struct EntryReader<'a> {
     source: &'a TextSource,
-    problems: &'a mut Vec<InputError>,
+    /// Each problem with its offset in the text.
+    problems: Vec<(usize, InputError)>,
     wanted: &'a mut WantedList,
 }
 
 impl EntryReader<'_> {
     fn problem(&mut self, span: &Range<usize>, problem: impl Into<String>, advice: &str) {
         let place = self.source.place(span);
-        self.problems
-            .push(InputError::new(place, problem.into(), advice));
+        let problem = InputError::new(place, problem.into(), advice);
+        self.problems.push((span.start, problem));
+    }
+
+    /// The problems in the order of the text.
+    fn into_problems(mut self) -> impl Iterator<Item = InputError> {
+        self.problems.sort_by_key(|(offset, _)| *offset);
+        self.problems.into_iter().map(|(_, problem)| problem)
     }
 
     /// The topic or stack that the file names, if it names one.
@@ -397,24 +405,19 @@ impl EntryReader<'_> {
             }
             for set in &sets {
                 let duration_seconds = entry.duration_seconds.as_ref();
-                self.add_wanted(WantedSubscription {
+                let wanted = WantedSubscription {
                     event_type: event_type.clone(),
                     entities: set.entities.clone(),
                     header_version: entry.header_version.clone(),
                     duration_seconds: duration_seconds.map(|seconds| *seconds.as_ref()),
                     origin: self.source.place(&set.span),
-                });
+                };
+                if let Some(first) = self.wanted.add(wanted) {
+                    let about = describe_entities(&set.entities);
+                    let problem = format!("it duplicates {event_type} for {about} of {first}");
+                    self.problem(&set.span, problem, "Remove one of the two");
+                }
             }
-        }
-    }
-
-    fn add_wanted(&mut self, wanted: WantedSubscription) {
-        let (place, event_type) = (wanted.origin.clone(), wanted.event_type.clone());
-        let about = describe_entities(&wanted.entities);
-        if let Some(first) = self.wanted.add(wanted) {
-            let problem = format!("it duplicates {event_type} for {about} of {first}");
-            let advice = "Remove one of the two";
-            self.problems.push(InputError::new(place, problem, advice));
         }
     }
 
@@ -507,7 +510,7 @@ impl EntryReader<'_> {
                 "duration_seconds is {}, and must be at least {MIN_DURATION_SECONDS}",
                 duration.as_ref()
             );
-            let advice = "Choose a duration of which aspctl apply runs three times, such as 86400";
+            let advice = "Choose one in which aspctl apply can run three times, such as 86400";
             self.problem(&duration.span(), problem, advice);
         }
     }
@@ -715,28 +718,29 @@ mod tests {
 
     #[test]
     fn all_problems_of_all_files_are_reported_at_once() {
-        let ids = "units = [\"a\", \"b\"]\nduration_seconds = 1";
+        let ids = "duration_seconds = 1\nunits = [\"a\", \"b\"]";
         let (broken, wrong) = (entry("Failure", "entities = {}"), entry(COMPLETION, ids));
         let found = problems(&[
             ("a.toml", "units = 1"),
             ("b.toml", &broken),
             ("c.toml", &wrong),
         ]);
-        let places: Vec<_> = found.iter().map(|problem| &problem[..14]).collect();
+        let place = |problem: &String| problem.split(':').next().unwrap().to_owned();
+        let places: Vec<_> = found.iter().map(place).collect();
         assert_eq!(
             places,
             [
                 "a.toml, line 1",
                 "b.toml, line 2",
                 "c.toml, line 3",
-                "c.toml, line 3",
+                "c.toml, line 4",
                 "c.toml, line 4"
             ]
         );
         let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
         let found = problems(&[("a.toml", &entry(COMPLETION, &format!("units = {many:?}")))]);
         assert_eq!(found.len(), 21);
-        assert_eq!(found.last().unwrap(), "80 more of such problems");
+        assert_eq!(found.last().unwrap(), "80 more problems");
     }
 
     #[test]
