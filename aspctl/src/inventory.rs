@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, process::ExitCode};
 
-use asp_events::event::header::EventType;
+use asp_events::event::{EventKind, SubscriptionEntities, header::EventType};
 use clap::ValueEnum;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     args::{GlobalArgs, OutputFormat},
     credentials::connect,
     error::CommandError,
-    subscriptions::describe::describe_subscription,
+    subscriptions::{describe::describe_subscription, read::without_repeats},
     terminal::{Terminal, counted},
 };
 
@@ -111,13 +112,67 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
         let filter = SubscriptionFilter {
             event_type: args.event.clone(),
             unit: args.unit.clone(),
+            parent: None,
         };
-        let all = alexa.subscriptions().await?;
+        let all = read_filtered(alexa, &filter).await?;
         let (matching, undecided) = select_matching(all, &filter);
         listed.subscriptions = Some(matching);
         listed.undecided = undecided;
     }
     Ok(listed)
+}
+
+/// Reads what may match a filter.
+///
+/// The API has no filter for "about this unit in any way"; therefore several lists are read. If
+/// they have nothing at all, the filters may not work, and everything is read.
+async fn read_filtered(
+    alexa: &AlexaApi,
+    filter: &SubscriptionFilter,
+) -> Result<Vec<AlexaSubscription>, AlexaError> {
+    let filters = api_filters(filter);
+    let lists = try_join_all(filters.iter().map(|filter| alexa.subscriptions(filter)));
+    let found = without_repeats(lists.await?);
+    if found.is_empty() {
+        alexa.subscriptions(&SubscriptionFilter::default()).await
+    } else {
+        Ok(found)
+    }
+}
+
+/// The filters that together select what is about a unit: as itself, as a parent, or as a resource,
+/// for which there is a filter only by event type.
+fn api_filters(filter: &SubscriptionFilter) -> Vec<SubscriptionFilter> {
+    let (None, Some(unit)) = (&filter.event_type, &filter.unit) else {
+        // What a unit is to the events of a type is left to the filter of this program.
+        return vec![SubscriptionFilter {
+            event_type: filter.event_type.clone(),
+            ..SubscriptionFilter::default()
+        }];
+    };
+    let mut filters = vec![
+        SubscriptionFilter {
+            unit: Some(unit.clone()),
+            ..SubscriptionFilter::default()
+        },
+        SubscriptionFilter {
+            parent: Some(unit.clone()),
+            ..SubscriptionFilter::default()
+        },
+    ];
+    for kind in EventKind::ALL {
+        if kind.subscription_entities() == SubscriptionEntities::Resources {
+            let (namespace, name) = kind.namespace_and_name();
+            filters.push(SubscriptionFilter {
+                event_type: Some(EventType {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                }),
+                ..SubscriptionFilter::default()
+            });
+        }
+    }
+    filters
 }
 
 /// The subscriptions that match the filter, and the number of those that may.

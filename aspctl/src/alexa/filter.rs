@@ -10,8 +10,10 @@ use super::resource::AlexaSubscription;
 pub(crate) struct SubscriptionFilter {
     /// The type of the events.
     pub(crate) event_type: Option<EventType>,
-    /// A unit that the events are about, as itself, as a parent or as a resource.
+    /// A unit that the events are about.
     pub(crate) unit: Option<String>,
+    /// A unit below which the events are.
+    pub(crate) parent: Option<String>,
 }
 
 impl SubscriptionFilter {
@@ -27,6 +29,10 @@ impl SubscriptionFilter {
             parameters.push(("entities.unit.id", unit.as_str()));
             parameters.push(("entities.unit.type", "Unit"));
         }
+        if let Some(parent) = &self.parent {
+            parameters.push(("entities.unit.parent.id", parent.as_str()));
+            parameters.push(("entities.unit.parent.type", "Unit"));
+        }
         parameters
     }
 
@@ -36,11 +42,11 @@ impl SubscriptionFilter {
             (Some(wanted), Some(shown)) => wanted == shown,
             _ => true,
         };
-        let is_unit = match (&self.unit, subscription.raw_entities()) {
+        let has = |unit: &Option<String>| match (unit, subscription.raw_entities()) {
             (Some(unit), Some(entities)) => mentions(entities, unit),
             _ => true,
         };
-        is_type && is_unit
+        is_type && has(&self.unit) && has(&self.parent)
     }
 }
 
@@ -71,6 +77,7 @@ mod tests {
         let filter = SubscriptionFilter {
             event_type: EventType::parse("A.B"),
             unit: None,
+            parent: None,
         };
         assert!(filter.selects(&shown(&json!({ "eventType": "A.B" }))));
         assert!(!filter.selects(&shown(&json!({ "eventType": "A.C" }))));

@@ -43,10 +43,10 @@ use self::{
 pub(crate) use self::{
     error::AlexaError,
     filter::SubscriptionFilter,
-    notice::{AlexaNotice, WaitReason},
+    notice::AlexaNotice,
     operation::AlexaResourceKind,
     resource::{
-        AlexaConfiguration, AlexaSubscription, ResourceState, is_configuration, is_resource,
+        AlexaConfiguration, AlexaSubscription, ResourceState, is_resource,
     },
     settings::{AlexaSettings, LoginCredentials},
 };

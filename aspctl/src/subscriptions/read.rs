@@ -76,13 +76,13 @@ async fn of_type(
 ) -> Result<Vec<AlexaSubscription>, AlexaError> {
     let filter = SubscriptionFilter {
         event_type: Some(event_type.clone()),
-        unit: None,
+        ..SubscriptionFilter::default()
     };
     alexa.subscriptions(&filter).await
 }
 
 /// Joins lists. An API that ignores the filter shows the same in each.
-fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSubscription> {
+pub(crate) fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSubscription> {
     let (mut by_id, mut without_id) = (BTreeMap::new(), Vec::<AlexaSubscription>::new());
     for subscription in lists.into_iter().flatten() {
         match &subscription.id {
