@@ -322,6 +322,12 @@ class Alexa:
     def token_calls(self) -> int:
         return sum(request.path == TOKEN_PATH for request in self.requests)
 
+    @property
+    def issued_tokens(self) -> list[str]:
+        """The access tokens so far, but for those before expire_tokens."""
+        with self._lock:
+            return list(self._tokens)
+
     def advance(self, seconds: float) -> None:
         clock = self.clock
         self.clock = lambda: clock() + seconds
