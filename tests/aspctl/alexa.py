@@ -23,6 +23,7 @@ import threading
 import time
 import uuid
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -254,7 +255,7 @@ class Alexa:
         self.echoes_secrets = False  # in the texts of errors
         self.date_offset: float | None = 0.0  # seconds of the `Date` header; None for no header
         self.most_at_once: int | None = None  # more requests at the same time are a 429
-        self.peak = 0  # most requests at the same time so far
+        self.peaks: Counter[str] = Counter()  # most at the same time so far, by method
 
         self._faults: list[_Fault] = []
         self._storm, self._weather, self._seen = 0, itertools.cycle(STORM), 0
@@ -269,7 +270,7 @@ class Alexa:
         self._orders: dict[str, list[tuple[int, str]]] = {kind: [] for kind in self.resources}
         self._created_at: dict[str, float] = {}
         self._gone: dict[str, tuple[Resource, float]] = {}  # and when
-        self._at_once = 0
+        self._at_once: Counter[str] = Counter()  # by method
         self._error_keys = itertools.cycle(("message", "description"))
         self._deleted = itertools.cycle((Reply(200, {}), Reply(204)))
         self._ends = {kind: itertools.cycle(("absent", "null")) for kind in self.resources}
@@ -429,7 +430,8 @@ class Alexa:
         if chosen is None and self._storm and self._seen % self._storm == 0:
             status, retry_after, body = next(self._weather)
             chosen = _Fault(status, 1, body=body, retry_after=retry_after)
-        if chosen is None and self.most_at_once is not None and self._at_once > self.most_at_once:
+        at_once, most = self._at_once.total(), self.most_at_once
+        if chosen is None and most is not None and at_once > most:
             chosen = _Fault(429, 1)
         return chosen
 
@@ -441,8 +443,8 @@ class Alexa:
             with self._lock:
                 self.requests.append(request)
                 request.number = len(self.requests)
-                self._at_once += 1
-                self.peak = max(self.peak, self._at_once)
+                self._at_once[request.method] += 1
+                self.peaks |= self._at_once
             if self.before:
                 self.before(request)
             with self._lock:
@@ -457,7 +459,7 @@ class Alexa:
             answer = Reply(500, repr(error))
         finally:
             with self._lock:
-                self._at_once -= 1
+                self._at_once[request.method] -= 1
         request.status = answer.status if answer else None
         return answer
 

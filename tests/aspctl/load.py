@@ -34,7 +34,7 @@ class Measurement:
     def line(self, name: str) -> str:
         return (
             f"{name:<32} {self.seconds:8.1f} s  {self.requests:6} requests  "
-            f"at most {self.at_once} at the same time"
+            f"at most {self.at_once} of one method at the same time"
         )
 
 
@@ -56,7 +56,7 @@ def measure(alexa: Alexa, wanted: list[str], *args: str) -> Measurement:
         seconds = time.monotonic() - began
     if done.status != 0:
         raise SystemExit(f"aspctl {args} ended with {done.status}:\n{done.err[-2000:]}")
-    return Measurement(seconds, len(alexa.requests) - first, alexa.peak)
+    return Measurement(seconds, len(alexa.requests) - first, max(alexa.peaks.values()))
 
 
 def plan(count: int, latency: float) -> Measurement:

@@ -39,9 +39,10 @@ ROOMS = [f"amzn1.alexa.unit.did.EXAMPLEROOM{number}" for number in range(101, 10
 PROPERTY = "amzn1.alexa.unit.did.EXAMPLEPROPERTY"
 SKILL = "amzn1.ask.skill.00000000-0000-0000-0000-000000000101"
 USER = "amzn1.account.EXAMPLE"
+COMMANDS = ("plan", "apply", "again", "doctor", "prune", "destroy")
 # Alexa's minute, in backoffs: all waits scale with the first backoff, of 2 s.
 MINUTE = 30
-LONGEST = 30.0  # seconds of a run: longer is for ever
+LONGEST = 15.0  # seconds of a run: longer is for ever
 INACTIVE = {"DISABLED", "SUSPENDED", "INACTIVE", "EXPIRED"}
 
 
@@ -115,6 +116,7 @@ class Behaviour:
     is_shown: bool = True  # what is created is shown at all
     is_well: bool = True  # doctor finds all subscriptions
     options: tuple[str, ...] = ()
+    commands: tuple[str, ...] = COMMANDS  # that are run
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,8 @@ class World:
     def of_any_run(self, run: Run, covered: set[str]) -> Iterator[str]:
         if run.args[0] != "destroy" and covered - self.covered():
             yield f"{len(covered - self.covered())} wanted subscriptions are gone"
-        created = [s for s in self.subscriptions() if s.id not in self.planted and self.is_active(s)]
+        active = filter(self.is_active, self.subscriptions())
+        created = [one for one in active if one.id not in self.planted]
         most = len(self.asked) + self.more
         if len(created) > most:
             yield f"{len(created)} subscriptions, {most} at most"
@@ -442,7 +445,8 @@ STACK = f"""
 <CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>
 <Outputs><member><OutputKey>EventsTopicArn</OutputKey><OutputValue>{TOPIC}</OutputValue></member>
 </Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"""
-DENIED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+DENIED = """
+<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"""
 
 
 @contextmanager

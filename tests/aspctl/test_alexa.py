@@ -980,7 +980,8 @@ class FaultTest(AlexaTest):
         self.alexa.before = meanwhile
         self.assertEqual(201, self.client.configure().status)
         self.assertEqual([429], others, "two were under way")
-        self.assertEqual((200, 2), (self.client.list(SUBSCRIPTIONS).status, self.alexa.peak))
+        self.assertEqual(200, self.client.list(SUBSCRIPTIONS).status)
+        self.assertEqual({"GET": 1, "POST": 1}, self.alexa.peaks)
 
     def test_nothing_listens_at_the_refused_url(self) -> None:
         connection = http.client.HTTPConnection(urlsplit(self.alexa.refused_url()).netloc)

@@ -14,7 +14,7 @@ import unittest
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from alexa import (
     AN_HOUR_LATER,
@@ -29,6 +29,7 @@ from alexa import (
 from echoes import ECHOES
 from matrix import (
     ALL_KINDS,
+    COMMANDS,
     FEW,
     ONE_LESS,
     ONE_MORE,
@@ -46,7 +47,6 @@ from matrix import (
 
 EM = "/v1/eventMessenger"
 CREATION = f"POST {EM}/{SUBSCRIPTIONS}"
-COMMANDS = ("plan", "apply", "again", "doctor", "prune", "destroy")
 THREADS = 6
 HOUR = 3600
 SAME = frozenset({"unit.parent", "names", "owner", "resource.id", "more fields"})
@@ -54,6 +54,7 @@ NO_TOKENS = {"honours_tokens": False}
 BOTH = {CONFIGURATIONS, SUBSCRIPTIONS}
 ALL = ("plan", "apply", "again", "prune", "destroy")
 CHANGES = ("apply", "again", "prune")
+AN_HOUR = r"hour|1 ?h|60 ?m|3600|\d\d:\d\d"
 
 
 def always(reason: str, *commands: str) -> dict[str, str]:
@@ -88,13 +89,12 @@ def broken(name: str, path: str, reply: object, reason: str, *commands: str) -> 
     )
 
 
-def in_state(word: object, field: str = "status", **more: object) -> Behaviour:
-    return Behaviour(f"all are {field} {word}", {"state": {field: word}}, **more)  # type: ignore[arg-type]
+def in_state(word: object, field: str = "status", **more: Any) -> Behaviour:
+    return Behaviour(f"all are {field} {word}", {"state": {field: word}}, **more)
 
 
-def shows(*echoes: str, name: str = "", **more: object) -> Behaviour:
-    attributes = {"echoes": set(echoes)}
-    return Behaviour(name or f"shows {', '.join(echoes)}", attributes, **more)  # type: ignore[arg-type]
+def shows(*echoes: str, name: str = "", **more: Any) -> Behaviour:
+    return Behaviour(name or f"shows {', '.join(echoes)}", {"echoes": set(echoes)}, **more)
 
 
 def other_ids(name: str, **attributes: object) -> Behaviour:
@@ -181,7 +181,7 @@ AS_ASKED = [
     # Login, clocks, faults
     Behaviour("expires_in is a text", {"expires_in": "3600"}),
     Behaviour("expires_in is a fraction", {"expires_in": 3600.5}),
-    Behaviour("no profile", {"scopes": {"alexa::enterprise:management"}}, is_well=False),
+    Behaviour("no profile", {"scopes": {"alexa::enterprise:management"}}),
     Behaviour("Alexa's clock is ahead by hours", act=hours_ahead(5)),
     Behaviour("Alexa's clock is behind by hours", act=hours_ahead(-5)),
     Behaviour("no Date", {"date_offset": None}),
@@ -189,9 +189,18 @@ AS_ASKED = [
     Behaviour("429 above two requests at the same time", {"most_at_once": 2}),
     Behaviour("every third request fails", act=lambda world: world.alexa.storm(3)),
     Behaviour("answers of creations are lost", act=drops_answers),
-    Behaviour("answers of creations are lost, without tokens", NO_TOKENS, act=drops_answers),
     Behaviour(
-        "answers are lost, reads lag 3 s, without tokens", NO_TOKENS, lag=3, act=drops_answers
+        "answers of creations are lost, without tokens",
+        NO_TOKENS,
+        act=drops_answers,
+        is_well=False,  # there are twins
+    ),
+    Behaviour(
+        "answers are lost, reads lag 3 s, without tokens",
+        NO_TOKENS,
+        lag=3,
+        act=drops_answers,
+        is_well=False,
     ),
 ]
 
@@ -310,6 +319,7 @@ NOT_AS_ASKED = [
             either=frozenset(ALL),
             is_reachable=False,
             is_well=False,
+            commands=("plan", "apply", "destroy"),  # a bound may be far
         )
         for kind in (CONFIGURATIONS, SUBSCRIPTIONS)
         for mode in ("same token", "same page", "empty pages", "strangers")
@@ -328,8 +338,8 @@ NOT_AS_ASKED = [
     broken("a redirect", "", REDIRECT, "30[1-8]|redirect"),
     broken("a redirect of lists", f"GET {EM}", REDIRECT, "30[1-8]|redirect"),
     broken("a redirect of creations", f"POST {EM}", REDIRECT, "30[1-8]|redirect", *CHANGES),
-    broken("429 for an hour", EM, AN_HOUR_LATER, r"hour|1h|60m|3600|\d\d:\d\d"),
-    broken("429 for an hour, for creations", CREATION, AN_HOUR_LATER, "h|m|s", *CHANGES),
+    broken("429 for an hour", EM, AN_HOUR_LATER, AN_HOUR),
+    broken("429 for an hour, for creations", CREATION, AN_HOUR_LATER, AN_HOUR, *CHANGES),
     broken("403 with details", EM, DETAILED_REFUSAL, "403"),
     broken("403 for all creations", f"POST {EM}", DETAILED_REFUSAL, "403", *CHANGES),
     broken("the client is not authorized", TOKEN_PATH, UNAUTHORIZED_CLIENT, "unauthorized_client"),
@@ -366,13 +376,13 @@ NOT_AS_ASKED = [
 ]
 
 
-def together(name: str, *behaviours: Behaviour, **more: object) -> Behaviour:
+def together(name: str, *behaviours: Behaviour, **more: Any) -> Behaviour:
     """Several behaviours at the same time."""
-    attributes: dict[str, object] = {}
+    attributes: dict[str, Any] = {}
     for behaviour in behaviours:
         for key, value in behaviour.attributes.items():
             known = attributes.get(key)
-            attributes[key] = known | value if isinstance(known, set | dict) else value  # type: ignore[operator]
+            attributes[key] = known | value if isinstance(known, set | dict) else value
     acts = [behaviour.act for behaviour in behaviours if behaviour.act]
 
     def act(world: World) -> None:
@@ -380,7 +390,9 @@ def together(name: str, *behaviours: Behaviour, **more: object) -> Behaviour:
             one(world)
 
     lag = max(behaviour.lag for behaviour in behaviours)
-    return Behaviour(name, attributes, lag=lag, act=act, **more)  # type: ignore[arg-type]
+    is_well = all(behaviour.is_well for behaviour in behaviours)
+    more = {"is_well": is_well, **more}
+    return Behaviour(name, attributes, lag=lag, act=act, **more)
 
 
 def named(name: str) -> Behaviour:
@@ -481,8 +493,8 @@ class Life:
             self.step("apply", "apply")
             ids = self.world.ids()
             self.step("again", "apply")
-            is_exact = not {"apply", "again"} & (self.behaviour.stops.keys() | self.behaviour.either)
-            if is_exact and self.world.ids() != ids:
+            inexact = self.behaviour.stops.keys() | self.behaviour.either
+            if not inexact & {"apply", "again"} and self.world.ids() != ids:
                 self.fault("again", "aspctl apply (again) changes something")
             self.world.settle()
             self.diagnose()
@@ -493,12 +505,16 @@ class Life:
         return self.row
 
     def step(self, name: str, *args: str) -> None:
+        if name not in self.behaviour.commands:
+            return
         before = len(self.world.faults)
         run = self.world.run(*args, **ends(self.behaviour, name))
         self.row.cells[name] = "done" if run.is_done else "stops"
         self.take_faults(name, before)
 
     def diagnose(self) -> None:
+        if "doctor" not in self.behaviour.commands:
+            return
         before = len(self.world.faults)
         links = self.world.diagnosis("Alexa API", "configuration", "subscriptions")
         self.row.cells["doctor"] = links.get("subscriptions", "-")
@@ -531,7 +547,8 @@ class MatrixTest(unittest.TestCase):
             print(table(rows, columns), file=sys.stderr)
         for row in rows:
             with self.subTest(row.name):
-                self.assertEqual([], row.faults)
+                if row.faults:
+                    self.fail("\n  ".join(["", *row.faults]))
 
     def check_lives(self, behaviours: Iterable[Behaviour]) -> None:
         self.check([Life(behaviour, self.aws).live for behaviour in behaviours], COMMANDS)
@@ -597,7 +614,7 @@ class Kills(MatrixTest):
                 hit = run.killed_at is not None
                 self.recover(one, args, recover)
                 row.faults += [f"kill {number}: {fault}" for fault in one.faults]
-            row.cells[str(number)] = "FAULT" if one.faults else "done" if hit else "-"
+        row.cells |= {"kills": str(number - 1), "faults": str(len(row.faults) or "-")}
         if number < 4:
             row.faults.append(f"it was killed {number - 1} times")
         return row
@@ -634,9 +651,10 @@ class Kills(MatrixTest):
             one.asked.add(one.key_of(room(ROOMS[0], "V1")))
             one.write((room(ROOMS[0], "V2"), role(PROPERTY)))
 
-        names = ("as documented", "tokens are not honoured", "shows other unit ids")
+        names = ("as documented", "tokens are not honoured", "reads lag 3 s")
+        more = ("shows other unit ids", "shows more, in an array")
         pruning = ("apply", "--prune", "--yes")
-        self.check_kills(map(named, names), prepare, "apply", recover=pruning)
+        self.check_kills(map(named, (*names, *more)), prepare, "apply", recover=pruning)
 
     def test_a_destruction(self) -> None:
         def prepare(one: World) -> None:
@@ -655,7 +673,8 @@ class Surroundings(MatrixTest):
         def task(behaviour: Behaviour) -> Row:
             with world(behaviour, self.aws) as one:
                 scenario(one)
-                return Row(behaviour.name, {scenario.__name__: "done"}, one.faults)
+                cell = "FAULT" if one.faults else "done"
+                return Row(behaviour.name, {scenario.__name__: cell}, one.faults)
 
         behaviours = [named(name) for name in names or ("as documented",)]
         self.check([lambda one=one: task(one) for one in behaviours])  # type: ignore[misc]
@@ -695,7 +714,8 @@ class Surroundings(MatrixTest):
             for name, entity in further.items():
                 entities = {**FEW[0].entities, name: entity}
                 one.plant(replace(FEW[0], entities=entities))
-            one.plant(replace(FEW[1], entities={"unit": {"id": ROOMS[6], **FEW[1].entities["unit"]}}))
+            with_unit = {"unit": {"id": ROOMS[6], **FEW[1].entities["unit"]}}
+            one.plant(replace(FEW[1], entities=with_unit))
             one.write(FEW)
             one.run("apply")
             self.note(one, len(one.subscriptions()) == 8, "others are deleted without --prune")
@@ -791,16 +811,16 @@ class Surroundings(MatrixTest):
 
         self.check_scenarios(several)
 
-    def test_nothing_runs_more_than_four_at_a_time(self) -> None:
+    def test_changes_are_made_four_at_a_time(self) -> None:
         def parallel(one: World) -> None:
-            one.alexa.delay = 0.01
+            one.alexa.delay = 0.02
             one.write(ONE_MORE)
             one.run("apply", "--parallel", "1")
-            self.note(one, one.alexa.peak <= 3, f"{one.alexa.peak} requests at the same time")
+            self.note(one, one.alexa.peaks["POST"] == 1, f"--parallel 1: {one.alexa.peaks}")
             one.run("destroy", "--yes")
-            one.alexa.peak = 0
+            self.note(one, 2 <= one.alexa.peaks["DELETE"] <= 4, str(one.alexa.peaks))
             one.run("apply")
-            self.note(one, 2 <= one.alexa.peak <= 4, f"{one.alexa.peak} requests at the same time")
+            self.note(one, 2 <= one.alexa.peaks["POST"] <= 4, str(one.alexa.peaks))
 
         self.check_scenarios(parallel)
 
