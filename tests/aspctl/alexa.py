@@ -329,6 +329,12 @@ class Alexa:
         with self._lock:
             return list(self._tokens)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are under way."""
+        with self._lock:
+            return self._at_once.total() > 0
+
     def advance(self, seconds: float) -> None:
         clock = self.clock
         self.clock = lambda: clock() + seconds
