@@ -118,9 +118,15 @@ class Reply:
 
 
 # Answers for Alexa.always.
+HOUR_SECONDS = 3600
 PORTAL = Reply(200, "<!DOCTYPE html><html><title>Sign in to Wi-Fi</title></html>")
 REDIRECT = Reply(302, "", {"Location": "https://login.example.com/"})
 AN_HOUR_LATER = Reply(429, {"message": "Request Throttled"}, {"Retry-After": "3600"})
+UNTIL_A_DATE = Reply(
+    429,
+    {"message": "Request Throttled"},
+    {"Retry-After": formatdate(time.time() + HOUR_SECONDS, usegmt=True)},
+)
 DETAILED_REFUSAL = Reply(
     403,
     {
@@ -224,6 +230,7 @@ class Alexa:
         self.state: Body = {}  # more fields of each subscription, such as {"status": "ACTIVE"}
         self.states: dict[str, Body] = {}  # the same for one, by id
         self.shows_expiry = True
+        self.channel: Body = {}  # more fields of each delivery channel
         # … deletions
         self.deleted_status: int | None = None  # 200, 204 or 404; None for 200 and 204 in turn
         self.undeletable: dict[str, int] = {}  # status of a deletion, by id
@@ -626,6 +633,8 @@ class Alexa:
         if resource.expires_at is not None and self.shows_expiry:
             at = datetime.fromtimestamp(resource.expires_at, UTC).isoformat(timespec="milliseconds")
             shown["expiresAt"] = at.replace("+00:00", "Z")
+        if kind == CONFIGURATIONS:
+            shown["deliveryChannels"] = [one | self.channel for one in shown["deliveryChannels"]]
         if kind == SUBSCRIPTIONS:
             shown |= self.state | self.states.get(resource.id, {})
             show(shown, self.echoes, self.units)

@@ -103,9 +103,14 @@ def _nulls(body: Body, units: UnitIds) -> None:
 
 
 def _array(body: Body, units: UnitIds) -> None:
+    # Instead of the map; so "array by key" cannot follow it.
     items = body["entities"].items()
     listed = [{"type": ENTITY_TYPES.get(name, name)} | entity for name, entity in items if entity]
     body["entities"] = listed
+
+
+def _array_by_key(body: Body, units: UnitIds) -> None:
+    body["entities"] = [{name: entity} for name, entity in body["entities"].items()]
 
 
 def _more_fields(body: Body, units: UnitIds) -> None:
@@ -156,6 +161,7 @@ ECHOES: dict[str, Callable[[Body, UnitIds], None]] = {
     "no types": _no_types,  # neither `type` nor `resourceType`
     "nulls": _nulls,  # null for everything that was not requested
     "array": _array,  # entities as an array, each with its type
+    "array by key": _array_by_key,  # entities as an array of maps, each of one name
 }
 
 

@@ -33,6 +33,7 @@ from alexa import (
     SUBSCRIPTIONS,
     TOKEN_PATH,
     UNAUTHORIZED_CLIENT,
+    UNTIL_A_DATE,
     Alexa,
     Drop,
     Endpoint,
@@ -706,6 +707,7 @@ class ReadTest(AlexaTest):
         self.assertEqual({"unit": {"id": room}}, self.shown("no types")["entities"])
         self.assertIsNone(self.shown("nulls")["entities"]["skill"])
         self.assertEqual([ROOM["unit"]], self.shown("array")["entities"])
+        self.assertEqual([ROOM], self.shown("array by key")["entities"])
         self.assertEqual("V1", self.shown("default version")["eventHeaderVersion"])
         self.assertIn("createdTime", self.shown("more fields"))
         type_name = self.shown("event type as text")["eventType"]
@@ -715,9 +717,15 @@ class ReadTest(AlexaTest):
         self.assertIn("id", self.shown("further unit", entities=CHILD)["entities"]["unit"])
 
     def test_echoes_together(self) -> None:
-        shown = self.shown(*ECHOES, entities=ROOM)
+        shown = self.shown(*ECHOES.keys() - {"array by key"}, entities=ROOM)
         self.assertLessEqual({"owner", "Skill"}, {item["type"] for item in shown["entities"]})
         self.assertEqual(ROOM, self.alexa.subscriptions[0].body["entities"], "no echo is kept")
+
+    def test_delivery_channels_may_show_more(self) -> None:
+        self.alexa.channel = {"status": "ACTIVE"}
+        id = self.configured()
+        [channel] = self.client.send("GET", f"{EM}/{CONFIGURATIONS}/{id}").json["deliveryChannels"]
+        self.assertEqual({"type": "SNS", "id": TOPIC, "status": "ACTIVE"}, channel)
 
     def test_states(self) -> None:
         self.alexa.state = {"status": "ACTIVE"}
@@ -940,6 +948,7 @@ class FaultTest(AlexaTest):
         for reply, header, value in (
             (REDIRECT, "Location", "https://login.example.com/"),
             (AN_HOUR_LATER, "Retry-After", "3600"),
+            (UNTIL_A_DATE, "Retry-After", UNTIL_A_DATE.headers["Retry-After"]),
             (DETAILED_REFUSAL, "Location", None),
         ):
             self.alexa.always = {list_path: reply}
