@@ -12,6 +12,7 @@ silent, attributes of Alexa select among the behaviours that a client must expec
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
 import re
@@ -21,13 +22,18 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from echoes import OWNER_ID, UnitIds, show
 
 CONFIGURATIONS, SUBSCRIPTIONS = "subscriptionConfigurations", "subscriptions"
 MANAGEMENT, PROFILE = "alexa::enterprise:management", "profile:user_id"
@@ -103,15 +109,53 @@ class Drop(Exception):
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Reply:
+    """An answer."""
+
     status: int
     body: Any = ""  # text as it is, other values as JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# Answers for Alexa.always.
+HOUR_SECONDS = 3600
+PORTAL = Reply(200, "<!DOCTYPE html><html><title>Sign in to Wi-Fi</title></html>")
+REDIRECT = Reply(302, "", {"Location": "https://login.example.com/"})
+AN_HOUR_LATER = Reply(429, {"message": "Request Throttled"}, {"Retry-After": "3600"})
+UNTIL_A_DATE = Reply(
+    429,
+    {"message": "Request Throttled"},
+    {"Retry-After": formatdate(time.time() + HOUR_SECONDS, usegmt=True)},
+)
+DETAILED_REFUSAL = Reply(
+    403,
+    {
+        "message": "Forbidden",
+        "details": [{"code": "NOT_ALLOW_LISTED", "description": "The client is not allowed."}],
+    },
+)
+UNAUTHORIZED_CLIENT = Reply(
+    400,
+    {
+        "error": "unauthorized_client",
+        "error_description": "Not authorized for requested operation",
+    },
+)
+
+
 class _Refusal(Exception):
     def __init__(self, status: int, body: str | Body) -> None:
         self.status, self.body = status, body
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Where a page of a list begins: after the number of a resource."""
+
+    kind: str
+    filters: Mapping[str, str]
+    number: int
+    is_empty: bool = False
 
 
 @dataclass
@@ -134,9 +178,10 @@ class Alexa:
         self.errors: list[Exception] = []  # of the stand-in or a hook; raised at the end
 
         # Login with Amazon
-        self.expires_in = 3600
+        self.expires_in: Any = 3600  # or a text, or a fraction
         self.scopes = {MANAGEMENT, PROFILE}
         self.user_id = "amzn1.account.EXAMPLE"
+        self.person: Body = {}  # `email` and `name` of the profile
         self.rotates_refresh_token = False  # old refresh tokens stay valid
         self.profile_refusal = 403  # or 401: for the profile without its scope
 
@@ -145,15 +190,56 @@ class Alexa:
             CONFIGURATIONS: {},
             SUBSCRIPTIONS: {},
         }  # including expired ones
+        # … idempotency tokens
         self.honours_tokens = True
+        self.tokens_outlive = True  # a token answers with its id after that is deleted, too
+        self.ids_of_tokens = False  # a token's id is created again after it was deleted
+        self.token_conflict: int | None = None  # status of a token with another request
+        self.refuses_tokens: set[str] = set()  # kinds whose creation with a token is a 400
+        # … creations
+        self.id_form: Literal["documented", "other prefix", "uuid"] = "documented"
+        self.location: Literal["id", "path", "url", "absent"] = "id"
+        self.created_body: Literal["id", "empty", "other", "whole"] = "id"
         self.unknown_configuration = 404  # or 400
+        self.setup_entities: Literal["any", "unit"] = "any"  # "unit": 400 unless unit or none
+        self.refused_units: dict[str, int] = {}  # status of creations that name the unit
+        self.phantom_units: set[str] = set()  # creations that name it are answered, no more
+        self.limit: int | None = None  # most subscriptions; more are a `limit_status`
+        self.limit_status = 409  # or 400, 403
+        self.refuses_duplicates: int | None = None  # status of the same type and entities again
+        # … reads
+        self.lag = 0.0  # seconds until a read shows a creation or a deletion
+        self.lags: Literal["all", "alternate"] = "all"  # "alternate": every second read
+        self.single_reads_lag = True
+        self.checks_lag = False  # so do the checks that a configuration exists, or is unused
         self.page_size = MAX_RESULTS  # whatever the client asks for
         self.last_token: Literal["alternate", "absent", "null"] = "alternate"
+        self.no_results: Literal["empty", "null", "absent"] = "empty"  # `results` of nothing
+        self.sparse_pages = False  # every second page is empty, and not the last
+        self.endless: dict[
+            str, Literal["same token", "same page", "empty pages", "strangers"]
+        ] = {}  # kinds whose list never ends; fresh tokens but for "same token"
+        self.refuses_max_results: set[str] = set()  # kinds whose list refuses it with a 400
+        self.filters: dict[
+            str, Literal["refused", "ignored", "withholds all"]
+        ] = {}  # by "event" and "unit"
         self.item_shape: Literal["full", "bare", "nested"] = (
             "full"  # of list items; a single item is always full
         )
+        self.echoes: set[str] = set()  # of subscriptions: names in echoes.ECHOES
+        self.state: Body = {}  # more fields of each subscription, such as {"status": "ACTIVE"}
+        self.states: dict[str, Body] = {}  # the same for one, by id
         self.shows_expiry = True
+        self.channel: Body = {}  # more fields of each delivery channel
+        # … deletions
+        self.deleted_status: int | None = None  # 200, 204 or 404; None for 200 and 204 in turn
+        self.undeletable: dict[str, int] = {}  # status of a deletion, by id
         self.greets: Any = None  # an SNS client that sends `{}` to the topics of new configurations
+
+        # Units
+        self.units = UnitIds()
+        self.unit_answer: Literal["canonical", "as asked"] | int = "canonical"  # or a status
+        self.unit_statuses: dict[str, int] = {}  # for one unit, by either id
 
         # Endpoints and automations
         self.endpoints: dict[str, Endpoint] = {}
@@ -172,6 +258,11 @@ class Alexa:
             None  # called when it has taken effect, but is not answered yet
         )
         self.delay = 0.0  # seconds between the two
+        self.always: dict[str, Reply] = {}  # answers to all requests, by `path` as in fail_next
+        self.echoes_secrets = False  # in the texts of errors
+        self.date_offset: float | None = 0.0  # seconds of the `Date` header; None for no header
+        self.most_at_once: int | None = None  # more requests at the same time are a 429
+        self.peaks: Counter[str] = Counter()  # most at the same time so far, by method
 
         self._faults: list[_Fault] = []
         self._storm, self._weather, self._seen = 0, itertools.cycle(STORM), 0
@@ -180,10 +271,15 @@ class Alexa:
         self._made: dict[
             tuple[str, str], str
         ] = {}  # ids by idempotency token, including deleted ones
-        self._pages: dict[str, tuple[str, dict[str, str], str]] = {}
+        self._pages: dict[str, _Position] = {}
         self._numbers = itertools.count(1)
+        self._reads = itertools.count()
+        self._orders: dict[str, list[tuple[int, str]]] = {kind: [] for kind in self.resources}
+        self._created_at: dict[str, float] = {}
+        self._gone: dict[str, tuple[Resource, float]] = {}  # and when
+        self._at_once: Counter[str] = Counter()  # by method
         self._error_keys = itertools.cycle(("message", "description"))
-        self._deleted = itertools.cycle((_Answer(200, {}), _Answer(204)))
+        self._deleted = itertools.cycle((Reply(200, {}), Reply(204)))
         self._ends = {kind: itertools.cycle(("absent", "null")) for kind in self.resources}
         self.connections: set[socket.socket] = set()
         self._lock = threading.RLock()
@@ -234,6 +330,18 @@ class Alexa:
     def token_calls(self) -> int:
         return sum(request.path == TOKEN_PATH for request in self.requests)
 
+    @property
+    def issued_tokens(self) -> list[str]:
+        """The access tokens so far, but for those before expire_tokens."""
+        with self._lock:
+            return list(self._tokens)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are under way."""
+        with self._lock:
+            return self._at_once.total() > 0
+
     def advance(self, seconds: float) -> None:
         clock = self.clock
         self.clock = lambda: clock() + seconds
@@ -242,18 +350,36 @@ class Alexa:
         """Invalidates all access tokens issued so far."""
         self._tokens = {}
 
-    def add(self, kind: str, body: Body) -> str:
+    def add(self, kind: str, body: Body, token: str | None = None) -> str:
         """Creates a resource without any checks, as another client could; its id."""
-        infix, seconds = (
-            "configuration." if kind == CONFIGURATIONS else "",
-            body.get("subscriptionDurationInSeconds"),
-        )
+        seconds = body.get("subscriptionDurationInSeconds")
         with self._lock:
-            id = f"amzn1.alexa.aem.subscription.{infix}{next(self._numbers):06}"
+            number = next(self._numbers)
+            id = self._id(kind, number, token)
             self.resources[kind][id] = Resource(
                 id, body, None if seconds is None else self.clock() + seconds
             )
+            if token is not None and self.ids_of_tokens:
+                self._orders[kind] = [one for one in self._orders[kind] if one[1] != id]
+            self._orders[kind].append((number, id))
         return id
+
+    def _id(self, kind: str, number: int, token: str | None) -> str:
+        infix = "configuration." if kind == CONFIGURATIONS else ""
+        if token is not None and self.ids_of_tokens:
+            return f"amzn1.alexa.aem.subscription.{infix}{uuid.uuid5(uuid.NAMESPACE_OID, token)}"
+        match self.id_form:
+            case "documented":
+                return f"amzn1.alexa.aem.subscription.{infix}{number:06}"
+            case "other prefix":
+                return f"amzn1.alexa.events.v2.{infix or 'sub.'}{number:06}"
+            case "uuid":
+                return str(uuid.uuid4())
+
+    def refused_url(self) -> str:
+        """A URL of this machine where nothing listens."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return f"http://127.0.0.1:{server.getsockname()[1]}"
 
     def publish(self, event: Body, sns_client: Any) -> list[str]:
         """Publishes an event to the topics subscribed to it; their ARNs."""
@@ -305,10 +431,10 @@ class Alexa:
         self._storm, self._weather, self._seen = every, itertools.cycle(STORM), 0
 
     def _next_fault(self, request: Request) -> _Fault | None:
-        chosen, names = None, (request.path, f"{request.method} {request.path}")
-        for fault in [
-            fault for fault in self._faults if any(name.startswith(fault.path) for name in names)
-        ]:
+        chosen = None
+        for fault in self._faults:
+            if not _is_at(request, fault.path):
+                continue
             if fault.spares:
                 fault.spares -= 1
             elif chosen is None and fault.times:
@@ -317,16 +443,21 @@ class Alexa:
         if chosen is None and self._storm and self._seen % self._storm == 0:
             status, retry_after, body = next(self._weather)
             chosen = _Fault(status, 1, body=body, retry_after=retry_after)
+        at_once, most = self._at_once.total(), self.most_at_once
+        if chosen is None and most is not None and at_once > most:
+            chosen = _Fault(429, 1)
         return chosen
 
     # ── Requests ──
 
-    def serve(self, request: Request) -> _Answer | None:
+    def serve(self, request: Request) -> Reply | None:
         """The answer to a request; None to close the connection instead."""
         try:
             with self._lock:
                 self.requests.append(request)
                 request.number = len(self.requests)
+                self._at_once[request.method] += 1
+                self.peaks |= self._at_once
             if self.before:
                 self.before(request)
             with self._lock:
@@ -338,27 +469,45 @@ class Alexa:
             return None
         except Exception as error:
             self.errors.append(error)
-            answer = _Answer(500, repr(error))
+            answer = Reply(500, repr(error))
+        finally:
+            with self._lock:
+                self._at_once[request.method] -= 1
         request.status = answer.status if answer else None
         return answer
 
-    def _apply(self, request: Request) -> _Answer | None:
+    def _apply(self, request: Request) -> Reply | None:
+        for path, reply in self.always.items():
+            if _is_at(request, path):
+                return self._with_secrets(request, reply)
         fault = self._next_fault(request)
         try:
             answer = self._route(request) if fault is None or fault.applied else None
         except _Refusal as refusal:
-            answer = _Answer(refusal.status, self._error(refusal.body))
+            answer = Reply(refusal.status, self._error(refusal.body))
         if fault is not None:
             named = {"Retry-After": fault.retry_after, "Location": fault.location}
             headers = {name: str(value) for name, value in named.items() if value is not None}
             body = self._error("Request Throttled") if fault.body is None else fault.body
-            answer = _Answer(fault.status, body, headers) if fault.status else None
-        return answer
+            answer = Reply(fault.status, body, headers) if fault.status else None
+        return self._with_secrets(request, answer)
+
+    def _with_secrets(self, request: Request, answer: Reply | None) -> Reply | None:
+        if not self.echoes_secrets or answer is None or answer.status < 400:
+            return answer
+        secrets = f" (of {request.authorization} {request.form})"
+        if isinstance(answer.body, str):
+            return Reply(answer.status, answer.body + secrets, answer.headers)
+        body = {
+            name: value + secrets if isinstance(value, str) else value
+            for name, value in answer.body.items()
+        }
+        return Reply(answer.status, body, answer.headers)
 
     def _error(self, body: str | Body) -> Body:
         return {next(self._error_keys): body} if isinstance(body, str) else body
 
-    def _route(self, request: Request) -> _Answer:
+    def _route(self, request: Request) -> Reply:
         if request.path.startswith(("/v1/", "/v2/")):
             _require(
                 self._bearer_is_valid(request),
@@ -376,9 +525,11 @@ class Alexa:
             case "GET", ["v1", "eventMessenger", kind] if kind in self.resources:
                 return self._list(kind, request.query)
             case "GET", ["v1", "eventMessenger", kind, id] if kind in self.resources:
-                return _Answer(200, self._shown(self._get(kind, id)))
+                return Reply(200, self._shown(kind, self._readable(kind, id)))
             case "DELETE", ["v1", "eventMessenger", kind, id] if kind in self.resources:
                 return self._delete(kind, id)
+            case "GET", ["v2", "units", id]:
+                return self._unit(id)
             case "GET", ["v2", "endpoints", id, "features", "connectivity"]:
                 return self._connectivity(id)
             case "PUT", ["v2", "endpoints", id, "associatedUnits"]:
@@ -389,7 +540,7 @@ class Alexa:
 
     # ── Login with Amazon ──
 
-    def _issue(self, request: Request) -> _Answer:
+    def _issue(self, request: Request) -> Reply:
         form, known = request.form, self.credentials
         if not {"grant_type", "refresh_token", "client_id", "client_secret"} <= form.keys():
             raise _oauth(
@@ -408,11 +559,11 @@ class Alexa:
         if self.rotates_refresh_token:
             refresh_token += f"-{request.number}"
             self._rotated.add(refresh_token)
-        self._tokens[token] = self.clock() + self.expires_in
+        self._tokens[token] = self.clock() + float(self.expires_in)
         issued = {"access_token": token, "token_type": "bearer", "expires_in": self.expires_in}
-        return _Answer(200, {**issued, "refresh_token": refresh_token})
+        return Reply(200, {**issued, "refresh_token": refresh_token})
 
-    def _profile(self, request: Request) -> _Answer:
+    def _profile(self, request: Request) -> Reply:
         if not self._bearer_is_valid(request):
             raise _oauth(
                 request, 401, "invalid_token", "The access token is expired, revoked, or invalid."
@@ -424,7 +575,7 @@ class Alexa:
                 "insufficient_scope",
                 "The access token lacks the scope.",
             )
-        return _Answer(200, {"user_id": self.user_id})
+        return Reply(200, {"user_id": self.user_id, **self.person})
 
     def _bearer_is_valid(self, request: Request) -> bool:
         scheme, _, token = (request.authorization or "").partition(" ")
@@ -445,83 +596,289 @@ class Alexa:
                 if resource.expires_at is None or resource.expires_at > now
             ]
 
-    def _get(self, kind: str, id: str) -> Resource:
-        found = [resource for resource in self._live(kind) if resource.id == id]
-        _require(bool(found), f"There is no {id} in {kind}.", 404)
-        return found[0]
+    def _is_live(self, resource: Resource | None) -> bool:
+        return resource is not None and (
+            resource.expires_at is None or resource.expires_at > self.clock()
+        )
 
-    def _shown(self, resource: Resource) -> Body:
-        shown = {"id": resource.id, **resource.body}
+    def _get(self, kind: str, id: str) -> Resource:
+        found = self.resources[kind].get(id)
+        _require(self._is_live(found), f"There is no {id} in {kind}.", 404)
+        assert found
+        return found
+
+    def _is_stale(self) -> bool:
+        """Whether the next read lags."""
+        return bool(self.lag) and (self.lags == "all" or next(self._reads) % 2 == 1)
+
+    def _as_read(self, kind: str, id: str, is_stale: bool) -> Resource | None:
+        """What a read sees of a resource."""
+        found, before = self.resources[kind].get(id), time.monotonic() - self.lag
+        if found is None and is_stale and id in self._gone:
+            gone, at = self._gone[id]
+            return gone if at > before else None
+        is_new = is_stale and self._created_at.get(id, before) > before
+        return found if self._is_live(found) and not is_new else None
+
+    def _readable(self, kind: str, id: str) -> Resource:
+        is_stale = self.single_reads_lag and self._is_stale()
+        found = self._as_read(kind, id, is_stale)
+        _require(found is not None, f"There is no {id} in {kind}.", 404)
+        assert found
+        return found
+
+    def _shown(self, kind: str, resource: Resource) -> Body:
+        shown = copy.deepcopy({"id": resource.id, **resource.body})
         shown.pop("idempotencyToken", None)
         if resource.expires_at is not None and self.shows_expiry:
             at = datetime.fromtimestamp(resource.expires_at, UTC).isoformat(timespec="milliseconds")
             shown["expiresAt"] = at.replace("+00:00", "Z")
+        if kind == CONFIGURATIONS:
+            shown["deliveryChannels"] = [one | self.channel for one in shown["deliveryChannels"]]
+        if kind == SUBSCRIPTIONS:
+            shown |= self.state | self.states.get(resource.id, {})
+            show(shown, self.echoes, self.units)
         return shown
 
-    def _create(self, kind: str, body: Any) -> _Answer:
+    def _create(self, kind: str, body: Any) -> Reply:
         (_check_configuration if kind == CONFIGURATIONS else _check_subscription)(body)
         token = body.get("idempotencyToken")
         _require(isinstance(token, str | None), "idempotencyToken is not a text.")
-        id = self._made.get((kind, token)) if self.honours_tokens else None
+        if token is not None and kind in self.refuses_tokens:
+            raise _Refusal(400, "Unknown field: idempotencyToken")
+        if kind == SUBSCRIPTIONS:
+            self._check_entities(body["entities"])
+        id = self._replayed(kind, token, body)
         if id is None:
-            if kind == SUBSCRIPTIONS:
-                is_known = body["subscriptionConfigurationId"] in self.resources[CONFIGURATIONS]
-                _require(
-                    is_known,
-                    "There is no such subscription configuration.",
-                    self.unknown_configuration,
-                )
-            elif self.greets:
-                for topic in _topics(body):
-                    self.greets.publish(TopicArn=topic, Message="{}")
-            id = self.add(kind, body)
-            if token is not None:
-                self._made[kind, token] = id
-        return _Answer(201, {"id": id}, {"Location": id})
+            self._check_creation(kind, body)
+            id = self._created(kind, token, body)
+        return self._created_reply(kind, id)
 
-    def _list(self, kind: str, query: Mapping[str, str]) -> _Answer:
+    def _check_entities(self, entities: Body) -> None:
+        named = {self.units.canonical(unit) for unit in _unit_ids(entities)}
+        for unit, status in self.refused_units.items():
+            is_named = self.units.canonical(unit) in named
+            _require(not is_named, "The request is not valid for this unit.", status)
+        if "user" in entities:
+            _require(self.setup_entities == "any", "entities: Unsupported entity.")
+
+    def _replayed(self, kind: str, token: str | None, body: Body) -> str | None:
+        """The id that an idempotency token stands for already."""
+        id = self._made.get((kind, token)) if self.honours_tokens and token is not None else None
+        if id is None:
+            return None
+        made = self.resources[kind].get(id)
+        if made is None and (self.ids_of_tokens or not self.tokens_outlive):
+            return None
+        if self.token_conflict is not None and made is not None:
+            _require(made.body == body, "The token is one of another request.", self.token_conflict)
+        return id
+
+    def _check_creation(self, kind: str, body: Body) -> None:
+        if kind == CONFIGURATIONS:
+            return
+        configuration = body["subscriptionConfigurationId"]
+        is_stale = self.checks_lag and self._is_stale()
+        _require(
+            self._as_read(CONFIGURATIONS, configuration, is_stale) is not None,
+            "There is no such subscription configuration.",
+            self.unknown_configuration,
+        )
+        if self.refuses_duplicates is not None:
+            names = ("subscriptionConfigurationId", "eventType", "entities")
+            same = [s for s in self.subscriptions if all(s.body[n] == body[n] for n in names)]
+            _require(not same, "The subscription already exists.", self.refuses_duplicates)
+        if self.limit is not None:
+            text = "The number of subscriptions is at its limit."
+            _require(len(self.subscriptions) < self.limit, text, self.limit_status)
+
+    def _created(self, kind: str, token: str | None, body: Body) -> str:
+        if kind == CONFIGURATIONS and self.greets:
+            for topic in _topics(body):
+                self.greets.publish(TopicArn=topic, Message="{}")
+        named = _unit_ids(body["entities"]) if kind == SUBSCRIPTIONS else set()
+        if named & self.phantom_units:
+            id = self._id(kind, next(self._numbers), token)
+        else:
+            id = self.add(kind, body, token)
+            self._created_at[id] = time.monotonic()
+        if token is not None:
+            self._made[kind, token] = id
+        return id
+
+    def _created_reply(self, kind: str, id: str) -> Reply:
+        path = f"/v1/eventMessenger/{kind}/{id}"
+        locations = {"id": id, "path": path, "url": self.url + path}
+        location = locations.get(self.location)
+        resource = self.resources[kind].get(id)
+        body = {
+            "id": {"id": id},
+            "empty": "",
+            "other": {"message": "Created"},
+            "whole": self._shown(kind, resource) if resource else {"id": id},
+        }[self.created_body]
+        return Reply(201, body, {"Location": location} if location else {})
+
+    def _list(self, kind: str, query: Mapping[str, str]) -> Reply:
+        is_sized = "maxResults" in query
+        if is_sized and kind in self.refuses_max_results:
+            raise _Refusal(400, "Unknown parameter: maxResults")
         filters = {
             name: value for name, value in query.items() if name not in ("nextToken", "maxResults")
         }
         _check_filters(kind, filters)
+        selecting = self._selecting(filters)
         asked = query.get("maxResults", str(MAX_RESULTS))
         _require(
             asked.isdecimal() and 1 <= int(asked) <= MAX_RESULTS,
             f"maxResults is not 1 to {MAX_RESULTS}.",
         )
-        of_kind, of_filters, last = kind, filters, ""
+        start = _Position(kind, filters, 0, self.sparse_pages)
         if "nextToken" in query:
-            of_kind, of_filters, last = self._pages.get(query["nextToken"], ("", {}, ""))
-        _require((of_kind, of_filters) == (kind, filters), "nextToken is not one of this list.")
-        left = [r for r in self._live(kind) if r.id > last and _is_selected(r.body, filters)]
-        page = left[: min(int(asked), self.page_size)]
+            start = self._pages.get(query["nextToken"], _Position("", {}, 0))
+        is_of_list = (start.kind, start.filters) == (kind, filters)
+        _require(is_of_list, "nextToken is not one of this list.")
+        size = min(int(asked), self.page_size)
+        page = self._page(start, selecting, size)
         context: Body = {}
-        if len(page) < len(left):
-            context["nextToken"] = f"{len(self._pages)}/not+a+position=="
-            self._pages[context["nextToken"]] = kind, filters, page[-1].id
+        if following := self._following(start, page, size):
+            is_same = self.endless.get(kind) == "same token" and len(page) <= size
+            token = f"{len(self._pages)}/not+a+position=="
+            if is_same:
+                token = f"again {kind} {sorted(filters.items())}"
+            context["nextToken"], self._pages[token] = token, following
         elif (
             next(self._ends[kind]) if self.last_token == "alternate" else self.last_token
         ) == "null":
             context["nextToken"] = None
-        return _Answer(
-            200, {"results": [self._item(kind, r) for r in page], "paginationContext": context}
-        )
+        results = [self._item(kind, resource) for _, resource in page[:size]]
+        if self.endless.get(kind) == "strangers" and len(page) <= size:
+            results += [self._stranger(kind) for _ in range(size - len(page))]
+        shown: Body = {"results": results, "paginationContext": context}
+        if not results and self.no_results == "null":
+            shown["results"] = None
+        if not results and self.no_results == "absent":
+            del shown["results"]
+        return Reply(200, shown)
+
+    def _selecting(self, filters: Mapping[str, str]) -> Mapping[str, str] | None:
+        """The filters that have an effect; None if nothing is selected."""
+        selecting = dict(filters)
+        for kind, prefix in (("event", "eventType."), ("unit", "entities.")):
+            names = [name for name in filters if name.startswith(prefix)]
+            if not names or kind not in self.filters:
+                continue
+            match self.filters[kind]:
+                case "refused":
+                    raise _Refusal(400, f"Unknown parameters: {names}")
+                case "ignored":
+                    selecting = {name: selecting[name] for name in selecting.keys() - set(names)}
+                case "withholds all":
+                    return None
+        return selecting
+
+    def _page(
+        self, start: _Position, selecting: Mapping[str, str] | None, size: int
+    ) -> list[tuple[int, Resource]]:
+        """The resources after a position, with their numbers: those of a page, and one more."""
+        if start.is_empty or selecting is None:
+            return []
+        return list(itertools.islice(self._after(start, selecting), size + 1))
+
+    def _after(
+        self, start: _Position, selecting: Mapping[str, str]
+    ) -> Iterator[tuple[int, Resource]]:
+        order, is_stale = self._orders[start.kind], self._is_stale()
+        first = bisect_right(order, start.number, key=lambda one: one[0])
+        for index in range(first, len(order)):
+            number, id = order[index]
+            resource = self._as_read(start.kind, id, is_stale)
+            if resource is not None and self._is_selected(resource.body, selecting):
+                yield number, resource
+
+    def _is_selected(self, body: Body, filters: Mapping[str, str]) -> bool:
+        for name in filters:
+            if name == "owner" or name.endswith(".type"):
+                continue
+            value, wanted = _value(body, name), filters[name]
+            if name.startswith("entities.") and value is not None and value != wanted:
+                value, wanted = self.units.canonical(value), self.units.canonical(wanted)
+            if value != wanted:
+                return False
+        return True
+
+    def _following(
+        self, start: _Position, page: list[tuple[int, Resource]], size: int
+    ) -> _Position | None:
+        """The position of the next page, if there is one."""
+        kind, filters = start.kind, start.filters
+        if start.is_empty:
+            return _Position(kind, filters, start.number)
+        last = page[:size][-1][0] if page else start.number
+        if len(page) > size:
+            return _Position(kind, filters, last, self.sparse_pages)
+        match self.endless.get(kind):
+            case "same token" | "same page":
+                return start
+            case "empty pages" | "strangers":
+                return _Position(kind, filters, last)
+        return None
+
+    def _stranger(self, kind: str) -> Body:
+        """A resource that another client has just created."""
+        number = next(self._numbers)
+        body: Body = {"id": self._id(kind, number, None)}
+        if kind == CONFIGURATIONS:
+            topic = f"arn:aws:sns:us-east-1:999999999999:stranger-{number}"
+            return body | {"deliveryChannels": [{"type": "SNS", "id": topic}]}
+        entities = {"user": {"type": "User", "id": f"{OWNER_ID}{number}"}}
+        event_type = {"namespace": "Alexa.Endpoint.Lifecycle", "name": "SetupCompletion"}
+        more = {"subscriptionConfigurationId": f"of-a-stranger-{number}"}
+        return body | more | {"eventType": event_type, "entities": entities}
 
     def _item(self, kind: str, resource: Resource) -> Body:
         if self.item_shape == "bare":
             return {"id": resource.id}
-        shown = self._shown(resource)
+        shown = self._shown(kind, resource)
         return {kind.removesuffix("s"): shown} if self.item_shape == "nested" else shown
 
-    def _delete(self, kind: str, id: str) -> _Answer:
-        self._get(kind, id)
-        is_used = any(
-            subscription.body["subscriptionConfigurationId"] == id
-            for subscription in self.subscriptions
-        )
-        _require(not is_used, "The subscription configuration still has subscriptions.", 409)
+    def _delete(self, kind: str, id: str) -> Reply:
+        deleted = self._get(kind, id)
+        _require(id not in self.undeletable, "It cannot be deleted.", self.undeletable.get(id, 0))
+        if kind == CONFIGURATIONS:
+            text = "The subscription configuration still has subscriptions."
+            _require(not self._is_used(id), text, 409)
         del self.resources[kind][id]
-        return next(self._deleted)
+        self._gone[id] = deleted, time.monotonic()
+        _require(self.deleted_status != 404, f"There is no {id} in {kind}.", 404)
+        match self.deleted_status:
+            case None:
+                return next(self._deleted)
+            case 204:
+                return Reply(204)
+            case status:
+                return Reply(status, {})
+
+    def _is_used(self, configuration: str) -> bool:
+        is_stale = self.checks_lag and self._is_stale()
+        for _, id in self._orders[SUBSCRIPTIONS]:
+            found = self._as_read(SUBSCRIPTIONS, id, is_stale)
+            if found and found.body["subscriptionConfigurationId"] == configuration:
+                return True
+        return False
+
+    # ── Units ──
+
+    def _unit(self, id: str) -> Reply:
+        status = self.unit_statuses.get(id, self.unit_statuses.get(self.units.other(id)))
+        if status is None and isinstance(self.unit_answer, int):
+            status = self.unit_answer
+        _require(status is None, f"There is no unit {id}, or it is not yours.", status or 0)
+        canonical = self.units.canonical(id)
+        name = {"type": "PLAIN", "value": {"text": f"Room {canonical[-6:]}"}}
+        parent = self.units.canonical("amzn1.alexa.unit.did.EXAMPLEPROPERTY")
+        shown = id if self.unit_answer == "as asked" else canonical
+        return Reply(200, {"id": shown, "name": name, "parentId": parent})
 
     # ── Endpoints and automations ──
 
@@ -532,9 +889,9 @@ class Alexa:
             id
         ].back_at
 
-    def _connectivity(self, id: str) -> _Answer:
+    def _connectivity(self, id: str) -> Reply:
         reachability = {"value": "OK" if self._device(id)[1] else "UNREACHABLE"}
-        return _Answer(
+        return Reply(
             200,
             {
                 "name": "connectivity",
@@ -542,7 +899,7 @@ class Alexa:
             },
         )
 
-    def _associate(self, id: str, body: Any) -> _Answer:
+    def _associate(self, id: str, body: Any) -> Reply:
         unit = _value(body[0], "id") if isinstance(body, list) and len(body) == 1 else None
         _require(isinstance(unit, str), "The body is not an array of one unit.")
         endpoint, is_reachable = self._device(id)
@@ -560,11 +917,11 @@ class Alexa:
             endpoint.id = f"amzn1.alexa.endpoint.example-{next(self._numbers):06}"
         self.endpoints[endpoint.id] = self.endpoints.pop(id)
         answer = {"endpointId": endpoint.id}
-        return _Answer(
+        return Reply(
             200, {"object": answer, "array": [answer], "empty": ""}[self.association_answer]
         )
 
-    def _update_automation(self, id: str, body: Any) -> _Answer:
+    def _update_automation(self, id: str, body: Any) -> Reply:
         data = _value(body, "automation.data")
         _require(
             body == {"automation": {"data": data}} and bool(data),
@@ -572,7 +929,12 @@ class Alexa:
         )
         _require(id in self.automations, f"There is no automation {id}.", 404)
         self.automations[id] = data
-        return _Answer(200, {"id": id})
+        return Reply(200, {"id": id})
+
+
+def _is_at(request: Request, path: str) -> bool:
+    """Whether a request's path, or its method and path, begin so."""
+    return request.path.startswith(path) or f"{request.method} {request.path}".startswith(path)
 
 
 def _require(condition: bool, otherwise: str, status: int = 400) -> None:
@@ -636,9 +998,11 @@ def _check_filters(kind: str, filters: Mapping[str, str]) -> None:
         )
 
 
-def _is_selected(body: Body, filters: Mapping[str, str]) -> bool:
-    names = [name for name in filters if name != "owner" and not name.endswith(".type")]
-    return all(_value(body, name) == filters[name] for name in names)
+def _unit_ids(entities: Body) -> set[str]:
+    """The units that a request names, whatever for."""
+    paths = ("unit.id", "unit.parent.id", "resource.resourceId", "resource.id")
+    values = (_value(entities, path) for path in paths)
+    return {value for value in values if isinstance(value, str)}
 
 
 def _topics(configuration: Body) -> list[str]:
@@ -688,12 +1052,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         is_text = isinstance(answer.body, str)
         content = (answer.body if is_text else json.dumps(answer.body)).encode()
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
+        if (offset := self.server.alexa.date_offset) is not None:
+            self.send_header("Date", formatdate(time.time() + offset, usegmt=True))
         self.send_header("X-Amzn-RequestId", request.id)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if answer.status != 204:
-            self.send_header("Content-Type", "text/plain" if is_text else "application/json")
+            is_html = is_text and answer.body.startswith("<")
+            text_type = "text/html" if is_html else "text/plain"
+            self.send_header("Content-Type", text_type if is_text else "application/json")
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

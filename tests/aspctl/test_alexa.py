@@ -17,21 +17,29 @@ import time
 import unittest
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from alexa import (
+    AN_HOUR_LATER,
     CONFIGURATIONS,
+    DETAILED_REFUSAL,
     NO_UNIT,
+    PORTAL,
     PROFILE,
+    REDIRECT,
     SUBSCRIPTIONS,
     TOKEN_PATH,
+    UNAUTHORIZED_CLIENT,
+    UNTIL_A_DATE,
     Alexa,
     Drop,
     Endpoint,
     Request,
 )
+from echoes import ECHOES, OWNER_ID
 
 EM = "/v1/eventMessenger"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
@@ -172,6 +180,17 @@ class LoginTest(AlexaTest):
         }
         answer = self.client.send("POST", TOKEN_PATH, body)
         self.assertEqual((400, "invalid_request"), (answer.status, answer.json["error"]))
+
+    def test_lifetimes_may_be_texts_or_fractions(self) -> None:
+        for lifetime in ("3600", 3600.5, "3600.0"):
+            self.alexa.expires_in = lifetime
+            self.assertEqual(lifetime, self.client.log_in().json["expires_in"])
+            self.assertEqual(200, self.client.list(SUBSCRIPTIONS).status)
+
+    def test_profile_may_hold_more(self) -> None:
+        self.alexa.person = {"email": "someone@example.com", "name": "Someone"}
+        shown = self.client.send("GET", "/user/profile").json
+        self.assertEqual({"user_id", "email", "name"}, shown.keys())
 
     def test_profile(self) -> None:
         answer = self.client.send("GET", "/user/profile")
@@ -433,6 +452,321 @@ class MessengerTest(AlexaTest):
         )
 
 
+class TokenTest(AlexaTest):
+    """Idempotency tokens, as Amazon may treat them."""
+
+    def remade(self) -> tuple[str, str, int]:
+        """The ids of a request before and after its subscription is deleted, and what is left."""
+        id = self.configured()
+        ids = []
+        for _ in range(2):
+            ids.append(str(self.client.subscribe(id, idempotencyToken="t").json["id"]))
+            count = len(self.alexa.subscriptions)
+            self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{ids[-1]}")
+        return ids[0], ids[1], count
+
+    def test_a_token_may_end_with_its_subscription(self) -> None:
+        first, second, count = self.remade()
+        self.assertEqual((first, 0), (second, count), "the id of a deleted one")
+        self.alexa.tokens_outlive = False
+        first, second, count = self.remade()
+        self.assertEqual((True, 1), (first != second, count))
+
+    def test_an_id_may_derive_from_the_token(self) -> None:
+        self.alexa.ids_of_tokens = True
+        first, second, count = self.remade()
+        self.assertEqual((first, 1), (second, count), "the same id lives again")
+        id = self.configured()
+        for _ in range(2):
+            self.client.subscribe(id, idempotencyToken="t")
+        self.client.subscribe(id, idempotencyToken="u")
+        listed = self.client.list(SUBSCRIPTIONS).json["results"]
+        self.assertEqual(2, len({item["id"] for item in listed}))
+        self.assertEqual(2, len(listed))
+
+    def test_a_token_of_another_request_may_be_refused(self) -> None:
+        self.alexa.token_conflict = 409
+        id = self.configured()
+        for _ in range(2):
+            self.assertEqual(201, self.client.subscribe(id, idempotencyToken="t").status)
+        self.refused(self.client.subscribe(id, idempotencyToken="t", entities=CHILD), 409)
+
+    def test_tokens_may_be_refused(self) -> None:
+        self.alexa.refuses_tokens = {SUBSCRIPTIONS}
+        id = self.client.configure(idempotencyToken="t").json["id"]
+        self.refused(self.client.subscribe(id, idempotencyToken="t"), 400)
+        self.assertEqual(201, self.client.subscribe(id).status)
+        self.alexa.refuses_tokens = {CONFIGURATIONS}
+        self.refused(self.client.configure(idempotencyToken="u"), 400)
+
+
+class CreationTest(AlexaTest):
+    """Creations, as Amazon may answer or refuse them."""
+
+    def test_forms_of_ids(self) -> None:
+        for form, pattern in (
+            ("documented", r"amzn1\.alexa\.aem\.subscription\.(configuration\.)?\d+"),
+            ("other prefix", r"amzn1\.alexa\.events\.v2\.(configuration|sub)\.\d+"),
+            ("uuid", r"[0-9a-f]{8}-[0-9a-f-]{27}"),
+        ):
+            self.alexa.id_form = form  # type: ignore[assignment]
+            configuration = self.configured()
+            id = self.client.subscribe(configuration).json["id"]
+            for one in (configuration, id):
+                self.assertRegex(one, f"^{pattern}$")
+            self.assertEqual(200, self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{id}").status)
+
+    def test_locations(self) -> None:
+        for form, before in (
+            ("id", ""),
+            ("path", f"{EM}/{CONFIGURATIONS}/"),
+            ("url", f"{self.alexa.url}{EM}/{CONFIGURATIONS}/"),
+        ):
+            self.alexa.location = form  # type: ignore[assignment]
+            made = self.client.configure()
+            self.assertEqual(before + made.json["id"], made.headers["Location"])
+        self.alexa.location = "absent"
+        self.assertNotIn("Location", self.client.configure().headers)
+
+    def test_bodies(self) -> None:
+        id = self.configured()
+        self.alexa.created_body = "empty"
+        made = self.client.subscribe(id)
+        self.assertEqual((201, ""), (made.status, made.text))
+        self.alexa.created_body = "other"
+        self.assertEqual({"message": "Created"}, self.client.subscribe(id).json)
+        self.alexa.created_body = "whole"
+        self.assertEqual(ROOM, self.client.subscribe(id).json["entities"])
+
+    def test_refusals(self) -> None:
+        id, room = self.configured(), ROOM["unit"]["id"]
+        self.alexa.refused_units = {room: 409}
+        self.refused(self.client.subscribe(id), 409)
+        other = {"unit": {"type": "Unit", "id": self.alexa.units.other(room)}}
+        self.refused(self.client.subscribe(id, entities=other), 409)
+        self.assertEqual(201, self.client.subscribe(id, entities=CHILD).status)
+        user = {"user": {"type": "User", "id": "amzn1.account.X"}}
+        self.assertEqual(201, self.client.subscribe(id, entities=user).status)
+        self.alexa.setup_entities = "unit"
+        self.refused(self.client.subscribe(id, entities=user), 400)
+        self.assertEqual(201, self.client.subscribe(id, entities={}).status)
+        self.alexa.limit, self.alexa.limit_status = 3, 403
+        self.refused(self.client.subscribe(id, entities=CHILD), 403)
+
+    def test_duplicates_may_be_refused(self) -> None:
+        self.alexa.refuses_duplicates = 409
+        id = self.configured()
+        self.assertEqual(201, self.client.subscribe(id, idempotencyToken="t").status)
+        self.refused(self.client.subscribe(id, eventHeaderVersion="V2"), 409)
+        self.assertEqual(201, self.client.subscribe(id, idempotencyToken="t").status)
+        self.assertEqual(201, self.client.subscribe(id, entities=CHILD).status)
+
+    def test_a_creation_may_come_to_nothing(self) -> None:
+        self.alexa.phantom_units = {ROOM["unit"]["id"]}
+        id = self.subscribed()
+        self.refused(self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{id}"), 404)
+        self.assertEqual([], self.client.list(SUBSCRIPTIONS).json["results"])
+
+
+class ReadTest(AlexaTest):
+    """Lists and single reads, as Amazon may answer them."""
+
+    def listed(self, kind: str = SUBSCRIPTIONS, **query: str) -> list[str]:
+        """The ids of a list, all pages of it."""
+        ids: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = self.client.list(kind, **query, **more).json
+            ids += [item["id"] for item in answer["results"]]
+            if not answer["paginationContext"].get("nextToken"):
+                return ids
+            more = {"nextToken": answer["paginationContext"]["nextToken"]}
+
+    def status(self, id: str) -> int:
+        return self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{id}").status
+
+    def test_reads_lag_behind_creations_and_deletions(self) -> None:
+        self.alexa.lag = 3600
+        id = self.subscribed()
+        self.assertEqual(([], 404), (self.listed(), self.status(id)))
+        self.alexa.single_reads_lag = False
+        self.assertEqual(([], 200), (self.listed(), self.status(id)))
+        self.alexa.lag = 0
+        self.assertEqual([id], self.listed())
+        self.alexa.lag = 3600
+        self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}")
+        self.refused(self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}"), 404)
+        self.alexa.single_reads_lag = True
+        self.alexa._created_at.clear()  # as if it had been created long ago
+        self.assertEqual(([id], 200), (self.listed(), self.status(id)))
+        self.alexa.lag = 0
+        self.assertEqual(([], 404), (self.listed(), self.status(id)))
+
+    def test_every_second_read_may_lag(self) -> None:
+        self.alexa.lag, self.alexa.lags = 3600, "alternate"
+        id = self.subscribed()
+        self.assertEqual([[id], [], [id], []], [self.listed() for _ in range(4)])
+
+    def test_a_lag_ends(self) -> None:
+        self.alexa.lag = 0.02
+        id = self.subscribed()
+        while not self.listed():
+            time.sleep(0.005)
+        self.assertEqual([id], self.listed())
+
+    def test_checks_may_lag(self) -> None:
+        self.alexa.lag, self.alexa.checks_lag = 3600, True
+        id = self.configured()
+        self.refused(self.client.subscribe(id), 404)
+        self.alexa.lag = 0
+        subscription = self.client.subscribe(id).json["id"]
+        self.alexa._created_at.clear()
+        self.alexa.lag = 3600
+        self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{subscription}")
+        self.refused(self.client.send("DELETE", f"{EM}/{CONFIGURATIONS}/{id}"), 409)
+
+    def test_filters_may_be_refused_ignored_or_withhold_all(self) -> None:
+        id = self.configured()
+        room = self.client.subscribe(id).json["id"]
+        child = self.client.subscribe(id, entities=CHILD).json["id"]
+        unit = {"entities.unit.id": ROOM["unit"]["id"], "entities.unit.type": "Unit"}
+        event = {"eventType.namespace": "N", "eventType.name": "M"}
+        self.assertEqual(([room], []), (self.listed(**unit), self.listed(**event)))
+        self.alexa.filters = {"event": "ignored"}
+        self.assertEqual(([room], [room, child]), (self.listed(**unit), self.listed(**event)))
+        self.alexa.filters = {"unit": "ignored", "event": "refused"}
+        self.assertEqual([room, child], self.listed(**unit))
+        self.refused(self.client.list(SUBSCRIPTIONS, **event), 400)
+        self.alexa.filters = {"unit": "withholds all"}
+        self.assertEqual(([], [room, child]), (self.listed(**unit), self.listed()))
+        self.alexa.filters = {}
+        other = self.alexa.units.other(ROOM["unit"]["id"])
+        self.assertEqual([room], self.listed(**unit | {"entities.unit.id": other}))
+
+    def test_the_size_of_a_page_may_be_refused(self) -> None:
+        self.alexa.refuses_max_results = {SUBSCRIPTIONS}
+        self.refused(self.client.list(SUBSCRIPTIONS, maxResults="10"), 400)
+        self.assertEqual(200, self.client.list(SUBSCRIPTIONS).status)
+        self.assertEqual(200, self.client.list(CONFIGURATIONS, maxResults="10").status)
+
+    def test_pages_may_be_empty(self) -> None:
+        ids = [self.alexa.add(CONFIGURATIONS, {"deliveryChannels": []}) for _ in range(5)]
+        self.alexa.sparse_pages = True
+        before = len(self.alexa.requests)
+        self.assertEqual(ids, self.listed(CONFIGURATIONS, maxResults="2"))
+        self.assertEqual(6, len(self.alexa.requests) - before)
+
+    def test_lists_without_results(self) -> None:
+        for shape, results in (("empty", {"results": []}), ("null", {"results": None})):
+            self.alexa.no_results = shape  # type: ignore[assignment]
+            answer = self.client.list(SUBSCRIPTIONS).json
+            self.assertEqual(results, {name: answer[name] for name in ("results",)})
+        self.alexa.no_results = "absent"
+        self.assertEqual({"paginationContext"}, self.client.list(SUBSCRIPTIONS).json.keys())
+
+    def test_endless_lists(self) -> None:
+        ids = [self.alexa.add(CONFIGURATIONS, {"deliveryChannels": []}) for _ in range(3)]
+        for mode, tokens, strangers in (
+            ("same token", 2, 0),
+            ("same page", 5, 0),
+            ("empty pages", 5, 0),
+            ("strangers", 5, 7),
+        ):
+            self.alexa.endless = {CONFIGURATIONS: mode}  # type: ignore[dict-item]
+            seen, found = [], []
+            more: dict[str, str] = {}
+            for _ in range(5):
+                answer = self.client.list(CONFIGURATIONS, maxResults="2", **more).json
+                more = answer["paginationContext"]
+                seen.append(more["nextToken"])
+                found += [item["id"] for item in answer["results"]]
+            self.assertEqual(tokens, len(set(seen)), mode)
+            self.assertEqual(ids, found[:3])
+            repeated = found[3:] if mode.startswith("same") else []
+            self.assertEqual(set(repeated), {ids[2]} if repeated else set())
+            self.assertEqual(strangers, len(set(found) - set(ids)), mode)
+
+    def shown(self, *echoes: str, entities: Any = ROOM) -> Any:
+        self.alexa.echoes = set(echoes)
+        id = self.subscribed(entities=entities)
+        return self.client.send("GET", f"{EM}/{SUBSCRIPTIONS}/{id}").json
+
+    def test_echoes(self) -> None:
+        room = ROOM["unit"]["id"]
+        other = self.alexa.units.other(room)
+        resource = {"resource": {"type": "Resource", "resourceType": "Unit", "resourceId": room}}
+        unit = self.shown("unit.parent")["entities"]["unit"]
+        self.assertEqual((room, "Unit"), (unit["id"], unit["parent"]["type"]))
+        self.assertIn("name", self.shown("names")["entities"]["unit"])
+        self.assertEqual(OWNER_ID, self.shown("owner")["entities"]["owner"]["id"])
+        shown = self.shown("resource.id", entities=resource)["entities"]["resource"]
+        self.assertEqual((room, room), (shown["id"], shown["resourceId"]))
+        shown = self.shown("resource.id only", entities=resource)["entities"]["resource"]
+        self.assertEqual((room, False), (shown["id"], "resourceId" in shown))
+        self.assertEqual(other, self.shown("other unit ids")["entities"]["unit"]["id"])
+        self.assertEqual({"unit": {"id": room}}, self.shown("no types")["entities"])
+        self.assertIsNone(self.shown("nulls")["entities"]["skill"])
+        self.assertEqual([ROOM["unit"]], self.shown("array")["entities"])
+        self.assertEqual([ROOM], self.shown("array by key")["entities"])
+        self.assertEqual("V1", self.shown("default version")["eventHeaderVersion"])
+        self.assertIn("createdTime", self.shown("more fields"))
+        type_name = self.shown("event type as text")["eventType"]
+        self.assertEqual("Alexa.Automation.Execution.Completion", type_name)
+        for name in ("skill", "group", "user", "resource"):
+            self.assertIn(name, self.shown(f"further {name}")["entities"])
+        self.assertIn("id", self.shown("further unit", entities=CHILD)["entities"]["unit"])
+
+    def test_echoes_together(self) -> None:
+        shown = self.shown(*ECHOES.keys() - {"array by key"}, entities=ROOM)
+        self.assertLessEqual({"owner", "Skill"}, {item["type"] for item in shown["entities"]})
+        self.assertEqual(ROOM, self.alexa.subscriptions[0].body["entities"], "no echo is kept")
+
+    def test_delivery_channels_may_show_more(self) -> None:
+        self.alexa.channel = {"status": "ACTIVE"}
+        id = self.configured()
+        [channel] = self.client.send("GET", f"{EM}/{CONFIGURATIONS}/{id}").json["deliveryChannels"]
+        self.assertEqual({"type": "SNS", "id": TOPIC, "status": "ACTIVE"}, channel)
+
+    def test_states(self) -> None:
+        self.alexa.state = {"status": "ACTIVE"}
+        id = self.subscribed()
+        self.alexa.states[id] = {"status": "DISABLED", "enabled": False}
+        [item] = self.client.list(SUBSCRIPTIONS).json["results"]
+        self.assertEqual(("DISABLED", False), (item["status"], item["enabled"]))
+        self.assertEqual("ACTIVE", self.shown()["status"])
+
+    def test_units_have_two_ids(self) -> None:
+        one = ROOM["unit"]["id"]
+        other = self.alexa.units.other(one)
+        self.assertEqual(one, self.alexa.units.other(other))
+        units = [self.client.send("GET", f"/v2/units/{id}").json for id in (one, other)]
+        self.assertEqual(units[0], units[1])
+        self.assertEqual({"id", "name", "parentId"}, units[0].keys())
+        self.alexa.unit_answer = "as asked"
+        units = [self.client.send("GET", f"/v2/units/{id}").json["id"] for id in (one, other)]
+        self.assertEqual([one, other], units)
+        self.alexa.unit_statuses = {one: 404}
+        for id, status in ((one, 404), (other, 404), ("amzn1.alexa.unit.did.X", 200)):
+            self.assertEqual(status, self.client.send("GET", f"/v2/units/{id}").status)
+        self.alexa.unit_answer = 403
+        self.refused(self.client.send("GET", "/v2/units/amzn1.alexa.unit.did.X"), 403)
+
+
+class DeletionTest(AlexaTest):
+    def test_statuses(self) -> None:
+        for status, shown in ((200, 200), (204, 204), (404, 404)):
+            self.alexa.deleted_status = status
+            id = self.subscribed()
+            answer = self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}")
+            self.assertEqual((shown, []), (answer.status, self.alexa.subscriptions))
+
+    def test_refusals(self) -> None:
+        id = self.subscribed()
+        self.alexa.undeletable = {id: 403}
+        self.refused(self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}"), 403)
+        self.assertEqual(1, len(self.alexa.subscriptions))
+
+
 class DeviceTest(AlexaTest):
     def setUp(self) -> None:
         super().setUp()
@@ -604,6 +938,64 @@ class FaultTest(AlexaTest):
             client = Client(alexa)
             self.addCleanup(client.connection.close)
             self.assertEqual(500, client.log_in().status)
+
+    def test_constant_answers(self) -> None:
+        list_path = f"{EM}/{SUBSCRIPTIONS}"
+        self.alexa.always = {f"GET {list_path}": PORTAL}
+        answer = self.client.list(SUBSCRIPTIONS)
+        self.assertEqual((200, "text/html"), (answer.status, answer.headers["Content-Type"]))
+        self.assertEqual(201, self.client.configure().status, "other requests are served")
+        for reply, header, value in (
+            (REDIRECT, "Location", "https://login.example.com/"),
+            (AN_HOUR_LATER, "Retry-After", "3600"),
+            (UNTIL_A_DATE, "Retry-After", UNTIL_A_DATE.headers["Retry-After"]),
+            (DETAILED_REFUSAL, "Location", None),
+        ):
+            self.alexa.always = {list_path: reply}
+            answer = self.client.list(SUBSCRIPTIONS)
+            self.assertEqual(
+                (reply.status, value), (answer.status, answer.headers.get(header)), reply
+            )
+        self.alexa.always = {TOKEN_PATH: UNAUTHORIZED_CLIENT}
+        answer = self.client.log_in()
+        self.assertEqual((400, "unauthorized_client"), (answer.status, answer.json["error"]))
+
+    def test_errors_may_echo_secrets(self) -> None:
+        self.alexa.echoes_secrets = True
+        self.assertIn(self.client.token, self.client.list("none").text)
+        secret = self.alexa.credentials.client_secret
+        self.assertIn(secret, self.client.log_in(grant_type="password").text)
+        self.assertEqual(200, self.client.list(SUBSCRIPTIONS).status)
+
+    def test_the_date_may_be_off(self) -> None:
+        for offset in (0, 7200, -7200):
+            self.alexa.date_offset = offset
+            date = parsedate_to_datetime(self.client.list(SUBSCRIPTIONS).headers["Date"])
+            self.assertAlmostEqual(time.time() + offset, date.timestamp(), delta=60)
+        self.alexa.date_offset = None
+        self.assertNotIn("Date", self.client.list(SUBSCRIPTIONS).headers)
+
+    def test_too_many_requests_at_the_same_time(self) -> None:
+        self.alexa.most_at_once = 1
+        others: list[int] = []
+
+        def meanwhile(request: Request) -> None:
+            if request.method == "POST":
+                client = Client(self.alexa)
+                client.token = self.client.token
+                others.append(client.list(SUBSCRIPTIONS).status)
+                client.connection.close()
+
+        self.alexa.before = meanwhile
+        self.assertEqual(201, self.client.configure().status)
+        self.assertEqual([429], others, "two were under way")
+        self.assertEqual(200, self.client.list(SUBSCRIPTIONS).status)
+        self.assertEqual({"GET": 1, "POST": 1}, self.alexa.peaks)
+
+    def test_nothing_listens_at_the_refused_url(self) -> None:
+        connection = http.client.HTTPConnection(urlsplit(self.alexa.refused_url()).netloc)
+        with self.assertRaises(ConnectionRefusedError):
+            connection.request("GET", "/")
 
     def test_delay(self) -> None:
         self.alexa.delay = 0.1
