@@ -5,6 +5,7 @@ use std::{error::Error, fmt, iter, time::Duration};
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::secrets::redact;
 use crate::{
     advice::{Explanation, InputError, ShownCause},
     aws::AwsCallError,
@@ -80,7 +81,8 @@ impl ErrorResponse {
         let reason = ["message", "Message", "description", "error_description"]
             .iter()
             .find_map(|key| body.get(key)?.as_str());
-        let message = reason.unwrap_or(text).trim().trim_end_matches('.');
+        // Redacted here as well, because half of a secret would not be found later.
+        let message = redact(reason.unwrap_or(text).trim().trim_end_matches('.'));
         Self {
             call,
             status,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{credentials::LoginCredentials, error::AlexaError, read_retry_after};
+use super::{credentials::LoginCredentials, error::AlexaError, read_retry_after, secrets};
 
 /// How long before its expiry a token is renewed, so that none expires during a call.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ struct TokenResponse {
 
 impl LoginClient {
     pub(super) fn new(http: Client, url: Url, credentials: LoginCredentials) -> Self {
+        secrets::remember(&credentials.client_secret);
+        secrets::remember(&credentials.refresh_token);
         Self {
             http,
             url,
@@ -85,6 +87,10 @@ impl LoginClient {
             missing: "access_token",
         };
         let response: TokenResponse = serde_json::from_str(&text).map_err(malformed)?;
+        secrets::remember(&response.access_token);
+        if let Some(refresh_token) = &response.refresh_token {
+            secrets::remember(refresh_token);
+        }
         self.warn_of_rotation(response.refresh_token.as_ref());
         let seconds = response.expires_in.unwrap_or(MAX_LIFETIME_SECONDS);
         let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS));

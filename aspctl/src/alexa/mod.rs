@@ -8,6 +8,7 @@ mod credentials;
 mod error;
 mod login;
 mod resource;
+pub(crate) mod secrets;
 
 use std::{collections::HashSet, time::Duration};
 
