@@ -14,6 +14,7 @@ mod queues;
 mod report;
 mod send;
 mod stack;
+mod subscriber;
 mod topic;
 
 use std::{process::ExitCode, time::Duration};
