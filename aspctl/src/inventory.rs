@@ -233,8 +233,10 @@ pub(crate) async fn delete(
             ids.len()
         ),
     };
-    terminal.confirm(question, args.yes)?;
-    for id in &ids {
+    terminal.confirm(question, args.yes).await?;
+    let _hold = terminal.interrupts().hold();
+    for (deleted, id) in ids.iter().enumerate() {
+        terminal.check_interrupt(|| format!("{deleted} of {} deleted", ids.len()))?;
         if !alexa.delete(id).await? {
             return Err(missing_error(id));
         }

@@ -27,7 +27,7 @@ use self::{
     file::{FileContents, TopicSource},
     plan::SubscriptionPlan,
     run::{ChangeCounts, ChangeRunner},
-    show::{count, deletion_line, plan_json, show_plan, show_unreadable},
+    show::{deletion_line, plan_json, show_plan, show_unreadable},
 };
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription},
@@ -36,7 +36,7 @@ use crate::{
     error::CommandError,
     printable::{BAD, GOOD},
     stack::DeployedStack,
-    terminal::Terminal,
+    terminal::{Terminal, counted, counted_as},
 };
 
 /// The exit status of `plan --detailed-exitcode` if there is something to do.
@@ -153,7 +153,7 @@ pub(crate) async fn apply(
     show_plan(&plan, args.prune, terminal)?;
     check_readable(&plan, args.ignore_unreadable)?;
     if args.prune {
-        confirm_pruning(&plan, args.yes, terminal)?;
+        confirm_pruning(&plan, args.yes, terminal).await?;
     }
     if plan.is_empty(args.prune) {
         return Ok(ExitCode::SUCCESS);
@@ -190,7 +190,7 @@ fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), Comma
     let problem = format!(
         "{} that may belong to this topic cannot be compared with the file, because Alexa does \
          not show enough of them",
-        count(plan.unreadable.len(), "entry", "entries")
+        counted_as(plan.unreadable.len(), "entry", "entries")
     );
     let advice = "Look at them with aspctl list --output json, and delete with aspctl delete what \
                   is not needed; --ignore-unreadable continues, and may subscribe to the same \
@@ -198,19 +198,17 @@ fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), Comma
     Err(CommandError::input("Alexa's list", problem, advice))
 }
 
-fn confirm_pruning(
+async fn confirm_pruning(
     plan: &SubscriptionPlan<'_>,
     yes: bool,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    match plan.pruned_count() {
-        0 => Ok(()),
-        1 => terminal.confirm("Delete 1 entry that is not in the file?", yes),
-        many => terminal.confirm(
-            format_args!("Delete {many} entries that are not in the file?"),
-            yes,
-        ),
-    }
+    let question = match plan.pruned_count() {
+        0 => return Ok(()),
+        1 => "Delete 1 entry that is not in the file?".to_owned(),
+        many => format!("Delete {many} entries that are not in the file?"),
+    };
+    terminal.confirm(question, yes).await
 }
 
 /// Deletes everything that sends events only to the topic. Subscriptions go first, because Alexa
@@ -239,7 +237,7 @@ pub(crate) async fn destroy(
         return Ok(ExitCode::SUCCESS);
     }
     show_destruction(&plan, &configurations, terminal)?;
-    confirm_destruction(&plan, configurations.len(), args.yes, terminal)?;
+    confirm_destruction(&plan, configurations.len(), args.yes, terminal).await?;
     let mut ids = Vec::new();
     for subscription in &plan.unnamed {
         ids.extend(subscription.id.as_deref());
@@ -273,17 +271,17 @@ fn show_destruction(
     show_unreadable(plan, terminal)
 }
 
-fn confirm_destruction(
+async fn confirm_destruction(
     plan: &SubscriptionPlan<'_>,
     configurations: usize,
     yes: bool,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    let subscriptions = count(plan.unnamed.len(), "subscription", "subscriptions");
-    let configurations = count(configurations, "configuration", "configurations");
+    let subscriptions = counted(plan.unnamed.len(), "subscription");
+    let configurations = counted(configurations, "configuration");
     let question = format!(
         "Delete {subscriptions} and {configurations} of {}? No more events will arrive.",
         plan.topic
     );
-    terminal.confirm(question, yes)
+    terminal.confirm(question, yes).await
 }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::plan::{PlannedCreation, SubscriptionPlan, idempotency_token};
 use crate::{
     alexa::{AlexaApi, AlexaError, AlexaSubscription},
+    live::ProgressLine,
     terminal::Terminal,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct ChangeCounts {
 pub(super) struct ChangeRunner<'a> {
     alexa: &'a AlexaApi,
     terminal: &'a Terminal,
-    progress: ProgressBar,
+    progress: ProgressLine,
     counts: ChangeCounts,
 }
 
@@ -47,16 +47,14 @@ impl<'a> ChangeRunner<'a> {
         plan: &SubscriptionPlan<'_>,
         prune: bool,
     ) -> Result<ChangeCounts, AlexaError> {
-        let applied = self.try_apply(plan, prune).await;
-        self.progress.finish_and_clear();
-        applied.map(|()| self.counts)
+        self.try_apply(plan, prune).await?;
+        Ok(self.counts)
     }
 
     /// Deletes resources, in this order.
     pub(super) async fn delete_all(mut self, ids: &[&str]) -> Result<ChangeCounts, AlexaError> {
-        let deleted = self.try_delete_all(ids).await;
-        self.progress.finish_and_clear();
-        deleted.map(|()| self.counts)
+        self.try_delete_all(ids).await?;
+        Ok(self.counts)
     }
 
     async fn try_apply(
@@ -177,6 +175,6 @@ impl<'a> ChangeRunner<'a> {
     /// Reports a step, above the progress bar.
     fn report(&self, step: fmt::Arguments<'_>) {
         self.progress.inc(1);
-        self.progress.suspend(|| self.terminal.note(step));
+        self.terminal.note(step);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     alexa::AlexaSubscription,
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
-    terminal::Terminal,
+    terminal::{Terminal, counted, counted_as},
 };
 
 /// Shows a plan to people.
@@ -60,7 +60,7 @@ fn show_summary(
     if plan.is_empty(prune) {
         terminal.say(format_args!(
             "{GOOD}Nothing to do:{GOOD:#} {} the file.",
-            count(kept, "subscription matches", "subscriptions match")
+            counted_as(kept, "subscription matches", "subscriptions match")
         ))?;
     } else {
         terminal.say(format_args!(
@@ -68,7 +68,7 @@ fn show_summary(
         ))?;
     }
     if !prune && !plan.unnamed.is_empty() {
-        let unnamed = count(plan.unnamed.len(), "subscription", "subscriptions");
+        let unnamed = counted(plan.unnamed.len(), "subscription");
         terminal.note(format_args!(
             "Left alone: {unnamed} not in the file; --prune deletes them."
         ));
@@ -103,7 +103,7 @@ pub(super) fn show_unreadable(
     if plan.unreadable.is_empty() {
         return Ok(());
     }
-    let entries = count(
+    let entries = counted_as(
         plan.unreadable.len(),
         "entry of Alexa's list",
         "entries of Alexa's list",
@@ -144,11 +144,6 @@ fn in_parentheses(reason: &str) -> String {
     } else {
         format!("  ({reason})")
     }
-}
-
-/// A number with the singular or the plural of what it counts.
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// The plan as JSON, for programs.
