@@ -144,9 +144,10 @@ fn shown(text: &str) -> String {
 pub(crate) struct ProgressLine(LiveArea);
 
 impl ProgressLine {
-    /// Counts further steps as done.
+    /// Counts further steps as done, so that they are not waited for any more.
     pub(crate) fn inc(&self, steps: u64) {
         if let Some(drawn) = self.0.drawn().as_ref() {
+            drawn.bar.set_prefix("");
             drawn.bar.inc(steps);
         }
     }

@@ -206,7 +206,7 @@ mod tests {
     fn a_known_secret_is_replaced() {
         remember(&"Atza|printable-test".into());
         let echoed = "token Atza|printable-test, again Atza|printable-test";
-        let expected = "token [secret], again [secret]";
+        let expected = "token [hidden], again [hidden]";
         assert_eq!(line(echoed), expected);
         assert_eq!(text(echoed), expected);
         assert_eq!(json(&format!("\"{echoed}\"")), format!("\"{expected}\""));

@@ -179,7 +179,7 @@ impl Terminal {
         let answer = tokio::select! {
             biased;
             () = self.interrupts.arrived() => {
-                writeln!(anstream::stderr())?;
+                drop(writeln!(anstream::stderr()));
                 return Err(CommandError::Interrupted("Nothing was changed".to_owned()));
             }
             answer = interruptible(read_line) => answer?,
@@ -347,7 +347,7 @@ mod tests {
             printed.contains("error: internal error at aspctl/src/terminal.rs:"),
             "{printed}"
         );
-        assert!(printed.contains("echoed [secret]\u{fffd}[2J"), "{printed}");
+        assert!(printed.contains("echoed [hidden]\u{fffd}[2J"), "{printed}");
         assert!(printed.contains("hint: Please report it"), "{printed}");
     }
 }

@@ -261,7 +261,7 @@ class Secrets(TerminalTest):
         for secret in self.secrets():
             self.assertNotIn(secret, done.out + done.err)
             self.assertNotIn(json.dumps(secret)[1:-1], done.out + done.err)
-        self.assertIn("[secret]", done.out + done.err)
+        self.assertIn("[hidden]", done.out + done.err)
         return done.out
 
     def test_in_ids_and_entities(self) -> None:
@@ -274,7 +274,7 @@ class Secrets(TerminalTest):
         self.assert_silent("list")
         self.assert_silent("plan", "-v")
         [listed] = json.loads(self.assert_silent("list", "subscriptions", "--output", "json"))
-        self.assertEqual(listed["entities"]["unit"]["id"], "[secret]")
+        self.assertEqual(listed["entities"]["unit"]["id"], "[hidden]")
 
     def test_in_an_error_and_a_header(self) -> None:
         def echo(request: Request) -> None:

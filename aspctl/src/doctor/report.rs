@@ -344,26 +344,30 @@ impl<'a> ChainReport<'a> {
             OutputFormat::Table => terminal.live_list(),
             OutputFormat::Json => None,
         };
-        if drawn.is_some() {
-            terminal.show_waiting("checking the chain");
-        }
-        Self {
+        let chain = Self {
             format,
             terminal,
             drawn,
             known: RefCell::default(),
-        }
+        };
+        chain.draw();
+        chain
     }
 
     /// Adds a part whose checks are complete.
     pub(super) fn add(&self, part: ChainPart, links: Vec<DoctorLink>) {
         self.known.borrow_mut().insert(part, links);
+        self.draw();
+    }
+
+    fn draw(&self) {
         if let Some(drawn) = &self.drawn {
             let mut heads = Vec::new();
             for link in self.links() {
                 heads.push(link.head(LIVE_NAME_WIDTH));
             }
             drawn.show(&heads);
+            self.terminal.show_waiting("checking the chain");
         }
     }
 
