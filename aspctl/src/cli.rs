@@ -20,7 +20,8 @@ use crate::{
 /// Manages the event subscriptions of Alexa Smart Properties, checks the whole chain from Alexa to
 /// the alarms, follows its output, and replays kept events.
 ///
-/// Exit status: 0 success, 1 failure (and those that a command documents), 64 wrong usage.
+/// Exit status: 0 success, 1 failure (and those that a command documents), 64 wrong usage, 130
+/// interrupted by Ctrl-C, SIGTERM or SIGHUP (tail without --limit and --for: 0).
 #[derive(Debug, Parser)]
 #[command(
     name = "aspctl",
@@ -86,6 +87,11 @@ impl AspctlCommand {
             | Self::Status(_)
             | Self::Replay(_) => BrokenPipe::Ignore,
         }
+    }
+
+    /// Whether the command runs until it is interrupted, so that an interruption is its success.
+    pub(crate) fn ends_by_interruption(&self) -> bool {
+        matches!(self, Self::Tail(args) if args.limit.is_none() && args.duration.is_none())
     }
 }
 

@@ -3,12 +3,13 @@
 //! They build on those of [`aws`](crate::aws) and [`alexa`](crate::alexa), which do not depend on
 //! commands.
 
-use std::{fmt::Display, io};
+use std::{fmt::Display, io, process::ExitCode};
 
 use crate::{
     advice::{Explanation, InputError},
     alexa::AlexaError,
     aws::AwsCallError,
+    interrupt::INTERRUPTED_STATUS,
 };
 
 /// How many problems of the user's input are shown.
@@ -43,7 +44,7 @@ pub(crate) enum CommandError {
         /// What to do about them; empty if that is in the list.
         advice: String,
     },
-    /// Ctrl-C or a signal ended it, and it cleaned up.
+    /// Ctrl-C or a signal cut it short. The text says what was done and what remains to do.
     #[error("interrupted. {0}")]
     Interrupted(String),
     /// Its temporary queue could not be removed.
@@ -131,6 +132,16 @@ impl CommandError {
         }
     }
 
+    /// Returns the exit status of the program.
+    pub(crate) fn exit_status(&self) -> ExitCode {
+        match self {
+            Self::Interrupted(_) => ExitCode::from(INTERRUPTED_STATUS),
+            Self::Leftover(error) if error.is_interruption() => ExitCode::from(INTERRUPTED_STATUS),
+            _ if self.is_closed_pipe() => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Whether the reader of the output is gone, as with `head`: not a failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -164,6 +175,11 @@ pub(crate) struct LeftoverError {
 }
 
 impl LeftoverError {
+    /// Whether a second signal aborted the clean-up.
+    fn is_interruption(&self) -> bool {
+        self.cause.is_none()
+    }
+
     fn explain(&self) -> Explanation {
         let failure = self.failure.as_ref().map(CommandError::explain);
         let cause = self.cause.as_ref().map(AwsCallError::explain);

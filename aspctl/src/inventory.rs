@@ -440,7 +440,7 @@ pub(crate) async fn delete(
             all.len()
         ),
     };
-    terminal.confirm(question, args.yes)?;
+    terminal.confirm(question, args.yes).await?;
     delete_all(targets, &alexa, terminal).await
 }
 
@@ -451,7 +451,10 @@ async fn delete_all(
 ) -> Result<ExitCode, CommandError> {
     let (count, mut remaining) = (targets.len(), Vec::new());
     let mut can_continue = true;
-    for target in targets {
+    let _hold = terminal.interrupts().hold();
+    for (tried, target) in targets.into_iter().enumerate() {
+        let deleted = tried - remaining.len();
+        terminal.check_interrupt(|| format!("{deleted} of {count} deleted"))?;
         let id = target.id;
         if !can_continue {
             remaining.push(id);

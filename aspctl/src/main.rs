@@ -19,6 +19,7 @@ mod generate;
 mod iam;
 mod interrupt;
 mod inventory;
+mod live;
 mod printable;
 mod readiness;
 mod replay;
@@ -28,27 +29,80 @@ mod subscriptions;
 mod tail;
 mod terminal;
 
-use std::process::ExitCode;
+use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
+use futures_util::FutureExt as _;
+use secrecy::SecretString;
 
 use crate::{
+    alexa::secrets,
     cli::{AspctlArgs, AspctlCommand},
     error::CommandError,
     terminal::Terminal,
 };
 
+/// How long an interrupted command may take to end before it says so.
+const SLOW_END: Duration = Duration::from_secs(3);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    terminal::report_panics();
+    remember_variables();
     let args = match AspctlArgs::try_parse() {
         Ok(args) => args,
         Err(usage) => return terminal::usage(&usage),
     };
     let terminal = Terminal::new(&args.global, args.command.broken_pipe());
-    match Box::pin(run(args, &terminal)).await {
+    let ends_by_interruption = args.command.ends_by_interruption();
+    match run_interruptible(args, &terminal).await {
         Ok(exit) => exit,
+        Err(CommandError::Interrupted(_)) if ends_by_interruption => ExitCode::SUCCESS,
         Err(error) => terminal.fail(&error),
     }
+}
+
+/// Remembers the secrets in the environment, before anything is printed.
+fn remember_variables() {
+    for name in ["LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"] {
+        if let Ok(value) = env::var(name) {
+            secrets::remember(&SecretString::from(value.trim()));
+        }
+    }
+}
+
+/// Runs the command until it is done or cut short by a signal.
+async fn run_interruptible(
+    args: AspctlArgs,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let interrupts = terminal.interrupts();
+    interrupts.listen()?;
+    let mut command = Box::pin(run(args, terminal));
+    tokio::select! {
+        biased;
+        outcome = &mut command => return outcome,
+        () = interrupts.must_end() => {}
+        never = note_slow_end(terminal) => match never {},
+    }
+    // The signal may have arrived after the command looked for it: its own answer is better.
+    tokio::task::yield_now().await;
+    command.now_or_never().unwrap_or_else(|| {
+        let done = if interrupts.has_arrived_again() {
+            "The current step was aborted"
+        } else {
+            "The command did not complete"
+        };
+        Err(CommandError::Interrupted(done.to_owned()))
+    })
+}
+
+/// Says why a command that was interrupted is still running.
+async fn note_slow_end(terminal: &Terminal) -> Infallible {
+    terminal.interrupts().arrived().await;
+    tokio::time::sleep(SLOW_END).await;
+    terminal.note("interrupted: finishing the current step; Ctrl-C again ends it at once");
+    future::pending().await
 }
 
 /// Runs the command, and returns its exit status.

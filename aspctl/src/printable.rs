@@ -3,11 +3,13 @@
 //! Ids, names and messages of Alexa and AWS can contain escape sequences, which a terminal would
 //! execute. All output passes through [`line()`], [`text`] or [`json`]; callers do not sanitize. A
 //! [`TextStyle`] survives: it is written not as an escape sequence but as a mark with a random
-//! number of this run, which foreign text cannot forge.
+//! number of this run, which foreign text cannot forge. Known secrets are replaced here too.
 
 use std::{fmt, sync::LazyLock};
 
 use anstyle::{AnsiColor, Reset, Style};
+
+use crate::alexa::secrets::redact;
 
 /// Something is fine.
 pub(crate) const GOOD: TextStyle = TextStyle::Good;
@@ -96,7 +98,7 @@ pub(crate) fn text(text: &str) -> String {
 /// any character to be escaped.
 pub(crate) fn json(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in redact(text).chars() {
         if is_safe(character) || matches!(character, '\n' | '\r' | '\t') {
             printable.push(character);
         } else {
@@ -111,6 +113,7 @@ pub(crate) fn json(text: &str) -> String {
 
 /// Turns marks into escape sequences, and replaces all other unsafe characters.
 fn render(text: &str, replacement: fn(char) -> char) -> String {
+    let text = redact(text);
     let mut printable = String::with_capacity(text.len());
     let mut pieces = text.split(MARK.as_str());
     printable.extend(safe(pieces.next().unwrap_or_default(), replacement));
@@ -165,6 +168,7 @@ pub(crate) fn unstyled(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alexa::secrets::remember;
 
     /// Set the colour, clear the screen, start a line, reverse the text.
     const FOREIGN: [&str; 8] = [
@@ -196,6 +200,16 @@ mod tests {
     fn a_line_stays_one() {
         assert_eq!(line("a\r\nb\tc"), "a\u{fffd}\u{fffd}b\u{fffd}c");
         assert_eq!(text("a\r\nb\tc"), "a\u{fffd}\nb\tc");
+    }
+
+    #[test]
+    fn a_known_secret_is_replaced() {
+        remember(&"Atza|printable-test".into());
+        let echoed = "token Atza|printable-test, again Atza|printable-test";
+        let expected = "token [hidden], again [hidden]";
+        assert_eq!(line(echoed), expected);
+        assert_eq!(text(echoed), expected);
+        assert_eq!(json(&format!("\"{echoed}\"")), format!("\"{expected}\""));
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub(crate) async fn wait(
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let ledger = LedgerReader::of(&stack, &aws)?;
-    follow(&aws, &stack, &[SignalKind::Readiness], async |followed| {
+    let (signals, interrupts) = ([SignalKind::Readiness], terminal.interrupts());
+    follow(&aws, &stack, &signals, interrupts, async |followed| {
         terminal.note(format_args!(
             "following the readiness signals of {} until {} is ready; Ctrl-C stops",
             stack.name(),

@@ -70,7 +70,8 @@ pub(crate) async fn run(
         note_missing_reports(&stack, terminal);
     }
     note_other_queues(&aws, &stack, terminal).await;
-    let outcome = follow(&aws, &stack, &signals, async |followed| {
+    let interrupts = terminal.interrupts();
+    follow(&aws, &stack, &signals, interrupts, async |followed| {
         terminal.note(format_args!(
             "following {} of {}; Ctrl-C stops",
             describe(&signals),
@@ -84,11 +85,8 @@ pub(crate) async fn run(
             () = reader_gone() => Ok(()),
         }
     })
-    .await;
-    match outcome {
-        Ok(()) | Err(CommandError::Interrupted(_)) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns the signals to follow. Only retry triggers have a decision.

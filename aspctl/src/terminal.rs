@@ -1,10 +1,12 @@
 //! Writes results to standard output, and notes, prompts, progress and errors to standard error.
 //!
-//! This is the only module that writes to either, and all output is made [`printable`].
+//! This is the only module that writes to either, with [`live`](crate::live) for what is erased
+//! again, and all output is made [`printable`].
 
 use std::{
     fmt::Display,
     io::{self, BufRead, IsTerminal, Write},
+    panic::{self, PanicHookInfo},
     process::ExitCode,
     sync::{
         Arc,
@@ -14,7 +16,6 @@ use std::{
 
 use anstream::ColorChoice;
 use comfy_table::{Table, presets::NOTHING};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::{
@@ -25,6 +26,8 @@ use crate::{
     advice::Explanation,
     args::GlobalArgs,
     error::CommandError,
+    interrupt::{Interrupts, interruptible},
+    live::{LiveArea, LiveList, ProgressLine},
     printable::{self, BAD, STRONG},
 };
 
@@ -41,12 +44,15 @@ pub(crate) enum BrokenPipe {
     Ignore,
 }
 
-/// Standard output and standard error, with the user's settings.
+/// Standard output and standard error, with the user's settings, and the signals by which the user
+/// interrupts.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     quiet: bool,
     broken_pipe: BrokenPipe,
     reader_is_gone: Arc<AtomicBool>,
+    live: LiveArea,
+    interrupts: Interrupts,
 }
 
 impl Terminal {
@@ -56,12 +62,32 @@ impl Terminal {
         if choice != ColorChoice::Auto {
             choice.write_global();
         }
-        init_logging(global);
+        let live = LiveArea::new(global.quiet);
+        init_logging(global, live.clone());
         Self {
             quiet: global.quiet,
             broken_pipe,
             reader_is_gone: Arc::default(),
+            live,
+            interrupts: Interrupts::default(),
         }
+    }
+
+    /// The signals by which the user interrupts.
+    pub(crate) fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
+    }
+
+    /// Fails if a signal has arrived: for commands that hold it back, between two steps. `done`
+    /// says what was done, and whether the same command continues.
+    pub(crate) fn check_interrupt(
+        &self,
+        done: impl FnOnce() -> String,
+    ) -> Result<(), CommandError> {
+        if self.interrupts.has_arrived() {
+            return Err(CommandError::Interrupted(done()));
+        }
+        Ok(())
     }
 
     /// Prints a line of the result.
@@ -86,7 +112,9 @@ impl Terminal {
 
     /// Prints text that is already printable.
     fn print(&self, printable: &str) -> Result<(), CommandError> {
-        match writeln!(anstream::stdout(), "{printable}") {
+        self.live.end_waiting();
+        let written = || writeln!(anstream::stdout(), "{printable}");
+        match self.live.around(written) {
             Err(error)
                 if error.kind() == io::ErrorKind::BrokenPipe
                     && self.broken_pipe == BrokenPipe::Ignore =>
@@ -106,8 +134,14 @@ impl Terminal {
     /// Prints a note to standard error, unless `--quiet`. Write errors are ignored.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
-            note(line);
+            self.live.around(|| note(line));
         }
+    }
+
+    /// Draws what is being waited for, such as the page of a list, on a terminal only. It replaces
+    /// what was before, and the next result erases it.
+    pub(crate) fn show_waiting(&self, what: impl Display) {
+        self.live.show_waiting(what);
     }
 
     /// Prints a result as a table.
@@ -135,17 +169,28 @@ impl Terminal {
     }
 
     /// Prompts for confirmation. Declines if standard input is not a terminal.
-    pub(crate) fn confirm(&self, question: impl Display, yes: bool) -> Result<(), CommandError> {
+    pub(crate) async fn confirm(
+        &self,
+        question: impl Display,
+        yes: bool,
+    ) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
         if !self.can_prompt() {
             return Err(CommandError::CannotPrompt);
         }
+        self.live.end_waiting();
         let question = printable::line(&question.to_string());
         write!(anstream::stderr(), "{question} [y/N] ")?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
+        let answer = tokio::select! {
+            biased;
+            () = self.interrupts.arrived() => {
+                drop(writeln!(anstream::stderr()));
+                return Err(CommandError::Interrupted("Nothing was changed".to_owned()));
+            }
+            answer = interruptible(read_line) => answer?,
+        };
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(CommandError::Declined("not confirmed")),
@@ -153,26 +198,27 @@ impl Terminal {
     }
 
     /// Creates a progress bar. Hidden by `--quiet`, and if standard error is not a terminal.
-    pub(crate) fn progress(&self, steps: u64) -> ProgressBar {
-        let target = if self.quiet {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        };
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
-        ProgressBar::with_draw_target(Some(steps), target)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    pub(crate) fn progress(&self, steps: u64) -> ProgressLine {
+        self.live.progress(steps)
+    }
+
+    /// Creates a list that is drawn while a result is still being collected, if standard output
+    /// and standard error both are terminals.
+    pub(crate) fn live_list(&self) -> Option<LiveList> {
+        let is_watched = io::stdout().is_terminal() && self.live.is_visible();
+        is_watched.then(|| self.live.list())
     }
 
     /// Prints an error and, on a separate line, what to do. Returns the exit status.
     ///
     /// Each of several problems gets its own line. Consecutive ones with the same advice share one
     /// hint.
-    #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
+        let exit = error.exit_status();
         if error.is_closed_pipe() {
-            return ExitCode::SUCCESS;
+            return exit;
         }
+        self.live.end_waiting();
         let explanations = error.explanations();
         let mut following = explanations.iter().skip(1);
         for explanation in &explanations {
@@ -187,8 +233,14 @@ impl Terminal {
                 note(format_args!("{STRONG}hint:{STRONG:#} {}", hints.join(". ")));
             }
         }
-        ExitCode::FAILURE
+        exit
     }
+}
+
+fn read_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(line)
 }
 
 fn note(line: impl Display) {
@@ -198,29 +250,61 @@ fn note(line: impl Display) {
 
 /// Formats a number with its noun: `1 event`, `2 events`.
 pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
-    let plural = if number == N::from(1) { "" } else { "s" };
-    format!("{number} {what}{plural}")
+    counted_as(number, what, &format!("{what}s"))
+}
+
+/// Formats a number with its noun, or more of the sentence, in the singular or the plural.
+pub(crate) fn counted_as<N: Copy + Display + PartialEq + From<u8>>(
+    number: N,
+    one: &str,
+    many: &str,
+) -> String {
+    let what = if number == N::from(1) { one } else { many };
+    format!("{number} {what}")
 }
 
 /// Prints help, the version or a usage error. Returns the exit status.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let printed = error.print();
-    if error.use_stderr() || printed.is_err() {
-        ExitCode::from(USAGE_STATUS)
-    } else {
-        ExitCode::SUCCESS
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(USAGE_STATUS),
+        };
     }
+    // It may quote a value of the command line or of a variable.
+    let mut text = error.render().to_string();
+    if let Some(rest) = text.strip_prefix("error:") {
+        text = format!("{BAD}error:{BAD:#}{rest}");
+    }
+    let text = printable::text(text.trim_end());
+    drop(writeln!(anstream::stderr(), "{text}"));
+    ExitCode::from(USAGE_STATUS)
+}
+
+/// Reports panics as this program's other errors. Their messages may quote responses.
+pub(crate) fn report_panics() {
+    panic::set_hook(Box::new(note_panic));
+}
+
+fn note_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let message = panic.payload_as_str().unwrap_or("no message");
+    note(format_args!(
+        "{BAD}error:{BAD:#} internal error at {}: {message}",
+        place.as_deref().unwrap_or("an unknown place")
+    ));
+    note(format_args!("{STRONG}hint:{STRONG:#} Please report it"));
 }
 
 /// Sets up logging of this program only: logs of libraries might contain secrets.
-fn init_logging(global: &GlobalArgs) {
+fn init_logging(global: &GlobalArgs, live: LiveArea) {
     let level = match global {
         GlobalArgs { quiet: true, .. } => Level::ERROR,
         GlobalArgs { verbose: 0, .. } => Level::WARN,
         _ => Level::DEBUG,
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(|| LogWriter)
+        .with_writer(move || LogWriter(live.clone()))
         .with_ansi(false)
         .with_target(false);
     let own = Targets::new().with_target("aspctl", level);
@@ -235,16 +319,49 @@ fn init_logging(global: &GlobalArgs) {
 
 /// Writes log lines to standard error. They may quote responses of Alexa.
 #[derive(Debug)]
-struct LogWriter;
+struct LogWriter(LiveArea);
 
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let printable = printable::text(&String::from_utf8_lossy(lines));
-        io::stderr().write_all(printable.as_bytes())?;
+        let write = || io::stderr().write_all(printable.as_bytes());
+        self.0.around(write)?;
         Ok(lines.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+    use crate::alexa::secrets;
+
+    /// Runs itself in another process, which panics.
+    #[test]
+    fn a_panic_is_an_error_without_secrets() {
+        const VARIABLE: &str = "ASPCTL_TEST_PANICS";
+        if env::var_os(VARIABLE).is_some() {
+            secrets::remember(&"Atza|panic-test".into());
+            report_panics();
+            panic!("{}", format!("echoed Atza|panic-test\u{1b}[2J"));
+        }
+        let mut test = Command::new(env::current_exe().unwrap());
+        test.args([
+            "terminal::tests::a_panic_is_an_error_without_secrets",
+            "--nocapture",
+        ]);
+        let output = test.arg("--exact").env(VARIABLE, "1").output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            printed.contains("error: internal error at aspctl/src/terminal.rs:"),
+            "{printed}"
+        );
+        assert!(printed.contains("echoed [hidden]\u{fffd}[2J"), "{printed}");
+        assert!(printed.contains("hint: Please report it"), "{printed}");
     }
 }

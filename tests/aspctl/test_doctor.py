@@ -7,7 +7,9 @@ as an unconfirmed e-mail address, is tested at the functions that judge it (aspc
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
+import threading
 import time
 import unittest
 from dataclasses import replace
@@ -17,7 +19,7 @@ from typing import Any, ClassVar
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
 from proxy import Answer, proxy
 from samtranslator.yaml_helper import yaml_parse
-from tool import ROOT, Result, aws, run
+from tool import ROOT, Result, aws, run, start
 
 from case import BOOTSTRAP  # tool.py knows where it is
 from stack import BUCKET, KEY, Stack, running
@@ -143,9 +145,12 @@ class DoctorTest(unittest.TestCase):
         body = {"subscriptionConfigurationId": cls.configuration, "eventType": event, "entities": entities}
         return cls.alexa.add(SUBSCRIPTIONS, body | more)
 
-    def run_doctor(self, *args: str, without: str = "", **env: str) -> Result:
+    def environment(self) -> dict[str, str]:
         environment = aws(self.stack) | self.alexa.environment
-        environment |= {"ASPCTL_FILE": str(self.file), "ASPCTL_ALEXA_BACKOFF": "1ms", "HOME": "/nonexistent"} | env
+        return environment | {"ASPCTL_FILE": str(self.file), "ASPCTL_ALEXA_BACKOFF": "1ms", "HOME": "/nonexistent"}
+
+    def run_doctor(self, *args: str, without: str = "", **env: str) -> Result:
+        environment = self.environment() | env
         environment.pop(without, None)
         return run("doctor", *args, env=environment)
 
@@ -750,6 +755,26 @@ class Doctor(DoctorTest):
         self.assert_rehearsed("role-revocation", "readiness signal published")
         self.assert_rehearsed("automation-failure", "retry trigger published")
         self.assert_rehearsed("automation-success", "complete in the ledger")
+        self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
+
+    def test_an_interrupted_test_event_leaves_no_queue(self) -> None:
+        asked, go_on = threading.Event(), threading.Event()
+
+        def hang() -> Answer | None:
+            asked.set()
+            go_on.wait(60)
+            return None
+
+        with proxy(self.stack.endpoint, Publish=hang) as relay:
+            process = start("doctor", "--send", env=self.environment() | {"AWS_ENDPOINT_URL": relay.endpoint})
+            self.addCleanup(process.kill)
+            self.assertTrue(asked.wait(60))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            go_on.set()
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(out, "(?m)^✗ FAILED +synthetic event\n    • interrupted. The temporary queue was removed$")
+        self.assertIn(f"error: interrupted. {len(ALL) + 1} links checked\n", err)
         self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
 
     def test_the_test_skill_failure_is_counted_outside_of_live(self) -> None:

@@ -202,6 +202,16 @@ class FollowTest(StackTest):
             self.assertEqual((ended.status, ended.out, ended.err), (0, "", ""), number)
             self.assertEqual(self.temporary() - self.before, set(), number)
 
+    def test_a_command_that_ends_by_itself_is_cut_short(self) -> None:
+        for args in (["tail", "--limit", "1"], ["tail", "--for", "1h"], ["wait", "--unit", unit()]):
+            with self.subTest(args):
+                process = self.start(*args)
+                process.send_signal(signal.SIGINT)
+                ended = self.end(process)
+                self.assertEqual((ended.status, ended.out), (130, ""))
+                self.assertEqual(ended.err, "error: interrupted. The temporary queue was removed\n")
+                self.assertEqual(self.temporary() - self.before, set())
+
     def test_tail_ends_on_a_closed_pipe_without_any_message(self) -> None:
         tail = self.start("tail")
         self.sent("device-setup")
@@ -309,11 +319,12 @@ class FollowTest(StackTest):
             tail = self.start("tail", "--type", "retry", endpoint=relay.endpoint)
             tail.send_signal(signal.SIGINT)
             asked.wait(10)
+            self.assertIn("finishing the current step; Ctrl-C again ends it at once", tail.stderr.readline())
             tail.send_signal(signal.SIGTERM)
             ended = self.end(tail)
             go_on.set()
         left = self.temporary() - self.before
-        self.assertEqual((ended.status, len(left)), (1, 2))
+        self.assertEqual((ended.status, len(left)), (130, 2))
         commands = [shlex.split(command) for command in ended.err.split("`")[1].split("; ")]
         self.assertEqual({command[-1] for command in commands}, left)
         programs = [" ".join(command[:3]) for command in commands]
@@ -399,7 +410,7 @@ class FollowTest(StackTest):
         wait = self.start("wait", "--unit", unit())
         wait.send_signal(signal.SIGINT)
         ended = self.end(wait)
-        self.assertEqual((ended.status, ended.out), (1, ""))
+        self.assertEqual((ended.status, ended.out), (130, ""))
         self.assertIn("interrupted. The temporary queue was removed", ended.err)
 
     def test_wait_ignores_messages_before_since(self) -> None:

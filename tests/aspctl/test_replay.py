@@ -472,7 +472,7 @@ class Question(ReplayTest):
         self.assertEqual(self.counts("EventsDeadLetterQueue"), (0, 2))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-        self.assertEqual(process.returncode, 1)
+        self.assertEqual(process.returncode, 130)
         self.assertIn("interrupted. Nothing was sent", err)
         self.assert_untouched(events)
 
@@ -514,8 +514,8 @@ class Interrupted(ReplayTest):
                 with intercepted(self.stack, intercept) as env:
                     process = start("replay", "events-dlq", "--yes", env=env)
                     out, err = process.communicate(timeout=30)
-                self.assertEqual(process.returncode, 1)
-                self.assertIn("interrupted.", err)
+                self.assertEqual(process.returncode, 130)
+                self.assertIn("interrupted. Events that were not sent remain where they were", err)
                 self.assertIn("2 events sent", out)
                 self.assertIn("3 messages left in EventsDeadLetterQueue", out)
                 # Messages in flight were accepted and deleted; the others are visible at once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ sys.path.insert(0, str(ROOT / "tests/stack"))  # for `stack`, `case` and `watch`
 from stack import Stack  # noqa: E402
 
 ASPCTL = Path(os.environ.get("ASPCTL", ROOT / "target/debug/aspctl")).resolve()
+
+# aspctl would ignore what this process ignores, such as SIGHUP under nohup. What it handles, aspctl
+# does not inherit.
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # The caller's accounts must not reach aspctl.
 OWN = {

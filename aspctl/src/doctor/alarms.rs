@@ -8,7 +8,7 @@ use super::{
     function::IngestionMode,
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
     stack::StackContext,
-    topic::{self, TopicSubscriber},
+    subscriber::{TopicSubscriber, read_subscribers},
 };
 use crate::{
     aws::{AwsCallError, call_error},
@@ -198,7 +198,7 @@ fn alarm_finding(alarm: &AlarmStatus) -> DoctorFinding {
 
 async fn check_subscribers(context: StackContext<'_>) -> CheckResult {
     let topic = context.output("AlarmTopicArn")?;
-    let subscribers = topic::subscribers(context.aws, topic).await;
+    let subscribers = read_subscribers(context.aws, topic).await;
     judge_subscribers(
         &subscribers.map_err(|error| context.read_error(error))?,
         topic,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     report::{CheckError, DoctorFinding, findings_of},
     stack::StackContext,
-    topic::TopicSubscriber,
+    subscriber::TopicSubscriber,
 };
 use crate::{
     aws::call_error,

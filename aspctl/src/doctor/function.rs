@@ -10,7 +10,8 @@ use super::{
     delivery::TopicDelivery,
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
     stack::StackContext,
-    topic::{self, TOPIC},
+    subscriber::read_subscribers,
+    topic::TOPIC,
 };
 use crate::{
     aws::call_error,
@@ -118,7 +119,7 @@ pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec
 async fn check_delivery(context: StackContext<'_>) -> CheckResult {
     let delivery = IngestionMode::of(context).delivery();
     let topic = context.output(delivery.topic)?;
-    let subscribers = match topic::subscribers(context.aws, topic).await {
+    let subscribers = match read_subscribers(context.aws, topic).await {
         Err(error) if error.is_missing() => return Err(CheckError::needs(TOPIC)),
         subscribers => subscribers?,
     };

@@ -14,14 +14,16 @@ mod queues;
 mod report;
 mod send;
 mod stack;
+mod subscriber;
 mod topic;
 
 use std::{process::ExitCode, time::Duration};
 
 use chrono::Utc;
+use tokio::sync::OnceCell;
 
 use self::{
-    report::{CheckError, DoctorLink},
+    report::{ChainPart, ChainReport, CheckError},
     stack::StackContext,
 };
 use crate::{
@@ -67,45 +69,66 @@ pub(crate) struct DoctorArgs {
     pub(crate) output: OutputFormat,
 }
 
-/// Checks the whole chain and prints the report.
+/// Checks the whole chain and prints the report. If it is interrupted, the report has what is known
+/// so far.
 pub(crate) async fn run(
     args: &DoctorArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    let chain = ChainReport::new(args.output, terminal);
+    tokio::select! {
+        biased;
+        () = Box::pin(check(args, global, terminal, &chain)) => {}
+        () = terminal.interrupts().must_end() => {}
+    }
+    chain.print()
+}
+
+/// Checks the whole chain. Alexa and AWS are asked at the same time.
+async fn check(
+    args: &DoctorArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+    chain: &ChainReport<'_>,
+) {
     let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
     let aws = AwsClients::load(global).await;
-    let (lookup, mut alexa) = tokio::join!(
-        stack::look_up(&aws, global),
-        alexa::read(global, wanted.as_ref().ok(), terminal)
-    );
-    let context = stack::context(&aws, &lookup);
-    let mut links = stack::links(&lookup);
-    alexa.look_up_units(&wanted, &context).await;
-    links.extend(alexa::links(&alexa, &wanted, &context));
-    links.extend(Box::pin(check_stack(&context, args.since)).await);
+    let once = OnceCell::new();
+    let look_up = async || once.get_or_init(|| stack::look_up(&aws, global)).await;
+    let check_aws = async {
+        let found = look_up().await;
+        chain.add(ChainPart::Stack, stack::links(found));
+        let context = stack::context(&aws, found);
+        Box::pin(check_stack(&context, args.since, chain)).await;
+    };
+    let check_alexa = async {
+        let mut answers = alexa::read(global, wanted.as_ref().ok(), terminal).await;
+        let context = stack::context(&aws, look_up().await);
+        answers.look_up_units(&wanted, &context).await;
+        let links = alexa::links(&answers, &wanted, &context);
+        chain.add(ChainPart::Alexa, links);
+    };
+    tokio::join!(check_aws, check_alexa);
     if let Some(kind) = args.send {
-        links.push(send::link(kind, args.timeout, &context, terminal).await);
+        let context = stack::context(&aws, look_up().await);
+        let link = send::link(kind, args.timeout, &context, terminal).await;
+        chain.add(ChainPart::SyntheticEvent, vec![link]);
     }
-    Ok(if report::print(&links, args.output, terminal)? {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 /// Checks everything in the stack, from the events topic to the ledger.
 async fn check_stack(
     context: &Result<StackContext<'_>, CheckError>,
     since: Duration,
-) -> Vec<DoctorLink> {
-    let (topic, function, errors, queues, alarms, ledger) = tokio::join!(
-        topic::links(context),
-        function::links(context),
-        log::links(context, since, Utc::now()),
-        queues::links(context),
-        alarms::links(context),
-        ledger::links(context),
+    chain: &ChainReport<'_>,
+) {
+    tokio::join!(
+        async { chain.add(ChainPart::Topic, topic::links(context).await) },
+        async { chain.add(ChainPart::Function, function::links(context).await) },
+        async { chain.add(ChainPart::Log, log::links(context, since, Utc::now()).await) },
+        async { chain.add(ChainPart::Queues, queues::links(context).await) },
+        async { chain.add(ChainPart::Alarms, alarms::links(context).await) },
+        async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
     );
-    [topic, function, errors, queues, alarms, ledger].concat()
 }

@@ -7,7 +7,7 @@ use super::{
     delivery::TopicDelivery,
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
     stack::StackContext,
-    topic,
+    subscriber::read_subscribers,
 };
 use crate::{aws::call_error, terminal::counted};
 
@@ -159,7 +159,7 @@ async fn check_delivery(
     delivery: TopicDelivery,
 ) -> Result<Vec<DoctorFinding>, CheckError> {
     let topic = context.output(delivery.topic)?;
-    let subscribers = topic::subscribers(context.aws, topic).await;
+    let subscribers = read_subscribers(context.aws, topic).await;
     let subscribers = subscribers.map_err(|error| context.read_error(error))?;
     delivery.check(context, &subscribers).await
 }

@@ -1,5 +1,7 @@
 //! The doctor's report: the links of the chain, and what was found about each.
 
+use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
+
 use serde::Serialize;
 
 use crate::{
@@ -8,9 +10,13 @@ use crate::{
     args::OutputFormat,
     aws::AwsCallError,
     error::CommandError,
+    live::LiveList,
     printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING},
-    terminal::Terminal,
+    terminal::{Terminal, counted},
 };
+
+/// The width of names in the list that is drawn before all names are known.
+const LIVE_NAME_WIDTH: usize = 22;
 
 /// The result of a check: what was found to be in order, or why it is not known to be.
 pub(super) type CheckResult = Result<String, CheckError>;
@@ -231,8 +237,8 @@ impl DoctorLink {
         }
     }
 
-    /// Returns the lines that a person reads.
-    fn lines(&self, name_width: usize) -> Vec<String> {
+    /// Returns the line with the state, the name, and what is in order.
+    fn head(&self, name_width: usize) -> String {
         let (mark, word, style) = self.state().appearance();
         let (name, summary) = (self.name, self.summary());
         let width = if summary.is_empty() {
@@ -240,9 +246,12 @@ impl DoctorLink {
         } else {
             name_width + 2
         };
-        let mut lines = vec![format!(
-            "{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}"
-        )];
+        format!("{style}{mark} {word:<7}{style:#}  {STRONG}{name:<width$}{STRONG:#}{summary}")
+    }
+
+    /// Returns the lines that a person reads.
+    fn lines(&self, name_width: usize) -> Vec<String> {
+        let mut lines = vec![self.head(name_width)];
         for finding in self.findings() {
             let (.., style) = LinkState::from(finding.severity).appearance();
             lines.push(format!("    {style}•{style:#} {}", finding.problem));
@@ -305,24 +314,99 @@ impl<'a> LinkRow<'a> {
     }
 }
 
-/// Prints all links; returns whether all of them are in order.
-pub(super) fn print(
-    links: &[DoctorLink],
+/// The parts of the chain, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ChainPart {
+    Stack,
+    Alexa,
+    Topic,
+    Function,
+    Log,
+    Queues,
+    Alarms,
+    Ledger,
+    SyntheticEvent,
+}
+
+/// Collects the links as they become known, and prints them in the order of the chain.
+///
+/// On a terminal, those that are known are drawn until all are.
+pub(super) struct ChainReport<'a> {
     format: OutputFormat,
-    terminal: &Terminal,
-) -> Result<bool, CommandError> {
-    match format {
-        OutputFormat::Json => terminal.json(&rows(links))?,
-        OutputFormat::Table => {
-            let name_widths = links.iter().map(|link| link.name.len());
-            let name_width = name_widths.max().unwrap_or_default();
-            for line in links.iter().flat_map(|link| link.lines(name_width)) {
-                terminal.say(line)?;
+    terminal: &'a Terminal,
+    drawn: Option<LiveList>,
+    known: RefCell<BTreeMap<ChainPart, Vec<DoctorLink>>>,
+}
+
+impl<'a> ChainReport<'a> {
+    pub(super) fn new(format: OutputFormat, terminal: &'a Terminal) -> Self {
+        let drawn = match format {
+            OutputFormat::Table => terminal.live_list(),
+            OutputFormat::Json => None,
+        };
+        let chain = Self {
+            format,
+            terminal,
+            drawn,
+            known: RefCell::default(),
+        };
+        chain.draw();
+        chain
+    }
+
+    /// Adds a part whose checks are complete.
+    pub(super) fn add(&self, part: ChainPart, links: Vec<DoctorLink>) {
+        self.known.borrow_mut().insert(part, links);
+        self.draw();
+    }
+
+    fn draw(&self) {
+        if let Some(drawn) = &self.drawn {
+            let mut heads = Vec::new();
+            for link in self.links() {
+                heads.push(link.head(LIVE_NAME_WIDTH));
             }
+            drawn.show(&heads);
+            self.terminal.show_waiting("checking the chain");
         }
     }
-    terminal.note(closing_line(links));
-    Ok(is_all_ok(links))
+
+    /// Returns the links that are known, in the order of the chain.
+    fn links(&self) -> Vec<DoctorLink> {
+        self.known.borrow().values().flatten().cloned().collect()
+    }
+
+    /// Prints the links, and returns the exit status. If the checks were interrupted, it prints
+    /// those that are known, but not as JSON, where nothing would tell them from all.
+    pub(super) fn print(mut self) -> Result<ExitCode, CommandError> {
+        drop(self.drawn.take());
+        let links = self.links();
+        let is_interrupted = self.terminal.interrupts().has_arrived();
+        match self.format {
+            OutputFormat::Json if is_interrupted => {}
+            OutputFormat::Json => self.terminal.json(&rows(&links))?,
+            OutputFormat::Table => self.print_lines(&links)?,
+        }
+        if is_interrupted {
+            let done = format!("{} checked", counted(links.len(), "link"));
+            return Err(CommandError::Interrupted(done));
+        }
+        self.terminal.note(closing_line(&links));
+        Ok(if is_all_ok(&links) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn print_lines(&self, links: &[DoctorLink]) -> Result<(), CommandError> {
+        let name_widths = links.iter().map(|link| link.name.len());
+        let name_width = name_widths.max().unwrap_or_default();
+        for line in links.iter().flat_map(|link| link.lines(name_width)) {
+            self.terminal.say(line)?;
+        }
+        Ok(())
+    }
 }
 
 fn rows(links: &[DoctorLink]) -> Vec<LinkRow<'_>> {

@@ -24,6 +24,7 @@ use crate::{
     aws::call_error,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow},
+    interrupt::Interrupts,
     send::sample::{SKILL, SampleEvent, SampleKind, SampleOptions},
     terminal::Terminal,
 };
@@ -64,13 +65,15 @@ async fn check(
         kind.event(),
         humantime::format_duration(timeout)
     ));
+    let interrupts = terminal.interrupts();
+    let await_message = |signal| event.await_message(context, signal, interrupts);
     let effect = match planned_effect(&event.sample) {
         Plan::Count { .. } => event.await_metric(context).await?,
         Plan::EndRetries { .. } => event.await_completion(context).await?,
-        Plan::Retry(_) => event.await_message(context, SignalKind::Retry).await?,
-        Plan::Signal(_) => event.await_message(context, SignalKind::Readiness).await?,
+        Plan::Retry(_) => await_message(SignalKind::Retry).await?,
+        Plan::Signal(_) => await_message(SignalKind::Readiness).await?,
         Plan::Ignore | Plan::ForwardOnly | Plan::Quarantine(_) => {
-            event.await_message(context, SignalKind::Quarantine).await?
+            await_message(SignalKind::Quarantine).await?
         }
     };
     event.judge(effect)
@@ -124,10 +127,11 @@ impl SyntheticEvent {
         &self,
         context: StackContext<'_>,
         signal: SignalKind,
+        interrupts: &Interrupts,
     ) -> Result<AwaitedEffect, CommandError> {
         let StackContext { aws, stack } = context;
         let signals = [signal];
-        let elapsed = follow(aws, stack, &signals, async |followed| {
+        let elapsed = follow(aws, stack, &signals, interrupts, async |followed| {
             self.sample.publish(aws, stack).await?;
             self.wait_until(async || self.is_among(followed).await)
                 .await

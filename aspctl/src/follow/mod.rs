@@ -27,7 +27,7 @@ use self::message::ReceivedMessage;
 use crate::{
     aws::{AwsCallError, AwsClients, call_error, sent_at},
     error::{CommandError, LeftoverError},
-    interrupt::InterruptListener,
+    interrupt::Interrupts,
     stack::DeployedStack,
 };
 
@@ -77,16 +77,17 @@ pub(crate) async fn follow<T>(
     aws: &AwsClients,
     stack: &DeployedStack,
     signals: &[SignalKind],
+    interrupts: &Interrupts,
     work: impl AsyncFnOnce(&FollowedQueue) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
     let resources = TemporaryResources::new(aws, stack, signals)?;
-    let (mut first, mut second) = (InterruptListener::listen()?, InterruptListener::listen()?);
+    let _hold = interrupts.hold();
     let follow_and_clean_up = async {
         // Not interruptible, so that every created resource is recorded for removal.
         let outcome = match resources.create().await {
             Ok(followed) => tokio::select! {
                 biased;
-                () = first.next() => {
+                () = interrupts.arrived() => {
                     Err(CommandError::Interrupted("The temporary queue was removed".to_owned()))
                 }
                 outcome = work(&followed) => outcome,
@@ -104,7 +105,7 @@ pub(crate) async fn follow<T>(
     tokio::select! {
         biased;
         outcome = Box::pin(follow_and_clean_up) => outcome,
-        () = second.second() => Err(resources.leftover(None, None)),
+        () = interrupts.arrived_again() => Err(resources.leftover(None, None)),
     }
 }
 

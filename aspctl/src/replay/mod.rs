@@ -19,15 +19,11 @@ mod source;
 mod status;
 mod tally;
 
-use std::{collections::VecDeque, mem, process::ExitCode, thread, time::Duration};
+use std::{collections::VecDeque, mem, process::ExitCode, time::Duration};
 
 use asp_events::event::StatusWords;
 use chrono::Utc;
-use indicatif::ProgressBar;
-use tokio::{
-    sync::oneshot,
-    time::{Interval, MissedTickBehavior},
-};
+use tokio::time::{Interval, MissedTickBehavior};
 
 pub(crate) use self::args::ReplayArgs;
 use self::{
@@ -41,7 +37,8 @@ use crate::{
     args::GlobalArgs,
     aws::AwsClients,
     error::CommandError,
-    interrupt::InterruptListener,
+    interrupt::Interrupts,
+    live::ProgressLine,
     stack::DeployedStack,
     terminal::{Terminal, counted},
 };
@@ -58,7 +55,7 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let input = ReplayInput::of(args)?;
+    let input = ReplayInput::of(args).await?;
     let aws = AwsClients::load(global).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let sink = input.open_sink(args.to, &aws, &stack).await?;
@@ -66,10 +63,13 @@ pub(crate) async fn run(
     let mut pace = tokio::time::interval(Duration::from_secs(1) * batch_size / args.rate);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let filter = EventFilter::new(args, Utc::now());
+    let interrupts = terminal.interrupts();
+    let source = EventSource::open(input, &aws, &stack).await?;
+    let _hold = interrupts.hold();
     let mut replay = ReplayRun {
         terminal,
-        interrupts: InterruptListener::listen()?,
-        source: EventSource::open(input, &aws, &stack).await?,
+        interrupts,
+        source,
         sink,
         filter,
         words: status::known_words(&stack),
@@ -114,7 +114,7 @@ struct InFlight {
 /// A replay and its progress.
 struct ReplayRun<'a> {
     terminal: &'a Terminal,
-    interrupts: InterruptListener,
+    interrupts: &'a Interrupts,
     source: EventSource,
     sink: EventSink,
     filter: EventFilter,
@@ -148,9 +148,7 @@ impl ReplayRun<'_> {
         }
         let expected = self.expected_events(&preview, has_more);
         let bar = self.terminal.progress(expected);
-        let end = self.send_all(loaded, &bar).await;
-        bar.finish_and_clear();
-        end
+        self.send_all(loaded, &bar).await
     }
 
     /// Loads messages until the preview is full; `None` if interrupted.
@@ -217,8 +215,6 @@ impl ReplayRun<'_> {
     }
 
     /// Prompts, and keeps the messages hidden meanwhile; false if interrupted.
-    ///
-    /// The prompt blocks a thread of its own, which is abandoned on an interruption.
     async fn confirm(
         &mut self,
         preview: &ReplayPreview,
@@ -232,16 +228,14 @@ impl ReplayRun<'_> {
             ""
         };
         let question = format!("Send {events}{more}?");
-        let (answer, mut answered) = oneshot::channel();
-        let terminal = self.terminal.clone();
-        thread::spawn(move || drop(answer.send(terminal.confirm(question, yes))));
+        let mut confirmed = Box::pin(self.terminal.confirm(question, yes));
         loop {
             tokio::select! {
-                answer = &mut answered => {
-                    let no_answer = Err(CommandError::Declined("there was no answer"));
-                    return answer.unwrap_or(no_answer).map(|()| true);
-                }
-                () = self.interrupts.next() => return Ok(false),
+                biased;
+                confirmed = &mut confirmed => return match confirmed {
+                    Err(CommandError::Interrupted(_)) => Ok(false),
+                    confirmed => confirmed.map(|()| true),
+                },
                 () = tokio::time::sleep(self.source.until_renewal()) => self.source.renew().await?,
             }
         }
@@ -251,7 +245,7 @@ impl ReplayRun<'_> {
     async fn send_all(
         &mut self,
         loaded: LoadedMessages,
-        bar: &ProgressBar,
+        bar: &ProgressLine,
     ) -> Result<ReplayEnd, CommandError> {
         self.tally.has_begun = true;
         let mut next = Some(loaded.selected);
@@ -274,7 +268,7 @@ impl ReplayRun<'_> {
     async fn send(
         &mut self,
         selected: Vec<SelectedMessage>,
-        bar: &ProgressBar,
+        bar: &ProgressLine,
     ) -> Result<ReplayEnd, CommandError> {
         let (mut in_flight, mut waiting) = self.split(selected);
         loop {
@@ -285,7 +279,7 @@ impl ReplayRun<'_> {
             }
             tokio::select! {
                 biased;
-                () = self.interrupts.next() => return Ok(ReplayEnd::Interrupted),
+                () = self.interrupts.arrived() => return Ok(ReplayEnd::Interrupted),
                 _ = self.pace.tick() => {}
             }
             let sent = self.sink.send(batch).await?;

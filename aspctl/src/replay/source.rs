@@ -11,8 +11,8 @@ use super::{
     tally::as_u64,
 };
 use crate::{
-    advice::InputError, aws::AwsClients, error::CommandError, stack::DeployedStack,
-    terminal::Terminal,
+    advice::InputError, aws::AwsClients, error::CommandError, interrupt::interruptible,
+    stack::DeployedStack, terminal::Terminal,
 };
 
 /// The source of the events as the arguments name it.
@@ -27,10 +27,10 @@ pub(super) enum ReplayInput {
 
 impl ReplayInput {
     /// Checks the arguments and reads the file, before any call to AWS.
-    pub(super) fn of(args: &ReplayArgs) -> Result<Self, CommandError> {
+    pub(super) async fn of(args: &ReplayArgs) -> Result<Self, CommandError> {
         check_reasons(args)?;
         if let Some(path) = &args.file {
-            return Self::file(path);
+            return Self::file(path).await;
         }
         let Some(queue) = args.source.map(SourceQueue::of) else {
             return Err(CommandError::input(
@@ -87,10 +87,14 @@ impl ReplayInput {
         })
     }
 
-    fn file(path: &Path) -> Result<Self, CommandError> {
-        let (name, text) = match path.to_str() {
-            Some("-") => ("standard input".to_owned(), io::read_to_string(io::stdin())),
-            _ => (path.display().to_string(), fs::read_to_string(path)),
+    async fn file(path: &Path) -> Result<Self, CommandError> {
+        let (name, text) = if path.to_str() == Some("-") {
+            let text = interruptible(|| io::read_to_string(io::stdin())).await;
+            ("standard input".to_owned(), text)
+        } else {
+            let name = path.display().to_string();
+            let path = path.to_owned();
+            (name, interruptible(|| fs::read_to_string(path)).await)
         };
         let text = text.map_err(|error| {
             let advice = "Pass a file of events, or - for standard input";

@@ -8,8 +8,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::sample::{SampleEvent, SampleKind, SampleOptions};
 use crate::{
-    args::GlobalArgs, aws::AwsClients, error::CommandError, stack::DeployedStack,
-    terminal::Terminal,
+    args::GlobalArgs,
+    aws::AwsClients,
+    error::CommandError,
+    stack::DeployedStack,
+    terminal::{Terminal, counted},
 };
 
 /// How many events are published at the same time.
@@ -59,10 +62,21 @@ pub(crate) async fn run(
         let message_id = sample.publish(&aws, &stack).await?;
         Ok::<_, CommandError>((sample.id.clone(), message_id))
     };
-    let published = stream::iter(&samples).map(publish);
+    let interrupts = terminal.interrupts();
+    let _hold = interrupts.hold();
+    // What is being published when a signal arrives still completes.
+    let samples_to_send = stream::iter(&samples).take_until(Box::pin(interrupts.arrived()));
+    let published = samples_to_send.map(publish);
     let mut published = published.buffered(CONCURRENT_PUBLISHES);
+    let mut count = 0;
     while let Some((id, message_id)) = published.try_next().await? {
+        count += 1;
         terminal.say(format_args!("{id}  {message_id}"))?;
+    }
+    if count < samples.len() {
+        let events = counted(samples.len(), "event");
+        let done = format!("{count} of {events} published");
+        return Err(CommandError::Interrupted(done));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -243,11 +243,11 @@ pub(crate) async fn apply(
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     state.view(&plan, args.prune).show(terminal)?;
     check_readable(&plan, args.ignore_unreadable)?;
-    let deletions = choose_deletions(&plan, args, terminal)?;
+    let deletions = choose_deletions(&plan, args, terminal).await?;
     let mut report = RunReport::default();
     if !plan.is_empty(deletions.unnamed) || deletions.twins {
         let listed = state.current.subscription_ids();
-        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune))?;
+        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune));
         report = runner.apply(&plan, &listed, deletions).await;
     }
     for open in &plan.near_misses {
@@ -268,7 +268,7 @@ struct DeletionChoice {
 }
 
 /// Asks before anything is deleted that no new subscription replaces.
-fn choose_deletions(
+async fn choose_deletions(
     plan: &SubscriptionPlan<'_>,
     args: &ApplyArgs,
     terminal: &Terminal,
@@ -279,14 +279,14 @@ fn choose_deletions(
         if count > 0 {
             let items = counted(count, "item");
             let question = format!("Delete {items} that the file does not ask for?");
-            terminal.confirm(question, args.yes)?;
+            terminal.confirm(question, args.yes).await?;
         }
         return Ok(DeletionChoice {
             unnamed: true,
             twins: !plan.twins.is_empty(),
         });
     }
-    let twins = !plan.twins.is_empty() && wants_twins_deleted(plan, args.yes, terminal)?;
+    let twins = !plan.twins.is_empty() && wants_twins_deleted(plan, args.yes, terminal).await?;
     Ok(DeletionChoice {
         unnamed: false,
         twins,
@@ -294,14 +294,14 @@ fn choose_deletions(
 }
 
 /// Whether to delete twins without `--prune`: only if somebody says so.
-fn wants_twins_deleted(
+async fn wants_twins_deleted(
     plan: &SubscriptionPlan<'_>,
     yes: bool,
     terminal: &Terminal,
 ) -> Result<bool, CommandError> {
     let twins = counted(plan.twins.len(), "duplicate");
     let question = format!("Delete {twins} of subscriptions that stay?");
-    match terminal.confirm(question, yes) {
+    match terminal.confirm(question, yes).await {
         Ok(()) => Ok(true),
         Err(CommandError::Declined(_) | CommandError::CannotPrompt) => {
             terminal.note(format_args!("Left alone: {twins}; --prune deletes them."));
@@ -437,9 +437,9 @@ pub(crate) async fn destroy(
         return nothing_to_destroy(args, &plan, terminal);
     }
     show_destruction(&plan, &configurations, terminal)?;
-    confirm_destruction(&plan, configurations.len(), args.yes, terminal)?;
+    confirm_destruction(&plan, configurations.len(), args.yes, terminal).await?;
     let steps = plan.unnamed.len() + configurations.len();
-    let runner = ChangeRunner::new(&alexa, terminal, steps)?;
+    let runner = ChangeRunner::new(&alexa, terminal, steps);
     let subscriptions = plan.unnamed.clone();
     let report = runner.destroy(subscriptions, configurations).await;
     finish(report, "destroy", terminal)
@@ -515,7 +515,7 @@ fn show_destruction(
     show_unreadable(plan, terminal)
 }
 
-fn confirm_destruction(
+async fn confirm_destruction(
     plan: &SubscriptionPlan<'_>,
     configurations: usize,
     yes: bool,
@@ -527,5 +527,5 @@ fn confirm_destruction(
         "Delete {subscriptions} and {configurations} of {}? No more events will arrive.",
         plan.topic
     );
-    terminal.confirm(question, yes)
+    terminal.confirm(question, yes).await
 }

@@ -20,9 +20,8 @@ use std::{
 
 use chrono::Utc;
 use futures_util::{Stream, StreamExt as _, stream};
-use indicatif::ProgressBar;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     DeletionChoice,
@@ -34,9 +33,9 @@ use super::{
     units::UnitDirectory,
 };
 use crate::{
-    advice::InputError,
     alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription},
-    interrupt::InterruptListener,
+    interrupt::InterruptHold,
+    live::ProgressLine,
     terminal::{Terminal, counted},
 };
 
@@ -90,8 +89,8 @@ struct CreatedSubscription<'p, 'a> {
 pub(super) struct ChangeRunner<'a> {
     alexa: &'a AlexaApi,
     terminal: &'a Terminal,
-    progress: ProgressBar,
-    interrupt: InterruptListener,
+    progress: ProgressLine,
+    _hold: InterruptHold,
     /// No further call starts.
     stops: Rc<Cell<bool>>,
     report: RunReport,
@@ -100,20 +99,16 @@ pub(super) struct ChangeRunner<'a> {
 }
 
 impl<'a> ChangeRunner<'a> {
-    pub(super) fn new(
-        alexa: &'a AlexaApi,
-        terminal: &'a Terminal,
-        steps: usize,
-    ) -> Result<Self, InputError> {
-        Ok(Self {
+    pub(super) fn new(alexa: &'a AlexaApi, terminal: &'a Terminal, steps: usize) -> Self {
+        Self {
             alexa,
             terminal,
             progress: terminal.progress(steps as u64),
-            interrupt: InterruptListener::listen()?,
+            _hold: terminal.interrupts().hold(),
             stops: Rc::default(),
             report: RunReport::default(),
             returned: BTreeSet::new(),
-        })
+        }
     }
 
     /// Carries out a plan. `listed` are the IDs that Alexa listed before.
@@ -166,7 +161,6 @@ impl<'a> ChangeRunner<'a> {
     }
 
     fn finish(self) -> RunReport {
-        self.progress.finish_and_clear();
         self.report
     }
 
@@ -375,11 +369,11 @@ impl<'a> ChangeRunner<'a> {
         };
         if looks.count == 1 {
             let limit = humantime::format_duration(looks.limit);
-            self.note(format_args!("waiting for up to {limit} until Alexa lists {what}"));
+            self.terminal.note(format_args!("waiting for up to {limit} until Alexa lists {what}"));
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => true,
-            () = self.interrupt.next() => {
+            () = sleep(pause) => true,
+            () = self.terminal.interrupts().arrived() => {
                 self.end(RunEnd::Interrupted);
                 false
             }
@@ -458,15 +452,11 @@ impl<'a> ChangeRunner<'a> {
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
                 answer = answers.next() => return answer,
-                () = self.interrupt.next() => self.end(RunEnd::Interrupted),
+                () = self.terminal.interrupts().arrived() => self.end(RunEnd::Interrupted),
             }
         }
         let grace = self.alexa.backoff() * GRACE_BACKOFFS;
-        tokio::select! {
-            answer = answers.next() => answer,
-            () = tokio::time::sleep(grace) => None,
-            () = self.interrupt.next() => None,
-        }
+        timeout(grace, answers.next()).await.ok().flatten()
     }
 
     /// Ends the run if an error concerns every call. A rejection is the trouble of one item.
@@ -487,12 +477,7 @@ impl<'a> ChangeRunner<'a> {
     /// Reports a step.
     fn step(&self, step: fmt::Arguments<'_>) {
         self.progress.inc(1);
-        self.note(step);
-    }
-
-    /// Prints above the progress bar.
-    fn note(&self, line: fmt::Arguments<'_>) {
-        self.progress.suspend(|| self.terminal.note(line));
+        self.terminal.note(step);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     alexa::{AlexaSubscription, ResourceState},
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
-    terminal::{Terminal, counted},
+    terminal::{Terminal, counted, counted_as},
 };
 
 /// A plan with what is shown beside it.
@@ -82,10 +82,9 @@ impl PlanView<'_> {
         let replaced = plan.creations.len() - missing;
         let (deleted, kept) = (plan.deletion_count(self.prune), plan.kept.len());
         if plan.is_empty(self.prune) && plan.near_misses.is_empty() {
-            let matches = if kept == 1 { "matches" } else { "match" };
             terminal.say(format_args!(
-                "{GOOD}Nothing to do:{GOOD:#} {} {matches} the file.",
-                counted(kept, "subscription")
+                "{GOOD}Nothing to do:{GOOD:#} {} the file.",
+                counted_as(kept, "subscription matches", "subscriptions match")
             ))
         } else {
             let open = match plan.near_misses.len() {
