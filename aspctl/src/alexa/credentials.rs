@@ -7,6 +7,7 @@ use std::{
     env, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use secrecy::SecretString;
@@ -38,7 +39,7 @@ pub(super) async fn read(global: &GlobalArgs) -> Result<LoginCredentials, Connec
     match source(&global.alexa, variable) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
-            from_secrets_manager(&AwsClients::load(global).await?, &id).await
+            from_secrets_manager(&AwsClients::load(global, Arc::new(|_| ())).await?, &id).await
         }
         CredentialsSource::Environment => Ok(from_environment(variable)?),
     }

@@ -74,7 +74,7 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
-    let aws = AwsClients::load(global).await;
+    let aws = AwsClients::load(global, terminal.observer()).await;
     let (lookup, alexa) = tokio::join!(
         stack::look_up(&aws, global),
         alexa::read(global, wanted.as_ref().ok())

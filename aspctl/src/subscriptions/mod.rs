@@ -17,7 +17,7 @@ pub(crate) mod plan;
 mod run;
 mod show;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use chrono::Utc;
 
@@ -82,7 +82,7 @@ async fn topic_of_stack(
         let advice = "Name the same stack in both, or leave one of them out";
         return Err(CommandError::input(place, problem, advice));
     }
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, Arc::new(|_| ())).await?;
     let stack = DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await?;
     stack.output("EventsTopicArn").map(str::to_owned)
 }
