@@ -37,7 +37,8 @@ _RESULTS = {
     "AssumeRole": "<Credentials><AccessKeyId>AKIAROLE</AccessKeyId>"
     "<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
     "<Expiration>2199-01-01T00:00:00Z</Expiration></Credentials>"
-    f"<AssumedRoleUser><Arn>arn:aws:sts::{ACCOUNT}:assumed-role/r/s</Arn><AssumedRoleId>i</AssumedRoleId></AssumedRoleUser>",
+    f"<AssumedRoleUser><Arn>arn:aws:sts::{ACCOUNT}:assumed-role/r/s</Arn>"
+    "<AssumedRoleId>i</AssumedRoleId></AssumedRoleUser>",
     "PublishBatch": "<Successful><member><Id>0</Id><MessageId>m</MessageId></member></Successful>",
     "Publish": "<MessageId>12345678-1234-1234-1234-123456789012</MessageId>",
 }
@@ -45,7 +46,9 @@ _ROLE_CREDENTIALS = (
     '{"roleCredentials": {"accessKeyId": "AKIASSO", "secretAccessKey": "s",'
     ' "sessionToken": "t", "expiration": 7226582400000}}'
 )
-_DENIED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+_DENIED = (
+    "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def aws_stand_in(tls: ssl.SSLContext | None = None) -> Iterator[AwsStandIn]:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
             path = urlsplit(self.path).path
             operation = parse_qs(body).get("Action", [path])[0]
-            scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/", self.headers["Authorization"] or "")
+            signature = self.headers["Authorization"] or ""
+            scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/", signature)
             key, region = scope.groups() if scope else ("", "")
             running.calls.append(Call(operation, key, region))
             status = running.before(operation) or 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import threading
 import unittest
@@ -20,7 +21,9 @@ from aws_stand_in import (
 from tool import OWN, Result, run, start
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "s"}
-CREDENTIAL_PROCESS = json.dumps({"Version": 1, "AccessKeyId": "AKIAPROCESS", "SecretAccessKey": "s"})
+CREDENTIAL_PROCESS = json.dumps(
+    {"Version": 1, "AccessKeyId": "AKIAPROCESS", "SecretAccessKey": "s"}
+)
 CONFIG = f"""
 [default]
 aws_access_key_id = AKIADEFAULT
@@ -292,7 +295,10 @@ class TlsTest(AccountTest):
         self.assertEqual(self.aws.calls, [])
 
     def test_an_unusable_bundle_is_told(self) -> None:
-        for path, problem in ((self.config, "no usable certificate"), ("nowhere", "cannot be read")):
+        for path, problem in (
+            (self.config, "no usable certificate"),
+            ("nowhere", "cannot be read"),
+        ):
             with self.subTest(problem):
                 error = self.refused(AWS_CA_BUNDLE=str(path), HTTPS_PROXY=self.proxy.url)
                 self.assertIn(f"AWS_CA_BUNDLE: {path}", error)
@@ -321,6 +327,23 @@ class WaitingTest(AccountTest):
             self.assertIn("retrying after a response 503 (try 2 of 3, at most ", line)
             self.assertIn("aspctl-", process.stdout.read())
             self.assertEqual(process.stderr.read(), "", "one line is enough")
+
+    def test_credentials_that_take_long_are_told(self) -> None:
+        fifo = self.folder / "credentials"
+        os.mkfifo(fifo)
+        with self.config.open("a") as config:
+            config.write(f"[profile slow]\ncredential_process = cat {fifo}\n")
+        with start("send", "skill-failure", "--profile", "slow", env=self.env) as process:
+            assert process.stderr and process.stdout
+            line = process.stderr.readline()
+            fifo.write_text(CREDENTIAL_PROCESS)
+            self.assertTrue(
+                line.startswith("waiting for CloudFormation DescribeStacks: no credentials yet ("),
+                line,
+            )
+            self.assertIn("aspctl-", process.stdout.read())
+            process.stderr.read()
+        self.assertEqual(self.aws.keys["Publish"], "AKIAPROCESS")
 
     def test_refused_connections_and_unknown_hosts_are_told(self) -> None:
         for endpoint, cause in (

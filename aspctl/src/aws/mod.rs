@@ -9,8 +9,9 @@ mod waiting;
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, identity::IdentityCache,
+    profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
+    timeout::TimeoutConfig,
 };
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -31,6 +32,9 @@ use crate::{advice::InputError, args::GlobalArgs};
 /// The time-out of one attempt. A long poll of SQS takes up to 20 seconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long credentials may take within an attempt. A `credential_process` may ask its user.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// Creates clients for the user's AWS account and region.
 #[derive(Debug)]
 pub(crate) struct AwsClients {
@@ -50,7 +54,7 @@ macro_rules! client {
 }
 
 impl AwsClients {
-    /// Finds credentials and region as the AWS CLI does. Calls AWS only for an EC2 instance's region.
+    /// Finds credentials and region as the AWS CLI does. Makes no call to AWS yet.
     ///
     /// The observer is told what calls wait for if they take long.
     pub(crate) async fn load(
@@ -132,9 +136,11 @@ fn loader(profiles: &AwsProfiles, region: Option<Region>, http: &SharedHttpClien
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
+    let identities = IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
         .timeout_config(timeouts)
+        .identity_cache(identities.build())
         .profile_name(profiles.name());
     if profiles.is_explicit() {
         // The default chain would try the environment first.

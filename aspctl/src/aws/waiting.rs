@@ -57,6 +57,8 @@ pub(crate) struct AwsWait {
     what: String,
     /// Why an earlier attempt failed, if there was one.
     failure: Option<CallFailure>,
+    /// Whether the call has no credentials yet.
+    is_unsigned: bool,
     progress: Option<AttemptProgress>,
 }
 
@@ -74,6 +76,7 @@ impl fmt::Display for AwsWait {
         write!(formatter, "waiting for {}: ", self.what)?;
         match &self.failure {
             Some(failure) => write!(formatter, "retrying after {failure}")?,
+            None if self.is_unsigned => formatter.write_str("no credentials yet")?,
             None => formatter.write_str("no answer yet")?,
         }
         let Some(progress) = self.progress else {
@@ -103,6 +106,7 @@ pub(super) async fn announced<T>(
     observer(&AwsWait {
         what: what.to_owned(),
         failure: None,
+        is_unsigned: false,
         progress: None,
     });
     waited_for.await
@@ -193,6 +197,18 @@ impl Intercept for CallWatcher {
         Ok(())
     }
 
+    fn read_before_signing(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(guard) = config.load::<CallGuard>() {
+            guard.with(|call| call.is_unsigned = false);
+        }
+        Ok(())
+    }
+
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
@@ -236,6 +252,7 @@ struct WatchedCall {
     failure: Option<CallFailure>,
     max_attempts: u32,
     longest: Duration,
+    is_unsigned: bool,
     is_told: bool,
 }
 
@@ -249,6 +266,7 @@ impl WatchedCall {
             failure: None,
             max_attempts: 1,
             longest: Duration::ZERO,
+            is_unsigned: true,
             is_told: false,
         }
     }
@@ -282,6 +300,7 @@ impl WatchedCall {
         AwsWait {
             what: self.what.clone(),
             failure: self.failure,
+            is_unsigned: self.is_unsigned,
             progress: Some(AttemptProgress {
                 attempt: self.attempt,
                 max_attempts: self.max_attempts,
@@ -471,6 +490,7 @@ mod tests {
     fn a_line_says_what_is_waited_for_and_why() {
         let mut call = WatchedCall::new();
         call.set_operation(Some(&Metadata::new("Publish", "SNS")));
+        call.is_unsigned = false;
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(30))
             .build();
@@ -480,6 +500,9 @@ mod tests {
                 .to_string()
                 .starts_with("waiting for SNS Publish: no answer yet (try 1 of 3, at most 9")
         );
+        call.is_unsigned = true;
+        let line = call.wait().to_string();
+        assert!(line.contains(": no credentials yet (try 1 of 3"), "{line}");
         call.failed(CallFailure::Status(503));
         assert!(call.wait().to_string().starts_with(
             "waiting for SNS Publish: retrying after a response 503 (try 2 of 3, at most 9"
