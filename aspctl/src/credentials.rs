@@ -28,16 +28,24 @@ pub(crate) async fn connect(
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
     let args = &global.alexa;
-    let terminal = terminal.clone();
+    let observer = terminal.clone();
     let settings = AlexaSettings {
         api_url: args.alexa_url.clone(),
         login_url: args.lwa_url.clone(),
         backoff: args.alexa_backoff,
         parallel: args.parallel.into(),
         root_certificates: root_certificates()?,
-        observer: Arc::new(move |notice: &AlexaNotice| terminal.note(notice)),
+        observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &observer)),
     };
-    Ok(AlexaApi::new(settings, read(global).await?)?)
+    Ok(AlexaApi::new(settings, read(global, terminal).await?)?)
+}
+
+/// Shows what the client waits for. A counter is only for those who watch it.
+fn show_notice(notice: &AlexaNotice, terminal: &Terminal) {
+    match notice {
+        AlexaNotice::Page { .. } => terminal.show_waiting(notice),
+        _ => terminal.note(notice),
+    }
 }
 
 /// Reads the certificates that the AWS CLI trusts besides those of the system.
@@ -55,11 +63,14 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
-async fn read(global: &GlobalArgs) -> Result<LoginCredentials, CommandError> {
+async fn read(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<LoginCredentials, CommandError> {
     match source(&global.alexa, variable) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
-            from_secrets_manager(&AwsClients::load(global).await?, &id).await
+            from_secrets_manager(&AwsClients::load(global, terminal.observer()).await?, &id).await
         }
         CredentialsSource::Environment => Ok(from_environment(variable)?),
     }

@@ -102,7 +102,7 @@ pub(crate) async fn wait(
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject);
     let started = Instant::now();
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let ledger = LedgerReader::of(&stack, &aws)?;
     let (signals, interrupts) = ([SignalKind::Readiness], terminal.interrupts());
@@ -146,7 +146,7 @@ pub(crate) async fn status(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject);
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     if let Some(readiness) = LedgerReader::of(&stack, &aws)?.read(subject).await? {
         return readiness.show(args.output, terminal);

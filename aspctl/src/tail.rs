@@ -63,7 +63,7 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = followed_signals(args)?;
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     if signals.contains(&SignalKind::Report) && can_omit_reports(args, &stack) {
         signals.retain(|signal| *signal != SignalKind::Report);

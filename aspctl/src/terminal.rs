@@ -144,6 +144,12 @@ impl Terminal {
         self.live.show_waiting(what);
     }
 
+    /// Returns a function that notes what a client waits for. Clients do not know the terminal.
+    pub(crate) fn observer<N: Display>(&self) -> Arc<dyn Fn(&N) + Send + Sync> {
+        let terminal = self.clone();
+        Arc::new(move |notice| terminal.note(notice))
+    }
+
     /// Prints a result as a table.
     pub(crate) fn table(
         &self,

@@ -110,7 +110,7 @@ class Applying(AlexaTest):
             for s in self.alexa.subscriptions
         ]
         resource = {"resource": {"type": "Resource", "resourceType": "Unit", "resourceId": PROPERTY}}
-        self.assertEqual(
+        self.assertCountEqual(
             created,
             [
                 ("Alexa.Automation.Execution.Completion", unit(ROOMS[0])),
@@ -175,7 +175,7 @@ class Applying(AlexaTest):
         self.ok("apply")
         self.write(ONE_ROOM)
         result = self.ok("apply")
-        self.assertIn("Left alone: 6 subscriptions not in the file", result.err)
+        self.assertIn("Left alone: 1 subscription not in the file, to events of its types", result.err)
         self.assertEqual(len(self.alexa.subscriptions), 7)
         self.assertIn("--yes", self.refused("apply", "--prune"))
         self.assertEqual(len(self.alexa.subscriptions), 7, "nobody could be asked")
@@ -324,9 +324,9 @@ class Interrupted(AlexaTest):
         first = len(self.alexa.requests)
         hit = False
 
-        def kill(_: Request) -> None:
+        def kill(request: Request) -> None:
             nonlocal hit
-            if len(self.alexa.requests) - first == number:
+            if request.number - first == number:
                 hit = True
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -443,7 +443,7 @@ class Answers(AlexaTest):
             if done:
                 self.ok(*args)
             else:
-                self.assertIn("cannot be compared with the file", self.refused(*args))
+                self.assertIn("cannot compare 1 list item", self.refused(*args))
         self.assertEqual(len(self.alexa.subscriptions), 1, "the token says that it is the same")
 
     def test_a_token_that_expires_during_a_run_is_renewed(self) -> None:
@@ -455,7 +455,7 @@ class Answers(AlexaTest):
                 self.alexa.expire_tokens()
 
         self.alexa.after = expire
-        self.ok("apply")
+        self.ok("apply", "--parallel", "1")
         self.assertEqual((len(self.alexa.subscriptions), self.alexa.token_calls), (7, 4))
 
     def test_a_lost_answer_causes_no_duplicate(self) -> None:
@@ -474,11 +474,11 @@ class Answers(AlexaTest):
         self.assertGreater(len(refused), 10)
 
     def test_retry_after_is_honoured(self) -> None:
-        self.alexa.fail_next(1, 429, retry_after=1, path="GET /v1")
+        self.alexa.fail_next(1, 429, retry_after=1, path="GET /v1/eventMessenger/subscriptions")
         self.ok("plan")
-        first, second = self.called("GET")[:2]
-        self.assertEqual((first.path, first.status, second.path), (second.path, 429, first.path))
-        self.assertGreaterEqual(second.at - first.at, 1)
+        [refused] = [request for request in self.called("GET") if request.status == 429]
+        [again] = [request for request in self.called("GET") if request.path == refused.path and request is not refused]
+        self.assertGreaterEqual(again.at - refused.at, 1)
 
     def test_backoff_grows_and_ends(self) -> None:
         for status in (429, 500, 503):
@@ -487,19 +487,19 @@ class Answers(AlexaTest):
                 error = self.refused("plan")
                 self.assertIn(f"returned {status}", error)
                 self.assertIn("Running the command again may succeed", error)
-                times = [request.at for request in self.called("GET")]
+                times = [request.at for request in self.called("GET") if request.path.endswith(CONFIGURATIONS)]
                 self.assertEqual(len(times), 7, "six repeats")
                 self.assertGreater(times[6] - times[5], times[1] - times[0], "each wait is longer")
 
     def test_permanent_errors_are_reported_at_once(self) -> None:
-        for status, advice in ((400, "Check the ids"), (403, "API access"), (404, "aspctl list")):
+        for status, advice, calls in ((400, "Check the ids", 2), (403, "API access", 1), (404, "check --alexa-url", 1)):
             with self.subTest(status=status), Alexa() as self.alexa:
-                self.alexa.fail_next(1, status, path="POST /v1")
+                self.alexa.fail_next(calls, status, path="POST /v1")
                 error = self.refused("apply")
                 self.assertIn(f"POST /v1/eventMessenger/subscriptionConfigurations returned {status}", error)
                 self.assertIn(advice, error)
                 self.assertIn(self.called("POST")[0].id, error, "the request's id, for Amazon's support")
-                self.assertEqual(len(self.called("POST")), 1)
+                self.assertEqual(len(self.called("POST")), calls, "400: once more without a token")
 
     def test_verbose_shows_the_whole_answer(self) -> None:
         self.ok("apply")
@@ -535,8 +535,9 @@ class Inventory(AlexaTest):
         types = {"Alexa.Enterprise.Subscription.Activation", "Alexa.Role.Management.Assignment", "Alexa.Role.Management.Revocation"}
         listed = self.ok("list", "--unit", PROPERTY, "--output", "json").json
         self.assertEqual({".".join(item["eventType"][key] for key in ("namespace", "name")) for item in listed}, types)
-        entities = [{"type": "Unit", "id": ROOMS[2]}, {"type": "Skill", "id": SKILL}]
+        entities = {"unit": {"type": "Unit", "id": ROOMS[2]}, "skill": {"type": "Skill", "id": SKILL}}
         id = self.alexa.add(SUBSCRIPTIONS, {"eventType": AUTOMATION, "entities": entities})
+        self.alexa.echoes = {"array"}
         self.assertEqual([item["id"] for item in self.ok("list", "--unit", ROOMS[2], "--output", "json").json], [id])
 
     def test_nothing_found_is_said(self) -> None:
@@ -545,6 +546,7 @@ class Inventory(AlexaTest):
         self.assertEqual(self.ok("--quiet", "list", "--unit", ROOMS[2]).err, "")
         self.assertEqual(self.ok("list").err, "", "there is something")
         self.alexa.add(SUBSCRIPTIONS, {"entities": unit(ROOMS[0])})
+        self.alexa.filters = "ignored"
         listed = self.ok("list", "--event", "Alexa.Skill.Interaction.Failure")
         self.assertIn("Left out: 1 subscription of which Alexa does not show enough", listed.err)
         self.assertNotIn("Nothing found", listed.err)
@@ -763,6 +765,7 @@ class Terminals(AlexaTest):
         self.assertEqual(self.ok("--quiet", "plan").err, "")
 
     def test_a_closed_pipe_is_not_an_error(self) -> None:
+        self.ok("apply")
         command = f"'{ASPCTL}' list --output json | head -n 1; exit ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", command], env=OWN | self.environment, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))

@@ -76,9 +76,6 @@ pub(crate) enum AlexaError {
     /// A list has no end.
     #[error("the list of {call} does not end: {bound}")]
     EndlessList { call: String, bound: String },
-    /// Alexa reports an id as created, but does not have it.
-    #[error("Alexa reported that it created {id}, but no such resource exists")]
-    StaleId { id: String },
     /// Login with Amazon rejected the refresh token.
     #[error("Login with Amazon rejected the refresh token (invalid_grant): {0}")]
     InvalidGrant(String),
@@ -293,9 +290,6 @@ impl AlexaError {
             Self::Unreadable { .. } | Self::EndlessList { .. } => {
                 "Alexa's response format may have changed: -v shows the response in full; please \
                  report it"
-            }
-            Self::StaleId { .. } => {
-                "Alexa may be replaying an earlier response: wait a few hours, then apply again"
             }
             Self::InvalidGrant(_) => INVALID_GRANT_ADVICE,
             Self::InvalidClient(_) => INVALID_CLIENT_ADVICE,

@@ -1,9 +1,12 @@
 //! Why a call to AWS failed, and what to do about it.
 
-use std::{error::Error, iter};
+use std::{error::Error, fmt, io, iter};
 
 use asp_events::aws::error::{ErrorClass, classify};
-use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
+use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sns::error::{ConnectorError, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::{interceptors::context, orchestrator::OrchestratorError};
 
 use crate::advice::{Explanation, ShownCause};
 
@@ -24,6 +27,8 @@ enum FailureKind {
     Malformed,
     /// There was no response.
     Unreachable,
+    /// The certificate of the endpoint, or of a proxy in between, is not trusted.
+    Untrusted,
     /// No credentials were found to sign the call.
     NoCredentials,
     /// AWS returned an error.
@@ -61,7 +66,10 @@ impl AwsCallError {
                 "Check the region (--region), AWS_ENDPOINT_URL and the given names"
             }
             FailureKind::Unreachable => {
-                "Check the network, the region (--region) and AWS_ENDPOINT_URL"
+                "Check the network, HTTPS_PROXY, the region (--region) and AWS_ENDPOINT_URL"
+            }
+            FailureKind::Untrusted => {
+                "Behind a proxy that inspects TLS, set AWS_CA_BUNDLE to a file with its certificate"
             }
             FailureKind::NoCredentials
             | FailureKind::Answered(ErrorClass::Expired | ErrorClass::BadCredentials) => {
@@ -108,7 +116,10 @@ where
     }
 }
 
-fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>, cause: &str) -> FailureKind {
+fn kind<E>(error: &SdkError<E>, cause: &str) -> FailureKind
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
     match error {
         SdkError::ServiceError(answer) => FailureKind::Answered(classify(
             answer.err().code().unwrap_or_default(),
@@ -116,18 +127,109 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>, cause: &str) -> FailureKin
             answer.raw().status().as_u16(),
         )),
         SdkError::ConstructionFailure(_) => FailureKind::Malformed,
-        _ if cause.contains("credentials") || cause.contains("token") => FailureKind::NoCredentials,
+        _ if has_no_credentials(error) => FailureKind::NoCredentials,
+        _ if causes(error).any(is_distrust) => FailureKind::Untrusted,
         _ => FailureKind::Unreachable,
     }
 }
 
+/// Whether there were no credentials, and not just no connection to the service that issues them.
+/// The metadata of an EC2 instance is out of reach where there is no instance.
+fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
+    let mut below = causes(error).skip_while(|cause| !cause.is::<CredentialsError>());
+    if below.next().is_none() {
+        return false;
+    }
+    for cause in below {
+        if cause.is::<ImdsError>() {
+            return true;
+        }
+        if cause.is::<ConnectorError>() {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_distrust(cause: &(dyn Error + 'static)) -> bool {
+    let cause = cause.downcast_ref::<rustls::Error>();
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// How an attempt failed, for a line about the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallFailure {
+    /// The response had this HTTP status.
+    Status(u16),
+    /// The connection was refused, or the host is unknown.
+    NoConnection,
+    /// There was no response in time.
+    Timeout,
+    /// The connection broke, or something else went wrong.
+    Other,
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(formatter, "a response {status}"),
+            Self::NoConnection => formatter.write_str("no connection"),
+            Self::Timeout => formatter.write_str("a time-out"),
+            Self::Other => formatter.write_str("a broken connection"),
+        }
+    }
+}
+
+/// Says how an attempt failed.
+pub(super) fn failure(
+    status: Option<u16>,
+    error: &OrchestratorError<context::Error>,
+) -> CallFailure {
+    if let Some(status) = status {
+        return CallFailure::Status(status);
+    }
+    let connector = error.as_connector_error();
+    if error.is_timeout_error() || connector.is_some_and(ConnectorError::is_timeout) {
+        CallFailure::Timeout
+    } else if connector.is_some_and(|error| never_connected(error)) {
+        CallFailure::NoConnection
+    } else {
+        CallFailure::Other
+    }
+}
+
+/// Whether the connection was refused or the host is unknown.
+fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let Some(cause) = cause.downcast_ref::<io::Error>() else {
+            // hyper's error for an unknown host is private, and its cause has no kind.
+            return cause.to_string() == "dns error";
+        };
+        cause.kind() == io::ErrorKind::ConnectionRefused
+    })
+}
+
+/// Iterates over an error and its causes, with those inside I/O errors, which are not sources.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+            Some(Some(inner)) => Some(inner),
+            _ => error.source(),
+        }
+    })
+}
+
 /// An error with its causes. The SDK's own display would show whole responses.
-fn chain(error: &dyn Error) -> String {
-    let causes = iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(|cause| first_line(&cause.to_string()).to_owned())
-        .collect::<Vec<_>>()
-        .join(": ")
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let line = first_line(&cause.to_string()).to_owned();
+        // An I/O error shows its inner error, which comes next.
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join(": ")
 }
 
 /// Returns the first line of a message from AWS. The lines below list what was tried, or show the

@@ -93,7 +93,7 @@ async fn check(
     chain: &ChainReport<'_>,
 ) {
     let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
-    let aws = AwsClients::load(global).await;
+    let aws = AwsClients::load(global, terminal.observer()).await;
     let once = OnceCell::new();
     let look_up = async || once.get_or_init(|| stack::look_up(&aws, global)).await;
     let check_aws = async {

@@ -10,7 +10,7 @@ use super::report::{
 use crate::{
     advice::InputError,
     args::GlobalArgs,
-    aws::{AwsCallError, AwsClients, call_error},
+    aws::{AwsCallError, AwsClients, caller_account},
     error::CommandError,
     stack::DeployedStack,
 };
@@ -113,7 +113,7 @@ pub(super) async fn look_up(
             };
         }
     };
-    let account = call_account(aws).await;
+    let account = caller_account(aws).await;
     // Credentials that lack even this permission may suffice for the rest.
     let are_accepted = account
         .as_ref()
@@ -131,13 +131,6 @@ pub(super) async fn look_up(
         },
         stack,
     }
-}
-
-/// Returns the id of the account to which the credentials belong.
-async fn call_account(aws: &AwsClients) -> Result<String, AwsCallError> {
-    let identity = aws.sts().get_caller_identity().send().await;
-    let identity = identity.map_err(call_error("sts:GetCallerIdentity", "the account"))?;
-    Ok(identity.account.unwrap_or_default())
 }
 
 fn stack_error(error: CommandError) -> CheckError {

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     args::GlobalArgs,
-    aws::AwsClients,
+    aws::{AwsClients, CallerAccount, account_line},
     error::CommandError,
     interrupt::Interrupts,
     live::ProgressLine,
@@ -56,8 +56,11 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let input = ReplayInput::of(args).await?;
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
+    let topic = stack.output("EventsTopicArn").unwrap_or_default();
+    let CallerAccount { account, region } = CallerAccount::read(&aws, topic).await;
+    terminal.note(account_line(&account, &region, Some(stack.name())));
     let sink = input.open_sink(args.to, &aws, &stack).await?;
     let batch_size = sink.batch_size(args.rate);
     let mut pace = tokio::time::interval(Duration::from_secs(1) * batch_size / args.rate);

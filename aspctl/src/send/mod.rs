@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use self::sample::{SampleEvent, SampleKind, SampleOptions};
 use crate::{
     args::GlobalArgs,
-    aws::AwsClients,
+    aws::{AwsClients, CallerAccount, account_line},
     error::CommandError,
     stack::DeployedStack,
     terminal::{Terminal, counted},
@@ -52,9 +52,11 @@ pub(crate) async fn run(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let topic = stack.output("EventsTopicArn")?;
+    let CallerAccount { account, region } = CallerAccount::read(&aws, topic).await;
+    terminal.note(account_line(&account, &region, Some(stack.name())));
     terminal.note(format_args!(
         "publishing to {topic}: event id, SNS message id"
     ));

@@ -3,7 +3,10 @@
 use asp_events::arn::Arn;
 use serde_json::{Value, json};
 
-use crate::alexa::{AlexaApi, AlexaError};
+use crate::{
+    alexa::{AlexaApi, AlexaError},
+    aws::account_line,
+};
 
 /// The account, region and stack of a topic, and Alexa's customer.
 #[derive(Debug)]
@@ -37,17 +40,12 @@ impl RunAccount {
 
     /// One line for people.
     pub(super) fn line(&self) -> String {
-        let stack = self.stack.as_ref().map(|stack| format!(", stack {stack}"));
+        let account = account_line(&self.account, &self.region, self.stack.as_deref());
         let customer = match &self.customer {
             AlexaCustomer::Known(id) => id.clone(),
             AlexaCustomer::Unknown(reason) => format!("unknown: {reason}"),
         };
-        format!(
-            "Account {}, region {}{}; Alexa customer {customer}",
-            self.account,
-            self.region,
-            stack.unwrap_or_default()
-        )
+        format!("{account}; Alexa customer {customer}")
     }
 
     /// The same for programs.

@@ -67,7 +67,11 @@ struct DesiredState {
 
 impl DesiredState {
     /// Reads the files, and the stack if that names the topic.
-    async fn read(args: &FileArgs, global: &GlobalArgs) -> Result<Self, CommandError> {
+    async fn read(
+        args: &FileArgs,
+        global: &GlobalArgs,
+        terminal: &Terminal,
+    ) -> Result<Self, CommandError> {
         let FileContents {
             topic_source,
             topic_origin,
@@ -76,7 +80,7 @@ impl DesiredState {
         let (topic, stack) = match topic_source {
             TopicSource::Arn(topic) => (topic, None),
             TopicSource::Stack(name) => {
-                let stack = named_stack(name.as_deref(), topic_origin, global).await?;
+                let stack = named_stack(name.as_deref(), topic_origin, global, terminal).await?;
                 (topic_of(&stack)?, Some(stack))
             }
         };
@@ -109,6 +113,7 @@ async fn named_stack(
     named: Option<&str>,
     place: String,
     global: &GlobalArgs,
+    terminal: &Terminal,
 ) -> Result<DeployedStack, CommandError> {
     let is_other = |stack: &&str| global.stack != DEFAULT_STACK && *stack != global.stack;
     if let Some(stack) = named.filter(is_other) {
@@ -119,7 +124,7 @@ async fn named_stack(
         let advice = "Name the same stack in both, or leave one of them out";
         return Err(CommandError::input(place, problem, advice));
     }
-    let aws = AwsClients::load(global).await?;
+    let aws = AwsClients::load(global, terminal.observer()).await?;
     DeployedStack::read(&aws, named.unwrap_or(&global.stack)).await
 }
 
@@ -189,7 +194,7 @@ pub(crate) async fn plan(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let desired = DesiredState::read(&args.file, global).await?;
+    let desired = DesiredState::read(&args.file, global, terminal).await?;
     let types = desired.event_types();
     let scope = list_scope(&types, args.prune);
     let alexa = connect(global, terminal).await?;
@@ -227,7 +232,7 @@ pub(crate) async fn apply(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let desired = DesiredState::read(&args.file, global).await?;
+    let desired = DesiredState::read(&args.file, global, terminal).await?;
     if args.prune && desired.wanted.is_empty() {
         return Err(CommandError::input(
             args.file.names(),
@@ -423,7 +428,7 @@ pub(crate) async fn destroy(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let nothing = state_to_destroy(args, global).await?;
+    let nothing = state_to_destroy(args, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
     let state = ComparedState::read(nothing, ListScope::Everything, false, &alexa).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
@@ -448,6 +453,7 @@ pub(crate) async fn destroy(
 async fn state_to_destroy(
     args: &DestroyArgs,
     global: &GlobalArgs,
+    terminal: &Terminal,
 ) -> Result<DesiredState, CommandError> {
     let mut state = match &args.topic {
         Some(topic) => {
@@ -458,9 +464,9 @@ async fn state_to_destroy(
                 wanted: Vec::new(),
             }
         }
-        None if args.file.is_present() => DesiredState::read(&args.file, global).await?,
+        None if args.file.is_present() => DesiredState::read(&args.file, global, terminal).await?,
         None => {
-            let stack = named_stack(None, String::new(), global).await?;
+            let stack = named_stack(None, String::new(), global, terminal).await?;
             DesiredState {
                 topic: topic_of(&stack)?,
                 stack: Some(stack),

@@ -195,8 +195,7 @@ impl<'a> ChangeRunner<'a> {
             }
         }
         for id in returned {
-            let problem = unlisted_problem(&id);
-            let change = UndoneChange::configuration(plan.topic, problem);
+            let change = UndoneChange::unlisted_configuration(plan.topic, &id);
             self.report.undone.push(change);
         }
         None
@@ -232,8 +231,7 @@ impl<'a> ChangeRunner<'a> {
                 if !missing.contains(&one.id) {
                     there.push(one.creation);
                 } else if token == TokenChoice::Random || self.stops.get() {
-                    let problem = unlisted_problem(&one.id);
-                    let change = UndoneChange::creation(one.creation.wanted, problem);
+                    let change = UndoneChange::unlisted(one.creation.wanted, &one.id);
                     self.report.undone.push(change);
                 } else {
                     creations.push(one.creation);
@@ -571,8 +569,4 @@ fn remove_alike(
             missing.remove(id);
         }
     }
-}
-
-fn unlisted_problem(id: &str) -> String {
-    format!("Alexa reported that it created {id}, but does not list it")
 }

@@ -15,6 +15,10 @@ use crate::{
 pub(super) const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the file \
     (docs/getting-into-alexa.md), or let --assume-different take the units for different ones";
 
+/// What to do about what is not listed.
+const UNLISTED_ADVICE: &str = "Alexa's lists may lag, or it may have replayed an earlier response: \
+    wait some minutes, then run apply again; aspctl list shows what there is";
+
 /// Something to delete.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedDeletion {
@@ -53,8 +57,16 @@ impl UndoneChange {
         }
     }
 
+    /// A creation that Alexa reported, but does not list.
+    pub(super) fn unlisted(wanted: &WantedSubscription, id: &str) -> Self {
+        Self {
+            advice: Some(UNLISTED_ADVICE.to_owned()),
+            ..Self::creation(wanted, unlisted_problem(id))
+        }
+    }
+
     /// A creation that did not succeed.
-    pub(super) fn creation(wanted: &WantedSubscription, problem: String) -> Self {
+    fn creation(wanted: &WantedSubscription, problem: String) -> Self {
         Self {
             event: wanted.event_type.to_string(),
             about: describe_entities(&wanted.entities),
@@ -64,14 +76,14 @@ impl UndoneChange {
         }
     }
 
-    /// A configuration that was not created.
-    pub(super) fn configuration(topic: &str, problem: String) -> Self {
+    /// A configuration that Alexa reported as created, but does not list.
+    pub(super) fn unlisted_configuration(topic: &str, id: &str) -> Self {
         Self {
             event: "configuration".to_owned(),
             about: topic.to_owned(),
             origin: String::new(),
-            problem,
-            advice: None,
+            problem: unlisted_problem(id),
+            advice: Some(UNLISTED_ADVICE.to_owned()),
         }
     }
 
@@ -95,6 +107,10 @@ impl UndoneChange {
             ..Self::creation(wanted, problem)
         }
     }
+}
+
+fn unlisted_problem(id: &str) -> String {
+    format!("Alexa reported that it created {id}, but does not list it")
 }
 
 /// Prints what was not done. Returns what to do about it, each advice once.
