@@ -67,7 +67,7 @@ fn page(items: &Value) -> PreparedAnswer {
 
 impl PreparedAnswer {
     fn with_header(mut self, name: &str, value: &str) -> Self {
-        self.headers += &format!("{name}: {value}\r\n");
+        self.headers = format!("{}{name}: {value}\r\n", self.headers);
         self
     }
 }
