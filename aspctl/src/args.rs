@@ -93,7 +93,7 @@ pub(crate) struct AlexaArgs {
     )]
     pub(crate) lwa_url: Url,
     /// First backoff after a response 429, 500, 502, 503 or 504 from Alexa. It doubles up to 30 s;
-    /// Retry-After takes precedence
+    /// Retry-After takes precedence, up to 2 minutes
     #[arg(
         long,
         global = true,

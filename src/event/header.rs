@@ -132,12 +132,20 @@ impl<'de> Deserialize<'de> for HeaderEntities {
     }
 }
 
-/// Reads an array of entities as a map, whose keys are their types in lower case. `None` if one has
-/// no type. Of two with the same type the last remains.
+/// Reads an array of entities as a map, whose keys follow from their types. `None` if one has no
+/// type. Of two with the same type the last remains.
 #[must_use]
 pub fn by_type(items: &[Value]) -> Option<Map<String, Value>> {
-    let named = |item: &Value| Some((item.get("type")?.as_str()?.to_lowercase(), item.clone()));
+    let named = |item: &Value| Some((name_of_type(item.get("type")?.as_str()?), item.clone()));
     items.iter().map(named).collect()
+}
+
+/// The key of an entity of this type in a map: the type in lower case, except for groups.
+fn name_of_type(entity_type: &str) -> String {
+    match entity_type.to_lowercase().as_str() {
+        "alexagroup" => "group".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -152,10 +160,11 @@ mod tests {
             json!({ "type": "Unit" }),
             json!({ "type": "Skill", "id": "s" }),
         );
-        let named = by_type(&[unit.clone(), skill.clone()]).unwrap();
+        let group = json!({ "type": "AlexaGroup", "id": "g" });
+        let named = by_type(&[unit.clone(), skill.clone(), group.clone()]).unwrap();
         assert_eq!(
             Value::Object(named),
-            json!({ "unit": unit, "skill": skill })
+            json!({ "unit": unit, "skill": skill, "group": group })
         );
         assert_eq!(by_type(&[unit, json!({ "id": "u" })]), None);
         assert_eq!(by_type(&[]), Some(Map::new()));

@@ -147,26 +147,17 @@ impl ApiCaller {
             tracing::debug!("{method} {url}");
         }
         let answer = HttpAnswer::receive(call, builder).await?;
-        self.observe(request.operation, &answer);
-        read_answer(call, request.operation, answer)
-    }
-
-    /// Logs a response, and takes from it the time and whether Alexa throttles.
-    fn observe(&self, operation: AlexaOperation, answer: &HttpAnswer) {
-        let text = match operation {
-            AlexaOperation::GetProfile => body::loggable_profile(&answer.text),
-            _ => body::loggable(&answer.text),
-        };
-        let request_id = answer.request_id.as_deref().unwrap_or("-");
-        tracing::debug!("{} {request_id} {text}", answer.status);
+        log(request.operation, &answer);
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             self.limit.lower();
         }
-        if let Some(date) = answer.date
-            && operation != AlexaOperation::GetProfile
-        {
+        let date = answer.date;
+        let response = read_answer(call, request.operation, answer)?;
+        // The clock of whoever answered something else instead of Alexa does not matter.
+        if let Some(date) = date {
             self.clock.compare(date);
         }
+        Ok(response)
     }
 
     /// The current token, or a new one if that is about to expire.
@@ -185,6 +176,16 @@ impl ApiCaller {
         let mut token = self.token.lock().await;
         token.take_if(|token| token.secret.expose_secret() == rejected.expose_secret());
     }
+}
+
+/// Logs a response without personal data.
+fn log(operation: AlexaOperation, answer: &HttpAnswer) {
+    let loggable = match operation {
+        AlexaOperation::GetProfile => body::loggable_profile,
+        _ => body::loggable,
+    };
+    let request_id = answer.request_id.as_deref().unwrap_or("-");
+    tracing::debug!("{} {request_id} {}", answer.status, loggable(&answer.text));
 }
 
 /// Reads a response: an error by its status, or else its JSON.

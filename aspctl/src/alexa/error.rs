@@ -212,6 +212,12 @@ impl AlexaError {
         }
     }
 
+    /// Explains why the HTTP client cannot be set up.
+    pub(super) fn setup(error: &reqwest::Error) -> Self {
+        let cause = causes_of(error).unwrap_or_else(|| error.to_string());
+        Self::Setup(ShownCause(cause))
+    }
+
     /// Classifies an error response by its status.
     pub(super) fn from_response(response: ErrorResponse, retry_after: Option<Duration>) -> Self {
         match response.status.as_u16() {
@@ -278,7 +284,7 @@ impl AlexaError {
             Self::BusyUntil { retry_at, .. } => {
                 return format!("Run the command again after {}", in_utc(retry_at));
             }
-            Self::Unauthorized(_) => UNAUTHORIZED_ADVICE,
+            Self::Unauthorized(response) => unauthorized_advice(response.operation),
             Self::Forbidden(response) => forbidden_advice(response.operation),
             Self::NotFound(response) => not_found_advice(response.operation),
             Self::Rejected(response) if response.status == StatusCode::CONFLICT => {
@@ -310,12 +316,16 @@ fn in_utc(time: &DateTime<Utc>) -> String {
     time.format("%F %T UTC").to_string()
 }
 
+fn unauthorized_advice(operation: Option<AlexaOperation>) -> &'static str {
+    match operation {
+        Some(AlexaOperation::GetProfile) => PROFILE_ADVICE,
+        _ => UNAUTHORIZED_ADVICE,
+    }
+}
+
 fn forbidden_advice(operation: Option<AlexaOperation>) -> &'static str {
     match operation {
-        Some(AlexaOperation::GetProfile) => {
-            "Get a refresh token with the scope profile:user_id besides \
-             alexa::enterprise:management"
-        }
+        Some(AlexaOperation::GetProfile) => PROFILE_ADVICE,
         _ => {
             "Check that the client has API access in the Alexa Smart Properties console, that its \
              scope includes alexa::enterprise:management, and that the unit belongs to this \
@@ -358,6 +368,9 @@ fn conflict_advice(operation: Option<AlexaOperation>) -> &'static str {
         _ => "Something else changes the same resource: try again in a minute",
     }
 }
+
+const PROFILE_ADVICE: &str = "Get a refresh token with the scope profile:user_id besides \
+    alexa::enterprise:management";
 
 const UNAUTHORIZED_ADVICE: &str = "The token is valid for Login with Amazon but not for Alexa: \
     grant the client API access in the Alexa Smart Properties console, and get a refresh token \
@@ -427,7 +440,13 @@ mod tests {
             (Create(Subscription), 404, "a unit, skill or group"),
             (Get(Subscription), 404, "no resource with this id"),
             (Delete(Configuration), 404, "no resource with this id"),
+            (GetProfile, 401, "profile:user_id"),
             (GetProfile, 403, "profile:user_id"),
+            (
+                List(Subscription),
+                401,
+                "valid for Login with Amazon but not for Alexa",
+            ),
             (List(Subscription), 403, "API access"),
             (List(Subscription), 400, "Check the ids"),
         ] {

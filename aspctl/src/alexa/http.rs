@@ -88,14 +88,19 @@ fn parse_date(value: &str) -> Option<DateTime<Utc>> {
 pub(super) fn http_client(root_certificates: Option<&[u8]>) -> Result<Client, AlexaError> {
     // Fails only if a provider is installed already, which is just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let setup = |error: reqwest::Error| AlexaError::Setup(ShownCause(error.to_string()));
+    let setup = |error: reqwest::Error| AlexaError::setup(&error);
     let pem = root_certificates.unwrap_or_default();
+    let certificates = Certificate::from_pem_bundle(pem).map_err(setup)?;
+    if certificates.is_empty() && root_certificates.is_some() {
+        let cause = "the file with root certificates has none";
+        return Err(AlexaError::Setup(ShownCause(cause.to_owned())));
+    }
     let agent = concat!("aspctl/", env!("CARGO_PKG_VERSION"));
     let client = Client::builder()
         .user_agent(agent)
         .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
-        .tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(setup)?);
+        .tls_certs_merge(certificates);
     client.build().map_err(setup)
 }
 
@@ -151,8 +156,14 @@ mod tests {
     #[test]
     fn root_certificates_must_be_readable() {
         assert!(http_client(None).is_ok());
-        let broken = b"-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n";
-        let error = http_client(Some(broken)).unwrap_err().explain().to_string();
-        assert!(error.contains("AWS_CA_BUNDLE"), "{error}");
+        let broken = "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n";
+        for (pem, problem) in [(broken, "invalid"), ("none", "has none"), ("", "has none")] {
+            let error = http_client(Some(pem.as_bytes())).unwrap_err();
+            let error = error.explain().to_string().to_lowercase();
+            assert!(
+                error.contains(problem) && error.contains("aws_ca_bundle"),
+                "{error}"
+            );
+        }
     }
 }

@@ -139,13 +139,13 @@ mod tests {
     async fn each_429_lowers_the_limit_and_each_calm_minute_raises_it() {
         let limit = AdaptiveLimit::new(4, Duration::from_secs(2));
         assert_eq!(free(&limit), 4);
-        let _running = limit.acquire().await;
+        let running = limit.acquire().await;
         limit.lower();
         assert_eq!(free(&limit), 2);
         for _ in 0..5 {
             limit.lower();
         }
-        drop(_running);
+        drop(running);
         assert_eq!(free(&limit), 1, "at least one");
         advance(Duration::from_secs(59)).await;
         assert_eq!(free(&limit), 1);

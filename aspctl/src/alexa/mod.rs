@@ -27,12 +27,13 @@ mod retry;
 pub(crate) mod secrets;
 mod settings;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use self::{
     call::{ApiCaller, ApiRequest, ApiResponse},
@@ -107,12 +108,9 @@ impl AlexaApi {
             SubscriptionFilter::default(),
         );
         let items = self.lists.read(&self.caller, kind, &all).await?;
-        let shown = items.into_iter().map(AlexaConfiguration::read);
-        stream::iter(shown)
-            .map(|configuration| self.complete_configuration(configuration))
-            .buffered(self.parallel())
-            .try_collect()
-            .await
+        let shown = items.into_iter().map(AlexaConfiguration::read).collect();
+        let complete = |configuration| self.complete_configuration(configuration);
+        self.complete_all(kind, shown, complete).await
     }
 
     async fn complete_configuration(
@@ -144,13 +142,10 @@ impl AlexaApi {
                 shown.push(subscription);
             }
         }
-        let mut complete: Vec<_> = stream::iter(shown)
-            .map(|subscription| self.complete_subscription(subscription))
-            .buffered(self.parallel())
-            .try_collect()
-            .await?;
-        complete.retain(|subscription| filter.selects(subscription));
-        Ok(complete)
+        let complete = |subscription| self.complete_subscription(subscription);
+        let mut subscriptions = self.complete_all(kind, shown, complete).await?;
+        subscriptions.retain(|subscription| filter.selects(subscription));
+        Ok(subscriptions)
     }
 
     async fn complete_subscription(
@@ -165,6 +160,29 @@ impl AlexaApi {
         Ok(complete
             .filter(AlexaSubscription::is_readable)
             .unwrap_or(shown))
+    }
+
+    /// Completes what a list shows, several items at the same time and in their order. Tells how
+    /// far it is.
+    async fn complete_all<T, F: Future<Output = Result<T, AlexaError>>>(
+        &self,
+        kind: AlexaResourceKind,
+        shown: Vec<T>,
+        complete: impl Fn(T) -> F,
+    ) -> Result<Vec<T>, AlexaError> {
+        let (retry, total) = (&self.caller.retry, shown.len());
+        let mut items = Vec::with_capacity(total);
+        let mut completed = pin!(stream::iter(shown).map(complete).buffered(self.parallel()));
+        let mut told = Instant::now();
+        while let Some(item) = completed.try_next().await? {
+            items.push(item);
+            let read = items.len();
+            if read < total && told.elapsed() >= retry.quiet_time() {
+                retry.tell(&AlexaNotice::Details { kind, read, total });
+                told = Instant::now();
+            }
+        }
+        Ok(items)
     }
 
     /// Reads a configuration or subscription, if there is one with this id.

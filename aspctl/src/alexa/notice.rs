@@ -31,6 +31,15 @@ pub(crate) enum AlexaNotice {
         /// The number of items on them.
         items: usize,
     },
+    /// The items of a list, which it shows incompletely, take more than two seconds to read.
+    Details {
+        /// What is listed.
+        kind: AlexaResourceKind,
+        /// The number of items so far.
+        read: usize,
+        /// The number of all items.
+        total: usize,
+    },
     /// From now on, resources of this kind are created without an idempotency token.
     WithoutIdempotencyToken {
         /// The kind.
@@ -78,6 +87,14 @@ impl fmt::Display for AlexaNotice {
                 write!(
                     formatter,
                     "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
+                )
+            }
+            Self::Details { kind, read, total } => {
+                let noun = kind.noun();
+                write!(
+                    formatter,
+                    "Reading each {noun}, because Alexa's list does not show enough: {read} of \
+                     {total}…"
                 )
             }
             Self::WithoutIdempotencyToken { kind } => write!(

@@ -129,7 +129,7 @@ mod tests {
             "Atzr%7Ca%2Fb%2Bc%3D%22d%5Ce",
             "Atzr%7ca/b%2bc=%22d%5ce",
             r#"Atzr|a/b+c=\"d\\e"#,
-            r#"Atzr\u007ca\/b\u002Bc=\u0022d\u005Ce"#,
+            r"Atzr\u007ca\/b\u002Bc=\u0022d\u005Ce",
         ] {
             let text = format!("é {encoded}, and again {encoded}");
             assert_eq!(replaced(&text, &[secret]), "é [hidden], and again [hidden]");

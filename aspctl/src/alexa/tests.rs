@@ -67,7 +67,7 @@ fn page(items: &Value) -> PreparedAnswer {
 
 impl PreparedAnswer {
     fn with_header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self.headers = format!("{}{name}: {value}\r\n", self.headers);
         self
     }
 }
@@ -107,7 +107,8 @@ impl TestBench {
                 told(notice);
             }),
         };
-        let credentials = LoginCredentials::new("client", "client-secret", "Atzr|refresh-token");
+        let credentials =
+            LoginCredentials::new("client", "bench-client-secret", "Atzr|bench-token");
         Self {
             api: AlexaApi::new(settings, credentials).unwrap(),
             requests: Arc::default(),
@@ -547,7 +548,7 @@ async fn a_refused_filter_is_applied_here() {
 
 #[tokio::test]
 async fn incomplete_items_are_read_one_by_one_in_their_order() {
-    let bench = TestBench::start(|request| {
+    let mut bench = TestBench::start(|request| {
         let id = request.target.rsplit('/').next().unwrap_or_default();
         let answer = match id.parse::<u8>() {
             Ok(3) => json_answer(404, &Value::Null),
@@ -559,6 +560,13 @@ async fn incomplete_items_are_read_one_by_one_in_their_order() {
     .await;
     let subscriptions = bench.subscriptions().await.unwrap();
     assert_eq!(ids(&subscriptions), ["1", "2", "3", "4"]);
+    bench.api.caller.retry.tell_at_once();
+    bench.subscriptions().await.unwrap();
+    let (kind, total) = (SUBSCRIPTION, 4);
+    for read in 1..total {
+        let told = AlexaNotice::Details { kind, read, total };
+        assert!(bench.notices().contains(&told), "{:?}", bench.notices());
+    }
     let readable: Vec<_> = subscriptions
         .iter()
         .map(AlexaSubscription::is_readable)
