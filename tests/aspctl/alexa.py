@@ -117,8 +117,9 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# Answers for Alexa.always.
 HOUR_SECONDS = 3600
+
+# Answers for Alexa.always.
 PORTAL = Reply(200, "<!DOCTYPE html><html><title>Sign in to Wi-Fi</title></html>")
 REDIRECT = Reply(302, "", {"Location": "https://login.example.com/"})
 AN_HOUR_LATER = Reply(429, {"message": "Request Throttled"}, {"Retry-After": "3600"})
