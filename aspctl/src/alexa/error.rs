@@ -27,9 +27,10 @@ pub(crate) enum AlexaError {
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] ShownCause),
     /// There was no response.
-    #[error("{call} got no response")]
+    #[error("{call} got no response from {host}")]
     Unreachable {
         call: String,
+        host: String,
         /// Whether not even a connection was established.
         is_refused: bool,
         #[source]
@@ -198,7 +199,7 @@ impl AlexaError {
         }
     }
 
-    /// Explains a call without a response. The URL is left out: the name of the call says enough.
+    /// Explains a call without a response. Of the URL only the host is shown.
     pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
         let cause = if error.is_timeout() {
             "the request timed out".to_owned()
@@ -207,6 +208,7 @@ impl AlexaError {
         };
         Self::Unreachable {
             call: call.to_owned(),
+            host: host_of(error),
             is_refused: error.is_connect() && !error.is_timeout(),
             cause: ShownCause(cause),
         }
@@ -394,6 +396,11 @@ const INVALID_CLIENT_ADVICE: &str = "Compare client id and client secret with th
 const UNAUTHORIZED_CLIENT_ADVICE: &str = "Check in the Login with Amazon console that the security \
     profile has web settings with an allowed return URL, and authorize this client again: the \
     refresh token must come from the same security profile";
+
+fn host_of(error: &reqwest::Error) -> String {
+    let host = error.url().and_then(Url::host_str);
+    host.unwrap_or("the server").to_owned()
+}
 
 /// The causes of an error, without the outermost, which repeats the URL.
 fn causes_of(error: &reqwest::Error) -> Option<String> {

@@ -70,6 +70,22 @@ impl ListReader {
         Ok(list.items)
     }
 
+    /// Whether Alexa accepts a filter. Reads one page.
+    pub(super) async fn accepts_filter(
+        &self,
+        caller: &ApiCaller,
+        kind: AlexaResourceKind,
+        filter: &SubscriptionFilter,
+    ) -> Result<bool, AlexaError> {
+        let wanted = ListQuery {
+            kind,
+            has_page_size: true,
+            filter: filter.parameters(),
+        };
+        let (accepted, _) = self.first_page(caller, wanted).await?;
+        Ok(!accepted.filter.is_empty())
+    }
+
     /// Reads the first page, if necessary without page size or filter. Returns it with the query
     /// that Alexa accepted. If it accepts none, the first response counts.
     async fn first_page<'a>(

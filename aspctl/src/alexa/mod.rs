@@ -125,6 +125,15 @@ impl AlexaApi {
         Ok(complete.filter(|one| one.id.is_some()).unwrap_or(shown))
     }
 
+    /// Whether Alexa accepts this filter, so that reading several filtered lists is no waste.
+    pub(crate) async fn accepts_filter(
+        &self,
+        filter: &SubscriptionFilter,
+    ) -> Result<bool, AlexaError> {
+        let kind = AlexaResourceKind::Subscription;
+        self.lists.accepts_filter(&self.caller, kind, filter).await
+    }
+
     /// Reads the subscriptions of this customer that the filter selects. Those that are listed
     /// incompletely are read one by one.
     ///

@@ -37,6 +37,11 @@ impl EntityPairs {
         self.0.len()
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Describes the pairs for people: `skill amzn1.…, unit amzn1.…`.
     pub(crate) fn describe(&self) -> String {
         let mut words = Vec::new();

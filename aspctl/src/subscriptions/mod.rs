@@ -43,7 +43,7 @@ use self::{
     units::UnitDirectory,
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError},
+    alexa::{AlexaApi, AlexaError, AlexaSubscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
     credentials::connect,
@@ -441,11 +441,11 @@ pub(crate) async fn destroy(
     if configurations.is_empty() {
         return nothing_to_destroy(args, &plan, terminal);
     }
-    show_destruction(&plan, &configurations, terminal)?;
-    confirm_destruction(&plan, configurations.len(), args.yes, terminal).await?;
-    let steps = plan.unnamed.len() + configurations.len();
-    let runner = ChangeRunner::new(&alexa, terminal, steps);
-    let subscriptions = plan.unnamed.clone();
+    let subscriptions = state.current.subscriptions_of(&configurations);
+    show_destruction(&subscriptions, &configurations, terminal)?;
+    let counts = (subscriptions.len(), configurations.len());
+    confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
+    let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1);
     let report = runner.destroy(subscriptions, configurations).await;
     finish(report, "destroy", terminal)
 }
@@ -508,30 +508,29 @@ fn nothing_to_destroy(
 }
 
 fn show_destruction(
-    plan: &SubscriptionPlan<'_>,
+    subscriptions: &[&AlexaSubscription],
     configurations: &[&str],
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    for subscription in &plan.unnamed {
+    for subscription in subscriptions {
         terminal.say(deletion_line(subscription, ""))?;
     }
     for id in configurations {
         terminal.say(format_args!("{BAD}- delete{BAD:#}  configuration {id}"))?;
     }
-    show_unreadable(plan, terminal)
+    Ok(())
 }
 
 async fn confirm_destruction(
-    plan: &SubscriptionPlan<'_>,
-    configurations: usize,
+    topic: &str,
+    (subscriptions, configurations): (usize, usize),
     yes: bool,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    let subscriptions = counted(plan.unnamed.len(), "subscription");
+    let subscriptions = counted(subscriptions, "subscription");
     let configurations = counted(configurations, "configuration");
     let question = format!(
-        "Delete {subscriptions} and {configurations} of {}? No more events will arrive.",
-        plan.topic
+        "Delete {subscriptions} and {configurations} of {topic}? No more events will arrive."
     );
     terminal.confirm(question, yes).await
 }

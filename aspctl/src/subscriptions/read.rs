@@ -42,6 +42,15 @@ impl CurrentState {
         })
     }
 
+    /// The subscriptions of these configurations, also those that show nothing else.
+    pub(super) fn subscriptions_of(&self, configurations: &[&str]) -> Vec<&AlexaSubscription> {
+        let is_of_them = |one: &&AlexaSubscription| {
+            let id = one.configuration_id.as_deref();
+            id.is_some_and(|id| configurations.contains(&id))
+        };
+        self.subscriptions.iter().filter(is_of_them).collect()
+    }
+
     /// The IDs of all subscriptions.
     pub(super) fn subscription_ids(&self) -> BTreeSet<&str> {
         let ids = self.subscriptions.iter();
@@ -51,13 +60,15 @@ impl CurrentState {
 
 /// Reads subscriptions.
 ///
-/// Amazon documents the filter by type only in its own tool. One that finds nothing at all could
-/// be one that does not work; therefore everything is read then.
+/// The filter by type is known only from Amazon's own tool. One that Alexa refuses, or that finds
+/// nothing at all, may not work; then everything is read.
 pub(super) async fn subscriptions(
     alexa: &AlexaApi,
     scope: ListScope<'_>,
 ) -> Result<Vec<AlexaSubscription>, AlexaError> {
-    if let ListScope::Types(types) = scope {
+    if let ListScope::Types(types) = scope
+        && accepts_types(alexa, types).await?
+    {
         let mut lists = Vec::new();
         for event_type in types {
             lists.push(of_type(alexa, event_type));
@@ -70,15 +81,29 @@ pub(super) async fn subscriptions(
     alexa.subscriptions(&SubscriptionFilter::default()).await
 }
 
+/// Whether to read a list for each type: one list falls back by itself.
+async fn accepts_types(
+    alexa: &AlexaApi,
+    types: &BTreeSet<EventType>,
+) -> Result<bool, AlexaError> {
+    match types.first() {
+        Some(first) if types.len() > 1 => alexa.accepts_filter(&by_type(first)).await,
+        _ => Ok(true),
+    }
+}
+
 async fn of_type(
     alexa: &AlexaApi,
     event_type: &EventType,
 ) -> Result<Vec<AlexaSubscription>, AlexaError> {
-    let filter = SubscriptionFilter {
+    alexa.subscriptions(&by_type(event_type)).await
+}
+
+fn by_type(event_type: &EventType) -> SubscriptionFilter {
+    SubscriptionFilter {
         event_type: Some(event_type.clone()),
         ..SubscriptionFilter::default()
-    };
-    alexa.subscriptions(&filter).await
+    }
 }
 
 /// Joins lists. An API that ignores the filter shows the same in each.

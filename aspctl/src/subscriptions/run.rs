@@ -33,7 +33,7 @@ use super::{
     units::UnitDirectory,
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription},
+    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription, ResourceState},
     interrupt::InterruptHold,
     live::ProgressLine,
     terminal::{Terminal, counted},
@@ -221,26 +221,39 @@ impl<'a> ChangeRunner<'a> {
         configuration: &str,
         listed: &BTreeSet<&str>,
     ) -> Vec<&'p AlexaSubscription> {
-        let mut there = Vec::new();
+        let mut replaced = Vec::new();
         let mut creations: Vec<_> = plan.creations.iter().collect();
         for token in [TokenChoice::Derived, TokenChoice::Random] {
             let created = self.create(creations, configuration, token).await;
-            let missing = self.look(&created, configuration, listed).await;
+            let look = self.look(&created, configuration, listed).await;
             creations = Vec::new();
-            for one in created {
-                if !missing.contains(&one.id) {
-                    there.push(one.creation);
+            for CreatedSubscription { creation, id } in created {
+                if !look.missing.contains(&id) {
+                    replaced.extend(self.settle(creation, &id, look.inactive.get(&id)));
                 } else if token == TokenChoice::Random || self.stops.get() {
-                    let change = UndoneChange::unlisted(one.creation.wanted, &one.id);
+                    let change = UndoneChange::unlisted(creation.wanted, &id);
                     self.report.undone.push(change);
                 } else {
-                    creations.push(one.creation);
+                    creations.push(creation);
                 }
             }
         }
-        let mut replaced = Vec::new();
-        for creation in there {
-            replaced.extend(&creation.replaces);
+        replaced
+    }
+
+    /// Returns what a listed creation replaces. One that sends no events replaces nothing that
+    /// does.
+    fn settle<'p>(
+        &mut self,
+        creation: &'p PlannedCreation<'_>,
+        id: &str,
+        inactive: Option<&String>,
+    ) -> Vec<&'p AlexaSubscription> {
+        let mut replaced: Vec<&AlexaSubscription> = creation.replaces.clone();
+        if let Some(word) = inactive {
+            let change = UndoneChange::inactive(creation.wanted, id, word);
+            self.report.undone.push(change);
+            replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
         }
         replaced
     }
@@ -298,14 +311,13 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Lists until everything is there that was created, for at most a minute after the first look.
-    /// Returns the IDs that are not.
     async fn look(
         &mut self,
         created: &[CreatedSubscription<'_, '_>],
         configuration: &str,
         listed: &BTreeSet<&str>,
-    ) -> BTreeSet<String> {
-        let mut missing = BTreeMap::new();
+    ) -> LookResult {
+        let (mut missing, mut inactive) = (BTreeMap::new(), BTreeMap::new());
         for one in created {
             if !listed.contains(one.id.as_str()) {
                 missing.insert(one.id.clone(), one.creation.wanted);
@@ -322,7 +334,7 @@ impl<'a> ChangeRunner<'a> {
             };
             match subscriptions(self.alexa, scope).await {
                 Ok(shown) => {
-                    remove_listed(&mut missing, &shown);
+                    inactive.extend(remove_listed(&mut missing, &shown));
                     let known = |id: &str| listed.contains(id) || self.returned.contains(id);
                     remove_alike(&mut missing, &shown, configuration, known);
                 }
@@ -333,7 +345,8 @@ impl<'a> ChangeRunner<'a> {
                 break;
             }
         }
-        missing.into_keys().collect()
+        let missing = missing.into_keys().collect();
+        LookResult { missing, inactive }
     }
 
     /// Lists until nothing is there that was deleted, for at most a minute.
@@ -534,13 +547,29 @@ impl Looks {
     }
 }
 
-/// Removes what Alexa lists by its ID.
-fn remove_listed(missing: &mut BTreeMap<String, &WantedSubscription>, shown: &[AlexaSubscription]) {
+/// What a look at Alexa's list showed of new subscriptions.
+struct LookResult {
+    /// The IDs that are not listed.
+    missing: BTreeSet<String>,
+    /// The words for the states of those that send no events, by ID.
+    inactive: BTreeMap<String, String>,
+}
+
+/// Removes what Alexa lists by its ID. Returns what sends no events, with the word for its state.
+fn remove_listed(
+    missing: &mut BTreeMap<String, &WantedSubscription>,
+    shown: &[AlexaSubscription],
+) -> BTreeMap<String, String> {
+    let mut inactive = BTreeMap::new();
     for subscription in shown {
-        if let Some(id) = &subscription.id {
-            missing.remove(id);
+        if let Some(id) = &subscription.id
+            && missing.remove(id).is_some()
+            && let Some(ResourceState::Inactive(word)) = &subscription.state
+        {
+            inactive.insert(id.clone(), word.clone());
         }
     }
+    inactive
 }
 
 /// Removes what Alexa lists under an ID that it never returned: subscriptions of the configuration

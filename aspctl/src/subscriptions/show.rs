@@ -107,12 +107,15 @@ impl PlanView<'_> {
                  what the file does not name."
             ));
         }
-        for (paths, count) in added_paths(&plan.kept) {
-            let subscriptions = counted(count, "subscription");
+        let additions = additions(&plan.kept);
+        for (addition, count) in additions.iter().take(MAX_SHOWN_ADDITIONS) {
+            let subscriptions = counted(*count, "subscription");
             terminal.note(format_args!(
-                "Alexa shows {paths} for {subscriptions} besides what the file asks for; that is \
-                 not compared."
+                "Alexa shows {addition} for {subscriptions} besides what the file asks for."
             ));
+        }
+        if additions.len() > MAX_SHOWN_ADDITIONS {
+            terminal.note("And more; plan --output json shows all.");
         }
         for (word, count) in unknown_states(&plan.kept) {
             let subscriptions = counted(count, "subscription");
@@ -152,13 +155,15 @@ impl PlanView<'_> {
     }
 }
 
-/// What Alexa added, by its paths, with the number of subscriptions.
-fn added_paths(kept: &[KeptSubscription<'_>]) -> BTreeMap<String, usize> {
+/// How many additions of Alexa are shown.
+const MAX_SHOWN_ADDITIONS: usize = 10;
+
+/// What Alexa added, described, with the number of subscriptions.
+fn additions(kept: &[KeptSubscription<'_>]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for one in kept {
-        let paths = one.additions.paths().join(", ");
-        if !paths.is_empty() {
-            *counts.entry(paths).or_default() += 1;
+        if !one.additions.is_empty() {
+            *counts.entry(one.additions.describe()).or_default() += 1;
         }
     }
     counts

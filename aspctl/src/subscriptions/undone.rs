@@ -19,6 +19,10 @@ pub(super) const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the fi
 const UNLISTED_ADVICE: &str = "Alexa's lists may lag, or it may have replayed an earlier response: \
     wait some minutes, then run apply again; aspctl list shows what there is";
 
+/// What to do about what sends no events.
+const INACTIVE_ADVICE: &str = "Run apply again later; if the state stays, ask Amazon about it: \
+    aspctl get ID shows everything that Alexa says";
+
 /// Something to delete.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedDeletion {
@@ -62,6 +66,15 @@ impl UndoneChange {
         Self {
             advice: Some(UNLISTED_ADVICE.to_owned()),
             ..Self::creation(wanted, unlisted_problem(id))
+        }
+    }
+
+    /// A creation that sends no events.
+    pub(super) fn inactive(wanted: &WantedSubscription, id: &str, word: &str) -> Self {
+        let problem = format!("Alexa created {id}, but shows it as {word}");
+        Self {
+            advice: Some(INACTIVE_ADVICE.to_owned()),
+            ..Self::creation(wanted, problem)
         }
     }
 
