@@ -210,6 +210,7 @@ class Alexa:
         self.refuses_duplicates: int | None = None  # status of the same type and entities again
         # … reads
         self.lag = 0.0  # seconds until a read shows a creation or a deletion
+        self.deletion_lag: float | None = None  # for deletions, if another
         self.lags: Literal["all", "alternate"] = "all"  # "alternate": every second read
         self.single_reads_lag = True
         self.checks_lag = False  # so do the checks that a configuration exists, or is unused
@@ -610,14 +611,17 @@ class Alexa:
 
     def _is_stale(self) -> bool:
         """Whether the next read lags."""
-        return bool(self.lag) and (self.lags == "all" or next(self._reads) % 2 == 1)
+        lags = bool(self.lag or self.deletion_lag)
+        return lags and (self.lags == "all" or next(self._reads) % 2 == 1)
 
     def _as_read(self, kind: str, id: str, is_stale: bool) -> Resource | None:
         """What a read sees of a resource."""
-        found, before = self.resources[kind].get(id), time.monotonic() - self.lag
+        found, now = self.resources[kind].get(id), time.monotonic()
         if found is None and is_stale and id in self._gone:
             gone, at = self._gone[id]
-            return gone if at > before else None
+            lag = self.lag if self.deletion_lag is None else self.deletion_lag
+            return gone if at > now - lag else None
+        before = now - self.lag
         is_new = is_stale and self._created_at.get(id, before) > before
         return found if self._is_live(found) and not is_new else None
 

@@ -602,6 +602,15 @@ class ReadTest(AlexaTest):
         self.alexa.lag = 0
         self.assertEqual(([], 404), (self.listed(), self.status(id)))
 
+    def test_deletions_may_lag_alone(self) -> None:
+        self.alexa.deletion_lag = 3600
+        id = self.subscribed()
+        self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}")
+        self.assertEqual(([id], 200), (self.listed(), self.status(id)))
+        self.refused(self.client.send("DELETE", f"{EM}/{SUBSCRIPTIONS}/{id}"), 404)
+        self.alexa.deletion_lag = 0
+        self.assertEqual(([], 404), (self.listed(), self.status(id)))
+
     def test_every_second_read_may_lag(self) -> None:
         self.alexa.lag, self.alexa.lags = 3600, "alternate"
         id = self.subscribed()

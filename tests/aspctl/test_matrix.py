@@ -131,6 +131,11 @@ AS_ASKED = [
     Behaviour("reads lag 30 s, without tokens", NO_TOKENS, lag=30),
     Behaviour("lists lag 3 s, single reads do not", {"single_reads_lag": False}, lag=3),
     Behaviour("every second read lags 3 s", {"lags": "alternate"}, lag=3),
+    Behaviour(
+        "deletions are shown for an hour",
+        {"deletion_lag": HOUR},
+        commands=COMMANDS[:-1],  # what is deleted and shown would be taken for there
+    ),
     Behaviour("items are bare ids", {"item_shape": "bare"}),
     Behaviour("items are nested", {"item_shape": "nested"}),
     Behaviour("items are bare ids, reads lag 3 s", {"item_shape": "bare"}, lag=3),
@@ -657,6 +662,7 @@ class Kills(MatrixTest):
             one.write(FEW)
 
         names = ("as documented", "reads lag 3 s", "shows other unit ids", "DELETE answers 404")
+        names += ("deletions are shown for an hour",)
         self.check_kills(map(named, names), prepare, "apply", "--prune", "--yes")
 
     def test_a_change(self) -> None:
@@ -669,9 +675,10 @@ class Kills(MatrixTest):
             one.write((room(ROOMS[0], "V2"), role(PROPERTY)))
 
         names = ("as documented", "tokens are not honoured", "reads lag 3 s")
-        more = ("shows other unit ids", "shows more, in an array")
+        names += ("deletions are shown for an hour",)
+        names += ("shows other unit ids", "shows more, in an array")
         pruning = ("apply", "--prune", "--yes")
-        self.check_kills(map(named, (*names, *more)), prepare, "apply", recover=pruning)
+        self.check_kills(map(named, names), prepare, "apply", recover=pruning)
 
     def test_a_destruction(self) -> None:
         def prepare(one: World) -> None:
@@ -680,6 +687,7 @@ class Kills(MatrixTest):
             one.settle()
 
         names = ("as documented", "reads lag 3 s", "DELETE answers 404")
+        names += ("deletions are shown for an hour",)
         self.check_kills(map(named, names), prepare, "destroy", "--yes")
 
 
@@ -714,7 +722,7 @@ class Surroundings(MatrixTest):
 
         names = ("as documented", "reads lag 3 s", "every second read lags 3 s")
         more = ("shows more, other unit ids", "DELETE answers 404", "tokens are not honoured")
-        self.check_scenarios(twins, *names, *more)
+        self.check_scenarios(twins, *names, *more, "deletions are shown for an hour")
 
     def note(self, one: World, holds: bool, fault: str) -> None:
         if not holds:
@@ -851,6 +859,13 @@ class Surroundings(MatrixTest):
                 one.run("apply")
                 one.settle()
                 one.run("destroy", "--yes")
+                one.settle()
+            for _ in range(4):  # the configuration stays, and with it the requests
+                one.write(FEW)
+                one.run("apply")
+                one.settle()
+                one.write(FEW[1:])
+                one.run("apply", "--prune", "--yes")
                 one.settle()
 
         names = ("as documented", "ids derive from tokens", "tokens end with their subscription")
