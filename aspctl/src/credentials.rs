@@ -63,10 +63,7 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
-async fn read(
-    global: &GlobalArgs,
-    terminal: &Terminal,
-) -> Result<LoginCredentials, CommandError> {
+async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentials, CommandError> {
     match source(&global.alexa, variable) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {

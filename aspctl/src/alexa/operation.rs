@@ -1,7 +1,5 @@
 //! What the client asks Alexa for.
 
-use super::resource::is_configuration;
-
 /// A kind of resource. An id does not say of which kind it is: its prefix is not documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AlexaResourceKind {
@@ -12,16 +10,6 @@ pub(crate) enum AlexaResourceKind {
 }
 
 impl AlexaResourceKind {
-    /// The kind that an id is likely of, for ids that users give: that of the documented prefix,
-    /// or else a subscription.
-    pub(crate) fn of(id: &str) -> Self {
-        if is_configuration(id) {
-            Self::Configuration
-        } else {
-            Self::Subscription
-        }
-    }
-
     /// The path of the list, below the API's URL.
     pub(super) fn path(self) -> &'static str {
         match self {

@@ -117,7 +117,9 @@ impl AlexaAnswers {
 
     /// The time by which expiries are judged.
     fn now(&self) -> DateTime<Utc> {
-        self.login.as_ref().map_or_else(|_| Utc::now(), AlexaApi::now)
+        self.login
+            .as_ref()
+            .map_or_else(|_| Utc::now(), AlexaApi::now)
     }
 }
 
@@ -311,9 +313,8 @@ fn judge_resources(
 
 /// Reports what the file names and Alexa does not have.
 fn judge_missing(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding> {
-    let is_missing = |one: &&ComparedSubscription<'_>| {
-        one.matches.is_empty() && one.near_miss.is_none()
-    };
+    let is_missing =
+        |one: &&ComparedSubscription<'_>| one.matches.is_empty() && one.near_miss.is_none();
     let missing = compared.iter().filter(is_missing);
     let missing: Vec<_> = missing.map(describe_wanted).collect();
     if missing.is_empty() {

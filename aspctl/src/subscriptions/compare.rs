@@ -276,15 +276,22 @@ impl<'a> SubscriptionMatching<'a> {
         }
         for (place, ids) in &bucket.wanted {
             if self.has_no_match(*place) {
-                let mut others = bucket.shown.iter().filter(|(shown, _)| self.is_left(*shown));
-                if let Some((shown, shown_ids)) = others.find(|other| units.is_open(ids, &other.1)) {
+                let mut others = bucket
+                    .shown
+                    .iter()
+                    .filter(|(shown, _)| self.is_left(*shown));
+                if let Some((shown, shown_ids)) = others.find(|other| units.is_open(ids, &other.1))
+                {
                     let reason = near_miss_reason(units, ids, shown_ids);
                     self.hold_back(*place, *shown, reason);
                 }
             }
         }
         for (shown, shown_ids) in &bucket.shown {
-            let mut others = bucket.wanted.iter().filter(|(place, _)| self.has_no_match(*place));
+            let mut others = bucket
+                .wanted
+                .iter()
+                .filter(|(place, _)| self.has_no_match(*place));
             if self.is_left(*shown) && others.any(|other| units.is_open(&other.1, shown_ids)) {
                 self.set_held_back(*shown);
             }
@@ -469,7 +476,8 @@ impl<'a> SubscriptionMatching<'a> {
                 continue;
             }
             for (event_type, paths) in &shapes {
-                if *event_type == shown.event_type && !shown.pairs.restricts_beyond(paths)
+                if *event_type == shown.event_type
+                    && !shown.pairs.restricts_beyond(paths)
                     && let Some((key, ids)) = bucket_key(event_type, paths, &shown.pairs)
                     && let Some(bucket) = buckets.get_mut(&key)
                 {
@@ -477,7 +485,10 @@ impl<'a> SubscriptionMatching<'a> {
                 }
             }
         }
-        buckets.into_values().filter(|bucket| !bucket.shown.is_empty()).collect()
+        buckets
+            .into_values()
+            .filter(|bucket| !bucket.shown.is_empty())
+            .collect()
     }
 }
 
@@ -673,7 +684,10 @@ mod tests {
             compared(&wanted, &one, &none),
             (texts(&["", "1"]), String::new(), String::new())
         );
-        let both = [shown(1, unit_below(ROOM, "p")), shown(2, unit_below(ROOM, "p"))];
+        let both = [
+            shown(1, unit_below(ROOM, "p")),
+            shown(2, unit_below(ROOM, "p")),
+        ];
         let (matches, ..) = compared(&wanted, &both, &none);
         assert_eq!(matches.concat().len(), 2);
         assert!(matches.iter().all(|one| one.len() == 1), "{matches:?}");
@@ -727,7 +741,10 @@ mod tests {
     #[test]
     fn what_cannot_be_told_is_held_back_on_both_sides() {
         let wanted = [wanted(unit(ROOM)), wanted(unit("another"))];
-        let shown = [shown(1, unit(OTHER_ID)), shown(2, json!({ "user": { "id": "u" } }))];
+        let shown = [
+            shown(1, unit(OTHER_ID)),
+            shown(2, json!({ "user": { "id": "u" } })),
+        ];
         let failed = UnitLookup::Failed("403".to_owned());
         let gone = ("another", UnitLookup::Missing);
         let mut units = directory(&[(ROOM, failed.clone()), (OTHER_ID, failed), gone]);
@@ -740,7 +757,10 @@ mod tests {
         let near_miss = comparison.compared[0].near_miss.as_ref().unwrap();
         assert_eq!(near_miss.subscription.id.as_deref(), Some("1"));
         assert!(near_miss.reason.contains("403"), "{}", near_miss.reason);
-        assert!(comparison.compared[1].near_miss.is_none(), "its unit is gone");
+        assert!(
+            comparison.compared[1].near_miss.is_none(),
+            "its unit is gone"
+        );
         units.assume_different();
         assert_eq!(
             compared(&wanted, &shown, &units),
@@ -760,12 +780,19 @@ mod tests {
     #[test]
     fn ten_thousand_subscriptions_are_compared_in_no_time() {
         let room = |number: usize| format!("amzn1.alexa.unit.did.ROOM{number}");
-        let wanted: Vec<_> = (0..10_000).map(|number| wanted(unit(&room(number)))).collect();
-        let shown: Vec<_> = (5_000..15_000).map(|number| shown(0, unit(&room(number)))).collect();
+        let wanted: Vec<_> = (0..10_000)
+            .map(|number| wanted(unit(&room(number))))
+            .collect();
+        let shown: Vec<_> = (5_000..15_000)
+            .map(|number| shown(0, unit(&room(number))))
+            .collect();
         let present: Vec<_> = shown.iter().collect();
         let none = UnitDirectory::default();
         let comparison = compare(&wanted, &present, &none, DateTime::UNIX_EPOCH);
-        let missing = comparison.compared.iter().filter(|one| one.matches.is_empty());
+        let missing = comparison
+            .compared
+            .iter()
+            .filter(|one| one.matches.is_empty());
         assert_eq!((missing.count(), comparison.unwanted.len()), (5_000, 0));
         assert_eq!(comparison.held_back.len(), 5_000);
     }

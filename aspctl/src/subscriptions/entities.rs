@@ -216,9 +216,13 @@ mod tests {
     #[test]
     fn a_resource_has_one_id() {
         let resource = |fields: Value| pairs(json!({ "resource": fields }));
-        let sent = resource(json!({ "type": "Resource", "resourceType": "Unit", "resourceId": UNIT }));
+        let sent =
+            resource(json!({ "type": "Resource", "resourceType": "Unit", "resourceId": UNIT }));
         assert_eq!(sent, resource(json!({ "id": UNIT })));
-        assert_eq!(sent, resource(json!({ "id": "other form", "resourceId": UNIT })));
+        assert_eq!(
+            sent,
+            resource(json!({ "id": "other form", "resourceId": UNIT }))
+        );
         assert_eq!(sent, resource(json!({ "id": UNIT, "resourceId": null })));
         assert_eq!(sent.describe(), format!("resource {UNIT}"));
     }
@@ -275,7 +279,10 @@ mod tests {
         for (entities, description) in [
             (json!({ "unit": unit }), "unit u"),
             (json!({ "unit": { "parent": unit } }), "unit.parent u"),
-            (json!({ "skill": { "id": "s" }, "unit": unit }), "skill s, unit u"),
+            (
+                json!({ "skill": { "id": "s" }, "unit": unit }),
+                "skill s, unit u",
+            ),
             (
                 json!({ "user": { "accounts": ["a", "b"] }, "all": true }),
                 "all true, user.accounts a, user.accounts b",

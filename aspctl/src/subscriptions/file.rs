@@ -22,8 +22,8 @@ use toml::Spanned;
 
 use super::{
     compare::WantedSubscription,
-    entities::EntityPairs,
     describe::describe_entities,
+    entities::EntityPairs,
     text_source::{self, TextSource},
 };
 use crate::{advice::InputError, error::CommandError};

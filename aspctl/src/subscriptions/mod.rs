@@ -343,11 +343,7 @@ fn check_limit(
 }
 
 /// Says what a run did and what it did not.
-fn finish(
-    report: RunReport,
-    command: &str,
-    terminal: &Terminal,
-) -> Result<ExitCode, CommandError> {
+fn finish(report: RunReport, command: &str, terminal: &Terminal) -> Result<ExitCode, CommandError> {
     let RunReport {
         counts,
         undone,
@@ -480,7 +476,10 @@ async fn state_to_destroy(
 
 fn check_topic(topic: &str) -> Result<(), CommandError> {
     let has_place = |arn: &Arn<'_>| !arn.region.is_empty() && !arn.account.is_empty();
-    if Arn::parse(topic).filter(Arn::is_topic).is_some_and(|arn| has_place(&arn)) {
+    if Arn::parse(topic)
+        .filter(Arn::is_topic)
+        .is_some_and(|arn| has_place(&arn))
+    {
         return Ok(());
     }
     Err(CommandError::input(

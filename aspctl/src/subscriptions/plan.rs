@@ -514,7 +514,8 @@ mod tests {
     }
 
     fn causes(plan: &SubscriptionPlan<'_>) -> Vec<(CreationCause, Vec<String>)> {
-        let cause = |creation: &PlannedCreation<'_>| (creation.cause.clone(), ids(&creation.replaces));
+        let cause =
+            |creation: &PlannedCreation<'_>| (creation.cause.clone(), ids(&creation.replaces));
         plan.creations.iter().map(cause).collect()
     }
 
@@ -557,7 +558,10 @@ mod tests {
             now: NOW,
         });
         assert!(plan.is_empty(true), "{plan:?}");
-        assert_eq!((plan.near_misses.len(), ids(&plan.held_back)), (1, vec!["9".to_owned()]));
+        assert_eq!(
+            (plan.near_misses.len(), ids(&plan.held_back)),
+            (1, vec!["9".to_owned()])
+        );
         assert_eq!(plan.near_misses[0].wanted, &wanted[1]);
     }
 
@@ -694,7 +698,11 @@ mod tests {
         ];
         let plan = planned(&wanted, &configurations, &both, NOW);
         assert!(plan.creations.is_empty());
-        assert_eq!(ids(&plan.obsolete), ["1"], "replaced by a run that was killed");
+        assert_eq!(
+            ids(&plan.obsolete),
+            ["1"],
+            "replaced by a run that was killed"
+        );
         assert!(plan.twins.is_empty());
     }
 

@@ -82,10 +82,7 @@ pub(super) async fn subscriptions(
 }
 
 /// Whether to read a list for each type: one list falls back by itself.
-async fn accepts_types(
-    alexa: &AlexaApi,
-    types: &BTreeSet<EventType>,
-) -> Result<bool, AlexaError> {
+async fn accepts_types(alexa: &AlexaApi, types: &BTreeSet<EventType>) -> Result<bool, AlexaError> {
     match types.first() {
         Some(first) if types.len() > 1 => alexa.accepts_filter(&by_type(first)).await,
         _ => Ok(true),

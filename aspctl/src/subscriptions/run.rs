@@ -286,7 +286,9 @@ impl<'a> ChangeRunner<'a> {
                     created.push(CreatedSubscription { creation, id });
                 }
                 Some(Err(error)) => {
-                    self.report.undone.push(UndoneChange::refused(creation.wanted, &error));
+                    self.report
+                        .undone
+                        .push(UndoneChange::refused(creation.wanted, &error));
                     self.stop_unless_rejection(error);
                 }
             }
@@ -325,7 +327,10 @@ impl<'a> ChangeRunner<'a> {
         }
         let mut looks = Looks::new(self.alexa.backoff());
         while !missing.is_empty() && !self.stops.get() {
-            let types = missing.values().map(|wanted| wanted.event_type.clone()).collect();
+            let types = missing
+                .values()
+                .map(|wanted| wanted.event_type.clone())
+                .collect();
             // The last look relies on no filter.
             let scope = if looks.is_last() {
                 ListScope::Everything
@@ -380,7 +385,9 @@ impl<'a> ChangeRunner<'a> {
         };
         if looks.count == 1 {
             let limit = humantime::format_duration(looks.limit);
-            self.terminal.note(format_args!("waiting for up to {limit} until Alexa lists {what}"));
+            self.terminal.note(format_args!(
+                "waiting for up to {limit} until Alexa lists {what}"
+            ));
         }
         tokio::select! {
             () = sleep(pause) => true,
@@ -456,10 +463,7 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// The next answer. After a signal, calls in flight may end, but not for long.
-    async fn next_answer<T>(
-        &mut self,
-        answers: &mut (impl Stream<Item = T> + Unpin),
-    ) -> Option<T> {
+    async fn next_answer<T>(&mut self, answers: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
                 answer = answers.next() => return answer,
@@ -533,7 +537,8 @@ impl Looks {
 
     /// Whether the time is up after the next look.
     fn is_last(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() >= self.limit)
+        self.since
+            .is_some_and(|since| since.elapsed() >= self.limit)
     }
 
     /// How long to pause before the next look, if there is one.

@@ -34,7 +34,9 @@ impl PlanView<'_> {
         terminal.say(format_args!("Topic {}", plan.topic))?;
         terminal.say(self.account.line())?;
         match plan.configuration {
-            Some(id) => terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?,
+            Some(id) => {
+                terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?
+            }
             None if plan.creations.is_empty() => {}
             None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
         }

@@ -1,9 +1,7 @@
 //! What a run did not do, and why.
 
 use super::{
-    compare::WantedSubscription,
-    describe::describe_entities,
-    event_types::advice_for_refusal,
+    compare::WantedSubscription, describe::describe_entities, event_types::advice_for_refusal,
 };
 use crate::{
     alexa::AlexaError,

@@ -151,11 +151,17 @@ mod tests {
         let same = || found(json!({ "id": "canonical", "name": "Room 101" }));
         assert_eq!(relation(same(), same()), UnitRelation::Same);
         assert_eq!(
-            relation(same(), found(json!({ "id": "another", "name": "Room 101" }))),
+            relation(
+                same(),
+                found(json!({ "id": "another", "name": "Room 101" }))
+            ),
             UnitRelation::Different
         );
         assert_eq!(
-            relation(found(json!({ "id": "other" })), found(json!({ "id": "other" }))),
+            relation(
+                found(json!({ "id": "other" })),
+                found(json!({ "id": "other" }))
+            ),
             UnitRelation::Same
         );
         assert_eq!(
