@@ -395,6 +395,7 @@ NOT_AS_ASKED = [
         stops=always(r"nowhere\.invalid"),
         is_reachable=False,
         is_well=False,
+        commands=("plan", "apply"),  # a resolver may be slow
     ),
 ]
 
