@@ -104,11 +104,12 @@ impl CommandError {
             Self::Alexa(error) => error.explain(),
             Self::Aws(error) => error.explain(),
             Self::Leftover(error) => error.explain(),
-            Self::Inputs(_) | Self::Declined(_) | Self::Interrupted(_) => Explanation::of(self),
             Self::Undone { advice, .. } if !advice.is_empty() => {
                 Explanation::of(self).advise(advice)
             }
-            Self::Undone { .. } => Explanation::of(self),
+            Self::Inputs(_) | Self::Undone { .. } | Self::Declined(_) | Self::Interrupted(_) => {
+                Explanation::of(self)
+            }
             Self::CannotPrompt => {
                 Explanation::of(self).advise("Pass --yes to proceed without confirmation")
             }

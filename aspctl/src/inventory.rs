@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     alexa::{
         AlexaApi, AlexaConfiguration, AlexaError, AlexaResourceKind, AlexaSubscription,
-        SubscriptionFilter, is_resource,
+        SubscriptionFilter, is_resource, kind_of,
     },
     args::{GlobalArgs, OutputFormat},
     credentials::connect,
@@ -379,7 +379,7 @@ async fn find(alexa: &AlexaApi, id: &str) -> Result<(AlexaResourceKind, Value), 
 
 /// The kind of an id whose prefix Amazon documents.
 fn documented_kind(id: &str) -> Option<AlexaResourceKind> {
-    is_resource(id).then(|| AlexaResourceKind::of(id))
+    is_resource(id).then(|| kind_of(id))
 }
 
 /// Something to delete.
@@ -537,6 +537,7 @@ mod tests {
         let filter = SubscriptionFilter {
             event_type: None,
             unit: Some("u".to_owned()),
+            parent: None,
         };
         let found = |raw: Value| matches(&listed(raw), &filter);
         for entities in [
@@ -568,6 +569,7 @@ mod tests {
         let filter = SubscriptionFilter {
             event_type: EventType::parse("A.B"),
             unit: Some("u".to_owned()),
+            parent: None,
         };
         let found = |raw: Value| matches(&listed(raw), &filter);
         let unit = json!({ "unit": { "id": "u" } });

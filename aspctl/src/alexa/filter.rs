@@ -92,6 +92,7 @@ mod tests {
         let filter = SubscriptionFilter {
             event_type: None,
             unit: Some("u".to_owned()),
+            parent: None,
         };
         let selects = |entities: Value| filter.selects(&shown(&json!({ "entities": entities })));
         for entities in [

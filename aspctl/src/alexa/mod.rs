@@ -46,7 +46,7 @@ pub(crate) use self::{
     filter::SubscriptionFilter,
     notice::AlexaNotice,
     operation::AlexaResourceKind,
-    resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource},
+    resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
     settings::{AlexaSettings, LoginCredentials},
 };
 

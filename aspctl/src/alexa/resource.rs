@@ -122,6 +122,17 @@ impl AlexaSubscription {
     }
 }
 
+/// The kind that the prefix of an id tells: that of a configuration, or else a subscription.
+///
+/// For ids that users give; what Alexa returns is of the kind that was asked for.
+pub(crate) fn kind_of(id: &str) -> AlexaResourceKind {
+    if is_configuration(id) {
+        AlexaResourceKind::Configuration
+    } else {
+        AlexaResourceKind::Subscription
+    }
+}
+
 /// Whether this looks like the id of a configuration in Amazon's examples.
 pub(crate) fn is_configuration(id: &str) -> bool {
     id.starts_with(CONFIGURATION_ID_PREFIX)

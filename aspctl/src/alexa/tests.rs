@@ -508,6 +508,7 @@ async fn a_filter_is_checked_again_here() {
     let filter = SubscriptionFilter {
         event_type: EventType::parse("A.B"),
         unit: Some("u".to_owned()),
+        parent: None,
     };
     assert_eq!(
         ids(&bench.api.subscriptions(&filter).await.unwrap()),
@@ -540,6 +541,7 @@ async fn a_refused_filter_is_applied_here() {
         let filter = SubscriptionFilter {
             event_type: EventType::parse(name),
             unit: None,
+            parent: None,
         };
         assert_eq!(ids(&bench.api.subscriptions(&filter).await.unwrap()), [id]);
     }

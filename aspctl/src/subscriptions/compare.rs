@@ -10,8 +10,8 @@
 //! 4. twins      what is left over and matches a subscription that has a match already
 //! ```
 //!
-//! Each shown subscription goes to at most one wanted one. Left-over pairs that may be the same unit
-//! are near misses: nothing is created or deleted for them.
+//! Each shown subscription goes to at most one wanted one. Left-over pairs that may be the same
+//! unit are near misses: nothing is created or deleted for them.
 
 use std::{
     cmp::Reverse,
@@ -604,7 +604,7 @@ mod tests {
     const ROOM: &str = "amzn1.alexa.unit.did.ROOM101";
     const OTHER_ID: &str = "amzn1.alexa.unit.did.CONSOLE101";
 
-    fn wanted(entities: Value) -> WantedSubscription {
+    fn wanted(entities: &Value) -> WantedSubscription {
         WantedSubscription {
             event_type: EventType::parse(COMPLETION).unwrap(),
             entities: entities.as_object().unwrap().clone(),
@@ -614,11 +614,11 @@ mod tests {
         }
     }
 
-    fn shown(number: u8, entities: Value) -> AlexaSubscription {
-        shown_with(number, entities, json!({}))
+    fn shown(number: u8, entities: &Value) -> AlexaSubscription {
+        shown_with(number, entities, &json!({}))
     }
 
-    fn shown_with(number: u8, entities: Value, more: Value) -> AlexaSubscription {
+    fn shown_with(number: u8, entities: &Value, more: &Value) -> AlexaSubscription {
         let mut item = json!({
             "id": number.to_string(),
             "subscriptionConfigurationId": "c",
@@ -677,32 +677,32 @@ mod tests {
 
     #[test]
     fn equal_entities_are_matched_before_those_that_show_more() {
-        let wanted = [wanted(unit(ROOM)), wanted(unit_below(ROOM, "p"))];
+        let wanted = [wanted(&unit(ROOM)), wanted(&unit_below(ROOM, "p"))];
         let none = UnitDirectory::default();
-        let one = [shown(1, unit_below(ROOM, "p"))];
+        let one = [shown(1, &unit_below(ROOM, "p"))];
         assert_eq!(
             compared(&wanted, &one, &none),
             (texts(&["", "1"]), String::new(), String::new())
         );
         let both = [
-            shown(1, unit_below(ROOM, "p")),
-            shown(2, unit_below(ROOM, "p")),
+            shown(1, &unit_below(ROOM, "p")),
+            shown(2, &unit_below(ROOM, "p")),
         ];
         let (matches, ..) = compared(&wanted, &both, &none);
         assert_eq!(matches.concat().len(), 2);
         assert!(matches.iter().all(|one| one.len() == 1), "{matches:?}");
-        let plain = [shown(1, unit_below(ROOM, "p")), shown(2, unit(ROOM))];
+        let plain = [shown(1, &unit_below(ROOM, "p")), shown(2, &unit(ROOM))];
         assert_eq!(compared(&wanted, &plain, &none).0, ["2", "1"]);
     }
 
     #[test]
     fn what_is_left_over_and_matches_is_a_twin() {
-        let wanted = [wanted(unit(ROOM))];
+        let wanted = [wanted(&unit(ROOM))];
         let shown = [
-            shown(1, unit(ROOM)),
-            shown(2, unit_below(ROOM, "p")),
-            shown_with(3, unit(ROOM), json!({ "state": "SUSPENDED" })),
-            shown(4, unit("another")),
+            shown(1, &unit(ROOM)),
+            shown(2, &unit_below(ROOM, "p")),
+            shown_with(3, &unit(ROOM), &json!({ "state": "SUSPENDED" })),
+            shown(4, &unit("another")),
         ];
         let units = UnitDirectory::default();
         assert_eq!(
@@ -714,17 +714,17 @@ mod tests {
 
     #[test]
     fn an_additional_entity_that_restricts_is_another_subscription() {
-        let wanted = [wanted(unit(ROOM)), wanted(json!({}))];
+        let wanted = [wanted(&unit(ROOM)), wanted(&json!({}))];
         let with_skill = json!({ "unit": { "id": ROOM }, "skill": { "id": "s" } });
-        let shown = [shown(1, with_skill)];
+        let shown = [shown(1, &with_skill)];
         let (matches, unwanted, _) = compared(&wanted, &shown, &UnitDirectory::default());
         assert_eq!((matches, unwanted.as_str()), (texts(&["", ""]), "1"));
     }
 
     #[test]
     fn the_other_id_of_a_unit_is_looked_up() {
-        let wanted = [wanted(unit(ROOM))];
-        let shown = [shown(1, unit_below(OTHER_ID, "p"))];
+        let wanted = [wanted(&unit(ROOM))];
+        let shown = [shown(1, &unit_below(OTHER_ID, "p"))];
         let present: Vec<_> = shown.iter().collect();
         let none = UnitDirectory::default();
         let open = compare(&wanted, &present, &none, DateTime::UNIX_EPOCH).open_units;
@@ -740,10 +740,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_is_held_back_on_both_sides() {
-        let wanted = [wanted(unit(ROOM)), wanted(unit("another"))];
+        let wanted = [wanted(&unit(ROOM)), wanted(&unit("another"))];
         let shown = [
-            shown(1, unit(OTHER_ID)),
-            shown(2, json!({ "user": { "id": "u" } })),
+            shown(1, &unit(OTHER_ID)),
+            shown(2, &json!({ "user": { "id": "u" } })),
         ];
         let failed = UnitLookup::Failed("403".to_owned());
         let gone = ("another", UnitLookup::Missing);
@@ -770,8 +770,8 @@ mod tests {
 
     #[test]
     fn one_shown_subscription_is_no_match_for_two() {
-        let wanted = [wanted(unit(ROOM)), wanted(unit(OTHER_ID))];
-        let shown = [shown(1, unit(OTHER_ID))];
+        let wanted = [wanted(&unit(ROOM)), wanted(&unit(OTHER_ID))];
+        let shown = [shown(1, &unit(OTHER_ID))];
         let found = UnitLookup::Found(json!({ "id": ROOM }));
         let units = directory(&[(ROOM, found.clone()), (OTHER_ID, found)]);
         assert_eq!(compared(&wanted, &shown, &units).0, ["", "1"]);
@@ -781,10 +781,10 @@ mod tests {
     fn ten_thousand_subscriptions_are_compared_in_no_time() {
         let room = |number: usize| format!("amzn1.alexa.unit.did.ROOM{number}");
         let wanted: Vec<_> = (0..10_000)
-            .map(|number| wanted(unit(&room(number))))
+            .map(|number| wanted(&unit(&room(number))))
             .collect();
         let shown: Vec<_> = (5_000..15_000)
-            .map(|number| shown(0, unit(&room(number))))
+            .map(|number| shown(0, &unit(&room(number))))
             .collect();
         let present: Vec<_> = shown.iter().collect();
         let none = UnitDirectory::default();

@@ -35,7 +35,7 @@ impl PlanView<'_> {
         terminal.say(self.account.line())?;
         match plan.configuration {
             Some(id) => {
-                terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?
+                terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?;
             }
             None if plan.creations.is_empty() => {}
             None => terminal.say(format_args!("{GOOD}+ create{GOOD:#}  configuration"))?,
