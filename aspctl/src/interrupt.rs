@@ -5,7 +5,15 @@
 //! what it has done. The second signal ends the program at once. `main` does both by waiting for
 //! [`Interrupts::must_end`] besides the command.
 
-use std::{future, io, process, sync::mpsc, thread, time::Duration};
+use std::{
+    future, io,
+    pin::pin,
+    process,
+    sync::mpsc,
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime,
@@ -100,9 +108,19 @@ impl Interrupts {
         self.until(InterruptState::must_end).await;
     }
 
+    /// Waits for a state. Each poll looks at the state itself, because those that wait are woken one
+    /// after another: once one of them has seen a signal, all must see it.
     async fn until(&self, is_met: impl Fn(&InterruptState) -> bool) {
-        // Cannot fail: `self` keeps the channel open.
-        drop(self.0.subscribe().wait_for(is_met).await);
+        let mut receiver = self.0.subscribe();
+        let mut change = pin!(receiver.wait_for(&is_met));
+        let look = |context: &mut Context<'_>| {
+            if is_met(&self.0.borrow()) {
+                return Poll::Ready(());
+            }
+            // Cannot fail: `self` keeps the channel open.
+            change.as_mut().poll(context).map(drop)
+        };
+        future::poll_fn(look).await;
     }
 
     /// Holds the first signal back until the returned value is dropped. Meanwhile the command must

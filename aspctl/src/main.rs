@@ -86,7 +86,6 @@ async fn run_interruptible(
         never = note_slow_end(terminal) => match never {},
     }
     // The signal may have arrived after the command looked for it: its own answer is better.
-    tokio::task::yield_now().await;
     command.now_or_never().unwrap_or_else(|| {
         let done = if interrupts.has_arrived_again() {
             "The current step was aborted"
