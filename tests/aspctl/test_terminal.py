@@ -17,7 +17,7 @@ import unittest
 from contextlib import suppress
 from pathlib import Path
 
-from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Request, Resource
+from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Request
 from proxy import JSON_DENIED, Answer, proxy
 from tool import ASPCTL, OWN, run, start
 
@@ -232,7 +232,7 @@ class Interrupts(TerminalTest):
         process.send_signal(signal.SIGHUP)
         gate.opened.set()
         out, err = process.communicate(timeout=30)
-        self.assertEqual((process.returncode, err), (0, ""))
+        self.assertEqual(process.returncode, 0, err)
         self.assertIn("SUBSCRIPTION", out)
 
     def test_a_prompt_is_cut_short(self) -> None:
@@ -269,8 +269,7 @@ class Secrets(TerminalTest):
         event = {"namespace": "Alexa.Automation.Execution", "name": "Completion"}
         body = {"subscriptionConfigurationId": own.client_secret, "eventType": event}
         body["entities"] = {"unit": {"type": "Unit", "id": own.refresh_token}}
-        id = f"amzn1.alexa.aem.subscription.{own.client_secret}"
-        self.alexa.resources[SUBSCRIPTIONS][id] = Resource(id, body)
+        self.alexa.add(SUBSCRIPTIONS, body)
         self.assert_silent("list")
         self.assert_silent("plan", "-v")
         [listed] = json.loads(self.assert_silent("list", "subscriptions", "--output", "json"))
@@ -303,12 +302,15 @@ class Secrets(TerminalTest):
 
 class Drawing(TerminalTest):
     def test_doctor_draws_links_as_they_become_known(self) -> None:
-        gate = Gate(self)
-        self.alexa.before = gate.stop
+        login, lists = Gate(self), Gate(self)
+        self.alexa.before = lambda request: (login if request.form else lists).stop()
         process, user = self.on_terminal("doctor")
         first = self.read_until(user, "AWS credentials")
         self.assertNotIn("Login with Amazon", first)
-        gate.opened.set()
+        login.opened.set()
+        first = self.read_until(user, "Login with Amazon")
+        self.assertNotIn("Alexa API", first)
+        lists.opened.set()
         rest = self.read_until(user, "could not be checked.")
         self.assertEqual(process.wait(timeout=30), 1)
         # The last drawing is erased; then the whole chain is there, in order and once.

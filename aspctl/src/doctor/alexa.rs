@@ -14,7 +14,6 @@ use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, ResourceState, SubscriptionFilter},
     args::GlobalArgs,
     credentials::connect,
-    error::CommandError,
     subscriptions::{
         compare::{
             ComparedSubscription, MatchQuality, SubscriptionMatch, WantedSubscription, compare,
@@ -53,17 +52,32 @@ pub(super) struct AlexaAnswers {
     units: UnitDirectory,
 }
 
-/// Logs in and reads the lists, and the account's id if a subscription needs it.
-pub(super) async fn read(
+/// Logs in. The link of the login is known before the others of Alexa.
+pub(super) async fn log_in(
     global: &GlobalArgs,
-    wanted: Option<&FileContents>,
     terminal: &Terminal,
+) -> Result<AlexaApi, CheckError> {
+    let alexa = connect(global, terminal).await?;
+    alexa.log_in().await?;
+    Ok(alexa)
+}
+
+/// Judges the login.
+pub(super) fn login_link(login: &Result<AlexaApi, CheckError>) -> DoctorLink {
+    let issued = own_result(login).map(|_| "token issued".to_owned());
+    DoctorLink::new(LOGIN, issued)
+}
+
+/// Reads the lists, and the account's id if a subscription needs it.
+pub(super) async fn read(
+    login: Result<AlexaApi, CheckError>,
+    wanted: Option<&FileContents>,
 ) -> AlexaAnswers {
-    let alexa = match log_in(global, terminal).await {
+    let alexa = match login {
         Ok(alexa) => alexa,
         Err(error) => {
             return AlexaAnswers {
-                login: Err(error.into()),
+                login: Err(error),
                 user_id: Err(CheckError::needs(LOGIN)),
                 configurations: Err(CheckError::needs(LOGIN)),
                 subscriptions: Err(CheckError::needs(LOGIN)),
@@ -123,19 +137,12 @@ impl AlexaAnswers {
     }
 }
 
-async fn log_in(global: &GlobalArgs, terminal: &Terminal) -> Result<AlexaApi, CommandError> {
-    let alexa = connect(global, terminal).await?;
-    alexa.log_in().await?;
-    Ok(alexa)
-}
-
-/// Judges the answers by the file and the stack.
+/// Judges the other answers by the file and the stack.
 pub(super) fn links(
     answers: &AlexaAnswers,
     wanted: &Result<FileContents, CheckError>,
     context: &Result<StackContext<'_>, CheckError>,
 ) -> Vec<DoctorLink> {
-    let login = own_result(&answers.login).map(|_| "token issued".to_owned());
     let topic = prerequisite(context, STACK).and_then(|context| context.output("EventsTopicArn"));
     let file = own_result(wanted)
         .and_then(|contents| judge_file(contents, topic.as_deref().ok(), context.as_ref().ok()));
@@ -144,7 +151,6 @@ pub(super) fn links(
         .and_then(|topic| judge_configurations(topic, prerequisite(&answers.configurations, API)?));
     let subscriptions = check_subscriptions(answers, wanted, topic);
     vec![
-        DoctorLink::new(LOGIN, login),
         DoctorLink::new(API, check_api(answers)),
         DoctorLink::new(FILE, file),
         DoctorLink::new(ACCOUNT, check_account(answers, wanted)),

@@ -103,7 +103,9 @@ async fn check(
         Box::pin(check_stack(&context, args.since, chain)).await;
     };
     let check_alexa = async {
-        let mut answers = alexa::read(global, wanted.as_ref().ok(), terminal).await;
+        let login = alexa::log_in(global, terminal).await;
+        chain.add(ChainPart::Login, vec![alexa::login_link(&login)]);
+        let mut answers = alexa::read(login, wanted.as_ref().ok()).await;
         let context = stack::context(&aws, look_up().await);
         answers.look_up_units(&wanted, &context).await;
         let links = alexa::links(&answers, &wanted, &context);

@@ -318,6 +318,7 @@ impl<'a> LinkRow<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ChainPart {
     Stack,
+    Login,
     Alexa,
     Topic,
     Function,
