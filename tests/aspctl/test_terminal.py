@@ -200,10 +200,16 @@ class Interrupts(TerminalTest):
         self.assertEqual((status, out), (130, ""))
 
     def test_a_read_of_standard_input_is_cut_short(self) -> None:
+        for command in ("replay", "plan", "doctor"):
+            with self.subTest(command):
+                self.assert_read_is_cut_short(command)
+
+    def assert_read_is_cut_short(self, command: str) -> None:
         process = subprocess.Popen(
-            [ASPCTL, "replay", "--file", "-"],
+            [ASPCTL, command, "--file", "-"],
             env=OWN | self.env,
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -92,7 +92,8 @@ async fn check(
     terminal: &Terminal,
     chain: &ChainReport<'_>,
 ) {
-    let wanted = subscriptions::file::read(&args.file.file).map_err(CheckError::from);
+    let wanted = subscriptions::file::read(&args.file.file).await;
+    let wanted = wanted.map_err(CheckError::from);
     let aws = AwsClients::load(global, terminal.observer()).await;
     let once = OnceCell::new();
     let look_up = async || once.get_or_init(|| stack::look_up(&aws, global)).await;

@@ -26,7 +26,7 @@ use super::{
     entities::EntityPairs,
     text_source::{self, TextSource},
 };
-use crate::{advice::InputError, error::CommandError};
+use crate::{advice::InputError, error::CommandError, interrupt::interruptible};
 
 /// The least duration of a subscription: a shorter one would expire before it could be renewed.
 const MIN_DURATION_SECONDS: u64 = 60;
@@ -146,9 +146,14 @@ pub(crate) enum TopicSource {
 }
 
 /// Reads files, folders of files, and standard input for `-`.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
-    let mut problems = Vec::new();
-    let sources = text_source::read_all(paths, &mut problems);
+pub(crate) async fn read(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
+    let paths = paths.to_vec();
+    let read_texts = move || {
+        let mut problems = Vec::new();
+        let sources = text_source::read_all(&paths, &mut problems);
+        Ok((sources, problems))
+    };
+    let (sources, problems) = interruptible(read_texts).await?;
     read_sources(&sources, problems)
 }
 

@@ -76,7 +76,7 @@ impl DesiredState {
             topic_source,
             topic_origin,
             wanted,
-        } = file::read(&args.file)?;
+        } = file::read(&args.file).await?;
         let (topic, stack) = match topic_source {
             TopicSource::Arn(topic) => (topic, None),
             TopicSource::Stack(name) => {
