@@ -108,8 +108,8 @@ impl Interrupts {
         self.until(InterruptState::must_end).await;
     }
 
-    /// Waits for a state. Each poll looks at the state itself, because those that wait are woken one
-    /// after another: once one of them has seen a signal, all must see it.
+    /// Waits for a state. Each poll looks at the state itself, because those that wait are woken
+    /// one after another: once one of them has seen a signal, all must see it.
     async fn until(&self, is_met: impl Fn(&InterruptState) -> bool) {
         let mut receiver = self.0.subscribe();
         let mut change = pin!(receiver.wait_for(&is_met));
