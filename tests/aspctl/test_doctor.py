@@ -317,7 +317,7 @@ class Doctor(DoctorTest):
     def test_devices_are_set_up_by_another_account(self) -> None:
         self.addCleanup(setattr, self.alexa, "user_id", self.alexa.user_id)
         self.alexa.user_id = "amzn1.account.OTHER"
-        self.assert_fails(ACCOUNT, "amzn1.account.EXAMPLE", "Write amzn1.account.OTHER into the file")
+        self.assert_warns(ACCOUNT, "amzn1.account.EXAMPLE", "Write amzn1.account.OTHER into the file")
 
     def write(self, text: str) -> None:
         self.addCleanup(self.file.write_text, FILE)
@@ -385,7 +385,7 @@ class Doctor(DoctorTest):
     def test_a_subscription_exists_twice(self) -> None:
         id = self.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
-        self.assert_warns(SUBSCRIBED, "1 subscription exists more than once", "aspctl apply deletes the surplus")
+        self.assert_warns(SUBSCRIBED, "1 subscription exists more than once", "aspctl apply --prune deletes the surplus")
 
     def test_a_subscription_cannot_be_read(self) -> None:
         id = self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": self.configuration})
