@@ -22,7 +22,7 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Reads the credentials and sets up the client of Alexa. No call to Alexa is made yet.
+/// Reads the credentials and logs in, before calls to Alexa that run side by side would each try.
 pub(crate) async fn connect(
     global: &GlobalArgs,
     terminal: &Terminal,
@@ -37,7 +37,9 @@ pub(crate) async fn connect(
         root_certificates: root_certificates()?,
         observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &observer)),
     };
-    Ok(AlexaApi::new(settings, read(global, terminal).await?)?)
+    let alexa = AlexaApi::new(settings, read(global, terminal).await?)?;
+    alexa.log_in().await?;
+    Ok(alexa)
 }
 
 /// Shows what the client waits for. A counter is only for those who watch it.

@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -280,20 +281,14 @@ class World:
     ) -> Run:
         alexa, first = self.alexa, len(self.alexa.requests)
         command = [str(ASPCTL), *args, *self.behaviour.options]
-        process = subprocess.Popen(
-            command,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
         killed_at: int | None = None
+        started = threading.Event()
 
         def strike(request: Request) -> None:
             nonlocal killed_at
             if kill and request.number == first + kill[0]:
                 killed_at = request.number
+                started.wait()
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 if not kill[1]:
@@ -307,6 +302,15 @@ class World:
 
         alexa.before = strike if kill and not kill[1] else None
         alexa.after = watch
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.set()
         try:
             out, err = process.communicate(timeout=LONGEST)
         except subprocess.TimeoutExpired:

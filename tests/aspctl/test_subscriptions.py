@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import tomllib
 import unittest
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request, Resource
+from alexa import CONFIGURATIONS, PROFILE, SUBSCRIPTIONS, Alexa, Drop, Request, Resource
 from tool import ASPCTL, OWN, ROOT, Result, run, start
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
@@ -262,6 +263,96 @@ class Applying(AlexaTest):
         self.assertEqual(self.entities(), [unit(ROOMS[0])])
 
 
+class Told(AlexaTest):
+    """What plan and apply say besides the changes."""
+
+    def test_the_account_and_the_customer_are_shown(self) -> None:
+        line = "AWS account 123456789012, region us-east-1; Alexa customer amzn1.account.EXAMPLE"
+        for args in (["plan"], ["apply"], ["destroy", "--yes"]):
+            with self.subTest(args=args):
+                self.assertEqual(self.ok(*args).lines[:2], [f"Topic {TOPIC}", line])
+        account = self.ok("plan", "--output", "json").json["account"]
+        shown = {"account": "123456789012", "region": "us-east-1", "stack": None, "alexaCustomer": "amzn1.account.EXAMPLE"}
+        self.assertEqual(account, shown)
+
+    def test_an_unknown_customer_is_no_failure(self) -> None:
+        self.alexa.scopes -= {PROFILE}
+        for status in (401, 403):
+            with self.subTest(status=status):
+                self.alexa.profile_refusal = status
+                self.assertIn("Alexa customer unknown: the token lacks profile:user_id", self.ok("plan").lines[1])
+
+    def test_what_was_not_done_is_listed_with_its_place(self) -> None:
+        self.alexa.refused_units = {ROOMS[1]: 400, ROOMS[0]: 409}
+        result = self.aspctl("apply")
+        self.assertEqual(result.status, 1)
+        self.assertIn("Not done: 3 changes", result.lines)
+        place = f"{self.folder}/subscriptions.toml, line 6"
+        [refused] = [line for line in result.lines if ROOMS[1] in line and "returned 400" in line]
+        self.assertIn(place, refused)
+        self.assertIn("4 created, 0 deleted.", result.lines)
+        self.assertIn("error: 3 changes could not be made", result.err)
+        self.assertEqual(len(self.alexa.subscriptions), 4, "the others are there")
+
+    def test_a_refused_device_setup_is_advised(self) -> None:
+        self.alexa.setup_entities = "unit"
+        self.assertIn("Try what Amazon's own tool sends: units", self.refused("apply"))
+        self.write(FILE[: FILE.rindex("entities =")] + "entities = {}")
+        self.ok("apply")
+
+    def test_types_that_this_version_does_not_know_are_told(self) -> None:
+        voice = "Alexa.Enterprise.Endpoint.Activity.Voice"
+        self.write(ONE_ROOM.replace("Alexa.Automation.Execution.Completion", voice))
+        result = self.ok("plan")
+        self.assertIn(f"does not know {voice}: cannot tell whether the function forwards or quarantines", result.err)
+        self.assertIn("First enable on the unit the skill", result.err)
+        [told] = self.ok("plan", "--output", "json").json["eventTypes"]
+        self.assertEqual((told["eventType"]["name"], told["handling"]), ("Voice", "UNKNOWN"))
+
+    def test_alexas_clock_judges_expiries(self) -> None:
+        self.write(ONE_ROOM + "duration_seconds = 3600")
+        self.alexa.date_offset = 7200.0  # Alexa's clock is two hours ahead
+        self.alexa.advance(7200)
+        self.ok("apply")
+        self.assertIn("Nothing to do", self.ok("plan").out)
+        self.alexa.date_offset += 1801
+        self.alexa.advance(1801)
+        self.assertIn("1 to replace", self.ok("plan").out, "by its clock the second half has begun")
+        self.alexa.date_offset = 0.0
+        self.assertIn("Nothing to do", self.ok("plan").out, "by this machine's clock it has not")
+
+    def test_an_interruption_says_what_was_done(self) -> None:
+        process = None
+
+        def interrupt(request: Request) -> None:
+            if len(self.alexa.subscriptions) == 2 and request.method == "POST" and process:
+                process.send_signal(signal.SIGINT)
+
+        self.alexa.after = interrupt
+        process = start("apply", "--parallel", "1", env=self.environment)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertRegex(err, r"error: interrupted\. [23] created, 0 deleted, [45] changes not tried\. Run apply again")
+        self.alexa.after = None
+        self.ok("apply")
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+
+
+class Destroying(AlexaTest):
+    def test_a_topic_that_was_named_must_have_something(self) -> None:
+        self.ok("apply")
+        self.assertIn("is not the ARN of a topic", self.refused("destroy", "--topic", "events", "--yes"))
+        self.assertIn("No configuration sends events only to", self.refused("destroy", "--topic", OTHER_TOPIC, "--yes"))
+        self.assertEqual(len(self.alexa.subscriptions), 7)
+
+    def test_what_cannot_be_compared_is_deleted_as_well(self) -> None:
+        self.ok("apply")
+        body = {"subscriptionConfigurationId": self.alexa.configurations[0].id}
+        self.alexa.add(SUBSCRIPTIONS, body)
+        self.assertIn("Done: 9 deleted", self.ok("destroy", "--yes").out.replace("0 created, ", ""))
+        self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
+
+
 class Replacing(AlexaTest):
     """Alexa has no operation that changes a subscription, so aspctl replaces it."""
 
@@ -321,20 +412,22 @@ class Interrupted(AlexaTest):
 
     def killed(self, number: int, *args: str, applied: bool) -> bool:
         """Kills aspctl at the nth call, before or after it takes effect; whether it got there."""
-        process = subprocess.Popen([ASPCTL, *args], env=OWN | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        first = len(self.alexa.requests)
+        first, started = len(self.alexa.requests), threading.Event()
         hit = False
 
         def kill(request: Request) -> None:
             nonlocal hit
             if request.number - first == number:
                 hit = True
+                started.wait()
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 if not applied:
                     raise Drop
 
         self.alexa.before, self.alexa.after = (None, kill) if applied else (kill, None)
+        process = subprocess.Popen([ASPCTL, *args], env=OWN | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started.set()
         process.communicate(timeout=60)
         self.alexa.before = self.alexa.after = None
         return hit

@@ -57,9 +57,7 @@ pub(super) async fn log_in(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<AlexaApi, CheckError> {
-    let alexa = connect(global, terminal).await?;
-    alexa.log_in().await?;
-    Ok(alexa)
+    Ok(connect(global, terminal).await?)
 }
 
 /// Judges the login.
