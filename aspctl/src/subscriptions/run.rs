@@ -170,46 +170,38 @@ impl<'a> ChangeRunner<'a> {
         if let Some(id) = plan.configuration {
             return Some(id.to_owned());
         }
-        let request = json!({ "deliveryChannels": [plan.topic] });
+        let (alexa, topic) = (self.alexa, plan.topic);
+        let request = json!({ "deliveryChannels": [topic] });
         let mut returned = Vec::new();
         for token in [derived_token(&request, ""), random_token()] {
-            let id = match self.alexa.create_configuration(plan.topic, &token).await {
-                Ok(id) => id,
-                Err(error) => {
-                    self.end(RunEnd::Stopped(error));
-                    return None;
-                }
-            };
-            returned.push(id.clone());
-            match self.look_for_configuration(&id).await {
-                Ok(true) => {
-                    self.step(format_args!("created {id} for {}", plan.topic));
-                    return Some(id);
-                }
-                Ok(false) if self.stops.get() => return None,
-                Ok(false) => {}
-                Err(error) => {
-                    self.end(RunEnd::Stopped(error));
-                    return None;
-                }
+            let create = alexa.create_configuration(topic, &token);
+            let answer = self.unless_interrupted(create, self.grace()).await?;
+            let id = self.or_stop(answer)?;
+            if self.look_for_configuration(&id).await? {
+                self.step(format_args!("created {id} for {topic}"));
+                return Some(id);
             }
+            returned.push(id);
         }
         for id in returned {
-            let change = UndoneChange::unlisted_configuration(plan.topic, &id);
+            let change = UndoneChange::unlisted_configuration(topic, &id);
             self.report.undone.push(change);
         }
         None
     }
 
-    async fn look_for_configuration(&mut self, id: &str) -> Result<bool, AlexaError> {
-        let mut looks = Looks::new(self.alexa.backoff());
+    /// Whether a configuration is listed within a minute; `None` if the run has ended meanwhile.
+    async fn look_for_configuration(&mut self, id: &str) -> Option<bool> {
+        let (alexa, mut looks) = (self.alexa, Looks::new(self.alexa.backoff()));
         loop {
-            let listed = self.alexa.configurations().await?;
+            let list = alexa.configurations();
+            let listed = self.unless_interrupted(list, Duration::ZERO).await?;
+            let listed = self.or_stop(listed)?;
             if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
-                return Ok(true);
+                return Some(true);
             }
             if !self.pause(&mut looks, "the new configuration").await {
-                return Ok(false);
+                return (!self.stops.get()).then_some(false);
             }
         }
     }
@@ -337,14 +329,12 @@ impl<'a> ChangeRunner<'a> {
             } else {
                 ListScope::Types(&types)
             };
-            match subscriptions(self.alexa, scope).await {
-                Ok(shown) => {
-                    inactive.extend(remove_listed(&mut missing, &shown));
-                    let known = |id: &str| listed.contains(id) || self.returned.contains(id);
-                    remove_alike(&mut missing, &shown, configuration, known);
-                }
-                Err(error) => self.end(RunEnd::Stopped(error)),
-            }
+            let Some(shown) = self.list(scope).await else {
+                break;
+            };
+            inactive.extend(remove_listed(&mut missing, &shown));
+            let known = |id: &str| listed.contains(id) || self.returned.contains(id);
+            remove_alike(&mut missing, &shown, configuration, known);
             let what = counted(missing.len(), "new subscription");
             if missing.is_empty() || !self.pause(&mut looks, &what).await {
                 break;
@@ -354,11 +344,19 @@ impl<'a> ChangeRunner<'a> {
         LookResult { missing, inactive }
     }
 
+    /// Lists subscriptions; `None` if the run has ended meanwhile.
+    async fn list(&mut self, scope: ListScope<'_>) -> Option<Vec<AlexaSubscription>> {
+        let list = subscriptions(self.alexa, scope);
+        let listed = self.unless_interrupted(list, Duration::ZERO).await?;
+        self.or_stop(listed)
+    }
+
     /// Lists until nothing is there that was deleted, for at most a minute.
     async fn wait_until_gone(&mut self, ids: BTreeSet<String>) {
         let mut looks = Looks::new(self.alexa.backoff());
         loop {
-            let Ok(shown) = subscriptions(self.alexa, ListScope::Everything).await else {
+            let list = subscriptions(self.alexa, ListScope::Everything);
+            let Some(Ok(shown)) = self.unless_interrupted(list, Duration::ZERO).await else {
                 return; // what was to be done is done
             };
             let mut shown_ids = shown.iter().filter_map(|one| one.id.as_ref());
@@ -464,14 +462,41 @@ impl<'a> ChangeRunner<'a> {
 
     /// The next answer. After a signal, calls in flight may end, but not for long.
     async fn next_answer<T>(&mut self, answers: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
+        let grace = self.grace();
+        let answer = self.unless_interrupted(answers.next(), grace).await;
+        answer.flatten()
+    }
+
+    /// Waits for a call; after a signal only for the grace period. Returns `None` if that is over.
+    async fn unless_interrupted<T>(
+        &mut self,
+        call: impl Future<Output = T>,
+        grace: Duration,
+    ) -> Option<T> {
+        let mut call = pin!(call);
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
-                answer = answers.next() => return answer,
+                answer = &mut call => return Some(answer),
                 () = self.terminal.interrupts().arrived() => self.end(RunEnd::Interrupted),
             }
         }
-        let grace = self.alexa.backoff() * GRACE_BACKOFFS;
-        timeout(grace, answers.next()).await.ok().flatten()
+        timeout(grace, call).await.ok()
+    }
+
+    /// How long calls in flight may take after a signal.
+    fn grace(&self) -> Duration {
+        self.alexa.backoff() * GRACE_BACKOFFS
+    }
+
+    /// The result of a call without which the run cannot continue.
+    fn or_stop<T>(&mut self, result: Result<T, AlexaError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.end(RunEnd::Stopped(error));
+                None
+            }
+        }
     }
 
     /// Ends the run if an error concerns every call. A rejection is the trouble of one item.
