@@ -228,7 +228,7 @@ class Applying(AlexaTest):
         self.assertEqual((self.alexa.subscriptions, self.alexa.configurations), ([], []))
         self.assertIn("No configuration sends events", self.ok("destroy", "--yes").out)
         # Alexa answers with what the same tokens created before, which is deleted.
-        self.ok("apply")
+        self.assertIn("Done: 7 created, 0 deleted.", self.ok("apply").lines)
         self.assertEqual((len(self.alexa.subscriptions), len(self.alexa.configurations)), (7, 1))
 
     def test_several_stale_tokens_leave_no_gap(self) -> None:

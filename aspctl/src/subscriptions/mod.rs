@@ -252,8 +252,8 @@ pub(crate) async fn apply(
     let mut report = RunReport::default();
     if !plan.is_empty(deletions.unnamed) || deletions.twins {
         let listed = state.current.subscription_ids();
-        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune));
-        report = runner.apply(&plan, &listed, deletions).await;
+        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune), listed);
+        report = runner.apply(&plan, deletions).await;
     }
     for open in &plan.near_misses {
         let other = open.near_miss.subscription.id.as_deref().unwrap_or("?");
@@ -441,7 +441,7 @@ pub(crate) async fn destroy(
     show_destruction(&subscriptions, &configurations, terminal)?;
     let counts = (subscriptions.len(), configurations.len());
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
-    let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1);
+    let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
     finish(report, "destroy", terminal)
 }

@@ -94,12 +94,19 @@ pub(super) struct ChangeRunner<'a> {
     /// No further call starts.
     stops: Rc<Cell<bool>>,
     report: RunReport,
+    /// The IDs that Alexa listed before the run.
+    listed: BTreeSet<&'a str>,
     /// Every ID that a creation of this run returned. None of them is ever deleted by this run.
     returned: BTreeSet<String>,
 }
 
 impl<'a> ChangeRunner<'a> {
-    pub(super) fn new(alexa: &'a AlexaApi, terminal: &'a Terminal, steps: usize) -> Self {
+    pub(super) fn new(
+        alexa: &'a AlexaApi,
+        terminal: &'a Terminal,
+        steps: usize,
+        listed: BTreeSet<&'a str>,
+    ) -> Self {
         Self {
             alexa,
             terminal,
@@ -107,15 +114,15 @@ impl<'a> ChangeRunner<'a> {
             _hold: terminal.interrupts().hold(),
             stops: Rc::default(),
             report: RunReport::default(),
+            listed,
             returned: BTreeSet::new(),
         }
     }
 
-    /// Carries out a plan. `listed` are the IDs that Alexa listed before.
+    /// Carries out a plan.
     pub(super) async fn apply(
         mut self,
         plan: &SubscriptionPlan<'_>,
-        listed: &BTreeSet<&str>,
         choice: DeletionChoice,
     ) -> RunReport {
         let mut replaced = Vec::new();
@@ -124,7 +131,7 @@ impl<'a> ChangeRunner<'a> {
                 self.report.untried += plan.creations.len();
                 return self.finish();
             };
-            replaced = self.create_all(plan, &configuration, listed).await;
+            replaced = self.create_all(plan, &configuration).await;
         }
         let mut subscriptions = plan.obsolete.clone();
         subscriptions.extend(replaced);
@@ -211,26 +218,31 @@ impl<'a> ChangeRunner<'a> {
         &mut self,
         plan: &'p SubscriptionPlan<'_>,
         configuration: &str,
-        listed: &BTreeSet<&str>,
     ) -> Vec<&'p AlexaSubscription> {
         let mut replaced = Vec::new();
         let mut creations: Vec<_> = plan.creations.iter().collect();
         for token in [TokenChoice::Derived, TokenChoice::Random] {
             let created = self.create(creations, configuration, token).await;
-            let look = self.look(&created, configuration, listed).await;
+            let look = self.look(&created, configuration).await;
             creations = Vec::new();
             for CreatedSubscription { creation, id } in created {
                 if !look.missing.contains(&id) {
                     replaced.extend(self.settle(creation, &id, look.inactive.get(&id)));
-                } else if token == TokenChoice::Random || self.stops.get() {
-                    let change = UndoneChange::unlisted(creation.wanted, &id);
-                    self.report.undone.push(change);
-                } else {
-                    creations.push(creation);
+                } else if !self.stops.get() {
+                    self.report.counts.created -= 1;
+                    match token {
+                        TokenChoice::Derived => creations.push(creation),
+                        TokenChoice::Random => self.give_up(creation, &id),
+                    }
                 }
             }
         }
         replaced
+    }
+
+    fn give_up(&mut self, creation: &PlannedCreation<'_>, id: &str) {
+        let change = UndoneChange::unlisted(creation.wanted, id);
+        self.report.undone.push(change);
     }
 
     /// Returns what a listed creation replaces. One that sends no events replaces nothing that
@@ -292,12 +304,9 @@ impl<'a> ChangeRunner<'a> {
 
     fn report_creation(&mut self, creation: &PlannedCreation<'_>, id: &str) {
         let what = describe_wanted(creation.wanted);
-        let replaces_it = |old: &&AlexaSubscription| old.id.as_deref() == Some(id);
-        if creation.replaces.iter().any(replaces_it) {
+        if self.listed.contains(id) {
             self.report.counts.renewed += 1;
             self.step(format_args!("unchanged {id}  {what}"));
-        } else if self.returned.contains(id) {
-            self.step(format_args!("{id} again  {what}"));
         } else {
             self.report.counts.created += 1;
             self.step(format_args!("created {id}  {what}"));
@@ -309,11 +318,10 @@ impl<'a> ChangeRunner<'a> {
         &mut self,
         created: &[CreatedSubscription<'_, '_>],
         configuration: &str,
-        listed: &BTreeSet<&str>,
     ) -> LookResult {
         let (mut missing, mut inactive) = (BTreeMap::new(), BTreeMap::new());
         for one in created {
-            if !listed.contains(one.id.as_str()) {
+            if !self.listed.contains(one.id.as_str()) {
                 missing.insert(one.id.clone(), one.creation.wanted);
             }
         }
@@ -333,7 +341,7 @@ impl<'a> ChangeRunner<'a> {
                 break;
             };
             inactive.extend(remove_listed(&mut missing, &shown));
-            let known = |id: &str| listed.contains(id) || self.returned.contains(id);
+            let known = |id: &str| self.listed.contains(id) || self.returned.contains(id);
             remove_alike(&mut missing, &shown, configuration, known);
             let what = counted(missing.len(), "new subscription");
             if missing.is_empty() || !self.pause(&mut looks, &what).await {
