@@ -63,6 +63,19 @@ IMPURE_CRATES = re.compile(
     r"\b(?:aws_sdk_\w+|aws_smithy_\w+|aws_types|aws_credential_types|tokio|lambda_runtime)(?=::|;)"
 )
 
+# The part of aspctl that is to become a crate: the client of Alexa, and the comparison. It may
+# import itself, and nothing that knows the command line, the terminal or files.
+CLIENT_MODULES = (
+    ("advice",),
+    ("alexa",),
+    ("subscriptions", "compare"),
+    ("subscriptions", "entities"),
+    ("subscriptions", "units"),
+)
+TERMINAL_CRATES = re.compile(
+    r"\b(?:clap\w*|anstream|anstyle|comfy_table|indicatif|std::(?:env|fs|path|process))(?=::|;|,)"
+)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -225,6 +238,25 @@ class Package:
                 target[:1] == ("outcome",) for target in self.edges[module]
             ):
                 yield module, 1, "deliver must not import crate::outcome"
+
+    def client_violations(self) -> list[Place]:
+        """What the client of Alexa and the comparison import besides themselves."""
+        found = []
+        for module, file in self.modules.items():
+            if not _is_of_client(module):
+                continue
+            for crate in TERMINAL_CRATES.finditer(file.code):
+                line = file.line_of(crate.start())
+                found.append(Place(file.path, line, f"the client must not import {crate[0]}"))
+            for target in sorted(self.edges[module]):
+                if target and not _is_of_client(target):
+                    what = f"the client must not import crate::{'::'.join(target)}"
+                    found.append(Place(file.path, 1, what))
+        return found
+
+
+def _is_of_client(module: tuple[str, ...]) -> bool:
+    return any(module[: len(own)] == own for own in CLIENT_MODULES)
 
 
 def is_one_word(name: str) -> bool:

@@ -25,6 +25,9 @@ class HouseTest(unittest.TestCase):
     def test_pure_modules_import_nothing_impure(self) -> None:
         self.assert_none(self.base.function.layering_violations(), "imports against the plan")
 
+    def test_the_client_of_alexa_knows_neither_terminal_nor_files(self) -> None:
+        self.assert_none(self.base.tool.client_violations(), "imports against the plan")
+
     def test_no_import_circles(self) -> None:
         for package in self.base.packages:
             with self.subTest(package.name):
