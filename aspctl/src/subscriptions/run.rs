@@ -15,6 +15,7 @@ use std::{
     fmt,
     pin::pin,
     rc::Rc,
+    slice,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use super::{
     DeletionChoice,
     compare::{WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
-    plan::{PlannedCreation, SubscriptionPlan, derived_token, random_token},
+    plan::{CreationCause, PlannedCreation, SubscriptionPlan, derived_token, random_token},
     read::{ListScope, subscriptions},
     undone::{PlannedDeletion, UndoneChange},
     units::UnitDirectory,
@@ -224,12 +225,12 @@ impl<'a> ChangeRunner<'a> {
         let mut replaced = Vec::new();
         let mut creations: Vec<_> = plan.creations.iter().collect();
         for token in [TokenChoice::Derived, TokenChoice::Random] {
-            let created = self.create(creations, configuration, token).await;
+            let created = self.create(creations, configuration, token, listed).await;
             let look = self.look(&created, configuration, listed).await;
             creations = Vec::new();
             for CreatedSubscription { creation, id } in created {
                 if !look.missing.contains(&id) {
-                    replaced.extend(self.settle(creation, &id, look.inactive.get(&id)));
+                    replaced.extend(self.settle(creation, &id, look.shown.get(&id)));
                 } else if token == TokenChoice::Random || self.stops.get() {
                     let change = UndoneChange::unlisted(creation.wanted, &id);
                     self.report.undone.push(change);
@@ -241,19 +242,28 @@ impl<'a> ChangeRunner<'a> {
         replaced
     }
 
-    /// Returns what a listed creation replaces. One that sends no events replaces nothing that
-    /// does.
+    /// Returns what a listed creation replaces. One that sends no events, or other events, replaces
+    /// nothing that sends the wanted ones.
     fn settle<'p>(
         &mut self,
         creation: &'p PlannedCreation<'_>,
         id: &str,
-        inactive: Option<&String>,
+        shown: Option<&AlexaSubscription>,
     ) -> Vec<&'p AlexaSubscription> {
         let mut replaced: Vec<&AlexaSubscription> = creation.replaces.clone();
-        if let Some(word) = inactive {
-            let change = UndoneChange::inactive(creation.wanted, id, word);
-            self.report.undone.push(change);
-            replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
+        let wanted = creation.wanted;
+        match shown.map_or(CreationOutcome::AsWanted, |shown| judge(wanted, shown)) {
+            CreationOutcome::AsWanted => {}
+            CreationOutcome::Inactive(word) => {
+                let change = UndoneChange::inactive(wanted, id, &word);
+                self.report.undone.push(change);
+                replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
+            }
+            CreationOutcome::OtherEvents(about) => {
+                let change = UndoneChange::other_events(wanted, id, &about);
+                self.report.undone.push(change);
+                replaced.clear();
+            }
         }
         replaced
     }
@@ -264,6 +274,7 @@ impl<'a> ChangeRunner<'a> {
         creations: Vec<&'p PlannedCreation<'w>>,
         configuration: &str,
         token: TokenChoice,
+        listed: &BTreeSet<&str>,
     ) -> Vec<CreatedSubscription<'p, 'w>> {
         let (alexa, stops) = (self.alexa, Rc::clone(&self.stops));
         let mut open = creations.len();
@@ -281,7 +292,7 @@ impl<'a> ChangeRunner<'a> {
             match answer {
                 None => continue,
                 Some(Ok(id)) => {
-                    self.report_creation(creation, &id);
+                    self.report_creation(creation, &id, listed);
                     self.returned.insert(id.clone());
                     created.push(CreatedSubscription { creation, id });
                 }
@@ -298,14 +309,18 @@ impl<'a> ChangeRunner<'a> {
         created
     }
 
-    fn report_creation(&mut self, creation: &PlannedCreation<'_>, id: &str) {
+    fn report_creation(
+        &mut self,
+        creation: &PlannedCreation<'_>,
+        id: &str,
+        listed: &BTreeSet<&str>,
+    ) {
         let what = describe_wanted(creation.wanted);
-        let replaces_it = |old: &&AlexaSubscription| old.id.as_deref() == Some(id);
-        if creation.replaces.iter().any(replaces_it) {
+        if self.returned.contains(id) {
+            self.step(format_args!("{id} again  {what}"));
+        } else if listed.contains(id) {
             self.report.counts.renewed += 1;
             self.step(format_args!("unchanged {id}  {what}"));
-        } else if self.returned.contains(id) {
-            self.step(format_args!("{id} again  {what}"));
         } else {
             self.report.counts.created += 1;
             self.step(format_args!("created {id}  {what}"));
@@ -319,9 +334,11 @@ impl<'a> ChangeRunner<'a> {
         configuration: &str,
         listed: &BTreeSet<&str>,
     ) -> LookResult {
-        let (mut missing, mut inactive) = (BTreeMap::new(), BTreeMap::new());
+        let (mut missing, mut found) = (BTreeMap::new(), BTreeMap::new());
         for one in created {
-            if !listed.contains(one.id.as_str()) {
+            // One that sent no events may still send none.
+            let was_inactive = matches!(one.creation.cause, CreationCause::Inactive(_));
+            if was_inactive || !listed.contains(one.id.as_str()) {
                 missing.insert(one.id.clone(), one.creation.wanted);
             }
         }
@@ -339,7 +356,7 @@ impl<'a> ChangeRunner<'a> {
             };
             match subscriptions(self.alexa, scope).await {
                 Ok(shown) => {
-                    inactive.extend(remove_listed(&mut missing, &shown));
+                    found.extend(remove_listed(&mut missing, &shown));
                     let known = |id: &str| listed.contains(id) || self.returned.contains(id);
                     remove_alike(&mut missing, &shown, configuration, known);
                 }
@@ -351,7 +368,10 @@ impl<'a> ChangeRunner<'a> {
             }
         }
         let missing = missing.into_keys().collect();
-        LookResult { missing, inactive }
+        LookResult {
+            missing,
+            shown: found,
+        }
     }
 
     /// Lists until nothing is there that was deleted, for at most a minute.
@@ -556,25 +576,49 @@ impl Looks {
 struct LookResult {
     /// The IDs that are not listed.
     missing: BTreeSet<String>,
-    /// The words for the states of those that send no events, by ID.
-    inactive: BTreeMap<String, String>,
+    /// What is listed, by its ID.
+    shown: BTreeMap<String, AlexaSubscription>,
 }
 
-/// Removes what Alexa lists by its ID. Returns what sends no events, with the word for its state.
+/// What a creation has led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum CreationOutcome {
+    AsWanted,
+    /// It sends no events; Alexa calls its state so.
+    Inactive(String),
+    /// Alexa lists it as a subscription to other events, described here.
+    OtherEvents(String),
+}
+
+/// Judges what Alexa lists under the ID that a creation returned. Whether another unit ID stands
+/// for the requested unit is left open.
+fn judge(wanted: &WantedSubscription, shown: &AlexaSubscription) -> CreationOutcome {
+    if let Some(ResourceState::Inactive(word)) = &shown.state {
+        return CreationOutcome::Inactive(word.clone());
+    }
+    let units = UnitDirectory::default();
+    let comparison = compare(slice::from_ref(wanted), &[shown], &units, Utc::now());
+    if comparison.unwanted.is_empty() {
+        return CreationOutcome::AsWanted;
+    }
+    let (event, about) = describe_subscription(shown);
+    CreationOutcome::OtherEvents(format!("{event} for {about}"))
+}
+
+/// Removes what Alexa lists by its ID. Returns it.
 fn remove_listed(
     missing: &mut BTreeMap<String, &WantedSubscription>,
     shown: &[AlexaSubscription],
-) -> BTreeMap<String, String> {
-    let mut inactive = BTreeMap::new();
+) -> BTreeMap<String, AlexaSubscription> {
+    let mut found = BTreeMap::new();
     for subscription in shown {
         if let Some(id) = &subscription.id
             && missing.remove(id).is_some()
-            && let Some(ResourceState::Inactive(word)) = &subscription.state
         {
-            inactive.insert(id.clone(), word.clone());
+            found.insert(id.clone(), subscription.clone());
         }
     }
-    inactive
+    found
 }
 
 /// Removes what Alexa lists under an ID that it never returned: subscriptions of the configuration
