@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import signal
 import unittest
+from collections.abc import Callable
 
-from alexa import SUBSCRIPTIONS
-from matrix import FEW, Behaviour, World, world
+from alexa import SUBSCRIPTIONS, Reply, Request
+from matrix import FEW, LONGEST, ROOMS, Behaviour, World, room, world
+from tool import Result, start
 
 CREATION = f"POST /v1/eventMessenger/{SUBSCRIPTIONS}"
+LIST = f"GET /v1/eventMessenger/{SUBSCRIPTIONS}"
 
 
 class Creations(unittest.TestCase):
@@ -46,6 +50,53 @@ class Creations(unittest.TestCase):
         one.run("apply")
         self.assertNotIn(inactive.id, one.ids())
         self.assertEqual(one.faults, [])
+
+
+class Interruptions(unittest.TestCase):
+    """Ctrl-C while a run changes something."""
+
+    def interrupted(self, one: World, is_moment: Callable[[Request], bool]) -> Result:
+        """Runs apply. The first request of that kind is answered, and then a signal arrives."""
+        process = start("apply", env=one.environment)
+
+        def strike(request: Request) -> None:
+            if is_moment(request):
+                one.alexa.after = None
+                process.send_signal(signal.SIGINT)
+
+        one.alexa.after = strike
+        out, err = process.communicate(timeout=LONGEST)
+        return Result(process.returncode, out, err)
+
+    def test_a_look_that_must_wait_is_cut_short(self) -> None:
+        with world(Behaviour("")) as one:
+            one.write(FEW)
+
+            def throttle(request: Request) -> None:
+                if is_creation(request):
+                    one.alexa.always[LIST] = Reply(429, "", {"Retry-After": "100"})
+
+            one.alexa.before = throttle
+
+            def is_throttled(request: Request) -> bool:
+                return f"{request.method} {request.path}" in one.alexa.always
+
+            result = self.interrupted(one, is_throttled)
+            self.assertEqual(result.status, 130, result.err)
+            self.assertIn("3 created", result.err)
+            self.assertEqual(len(one.subscriptions()), 3)
+
+    def test_what_was_not_looked_for_is_not_said_to_be_missing(self) -> None:
+        with world(Behaviour("")) as one:
+            one.write([room(unit) for unit in ROOMS])
+            result = self.interrupted(one, is_creation)
+            self.assertEqual(result.status, 130, result.err)
+            self.assertRegex(result.err, r"interrupted\. \d created, 0 deleted, \d changes not tried")
+            self.assertNotIn("does not list", result.out)
+
+
+def is_creation(request: Request) -> bool:
+    return f"{request.method} {request.path}" == CREATION
 
 
 if __name__ == "__main__":

@@ -174,7 +174,9 @@ impl<'a> ChangeRunner<'a> {
         let request = json!({ "deliveryChannels": [plan.topic] });
         let mut returned = Vec::new();
         for token in [derived_token(&request, ""), random_token()] {
-            let id = match self.alexa.create_configuration(plan.topic, &token).await {
+            let (alexa, topic) = (self.alexa, plan.topic);
+            let answer = self.finish_soon(alexa.create_configuration(topic, &token));
+            let id = match answer.await? {
                 Ok(id) => id,
                 Err(error) => {
                     self.end(RunEnd::Stopped(error));
@@ -205,7 +207,11 @@ impl<'a> ChangeRunner<'a> {
     async fn look_for_configuration(&mut self, id: &str) -> Result<bool, AlexaError> {
         let mut looks = Looks::new(self.alexa.backoff());
         loop {
-            let listed = self.alexa.configurations().await?;
+            let alexa = self.alexa;
+            let Some(listed) = self.unless_interrupted(alexa.configurations()).await else {
+                return Ok(false);
+            };
+            let listed = listed?;
             if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
                 return Ok(true);
             }
@@ -231,7 +237,10 @@ impl<'a> ChangeRunner<'a> {
             for CreatedSubscription { creation, id } in created {
                 if !look.missing.contains(&id) {
                     replaced.extend(self.settle(creation, &id, look.shown.get(&id)));
-                } else if token == TokenChoice::Random || self.stops.get() {
+                } else if self.stops.get() {
+                    // Nobody knows whether it would have been listed.
+                    self.report.untried += creation.replaces.len();
+                } else if token == TokenChoice::Random {
                     let change = UndoneChange::unlisted(creation.wanted, &id);
                     self.report.undone.push(change);
                 } else {
@@ -354,7 +363,11 @@ impl<'a> ChangeRunner<'a> {
             } else {
                 ListScope::Types(&types)
             };
-            match subscriptions(self.alexa, scope).await {
+            let shown = subscriptions(self.alexa, scope);
+            let Some(shown) = self.unless_interrupted(shown).await else {
+                break;
+            };
+            match shown {
                 Ok(shown) => {
                     found.extend(remove_listed(&mut missing, &shown));
                     let known = |id: &str| listed.contains(id) || self.returned.contains(id);
@@ -363,7 +376,7 @@ impl<'a> ChangeRunner<'a> {
                 Err(error) => self.end(RunEnd::Stopped(error)),
             }
             let what = counted(missing.len(), "new subscription");
-            if missing.is_empty() || !self.pause(&mut looks, &what).await {
+            if missing.is_empty() || self.stops.get() || !self.pause(&mut looks, &what).await {
                 break;
             }
         }
@@ -378,7 +391,8 @@ impl<'a> ChangeRunner<'a> {
     async fn wait_until_gone(&mut self, ids: BTreeSet<String>) {
         let mut looks = Looks::new(self.alexa.backoff());
         loop {
-            let Ok(shown) = subscriptions(self.alexa, ListScope::Everything).await else {
+            let shown = subscriptions(self.alexa, ListScope::Everything);
+            let Some(Ok(shown)) = self.unless_interrupted(shown).await else {
                 return; // what was to be done is done
             };
             let mut shown_ids = shown.iter().filter_map(|one| one.id.as_ref());
@@ -484,14 +498,31 @@ impl<'a> ChangeRunner<'a> {
 
     /// The next answer. After a signal, calls in flight may end, but not for long.
     async fn next_answer<T>(&mut self, answers: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
+        self.finish_soon(answers.next()).await.flatten()
+    }
+
+    /// Waits for a change. After a signal it may end, but not for long; then there is no answer.
+    async fn finish_soon<T>(&mut self, change: impl Future<Output = T>) -> Option<T> {
+        let mut change = pin!(change);
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
-                answer = answers.next() => return answer,
+                answer = &mut change => return Some(answer),
                 () = self.terminal.interrupts().arrived() => self.end(RunEnd::Interrupted),
             }
         }
         let grace = self.alexa.backoff() * GRACE_BACKOFFS;
-        timeout(grace, answers.next()).await.ok().flatten()
+        timeout(grace, change).await.ok()
+    }
+
+    /// Waits for what Alexa shows. A signal cuts that short.
+    async fn unless_interrupted<T>(&mut self, read: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            answer = read => Some(answer),
+            () = self.terminal.interrupts().arrived() => {
+                self.end(RunEnd::Interrupted);
+                None
+            }
+        }
     }
 
     /// Ends the run if an error concerns every call. A rejection is the trouble of one item.
