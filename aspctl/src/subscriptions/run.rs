@@ -15,6 +15,7 @@ use std::{
     fmt,
     pin::pin,
     rc::Rc,
+    slice,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use super::{
     DeletionChoice,
     compare::{WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
-    plan::{PlannedCreation, SubscriptionPlan, derived_token, random_token},
+    plan::{CreationCause, PlannedCreation, SubscriptionPlan, derived_token, random_token},
     read::{ListScope, subscriptions},
     undone::{PlannedDeletion, UndoneChange},
     units::UnitDirectory,
@@ -227,9 +228,14 @@ impl<'a> ChangeRunner<'a> {
             creations = Vec::new();
             for CreatedSubscription { creation, id } in created {
                 if !look.missing.contains(&id) {
-                    replaced.extend(self.settle(creation, &id, look.inactive.get(&id)));
-                } else if !self.stops.get() {
-                    self.report.counts.created -= 1;
+                    replaced.extend(self.settle(creation, &id, look.shown.get(&id)));
+                } else if self.stops.get() {
+                    // Nobody knows whether it would have been listed.
+                    self.report.untried += creation.replaces.len();
+                } else {
+                    if !self.listed.contains(id.as_str()) {
+                        self.report.counts.created -= 1; // it is another one's, from long ago
+                    }
                     match token {
                         TokenChoice::Derived => creations.push(creation),
                         TokenChoice::Random => self.give_up(creation, &id),
@@ -245,19 +251,28 @@ impl<'a> ChangeRunner<'a> {
         self.report.undone.push(change);
     }
 
-    /// Returns what a listed creation replaces. One that sends no events replaces nothing that
-    /// does.
+    /// Returns what a listed creation replaces. One that sends no events, or other events, replaces
+    /// nothing that sends the wanted ones.
     fn settle<'p>(
         &mut self,
         creation: &'p PlannedCreation<'_>,
         id: &str,
-        inactive: Option<&String>,
+        shown: Option<&AlexaSubscription>,
     ) -> Vec<&'p AlexaSubscription> {
         let mut replaced: Vec<&AlexaSubscription> = creation.replaces.clone();
-        if let Some(word) = inactive {
-            let change = UndoneChange::inactive(creation.wanted, id, word);
-            self.report.undone.push(change);
-            replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
+        let wanted = creation.wanted;
+        match shown.map_or(CreationOutcome::AsWanted, |shown| judge(wanted, shown)) {
+            CreationOutcome::AsWanted => {}
+            CreationOutcome::Inactive(word) => {
+                let change = UndoneChange::inactive(wanted, id, &word);
+                self.report.undone.push(change);
+                replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
+            }
+            CreationOutcome::OtherEvents(about) => {
+                let change = UndoneChange::other_events(wanted, id, &about);
+                self.report.undone.push(change);
+                replaced.clear();
+            }
         }
         replaced
     }
@@ -319,9 +334,11 @@ impl<'a> ChangeRunner<'a> {
         created: &[CreatedSubscription<'_, '_>],
         configuration: &str,
     ) -> LookResult {
-        let (mut missing, mut inactive) = (BTreeMap::new(), BTreeMap::new());
+        let (mut missing, mut found) = (BTreeMap::new(), BTreeMap::new());
         for one in created {
-            if !self.listed.contains(one.id.as_str()) {
+            // One that sent no events may still send none.
+            let was_inactive = matches!(one.creation.cause, CreationCause::Inactive(_));
+            if was_inactive || !self.listed.contains(one.id.as_str()) {
                 missing.insert(one.id.clone(), one.creation.wanted);
             }
         }
@@ -340,7 +357,7 @@ impl<'a> ChangeRunner<'a> {
             let Some(shown) = self.list(scope).await else {
                 break;
             };
-            inactive.extend(remove_listed(&mut missing, &shown));
+            found.extend(remove_listed(&mut missing, &shown));
             let known = |id: &str| self.listed.contains(id) || self.returned.contains(id);
             remove_alike(&mut missing, &shown, configuration, known);
             let what = counted(missing.len(), "new subscription");
@@ -348,8 +365,10 @@ impl<'a> ChangeRunner<'a> {
                 break;
             }
         }
-        let missing = missing.into_keys().collect();
-        LookResult { missing, inactive }
+        LookResult {
+            missing: missing.into_keys().collect(),
+            shown: found,
+        }
     }
 
     /// Lists subscriptions; `None` if the run has ended meanwhile.
@@ -589,25 +608,49 @@ impl Looks {
 struct LookResult {
     /// The IDs that are not listed.
     missing: BTreeSet<String>,
-    /// The words for the states of those that send no events, by ID.
-    inactive: BTreeMap<String, String>,
+    /// What is listed, by its ID.
+    shown: BTreeMap<String, AlexaSubscription>,
 }
 
-/// Removes what Alexa lists by its ID. Returns what sends no events, with the word for its state.
+/// What a creation has led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum CreationOutcome {
+    AsWanted,
+    /// It sends no events; Alexa calls its state so.
+    Inactive(String),
+    /// Alexa lists it as a subscription to other events, described here.
+    OtherEvents(String),
+}
+
+/// Judges what Alexa lists under the ID that a creation returned. Whether another unit ID stands
+/// for the requested unit is left open.
+fn judge(wanted: &WantedSubscription, shown: &AlexaSubscription) -> CreationOutcome {
+    if let Some(ResourceState::Inactive(word)) = &shown.state {
+        return CreationOutcome::Inactive(word.clone());
+    }
+    let units = UnitDirectory::default();
+    let comparison = compare(slice::from_ref(wanted), &[shown], &units, Utc::now());
+    if comparison.unwanted.is_empty() {
+        return CreationOutcome::AsWanted;
+    }
+    let (event, about) = describe_subscription(shown);
+    CreationOutcome::OtherEvents(format!("{event} for {about}"))
+}
+
+/// Removes what Alexa lists by its ID. Returns it.
 fn remove_listed(
     missing: &mut BTreeMap<String, &WantedSubscription>,
     shown: &[AlexaSubscription],
-) -> BTreeMap<String, String> {
-    let mut inactive = BTreeMap::new();
+) -> BTreeMap<String, AlexaSubscription> {
+    let mut found = BTreeMap::new();
     for subscription in shown {
         if let Some(id) = &subscription.id
             && missing.remove(id).is_some()
-            && let Some(ResourceState::Inactive(word)) = &subscription.state
         {
-            inactive.insert(id.clone(), word.clone());
+            found.insert(id.clone(), subscription.clone());
         }
     }
-    inactive
+    found
 }
 
 /// Removes what Alexa lists under an ID that it never returned: subscriptions of the configuration

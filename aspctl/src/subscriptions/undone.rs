@@ -21,6 +21,10 @@ const UNLISTED_ADVICE: &str = "Alexa's lists may lag, or it may have replayed an
 const INACTIVE_ADVICE: &str = "Run apply again later; if the state stays, ask Amazon about it: \
     aspctl get ID shows everything that Alexa says";
 
+/// What to do about what sends other events.
+const OTHER_EVENTS_ADVICE: &str = "Look at it with aspctl get ID before you run apply again, which \
+    may create another one; aspctl delete ID removes it";
+
 /// Something to delete.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedDeletion {
@@ -72,6 +76,15 @@ impl UndoneChange {
         let problem = format!("Alexa created {id}, but shows it as {word}");
         Self {
             advice: Some(INACTIVE_ADVICE.to_owned()),
+            ..Self::creation(wanted, problem)
+        }
+    }
+
+    /// A creation that Alexa lists as a subscription to other events.
+    pub(super) fn other_events(wanted: &WantedSubscription, id: &str, about: &str) -> Self {
+        let problem = format!("Alexa created {id}, but lists it as {about}");
+        Self {
+            advice: Some(OTHER_EVENTS_ADVICE.to_owned()),
             ..Self::creation(wanted, problem)
         }
     }

@@ -1,0 +1,103 @@
+"""What apply and destroy do when Alexa creates something else than what was requested.
+
+    ASPCTL=target/debug/aspctl python -m unittest -v test_changes
+"""
+
+from __future__ import annotations
+
+import signal
+import unittest
+from collections.abc import Callable
+
+from alexa import SUBSCRIPTIONS, Reply, Request
+from matrix import FEW, LONGEST, ROOMS, Behaviour, World, room, world
+from tool import Result, start
+
+CREATION = f"POST /v1/eventMessenger/{SUBSCRIPTIONS}"
+LIST = f"GET /v1/eventMessenger/{SUBSCRIPTIONS}"
+
+
+class Creations(unittest.TestCase):
+    def world(self, **attributes: object) -> World:
+        return self.enterContext(world(Behaviour("", attributes, is_reachable=False)))
+
+    def test_what_is_listed_as_other_events_is_told_each_time(self) -> None:
+        one = self.world(echoes={"further skill"}, honours_tokens=False)
+        one.write(FEW)
+        for _ in range(2):
+            one.more += len(FEW)  # neither run can know those of the earlier one
+            run = one.run("apply", ends="stops", reason="lists it as .*skill")
+            self.assertIn("aspctl delete", run.err)
+            self.assertIn("subscriptions.toml, line", run.out)
+        self.assertEqual(one.faults, [])
+
+    def test_what_alexa_had_before_is_not_counted_as_created(self) -> None:
+        one = self.world(echoes={"further skill"})
+        one.write(FEW[:1])
+        one.run("apply", ends="stops", reason="lists it as")
+        run = one.run("apply")
+        self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
+        self.assertEqual(one.faults, [])
+
+    def test_an_inactive_subscription_that_alexa_returns_again_is_told(self) -> None:
+        one = self.world()
+        one.write(FEW[:1])
+        one.run("apply")
+        [inactive] = one.subscriptions()
+        one.alexa.states[inactive.id] = {"status": "DISABLED"}
+        one.alexa.fail_next(1, 201, path=CREATION, body={"id": inactive.id})
+        one.run("apply", ends="stops", reason="DISABLED")
+        one.run("apply")
+        self.assertNotIn(inactive.id, one.ids())
+        self.assertEqual(one.faults, [])
+
+
+class Interruptions(unittest.TestCase):
+    """Ctrl-C while a run changes something."""
+
+    def interrupted(self, one: World, is_moment: Callable[[Request], bool]) -> Result:
+        """Runs apply. The first request of that kind is answered, and then a signal arrives."""
+        process = start("apply", env=one.environment)
+
+        def strike(request: Request) -> None:
+            if is_moment(request):
+                one.alexa.after = None
+                process.send_signal(signal.SIGINT)
+
+        one.alexa.after = strike
+        out, err = process.communicate(timeout=LONGEST)
+        return Result(process.returncode, out, err)
+
+    def test_a_look_that_must_wait_is_cut_short(self) -> None:
+        with world(Behaviour("")) as one:
+            one.write(FEW)
+
+            def throttle(request: Request) -> None:
+                if is_creation(request):
+                    one.alexa.always[LIST] = Reply(429, "", {"Retry-After": "100"})
+
+            one.alexa.before = throttle
+
+            def is_throttled(request: Request) -> bool:
+                return f"{request.method} {request.path}" in one.alexa.always
+
+            result = self.interrupted(one, is_throttled)
+            self.assertEqual(result.status, 130, result.err)
+            self.assertIn("3 created", result.err)
+            self.assertEqual(len(one.subscriptions()), 3)
+
+    def test_what_was_not_looked_for_is_not_said_to_be_missing(self) -> None:
+        with world(Behaviour("")) as one:
+            one.write([room(unit) for unit in ROOMS])
+            result = self.interrupted(one, is_creation)
+            self.assertEqual(result.status, 130, result.err)
+            self.assertRegex(result.err, r"interrupted\. \d created, 0 deleted, \d changes")
+            self.assertNotIn("does not list", result.out)
+
+
+def is_creation(request: Request) -> bool:
+    return f"{request.method} {request.path}" == CREATION
+
+
+if __name__ == "__main__":
+    unittest.main()
