@@ -36,11 +36,11 @@ pub(crate) enum CommandError {
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsCallError),
-    /// Some changes were not made. The output lists them.
-    #[error("{changes} could not be made")]
+    /// Some changes were not made, or cannot be. The output lists them.
+    #[error("{problem}")]
     Undone {
         /// How many, in words.
-        changes: String,
+        problem: String,
         /// What to do about them; empty if that is in the list.
         advice: String,
     },

@@ -73,6 +73,8 @@ pub(crate) struct SubscriptionMatch<'a> {
     pub(crate) quality: MatchQuality,
     /// What Alexa shows besides what is wanted.
     pub(crate) additions: EntityPairs,
+    /// Whether Alexa shows a unit by another ID than the wanted one.
+    pub(crate) has_other_id: bool,
 }
 
 /// A subscription that differs from a wanted one only in unit IDs that may stand for one unit.
@@ -417,10 +419,13 @@ impl<'a> SubscriptionMatching<'a> {
             && shown.fate != ShownFate::Matched
         {
             shown.fate = ShownFate::Matched;
+            let additions = shown.pairs.beyond(&entry.pairs);
+            let (other_ids, additions) = additions.split_at(&entry.pairs.paths());
             entry.matches.push(SubscriptionMatch {
                 subscription: shown.subscription,
                 quality: match_quality(entry.wanted, shown.subscription, self.now),
-                additions: shown.pairs.beyond(&entry.pairs),
+                additions,
+                has_other_id: !other_ids.is_empty(),
             });
         }
     }

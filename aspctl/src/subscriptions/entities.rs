@@ -78,6 +78,13 @@ impl EntityPairs {
         Self(self.0.difference(&other.0).cloned().collect())
     }
 
+    /// The pairs at these paths, and the others.
+    pub(super) fn split_at(self, paths: &[&str]) -> (Self, Self) {
+        let is_at = |(path, _): &(String, String)| paths.contains(&path.as_str());
+        let (at, others) = self.0.into_iter().partition(is_at);
+        (Self(at), Self(others))
+    }
+
     /// The paths, without the values.
     pub(super) fn paths(&self) -> Vec<&str> {
         self.iter().map(|(path, _)| path).collect()

@@ -207,7 +207,13 @@ pub(crate) async fn plan(
         OutputFormat::Table => view.show(terminal)?,
     }
     if !plan.near_misses.is_empty() {
-        return Err(undone_error(plan.near_misses.len(), &near_miss_advice()));
+        return Err(CommandError::Undone {
+            problem: format!(
+                "{} may be there under another unit ID",
+                counted(plan.near_misses.len(), "subscription")
+            ),
+            advice: undone::NEAR_MISS_ADVICE.to_owned(),
+        });
     }
     if args.detailed_exitcode && !plan.is_empty(args.prune) {
         Ok(ExitCode::from(CHANGES_PENDING))
@@ -249,8 +255,12 @@ pub(crate) async fn apply(
     state.view(&plan, args.prune).show(terminal)?;
     check_readable(&plan, args.ignore_unreadable)?;
     let deletions = choose_deletions(&plan, args, terminal).await?;
+    let is_empty = plan.is_empty(deletions.unnamed) && !deletions.twins;
+    if is_empty && plan.near_misses.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = RunReport::default();
-    if !plan.is_empty(deletions.unnamed) || deletions.twins {
+    if !is_empty {
         let listed = state.current.subscription_ids();
         let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune), listed);
         report = runner.apply(&plan, deletions).await;
@@ -392,13 +402,9 @@ fn describe_counts(counts: &ChangeCounts) -> String {
 
 fn undone_error(count: usize, advices: &[String]) -> CommandError {
     CommandError::Undone {
-        changes: counted(count, "change"),
+        problem: format!("{} could not be made", counted(count, "change")),
         advice: advices.join(". "),
     }
-}
-
-fn near_miss_advice() -> [String; 1] {
-    [undone::NEAR_MISS_ADVICE.to_owned()]
 }
 
 /// Stops before a subscription could be created that Alexa has already, but does not show.

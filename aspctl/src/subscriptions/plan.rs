@@ -55,6 +55,8 @@ pub(crate) struct KeptSubscription<'a> {
     pub(crate) subscription: &'a AlexaSubscription,
     /// What Alexa shows besides what the file asks for.
     pub(crate) additions: EntityPairs,
+    /// Whether Alexa shows a unit by another ID than the file.
+    pub(crate) has_other_id: bool,
 }
 
 /// A wanted subscription of which Alexa may have one under another unit ID.
@@ -203,6 +205,7 @@ impl<'a> SubscriptionPlan<'a> {
         self.kept.push(KeptSubscription {
             subscription: best.subscription,
             additions: best.additions,
+            has_other_id: best.has_other_id,
         });
     }
 

@@ -208,7 +208,10 @@ impl<'a> ChangeRunner<'a> {
             if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
                 return Some(true);
             }
-            if !self.pause(&mut looks, "the new configuration").await {
+            if !self
+                .pause(&mut looks, "Alexa lists the new configuration")
+                .await
+            {
                 return (!self.stops.get()).then_some(false);
             }
         }
@@ -360,7 +363,7 @@ impl<'a> ChangeRunner<'a> {
             found.extend(remove_listed(&mut missing, &shown));
             let known = |id: &str| self.listed.contains(id) || self.returned.contains(id);
             remove_alike(&mut missing, &shown, configuration, known);
-            let what = counted(missing.len(), "new subscription");
+            let what = format!("Alexa lists {}", counted(missing.len(), "new subscription"));
             if missing.is_empty() || !self.pause(&mut looks, &what).await {
                 break;
             }
@@ -391,7 +394,10 @@ impl<'a> ChangeRunner<'a> {
             if left == 0 {
                 return;
             }
-            let what = format!("{} less", counted(left, "subscription"));
+            let what = format!(
+                "Alexa no longer lists {}",
+                counted(left, "deleted subscription")
+            );
             if !self.pause(&mut looks, &what).await {
                 let left = counted(left, "deleted subscription");
                 self.terminal.note(format_args!(
@@ -410,9 +416,8 @@ impl<'a> ChangeRunner<'a> {
         };
         if looks.count == 1 {
             let limit = humantime::format_duration(looks.limit);
-            self.terminal.note(format_args!(
-                "waiting for up to {limit} until Alexa lists {what}"
-            ));
+            self.terminal
+                .note(format_args!("waiting for up to {limit} until {what}"));
         }
         tokio::select! {
             () = sleep(pause) => true,
@@ -473,7 +478,8 @@ impl<'a> ChangeRunner<'a> {
                 None => continue,
                 Some(Ok(true)) => {
                     self.report.counts.deleted += 1;
-                    self.step(format_args!("deleted {id}  {event}  {about}"));
+                    let what = format!("deleted {id}  {event}  {about}");
+                    self.step(format_args!("{}", what.trim_end()));
                 }
                 Some(Ok(false)) => self.step(format_args!("{id} was already gone")),
                 Some(Err(error)) => {

@@ -119,6 +119,13 @@ impl PlanView<'_> {
         if additions.len() > MAX_SHOWN_ADDITIONS {
             terminal.note("And more; plan --output json shows all.");
         }
+        let other_ids = plan.kept.iter().filter(|one| one.has_other_id).count();
+        if other_ids > 0 {
+            let subscriptions = counted(other_ids, "subscription");
+            terminal.note(format_args!(
+                "Alexa shows {subscriptions} with another ID of the same unit than the file."
+            ));
+        }
         for (word, count) in unknown_states(&plan.kept) {
             let subscriptions = counted(count, "subscription");
             terminal.note(format_args!(
