@@ -463,7 +463,7 @@ mod tests {
         let call = tokio::spawn(async move { sqs.list_queues().send().await });
         let line = told.recv().await.unwrap();
         assert!(line.starts_with("waiting for SQS ListQueues: "), "{line}");
-        assert!(line.contains(" of 3, at most 9"), "{line}");
+        assert!(line.contains(" of 3, at most "), "{line}");
         go_on.send(()).unwrap();
         call.await.unwrap().unwrap();
         assert_eq!(told.recv().await, None, "nothing more is told");
