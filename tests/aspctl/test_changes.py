@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import time
 import unittest
 from collections.abc import Callable
 
 from alexa import SUBSCRIPTIONS, Reply, Request
 from matrix import FEW, LONGEST, ROOMS, Behaviour, World, room, world
-from tool import Result, start
+from tool import Result, run, start
 
 CREATION = f"POST /v1/eventMessenger/{SUBSCRIPTIONS}"
 LIST = f"GET /v1/eventMessenger/{SUBSCRIPTIONS}"
@@ -52,6 +54,23 @@ class Creations(unittest.TestCase):
         self.assertEqual(one.faults, [])
 
 
+class Plans(unittest.TestCase):
+    def test_json_has_what_alexa_added_and_what_is_held_back(self) -> None:
+        attributes = {"echoes": {"unit.parent"}, "unit_answer": 403}
+        with world(Behaviour("", attributes)) as one:
+            one.write(FEW)
+            one.run("apply")
+            others = {one.plant(room(unit)) for unit in ROOMS[1:3]}
+            one.write((*FEW, room(ROOMS[3])))
+            plan = json.loads(run("plan", "--output", "json", env=one.environment).out)
+            [addition] = plan["additions"]
+            [kept] = [item for item in plan["unchanged"] if item["id"] == addition["id"]]
+            parent = kept["entities"]["unit"]["parent"]["id"]
+            self.assertEqual(addition["shown"], [{"path": "unit.parent.id", "value": parent}])
+            self.assertEqual({item["id"] for item in plan["heldBack"]}, others)
+            self.assertIn(plan["undecided"][0]["mayBe"]["id"], others)
+
+
 class Interruptions(unittest.TestCase):
     """Ctrl-C while a run changes something."""
 
@@ -63,6 +82,7 @@ class Interruptions(unittest.TestCase):
             if is_moment(request):
                 one.alexa.after = None
                 process.send_signal(signal.SIGINT)
+                time.sleep(0.2)  # it has no answer yet
 
         one.alexa.after = strike
         out, err = process.communicate(timeout=LONGEST)
@@ -89,9 +109,13 @@ class Interruptions(unittest.TestCase):
     def test_what_was_not_looked_for_is_not_said_to_be_missing(self) -> None:
         with world(Behaviour("")) as one:
             one.write([room(unit) for unit in ROOMS])
-            result = self.interrupted(one, is_creation)
+
+            def is_third(request: Request) -> bool:
+                return is_creation(request) and sum(map(is_creation, one.alexa.requests)) > 2
+
+            result = self.interrupted(one, is_third)
             self.assertEqual(result.status, 130, result.err)
-            self.assertRegex(result.err, r"interrupted\. \d created, 0 deleted, \d changes")
+            self.assertRegex(result.err, r"interrupted\. [1-6] created, 0 deleted, \d changes")
             self.assertNotIn("does not list", result.out)
 
 

@@ -6,8 +6,9 @@
 //! ```text
 //! 1. equal      the same entities are shown as wanted
 //! 2. contained  Alexa shows more: a parent, an owner
-//! 3. resolved   the unit is shown by its other ID, as the unit directory tells
-//! 4. twins      what is left over and matches a subscription that has a match already
+//! 3. twins      what is left over and matches a subscription that has a match already
+//! 4. resolved   the unit is shown by its other ID, as the unit directory tells
+//! 5. twins      of what was matched last
 //! ```
 //!
 //! Each shown subscription goes to at most one wanted one. Left-over pairs that may be the same
@@ -134,6 +135,8 @@ pub(crate) fn compare<'a>(
     let mut matching = SubscriptionMatching::new(wanted, present, now);
     matching.match_equal();
     matching.match_contained();
+    // The unit of a twin is known. It must not be taken for one that is not.
+    matching.match_twins();
     let open_units = matching.match_resolved(units);
     matching.match_twins();
     matching.finish(open_units)
@@ -714,6 +717,17 @@ mod tests {
             compared(&wanted, &shown, &units),
             (texts(&["321"]), "4".to_owned(), String::new()),
             "the inactive one is the worst, the one as requested the best"
+        );
+    }
+
+    #[test]
+    fn a_twin_is_not_held_back_for_another_unit() {
+        let wanted = [wanted(&unit(ROOM)), wanted(&unit("new"))];
+        let shown = [shown(1, &unit(ROOM)), shown(2, &unit_below(ROOM, "p"))];
+        let units = UnitDirectory::default();
+        assert_eq!(
+            compared(&wanted, &shown, &units),
+            (texts(&["21", ""]), String::new(), String::new())
         );
     }
 

@@ -154,8 +154,10 @@ impl PlanView<'_> {
             "configurationId": plan.configuration,
             "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
             "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
+            "heldBack": as_returned(&plan.held_back),
             "delete": deleted,
             "unchanged": plan.kept.iter().map(kept_json).collect::<Vec<_>>(),
+            "additions": plan.kept.iter().filter_map(additions_json).collect::<Vec<_>>(),
             "duplicates": as_returned(&plan.twins),
             "notInFile": as_returned(&plan.unnamed),
             "unreadable": plan.unreadable,
@@ -291,6 +293,16 @@ fn near_miss_json(open: &PlannedNearMiss<'_>) -> Value {
 /// A kept subscription as Alexa returned it.
 fn kept_json<'a>(kept: &KeptSubscription<'a>) -> &'a Value {
     &kept.subscription.raw
+}
+
+/// What Alexa shows for a kept subscription besides what the file asks for, if anything.
+fn additions_json(kept: &KeptSubscription<'_>) -> Option<Value> {
+    let mut pairs = Vec::new();
+    for (path, value) in kept.additions.iter() {
+        pairs.push(json!({ "path": path, "value": value }));
+    }
+    let id = &kept.subscription.id;
+    (!pairs.is_empty()).then(|| json!({ "id": id, "shown": pairs }))
 }
 
 /// The JSON of subscriptions as Alexa returned it.
