@@ -7,7 +7,7 @@ use std::{
     env, fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,26 +28,31 @@ pub(crate) async fn connect(
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
     let args = &global.alexa;
-    let observer = terminal.clone();
+    let (observer, last) = (terminal.clone(), Mutex::default());
     let settings = AlexaSettings {
         api_url: args.alexa_url.clone(),
         login_url: args.lwa_url.clone(),
         backoff: args.alexa_backoff,
         parallel: args.parallel.into(),
         root_certificates: root_certificates()?,
-        observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &observer)),
+        observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &last, &observer)),
     };
     let alexa = AlexaApi::new(settings, read(global, terminal).await?)?;
     alexa.log_in().await?;
     Ok(alexa)
 }
 
-/// Shows what the client waits for. A counter is only for those who watch it.
-fn show_notice(notice: &AlexaNotice, terminal: &Terminal) {
+/// Shows what the client waits for, once where several calls wait for the same. A counter is only
+/// for those who watch it.
+fn show_notice(notice: &AlexaNotice, last: &Mutex<String>, terminal: &Terminal) {
+    let line = notice.to_string();
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     match notice {
         AlexaNotice::Page { .. } => terminal.show_waiting(notice),
+        _ if *last == line => {}
         _ => terminal.note(notice),
     }
+    *last = line;
 }
 
 /// Reads the certificates that the AWS CLI trusts besides those of the system.

@@ -19,7 +19,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::advice::InputError;
@@ -30,6 +30,9 @@ pub(crate) const INTERRUPTED_STATUS: u8 = 130;
 /// How long the program may take to end once it must. It takes longer only if a system call blocks
 /// it, such as a write to a pipe that nobody reads or a name that is being resolved.
 const TIME_TO_END: Duration = Duration::from_secs(2);
+
+/// How long further signals count as the same: some senders signal the process and its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
 /// The signals that have arrived, for all parts of the program. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +77,8 @@ impl Interrupts {
             loop {
                 signals.next().await;
                 self.0.send_modify(|state| state.signals += 1);
+                let same_until = Instant::now() + SAME_SIGNAL;
+                while timeout_at(same_until, signals.next()).await.is_ok() {}
                 if self.0.borrow().must_end() {
                     // Ends the wait early if there is one more.
                     drop(timeout(TIME_TO_END, signals.next()).await);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     alexa::{
         AlexaApi, AlexaConfiguration, AlexaError, AlexaResourceKind, AlexaSubscription,
-        SubscriptionFilter, is_resource, kind_of,
+        ResourceState, SubscriptionFilter, is_resource, kind_of,
     },
     args::{GlobalArgs, OutputFormat},
     credentials::connect,
@@ -282,8 +282,13 @@ fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandErro
         terminal.say("")?;
     }
     if let Some(subscriptions) = &listed.subscriptions {
-        let head = ["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "EXPIRES"];
-        terminal.table(&head, subscriptions.iter().map(subscription_row))?;
+        let mut head = vec!["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "EXPIRES"];
+        let has_states = subscriptions.iter().any(|one| one.state.is_some());
+        if has_states {
+            head.push("STATE");
+        }
+        let row = |one: &AlexaSubscription| subscription_row(one, has_states);
+        terminal.table(&head, subscriptions.iter().map(row))?;
     }
     Ok(())
 }
@@ -295,19 +300,27 @@ fn configuration_row(configuration: &AlexaConfiguration) -> Vec<String> {
     ]
 }
 
-fn subscription_row(subscription: &AlexaSubscription) -> Vec<String> {
+fn subscription_row(subscription: &AlexaSubscription, has_states: bool) -> Vec<String> {
     let (event_type, entities) = describe_subscription(subscription);
     let end = match subscription.expires_at {
         Some(end) => end.format("%F %T UTC").to_string(),
         None => "-".to_owned(),
     };
-    vec![
+    let mut row = vec![
         or_unknown(subscription.id.as_ref()),
         event_type,
         entities,
         or_unknown(subscription.configuration_id.as_ref()),
         end,
-    ]
+    ];
+    if has_states {
+        row.push(match &subscription.state {
+            Some(ResourceState::Active) => "ACTIVE".to_owned(),
+            Some(ResourceState::Inactive(word) | ResourceState::Unknown(word)) => word.clone(),
+            None => "-".to_owned(),
+        });
+    }
+    row
 }
 
 fn or_unknown(text: Option<&String>) -> String {

@@ -342,7 +342,7 @@ class Destroying(AlexaTest):
     def test_a_topic_that_was_named_must_have_something(self) -> None:
         self.ok("apply")
         self.assertIn("is not the ARN of a topic", self.refused("destroy", "--topic", "events", "--yes"))
-        self.assertIn("No configuration sends events only to", self.refused("destroy", "--topic", OTHER_TOPIC, "--yes"))
+        self.assertIn("no configuration sends events only to", self.refused("destroy", "--topic", OTHER_TOPIC, "--yes"))
         self.assertEqual(len(self.alexa.subscriptions), 7)
 
     def test_what_cannot_be_compared_is_deleted_as_well(self) -> None:

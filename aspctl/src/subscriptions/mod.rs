@@ -35,7 +35,7 @@ use self::{
     compare::WantedSubscription,
     event_types::judge_types,
     file::{FileContents, TopicSource},
-    plan::{PlanInput, SubscriptionPlan},
+    plan::{DeletionChoice, PlanInput, SubscriptionPlan},
     read::{CurrentState, ListScope, look_up_units},
     run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
     show::{PlanView, deletion_line, show_unreadable},
@@ -55,6 +55,10 @@ use crate::{
 
 /// The exit status of `plan --detailed-exitcode` if there is something to do.
 const CHANGES_PENDING: u8 = 2;
+
+/// The names of the commands that change something.
+const APPLY: &str = "apply";
+const DESTROY: &str = "destroy";
 
 /// What the files ask for.
 #[derive(Debug)]
@@ -183,6 +187,7 @@ impl ComparedState {
             plan,
             account: &self.account,
             types: judge_types(types, self.desired.forwarded_types()),
+            wanted_types: self.desired.event_types(),
             prune,
         }
     }
@@ -262,7 +267,7 @@ pub(crate) async fn apply(
     let mut report = RunReport::default();
     if !is_empty {
         let listed = state.current.subscription_ids();
-        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(args.prune), listed);
+        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(deletions), listed);
         report = runner.apply(&plan, deletions).await;
     }
     for open in &plan.near_misses {
@@ -270,16 +275,7 @@ pub(crate) async fn apply(
         let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
         report.undone.push(change);
     }
-    finish(report, "apply", terminal)
-}
-
-/// Which subscriptions to delete, besides those that are replaced.
-#[derive(Debug, Clone, Copy)]
-struct DeletionChoice {
-    /// Those that the files do not name, and unused configurations.
-    unnamed: bool,
-    /// Twins of subscriptions that stay.
-    twins: bool,
+    finish(report, APPLY, terminal)
 }
 
 /// Asks before anything is deleted that no new subscription replaces.
@@ -319,7 +315,9 @@ async fn wants_twins_deleted(
     match terminal.confirm(question, yes).await {
         Ok(()) => Ok(true),
         Err(CommandError::Declined(_) | CommandError::CannotPrompt) => {
-            terminal.note(format_args!("Left alone: {twins}; --prune deletes them."));
+            terminal.note(format_args!(
+                "Left alone: {twins}; --prune or --yes deletes duplicates."
+            ));
             Ok(false)
         }
         Err(error) => Err(error),
@@ -360,20 +358,21 @@ fn finish(report: RunReport, command: &str, terminal: &Terminal) -> Result<ExitC
         untried,
         end,
     } = report;
-    let advices = show_undone(&undone, terminal)?;
-    let done = describe_counts(&counts);
+    let undone_count = undone.len();
+    let advices = show_undone(undone, terminal)?;
+    let done = describe_counts(&counts, command);
     let untried = match untried {
         0 => String::new(),
         _ => format!(", {} not tried", counted(untried, "change")),
     };
     match end {
-        RunEnd::Finished if undone.is_empty() => {
+        RunEnd::Finished if undone_count == 0 => {
             terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
             Ok(ExitCode::SUCCESS)
         }
         RunEnd::Finished => {
             terminal.say(format_args!("{done}{untried}."))?;
-            Err(undone_error(undone.len(), &advices))
+            Err(undone_error(undone_count, &advices))
         }
         RunEnd::Interrupted => Err(CommandError::Interrupted(format!(
             "{done}{untried}. Run {command} again to continue"
@@ -387,12 +386,15 @@ fn finish(report: RunReport, command: &str, terminal: &Terminal) -> Result<ExitC
     }
 }
 
-fn describe_counts(counts: &ChangeCounts) -> String {
+fn describe_counts(counts: &ChangeCounts, command: &str) -> String {
     let ChangeCounts {
         created,
         renewed,
         deleted,
     } = counts;
+    if command == DESTROY {
+        return format!("{deleted} deleted");
+    }
     let renewed = match renewed {
         0 => String::new(),
         _ => format!("{renewed} unchanged, "),
@@ -449,7 +451,7 @@ pub(crate) async fn destroy(
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
     let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
-    finish(report, "destroy", terminal)
+    finish(report, DESTROY, terminal)
 }
 
 async fn state_to_destroy(
@@ -502,13 +504,17 @@ fn nothing_to_destroy(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     show_unreadable(plan, terminal)?;
-    let problem = format!("No configuration sends events only to {}", plan.topic);
+    let problem = format!("configuration sends events only to {}", plan.topic);
     if args.topic.is_some() {
         let advice = "Check the ARN, and the customer's account; aspctl list configurations shows \
                       the topics";
-        return Err(CommandError::input("--topic", problem, advice));
+        return Err(CommandError::input(
+            "--topic",
+            format_args!("no {problem}"),
+            advice,
+        ));
     }
-    terminal.say(format_args!("{problem}."))?;
+    terminal.say(format_args!("No {problem}."))?;
     Ok(ExitCode::SUCCESS)
 }
 

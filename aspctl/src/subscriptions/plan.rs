@@ -96,6 +96,15 @@ pub(crate) enum CreationCause {
     UnknownExpiry,
 }
 
+/// Which subscriptions to delete, besides those that are replaced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeletionChoice {
+    /// Those that the files do not name, and unused configurations.
+    pub(crate) unnamed: bool,
+    /// Twins of subscriptions that stay.
+    pub(crate) twins: bool,
+}
+
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanInput<'a> {
@@ -246,8 +255,14 @@ impl<'a> SubscriptionPlan<'a> {
     }
 
     /// How many calls change something.
-    pub(crate) fn step_count(&self, prune: bool) -> usize {
-        let mut steps = self.deletion_count(prune);
+    pub(crate) fn step_count(&self, deletions: DeletionChoice) -> usize {
+        let mut steps = self.obsolete.len();
+        if deletions.twins {
+            steps += self.twins.len();
+        }
+        if deletions.unnamed {
+            steps += self.unnamed.len() + self.surplus.len();
+        }
         if self.configuration.is_none() {
             steps += 1;
         }
@@ -351,8 +366,8 @@ impl<'a> TopicResources<'a> {
 /// Makes the token of a replacement differ from that of the request for what it replaces, to which
 /// Alexa would answer with the old subscription.
 ///
-/// If the expiry is unknown, the salt changes with each half of the duration: until then Alexa
-/// answers with the same subscription.
+/// What expires has a token that changes with each half of its duration: if the expiry is unknown,
+/// Alexa answers with the same subscription until then.
 fn salt(
     wanted: &WantedSubscription,
     cause: &CreationCause,
@@ -360,7 +375,11 @@ fn salt(
     now: DateTime<Utc>,
 ) -> String {
     match cause {
-        CreationCause::Missing => String::new(),
+        CreationCause::Missing => match wanted.duration_seconds {
+            // What the same request created long ago has expired.
+            Some(seconds) => time_slot(seconds, now),
+            None => String::new(),
+        },
         CreationCause::Inactive(_) | CreationCause::Changed | CreationCause::Expiring(_) => {
             let ids = replaces.iter().filter_map(|old| old.id.as_deref());
             ids.collect()
@@ -368,10 +387,15 @@ fn salt(
         CreationCause::UnknownExpiry => {
             let shown = replaces.iter().find_map(|old| old.duration_seconds);
             let seconds = shown.or(wanted.duration_seconds).unwrap_or_default();
-            let slot = half_duration(seconds).num_seconds().max(1);
-            (now.timestamp() / slot).to_string()
+            time_slot(seconds, now)
         }
     }
+}
+
+/// A text that changes with each half of a duration.
+fn time_slot(seconds: u64, now: DateTime<Utc>) -> String {
+    let slot = half_duration(seconds).num_seconds().max(1);
+    (now.timestamp() / slot).to_string()
 }
 
 impl PlannedCreation<'_> {

@@ -128,7 +128,10 @@ pub(crate) async fn look_up_units(
         let lookup = match alexa.unit(&id).await {
             Ok(Some(unit)) => UnitLookup::Found(unit),
             Ok(None) => UnitLookup::Missing,
-            Err(error) => UnitLookup::Failed(error.explain().problem()),
+            Err(error) => UnitLookup::Failed(match error.status() {
+                Some(status) => format!("Alexa returned {status}"),
+                None => error.explain().problem(),
+            }),
         };
         (id, lookup)
     };

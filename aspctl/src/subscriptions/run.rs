@@ -25,10 +25,12 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    DeletionChoice,
     compare::{WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
-    plan::{CreationCause, PlannedCreation, SubscriptionPlan, derived_token, random_token},
+    plan::{
+        CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
+        random_token,
+    },
     read::{ListScope, subscriptions},
     undone::{PlannedDeletion, UndoneChange},
     units::UnitDirectory,

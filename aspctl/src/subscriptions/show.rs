@@ -1,7 +1,8 @@
 //! Shows a plan to people and to programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use asp_events::event::header::EventType;
 use serde_json::{Value, json};
 
 use super::{
@@ -23,6 +24,8 @@ pub(super) struct PlanView<'a> {
     pub(super) account: &'a RunAccount,
     /// What becomes of the events of new subscriptions.
     pub(super) types: Vec<TypeNote>,
+    /// The types of the events that the files ask for.
+    pub(super) wanted_types: BTreeSet<EventType>,
     /// Whether to show what `--prune` deletes.
     pub(super) prune: bool,
 }
@@ -83,27 +86,34 @@ impl PlanView<'_> {
         let missing = plan.creations.iter().filter(is_missing).count();
         let replaced = plan.creations.len() - missing;
         let (deleted, kept) = (plan.deletion_count(self.prune), plan.kept.len());
-        if plan.is_empty(self.prune) && plan.near_misses.is_empty() {
+        let is_done = plan.is_empty(self.prune) && plan.near_misses.is_empty();
+        if is_done && plan.twins.is_empty() {
             terminal.say(format_args!(
                 "{GOOD}Nothing to do:{GOOD:#} {} the file.",
                 counted_as(kept, "subscription matches", "subscriptions match")
             ))
         } else {
-            let open = match plan.near_misses.len() {
-                0 => String::new(),
-                open => format!(", {open} undecided"),
-            };
-            terminal.say(format_args!(
-                "{missing} to create, {replaced} to replace, {deleted} to delete, {kept} \
-                 unchanged{open}."
-            ))
+            let mut counts = vec![
+                format!("{missing} to create"),
+                format!("{replaced} to replace"),
+                format!("{deleted} to delete"),
+                format!("{kept} unchanged"),
+            ];
+            if !plan.near_misses.is_empty() {
+                counts.push(format!("{} undecided", plan.near_misses.len()));
+            }
+            if !self.prune && !plan.twins.is_empty() {
+                counts.push(counted(plan.twins.len(), "duplicate"));
+            }
+            terminal.say(format_args!("{}.", counts.join(", ")))
         }
     }
 
     fn show_notes(&self, terminal: &Terminal) -> Result<(), CommandError> {
         let plan = self.plan;
-        if !self.prune && !plan.unnamed.is_empty() {
-            let unnamed = counted(plan.unnamed.len(), "subscription");
+        let unnamed = self.unnamed_of_wanted_types();
+        if !self.prune && unnamed > 0 {
+            let unnamed = counted(unnamed, "subscription");
             terminal.note(format_args!(
                 "Left alone: {unnamed} not in the file, to events of its types; --prune deletes \
                  what the file does not name."
@@ -123,7 +133,7 @@ impl PlanView<'_> {
         if other_ids > 0 {
             let subscriptions = counted(other_ids, "subscription");
             terminal.note(format_args!(
-                "Alexa shows {subscriptions} with another ID of the same unit than the file."
+                "Alexa shows {subscriptions} under another ID of the same unit than the file's."
             ));
         }
         for (word, count) in unknown_states(&plan.kept) {
@@ -137,6 +147,15 @@ impl PlanView<'_> {
             terminal.note(format_args!("{WARNING}Check:{WARNING:#} {note}"));
         }
         show_unreadable(plan, terminal)
+    }
+
+    /// Without `--prune`, subscriptions to events of other types may not have been read.
+    fn unnamed_of_wanted_types(&self) -> usize {
+        let is_of_them = |one: &&&AlexaSubscription| {
+            let event_type = one.event_type.as_ref();
+            event_type.is_some_and(|event_type| self.wanted_types.contains(event_type))
+        };
+        self.plan.unnamed.iter().filter(is_of_them).count()
     }
 
     /// The plan as JSON, for programs.
@@ -241,8 +260,8 @@ fn twin_line(subscription: &AlexaSubscription) -> String {
     let (event_type, entities) = describe_subscription(subscription);
     let id = subscription.id.as_deref().unwrap_or("?");
     format!(
-        "{WARNING}! twin  {WARNING:#}  {event_type}  {entities}  {id}  (duplicate; --prune deletes \
-         it)"
+        "{WARNING}! twin  {WARNING:#}  {event_type}  {entities}  {id}  (duplicate; --prune or \
+         --yes deletes it)"
     )
 }
 

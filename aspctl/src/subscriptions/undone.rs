@@ -137,28 +137,44 @@ fn unlisted_problem(id: &str) -> String {
     format!("Alexa reported that it created {id}, but does not list it")
 }
 
-/// Prints what was not done. Returns what to do about it, each advice once.
+/// Prints what was not done, in the order of the files. Returns what to do about it, each advice
+/// once, with the first place that it is for if there are several.
 pub(super) fn show_undone(
-    undone: &[UndoneChange],
+    mut undone: Vec<UndoneChange>,
     terminal: &Terminal,
 ) -> Result<Vec<String>, CommandError> {
-    let (mut rows, mut advices) = (Vec::new(), Vec::new());
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+    let (mut rows, mut advices) = (Vec::new(), Vec::<(String, String)>::new());
     for change in undone {
-        rows.push(vec![
-            change.event.clone(),
-            change.about.clone(),
-            change.origin.clone(),
-            change.problem.clone(),
-        ]);
-        if let Some(advice) = &change.advice
-            && !advices.contains(advice)
+        if let Some(advice) = change.advice
+            && !advices.iter().any(|(_, other)| *other == advice)
         {
-            advices.push(advice.clone());
+            advices.push((change.origin.clone(), advice));
         }
+        rows.push(vec![
+            change.event,
+            change.about,
+            change.origin,
+            change.problem,
+        ]);
     }
     if !rows.is_empty() {
         terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
         terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
     }
-    Ok(advices)
+    let has_several = advices.len() > 1;
+    let with_place = |(origin, advice): (String, String)| match origin.as_str() {
+        origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
+        _ => advice,
+    };
+    Ok(advices.into_iter().map(with_place).collect())
+}
+
+/// The file of an origin and the line in it, for sorting.
+fn line_of(origin: &str) -> (String, usize) {
+    let (file, line) = origin.rsplit_once(' ').unwrap_or((origin, ""));
+    match line.parse() {
+        Ok(line) => (file.to_owned(), line),
+        Err(_) => (origin.to_owned(), 0),
+    }
 }
