@@ -225,6 +225,7 @@ class Alexa:
         self.filters: dict[
             str, Literal["refused", "ignored", "withholds all"]
         ] = {}  # by "event" and "unit"
+        self.withheld_events: set[str] = set()  # names of which the filter finds nothing
         self.item_shape: Literal["full", "bare", "nested"] = (
             "full"  # of list items; a single item is always full
         )
@@ -768,6 +769,8 @@ class Alexa:
 
     def _selecting(self, filters: Mapping[str, str]) -> Mapping[str, str] | None:
         """The filters that have an effect; None if nothing is selected."""
+        if filters.get("eventType.name") in self.withheld_events:
+            return None
         selecting = dict(filters)
         for kind, prefix in (("event", "eventType."), ("unit", "entities.")):
             names = [name for name in filters if name.startswith(prefix)]

@@ -41,6 +41,16 @@ class Creations(unittest.TestCase):
         self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
         self.assertEqual(one.faults, [])
 
+    def test_what_a_creation_returned_is_not_deleted(self) -> None:
+        one = self.world(echoes={"further skill"})
+        one.write(FEW[:1])
+        one.run("apply", ends="stops", reason="lists it as")
+        before = one.ids()
+        run = one.run("apply", "--prune", "--yes")
+        self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
+        self.assertEqual(one.ids(), before)
+        self.assertEqual(one.faults, [])
+
     def test_an_inactive_subscription_that_alexa_returns_again_is_told(self) -> None:
         one = self.world()
         one.write(FEW[:1])
@@ -51,6 +61,13 @@ class Creations(unittest.TestCase):
         one.run("apply", ends="stops", reason="DISABLED")
         one.run("apply")
         self.assertNotIn(inactive.id, one.ids())
+        self.assertEqual(one.faults, [])
+
+    def test_a_filter_that_knows_only_some_types_adds_nothing(self) -> None:
+        one = self.world(withheld_events={"Assignment"}, honours_tokens=False)
+        one.write(FEW)
+        for _ in range(2):
+            one.run("apply")
         self.assertEqual(one.faults, [])
 
 
@@ -115,7 +132,7 @@ class Interruptions(unittest.TestCase):
 
             result = self.interrupted(one, is_third)
             self.assertEqual(result.status, 130, result.err)
-            self.assertRegex(result.err, r"interrupted\. [1-6] created, 0 deleted, \d changes")
+            self.assertRegex(result.err, r"interrupted\. [1-6] created, 0 deleted, \d change")
             self.assertNotIn("does not list", result.out)
 
 
