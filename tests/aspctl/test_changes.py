@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Callable
 
 from alexa import SUBSCRIPTIONS, Reply, Request
-from matrix import FEW, LONGEST, ROOMS, Behaviour, World, room, world
+from matrix import FEW, LONGEST, PROPERTY, ROOMS, Behaviour, Entry, World, room, world
 from tool import Result, run, start
 
 CREATION = f"POST /v1/eventMessenger/{SUBSCRIPTIONS}"
@@ -49,6 +49,29 @@ class Creations(unittest.TestCase):
         run = one.run("apply", "--prune", "--yes")
         self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
         self.assertEqual(one.ids(), before)
+        self.assertEqual(one.faults, [])
+
+    def test_what_was_listed_before_is_not_taken_for_a_replacement(self) -> None:
+        one = self.world()
+        one.write([room(ROOMS[0], "V1")])
+        one.run("apply")
+        before = one.ids()
+        one.alexa.phantom_units = {ROOMS[0]}
+        one.write([room(ROOMS[0], "V2")])
+        one.run("apply", ends="stops", reason="does not list it")
+        self.assertEqual(one.ids(), before)
+
+    def test_what_another_creation_returned_is_not_taken_for_this_one(self) -> None:
+        one = self.world()
+        unit = {"type": "Unit", "id": ROOMS[0], "parent": {"type": "Unit", "id": PROPERTY}}
+        lines = (
+            f'entities = {{ unit = {{ type = "Unit", id = "{ROOMS[0]}", '
+            f'parent = {{ type = "Unit", id = "{PROPERTY}" }} }} }}'
+        )
+        below = Entry(FEW[0].event, lines, {"unit": unit})
+        one.write((FEW[0], below))
+        one.alexa.fail_next(1, 201, path=CREATION, body={"id": "nowhere"})
+        one.run("apply")
         self.assertEqual(one.faults, [])
 
     def test_an_inactive_subscription_that_alexa_returns_again_is_told(self) -> None:
