@@ -226,6 +226,7 @@ class Alexa:
             str, Literal["refused", "ignored", "withholds all"]
         ] = {}  # by "event" and "unit"
         self.withheld_events: set[str] = set()  # names of which the filter finds nothing
+        self.withheld_units: set[str] = set()  # whose subscriptions the filter by event leaves out
         self.item_shape: Literal["full", "bare", "nested"] = (
             "full"  # of list items; a single item is always full
         )
@@ -805,6 +806,10 @@ class Alexa:
                 yield number, resource
 
     def _is_selected(self, body: Body, filters: Mapping[str, str]) -> bool:
+        if "eventType.name" in filters and body["entities"].get("unit", {}).get("id") in (
+            self.withheld_units
+        ):
+            return False
         for name in filters:
             if name == "owner" or name.endswith(".type"):
                 continue

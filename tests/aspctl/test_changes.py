@@ -93,6 +93,22 @@ class Creations(unittest.TestCase):
             one.run("apply")
         self.assertEqual(one.faults, [])
 
+    def test_what_is_listed_under_another_id_than_was_returned_is_found(self) -> None:
+        one = self.world(honours_tokens=False)
+        one.write(FEW[:1])
+        one.alexa.fail_next(1, 201, path=CREATION, body={"id": "alias"}, applied=True)
+        one.run("apply")
+        self.assertEqual(len(one.subscriptions()), 1)
+        self.assertEqual(one.faults, [])
+
+    def test_the_last_look_relies_on_no_filter(self) -> None:
+        one = self.world(withheld_units={ROOMS[1]}, honours_tokens=False)
+        one.write(FEW[:1])
+        one.run("apply")
+        one.write((FEW[0], room(ROOMS[1])))
+        one.run("apply")
+        self.assertEqual(one.faults, [])
+
 
 class Plans(unittest.TestCase):
     def test_json_has_what_alexa_added_and_what_is_held_back(self) -> None:

@@ -309,7 +309,9 @@ async fn wants_twins_deleted(
     match terminal.confirm(question, yes).await {
         Ok(()) => Ok(true),
         Err(CommandError::Declined(_) | CommandError::CannotPrompt) => {
-            terminal.note(format_args!("Left alone: {twins}. --prune deletes duplicates."));
+            terminal.note(format_args!(
+                "Left alone: {twins}. --prune deletes duplicates."
+            ));
             Ok(false)
         }
         Err(error) => Err(error),
