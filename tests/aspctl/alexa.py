@@ -225,6 +225,8 @@ class Alexa:
         self.filters: dict[
             str, Literal["refused", "ignored", "withholds all"]
         ] = {}  # by "event" and "unit"
+        self.withheld_events: set[str] = set()  # names of which the filter finds nothing
+        self.withheld_units: set[str] = set()  # whose subscriptions the filter by event leaves out
         self.item_shape: Literal["full", "bare", "nested"] = (
             "full"  # of list items; a single item is always full
         )
@@ -768,6 +770,8 @@ class Alexa:
 
     def _selecting(self, filters: Mapping[str, str]) -> Mapping[str, str] | None:
         """The filters that have an effect; None if nothing is selected."""
+        if filters.get("eventType.name") in self.withheld_events:
+            return None
         selecting = dict(filters)
         for kind, prefix in (("event", "eventType."), ("unit", "entities.")):
             names = [name for name in filters if name.startswith(prefix)]
@@ -802,6 +806,10 @@ class Alexa:
                 yield number, resource
 
     def _is_selected(self, body: Body, filters: Mapping[str, str]) -> bool:
+        if "eventType.name" in filters and body["entities"].get("unit", {}).get("id") in (
+            self.withheld_units
+        ):
+            return False
         for name in filters:
             if name == "owner" or name.endswith(".type"):
                 continue

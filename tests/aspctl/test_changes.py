@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Callable
 
 from alexa import SUBSCRIPTIONS, Reply, Request
-from matrix import FEW, LONGEST, ROOMS, Behaviour, World, room, world
+from matrix import FEW, LONGEST, PROPERTY, ROOMS, Behaviour, Entry, World, room, world
 from tool import Result, run, start
 
 CREATION = f"POST /v1/eventMessenger/{SUBSCRIPTIONS}"
@@ -41,6 +41,39 @@ class Creations(unittest.TestCase):
         self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
         self.assertEqual(one.faults, [])
 
+    def test_what_a_creation_returned_is_not_deleted(self) -> None:
+        one = self.world(echoes={"further skill"})
+        one.write(FEW[:1])
+        one.run("apply", ends="stops", reason="lists it as")
+        before = one.ids()
+        run = one.run("apply", "--prune", "--yes")
+        self.assertIn("Done: 0 created, 1 unchanged, 0 deleted.", run.out)
+        self.assertEqual(one.ids(), before)
+        self.assertEqual(one.faults, [])
+
+    def test_what_was_listed_before_is_not_taken_for_a_replacement(self) -> None:
+        one = self.world()
+        one.write([room(ROOMS[0], "V1")])
+        one.run("apply")
+        before = one.ids()
+        one.alexa.phantom_units = {ROOMS[0]}
+        one.write([room(ROOMS[0], "V2")])
+        one.run("apply", ends="stops", reason="does not list it")
+        self.assertEqual(one.ids(), before)
+
+    def test_what_another_creation_returned_is_not_taken_for_this_one(self) -> None:
+        one = self.world()
+        unit = {"type": "Unit", "id": ROOMS[0], "parent": {"type": "Unit", "id": PROPERTY}}
+        lines = (
+            f'entities = {{ unit = {{ type = "Unit", id = "{ROOMS[0]}", '
+            f'parent = {{ type = "Unit", id = "{PROPERTY}" }} }} }}'
+        )
+        below = Entry(FEW[0].event, lines, {"unit": unit})
+        one.write((FEW[0], below))
+        one.alexa.fail_next(1, 201, path=CREATION, body={"id": "nowhere"})
+        one.run("apply")
+        self.assertEqual(one.faults, [])
+
     def test_an_inactive_subscription_that_alexa_returns_again_is_told(self) -> None:
         one = self.world()
         one.write(FEW[:1])
@@ -51,6 +84,29 @@ class Creations(unittest.TestCase):
         one.run("apply", ends="stops", reason="DISABLED")
         one.run("apply")
         self.assertNotIn(inactive.id, one.ids())
+        self.assertEqual(one.faults, [])
+
+    def test_a_filter_that_knows_only_some_types_adds_nothing(self) -> None:
+        one = self.world(withheld_events={"Assignment"}, honours_tokens=False)
+        one.write(FEW)
+        for _ in range(2):
+            one.run("apply")
+        self.assertEqual(one.faults, [])
+
+    def test_what_is_listed_under_another_id_than_was_returned_is_found(self) -> None:
+        one = self.world(honours_tokens=False)
+        one.write(FEW[:1])
+        one.alexa.fail_next(1, 201, path=CREATION, body={"id": "alias"}, applied=True)
+        one.run("apply")
+        self.assertEqual(len(one.subscriptions()), 1)
+        self.assertEqual(one.faults, [])
+
+    def test_the_last_look_relies_on_no_filter(self) -> None:
+        one = self.world(withheld_units={ROOMS[1]}, honours_tokens=False)
+        one.write(FEW[:1])
+        one.run("apply")
+        one.write((FEW[0], room(ROOMS[1])))
+        one.run("apply")
         self.assertEqual(one.faults, [])
 
 
@@ -115,7 +171,7 @@ class Interruptions(unittest.TestCase):
 
             result = self.interrupted(one, is_third)
             self.assertEqual(result.status, 130, result.err)
-            self.assertRegex(result.err, r"interrupted\. [1-6] created, 0 deleted, \d changes")
+            self.assertRegex(result.err, r"interrupted\. [1-6] created, 0 deleted, \d change")
             self.assertNotIn("does not list", result.out)
 
 

@@ -721,6 +721,25 @@ mod tests {
     }
 
     #[test]
+    fn what_shows_more_goes_to_the_wanted_one_with_the_most_entities() {
+        let wanted = [wanted(&unit(ROOM)), wanted(&unit_below(ROOM, "p"))];
+        let owned = |mut entities: Value| {
+            let fields = entities.as_object_mut().unwrap();
+            fields.insert("owner".to_owned(), json!({ "id": "o" }));
+            entities
+        };
+        let shown = [
+            shown(1, &owned(unit_below(ROOM, "p"))),
+            shown(2, &owned(unit(ROOM))),
+            shown(3, &owned(unit_below(ROOM, "p"))),
+        ];
+        let none = UnitDirectory::default();
+        let two = &shown[..2];
+        assert_eq!(compared(&wanted, two, &none).0, ["2", "1"], "first");
+        assert_eq!(compared(&wanted, &shown, &none).0, ["2", "13"], "a twin");
+    }
+
+    #[test]
     fn a_twin_is_not_held_back_for_another_unit() {
         let wanted = [wanted(&unit(ROOM)), wanted(&unit("new"))];
         let shown = [shown(1, &unit(ROOM)), shown(2, &unit_below(ROOM, "p"))];

@@ -311,7 +311,7 @@ async fn wants_twins_deleted(
     terminal: &Terminal,
 ) -> Result<bool, CommandError> {
     let twins = counted(plan.twins.len(), "duplicate");
-    let question = format!("Delete {twins} of subscriptions that stay?");
+    let question = format!("Delete {twins}? One subscription of each kind stays.");
     match terminal.confirm(question, yes).await {
         Ok(()) => Ok(true),
         Err(CommandError::Declined(_) | CommandError::CannotPrompt) => {

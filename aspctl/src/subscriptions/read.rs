@@ -61,7 +61,7 @@ impl CurrentState {
 /// Reads subscriptions.
 ///
 /// The filter by type is known only from Amazon's own tool. One that Alexa refuses, or that finds
-/// nothing at all, may not work; then everything is read.
+/// nothing of a type, may not work; then everything is read.
 pub(super) async fn subscriptions(
     alexa: &AlexaApi,
     scope: ListScope<'_>,
@@ -73,9 +73,9 @@ pub(super) async fn subscriptions(
         for event_type in types {
             lists.push(of_type(alexa, event_type));
         }
-        let found = without_repeats(try_join_all(lists).await?);
-        if !found.is_empty() || types.is_empty() {
-            return Ok(found);
+        let lists = try_join_all(lists).await?;
+        if lists.iter().all(|list| !list.is_empty()) {
+            return Ok(without_repeats(lists));
         }
     }
     alexa.subscriptions(&SubscriptionFilter::default()).await
