@@ -484,7 +484,7 @@ class Answers(AlexaTest):
     def test_backoff_grows_and_ends(self) -> None:
         for status in (429, 500, 503):
             with self.subTest(status=status), Alexa() as self.alexa:
-                self.alexa.fail_next(100, status, path="GET /v1")
+                self.alexa.fail_next(100, status, path=f"GET /v1/eventMessenger/{CONFIGURATIONS}")
                 error = self.refused("plan")
                 self.assertIn(f"returned {status}", error)
                 self.assertIn("Running the command again may succeed", error)
