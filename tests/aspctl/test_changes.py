@@ -110,6 +110,20 @@ class Creations(unittest.TestCase):
         self.assertEqual(one.faults, [])
 
 
+class Deletions(unittest.TestCase):
+    def test_half_of_the_topics_subscriptions_may_go(self) -> None:
+        rooms = [room(f"amzn1.alexa.unit.did.EXAMPLE{number}") for number in range(14)]
+        with world(Behaviour("")) as one:
+            one.write(rooms)
+            one.run("apply")
+            one.write(rooms[:6])
+            one.run("apply", "--prune", "--yes", ends="stops", reason=r"8 of .* 14 .* 50%")
+            self.assertEqual(len(one.subscriptions()), 14)
+            one.write(rooms[:7])
+            one.run("apply", "--prune", "--yes")
+            self.assertEqual(one.faults, [])
+
+
 class Plans(unittest.TestCase):
     def test_json_has_what_alexa_added_and_what_is_held_back(self) -> None:
         attributes = {"echoes": {"unit.parent"}, "unit_answer": 403}

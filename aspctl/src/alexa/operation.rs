@@ -45,3 +45,21 @@ impl AlexaOperation {
         matches!(self, Self::Create(_) | Self::Delete(_) | Self::GetUnit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_that_run_side_by_side_take_a_permit() {
+        for kind in [
+            AlexaResourceKind::Configuration,
+            AlexaResourceKind::Subscription,
+        ] {
+            assert!(AlexaOperation::Create(kind).takes_permit());
+            assert!(AlexaOperation::Delete(kind).takes_permit());
+            assert!(!AlexaOperation::List(kind).takes_permit());
+        }
+        assert!(AlexaOperation::GetUnit.takes_permit());
+    }
+}
