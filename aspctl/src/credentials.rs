@@ -48,7 +48,7 @@ fn show_notice(notice: &AlexaNotice, last: &Mutex<String>, terminal: &Terminal) 
     let line = notice.to_string();
     let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     match notice {
-        AlexaNotice::Page { .. } => terminal.show_waiting(notice),
+        AlexaNotice::Page { .. } | AlexaNotice::Details { .. } => terminal.show_waiting(notice),
         _ if *last == line => {}
         _ => terminal.note(notice),
     }

@@ -13,7 +13,7 @@ use super::{
     limit::AdaptiveLimit,
     login::{AccessToken, LoginClient, TOKEN_CALL},
     operation::AlexaOperation,
-    retry::RetryPolicy,
+    retry::CallRetryPolicy,
     settings::{AlexaSettings, LoginCredentials},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct ApiCaller {
     url: Url,
     login: LoginClient,
     token: Mutex<Option<AccessToken>>,
-    pub(super) retry: RetryPolicy,
+    pub(super) retry: CallRetryPolicy,
     pub(super) limit: AdaptiveLimit,
     pub(super) clock: AlexaClock,
 }
@@ -76,7 +76,7 @@ impl ApiCaller {
             http,
             url: settings.api_url,
             token: Mutex::default(),
-            retry: RetryPolicy::new(settings.backoff, settings.observer),
+            retry: CallRetryPolicy::new(settings.backoff, settings.observer),
             limit: AdaptiveLimit::new(settings.parallel, settings.backoff),
             clock: AlexaClock::default(),
         })

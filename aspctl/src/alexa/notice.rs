@@ -60,6 +60,15 @@ pub(crate) enum WaitReason {
     Failed(String),
 }
 
+impl WaitReason {
+    fn describe(&self, call: &str) -> String {
+        match self {
+            Self::NoAnswer => format!("Waiting for an answer to {call}"),
+            Self::Failed(problem) => format!("{problem}. Waiting"),
+        }
+    }
+}
+
 impl fmt::Display for AlexaNotice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,17 +79,12 @@ impl fmt::Display for AlexaNotice {
                 attempts,
                 until,
             } => {
+                let reason = reason.describe(call);
                 let until = until.with_timezone(&Local).format("%T");
-                let attempt = format!("try {attempt} of {attempts}");
-                match reason {
-                    WaitReason::NoAnswer => {
-                        write!(formatter, "Waiting for an answer to {call} until {until} ")?;
-                        write!(formatter, "({attempt})…")
-                    }
-                    WaitReason::Failed(problem) => {
-                        write!(formatter, "{problem}. Waiting until {until} ({attempt})…")
-                    }
-                }
+                write!(
+                    formatter,
+                    "{reason} until {until} (try {attempt} of {attempts})…"
+                )
             }
             Self::Page { kind, pages, items } => {
                 let noun = kind.noun();

@@ -27,7 +27,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const QUIET_TIME: Duration = Duration::from_secs(2);
 
 /// How calls are retried, and who is told.
-pub(super) struct RetryPolicy {
+pub(super) struct CallRetryPolicy {
     backoff: ExponentialBuilder,
     observer: NoticeObserver,
     /// How long an answer may take before the observer is told.
@@ -36,7 +36,7 @@ pub(super) struct RetryPolicy {
     quiet_backoff: Duration,
 }
 
-impl RetryPolicy {
+impl CallRetryPolicy {
     pub(super) fn new(first_backoff: Duration, observer: NoticeObserver) -> Self {
         let first_backoff = first_backoff.min(MAX_BACKOFF);
         let backoff = ExponentialBuilder::default()
@@ -91,7 +91,7 @@ impl RetryPolicy {
 
 /// How far a call is.
 struct CallProgress<'a> {
-    policy: &'a RetryPolicy,
+    policy: &'a CallRetryPolicy,
     call: &'a str,
     backoff: ExponentialBackoff,
     /// The number of the attempt, from 1.
@@ -105,7 +105,7 @@ struct CallProgress<'a> {
 }
 
 impl<'a> CallProgress<'a> {
-    fn new(policy: &'a RetryPolicy, call: &'a str) -> Self {
+    fn new(policy: &'a CallRetryPolicy, call: &'a str) -> Self {
         Self {
             policy,
             call,

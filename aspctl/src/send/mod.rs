@@ -60,14 +60,24 @@ pub(crate) async fn run(
     terminal.note(format_args!(
         "publishing to {topic}: event id, SNS message id"
     ));
+    publish_all(&samples, &aws, &stack, terminal).await
+}
+
+/// Publishes events side by side, and says how many if a signal cuts it short.
+async fn publish_all(
+    samples: &[SampleEvent],
+    aws: &AwsClients,
+    stack: &DeployedStack,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
     let publish = async |sample: &SampleEvent| {
-        let message_id = sample.publish(&aws, &stack).await?;
+        let message_id = sample.publish(aws, stack).await?;
         Ok::<_, CommandError>((sample.id.clone(), message_id))
     };
     let interrupts = terminal.interrupts();
     let _hold = interrupts.hold();
     // What is being published when a signal arrives still completes.
-    let samples_to_send = stream::iter(&samples).take_until(Box::pin(interrupts.arrived()));
+    let samples_to_send = stream::iter(samples).take_until(Box::pin(interrupts.arrived()));
     let published = samples_to_send.map(publish);
     let mut published = published.buffered(CONCURRENT_PUBLISHES);
     let mut count = 0;

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    compare::{WantedSubscription, compare},
+    compare::{MatchQuality, WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
@@ -202,7 +202,7 @@ impl<'a> ChangeRunner<'a> {
 
     /// Whether a configuration is listed within a minute; `None` if the run has ended meanwhile.
     async fn look_for_configuration(&mut self, id: &str) -> Option<bool> {
-        let (alexa, mut looks) = (self.alexa, Looks::new(self.alexa.backoff()));
+        let (alexa, mut looks) = (self.alexa, LookSchedule::new(self.alexa.backoff()));
         loop {
             let list = alexa.configurations();
             let listed = self.unless_interrupted(list, Duration::ZERO).await?;
@@ -272,6 +272,9 @@ impl<'a> ChangeRunner<'a> {
                 let change = UndoneChange::inactive(wanted, id, &word);
                 self.report.undone.push(change);
                 replaced.retain(|old| matches!(old.state, Some(ResourceState::Inactive(_))));
+            }
+            CreationOutcome::Changed => {
+                self.report.undone.push(UndoneChange::changed(wanted, id));
             }
             CreationOutcome::OtherEvents(about) => {
                 let change = UndoneChange::other_events(wanted, id, &about);
@@ -347,7 +350,7 @@ impl<'a> ChangeRunner<'a> {
                 missing.insert(one.id.clone(), one.creation.wanted);
             }
         }
-        let mut looks = Looks::new(self.alexa.backoff());
+        let mut looks = LookSchedule::new(self.alexa.backoff());
         while !missing.is_empty() && !self.stops.get() {
             let types = missing
                 .values()
@@ -388,7 +391,7 @@ impl<'a> ChangeRunner<'a> {
 
     /// Lists until nothing is there that was deleted, for at most a minute.
     async fn wait_until_gone(&mut self, ids: BTreeSet<String>) {
-        let mut looks = Looks::new(self.alexa.backoff());
+        let mut looks = LookSchedule::new(self.alexa.backoff());
         loop {
             let list = subscriptions(self.alexa, ListScope::Everything);
             let Some(Ok(shown)) = self.unless_interrupted(list, Duration::ZERO).await else {
@@ -415,7 +418,7 @@ impl<'a> ChangeRunner<'a> {
 
     /// Pauses before the next look. Returns false if there is none, because time is up or a signal
     /// arrived.
-    async fn pause(&mut self, looks: &mut Looks, what: &str) -> bool {
+    async fn pause(&mut self, looks: &mut LookSchedule, what: &str) -> bool {
         let Some(pause) = looks.next_pause() else {
             return false;
         };
@@ -579,7 +582,7 @@ impl TokenChoice {
 
 /// When to look again: at growing intervals, for a minute after the first look.
 #[derive(Debug)]
-struct Looks {
+struct LookSchedule {
     limit: Duration,
     max_pause: Duration,
     pause: Duration,
@@ -587,7 +590,7 @@ struct Looks {
     count: usize,
 }
 
-impl Looks {
+impl LookSchedule {
     fn new(backoff: Duration) -> Self {
         Self {
             limit: backoff * LOOK_BACKOFFS,
@@ -631,6 +634,8 @@ enum CreationOutcome {
     Inactive(String),
     /// Alexa lists it as a subscription to other events, described here.
     OtherEvents(String),
+    /// Alexa lists it with another header version or duration than requested.
+    Changed,
 }
 
 /// Judges what Alexa lists under the ID that a creation returned. Whether another unit ID stands
@@ -641,6 +646,13 @@ fn judge(wanted: &WantedSubscription, shown: &AlexaSubscription) -> CreationOutc
     }
     let units = UnitDirectory::default();
     let comparison = compare(slice::from_ref(wanted), &[shown], &units, Utc::now());
+    let matches = comparison.compared.iter().flat_map(|one| &one.matches);
+    if matches
+        .map(|one| &one.quality)
+        .any(|quality| *quality == MatchQuality::Different)
+    {
+        return CreationOutcome::Changed;
+    }
     if comparison.unwanted.is_empty() {
         return CreationOutcome::AsWanted;
     }
@@ -678,16 +690,16 @@ fn remove_alike(
             && one.id.as_deref().is_some_and(|id| !known(id))
     };
     let new: Vec<_> = shown.iter().filter(is_new).collect();
-    let mut ids = Vec::new();
-    let mut wanted = Vec::new();
+    let (mut ids, mut wanted) = (BTreeMap::new(), Vec::new());
     for (id, one) in missing.iter() {
-        ids.push(id.clone());
+        ids.insert(one.identity(), id.clone());
         wanted.push((*one).clone());
     }
     let units = UnitDirectory::default();
-    let comparison = compare(&wanted, &new, &units, Utc::now());
-    for (id, one) in ids.iter().zip(&comparison.compared) {
-        if !one.matches.is_empty() {
+    for one in compare(&wanted, &new, &units, Utc::now()).compared {
+        if let Some(id) = ids.get(&one.wanted.identity())
+            && !one.matches.is_empty()
+        {
             missing.remove(id);
         }
     }
@@ -711,16 +723,41 @@ mod tests {
         AlexaSubscription::read(item)
     }
 
-    /// Whether a creation is still missing if Alexa lists this.
-    fn is_missing(shown: AlexaSubscription) -> bool {
+    fn wanted() -> WantedSubscription {
         let entities = json!({ "unit": { "id": "u" } });
-        let wanted = WantedSubscription {
+        WantedSubscription {
             event_type: EventType::parse("A.B").unwrap(),
             entities: entities.as_object().unwrap().clone(),
-            header_version: None,
+            header_version: Some("V2".to_owned()),
             duration_seconds: None,
             origin: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_alexa_lists_decides_what_a_creation_has_led_to() {
+        let outcome = |more: &serde_json::Value| judge(&wanted(), &shown(more));
+        assert_eq!(outcome(&json!({})), CreationOutcome::AsWanted);
+        let other_id = json!({ "entities": { "unit": { "id": "v" } } });
+        assert_eq!(outcome(&other_id), CreationOutcome::AsWanted, "perhaps");
+        assert_eq!(
+            outcome(&json!({ "eventHeaderVersion": "V1" })),
+            CreationOutcome::Changed
+        );
+        assert_eq!(
+            outcome(&json!({ "enabled": false })),
+            CreationOutcome::Inactive("false".to_owned())
+        );
+        let with_skill = json!({ "entities": { "unit": { "id": "u" }, "skill": { "id": "s" } } });
+        assert_eq!(
+            outcome(&with_skill),
+            CreationOutcome::OtherEvents("A.B for skill s, unit u".to_owned())
+        );
+    }
+
+    /// Whether a creation is still missing if Alexa lists this.
+    fn is_missing(shown: AlexaSubscription) -> bool {
+        let wanted = wanted();
         let mut missing = BTreeMap::from([("returned".to_owned(), &wanted)]);
         remove_alike(&mut missing, &[shown], "c", |id| id == "old");
         !missing.is_empty()

@@ -25,6 +25,10 @@ const INACTIVE_ADVICE: &str = "Run apply again later; if the state stays, ask Am
 const OTHER_EVENTS_ADVICE: &str = "Look at it with aspctl get ID before you run apply again, which \
     may create another one; aspctl delete ID removes it";
 
+/// What to do about a field that Alexa has changed.
+const CHANGED_ADVICE: &str = "Write into the file what aspctl get ID shows; else each apply \
+    replaces the subscription";
+
 /// Something to delete.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedDeletion {
@@ -85,6 +89,16 @@ impl UndoneChange {
         let problem = format!("Alexa created {id}, but lists it as {about}");
         Self {
             advice: Some(OTHER_EVENTS_ADVICE.to_owned()),
+            ..Self::creation(wanted, problem)
+        }
+    }
+
+    /// A creation of which Alexa has changed a field.
+    pub(super) fn changed(wanted: &WantedSubscription, id: &str) -> Self {
+        let problem =
+            format!("Alexa created {id} with another header version or duration than requested");
+        Self {
+            advice: Some(CHANGED_ADVICE.to_owned()),
             ..Self::creation(wanted, problem)
         }
     }
