@@ -746,7 +746,7 @@ mod tests {
         );
         assert_eq!(
             outcome(&json!({ "enabled": false })),
-            CreationOutcome::Inactive("false".to_owned())
+            CreationOutcome::Inactive("enabled: false".to_owned())
         );
         let with_skill = json!({ "entities": { "unit": { "id": "u" }, "skill": { "id": "s" } } });
         assert_eq!(
