@@ -3,6 +3,9 @@
 use std::{error::Error, io, iter::successors, time::Duration};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_cloudwatch::{
+    error::ProvideErrorMetadata, operation::put_metric_data::PutMetricDataError,
+};
 use aws_sdk_sns::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{
     Builder,
@@ -10,12 +13,14 @@ use aws_smithy_http_client::{
 };
 use aws_smithy_runtime_api::client::{
     http::SharedHttpClient,
-    interceptors::context::InterceptorContext,
+    interceptors::context::{Error as ClientError, InterceptorContext},
+    orchestrator::OrchestratorError,
     result::ConnectorError,
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 use aws_types::SdkConfig;
 
+use super::error::is_throttling;
 use crate::config::Config;
 
 /// The clients of the services that the function calls.
@@ -37,8 +42,9 @@ pub fn http() -> SharedHttpClient {
         .build_https()
 }
 
-/// Builds the service clients. The ledger gets shorter time-outs than SNS and CloudWatch, because
-/// an event can be processed without it.
+/// Builds the service clients. The ledger gets shorter time-outs than SNS, because an event can be
+/// processed without it. A count has one attempt, which may take all of the time for the delivery:
+/// were it given up earlier, CloudWatch might have taken it all the same.
 #[must_use]
 pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
     let shared = SdkConfig::builder()
@@ -50,12 +56,13 @@ pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
         .build();
     let (delivery, ledger) = (timeouts(2, 4, 10), timeouts(1, 2, 5));
 
-    let mut sns = aws_sdk_sns::config::Builder::from(&shared).timeout_config(delivery.clone());
+    let mut sns = aws_sdk_sns::config::Builder::from(&shared).timeout_config(delivery);
     sns = sns.retry_classifier(TooManyRequests);
     sns.set_endpoint_url(config.sns_endpoint.clone());
 
+    let count = TimeoutConfig::builder().connect_timeout(Duration::from_secs(2));
     let mut cloudwatch =
-        aws_sdk_cloudwatch::config::Builder::from(&shared).timeout_config(delivery);
+        aws_sdk_cloudwatch::config::Builder::from(&shared).timeout_config(count.build());
     cloudwatch = cloudwatch.retry_classifier(TooManyRequests);
     cloudwatch = cloudwatch.retry_classifier(CountOnce);
     cloudwatch.set_endpoint_url(config.cloudwatch_endpoint.clone());
@@ -113,7 +120,7 @@ impl ClassifyRetry for TooManyRequests {
 }
 
 /// Keeps the SDK from repeating a call that CloudWatch may have taken: it would count twice. Only
-/// what was refused or never sent is repeated at once; the event's owner repeats the rest.
+/// what was throttled or never sent is repeated at once; the event's owner repeats the rest.
 #[derive(Debug)]
 struct CountOnce;
 
@@ -122,9 +129,8 @@ impl ClassifyRetry for CountOnce {
         let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
         };
-        let status = context.response().map(|answer| answer.status().as_u16());
-        let was_not_taken = match status {
-            Some(status) => (400..500).contains(&status),
+        let was_not_taken = match context.response() {
+            Some(answer) => is_throttling(code_of(error), answer.status().as_u16()),
             None => error.as_connector_error().is_some_and(never_connected),
         };
         if was_not_taken {
@@ -137,6 +143,15 @@ impl ClassifyRetry for CountOnce {
     fn name(&self) -> &'static str {
         "count once"
     }
+}
+
+/// Returns the code of an error response, or nothing where it could not be read.
+fn code_of(error: &OrchestratorError<ClientError>) -> &str {
+    let error = error.as_operation_error();
+    let error = error.and_then(|error| error.downcast_ref::<PutMetricDataError>());
+    error
+        .and_then(ProvideErrorMetadata::code)
+        .unwrap_or_default()
 }
 
 /// Whether a call failed before there was a connection to send it on: the connection was refused,
@@ -178,27 +193,27 @@ mod tests {
                 timeouts.operation_timeout(),
             ];
             (
-                limits.map(|limit| limit.unwrap().as_secs()),
+                limits.map(|limit| limit.map(|limit| limit.as_secs())),
                 retries.unwrap().max_attempts(),
             )
         };
         assert_eq!(
             limits(sns.config().timeout_config(), sns.config().retry_config()),
-            ([2, 4, 10], 3)
+            ([Some(2), Some(4), Some(10)], 3)
         );
         assert_eq!(
             limits(
                 cloudwatch.config().timeout_config(),
                 cloudwatch.config().retry_config()
             ),
-            ([2, 4, 10], 3)
+            ([Some(2), None, None], 3)
         );
         assert_eq!(
             limits(
                 dynamodb.config().timeout_config(),
                 dynamodb.config().retry_config()
             ),
-            ([1, 2, 5], 3)
+            ([Some(1), Some(2), Some(5)], 3)
         );
     }
 }

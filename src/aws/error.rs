@@ -249,20 +249,30 @@ const MISSING: [&str; 4] = ["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]
 /// An error with a success status is a response that could not be parsed.
 fn is_busy(code: &str, status: u16) -> bool {
     !(400..500).contains(&status)
-        || matches!(status, 408 | 429)
+        || status == 408
+        || is_throttling(code, status)
+        || matches!(
+            code,
+            "RequestTimeout"
+                | "TransactionInProgress"
+                | "InternalError"
+                | "InternalFailure"
+                | "ServiceUnavailable"
+        )
+}
+
+/// Whether the service is well, has done nothing, and asks to be called again later.
+pub(crate) fn is_throttling(code: &str, status: u16) -> bool {
+    let code = code.trim_end_matches("Exception");
+    status == 429
         || code.contains("Throttl")
         || code.contains("SlowDown")
         || matches!(
             code,
             "TooManyRequests"
                 | "RequestLimitExceeded"
-                | "RequestTimeout"
                 | "ProvisionedThroughputExceeded"
                 | "TransactionConflict"
-                | "TransactionInProgress"
-                | "InternalError"
-                | "InternalFailure"
-                | "ServiceUnavailable"
         )
 }
 
