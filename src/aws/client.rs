@@ -6,7 +6,11 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_cloudwatch::{
     error::ProvideErrorMetadata, operation::put_metric_data::PutMetricDataError,
 };
-use aws_sdk_sns::config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sns::config::{
+    BehaviorVersion, Region,
+    retry::{RetryConfig, RetryPartition, TokenBucket},
+    timeout::TimeoutConfig,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -34,10 +38,54 @@ pub struct AwsClients {
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
 
-/// Builds the HTTP client that the service clients share.
+/// How many idle connections to a host are kept: fewer than a call has attempts, so that connections
+/// that died unnoticed, such as at a NAT gateway, never use up all of them.
+const MAX_IDLE_CONNECTIONS: usize = 2;
+
+/// The tokens of a client's retry quota; a retry costs 5 or 10 of them.
+const RETRY_TOKENS: usize = 500;
+
+/// How many of its tokens a client gets back each second, so that an outage does not leave the next
+/// calls with one attempt.
+const RETRY_TOKENS_PER_SECOND: f32 = 50.0;
+
+/// The HTTP clients of the service clients.
+#[derive(Debug, Clone)]
+pub struct HttpClients {
+    /// Keeps connections for the next call.
+    pub pooled: SharedHttpClient,
+    /// Opens a connection for each call. For counts, which have one attempt: it must not meet a
+    /// connection that died unnoticed.
+    pub unpooled: SharedHttpClient,
+}
+
+impl From<SharedHttpClient> for HttpClients {
+    fn from(http: SharedHttpClient) -> Self {
+        Self {
+            pooled: http.clone(),
+            unpooled: http,
+        }
+    }
+}
+
+/// Builds the HTTP clients of the deployed function.
+#[must_use]
+pub fn http_clients() -> HttpClients {
+    HttpClients {
+        pooled: http(),
+        unpooled: http_with_idle(0),
+    }
+}
+
+/// Builds an HTTP client that keeps connections for the next call.
 #[must_use]
 pub fn http() -> SharedHttpClient {
+    http_with_idle(MAX_IDLE_CONNECTIONS)
+}
+
+fn http_with_idle(connections_per_host: usize) -> SharedHttpClient {
     Builder::new()
+        .pool_max_idle_per_host(connections_per_host)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
 }
@@ -46,18 +94,20 @@ pub fn http() -> SharedHttpClient {
 /// processed without it. A count has one attempt, which may take all of the time for the delivery:
 /// were it given up earlier, CloudWatch might have taken it all the same.
 #[must_use]
-pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
+pub fn clients(config: &Config, http: impl Into<HttpClients>) -> AwsClients {
+    let HttpClients { pooled, unpooled } = http.into();
     let shared = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(config.credentials.clone()))
         .retry_config(retries())
-        .http_client(http)
+        .http_client(pooled)
         .build();
     let (delivery, ledger) = (timeouts(2, 4, 10), timeouts(1, 2, 5));
 
     let mut sns = aws_sdk_sns::config::Builder::from(&shared).timeout_config(delivery);
     sns = sns.retry_classifier(TooManyRequests);
+    sns = sns.retry_partition(retry_quota("sns"));
     sns.set_endpoint_url(config.sns_endpoint.clone());
 
     let count = TimeoutConfig::builder().connect_timeout(Duration::from_secs(2));
@@ -65,10 +115,13 @@ pub fn clients(config: &Config, http: SharedHttpClient) -> AwsClients {
         aws_sdk_cloudwatch::config::Builder::from(&shared).timeout_config(count.build());
     cloudwatch = cloudwatch.retry_classifier(TooManyRequests);
     cloudwatch = cloudwatch.retry_classifier(CountOnce);
+    cloudwatch = cloudwatch.retry_partition(retry_quota("cloudwatch"));
+    cloudwatch = cloudwatch.http_client(unpooled);
     cloudwatch.set_endpoint_url(config.cloudwatch_endpoint.clone());
 
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared).timeout_config(ledger);
     dynamodb = dynamodb.retry_classifier(TooManyRequests);
+    dynamodb = dynamodb.retry_partition(retry_quota("dynamodb"));
     dynamodb.set_endpoint_url(config.dynamodb_endpoint.clone());
 
     AwsClients {
@@ -86,6 +139,17 @@ fn retries() -> RetryConfig {
         .with_max_attempts(3)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(1))
+}
+
+/// A retry quota of a client's own. The SDK's is shared by all clients of a region, and successful
+/// calls alone refill it.
+fn retry_quota(client: &'static str) -> RetryPartition {
+    let tokens = TokenBucket::builder()
+        .capacity(RETRY_TOKENS)
+        .refill_rate(RETRY_TOKENS_PER_SECOND);
+    RetryPartition::custom(client)
+        .token_bucket(tokens.build())
+        .build()
 }
 
 /// Time-outs in seconds: to connect, per attempt, and per call with all its attempts. A near

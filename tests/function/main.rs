@@ -12,6 +12,7 @@
 mod aws;
 mod calls;
 mod comparison;
+mod connections;
 mod contract;
 mod corpus;
 mod crashes;
