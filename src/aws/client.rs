@@ -38,8 +38,8 @@ pub struct AwsClients {
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
 
-/// How many idle connections to a host are kept: fewer than a call has attempts, so that connections
-/// that died unnoticed, such as at a NAT gateway, never use up all of them.
+/// How many idle connections to a host are kept: fewer than a call has attempts, so that those that
+/// died unnoticed, such as at a NAT gateway, never use up all of them.
 const MAX_IDLE_CONNECTIONS: usize = 2;
 
 /// The tokens of a client's retry quota; a retry costs 5 or 10 of them.

@@ -132,12 +132,12 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         body: &str,
         invocation: &Invocation<'_>,
     ) -> Result<InvocationAnswer, InvocationError> {
-        let stages = StageDeadlines::of(invocation);
         let Envelope { source, records } =
             envelope::decode(body).unwrap_or_else(|error| Envelope {
                 source: InvocationSource::Sns,
                 records: vec![Err(error)],
             });
+        let stages = StageDeadlines::of(invocation, source);
         let Invocation {
             request_id,
             now,
@@ -202,7 +202,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
                 delivered.push(record.key.as_str());
             }
         }
-        session.settle(&delivered, &failed, stages.settle).await;
+        session.settle(&delivered, &failed, stages.settle()).await;
         finished
     }
 

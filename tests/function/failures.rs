@@ -237,8 +237,8 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
     let answer = function.handler.handle(&body, &short);
     let error = Diagnostic::from(answer.await.unwrap_err());
     assert_eq!(error.error_type, "Retryable");
-    let expected = "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable error: \
-                    the invocation's time is up";
+    let expected = "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable \
+                    error: the invocation's time is up";
     assert!(error.error_message.contains(expected), "{error:?}");
 }
 

@@ -15,6 +15,7 @@ mod comparison;
 mod connections;
 mod contract;
 mod corpus;
+mod costs;
 mod crashes;
 mod documented;
 mod envelopes;
