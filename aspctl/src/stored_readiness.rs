@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::follow::message::ReceivedMessage;
 
-/// The attribute in which earlier versions stored the whole signal. Their rows expire after 14 days.
+/// The attribute in which earlier versions stored the signal. Their rows expire after 14 days.
 const EARLIER_SIGNAL: &str = "signal";
 
 /// Reads an item that was found under the key of the subject, unless it has expired: DynamoDB

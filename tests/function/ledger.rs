@@ -1265,6 +1265,68 @@ async fn a_success_whose_budget_could_not_be_ended_is_redelivered() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failure_whose_budget_is_out_of_reach_still_gets_its_trigger() {
+    for fault in [Fault::Error(500, "InternalServerError"), Fault::Hang] {
+        for operation in [Operation::ReadBudgets, Operation::WriteBudgets] {
+            let (aws, event) = (FakeAws::in_memory(), [OwnedEvent::of_kind(1, 1)]);
+            aws.fail_every(operation, fault.clone());
+            let (handler, time) = (new_environment(&aws), TimeDelta::seconds(30));
+            let kept = deliver(&handler, Ingestion::Direct, &event, NOW, time).await;
+            assert_eq!(
+                (kept.len(), event[0].happened(&aws)),
+                (0, 1),
+                "{operation:?}"
+            );
+            assert_eq!(aws.only_message().body["data"]["attempt"], 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_not_later_than_the_last_one_writes_nothing() {
+    let aws = FakeAws::start().await;
+    for (id, minute, writes) in [("1", 10, 1), ("2", 10, 1), ("3", 9, 1), ("4", 11, 2)] {
+        let success = run(id, "SUCCESS", &format!("2026-11-20T09:{minute:02}:00Z"));
+        let now = NOW + TimeDelta::hours(i64::from(minute));
+        let answer = new_environment(&aws)
+            .handle(
+                &sns_event(&[&success]).replace("T09:01:00", "T09:59:00"),
+                &invocation(now),
+            )
+            .await;
+        assert_eq!(handled(answer), (1, 0));
+        assert_eq!(aws.attempts(Operation::WriteBudgets), writes, "event {id}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_ends_a_budget_and_writes_its_time_in_one_write() {
+    let aws = FakeAws::start().await;
+    let handler = new_environment(&aws);
+    attempt(&aws, &handler, NOW, "1", "2026-11-20T09:00:00Z").await;
+    let success = sns_event(&[&run("2", "SUCCESS", "2026-11-20T09:00:10Z")]);
+    assert_eq!(
+        handled(handler.handle(&success, &invocation(NOW)).await),
+        (1, 0)
+    );
+    assert_eq!(aws.attempts(Operation::WriteBudgets), 2);
+    let item = aws.item("automation#amzn1.alexa.automation.1").unwrap();
+    assert_eq!(
+        (
+            &item["failures"],
+            &item["lastSuccessAt"],
+            &item["expiresAt"]
+        ),
+        (
+            &json!([]),
+            &json!(1_795_165_210_000_i64),
+            &json!(NOW.timestamp() + 1 + 86_400)
+        ),
+        "kept as long as event ids"
+    );
+}
+
 #[tokio::test]
 async fn a_budget_write_whose_answer_was_lost_is_not_counted_again() {
     let aws = FakeAws::start().await;

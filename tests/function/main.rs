@@ -10,6 +10,7 @@
 )]
 
 mod aws;
+mod backlog;
 mod calls;
 mod comparison;
 mod connections;

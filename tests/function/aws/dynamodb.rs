@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{
     AwsCall, Fault, Operation,
@@ -236,6 +237,35 @@ pub(super) struct FakeTable {
     pub(super) items: HashMap<String, PlainItem>,
     pub(super) write_units: usize,
     pub(super) read_units: usize,
+    pub(super) capacity: Option<TableCapacity>,
+}
+
+/// The write units that a table takes each second, and what is left of them now.
+pub(super) struct TableCapacity {
+    per_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl TableCapacity {
+    pub(super) fn new(per_second: u32) -> Self {
+        Self {
+            per_second: per_second.into(),
+            left: per_second.into(),
+            at: Instant::now(),
+        }
+    }
+
+    /// Takes a unit, if one is left.
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let refilled = (now - self.at).as_secs_f64() * self.per_second;
+        self.left = (self.left + refilled).min(self.per_second);
+        self.at = now;
+        let is_left = self.left >= 1.0;
+        self.left -= f64::from(u8::from(is_left));
+        is_left
+    }
 }
 
 impl FakeTable {
@@ -246,7 +276,7 @@ impl FakeTable {
                 self.read(&read, &unread)
             }
             TableRequest::Write(write) => {
-                let (mut write, throttled) = parted(vec![write], |write| &write.pk, fault);
+                let (mut write, throttled) = self.parted(vec![write], fault);
                 if !throttled.is_empty() {
                     return error(400, THROTTLED, MESSAGE);
                 }
@@ -261,7 +291,7 @@ impl FakeTable {
             }
             TableRequest::Insert(writes) => self.insert(writes, fault),
             TableRequest::Overwrite(writes) => {
-                let (written, left) = parted(writes, |write| &write.pk, fault);
+                let (written, left) = self.parted(writes, fault);
                 for write in written {
                     self.write(write);
                 }
@@ -273,6 +303,22 @@ impl FakeTable {
                 json_answer(200, &json!({"UnprocessedItems": left}))
             }
         }
+    }
+
+    /// Splits writes into those that the table does and those that are throttled.
+    fn parted(
+        &mut self,
+        writes: Vec<ItemWrite>,
+        fault: Option<&Fault>,
+    ) -> (Vec<ItemWrite>, Vec<ItemWrite>) {
+        let (writes, mut throttled) = parted(writes, |write| &write.pk, fault);
+        let mut taken = Vec::new();
+        for write in writes {
+            let is_taken = self.capacity.as_mut().is_none_or(TableCapacity::take);
+            let place = if is_taken { &mut taken } else { &mut throttled };
+            place.push(write);
+        }
+        (taken, throttled)
     }
 
     fn read(&mut self, keys: &[String], unread: &[String]) -> WireAnswer {
@@ -294,7 +340,7 @@ impl FakeTable {
     /// Writes what the table does not have, with an answer each.
     fn insert(&mut self, writes: Vec<ItemWrite>, fault: Option<&Fault>) -> WireAnswer {
         let order: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
-        let (written, throttled) = parted(writes, |write| &write.pk, fault);
+        let (written, throttled) = self.parted(writes, fault);
         let mut answers = HashMap::new();
         for write in throttled {
             let code = "ProvisionedThroughputExceeded";
