@@ -6,6 +6,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_cloudwatch::{
     error::ProvideErrorMetadata, operation::put_metric_data::PutMetricDataError,
 };
+use aws_sdk_dynamodb::operation::{
+    batch_execute_statement::BatchExecuteStatementError, batch_get_item::BatchGetItemError,
+    batch_write_item::BatchWriteItemError, put_item::PutItemError,
+};
 use aws_sdk_sns::config::{
     BehaviorVersion, Region,
     retry::{RetryConfig, RetryPartition, TokenBucket},
@@ -120,7 +124,7 @@ pub fn clients(config: &Config, http: impl Into<HttpClients>) -> AwsClients {
     cloudwatch.set_endpoint_url(config.cloudwatch_endpoint.clone());
 
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared).timeout_config(ledger);
-    dynamodb = dynamodb.retry_classifier(TooManyRequests);
+    dynamodb = dynamodb.retry_classifier(LedgerWaits);
     dynamodb = dynamodb.retry_partition(retry_quota("dynamodb"));
     dynamodb.set_endpoint_url(config.dynamodb_endpoint.clone());
 
@@ -194,7 +198,10 @@ impl ClassifyRetry for CountOnce {
             return RetryAction::NoActionIndicated;
         };
         let was_not_taken = match context.response() {
-            Some(answer) => is_throttling(code_of(error), answer.status().as_u16()),
+            Some(answer) => {
+                let code = code_of::<PutMetricDataError>(error).unwrap_or_default();
+                is_throttling(code, answer.status().as_u16())
+            }
             None => error.as_connector_error().is_some_and(never_connected),
         };
         if was_not_taken {
@@ -209,13 +216,38 @@ impl ClassifyRetry for CountOnce {
     }
 }
 
-/// Returns the code of an error response, or nothing where it could not be read.
-fn code_of(error: &OrchestratorError<ClientError>) -> &str {
-    let error = error.as_operation_error();
-    let error = error.and_then(|error| error.downcast_ref::<PutMetricDataError>());
-    error
-        .and_then(ProvideErrorMetadata::code)
-        .unwrap_or_default()
+/// Keeps the SDK from repeating a call of a throttled table: the ledger waits for it, longer than
+/// the SDK would, and has to know of it.
+#[derive(Debug)]
+struct LedgerWaits;
+
+impl ClassifyRetry for LedgerWaits {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let (Some(answer), Some(Err(error))) = (context.response(), context.output_or_error())
+        else {
+            return RetryAction::NoActionIndicated;
+        };
+        let code = code_of::<PutItemError>(error)
+            .or_else(|| code_of::<BatchExecuteStatementError>(error))
+            .or_else(|| code_of::<BatchWriteItemError>(error))
+            .or_else(|| code_of::<BatchGetItemError>(error));
+        if is_throttling(code.unwrap_or_default(), answer.status().as_u16()) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "the ledger waits"
+    }
+}
+
+/// Returns the code of an error response, if it is one of this operation that could be read.
+fn code_of<E: ProvideErrorMetadata + Error + Send + Sync + 'static>(
+    error: &OrchestratorError<ClientError>,
+) -> Option<&str> {
+    error.as_operation_error()?.downcast_ref::<E>()?.code()
 }
 
 /// Whether a call failed before there was a connection to send it on: the connection was refused,
