@@ -11,6 +11,10 @@ use crate::{
     retry::RetryPolicy, route::RouteSettings,
 };
 
+/// The longest delay of a retry, in seconds: as long as SQS can hide its trigger. Source: the SQS
+/// API reference, `ChangeMessageVisibility`.
+const MAX_RETRY_SECONDS: u32 = 43_200;
+
 /// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -284,7 +288,8 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
     fn retry_policy(&mut self) -> RetryPolicy {
         let max_attempts = self.number("RETRY_MAX_ATTEMPTS", 5, 1..=1000);
         let base = self.seconds("RETRY_BASE_SECONDS", 30);
-        let max = self.seconds("RETRY_MAX_SECONDS", 900);
+        let max = self.number("RETRY_MAX_SECONDS", 900, 1..=MAX_RETRY_SECONDS);
+        let max = Duration::from_secs(max.into());
         let window = self.seconds("RETRY_WINDOW_SECONDS", 3600);
         if base > max {
             self.problem("RETRY_MAX_SECONDS", "is less than RETRY_BASE_SECONDS");
@@ -452,6 +457,7 @@ mod tests {
             ("METRIC_NAMESPACE", "Ümlaut"),
             ("LEDGER_TTL_SECONDS", "0"),
             ("RETRY_MAX_SECONDS", "29"),
+            ("RETRY_MAX_SECONDS", "43201"),
             ("RETRY_WINDOW_SECONDS", "-1"),
             ("LEDGER_TABLE", "no"),
             (

@@ -51,3 +51,19 @@ pub enum ReadinessSubject {
         unit_id: String,
     },
 }
+
+impl ReadinessSubject {
+    /// The fields of a signal's data that name the subject.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Unit(id) => vec![("unitId", id)],
+            Self::Device(id) => vec![("endpointId", id)],
+            Self::Principal(id) => vec![("principalId", id)],
+            Self::PrincipalOnUnit {
+                principal_id,
+                unit_id,
+            } => vec![("principalId", principal_id), ("unitId", unit_id)],
+        }
+    }
+}

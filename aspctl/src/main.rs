@@ -25,6 +25,7 @@ mod readiness;
 mod replay;
 mod send;
 mod stack;
+mod stored_readiness;
 mod subscriptions;
 mod tail;
 mod terminal;

@@ -7,7 +7,7 @@
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
 use asp_events::{
-    ledger::{EVENT_AT, EXPIRES_AT, PARTITION_KEY, SIGNAL, readiness_key},
+    ledger::{PARTITION_KEY, readiness_key},
     readiness::ReadinessSubject,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -21,6 +21,7 @@ use crate::{
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     stack::DeployedStack,
+    stored_readiness::stored_signal,
     terminal::Terminal,
 };
 
@@ -274,26 +275,18 @@ impl LedgerReader {
         let item = got
             .map_err(call_error("dynamodb:GetItem", &self.table))?
             .item;
-        Ok(item.and_then(|item| stored_readiness(&item, Utc::now())))
+        Ok(item.and_then(|item| stored_readiness(subject, &item)))
     }
 }
 
-/// Reads the readiness from an item, unless the item has expired: DynamoDB deletes late.
+/// Reads the readiness from an item.
 fn stored_readiness(
+    subject: &ReadinessSubject,
     item: &HashMap<String, AttributeValue>,
-    now: DateTime<Utc>,
 ) -> Option<KnownReadiness> {
-    let number = |name| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
-    if number(EXPIRES_AT).is_some_and(|expires_at| expires_at <= now.timestamp()) {
-        return None;
-    }
-    let message = ReceivedMessage::read(item.get(SIGNAL)?.as_s().ok()?)?;
+    let (at, message) = stored_signal(subject, item, Utc::now())?;
     let ready = message.published().data.as_ref()?.readiness()?.ready;
-    Some(KnownReadiness {
-        at: DateTime::from_timestamp_millis(number(EVENT_AT)?)?,
-        ready,
-        message,
-    })
+    Some(KnownReadiness { at, ready, message })
 }
 
 /// A wait for the readiness of a subject.
@@ -448,32 +441,6 @@ mod tests {
             assert_eq!((newest.ready, newest.at), (false, at(110)));
         }
         assert!(newest([ahead()], Some(at(101))).is_none());
-    }
-
-    #[test]
-    fn an_item_counts_until_it_expires() {
-        let text = signal_text("aspevents.unit.readiness.v1", &json!({"ready": true}));
-        let number = |value: &str| AttributeValue::N(value.to_owned());
-        let item = |signal: &str, expires_at: &str| {
-            let signal = AttributeValue::S(signal.to_owned());
-            let item = [
-                ("eventAt", number("1500")),
-                ("signal", signal),
-                ("expiresAt", number(expires_at)),
-            ];
-            stored_readiness(
-                &item.map(|(name, value)| (name.to_owned(), value)).into(),
-                at(100),
-            )
-        };
-        let readiness = item(&text, "101").unwrap();
-        assert_eq!(
-            (readiness.ready, readiness.at.timestamp_millis()),
-            (true, 1500)
-        );
-        assert!(item(&text, "100").is_none());
-        assert!(item("no signal", "101").is_none());
-        assert!(stored_readiness(&HashMap::new(), at(100)).is_none());
     }
 
     #[test]

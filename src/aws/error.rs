@@ -8,14 +8,34 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 /// A call to AWS failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AwsError {
-    /// Retryable: throttling, a server error, a broken connection or a time-out.
+    /// Retryable: the service reported an error of its own.
     #[error("{action} on {target} failed with a retryable error: {cause}")]
     Transient {
         /// The API action, such as `sns:Publish`.
         action: &'static str,
         /// The topic, namespace or table.
         target: String,
-        /// The error of AWS or of the connection.
+        /// The error of AWS.
+        cause: String,
+    },
+    /// Retryable: a time-out, a broken connection, or a response that is not one.
+    #[error("{action} on {target} failed with a retryable error: {cause}")]
+    Unanswered {
+        /// The API action.
+        action: &'static str,
+        /// The topic, namespace or table.
+        target: String,
+        /// The error of the connection.
+        cause: String,
+    },
+    /// Retryable: the service is well, and asks to be called again later.
+    #[error("{action} on {target} was throttled: {cause}")]
+    Throttled {
+        /// The API action.
+        action: &'static str,
+        /// The topic, namespace or table.
+        target: String,
+        /// The error of AWS.
         cause: String,
     },
     /// Retryable: other writers of the same item won every round. AWS itself is available.
@@ -53,7 +73,7 @@ impl AwsError {
     /// Whether the service may be unavailable.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Transient { .. })
+        matches!(self, Self::Transient { .. } | Self::Unanswered { .. })
     }
 
     /// Whether one item alone can be the reason why the whole call was refused. The others may
@@ -61,7 +81,10 @@ impl AwsError {
     pub(crate) fn may_concern_one_item(&self) -> bool {
         match self {
             Self::Permanent { code, .. } => is_about_content(code),
-            Self::Transient { .. } | Self::Contended { .. } => false,
+            Self::Transient { .. }
+            | Self::Unanswered { .. }
+            | Self::Throttled { .. }
+            | Self::Contended { .. } => false,
         }
     }
 
@@ -74,23 +97,24 @@ impl AwsError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        let target = target.to_owned();
         match error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
-                let message = service.err().message();
-                let class = classify(code, message, service.raw().status().as_u16());
-                Self::new(
-                    action,
-                    target,
-                    class.is_retryable(),
-                    code,
-                    describe_error(code, message),
-                )
+                let status = service.raw().status().as_u16();
+                Self::of_code(action, target, code, service.err().message(), status)
             }
-            SdkError::ConstructionFailure(_) => {
-                Self::new(action, target, false, "ConstructionFailure", chain(error))
-            }
-            _ => Self::new(action, target, true, "", chain(error)),
+            SdkError::ConstructionFailure(_) => Self::Permanent {
+                action,
+                target,
+                code: "ConstructionFailure".to_owned(),
+                cause: chain(error),
+            },
+            _ => Self::Unanswered {
+                action,
+                target,
+                cause: chain(error),
+            },
         }
     }
 
@@ -103,30 +127,34 @@ impl AwsError {
         message: Option<&str>,
     ) -> Self {
         let status = if sender_fault { 400 } else { 500 };
-        Self::new(
-            action,
-            target,
-            classify(code, message, status).is_retryable(),
-            code,
-            describe_error(code, message),
-        )
+        Self::of_code(action, target.to_owned(), code, message, status)
     }
 
-    fn new(action: &'static str, target: &str, transient: bool, code: &str, cause: String) -> Self {
-        let target = target.to_owned();
-        if transient {
-            Self::Transient {
+    fn of_code(
+        action: &'static str,
+        target: String,
+        code: &str,
+        message: Option<&str>,
+        status: u16,
+    ) -> Self {
+        let cause = describe_error(code, message);
+        match classify(code, message, status) {
+            ErrorClass::Busy if is_throttling(code, status) => Self::Throttled {
                 action,
                 target,
                 cause,
-            }
-        } else {
-            Self::Permanent {
+            },
+            class if class.is_retryable() => Self::Transient {
+                action,
+                target,
+                cause,
+            },
+            _ => Self::Permanent {
                 action,
                 target,
                 code: code.to_owned(),
                 cause,
-            }
+            },
         }
     }
 }
@@ -249,20 +277,30 @@ const MISSING: [&str; 4] = ["NotFound", "NonExistent", "DoesNotExist", "NoSuch"]
 /// An error with a success status is a response that could not be parsed.
 fn is_busy(code: &str, status: u16) -> bool {
     !(400..500).contains(&status)
-        || matches!(status, 408 | 429)
+        || status == 408
+        || is_throttling(code, status)
+        || matches!(
+            code,
+            "RequestTimeout"
+                | "TransactionInProgress"
+                | "InternalError"
+                | "InternalFailure"
+                | "ServiceUnavailable"
+        )
+}
+
+/// Whether the service is well, has done nothing, and asks to be called again later.
+pub(crate) fn is_throttling(code: &str, status: u16) -> bool {
+    let code = code.trim_end_matches("Exception");
+    status == 429
         || code.contains("Throttl")
         || code.contains("SlowDown")
         || matches!(
             code,
             "TooManyRequests"
                 | "RequestLimitExceeded"
-                | "RequestTimeout"
                 | "ProvisionedThroughputExceeded"
                 | "TransactionConflict"
-                | "TransactionInProgress"
-                | "InternalError"
-                | "InternalFailure"
-                | "ServiceUnavailable"
         )
 }
 

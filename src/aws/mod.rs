@@ -21,6 +21,8 @@ pub struct Deadline {
     pub now: DateTime<Utc>,
     /// When the stage has to end.
     pub at: Instant,
+    /// Until when a throttled table is waited for.
+    pub patience: Instant,
 }
 
 impl Deadline {
@@ -28,6 +30,14 @@ impl Deadline {
     #[must_use]
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
+    }
+
+    /// The same, with at most this much time.
+    pub(crate) fn within(self, time: Duration) -> Self {
+        Self {
+            at: self.at.min(Instant::now() + time),
+            ..self
+        }
     }
 
     /// Runs a call, and cancels it at the deadline. As with any time-out, a cancelled call may
@@ -40,15 +50,15 @@ impl Deadline {
     ) -> Result<T, AwsError> {
         timeout_at(self.at, call)
             .await
-            .map_err(|_| AwsError::Transient {
+            .map_err(|_| AwsError::Unanswered {
                 action,
                 target: target.to_owned(),
                 cause: "the invocation's time is up".to_owned(),
             })
     }
 
-    /// Waits before the next try of conflicting writers: exponential backoff with jitter, never
-    /// beyond the deadline.
+    /// Waits before the next try of a throttled table or of conflicting writers: exponential
+    /// backoff with jitter, never beyond the deadline.
     pub(crate) async fn backoff(&self, round: u32) {
         let max_millis = 20 << round.min(5);
         let wait = Duration::from_millis(fastrand::u64(1..=max_millis));

@@ -10,7 +10,6 @@ mod schedule;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, Utc};
 use futures_util::future::join;
 use serde_json::Value;
@@ -23,7 +22,7 @@ use self::{
 use crate::{
     aws::{
         Deadline,
-        client::{self, AwsClients},
+        client::{self, AwsClients, HttpClients},
     },
     config::Config,
     deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
@@ -77,7 +76,7 @@ impl Handler<SnsPublisher, CloudWatchMetrics> {
     /// Builds the handler of a deployed function. It calls AWS through `http`; `emit` writes the
     /// function's own metrics.
     #[must_use]
-    pub fn deployed(config: Config, http: SharedHttpClient, emit: fn(&[Value])) -> Self {
+    pub fn deployed(config: Config, http: impl Into<HttpClients>, emit: fn(&[Value])) -> Self {
         let AwsClients {
             sns,
             cloudwatch,
@@ -133,12 +132,12 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         body: &str,
         invocation: &Invocation<'_>,
     ) -> Result<InvocationAnswer, InvocationError> {
-        let stages = StageDeadlines::of(invocation);
         let Envelope { source, records } =
             envelope::decode(body).unwrap_or_else(|error| Envelope {
                 source: InvocationSource::Sns,
                 records: vec![Err(error)],
             });
+        let stages = StageDeadlines::of(invocation, source);
         let Invocation {
             request_id,
             now,
@@ -203,7 +202,7 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
                 delivered.push(record.key.as_str());
             }
         }
-        session.settle(&delivered, &failed, stages.settle).await;
+        session.settle(&delivered, &failed, stages.settle()).await;
         finished
     }
 

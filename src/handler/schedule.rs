@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::Invocation;
-use crate::aws::{Deadline, LONGEST_INVOCATION};
+use crate::{
+    aws::{Deadline, LONGEST_INVOCATION},
+    envelope::InvocationSource,
+};
 
 /// How far the clocks of Lambda and of the execution environment may be apart.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(5);
@@ -26,30 +29,53 @@ pub(super) fn believed_deadline(stated_millis: u64, now: DateTime<Utc>) -> DateT
     }
 }
 
+/// How long an invocation with one event waits for a throttled table. Lambda's own queue waits
+/// longer, and pays nothing for it.
+const DIRECT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The deadline of each stage, which leaves time for the next stage and for the response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StageDeadlines {
     pub(super) claim: Deadline,
     pub(super) deliver: Deadline,
-    pub(super) settle: Deadline,
+    settle: Deadline,
+    patience: Duration,
 }
 
 impl StageDeadlines {
-    /// Claiming and counting end after a third of the remaining time and deliveries after three
+    /// Claiming and counting end after half of the remaining time and deliveries after three
     /// quarters; the last twentieth is reserved for the response.
-    pub(super) fn of(invocation: &Invocation<'_>) -> Self {
+    ///
+    /// A queue's batch waits for a throttled table for a third of the time, because each delivery
+    /// counts against the queue's limit, and leaves the rest to the events whose turn has come. A
+    /// single event waits shortly.
+    pub(super) fn of(invocation: &Invocation<'_>, source: InvocationSource) -> Self {
         let now = invocation.now;
         let left = (invocation.deadline - now).to_std();
         let left = left.unwrap_or(Duration::ZERO);
+        let patience = match source {
+            InvocationSource::Sns => DIRECT_PATIENCE.min(left / 3),
+            InvocationSource::Sqs => left / 3,
+        };
         let start = Instant::now();
         let after = |time: Duration| Deadline {
             now,
             at: start + time,
+            patience: start + patience,
         };
         Self {
-            claim: after(left / 3),
+            claim: after(left / 2),
             deliver: after(left / 4 * 3),
             settle: after(left / 20 * 19),
+            patience,
+        }
+    }
+
+    /// The deadline of the last stage, whose patience starts now.
+    pub(super) fn settle(&self) -> Deadline {
+        Deadline {
+            patience: Instant::now() + self.patience,
+            ..self.settle
         }
     }
 }
@@ -96,7 +122,7 @@ mod tests {
                 deadline: now + TimeDelta::milliseconds(millis),
             };
             let started = Instant::now();
-            let stages = StageDeadlines::of(&invocation);
+            let stages = StageDeadlines::of(&invocation, InvocationSource::Sqs);
             assert!(stages.claim.at <= stages.deliver.at);
             assert!(stages.deliver.at <= stages.settle.at);
             let left = Duration::from_millis(millis.try_into().unwrap_or(0));

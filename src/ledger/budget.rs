@@ -12,9 +12,8 @@ use chrono::{DateTime, Utc};
 use super::happened_at;
 use crate::hash::fnv1a;
 
-/// The maximum number of failures kept per automation: above every configurable budget, and small
-/// enough for one DynamoDB item.
-const MAX_FAILURES: usize = 1_001;
+/// The size of an event's short name in memory, in bytes.
+pub(super) const EVENT_NAME_BYTES: usize = 40;
 
 /// A run of an automation, as an event reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +102,7 @@ impl AutomationRun {
 
 impl AutomationHistory {
     /// What still counts at this time.
-    fn current(self, now: DateTime<Utc>) -> Self {
+    pub(super) fn current(self, now: DateTime<Utc>) -> Self {
         Self {
             budget: self.budget.filter(|budget| budget.window_ends > now),
             success: self.success.filter(|success| success.known_until > now),
@@ -133,11 +132,11 @@ impl AutomationHistory {
 /// An event counts once, however often it is delivered.
 pub(super) fn after(
     runs: &[&AutomationRun],
-    history: &AutomationHistory,
+    history: AutomationHistory,
     now: DateTime<Utc>,
     rules: BudgetRules,
 ) -> (AutomationHistory, Vec<(String, RunAnswer)>) {
-    let mut history = history.clone().current(now);
+    let mut history = history.current(now);
     // Successes first: a failure of the same batch that happened before one triggers nothing.
     for run in runs {
         if run.outcome == RunOutcome::Succeeded {
@@ -177,6 +176,8 @@ impl RetryBudget {
         self.last_failure.is_some_and(|failure| failure > success)
     }
 
+    /// Numbers the failure. The names of more than one failure over the budget decide nothing and
+    /// are not kept; all of those get the next number.
     fn count(
         &mut self,
         event: &str,
@@ -187,10 +188,10 @@ impl RetryBudget {
         self.last_failure = self.last_failure.max(Some(at));
         let known = self.failures.iter().position(|known| known == event);
         let index = known.unwrap_or(self.failures.len());
-        if index == self.failures.len() && index < MAX_FAILURES {
+        let attempt = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
+        if known.is_none() && attempt <= max_attempts.saturating_add(1) {
             self.failures.push(event.to_owned());
         }
-        let attempt = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
         if is_retryable && attempt > max_attempts && self.exhausted_by.is_none() {
             self.exhausted_by = Some(event.to_owned());
         }
@@ -238,7 +239,7 @@ mod tests {
         let mut history = AutomationHistory::default();
         let mut answers = Vec::new();
         for (now, run) in arrivals {
-            let (next, answer) = after(&[run], &history, at(*now), RULES);
+            let (next, answer) = after(&[run], history, at(*now), RULES);
             history = next;
             answers.push(answer[0].1);
         }
@@ -338,7 +339,7 @@ mod tests {
     fn a_failure_is_superseded_by_a_success_of_the_same_batch() {
         let (old, success, new) = (failed("old", 1), succeeded(2), failed("new", 3));
         let runs = [&old, &success, &new];
-        let (history, answers) = after(&runs, &AutomationHistory::default(), at(5), RULES);
+        let (history, answers) = after(&runs, AutomationHistory::default(), at(5), RULES);
         let answer = |key: &str| answers.iter().find(|(of, _)| of == key).unwrap().1;
         assert_eq!(answer("old"), RunAnswer::Superseded);
         assert!(matches!(
@@ -375,22 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn an_automation_that_never_works_takes_no_more_memory() {
+    fn a_budget_keeps_one_failure_more_than_it_allows() {
         let mut history = AutomationHistory::default();
-        for index in 0..2 * MAX_FAILURES {
-            history = after(&[&failed(&index.to_string(), 0)], &history, at(0), RULES).0;
+        let mut attempts = Vec::new();
+        for index in 0..10 {
+            let (next, answers) = after(&[&failed(&index.to_string(), 0)], history, at(0), RULES);
+            let RunAnswer::Failed { attempt, .. } = answers[0].1 else {
+                panic!("{answers:?}")
+            };
+            history = next;
+            attempts.push(attempt);
         }
-        let budget = history.budget.as_ref().unwrap();
-        assert_eq!(budget.failures.len(), MAX_FAILURES);
-        let (_, answers) = after(&[&failed("last", 0)], &history, at(0), RULES);
-        let RunAnswer::Failed { attempt, .. } = answers[0].1 else {
-            panic!("{answers:?}")
-        };
-        let beyond = MAX_FAILURES + 1;
-        assert_eq!(
-            usize::try_from(attempt).unwrap(),
-            beyond,
-            "beyond every budget"
-        );
+        assert_eq!(attempts, [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]);
+        let budget = history.budget.unwrap();
+        assert_eq!(budget.failures.len(), 4);
     }
 }

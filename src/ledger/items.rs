@@ -5,41 +5,45 @@
 //! | a claimed event | `event#<key>` | `heldBy`, `leaseUntil` (ms), `done`, `expiresAt` (s) |
 //! | a completed event | `event#<key>` | `completedAt` (ms), `expiresAt` (s) |
 //! | an automation's runs | `automation#<id>` | see below |
-//! | a unit's last readiness | `readiness#unit#<id>` | `eventAt` (ms), `signal`, `expiresAt` (s) |
+//! | a unit's last readiness | `readiness#unit#<id>` | see below |
 //! | a device's | `readiness#device#<id>` | the same |
 //! | a principal's, on any unit | `readiness#principal#<id>` | the same |
 //! | a principal's on one unit | `readiness#principal#<id>#<unit>` | the same |
 //!
 //! `done` names the effects that an unfinished event has already had. An automation's runs have the
 //! attributes `failures`, `lastFailureAt` (ms), `windowEndsAt` (ms), `exhaustedBy`, `lastSuccessAt`
-//! (ms), `successKnownUntil` (ms), `revision` and `expiresAt` (s). A `signal` is the message as
-//! published.
+//! (ms), `successKnownUntil` (ms), `revision` and `expiresAt` (s). A readiness has `eventAt` (ms),
+//! `id` (the message's), the fields of the message's data that the key does not hold, and
+//! `expiresAt` (s): one write unit. The message with the Alexa event in it would take several.
 //!
 //! `expiresAt` is the table's TTL attribute, in seconds. DynamoDB may delete an expired item days
 //! later, so every condition also checks the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::{
     AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers, RunAnswer,
     budget::{self, AutomationHistory, BudgetRules, KnownSuccess, RetryBudget},
-    writes::{ConditionalTable, ConditionalWrite, TableItem, WriteAnswer, WriteAnswers, string},
+    reach::TableReach,
+    table::{ConditionalWrite, TableAnswers, TableCalls, TableItem, WriteAnswer, item, string},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
     effect::DoneEffects,
     hash::fnv1a,
+    message::OutgoingSignal,
     readiness::ReadinessSubject,
 };
 
 /// The attribute with the time of the event behind a stored signal, in milliseconds.
 pub const EVENT_AT: &str = "eventAt";
 
-/// The attribute with a stored signal: the text of the message.
-pub const SIGNAL: &str = "signal";
+/// The attribute with the id of the message behind a stored signal.
+pub const MESSAGE_ID: &str = "id";
 
 /// The table's TTL attribute, in seconds. Readers must treat an expired item as deleted.
 pub const EXPIRES_AT: &str = "expiresAt";
@@ -61,79 +65,93 @@ const MAX_KEY_BYTES: usize = 2048;
 /// and its TTL attribute `expiresAt`.
 #[derive(Debug, Clone)]
 pub struct LedgerTable {
-    table: ConditionalTable,
+    client: Client,
+    name: String,
 }
 
 impl LedgerTable {
     /// Uses the table with this name.
     #[must_use]
     pub fn new(client: Client, name: String) -> Self {
-        Self {
-            table: ConditionalTable::new(client, name),
-        }
+        Self { client, name }
     }
 
+    pub(super) fn calls<'a>(&'a self, reach: TableReach<'a>) -> TableCalls<'a> {
+        TableCalls::new(&self.client, &self.name, reach)
+    }
+}
+
+impl TableCalls<'_> {
     /// Claims the events that are absent or expired, or whose earlier claim has an expired lease.
     ///
     /// An event whose effects are done in part is claimed by a second write, which carries on what
-    /// is done.
+    /// is done. A table in doubt is first asked for one event alone.
     pub(super) async fn claim(
         &self,
         keys: &[&str],
         lease: &ClaimLease,
         deadline: Deadline,
     ) -> LedgerAnswers<ClaimAnswer> {
-        let writes = keys.iter().map(|key| claim_write(key, lease)).collect();
-        let mut written = self.table.write(writes, deadline).await;
-        let mut claims = LedgerAnswers::new();
-        let (mut takeovers, mut taken_over) = (Vec::new(), Vec::new());
+        let mut writes = Vec::new();
         for key in keys {
-            let answer = self.answer(&mut written, &event_pk(key));
-            if let Ok(WriteAnswer::Refused(Some(item))) = &answer
+            writes.push(claim_write(key, lease));
+        }
+        let alone = usize::from(self.reach.is_in_doubt()).min(writes.len());
+        let (first, others) = writes.split_at(alone);
+        let mut written = self.write(first, deadline).await;
+        written.extend(self.write(others, deadline).await);
+
+        let (mut takeovers, mut done_before) = (Vec::new(), HashMap::new());
+        for key in keys {
+            let pk = event_pk(key);
+            if let Some(Ok(WriteAnswer::Refused(Some(item)))) = written.get(&pk)
                 && let Some(write) = takeover_write(key, item, lease)
             {
                 takeovers.push(write);
-                taken_over.push((*key, done_in(item)));
-                continue;
+                done_before.insert(pk, done_in(item));
             }
-            let claim = answer.map(|answer| claim_answer(&answer, lease, DoneEffects::default()));
-            claims.insert((*key).to_owned(), claim);
         }
-        let mut written = self.table.write(takeovers, deadline).await;
-        for (key, done) in taken_over {
-            let answer = self.answer(&mut written, &event_pk(key));
+        written.extend(self.write(&takeovers, deadline).await);
+
+        let mut claims = LedgerAnswers::new();
+        for key in keys {
+            let pk = event_pk(key);
+            let answer = written.remove(&pk);
+            let answer = answer.unwrap_or_else(|| Err(self.contended()));
+            let done = done_before.remove(&pk).unwrap_or_default();
             let claim = answer.map(|answer| claim_answer(&answer, lease, done));
-            claims.insert(key.to_owned(), claim);
+            claims.insert((*key).to_owned(), claim);
         }
         claims
     }
 
-    /// Records that events took effect. Unconditional, because that holds even if another
-    /// invocation has claimed them in the meantime.
+    /// Records that events took effect, and returns what failed. Unconditional, because that holds
+    /// even if another invocation has claimed them in the meantime.
     pub(super) async fn complete(
         &self,
         keys: &[&str],
         now: DateTime<Utc>,
         known_until: DateTime<Utc>,
         deadline: Deadline,
-    ) -> WriteAnswers {
-        let mut writes = Vec::new();
+    ) -> Vec<AwsError> {
+        let mut items = Vec::new();
         for key in keys {
             let attributes = [millis(COMPLETED_AT, now), expiry(known_until)];
-            writes.push(ConditionalWrite::new(event_pk(key), attributes));
+            items.push(item(&event_pk(key), attributes));
         }
-        self.table.write(writes, deadline).await
+        self.overwrite(&items, deadline).await
     }
 
-    /// Releases claims by ending their leases, unless another invocation has taken them over. What
-    /// is done of an event's effects is remembered as long as completed events are.
+    /// Releases claims by ending their leases, unless another invocation has taken them over, and
+    /// returns what failed. What is done of an event's effects is remembered as long as completed
+    /// events are.
     pub(super) async fn release(
         &self,
         claims: &[ReleasedClaim<'_>],
         lease: &ClaimLease,
         known_until: DateTime<Utc>,
         deadline: Deadline,
-    ) -> WriteAnswers {
+    ) -> Vec<AwsError> {
         let mut writes = Vec::new();
         for ReleasedClaim { key, done } in claims {
             let remembered = if done.is_empty() {
@@ -146,103 +164,111 @@ impl LedgerTable {
                 millis("leaseUntil", lease.now),
                 expiry(remembered),
             ];
-            let mut write = ConditionalWrite::new(event_pk(key), attributes);
-            write.item.extend(done_attribute(done));
-            writes.push(write.only_if("heldBy = :holder", [text(":holder", &lease.holder)]));
+            writes.push(ConditionalWrite::new(
+                event_pk(key),
+                attributes.into_iter().chain(done_attribute(done)),
+                "heldBy = :holder",
+                [text(":holder", &lease.holder)],
+            ));
         }
-        self.table.write(writes, deadline).await
+        let written = self.write(&writes, deadline).await;
+        written.into_values().filter_map(Result::err).collect()
     }
 
     /// Counts runs, those of the same automation in order. Reads all histories, writes the changed
     /// ones, and repeats for those that another invocation has changed in between.
     pub(super) async fn count(
         &self,
-        runs: &[&AutomationRun],
+        runs: &[AutomationRun],
         lease: &ClaimLease,
         rules: BudgetRules,
         deadline: Deadline,
     ) -> LedgerAnswers<RunAnswer> {
         let mut answers = LedgerAnswers::new();
-        let mut pending = match self.read_histories(runs, deadline).await {
-            Ok(pending) => pending,
-            Err(error) => {
-                let answers = runs.iter().map(|run| (run.key.clone(), Err(error.clone())));
-                return answers.collect();
-            }
-        };
+        let mut pending = self.read_histories(runs, &mut answers, deadline).await;
         for round in 0.. {
             let mut writes = Vec::new();
             for history in &pending {
                 writes.extend(history.count(lease, rules, &mut answers));
             }
-            let mut written = self.table.write(writes, deadline).await;
+            let mut written = self.write(&writes, deadline).await;
             let mut conflicting = Vec::new();
             for history in pending {
                 let answer = written.remove(&history.pk);
                 conflicting.extend(history.conflict(answer, lease, &mut answers));
             }
             pending = conflicting;
-            // At least one contender succeeds per round, so this terminates.
-            if pending.is_empty() || deadline.is_over() {
+            if pending.is_empty() {
                 break;
             }
+            // At least one contender succeeds per round, so this terminates.
             deadline.backoff(round).await;
+            if deadline.is_over() {
+                break;
+            }
         }
         for history in pending {
-            history.fail(&self.table.contended(), &mut answers);
+            history.fail(&self.contended(), &mut answers);
         }
         answers
     }
 
+    /// Reads the histories of the automations, and answers the runs of those that cannot be read.
     async fn read_histories<'a>(
         &self,
-        runs: &[&'a AutomationRun],
+        runs: &'a [AutomationRun],
+        answers: &mut LedgerAnswers<RunAnswer>,
         deadline: Deadline,
-    ) -> Result<Vec<PendingHistory<'a>>, AwsError> {
+    ) -> Vec<PendingHistory<'a>> {
         let mut by_automation: BTreeMap<String, Vec<&AutomationRun>> = BTreeMap::new();
         for run in runs {
             let runs = by_automation.entry(pk("automation", &run.automation_id));
             runs.or_default().push(run);
         }
-        let pks = by_automation.keys().cloned().collect();
-        let mut items = self.table.read(pks, deadline).await?;
+        let pks: Vec<_> = by_automation.keys().cloned().collect();
+        let mut items = self.read(&pks, deadline).await;
         let mut histories = Vec::new();
         for (pk, runs) in by_automation {
-            let item = items.remove(&pk);
-            histories.push(PendingHistory { pk, item, runs });
+            let read = items.remove(&pk).unwrap_or_else(|| Err(self.contended()));
+            let mut history = PendingHistory {
+                pk,
+                item: None,
+                runs,
+            };
+            match read {
+                Ok(item) => {
+                    history.item = item;
+                    histories.push(history);
+                }
+                Err(error) => history.fail(&error, answers),
+            }
         }
-        Ok(histories)
+        histories
     }
 
-    /// Stores a signal for a subject, unless that of a newer event is stored. Of two signals with
-    /// the same time the last one wins.
+    /// Stores signals for their subjects, unless those of newer events are stored. Of two signals
+    /// with the same time the last one wins.
     pub(super) async fn store(
         &self,
-        signal: &StoredSignal<'_>,
+        signals: &[StoredSignal<'_>],
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<(), AwsError> {
-        let attributes = [
-            millis(EVENT_AT, signal.at),
-            text(SIGNAL, signal.text),
-            expiry(now + SIGNALS_KEPT),
-        ];
-        let write = ConditionalWrite::new(signal.pk.clone(), attributes).only_if(
-            "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
-            [
+    ) -> TableAnswers<WriteAnswer> {
+        let mut writes = Vec::new();
+        for signal in signals {
+            let values = [
                 millis(":eventAt", signal.at),
                 number(":seconds", now.timestamp()),
-            ],
-        );
-        self.table.write_one(&write, false, deadline).await?;
-        Ok(())
-    }
-
-    fn answer(&self, written: &mut WriteAnswers, pk: &str) -> Result<WriteAnswer, AwsError> {
-        match written.remove(pk) {
-            Some(answer) => answer,
-            None => Err(self.table.contended()),
+            ];
+            let write = ConditionalWrite::new(
+                signal.pk.clone(),
+                signal.attributes(now),
+                "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+                values,
+            );
+            writes.push(write.probably_new(true));
         }
+        self.write(&writes, deadline).await
     }
 }
 
@@ -251,7 +277,26 @@ impl LedgerTable {
 pub(super) struct StoredSignal<'a> {
     pub(super) pk: String,
     pub(super) at: DateTime<Utc>,
-    pub(super) text: &'a str,
+    pub(super) subject: &'a ReadinessSubject,
+    pub(super) signal: &'a OutgoingSignal,
+}
+
+impl StoredSignal<'_> {
+    /// What a late reader asks for. The subject is in the key.
+    fn attributes(&self, now: DateTime<Utc>) -> Vec<(String, AttributeValue)> {
+        let mut attributes = vec![
+            millis(EVENT_AT, self.at),
+            text(MESSAGE_ID, &self.signal.id),
+            expiry(now + SIGNALS_KEPT),
+        ];
+        let in_key = self.subject.fields();
+        for (name, value) in &self.signal.fields {
+            if !in_key.iter().any(|(field, _)| field == name) {
+                attributes.push((name.clone(), attribute(value)));
+            }
+        }
+        attributes
+    }
 }
 
 /// A claim to give back.
@@ -264,14 +309,17 @@ pub struct ReleasedClaim<'a> {
 }
 
 fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
-    claim_item(key, lease).only_if(
+    let write = ConditionalWrite::new(
+        event_pk(key),
+        claim_attributes(lease, lease.until),
         "attribute_not_exists(pk) OR expiresAt <= :seconds \
          OR leaseUntil <= :millis AND attribute_not_exists(done)",
         [
             number(":seconds", lease.now.timestamp()),
             millis(":millis", lease.now),
         ],
-    )
+    );
+    write.probably_new(true)
 }
 
 /// Claims an event whose effects are done in part, if the claim on it is over.
@@ -281,25 +329,27 @@ fn takeover_write(key: &str, item: &TableItem, lease: &ClaimLease) -> Option<Con
     if !is_over || *holder == lease.holder || !item.contains_key(DONE) {
         return None;
     }
-    let mut write = claim_item(key, lease);
-    write.item.extend(done_attribute(&done_in(item)));
     // As long as what is done has to be remembered, and not shorter than the claim: an expired item
     // is anybody's, and says nothing of what is done.
     let known_until = expires_at(item).map_or(lease.until, |at| at.max(lease.until));
-    write.item.extend([expiry(known_until)]);
-    Some(write.only_if(
+    let attributes = claim_attributes(lease, known_until).into_iter();
+    Some(ConditionalWrite::new(
+        event_pk(key),
+        attributes.chain(done_attribute(&done_in(item))),
         "heldBy = :seen AND leaseUntil <= :millis",
         [text(":seen", holder), millis(":millis", lease.now)],
     ))
 }
 
-fn claim_item(key: &str, lease: &ClaimLease) -> ConditionalWrite {
-    let attributes = [
+fn claim_attributes(
+    lease: &ClaimLease,
+    known_until: DateTime<Utc>,
+) -> [(String, AttributeValue); 3] {
+    [
         text("heldBy", &lease.holder),
         millis("leaseUntil", lease.until),
-        expiry(lease.until),
-    ];
-    ConditionalWrite::new(event_pk(key), attributes)
+        expiry(known_until),
+    ]
 }
 
 fn done_in(item: &TableItem) -> DoneEffects {
@@ -343,7 +393,8 @@ impl PendingHistory<'_> {
         answers: &mut LedgerAnswers<RunAnswer>,
     ) -> Option<ConditionalWrite> {
         let before = self.item.as_ref().map(read_history).unwrap_or_default();
-        let (history, counted) = budget::after(&self.runs, &before, lease.now, rules);
+        let before = before.current(lease.now);
+        let (history, counted) = budget::after(&self.runs, before.clone(), lease.now, rules);
         for (key, answer) in counted {
             answers.insert(key, Ok(answer));
         }
@@ -359,31 +410,32 @@ impl PendingHistory<'_> {
             failures.push(AttributeValue::S(failure.clone()));
         }
         let window_ends = budget.map_or(lease.now, |budget| budget.window_ends);
-        let attributes = [
+        let mut attributes = vec![
             ("failures".to_owned(), AttributeValue::L(failures)),
             millis("windowEndsAt", window_ends),
             text("revision", &lease.holder),
             expiry(history.known_until().unwrap_or(lease.now)),
         ];
-        let mut write = ConditionalWrite::new(self.pk.clone(), attributes);
         if let Some(budget) = budget {
             let last_failure = budget.last_failure.map(|at| millis("lastFailureAt", at));
             let exhausted_by = budget.exhausted_by.as_ref();
-            write.item.extend(last_failure);
-            write
-                .item
-                .extend(exhausted_by.map(|event| text("exhaustedBy", event)));
+            attributes.extend(last_failure);
+            attributes.extend(exhausted_by.map(|event| text("exhaustedBy", event)));
         }
         if let Some(success) = history.success {
-            write.item.extend([
+            attributes.extend([
                 millis("lastSuccessAt", success.at),
                 millis("successKnownUntil", success.known_until),
             ]);
         }
-        match self.item.as_ref().and_then(|item| string(item, "revision")) {
-            Some(revision) => write.only_if("revision = :seen", [text(":seen", revision)]),
-            None => write.only_if("attribute_not_exists(revision)", []),
+        let pk = self.pk.clone();
+        let revision = self.item.as_ref().and_then(|item| string(item, "revision"));
+        if let Some(seen) = revision {
+            let seen = [text(":seen", seen)];
+            return ConditionalWrite::new(pk, attributes, "revision = :seen", seen);
         }
+        let write = ConditionalWrite::new(pk, attributes, "attribute_not_exists(revision)", []);
+        write.probably_new(self.item.is_none())
     }
 
     /// Returns the history as now stored, if another invocation has changed it in between.
@@ -476,6 +528,24 @@ fn pk(kind: &str, id: &str) -> String {
     let start = pk.floor_char_boundary(MAX_KEY_BYTES - hash.len());
     let start = pk.get(..start).unwrap_or_default();
     format!("{start}{hash}")
+}
+
+fn attribute(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(*value),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(values) => AttributeValue::L(values.iter().map(attribute).collect()),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            AttributeValue::M(
+                fields
+                    .map(|(name, value)| (name.clone(), attribute(value)))
+                    .collect(),
+            )
+        }
+    }
 }
 
 fn text(name: &str, value: &str) -> (String, AttributeValue) {

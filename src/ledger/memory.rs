@@ -2,19 +2,26 @@
 //! out of reach.
 //!
 //! It recognizes most repeats, because Lambda reuses environments, and is lost with the
-//! environment. Memory stays bounded: when a map is full, the oldest entry is dropped.
+//! environment. Memory stays bounded, in bytes because ids are not: when a map is full, the oldest
+//! entry is dropped.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     ClaimAnswer, DoneEffects,
-    budget::{self, AutomationHistory, AutomationRun, BudgetRules, RunAnswer},
+    budget::{self, AutomationHistory, AutomationRun, BudgetRules, EVENT_NAME_BYTES, RunAnswer},
 };
 
-/// The maximum number of events, and of automations, that are remembered.
-const CAPACITY: usize = 10_000;
+/// The maximum size of the events, and of the automations, that are remembered, in bytes.
+const CAPACITY_BYTES: usize = 8 * 1024 * 1024;
+
+/// More than an entry takes besides its key and its value's texts, in bytes.
+const ENTRY_BYTES: usize = 300;
 
 /// The events and budgets that this execution environment remembers.
 #[derive(Debug, Default)]
@@ -57,12 +64,13 @@ impl MemoryLedger {
             until,
             done: done.clone(),
         };
-        self.events.insert(key, entry);
+        self.events.insert(key, entry, ENTRY_BYTES);
         ClaimAnswer::Granted(done)
     }
 
     pub(super) fn complete(&mut self, key: &str, until: DateTime<Utc>) {
-        self.events.insert(key, MemoryEntry::Completed { until });
+        let entry = MemoryEntry::Completed { until };
+        self.events.insert(key, entry, ENTRY_BYTES);
     }
 
     /// Gives a claim back, with what was done of the event's effects.
@@ -75,7 +83,7 @@ impl MemoryLedger {
             until: now,
             done: done.clone(),
         };
-        self.events.insert(key, entry);
+        self.events.insert(key, entry, ENTRY_BYTES);
     }
 
     pub(super) fn count(
@@ -88,10 +96,14 @@ impl MemoryLedger {
             return Vec::new();
         };
         let history = self.automations.get(automation_id).cloned();
-        let (history, answers) = budget::after(runs, &history.unwrap_or_default(), now, rules);
-        match history.known_until() {
-            Some(_) => self.automations.insert(automation_id, history),
-            None => self.automations.remove(automation_id),
+        let (history, answers) = budget::after(runs, history.unwrap_or_default(), now, rules);
+        if history.known_until().is_some() {
+            let budget = history.budget.as_ref();
+            let names = budget.map_or(0, |budget| budget.failures.len());
+            let bytes = ENTRY_BYTES + names * EVENT_NAME_BYTES;
+            self.automations.insert(automation_id, history, bytes);
+        } else {
+            self.automations.remove(automation_id);
         }
         answers
     }
@@ -100,8 +112,10 @@ impl MemoryLedger {
 /// A map of bounded size that drops the oldest entry when it is full.
 #[derive(Debug)]
 struct RecentMap<V> {
-    values: HashMap<String, V>,
-    order: VecDeque<String>,
+    /// The values, each with the size of its entry.
+    values: HashMap<Arc<str>, (V, usize)>,
+    order: VecDeque<Arc<str>>,
+    bytes: usize,
 }
 
 impl<V> Default for RecentMap<V> {
@@ -109,30 +123,40 @@ impl<V> Default for RecentMap<V> {
         Self {
             values: HashMap::new(),
             order: VecDeque::new(),
+            bytes: 0,
         }
     }
 }
 
 impl<V> RecentMap<V> {
     fn get(&self, key: &str) -> Option<&V> {
-        self.values.get(key)
+        self.values.get(key).map(|(value, _)| value)
     }
 
-    fn insert(&mut self, key: &str, value: V) {
-        if self.values.insert(key.to_owned(), value).is_none() {
-            self.order.push_back(key.to_owned());
+    fn insert(&mut self, key: &str, value: V, value_bytes: usize) {
+        let (shared, bytes): (Arc<str>, _) = (key.into(), key.len() + value_bytes);
+        self.bytes += bytes;
+        match self.values.insert(shared.clone(), (value, bytes)) {
+            Some((_, old)) => self.bytes -= old,
+            None => self.order.push_back(shared),
         }
-        while self.order.len() > CAPACITY {
-            if let Some(oldest) = self.order.pop_front() {
-                self.values.remove(&oldest);
-            }
+        while self.bytes > CAPACITY_BYTES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.forget(&oldest);
         }
     }
 
     fn remove(&mut self, key: &str) {
-        if self.values.remove(key).is_some() {
-            self.order.retain(|known| known != key);
+        if self.forget(key) {
+            self.order.retain(|known| **known != *key);
         }
+    }
+
+    fn forget(&mut self, key: &str) -> bool {
+        let old = self.values.remove(key);
+        self.bytes -= old.as_ref().map_or(0, |(_, bytes)| *bytes);
+        old.is_some()
     }
 }
 
@@ -177,20 +201,37 @@ mod tests {
     }
 
     #[test]
-    fn stays_within_its_capacity() {
-        let mut memory = MemoryLedger::default();
-        for index in 0..=CAPACITY {
-            memory.claim(&index.to_string(), at(0), at(30));
+    fn stays_within_its_capacity_whatever_the_length_of_the_ids() {
+        for length in [10, 2_000, 200_000] {
+            let mut memory = MemoryLedger::default();
+            let key = |index: usize| format!("{index:010}{}", "x".repeat(length - 10));
+            let fitting = CAPACITY_BYTES / (length + ENTRY_BYTES);
+            for index in 0..=fitting {
+                memory.claim(&key(index), at(0), at(30));
+            }
+            assert_eq!(memory.events.values.len(), fitting);
+            assert_eq!(memory.events.order.len(), fitting);
+            assert_eq!(
+                memory.claim(&key(0), at(1), at(31)),
+                ClaimAnswer::Granted(DoneEffects::default()),
+                "the oldest was dropped"
+            );
+            assert_eq!(
+                memory.claim(&key(fitting), at(1), at(31)),
+                ClaimAnswer::Held
+            );
         }
-        assert_eq!(memory.events.values.len(), CAPACITY);
-        assert_eq!(
-            memory.claim("0", at(1), at(31)),
-            ClaimAnswer::Granted(DoneEffects::default()),
-            "the oldest was dropped"
-        );
-        assert_eq!(
-            memory.claim(&CAPACITY.to_string(), at(1), at(31)),
-            ClaimAnswer::Held
-        );
+    }
+
+    #[test]
+    fn what_is_replaced_or_given_back_takes_no_more_memory() {
+        let mut memory = MemoryLedger::default();
+        for _ in 0..3 {
+            memory.claim("k", at(0), at(30));
+            memory.complete("k", at(0));
+        }
+        assert_eq!(memory.events.bytes, 1 + ENTRY_BYTES);
+        memory.release("k", &DoneEffects::default(), at(1));
+        assert_eq!((memory.events.bytes, memory.events.order.len()), (0, 0));
     }
 }

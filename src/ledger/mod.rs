@@ -19,14 +19,17 @@
 //!
 //! Availability and at-least-once delivery take precedence over deduplication: while the table is
 //! out of reach, events are processed, only the memory of the execution environment recognizes
-//! repeats, and signals are published without being stored. If the table refuses a request (no
-//! permission, no such table), waiting does not help: events fail and stay with their owner.
+//! repeats, and signals are published without being stored. A table that is throttled is in reach:
+//! it is waited for, and an event whose turn does not come stays with its owner. If the table
+//! refuses a request (no permission, no such table), waiting does not help: events fail and stay
+//! with their owner as well.
 
 mod budget;
 mod items;
 mod memory;
+mod reach;
 mod session;
-mod writes;
+mod table;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -35,15 +38,19 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::{budget::BudgetRules, memory::MemoryLedger};
+use self::{
+    budget::BudgetRules,
+    memory::MemoryLedger,
+    reach::{KnownOutage, TableReach},
+};
 pub use self::{
     budget::{AutomationRun, RunAnswer, RunOutcome},
     items::{
-        COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, ReleasedClaim, SIGNAL, event_pk,
+        COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, MESSAGE_ID, ReleasedClaim, event_pk,
         readiness_key,
     },
     session::LedgerSession,
-    writes::PARTITION_KEY,
+    table::PARTITION_KEY,
 };
 use crate::{
     aws::{LONGEST_INVOCATION, error::AwsError},
@@ -61,6 +68,7 @@ const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 #[derive(Debug)]
 pub struct Ledger {
     table: Option<LedgerTable>,
+    outage: KnownOutage,
     memory: Mutex<MemoryLedger>,
     ttl: Duration,
     rules: BudgetRules,
@@ -88,6 +96,7 @@ impl Ledger {
     pub fn new(table: Option<LedgerTable>, ttl: Duration, policy: &RetryPolicy) -> Self {
         Self {
             table,
+            outage: KnownOutage::default(),
             memory: Mutex::default(),
             ttl,
             rules: BudgetRules {
@@ -106,8 +115,10 @@ impl Ledger {
         now: DateTime<Utc>,
         deadline: DateTime<Utc>,
     ) -> LedgerSession<'_> {
+        let reach = TableReach::at_start(&self.outage, now);
         LedgerSession::new(
             self,
+            self.table.as_ref().map(|table| table.calls(reach)),
             ClaimLease {
                 // Lambda retries an event with the same request id, so two invocations can share
                 // one.
@@ -158,7 +169,12 @@ mod tests {
         let claim = async |now: DateTime<Utc>, time| {
             let session = ledger.open("request", now, now + time);
             let at = Instant::now();
-            session.claim(&["event"], Deadline { now, at }).await
+            let deadline = Deadline {
+                now,
+                at,
+                patience: at,
+            };
+            session.claim(&["event"], deadline).await
         };
         claim(now, TimeDelta::days(1)).await;
         let lease = LONGEST_INVOCATION + LEASE_MARGIN;

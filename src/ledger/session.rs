@@ -1,20 +1,18 @@
 //! The ledger as used by one invocation: the table or, while it is out of reach, the memory.
-//!
-//! The invocation waits for an outage only once: after that it no longer asks the table, except to
-//! settle its claims at the end.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt as _, future::join, stream};
+use futures_util::future::join;
 
 use super::{
     AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers, ReleasedClaim, RunAnswer,
     RunOutcome, happened_at,
-    items::{LedgerTable, StoredSignal, readiness_key},
+    items::{StoredSignal, readiness_key},
+    table::TableCalls,
 };
 use crate::{
     aws::{Deadline, error::AwsError},
@@ -22,31 +20,33 @@ use crate::{
     message::OutgoingSignal,
 };
 
-/// How many signals are written concurrently: enough to be fast, with few enough connections for a
-/// small function.
-const WRITES_AT_ONCE: usize = 16;
-
 /// The ledger as used by one invocation.
 #[derive(Debug)]
 pub struct LedgerSession<'a> {
     ledger: &'a Ledger,
+    table: Option<TableCalls<'a>>,
     lease: ClaimLease,
-    is_unreachable: AtomicBool,
+    was_unreachable: AtomicBool,
 }
 
 impl<'a> LedgerSession<'a> {
-    pub(super) fn new(ledger: &'a Ledger, lease: ClaimLease) -> Self {
+    pub(super) fn new(
+        ledger: &'a Ledger,
+        table: Option<TableCalls<'a>>,
+        lease: ClaimLease,
+    ) -> Self {
         Self {
             ledger,
+            table,
             lease,
-            is_unreachable: AtomicBool::new(false),
+            was_unreachable: AtomicBool::new(false),
         }
     }
 
     /// Claims events for delivery; the keys must be distinct.
     ///
-    /// The result for a key is an error if the table refuses the request, or if conflicts with
-    /// other writers persist. A table that is out of reach is not an error.
+    /// The result for a key is an error if the table refuses the request or stays throttled. A
+    /// table that is out of reach is not an error.
     pub async fn claim(&self, keys: &[&str], deadline: Deadline) -> LedgerAnswers<ClaimAnswer> {
         let mut unknown = Vec::new();
         for key in keys {
@@ -54,11 +54,9 @@ impl<'a> LedgerSession<'a> {
                 unknown.push(*key);
             }
         }
-        let mut answers = match self.table() {
-            Some(table) if !unknown.is_empty() => {
-                table.claim(&unknown, &self.lease, deadline).await
-            }
-            _ => LedgerAnswers::new(),
+        let mut answers = match &self.table {
+            Some(table) => table.claim(&unknown, &self.lease, deadline).await,
+            None => LedgerAnswers::new(),
         };
         let mut claims = LedgerAnswers::new();
         for key in keys {
@@ -73,28 +71,29 @@ impl<'a> LedgerSession<'a> {
 
     /// Counts runs of automations against their budgets, in the order in which they happened.
     ///
-    /// An error is as in [`Self::claim`]; for a success it is also that the table went out of reach
-    /// since the claim.
+    /// An error is as in [`Self::claim`], or that conflicts with other writers persist; for a
+    /// success it is also that the table went out of reach since the claim.
     pub async fn count(
         &self,
         runs: &[AutomationRun],
         deadline: Deadline,
     ) -> LedgerAnswers<RunAnswer> {
-        let all: Vec<_> = runs.iter().collect();
-        let mut answers = match self.table() {
-            Some(table) if !runs.is_empty() => {
-                let rules = self.ledger.rules;
-                table.count(&all, &self.lease, rules, deadline).await
-            }
-            _ => LedgerAnswers::new(),
+        // A success does nothing but this. Unless its claim came from memory as well, its event has
+        // to come again. A failure is always worth a trigger.
+        let is_flowing = self.was_unreachable();
+        let rules = self.ledger.rules;
+        let mut answers = match &self.table {
+            Some(table) => table.count(runs, &self.lease, rules, deadline).await,
+            None => LedgerAnswers::new(),
         };
         let mut counts = LedgerAnswers::new();
         let mut uncounted: BTreeMap<&str, Vec<&AutomationRun>> = BTreeMap::new();
         for run in runs {
             match answers.remove(&run.key) {
-                // A success does nothing but this, so its event has to come again. A failure is
-                // still worth a trigger.
-                Some(Err(error)) if error.is_outage() && run.outcome != RunOutcome::Succeeded => {
+                Some(Err(error))
+                    if error.is_outage()
+                        && (is_flowing || run.outcome != RunOutcome::Succeeded) =>
+                {
                     self.note_outage(&error);
                     uncounted.entry(&run.automation_id).or_default().push(run);
                 }
@@ -106,7 +105,7 @@ impl<'a> LedgerSession<'a> {
         }
         for runs in uncounted.values() {
             let mut memory = self.ledger.memory();
-            for (key, answer) in memory.count(runs, self.lease.now, self.ledger.rules) {
+            for (key, answer) in memory.count(runs, self.lease.now, rules) {
                 counts.insert(key, Ok(answer));
             }
         }
@@ -123,45 +122,30 @@ impl<'a> LedgerSession<'a> {
         signals: &[Keyed<'_, str, OutgoingSignal>],
         deadline: Deadline,
     ) -> LedgerAnswers<()> {
-        let writes = newest(signals, self.lease.now);
-        let writes = writes.values().map(async |signal| {
-            let stored = self.store_one(signal, deadline).await;
-            (signal.pk.as_str(), stored)
-        });
-        let stored: HashMap<_, _> = stream::iter(writes)
-            .buffer_unordered(WRITES_AT_ONCE)
-            .collect()
-            .await;
+        let newest = newest(signals, self.lease.now);
+        let stored = match &self.table {
+            Some(table) => table.store(&newest, self.lease.now, deadline).await,
+            None => LedgerAnswers::new(),
+        };
         let mut answers = LedgerAnswers::new();
         for Keyed { key, item: signal } in signals {
-            let pks = signal.subjects().iter().map(readiness_key);
-            let failure = pks
-                .filter_map(|pk| stored.get(pk.as_str()).cloned())
-                .find(Result::is_err);
-            answers.insert((*key).to_owned(), failure.unwrap_or(Ok(())));
+            let mut answer = Ok(());
+            for subject in signal.subjects() {
+                let stored = stored.get(&readiness_key(subject)).cloned();
+                let stored = stored.map(|stored| stored.map(drop));
+                answer = answer.and(self.or_from_memory(stored, || ()));
+            }
+            answers.insert((*key).to_owned(), answer);
         }
         answers
-    }
-
-    /// Stores one signal, unless an earlier write has found the table out of reach.
-    async fn store_one(
-        &self,
-        signal: &StoredSignal<'_>,
-        deadline: Deadline,
-    ) -> Result<(), AwsError> {
-        let Some(table) = self.table() else {
-            return Ok(());
-        };
-        let stored = table.store(signal, self.lease.now, deadline).await;
-        self.or_from_memory(Some(stored), || ())
     }
 
     /// Completes the claims of events that took effect, and releases those of events that failed,
     /// so that they can be retried.
     ///
-    /// It tries even a table that was out of reach, because the table may be back, or may hold the
-    /// claims. An error here no longer fails an event: a repeat then waits until the lease expires,
-    /// and its effects are delivered again.
+    /// A table that went out of reach in this invocation has half a second to be back, because it
+    /// may hold the claims. An error here no longer fails an event: a repeat then waits until the
+    /// lease expires, and its effects are delivered again.
     pub async fn settle(
         &self,
         delivered: &[&str],
@@ -170,16 +154,15 @@ impl<'a> LedgerSession<'a> {
     ) {
         let known_until = self.lease.now + self.ledger.ttl;
         self.settle_in_memory(delivered, failed, known_until);
-        let Some(table) = &self.ledger.table else {
+        let Some(table) = &self.table else {
             return;
         };
+        table.reach.doubt_again();
         let completing = table.complete(delivered, self.lease.now, known_until, deadline);
         let releasing = table.release(failed, &self.lease, known_until, deadline);
-        let (completed, released) = join(completing, releasing).await;
-        for answer in completed.values().chain(released.values()) {
-            if let Err(error) = answer {
-                self.note_outage(error);
-            }
+        let (uncompleted, unreleased) = join(completing, releasing).await;
+        for error in uncompleted.iter().chain(&unreleased) {
+            self.note_outage(error);
         }
     }
 
@@ -200,13 +183,7 @@ impl<'a> LedgerSession<'a> {
 
     /// Whether the table was out of reach, in which case repeats may take effect twice.
     pub fn was_unreachable(&self) -> bool {
-        self.is_unreachable.load(Ordering::Relaxed)
-    }
-
-    /// Returns the table, unless it was found to be out of reach.
-    fn table(&self) -> Option<&LedgerTable> {
-        let table = self.ledger.table.as_ref();
-        table.filter(|_| !self.was_unreachable())
+        self.was_unreachable.load(Ordering::Relaxed)
     }
 
     fn is_completed_in_memory(&self, key: &str) -> bool {
@@ -231,7 +208,7 @@ impl<'a> LedgerSession<'a> {
 
     /// Notes that the invocation continues without the table, and logs it once.
     fn note_outage(&self, error: &AwsError) {
-        if self.is_unreachable.swap(true, Ordering::Relaxed) {
+        if self.was_unreachable.swap(true, Ordering::Relaxed) {
             return;
         }
         if error.is_transient() {
@@ -248,12 +225,12 @@ impl<'a> LedgerSession<'a> {
     }
 }
 
-/// Returns the newest signal for each partition key; of two with the same time, the last. A signal
+/// Returns the newest signal for each subject; of two with the same time, the last. A signal
 /// without a time, or with one that is still to come, counts as current.
 fn newest<'a>(
     signals: &[Keyed<'a, str, OutgoingSignal>],
     now: DateTime<Utc>,
-) -> BTreeMap<String, StoredSignal<'a>> {
+) -> Vec<StoredSignal<'a>> {
     let mut sorted = signals.to_vec();
     sorted.sort_by_key(|keyed| happened_at(keyed.item.at, now));
     let mut newest = BTreeMap::new();
@@ -263,10 +240,11 @@ fn newest<'a>(
             let stored = StoredSignal {
                 pk: pk.clone(),
                 at: happened_at(signal.at, now),
-                text: &signal.message.body,
+                subject,
+                signal,
             };
             newest.insert(pk, stored);
         }
     }
-    newest
+    newest.into_values().collect()
 }

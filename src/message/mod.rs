@@ -21,7 +21,7 @@ use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 pub use self::{
     device_readiness::DeviceReadiness,
@@ -156,6 +156,10 @@ impl OutgoingMessage {
 pub struct OutgoingSignal {
     /// The message.
     pub message: OutgoingMessage,
+    /// The message's id.
+    pub id: String,
+    /// The fields of the message's data, without the source event.
+    pub fields: Map<String, Value>,
     /// When the event happened.
     pub at: Option<DateTime<Utc>>,
     /// What the message says about readiness.
@@ -236,8 +240,14 @@ impl MessageOrigin {
         &self,
         data: &D,
     ) -> Result<OutgoingSignal, MessageTooLarge> {
+        let fields = match serde_json::to_value(data) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
         Ok(OutgoingSignal {
             message: self.message(data)?,
+            id: self.id.clone(),
+            fields,
             at: self.happened_at,
             readiness: data.readiness(),
         })

@@ -122,7 +122,8 @@ class FollowTest(StackTest):
         return {
             "pk": {"S": f"readiness#unit#{message['subject']}"},
             "eventAt": {"N": str(int(at.timestamp() * 1000))},
-            "signal": {"S": json.dumps(message)},
+            "id": {"S": message["id"]},
+            "ready": {"BOOL": message["data"]["ready"]},
             "expiresAt": {"N": str(int(time.time()) + expires_in)},
         }
 
@@ -487,7 +488,8 @@ class FollowTest(StackTest):
         self.remember(failed)
         self.remember(expired, expires_in=-1)
         shown = self.run_tool("status", "--unit", ready["subject"], "--output", "json")
-        self.assertEqual((shown.status, shown.err, json.loads(shown.out)), (0, "", ready))
+        stored = {**ready, "data": {"ready": True, "unitId": ready["subject"]}}
+        self.assertEqual((shown.status, shown.err, json.loads(shown.out)), (0, "", stored))
         shown = self.run_tool("status", "--unit", failed["subject"])
         self.assertEqual(shown.status, 2)
         self.assertIn("not ready", shown.out)

@@ -1,10 +1,12 @@
 //! What happens when AWS does not accept an effect.
 
+use std::time::Duration;
+
 use asp_events::{
     aws::{Deadline, client, error::AwsError},
     deliver::{CloudWatchMetrics, DeliveryResults, PublishMessages},
     effect::EffectKey,
-    handler::Handler,
+    handler::{Handler, Invocation},
     keyed::Keyed,
     message::{OutgoingMessage, OutputTopic},
 };
@@ -226,15 +228,18 @@ async fn a_closed_port_and_an_aws_that_never_answers_are_retryable() {
         function.error(&sample("subscription-activated")).await.0,
         "Retryable"
     );
-    let (error_type, text) = function.error(&sample("skill-failure-timeout")).await;
-    assert_eq!(error_type, "Retryable");
-    assert!(
-        text.contains(
-            "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable error: \
-             request has timed out"
-        ),
-        "{text}"
-    );
+    let now = Utc::now();
+    let short = Invocation {
+        deadline: now + TimeDelta::seconds(1),
+        ..invocation(now)
+    };
+    let body = sample("skill-failure-timeout");
+    let answer = function.handler.handle(&body, &short);
+    let error = Diagnostic::from(answer.await.unwrap_err());
+    assert_eq!(error.error_type, "Retryable");
+    let expected = "cloudwatch:PutMetricData on AlexaSmartProperties failed with a retryable \
+                    error: the invocation's time is up";
+    assert!(error.error_message.contains(expected), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,43 +376,58 @@ async fn data_points_are_not_sent_again_for_a_reason_that_all_share() {
     }
 }
 
-#[tokio::test]
+/// Delivers a skill failure while the first calls of `PutMetricData` fail, and returns whether it
+/// was handled, the number of calls and of counts.
+async fn count_in_trouble(faults: Vec<Fault>) -> (bool, usize, usize) {
+    let aws = FakeAws::in_memory();
+    aws.fail(Operation::PutMetricData, faults);
+    let event = [OwnedEvent::of_kind(0, 1)];
+    let handler = environment(&aws, aws.http());
+    let time = TimeDelta::seconds(30);
+    let kept = deliver(&handler, Ingestion::Direct, &event, Utc::now(), time).await;
+    let mut data = aws.data();
+    data.retain(|datum| datum.dimensions.contains_key("SkillId"));
+    let calls = aws.attempts(Operation::PutMetricData);
+    (kept.is_empty(), calls, data.len())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_count_is_not_sent_again_where_cloudwatch_may_have_taken_it() {
-    for fault in [
-        Fault::Reset,
-        Fault::ResetAfter,
-        Fault::HangAfter,
-        Fault::Half,
-        Fault::Error(500, "InternalServiceFault"),
-        Fault::Error(503, "ServiceUnavailable"),
+    for (fault, counts) in [
+        (Fault::Reset, 0),
+        (Fault::ResetAfter, 1),
+        (Fault::Hang, 0),
+        (Fault::HangAfter, 1),
+        (Fault::Half, 1),
+        (Fault::Slow(Duration::from_secs(25)), 1),
+        (Fault::Error(500, "InternalServiceFault"), 0),
+        (Fault::Error(503, "ServiceUnavailable"), 0),
+        (Fault::Error(408, "RequestTimeout"), 0),
+        (Fault::Error(400, "RequestTimeout"), 0),
+        (Fault::Error(400, "InternalFailure"), 0),
     ] {
-        let function = Function::start().await;
-        function.aws.fail(Operation::PutMetricData, [fault.clone()]);
-        let body = sns_event(&[&skill_failure("1", "s", "live", "X")]);
-        let answer = function.handle(&body).await;
-        let error = Diagnostic::from(answer.expect_err(&format!("{fault:?}")));
-        assert_eq!(error.error_type, "Retryable", "{fault:?}");
-        assert_eq!(
-            function.aws.attempts(Operation::PutMetricData),
-            1,
-            "{fault:?}"
-        );
+        let counted = count_in_trouble(vec![fault.clone()]).await;
+        assert_eq!(counted, (false, 1, counts), "{fault:?}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_count_is_sent_again_where_cloudwatch_has_not_taken_it() {
-    let function = Function::start().await;
-    function.aws.fail(
-        Operation::PutMetricData,
-        [
-            Fault::Error(400, "Throttling"),
-            Fault::Error(429, "Whatever"),
-        ],
-    );
-    let body = sns_event(&[&skill_failure("1", "s", "live", "X")]);
-    assert_eq!(function.answer(&body).await["handled"], 1);
-    assert_counted(&function, 1.0);
+    for fault in [
+        Fault::Error(400, "Throttling"),
+        Fault::Error(400, "ThrottlingException"),
+        Fault::Error(429, "Whatever"),
+        Fault::Error(503, "SlowDown"),
+    ] {
+        let counted = count_in_trouble(vec![fault.clone(); 2]).await;
+        assert_eq!(counted, (true, 3, 1), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_cloudwatch_has_all_the_time_for_the_delivery() {
+    let slow = Fault::Slow(Duration::from_secs(22));
+    assert_eq!(count_in_trouble(vec![slow]).await, (true, 1, 1));
 }
 
 /// Checks how many failures were counted, over all skills.

@@ -142,9 +142,8 @@ impl Trouble {
             (Self::Partial, Operation::PublishBatch) => {
                 Fault::Entries(vec![0], "InternalError", false)
             }
-            (Self::Partial, Operation::ReadBudgets) => Fault::Unprocessed,
             (Self::Partial, Operation::Publish | Operation::PutMetricData) => return None,
-            (Self::Partial, _) => Fault::Cancelled("TransactionConflict"),
+            (Self::Partial, _) => Fault::Unprocessed,
         })
     }
 
@@ -307,7 +306,7 @@ impl MatrixCell {
         Ok(())
     }
 
-    /// Where every call hangs or conflicts, all that counts is that the deadline is kept.
+    /// Where every call hangs or is throttled, all that counts is that the deadline is kept.
     fn invocation_time(self) -> TimeDelta {
         match (self.trouble, self.calls) {
             (Trouble::Hang | Trouble::HangAfter | Trouble::Partial, AffectedCalls::Every) => {
@@ -367,7 +366,7 @@ impl MatrixCell {
         );
         let is_in_reach = matches!(
             self.trouble,
-            Trouble::Slow | Trouble::Status(400 | 403 | 404) | Trouble::Partial
+            Trouble::Slow | Trouble::Status(400 | 403 | 404 | 429) | Trouble::Partial
         );
         is_before_delivery && !is_in_reach
     }

@@ -10,10 +10,13 @@
 )]
 
 mod aws;
+mod backlog;
 mod calls;
 mod comparison;
+mod connections;
 mod contract;
 mod corpus;
+mod costs;
 mod crashes;
 mod documented;
 mod envelopes;

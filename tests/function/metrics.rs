@@ -99,9 +99,10 @@ async fn an_event_or_item_that_another_environment_has_is_contended() {
     );
 
     for (operation, fault, contended) in [
+        // The condition of the ledger, and an item as another environment has changed it.
         (
             Operation::WriteBudgets,
-            Fault::Cancelled("TransactionConflict"),
+            Fault::Error(400, "ConditionalCheckFailedException"),
             1,
         ),
         (

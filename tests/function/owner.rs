@@ -2,13 +2,13 @@
 //! function then owes.
 
 use asp_events::{
+    aws::client::HttpClients,
     deliver::{CloudWatchMetrics, SnsPublisher},
     envelope::Record,
     handler::{Handler, Invocation},
     outcome::InvocationAnswer,
     route::{RouteSettings, route},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
@@ -164,7 +164,7 @@ fn published_with_id(aws: &FakeAws, id: &str) -> usize {
 /// A new execution environment of the function.
 pub(crate) fn environment(
     aws: &FakeAws,
-    http: SharedHttpClient,
+    http: impl Into<HttpClients>,
 ) -> Handler<SnsPublisher, CloudWatchMetrics> {
     let config = reporting_config(&aws.url, &[("LEDGER_TABLE", "ledger")]);
     Handler::deployed(config, http, |_| {})

@@ -687,15 +687,19 @@ async fn every_line_of_an_invocation_has_its_request_id() {
     }
 }
 
-/// The batches of the memory test. The ledger's memory is full after 10,000 events, two thirds of
-/// the way.
+/// The batches of the memory test. With ids as long as these the ledger's memory is full before
+/// the first size is taken.
 const BATCHES: usize = 150;
 const EVENTS: usize = 100;
 
 /// The body of one of these batches.
 fn full_batch(batch: usize) -> Vec<u8> {
     let first = batch * EVENTS;
-    let events: Vec<_> = (first..first + EVENTS).map(OwnedEvent::new).collect();
+    let mut events: Vec<_> = (first..first + EVENTS).map(OwnedEvent::new).collect();
+    let long = format!("\"eventId\":{{\"id\":\"{}", "x".repeat(1_000));
+    for event in &mut events {
+        event.text = event.text.replace("\"eventId\":{\"id\":\"", &long);
+    }
     let items: Vec<_> = events
         .iter()
         .map(|event| (event.number, event.text.as_str()))

@@ -35,7 +35,6 @@ fn faults() -> Vec<Fault> {
         Fault::Half,
         Fault::Entries(vec![0], "InternalError", false),
         Fault::Unmentioned(vec![0]),
-        Fault::Cancelled("TransactionConflict"),
         Fault::Unprocessed,
     ]
 }

@@ -360,7 +360,8 @@ def _adapt_policies(template: Resource) -> None:
     """Changes the policies so that MiniStack can enforce them.
 
     Connections on this machine have no TLS, so statements that require it are removed. On AWS,
-    sns:Publish also allows PublishBatch; MiniStack has a separate action for it.
+    sns:Publish also allows PublishBatch, and dynamodb:PartiQLInsert a batch of INSERTs; MiniStack
+    has separate actions for them, and does not see the table of the second.
     """
     for resource in template["Resources"].values():
         if resource["Type"] in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
@@ -370,9 +371,12 @@ def _adapt_policies(template: Resource) -> None:
             ]
         elif resource["Type"] == "AWS::IAM::Role":
             for policy in resource["Properties"]["Policies"]:
-                for statement in policy["PolicyDocument"]["Statement"]:
+                statements = policy["PolicyDocument"]["Statement"]
+                for statement in statements:
                     if statement["Action"] == "sns:Publish":
                         statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
+                inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
+                statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
 
 
 def _limit_concurrency(stack: Stack) -> None:

@@ -129,9 +129,19 @@ class Agreement(StackTest):
         self.assertTrue(ledger["Action"])
         for action in ledger["Action"]:
             with self.subTest(action):
-                payload = sns(json.dumps(fresh("automation-failure-internal-error")))
-                with self.without_action(action):
+                # Several events are inserted together. MiniStack has an action of its own for that.
+                number = 2 if action == "dynamodb:PartiQLInsert" else 1
+                removed = action.replace("PartiQLInsert", "BatchExecuteStatement")
+                events = [fresh("automation-failure-internal-error") for _ in range(number)]
+                payload = sns(*map(json.dumps, events))
+                with self.without_action(removed):
                     answer, is_error = self.watch.invoke(payload)
+                if action == "dynamodb:BatchWriteItem":  # too late to fail the event
+                    self.assertFalse(is_error, answer)
+                    refused = [line for line in self.watch.function_log() if f"Allow {action}" in line]
+                    self.assertTrue(refused)
+                    self.assertEqual(len(self.watch.settle(0)), 1)
+                    continue
                 self.assertTrue(is_error, answer)
                 self.assertEqual(answer["errorType"], "Undeliverable")
                 self.assertIn(action, answer["errorMessage"])

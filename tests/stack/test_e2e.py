@@ -332,7 +332,11 @@ class EndToEnd(StackTest):
         self.assertEqual(len(self.send(json.dumps(older))), 1)
         for key in (f"readiness#principal#{principal}", f"readiness#principal#{principal}#{unit}"):
             item = self.watch.ledger_item(key)
-            self.assertEqual(item["signal"], message.body)
+            data = json.loads(message.body)["data"]
+            self.assertEqual(item["id"], json.loads(message.body)["id"])
+            for field in ("ready", "change", "roleId"):
+                self.assertEqual(item[field], data[field])
+            self.assertNotIn("principalId", item)
             self.assertEqual(item["eventAt"], int(now.timestamp()) * 1000)
             self.assertAlmostEqual(item["expiresAt"], now.timestamp() + 14 * 86400, delta=60)
 

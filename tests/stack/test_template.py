@@ -326,6 +326,11 @@ class Template(unittest.TestCase):
         self.assertEqual(redrive["deadLetterTargetArn"], arn_of("IngestionDeadLetterQueue"))
         self.assertGreaterEqual(redrive["maxReceiveCount"], 5)
 
+    def test_a_retry_trigger_can_be_hidden_until_it_is_due(self) -> None:
+        # SQS hides a message for 12 hours at most. A consumer that polls instead sees it often.
+        self.assertEqual(self.template["Parameters"]["RetryMaxSeconds"]["MaxValue"], 12 * 3600)
+        self.assertEqual(self.properties("RetryQueue")["RedrivePolicy"]["maxReceiveCount"], 1000)
+
     def test_visibility_timeout_covers_the_batching_window_and_six_invocations(self) -> None:
         timeout = self.properties("AspEventsFunction")["Timeout"]
         longest = self.template["Parameters"]["BatchWindowSeconds"]["MaxValue"]

@@ -168,7 +168,7 @@ class Watch:
             TableName=self.ledger, Key={"pk": {"S": key}}, ConsistentRead=True
         )["Item"]
         return {
-            name: int(value["N"]) if "N" in value else value.get("S")
+            name: int(value["N"]) if "N" in value else value.get("S", value.get("BOOL"))
             for name, value in item.items()
         }
 

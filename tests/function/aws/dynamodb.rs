@@ -1,11 +1,9 @@
 //! The fake's DynamoDB: JSON requests and answers, and the ledger's table.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{
     AwsCall, Fault, Operation,
@@ -15,9 +13,12 @@ use super::{
 
 const TABLE: &str = "ledger";
 
-/// The most items of one transaction, and the most keys of one batch. Source: the DynamoDB API
+/// The most keys that one call reads, and the most items that one writes. Source: the DynamoDB API
 /// reference.
-const MAX_ITEMS: usize = 100;
+const MAX_READS: usize = 100;
+const MAX_WRITES: usize = 25;
+
+const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// The attributes of an item as plain JSON, whose types suffice for those of the ledger.
 pub(super) type PlainItem = Map<String, Value>;
@@ -26,11 +27,9 @@ pub(super) type PlainItem = Map<String, Value>;
 pub(super) enum TableRequest {
     Read(Vec<String>),
     Write(ItemWrite),
-    Transaction {
-        writes: Vec<ItemWrite>,
-        token: String,
-        content: u64,
-    },
+    /// Writes with an answer each.
+    Insert(Vec<ItemWrite>),
+    Overwrite(Vec<ItemWrite>),
 }
 
 /// A write of one item.
@@ -48,7 +47,8 @@ pub(super) fn decode(target: &str, body: &[u8]) -> (AwsCall, TableRequest) {
     let request: Value = serde_json::from_slice(body).unwrap();
     match target.strip_prefix("DynamoDB_20120810.") {
         Some("PutItem") => one(ItemWrite::put(&request)),
-        Some("TransactWriteItems") => transaction(&request),
+        Some("BatchExecuteStatement") => inserts(&request),
+        Some("BatchWriteItem") => overwrites(&request),
         Some("BatchGetItem") => batch(&request),
         _ => panic!("an unexpected operation: {target}"),
     }
@@ -62,62 +62,60 @@ fn one(write: ItemWrite) -> (AwsCall, TableRequest) {
     (call, TableRequest::Write(write))
 }
 
-fn transaction(request: &Value) -> (AwsCall, TableRequest) {
-    let write = |action: &Value| match action.as_object().unwrap().iter().next().unwrap() {
-        (kind, put) if kind == "Put" => ItemWrite::put(put),
-        (kind, _) => panic!("an unexpected action: {kind}"),
-    };
-    let actions = request["TransactItems"].as_array().unwrap();
-    let writes: Vec<_> = actions.iter().map(write).collect();
-    let keys: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
-    assert_distinct(&keys);
-    let size: usize = writes.iter().map(|write| item_size(&write.item)).sum();
-    assert!(
-        size <= 4 * 1024 * 1024,
-        "DynamoDB rejects a transaction of {size} bytes"
-    );
-    let operation = writes[0].operation();
-    assert!(
-        writes.iter().all(|write| write.operation() == operation),
-        "a transaction of several operations"
-    );
-    let token = request["ClientRequestToken"].as_str().unwrap().to_owned();
-    assert!(
-        (1..=36).contains(&token.len()),
-        "DynamoDB rejects the token {token:?}"
-    );
-    let call = AwsCall {
-        keys,
-        ..AwsCall::new(operation, "TransactWriteItems")
-    };
+fn inserts(request: &Value) -> (AwsCall, TableRequest) {
+    let statements = request["Statements"].as_array().unwrap();
+    let writes: Vec<_> = statements.iter().map(ItemWrite::insert).collect();
     (
-        call,
-        TableRequest::Transaction {
-            writes,
-            token,
-            content: hash(request),
-        },
+        several(&writes, "BatchExecuteStatement"),
+        TableRequest::Insert(writes),
     )
 }
 
-/// Decodes a read. AWS accepts an eventually consistent one, but it would miss recent writes.
-fn batch(request: &Value) -> (AwsCall, TableRequest) {
+fn overwrites(request: &Value) -> (AwsCall, TableRequest) {
+    let puts = requested_items(request).as_array().unwrap();
+    let put = |put: &Value| ItemWrite::of(plain_item(&put["PutRequest"]["Item"]));
+    let writes: Vec<_> = puts.iter().map(put).collect();
+    (
+        several(&writes, "BatchWriteItem"),
+        TableRequest::Overwrite(writes),
+    )
+}
+
+/// What a batch asks of the table.
+fn requested_items(request: &Value) -> &Value {
     let tables = request["RequestItems"].as_object().unwrap();
     assert!(
         tables.len() == 1 && tables.contains_key(TABLE),
         "DynamoDB has no such tables: {tables:?}"
     );
-    assert_eq!(
-        tables[TABLE]["ConsistentRead"], true,
-        "the read is not consistent"
+    &tables[TABLE]
+}
+
+fn several(writes: &[ItemWrite], api: &'static str) -> AwsCall {
+    let keys: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
+    assert_distinct(&keys, MAX_WRITES);
+    let operation = writes[0].operation();
+    assert!(
+        writes.iter().all(|write| write.operation() == operation),
+        "a call for several operations"
     );
-    let keys: Vec<_> = tables[TABLE]["Keys"]
+    AwsCall {
+        keys,
+        ..AwsCall::new(operation, api)
+    }
+}
+
+/// Decodes a read. AWS accepts an eventually consistent one, but it would miss recent writes.
+fn batch(request: &Value) -> (AwsCall, TableRequest) {
+    let wanted = requested_items(request);
+    assert_eq!(wanted["ConsistentRead"], true, "the read is not consistent");
+    let keys: Vec<_> = wanted["Keys"]
         .as_array()
         .unwrap()
         .iter()
         .map(|key| key_of(&plain_item(key)))
         .collect();
-    assert_distinct(&keys);
+    assert_distinct(&keys, MAX_READS);
     assert!(
         keys.iter().all(|key| key.starts_with("automation#")),
         "only budgets are read: {keys:?}"
@@ -131,9 +129,9 @@ fn batch(request: &Value) -> (AwsCall, TableRequest) {
     )
 }
 
-fn assert_distinct(keys: &[String]) {
+fn assert_distinct(keys: &[String], most: usize) {
     assert!(
-        (1..=MAX_ITEMS).contains(&keys.len()),
+        (1..=most).contains(&keys.len()),
         "DynamoDB rejects {} items",
         keys.len()
     );
@@ -144,23 +142,8 @@ fn assert_distinct(keys: &[String]) {
     );
 }
 
-fn hash(request: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    request.hash(&mut hasher);
-    hasher.finish()
-}
-
 impl ItemWrite {
     fn put(request: &Value) -> Self {
-        let item = plain_item(&request["Item"]);
-        let size = item_size(&item);
-        assert!(
-            size <= 400 * 1024,
-            "DynamoDB rejects an item of {size} bytes"
-        );
-        for (name, value) in &item {
-            assert_plausible(name, value);
-        }
         assert_eq!(request["TableName"], TABLE, "DynamoDB has no such table");
         let names = request["ExpressionAttributeNames"]
             .as_object()
@@ -176,11 +159,56 @@ impl ItemWrite {
             "names and values without a condition"
         );
         Self {
-            pk: key_of(&item),
-            item,
             is_of_holder: expression.is_some_and(is_release),
             condition: expression.map(|expression| Condition::parse(expression, &names, &values)),
             returns_found: request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD",
+            ..Self::of(plain_item(&request["Item"]))
+        }
+    }
+
+    /// Decodes an INSERT, whose values are parameters.
+    fn insert(request: &Value) -> Self {
+        let statement = request["Statement"].as_str().unwrap();
+        let names = statement.strip_prefix(&format!("INSERT INTO \"{TABLE}\" VALUE {{"));
+        let names = names.and_then(|names| names.strip_suffix('}'));
+        let names = names.unwrap_or_else(|| panic!("not an INSERT into the table: {statement}"));
+        let values = request["Parameters"].as_array().unwrap();
+        let mut item = PlainItem::new();
+        let mut left = values.iter();
+        for field in names.split(", ") {
+            let name = field
+                .strip_prefix('\'')
+                .and_then(|field| field.strip_suffix("': ?"));
+            let name = name.unwrap_or_else(|| panic!("not a parameter: {field}"));
+            item.insert(name.to_owned(), plain(left.next().unwrap()));
+        }
+        assert_eq!(left.next(), None, "a parameter without its name");
+        let absent = "attribute_not_exists(pk)";
+        Self {
+            condition: Some(Condition::parse(
+                absent,
+                &PlainItem::new(),
+                &PlainItem::new(),
+            )),
+            ..Self::of(item)
+        }
+    }
+
+    fn of(item: PlainItem) -> Self {
+        let size = item_size(&item);
+        assert!(
+            size <= 400 * 1024,
+            "DynamoDB rejects an item of {size} bytes"
+        );
+        for (name, value) in &item {
+            assert_plausible(name, value);
+        }
+        Self {
+            pk: key_of(&item),
+            item,
+            is_of_holder: false,
+            condition: None,
+            returns_found: false,
         }
     }
 
@@ -188,7 +216,7 @@ impl ItemWrite {
         let has = |name| self.item.contains_key(name);
         match self.pk.split_once('#') {
             Some(("automation", _)) => Operation::WriteBudgets,
-            Some(("readiness", _)) if has("signal") => Operation::WriteReadiness,
+            Some(("readiness", _)) if has("ready") => Operation::WriteReadiness,
             Some(("event", _)) if self.is_of_holder => Operation::Release,
             Some(("event", _)) if has("leaseUntil") => Operation::Claim,
             Some(("event", _)) if has("completedAt") => Operation::Complete,
@@ -203,95 +231,148 @@ fn is_release(expression: &str) -> bool {
     expression.starts_with("heldBy") && !expression.contains("leaseUntil")
 }
 
-/// The items, and the transactions that were applied.
+/// The items, and what reading and writing them has cost.
 #[derive(Default)]
 pub(super) struct FakeTable {
     pub(super) items: HashMap<String, PlainItem>,
-    /// A hash of each transaction's request, by its token.
-    applied: HashMap<String, u64>,
+    pub(super) write_units: usize,
+    pub(super) read_units: usize,
+    pub(super) capacity: Option<TableCapacity>,
+}
+
+/// The write units that a table takes each second, and what is left of them now.
+pub(super) struct TableCapacity {
+    per_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl TableCapacity {
+    pub(super) fn new(per_second: u32) -> Self {
+        Self {
+            per_second: per_second.into(),
+            left: per_second.into(),
+            at: Instant::now(),
+        }
+    }
+
+    /// Takes a unit, if one is left.
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let refilled = (now - self.at).as_secs_f64() * self.per_second;
+        self.left = (self.left + refilled).min(self.per_second);
+        self.at = now;
+        let is_left = self.left >= 1.0;
+        self.left -= f64::from(u8::from(is_left));
+        is_left
+    }
 }
 
 impl FakeTable {
     pub(super) fn answer(&mut self, request: TableRequest, fault: Option<&Fault>) -> WireAnswer {
         match request {
             TableRequest::Read(keys) => {
-                let read = if matches!(fault, Some(Fault::Unprocessed)) {
-                    keys.len() / 2
-                } else {
-                    keys.len()
-                };
-                self.read(&keys, read)
+                let (read, unread) = parted(keys, String::as_str, fault);
+                self.read(&read, &unread)
             }
-            TableRequest::Write(write) => match self.failure(&write) {
-                None => {
-                    self.apply(write);
-                    json_answer(200, &json!({}))
+            TableRequest::Write(write) => {
+                let (mut write, throttled) = self.parted(vec![write], fault);
+                if !throttled.is_empty() {
+                    return error(400, THROTTLED, MESSAGE);
                 }
-                Some(found) => failed(
-                    "ConditionalCheckFailedException",
-                    "The conditional request failed",
-                    found,
-                ),
-            },
-            TableRequest::Transaction {
-                writes,
-                token,
-                content,
-            } => self.transact(writes, token, content),
+                match self.write(write.remove(0)) {
+                    None => json_answer(200, &json!({})),
+                    Some(found) => failed(
+                        "ConditionalCheckFailedException",
+                        "The conditional request failed",
+                        found,
+                    ),
+                }
+            }
+            TableRequest::Insert(writes) => self.insert(writes, fault),
+            TableRequest::Overwrite(writes) => {
+                let (written, left) = self.parted(writes, fault);
+                for write in written {
+                    self.write(write);
+                }
+                let left = left.iter().map(|write| typed_item(&write.item));
+                let left: Vec<_> = left
+                    .map(|item| json!({"PutRequest": {"Item": item}}))
+                    .collect();
+                let left = of_table(left.is_empty(), &json!(left));
+                json_answer(200, &json!({"UnprocessedItems": left}))
+            }
         }
     }
 
-    /// Reads the first `count` keys and returns the others as unprocessed.
-    fn read(&self, keys: &[String], count: usize) -> WireAnswer {
-        let (read, unread) = keys.split_at(count);
-        let items: Vec<_> = read
+    /// Splits writes into those that the table does and those that are throttled.
+    fn parted(
+        &mut self,
+        writes: Vec<ItemWrite>,
+        fault: Option<&Fault>,
+    ) -> (Vec<ItemWrite>, Vec<ItemWrite>) {
+        let (writes, mut throttled) = parted(writes, |write| &write.pk, fault);
+        let mut taken = Vec::new();
+        for write in writes {
+            let is_taken = self.capacity.as_mut().is_none_or(TableCapacity::take);
+            let place = if is_taken { &mut taken } else { &mut throttled };
+            place.push(write);
+        }
+        (taken, throttled)
+    }
+
+    fn read(&mut self, keys: &[String], unread: &[String]) -> WireAnswer {
+        self.read_units += keys.len();
+        let items: Vec<_> = keys
             .iter()
             .filter_map(|key| self.items.get(key))
             .map(typed_item)
             .collect();
-        let unread: Vec<_> = unread.iter().map(|key| json!({"pk": {"S": key}})).collect();
-        let unprocessed = if unread.is_empty() {
-            json!({})
-        } else {
-            json!({TABLE: {"Keys": unread, "ConsistentRead": true}})
-        };
+        let left: Vec<_> = unread.iter().map(|key| json!({"pk": {"S": key}})).collect();
+        let left = json!({"Keys": left, "ConsistentRead": true});
+        let left = of_table(unread.is_empty(), &left);
         json_answer(
             200,
-            &json!({"Responses": {TABLE: items}, "UnprocessedKeys": unprocessed}),
+            &json!({"Responses": {TABLE: items}, "UnprocessedKeys": left}),
         )
     }
 
-    /// Applies all writes or none, once for each token: a repeated request gets the same answer.
-    fn transact(&mut self, writes: Vec<ItemWrite>, token: String, content: u64) -> WireAnswer {
-        match self.applied.get(&token) {
-            Some(made) if *made == content => return json_answer(200, &json!({})),
-            Some(_) => return error(400, "IdempotentParameterMismatchException", MESSAGE),
-            None => {}
-        }
-        let failures: Vec<_> = writes.iter().map(|write| self.failure(write)).collect();
-        if failures.iter().any(Option::is_some) {
-            return cancelled(
-                failures
-                    .into_iter()
-                    .map(|found| reason("ConditionalCheckFailed", found))
-                    .collect(),
+    /// Writes what the table does not have, with an answer each.
+    fn insert(&mut self, writes: Vec<ItemWrite>, fault: Option<&Fault>) -> WireAnswer {
+        let order: Vec<_> = writes.iter().map(|write| write.pk.clone()).collect();
+        let (written, throttled) = self.parted(writes, fault);
+        let mut answers = HashMap::new();
+        for write in throttled {
+            let code = "ProvisionedThroughputExceeded";
+            answers.insert(
+                write.pk,
+                json!({"Error": {"Code": code, "Message": MESSAGE}}),
             );
         }
-        for write in writes {
-            self.apply(write);
+        for write in written {
+            let pk = write.pk.clone();
+            let answer = match self.write(write) {
+                None => json!({"TableName": TABLE}),
+                Some(_) => json!({
+                    "TableName": TABLE,
+                    "Error": {"Code": "DuplicateItem", "Message": "Duplicate primary key exists"}
+                }),
+            };
+            answers.insert(pk, answer);
         }
-        self.applied.insert(token, content);
-        json_answer(200, &json!({}))
+        let answers: Vec<_> = order.iter().map(|pk| answers[pk].clone()).collect();
+        json_answer(200, &json!({"Responses": answers}))
     }
 
-    /// The details of a failed condition: the item that was found, if the request asked for it.
-    fn failure(&self, write: &ItemWrite) -> Option<Map<String, Value>> {
+    /// Writes an item. The details of a failed condition are the item that was found, if the
+    /// request asked for it.
+    fn write(&mut self, write: ItemWrite) -> Option<Map<String, Value>> {
         let found = self.items.get(&write.pk);
-        if write
-            .condition
-            .as_ref()
-            .is_none_or(|condition| condition.holds(found))
-        {
+        let size = found.map_or(0, item_size).max(item_size(&write.item));
+        self.write_units += size.div_ceil(1024);
+        let condition = write.condition.as_ref();
+        if condition.is_none_or(|condition| condition.holds(found)) {
+            self.items.insert(write.pk, write.item);
             return None;
         }
         let details = found
@@ -299,38 +380,30 @@ impl FakeTable {
             .map(|item| ("Item".to_owned(), typed_item(item)));
         Some(details.into_iter().collect())
     }
+}
 
-    fn apply(&mut self, write: ItemWrite) {
-        self.items.insert(write.pk, write.item);
+/// Splits what a call asks for into what the table does and what it leaves for later.
+fn parted<T>(asked: Vec<T>, key: impl Fn(&T) -> &str, fault: Option<&Fault>) -> (Vec<T>, Vec<T>) {
+    let half = asked.len() / 2;
+    let (mut done, mut left) = (Vec::new(), Vec::new());
+    for (index, item) in asked.into_iter().enumerate() {
+        let is_left = match fault {
+            Some(Fault::Unprocessed) => index >= half,
+            Some(Fault::ThrottledKeys(text)) => key(&item).contains(text),
+            _ => false,
+        };
+        if is_left { &mut left } else { &mut done }.push(item);
     }
+    (done, left)
 }
 
-/// A transaction that is cancelled by something other than a condition, such as a conflict.
-pub(super) fn cancelled_for(code: &str, writes: usize) -> WireAnswer {
-    cancelled(
-        (0..writes)
-            .map(|index| reason(code, (index == 0).then(Map::new)))
-            .collect(),
-    )
-}
-
-fn cancelled(reasons: Vec<Value>) -> WireAnswer {
-    let details = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
-    failed(
-        "TransactionCanceledException",
-        "Transaction cancelled, please refer cancellation reasons",
-        details,
-    )
-}
-
-/// The reason for one write; `None` for the writes beside the failed one.
-fn reason(code: &str, failure: Option<Map<String, Value>>) -> Value {
-    let Some(mut details) = failure else {
-        return json!({"Code": "None"});
-    };
-    details.insert("Code".to_owned(), code.into());
-    details.insert("Message".to_owned(), "the test asked for it".into());
-    Value::Object(details)
+/// What is left of a batch, by its table.
+fn of_table(is_empty: bool, left: &Value) -> Value {
+    if is_empty {
+        json!({})
+    } else {
+        json!({TABLE: left})
+    }
 }
 
 pub(super) fn error(status: u16, code: &str, message: &str) -> WireAnswer {

@@ -34,11 +34,10 @@ pub(crate) enum Fault {
     Entries(Vec<usize>, &'static str, bool),
     /// These entries of a batch are neither published nor mentioned in the answer.
     Unmentioned(Vec<usize>),
-    /// Not processed: the transaction is cancelled, with this code as the first item's reason. A
-    /// conflict also rejects a single write.
-    Cancelled(&'static str),
-    /// The second half of a batch's keys, at least one, comes back unprocessed.
+    /// The table leaves the second half of a call's items, at least one, for later.
     Unprocessed,
+    /// The table leaves the items with this text in their key for later.
+    ThrottledKeys(&'static str),
 }
 
 impl Fault {
@@ -46,9 +45,9 @@ impl Fault {
     pub(crate) fn fits(&self, api: &str) -> bool {
         match self {
             Self::Entries(..) | Self::Unmentioned(_) => api == "PublishBatch",
-            Self::Cancelled("TransactionConflict") if api == "PutItem" => true,
-            Self::Cancelled(_) => api == "TransactWriteItems",
-            Self::Unprocessed => api == "BatchGetItem",
+            Self::Unprocessed | Self::ThrottledKeys(_) => {
+                !matches!(api, "Publish" | "PublishBatch" | "PutMetricData")
+            }
             _ => true,
         }
     }

@@ -301,6 +301,17 @@ impl FakeAws {
         self.with(|world| world.table.items.get(pk).cloned().map(Value::Object))
     }
 
+    /// The write units and the read units that the table's calls have used.
+    pub(crate) fn table_units(&self) -> (usize, usize) {
+        self.with(|world| (world.table.write_units, world.table.read_units))
+    }
+
+    /// Limits the write units that the table takes each second.
+    pub(crate) fn limit_capacity(&self, per_second: u32) {
+        let capacity = dynamodb::TableCapacity::new(per_second);
+        self.with(|world| world.table.capacity = Some(capacity));
+    }
+
     /// The number of items in the ledger.
     pub(crate) fn items(&self) -> usize {
         self.with(|world| world.table.items.len())

@@ -183,12 +183,6 @@ impl World {
                 CallEnd::Answered(service.error(status, code, message))
             }
             Some(Fault::BadItem(_, code)) => CallEnd::Answered(service.error(400, code, MESSAGE)),
-            Some(Fault::Cancelled(_)) if call.api == "PutItem" => CallEnd::Answered(
-                dynamodb::error(400, "TransactionConflictException", MESSAGE),
-            ),
-            Some(Fault::Cancelled(code)) => {
-                CallEnd::Answered(dynamodb::cancelled_for(code, call.keys.len()))
-            }
             Some(Fault::Reset) => CallEnd::Closed,
             Some(Fault::Hang) => CallEnd::Never,
             fault => {

@@ -9,13 +9,10 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
-    operation::{
-        batch_get_item::BatchGetItemOutput, put_item::PutItemError,
-        transact_write_items::TransactWriteItemsError,
-    },
+    operation::{batch_get_item::BatchGetItemOutput, put_item::PutItemError},
     types::{
-        AttributeValue, CancellationReason, KeysAndAttributes, Put,
-        ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
+        AttributeValue, BatchStatementRequest, KeysAndAttributes, PutRequest,
+        ReturnValuesOnConditionCheckFailure::AllOld, WriteRequest,
     },
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -170,70 +167,15 @@ fn values(item: &Value) -> HashMap<String, AttributeValue> {
         .collect()
 }
 
-/// A claim as one action of a transaction.
-fn claim(pk: &str, holder: &str) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name("ledger")
-        .set_item(Some(values(&claimed(pk, holder))))
-        .condition_expression("attribute_not_exists(pk) OR leaseUntil <= :now")
-        .expression_attribute_values(
-            ":now",
-            AttributeValue::N(NOW.timestamp_millis().to_string()),
-        )
-        .return_values_on_condition_check_failure(AllOld);
-    TransactWriteItem::builder()
-        .put(put.build().unwrap())
-        .build()
-}
-
-fn release(pk: &str, holder: &str) -> TransactWriteItem {
-    let lapsed = json!({
-        "pk": pk, "heldBy": holder, "leaseUntil": NOW.timestamp_millis(),
-        "expiresAt": NOW.timestamp()
-    });
-    let put = Put::builder()
-        .table_name("ledger")
-        .set_item(Some(values(&lapsed)))
-        .condition_expression("heldBy = :me")
-        .expression_attribute_values(":me", AttributeValue::S(holder.to_owned()));
-    TransactWriteItem::builder()
-        .put(put.build().unwrap())
-        .build()
-}
-
-/// Makes a transaction; the error has a reason for each action.
-async fn transact(aws: &FakeAws, actions: Vec<TransactWriteItem>) -> Result<(), Vec<String>> {
-    let result = dynamodb(aws)
-        .transact_write_items()
-        .set_transact_items(Some(actions))
-        .send()
-        .await;
-    let Err(error) = result else { return Ok(()) };
-    let error = error.into_service_error();
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
-        return Err(vec![error.code().unwrap().to_owned()]);
-    };
-    let found = |reason: &CancellationReason| {
-        reason
-            .item()
-            .map(|item| item["heldBy"].as_s().unwrap().clone())
-    };
-    let text = |reason: &CancellationReason| {
-        let code = reason.code().unwrap();
-        found(reason).map_or_else(|| code.to_owned(), |holder| format!("{code}: {holder}"))
-    };
-    Err(cancelled.cancellation_reasons().iter().map(text).collect())
-}
-
 /// Claims with a single put; the error has the holder that was found.
 async fn claim_one(aws: &FakeAws, pk: &str, holder: &str) -> Result<(), String> {
-    let action = claim(pk, holder).put.unwrap();
+    let now = AttributeValue::N(NOW.timestamp_millis().to_string());
     let put = dynamodb(aws)
         .put_item()
         .table_name("ledger")
-        .set_item(Some(action.item));
-    let put = put.set_condition_expression(action.condition_expression);
-    let put = put.set_expression_attribute_values(action.expression_attribute_values);
+        .set_item(Some(values(&claimed(pk, holder))))
+        .condition_expression("attribute_not_exists(pk) OR leaseUntil <= :now")
+        .expression_attribute_values(":now", now);
     let result = put
         .return_values_on_condition_check_failure(AllOld)
         .send()
@@ -243,6 +185,48 @@ async fn claim_one(aws: &FakeAws, pk: &str, holder: &str) -> Result<(), String> 
         panic!("another error");
     };
     Err(failed.item().unwrap()["heldBy"].as_s().unwrap().clone())
+}
+
+/// Inserts claims in one call, and returns the error code of each; "ok" for none.
+async fn insert(aws: &FakeAws, pks: &[String]) -> Result<Vec<String>, String> {
+    let mut statements = Vec::new();
+    for pk in pks {
+        let (mut names, mut parameters) = (Vec::new(), Vec::new());
+        for (name, value) in values(&claimed(pk, "b")) {
+            names.push(format!("'{name}': ?"));
+            parameters.push(value);
+        }
+        let statement = format!("INSERT INTO \"ledger\" VALUE {{{}}}", names.join(", "));
+        let statement = BatchStatementRequest::builder().statement(statement);
+        statements.push(statement.set_parameters(Some(parameters)).build().unwrap());
+    }
+    let call = dynamodb(aws).batch_execute_statement();
+    let answer = call.set_statements(Some(statements)).send().await;
+    let answer = answer.map_err(|error| seen::<(), _, _>(Err(error)))?;
+    let mut codes = Vec::new();
+    for answer in answer.responses() {
+        let code = answer.error().and_then(|error| error.code());
+        codes.push(code.map_or("ok", |code| code.as_str()).to_owned());
+    }
+    Ok(codes)
+}
+
+/// Writes completed events in one call, and returns how many were left out.
+async fn complete_all(aws: &FakeAws, pks: &[&str]) -> usize {
+    let mut writes = Vec::new();
+    for pk in pks {
+        let put = PutRequest::builder().set_item(Some(values(&completed(pk))));
+        let put = put.build().unwrap();
+        writes.push(WriteRequest::builder().put_request(put).build());
+    }
+    let call = dynamodb(aws).batch_write_item();
+    let answer = call.request_items("ledger", writes).send().await.unwrap();
+    let left = answer.unprocessed_items.unwrap();
+    left.values().map(Vec::len).sum()
+}
+
+fn pks(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("event#{number}")).collect()
 }
 
 async fn read(aws: &FakeAws, keys: &[&str]) -> BatchGetItemOutput {
@@ -382,83 +366,51 @@ async fn a_second_claim_finds_the_first() {
 }
 
 #[tokio::test]
-async fn a_transaction_writes_all_or_nothing_and_gives_reasons() {
+async fn inserts_in_one_call_have_an_answer_each() {
     let aws = FakeAws::start().await;
-    aws.put_item(claimed("event#2", "a"));
-    let reasons = ["None", "ConditionalCheckFailed: a"]
-        .map(str::to_owned)
-        .to_vec();
-    assert_eq!(
-        transact(&aws, vec![claim("event#1", "b"), claim("event#2", "b")]).await,
-        Err(reasons)
-    );
-    assert_eq!(aws.item("event#1"), None);
-    assert_eq!(
-        transact(&aws, vec![claim("event#1", "b"), claim("event#3", "b")]).await,
-        Ok(())
-    );
-    assert_eq!(aws.items(), 3);
+    aws.put_item(claimed("event#1", "a"));
+    let codes = insert(&aws, &pks(0..3)).await.unwrap();
+    assert_eq!(codes, ["ok", "DuplicateItem", "ok"]);
+    assert_eq!(aws.item("event#1"), Some(claimed("event#1", "a")));
+    assert_eq!(aws.item("event#2"), Some(claimed("event#2", "b")));
+    let call = &aws.calls(Operation::Claim)[0];
+    assert_eq!((call.api, call.keys.len()), ("BatchExecuteStatement", 3));
 
-    let reasons = ["None", "ConditionalCheckFailed"]
-        .map(str::to_owned)
-        .to_vec();
-    assert_eq!(
-        transact(&aws, vec![release("event#1", "b"), release("event#2", "b")]).await,
-        Err(reasons)
-    );
-    assert_eq!(
-        transact(&aws, vec![release("event#1", "b"), release("event#3", "b")]).await,
-        Ok(())
-    );
-    let lapsed = |pk: &str| aws.item(pk).unwrap()["leaseUntil"] == NOW.timestamp_millis();
-    assert_eq!(
-        ["event#1", "event#2", "event#3"].map(lapsed),
-        [true, false, true]
-    );
-    let calls = [Operation::Claim, Operation::Release].map(|operation| aws.calls(operation));
-    assert!(
-        calls
-            .iter()
-            .flatten()
-            .all(|call| call.api == "TransactWriteItems" && call.keys.len() == 2)
-    );
-    assert_eq!(calls.map(|calls| calls.len()), [2, 2]);
-
-    aws.fail(Operation::Claim, [Fault::Cancelled("TransactionConflict")]);
-    let reasons = ["TransactionConflict", "None"].map(str::to_owned).to_vec();
-    assert_eq!(
-        transact(&aws, vec![claim("event#4", "b"), claim("event#5", "b")]).await,
-        Err(reasons)
-    );
-    assert_eq!(aws.items(), 3);
+    aws.fail(Operation::Claim, [Fault::ThrottledKeys("event#4")]);
+    let codes = insert(&aws, &pks(3..6)).await.unwrap();
+    assert_eq!(codes, ["ok", "ProvisionedThroughputExceeded", "ok"]);
+    assert_eq!((aws.item("event#4"), aws.items()), (None, 5));
 }
 
-/// The SDK retries with the same token, so a transaction whose answer was lost succeeds. A single
-/// put has no token and finds its own item.
 #[tokio::test]
-async fn a_transaction_is_applied_once_per_token() {
+async fn a_batch_of_writes_can_leave_items_for_later() {
     let aws = FakeAws::start().await;
-    aws.fail_call(Operation::Claim, 0, Fault::ResetAfter);
-    assert_eq!(
-        transact(&aws, vec![claim("event#1", "a"), claim("event#2", "a")]).await,
-        Ok(())
+    aws.put_item(claimed("event#1", "a"));
+    assert_eq!(complete_all(&aws, &["event#1", "event#2"]).await, 0);
+    assert_eq!(aws.item("event#1"), Some(completed("event#1")));
+    aws.fail(
+        Operation::Complete,
+        [Fault::Unprocessed, Fault::ThrottledKeys("event#4")],
     );
-    assert_eq!((aws.items(), aws.attempts(Operation::Claim)), (2, 2));
-    aws.fail_call(Operation::Claim, 0, Fault::ResetAfter);
-    assert_eq!(claim_one(&aws, "event#3", "a").await, Err("a".to_owned()));
+    assert_eq!(
+        complete_all(&aws, &["event#3", "event#4", "event#5"]).await,
+        2
+    );
+    assert_eq!(complete_all(&aws, &["event#4", "event#5"]).await, 1);
+    assert_eq!((aws.item("event#4"), aws.items()), (None, 4));
+}
 
-    let transaction = |pk| {
-        dynamodb(&aws)
-            .transact_write_items()
-            .transact_items(claim(pk, "a"))
-            .client_request_token("t")
-    };
-    assert_eq!(seen(transaction("event#4").send().await), "ok");
-    assert_eq!(seen(transaction("event#4").send().await), "ok");
-    assert_eq!(
-        seen(transaction("event#5").send().await),
-        "IdempotentParameterMismatchException"
-    );
+#[tokio::test]
+async fn the_table_counts_its_units() {
+    let aws = FakeAws::start().await;
+    insert(&aws, &pks(0..2)).await.unwrap();
+    insert(&aws, &pks(1..3)).await.unwrap();
+    assert_eq!(aws.table_units(), (4, 0), "refused writes cost as much");
+    aws.put_item(json!({"pk": "event#9", "detail": "x".repeat(2000)}));
+    assert_eq!(complete_all(&aws, &["event#0", "event#9"]).await, 0);
+    assert_eq!(aws.table_units(), (7, 0), "the larger item counts");
+    read(&aws, &["automation#1", "automation#2"]).await;
+    assert_eq!(aws.table_units(), (7, 2));
 }
 
 #[tokio::test]
@@ -524,29 +476,23 @@ async fn requests_that_dynamodb_rejects_are_recorded() {
     assert_eq!(seen(put.send().await), "ValidationException");
     assert_eq!(aws.take_refused().len(), 8);
 
-    let claims = |count: usize| {
-        (0..count)
-            .map(|index| claim(&format!("event#{index}"), "a"))
-            .collect::<Vec<_>>()
-    };
-    for actions in [
-        claims(101),
-        vec![claim("event#1", "a"), claim("event#1", "a")],
-    ] {
-        assert!(transact(&aws, actions).await.is_err());
+    let twice = vec!["event#1".to_owned(); 2];
+    for keys in [pks(0..26), twice] {
+        assert_eq!(
+            insert(&aws, &keys).await,
+            Err("ValidationException".to_owned())
+        );
     }
-    assert_eq!(transact(&aws, claims(100)).await, Ok(()));
-    aws.fail(Operation::Complete, [Fault::Unprocessed]);
+    assert_eq!(insert(&aws, &pks(0..25)).await.unwrap(), ["ok"; 25]);
+    aws.fail(Operation::Complete, [Fault::Entries(Vec::new(), "", false)]);
     assert_eq!(complete(&aws, http()).await, "ok");
     let refused = aws.take_refused();
     assert!(
         refused[1].contains("DynamoDB rejects the same item twice"),
         "{refused:#?}"
     );
-    assert_eq!(
-        (refused.len(), refused[2].as_str()),
-        (3, "PutItem cannot have the fault Unprocessed")
-    );
+    assert_eq!(refused.len(), 3);
+    assert!(refused[2].starts_with("PutItem cannot have the fault Entries"));
 }
 
 /// What the SDK makes of a fault that lasts.
