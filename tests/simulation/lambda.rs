@@ -94,9 +94,6 @@ impl SimulatedLambda {
         let (end, answer) = self.run(&environment, request, &limits).await;
         drop(environment);
         let mut world = self.world.lock().unwrap();
-        if limits.was_stalled.get() {
-            world.invocations[number].was_stalled = true;
-        }
         world.end(number, end);
         drop(world);
         let mut slots = self.slots.borrow_mut();
@@ -123,7 +120,19 @@ impl SimulatedLambda {
         let deadline = (now + INVOCATION_TIME).timestamp_millis();
         let deadline = u64::try_from(deadline).unwrap();
         let invocation = Invocation::received(&request.request_id, now, deadline);
+        let dying = || {
+            let mut world = self.world.lock().unwrap();
+            let current = world.environments[environment.number].invocation;
+            world.invocations[current.unwrap()].is_dying = true;
+        };
+        let stalled = || {
+            let mut world = self.world.lock().unwrap();
+            let current = world.environments[environment.number].invocation;
+            world.invocations[current.unwrap()].was_stalled = true;
+        };
         let life = MortalFuture {
+            dying: &dying,
+            stalled: &stalled,
             inner: Box::pin(environment.handler.handle(&request.body, &invocation)),
             polls: 0,
             limits,
@@ -221,7 +230,6 @@ struct LifeLimits {
     killed_at: Option<u64>,
     stalled_at: Option<u64>,
     stall: Duration,
-    was_stalled: std::cell::Cell<bool>,
 }
 
 impl LifeLimits {
@@ -235,7 +243,6 @@ impl LifeLimits {
             killed_at: is_killed.then(|| at("kill")),
             stalled_at: is_stalled.then(|| at("stall")),
             stall: Duration::from_millis(stall),
-            was_stalled: std::cell::Cell::new(false),
         }
     }
 }
@@ -246,6 +253,8 @@ struct MortalFuture<'a, F> {
     polls: u64,
     limits: &'a LifeLimits,
     pause: Option<Pin<Box<Sleep>>>,
+    dying: &'a dyn Fn(),
+    stalled: &'a dyn Fn(),
 }
 
 impl<F: Future> Future for MortalFuture<'_, F> {
@@ -260,10 +269,11 @@ impl<F: Future> Future for MortalFuture<'_, F> {
         } else {
             self.polls += 1;
             if self.limits.killed_at == Some(self.polls) {
+                (self.dying)();
                 return Poll::Ready(None);
             }
             if self.limits.stalled_at == Some(self.polls) {
-                self.limits.was_stalled.set(true);
+                (self.stalled)();
                 let until = Instant::now() + self.limits.stall;
                 self.pause = Some(Box::pin(tokio::time::sleep_until(until)));
                 return self.poll(context);

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::{
     aws::{
-        AwsCall, Operation,
+        AwsCall, AwsService, Operation,
         dynamodb::{ItemWrite, TableCall},
         process::{ReceivedCall, effect_of},
     },
     event::{EffectClass, event_in},
     fault::FaultKind,
-    world::{ClaimState, InvocationState, Promise, RepeatCause, World},
+    world::{CallState, ClaimState, InvocationState, Promise, RepeatCause, World},
 };
 
 /// How long Lambda lets an invocation run.
@@ -23,6 +23,9 @@ const LEASE_MARGIN_MILLIS: i64 = 5_000;
 
 /// How long an invocation may take while the table does not answer and all else is well.
 const OUTAGE_COSTS: Duration = Duration::from_secs(6);
+
+/// The time that an invocation has for delivery, almost.
+const DELIVERY_TIME: Duration = Duration::from_secs(20);
 
 /// The time after which no claim of an ended invocation is left.
 const LEASES_ARE_OVER: Duration = Duration::from_secs(50);
@@ -129,6 +132,17 @@ impl World {
     pub(crate) fn check_sending(&mut self, call: &ReceivedCall) {
         let number = call.invocation();
         let events: BTreeSet<_> = call.effects().iter().map(|(event, _)| *event).collect();
+        for event in call
+            .effects()
+            .iter()
+            .filter(|(_, effect)| *effect == EffectClass::Count)
+        {
+            let state = &self.invocations[number];
+            if state.doubtful_counts.contains(&event.0) {
+                let detail = format!("ev{}z by {}, again after a doubt", event.0, state.label);
+                self.break_promise(Promise::NoFailureCountedTooOften, detail);
+            }
+        }
         for event in events {
             self.check_delivery(call, event);
             self.invocations[number].delivering.insert(event);
@@ -157,6 +171,14 @@ impl World {
             let label = &self.invocations[number].label;
             let detail = format!("ev{event}z by {label} and by {}", other.label);
             self.break_promise(Promise::OneEnvironmentAtATime, detail);
+        }
+        let started = self.invocations[number].started;
+        let mut others = self.invocations.iter();
+        if others.any(|other| {
+            let is_recent = other.ended.is_none_or(|ended| ended >= started);
+            other.is_without_ledger && is_recent && other.events.contains(&event)
+        }) {
+            return;
         }
         let now = self.now_in(call.environment()).timestamp_millis();
         let claim = self.events[event].claim.as_ref();
@@ -242,7 +264,10 @@ impl World {
         }
         if let Some(at) = write.number("lastSuccessAt") {
             let now = self.elapsed();
-            self.successes.push((write.pk.clone(), now, at));
+            let mut known = self.successes.iter();
+            if !known.any(|(pk, _, known)| *pk == write.pk && *known == at) {
+                self.successes.push((write.pk.clone(), now, at));
+            }
         }
     }
 
@@ -322,6 +347,51 @@ impl World {
                 let detail = format!("ev{event}z by {label}: {row} is {stored:?}");
                 self.break_promise(Promise::StoredBeforePublished, detail);
             }
+        }
+    }
+
+    /// CloudWatch may or may not have taken a call: the invocation must not send it again.
+    pub(crate) fn doubt_counts(&mut self, call: usize) {
+        let CallState {
+            invocation,
+            effects,
+            ..
+        } = &self.calls[call];
+        self.invocations[*invocation]
+            .doubtful_counts
+            .extend(effects);
+    }
+
+    /// The caller of a call has given up, or is dead, before there was an answer.
+    pub(crate) fn abandon(&mut self, call: usize) {
+        let state = &self.calls[call];
+        let (number, service, site) = (state.invocation, state.service, state.site.clone());
+        let effects = state.effects.clone();
+        self.note(format_args!("   {site}: nobody waits any longer"));
+        for event in effects {
+            self.allow(event, RepeatCause::LostAnswer);
+        }
+        let now = self.elapsed();
+        let state = &mut self.invocations[number];
+        let took = now - state.started;
+        let is_early = !state.is_dying && !state.was_stalled && took < DELIVERY_TIME;
+        state.is_troubled = true;
+        state.has_other_trouble |= service != AwsService::DynamoDb;
+        match service {
+            AwsService::DynamoDb => {
+                state.is_without_ledger = true;
+                state.has_ledger_trouble = true;
+                let environment = state.environment;
+                self.environments[environment].outage = Some(number);
+            }
+            AwsService::CloudWatch => {
+                self.doubt_counts(call);
+                if is_early {
+                    let detail = format!("{site}: given up {:.3} s", took.as_secs_f64());
+                    self.break_promise(Promise::ASlowCountIsAwaited, detail);
+                }
+            }
+            AwsService::Sns => {}
         }
     }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::{
-    aws::table::LedgerStore,
+    aws::{AwsService, table::LedgerStore},
     event::{EffectClass, SimulatedEvent},
     fault::FaultRegister,
     plan::WorldPlan,
@@ -59,6 +59,7 @@ pub(crate) enum Promise {
     FailureOnlyForACause,
     NothingTwiceWithoutACause,
     NoFailureCountedTooOften,
+    ASlowCountIsAwaited,
     OneEnvironmentAtATime,
     NothingUnderAnExpiredLease,
     NoLeaseOutlivesItsTime,
@@ -107,6 +108,10 @@ pub(crate) struct InvocationState {
     pub(crate) deadline_millis: i64,
     /// Whether it stood still for a while.
     pub(crate) was_stalled: bool,
+    /// Whether it is being killed.
+    pub(crate) is_dying: bool,
+    /// The failures that CloudWatch may have counted already, without an answer.
+    pub(crate) doubtful_counts: BTreeSet<usize>,
     /// Whether anything went wrong with any of its calls.
     pub(crate) is_troubled: bool,
     /// Whether anything but an outage of the table went wrong.
@@ -157,7 +162,7 @@ pub(crate) struct ClaimState {
 #[derive(Debug)]
 pub(crate) struct CallState {
     pub(crate) invocation: usize,
-    pub(crate) is_of_table: bool,
+    pub(crate) service: AwsService,
     /// The events whose effects it brings about.
     pub(crate) effects: Vec<usize>,
     pub(crate) site: String,
@@ -240,41 +245,6 @@ impl World {
     /// Notes that one repetition of an event's effects has this cause.
     pub(crate) fn allow(&mut self, event: usize, cause: RepeatCause) {
         *self.events[event].allowed.entry(cause).or_default() += 1;
-    }
-
-    /// The caller of a call has given up, or is dead, before there was an answer.
-    pub(crate) fn abandon(&mut self, call: usize) {
-        let CallState {
-            invocation,
-            is_of_table,
-            effects,
-            site,
-        } = std::mem::take(&mut self.calls[call]);
-        self.note(format_args!("   {site}: nobody waits any longer"));
-        for event in effects {
-            self.allow(event, RepeatCause::LostAnswer);
-        }
-        let state = &mut self.invocations[invocation];
-        state.is_troubled = true;
-        if is_of_table {
-            state.is_without_ledger = true;
-            state.has_ledger_trouble = true;
-            let environment = state.environment;
-            self.environments[environment].outage = Some(invocation);
-        } else {
-            state.has_other_trouble = true;
-        }
-    }
-}
-
-impl Default for CallState {
-    fn default() -> Self {
-        Self {
-            invocation: 0,
-            is_of_table: false,
-            effects: Vec::new(),
-            site: String::new(),
-        }
     }
 }
 

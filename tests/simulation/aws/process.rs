@@ -82,7 +82,7 @@ impl World {
         let number = self.calls.len();
         self.calls.push(CallState {
             invocation,
-            is_of_table: service == AwsService::DynamoDb,
+            service,
             effects: effects.iter().map(|(event, _)| *event).collect(),
             site: site.clone(),
         });
@@ -105,6 +105,9 @@ impl World {
         self.choose_fault(&mut call);
         self.note(format_args!("   {} {}", call.site, call.fate()));
         self.check_sending(&call);
+        if call.service == AwsService::CloudWatch && call.is_doubtful() {
+            self.doubt_counts(number);
+        }
         call
     }
 
@@ -168,8 +171,8 @@ impl World {
         effects
     }
 
-    /// The failures of a skill that an invocation counts. Which ones that are, where it counts fewer
-    /// than it has, does not matter.
+    /// The failures of a skill that an invocation counts: those that it has claimed, if it counts
+    /// fewer than it has.
     fn counted_events(
         &self,
         invocation: usize,
@@ -180,12 +183,15 @@ impl World {
         for event in &self.invocations[invocation].events {
             let event = &self.events[*event];
             if event.event.skill().map(skill_id).as_deref() == Some(skill) {
-                events.push((event.times(EffectClass::Count), event.event.number));
+                let claim = event.claim.as_ref();
+                let is_foreign = claim.is_none_or(|claim| claim.invocation != invocation);
+                let times = event.times(EffectClass::Count);
+                events.push((is_foreign, times, event.event.number));
             }
         }
         events.sort_unstable();
         let mut counted = Vec::new();
-        for (index, (_, event)) in events.into_iter().enumerate() {
+        for (index, (.., event)) in events.into_iter().enumerate() {
             if u32::try_from(index).is_ok_and(|index| f64::from(index) < value) {
                 counted.push((event, EffectClass::Count));
             }
@@ -462,6 +468,12 @@ impl ReceivedCall {
             CallContent::Table(call) => call.request.writes(),
             _ => &[],
         }
+    }
+
+    /// Whether the caller cannot know if the call was done.
+    fn is_doubtful(&self) -> bool {
+        let is_known = matches!(self.fault, Some(FaultKind::Refused | FaultKind::Throttled));
+        self.fault.is_some() && !is_known
     }
 
     fn fate(&self) -> String {
