@@ -1,7 +1,26 @@
 //! The deterministic simulation: whole worlds of AWS around the deployed function, each from one
 //! seed, in virtual time.
 //!
-//! `SIMULATION_SEEDS` says how many worlds, `SIMULATION_SEED` replays one with its trace.
+//! `make simulate` runs them. It sets these environment variables:
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `SIMULATION_SEEDS` | how many worlds |
+//! | `SIMULATION_FIRST` | the seed of the first one, 1 |
+//! | `SIMULATION_SEED` | replays this one, with a trace, and shrinks it if it fails |
+//! | `SIMULATION_ENDS_AT_FIRST` | ends with the first world that breaks a promise |
+//! | `SIMULATION_WITHOUT` | kinds of faults that no world has, separated by commas |
+//! | `SIMULATION_EXCEPT` | promises that are not checked, separated by commas |
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `random`, `fault`, `plan`, `event` | what the seed decides |
+//! | `owner` | Alexa, SNS, Lambda's queue and SQS |
+//! | `lambda` | execution environments that handle, stand still and die |
+//! | `aws` | the connector of the clients, and the services behind it |
+//! | `world` | the state, and what is known about causes |
+//! | `moment`, `quiescence` | the promises, checked at each step and in the end |
+//! | `run`, `shrink`, `summary` | runs worlds, makes failing ones smaller, prints |
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -62,6 +81,7 @@ fn every_world_keeps_the_promises() {
     }
     let first = setting("SIMULATION_FIRST").unwrap_or(1);
     let last = first + setting("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let ends_at_first = setting("SIMULATION_ENDS_AT_FIRST").is_some();
     let (next, summary) = (
         AtomicU64::new(first),
         Mutex::new(SimulationSummary::default()),
@@ -77,6 +97,9 @@ fn every_world_keeps_the_promises() {
                         break;
                     }
                     let report = run(seed, &BTreeSet::new(), false);
+                    if ends_at_first && !report.broken.is_empty() {
+                        next.store(last, Ordering::Relaxed);
+                    }
                     summary.lock().unwrap().add(report);
                 }
             });
