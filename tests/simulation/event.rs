@@ -61,31 +61,31 @@ pub(crate) enum EffectClass {
 impl EventClass {
     fn choose(choices: SeededChoices, number: usize) -> Self {
         let about = |what: &str, limit| choices.below(&format!("{what} of event {number}"), limit);
-        match about("class", 16) {
+        match about("class", 18) {
             0..=2 => Self::SkillFailure {
                 skill: about("skill", 6),
             },
-            3..=6 => Self::AutomationFailure {
+            3..=7 => Self::AutomationFailure {
                 automation: about("automation", 2),
                 is_retryable: about("errors", 5) > 0,
             },
-            7 => Self::AutomationSuccess {
+            8 | 9 => Self::AutomationSuccess {
                 automation: about("automation", 2),
             },
-            8..=10 => Self::Activation {
+            10..=12 => Self::Activation {
                 unit: about("unit", 3),
                 is_ready: about("ready", 3) > 0,
             },
-            11 | 12 => Self::RoleChange {
+            13 | 14 => Self::RoleChange {
                 principal: about("principal", 2),
                 unit: about("unit", 2),
                 is_assigned: about("change", 2) > 0,
             },
-            13 => Self::DeviceSetup {
+            15 => Self::DeviceSetup {
                 device: about("device", 2),
             },
-            14 if about("form", 2) > 0 => Self::Unreadable,
-            14 => Self::Unknown,
+            16 if about("form", 2) > 0 => Self::Unreadable,
+            16 => Self::Unknown,
             _ => Self::Forwarded,
         }
     }

@@ -41,6 +41,8 @@ pub(crate) enum FaultKind {
     ServerError,
     /// The service fails after the request is done.
     ServerErrorAfter,
+    /// The request is done, and the answer is not the protocol's.
+    UnreadableAnswer,
     /// The answer takes up to eight seconds.
     Slow,
     /// The service refuses a call because there are too many.
@@ -55,7 +57,9 @@ pub(crate) enum FaultKind {
     Conflict,
     /// The table takes only a few write units a second.
     LowCapacity,
-    /// A message of a batch fails.
+    /// The table deletes an item as soon as it has expired, and not only much later.
+    PromptExpiry,
+    /// A message of a batch fails, or is not mentioned in the answer.
     FailedEntry,
     /// The table does not answer for a while.
     TableOutage,
@@ -64,7 +68,7 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::AlexaDuplicate,
         Self::AlexaClock,
         Self::SnsDuplicate,
@@ -82,6 +86,7 @@ impl FaultKind {
         Self::ResetAfter,
         Self::ServerError,
         Self::ServerErrorAfter,
+        Self::UnreadableAnswer,
         Self::Slow,
         Self::Throttled,
         Self::ItemThrottled,
@@ -89,6 +94,7 @@ impl FaultKind {
         Self::Unprocessed,
         Self::Conflict,
         Self::LowCapacity,
+        Self::PromptExpiry,
         Self::FailedEntry,
         Self::TableOutage,
         Self::DeliveryOutage,
@@ -102,6 +108,7 @@ impl FaultKind {
             Self::VeryLateDuplicate | Self::LongPause => 0.08,
             Self::Kill | Self::Stall => 0.12,
             Self::SkewedClock | Self::LowCapacity | Self::TableOutage | Self::DeliveryOutage => 1.0,
+            Self::PromptExpiry => 0.5,
             Self::HotPartition => 0.3,
             Self::Unprocessed | Self::Conflict => 0.2,
             Self::ItemThrottled | Self::FailedEntry => 0.08,

@@ -12,6 +12,7 @@ use crate::{
     },
     event::{EffectClass, event_in},
     fault::FaultKind,
+    plan::Ingestion,
     world::{CallState, ClaimState, InvocationState, Promise, RepeatCause, World},
 };
 
@@ -23,6 +24,10 @@ const LEASE_MARGIN_MILLIS: i64 = 5_000;
 
 /// How long an invocation may take while the table does not answer and all else is well.
 const OUTAGE_COSTS: Duration = Duration::from_secs(6);
+
+/// The write units of an event at most: its claim, its end, its automation's budget or two rows of
+/// readiness.
+const UNITS_PER_EVENT: usize = 8;
 
 /// The time that an invocation has for delivery, almost.
 const DELIVERY_TIME: Duration = Duration::from_secs(20);
@@ -106,7 +111,6 @@ impl World {
         let detail = format!("{} took {:.3} s", state.label, took.as_secs_f64());
         let (started, was_stalled) = (millis(state.started), state.was_stalled);
         let is_plain = !was_stalled && !state.has_other_trouble;
-        let (calls, events) = (state.calls, state.events.len());
         let is_free = is_plain && !state.is_troubled;
         if end == InvocationEnd::TimedOut && !was_stalled {
             self.break_promise(Promise::AnswerBeforeTheDeadline, &detail);
@@ -121,9 +125,34 @@ impl World {
         if is_plain && is_in_outage && end == InvocationEnd::Answered && took > OUTAGE_COSTS {
             self.break_promise(Promise::AnOutageCostsLittleTime, &detail);
         }
-        let limit = 8 + 3 * events;
-        if is_free && calls > limit {
-            let detail = format!("{calls} calls for {events} events, at most {limit}");
+        if is_free {
+            self.check_costs(number);
+        }
+    }
+
+    /// An invocation without trouble makes as many calls and uses as many write units as
+    /// docs/configuration.md says; a write that is not done may cost one more and a new read.
+    fn check_costs(&mut self, number: usize) {
+        let state = &self.invocations[number];
+        let (calls, units, refusals) = (state.calls, state.units, state.refusals);
+        let (count, mut rows) = (state.events.len(), BTreeSet::new());
+        for event in &state.events {
+            rows.extend(self.events[*event].event.rows());
+        }
+        let calls_at_most = match self.plan.ingestion {
+            Ingestion::Direct => 5 + 2 * refusals,
+            Ingestion::Buffered { .. } => {
+                let ledger = 2 * count.div_ceil(25) + 3 + rows.len() + 2 * refusals;
+                ledger + 5 + count / 10
+            }
+        };
+        let units_at_most = UNITS_PER_EVENT * count + 2 * refusals;
+        if calls > calls_at_most || units > units_at_most {
+            let label = &self.invocations[number].label;
+            let detail = format!(
+                "{label}: {calls} calls and {units} units for {count} events, at most \
+                 {calls_at_most} and {units_at_most}"
+            );
             self.break_promise(Promise::CallsAndUnitsWithinBounds, detail);
         }
     }

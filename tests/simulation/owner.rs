@@ -143,52 +143,67 @@ impl EventOwners {
         text: String,
         happened_at: DateTime<Utc>,
     ) {
-        let message = {
-            let mut world = self.world.lock().unwrap();
-            let sent_at = whole_millis(world.now());
-            let order_time = happened_at.min(sent_at).timestamp_millis();
-            world.note(format_args!(
-                "SNS takes {} copy {copy}: {:?}",
-                event.id(),
-                event.kind
-            ));
-            let state = &mut world.events[event.number];
-            state.order_times.push(order_time);
-            state.is_published = true;
-            TopicMessage {
-                event: event.number,
-                id: format!("m-{}-{copy}", event.id()),
-                text,
-                sent_at,
-            }
-        };
-        let is_by_message = event.is_known_by_message();
+        let message = self.accept(event, copy, text, happened_at);
         let mut deliveries = vec![self.delay(&message, 0)];
-        let mut world = self.world.lock().unwrap();
-        let is_raw = matches!(
-            world.plan.ingestion,
-            Ingestion::Buffered { is_raw: true, .. }
-        );
-        let may_repeat = !(is_by_message && is_raw);
-        if may_repeat && world.faults.strikes(FaultKind::SnsDuplicate, &message.id) {
-            let place = format!("second delivery of {}", message.id);
-            deliveries.push(millis(world.choices.below(&place, 40_000)));
-        }
-        if may_repeat
-            && world
-                .faults
-                .strikes(FaultKind::VeryLateDuplicate, &message.id)
-        {
-            let ttl = world.plan.ledger_ttl_seconds * 1000;
-            let place = format!("very late delivery of {}", message.id);
-            deliveries.push(millis(ttl - 90_000 + world.choices.below(&place, 600_000)));
-        }
-        drop(world);
+        deliveries.extend(self.repeated_deliveries(event, &message));
         let mut owned = Vec::new();
         for (number, delay) in deliveries.into_iter().enumerate() {
             owned.push(self.clone().deliver(message.clone(), number, delay));
         }
         futures_util::future::join_all(owned).await;
+    }
+
+    fn accept(
+        &self,
+        event: &SimulatedEvent,
+        copy: usize,
+        text: String,
+        happened_at: DateTime<Utc>,
+    ) -> TopicMessage {
+        let mut world = self.world.lock().unwrap();
+        let sent_at = whole_millis(world.now());
+        let order_time = happened_at.min(sent_at).timestamp_millis();
+        world.note(format_args!(
+            "SNS takes {} copy {copy}: {:?}",
+            event.id(),
+            event.kind
+        ));
+        let state = &mut world.events[event.number];
+        state.order_times.push(order_time);
+        state.is_published = true;
+        TopicMessage {
+            event: event.number,
+            id: format!("m-{}-{copy}", event.id()),
+            text,
+            sent_at,
+        }
+    }
+
+    /// When SNS delivers a message again. With raw delivery the queue gives it another id, by which
+    /// an unreadable one would be another event.
+    fn repeated_deliveries(&self, event: &SimulatedEvent, message: &TopicMessage) -> Vec<Duration> {
+        let mut world = self.world.lock().unwrap();
+        let is_raw = matches!(
+            world.plan.ingestion,
+            Ingestion::Buffered { is_raw: true, .. }
+        );
+        let mut deliveries = Vec::new();
+        if event.is_known_by_message() && is_raw {
+            return deliveries;
+        }
+        if world.faults.strikes(FaultKind::SnsDuplicate, &message.id) {
+            let place = format!("second delivery of {}", message.id);
+            deliveries.push(millis(world.choices.below(&place, 40_000)));
+        }
+        if world
+            .faults
+            .strikes(FaultKind::VeryLateDuplicate, &message.id)
+        {
+            let ttl = world.plan.ledger_ttl_seconds * 1000;
+            let place = format!("very late delivery of {}", message.id);
+            deliveries.push(millis(ttl - 90_000 + world.choices.below(&place, 600_000)));
+        }
+        deliveries
     }
 
     /// How long SNS takes to deliver a message.
@@ -257,7 +272,7 @@ impl EventOwners {
         }
     }
 
-    /// Takes batches from the queue, one after the other, as one poller of the event source mapping.
+    /// Takes batches from the queue, one after the other: one poller of the event source mapping.
     async fn poll_queue(&self, poller: usize, size: usize, is_raw: bool) {
         let mut number = 0;
         while !self.is_over.get() {

@@ -127,6 +127,9 @@ pub(crate) struct InvocationState {
     /// The events whose end the ledger has noted.
     pub(crate) noted: BTreeSet<usize>,
     pub(crate) calls: usize,
+    pub(crate) units: usize,
+    /// How many of its writes were not done.
+    pub(crate) refusals: usize,
     /// How many calls of a kind it has made, by which its faults are found.
     pub(crate) sites: BTreeMap<String, usize>,
 }

@@ -46,7 +46,7 @@ enum CallContent {
 }
 
 /// The faults of a whole call, in the order in which they are tried.
-const CALL_FAULTS: [FaultKind; 8] = [
+const CALL_FAULTS: [FaultKind; 9] = [
     FaultKind::Refused,
     FaultKind::LostRequest,
     FaultKind::LostAnswer,
@@ -54,6 +54,7 @@ const CALL_FAULTS: [FaultKind; 8] = [
     FaultKind::ResetAfter,
     FaultKind::ServerError,
     FaultKind::ServerErrorAfter,
+    FaultKind::UnreadableAnswer,
     FaultKind::Throttled,
 ];
 
@@ -62,15 +63,7 @@ impl World {
     pub(crate) fn receive(&mut self, environment: usize, request: &HttpRequest) -> ReceivedCall {
         let target = request.headers().get("x-amz-target");
         let service = AwsService::of(target, request.uri());
-        let content = match catch_unwind(AssertUnwindSafe(|| decode(service, target, request))) {
-            Ok(content) => content,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.unwrap_or_else(|| "a malformed request".to_owned());
-                self.break_promise(Promise::TheSimulationUnderstands, text);
-                CallContent::Bad
-            }
-        };
+        let content = self.decode(service, target, request);
         let invocation = self.environments[environment].invocation.unwrap_or(0);
         let name = content.name();
         let state = &mut self.invocations[invocation];
@@ -98,10 +91,6 @@ impl World {
             effects,
             fault: None,
         };
-        if (call.travel_there + call.travel_back).as_millis() > 100 {
-            let state = &mut self.invocations[invocation];
-            (state.is_troubled, state.has_other_trouble) = (true, true);
-        }
         self.choose_fault(&mut call);
         self.note(format_args!("   {} {}", call.site, call.fate()));
         self.check_sending(&call);
@@ -109,6 +98,23 @@ impl World {
             self.doubt_counts(number);
         }
         call
+    }
+
+    fn decode(
+        &mut self,
+        service: AwsService,
+        target: Option<&str>,
+        request: &HttpRequest,
+    ) -> CallContent {
+        match catch_unwind(AssertUnwindSafe(|| decode(service, target, request))) {
+            Ok(content) => content,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.unwrap_or_else(|| "a malformed request".to_owned());
+                self.break_promise(Promise::TheSimulationUnderstands, text);
+                CallContent::Bad
+            }
+        }
     }
 
     /// Between two and twelve milliseconds, or up to eight seconds.
@@ -131,6 +137,10 @@ impl World {
             outage.is_of_table == is_of_table && (outage.from..outage.until).contains(&millis)
         });
         call.fault = outage.map(|outage| outage.fault);
+        if (call.travel_there + call.travel_back).as_millis() > 100 {
+            let state = &mut self.invocations[call.invocation];
+            (state.is_troubled, state.has_other_trouble) = (true, true);
+        }
         for kind in CALL_FAULTS {
             if call.fault.is_none() && self.faults.strikes(kind, &call.site) {
                 call.fault = Some(kind);
@@ -221,6 +231,14 @@ impl World {
                 self.allow_repetition(call);
                 Some(call.error(500, "InternalFailure"))
             }
+            Some(FaultKind::UnreadableAnswer) => {
+                self.allow_repetition(call);
+                Some(CallEnd::Answered(WireAnswer {
+                    status: 200,
+                    headers: &[("content-type", "text/html")],
+                    body: b"<html>a proxy's page".to_vec(),
+                }))
+            }
             _ => Some(CallEnd::Answered(answer)),
         }
     }
@@ -236,15 +254,16 @@ impl World {
         match content {
             CallContent::Bad => Some(call.service.error(400, "ValidationException")),
             CallContent::Table(table_call) => {
+                self.delete_expired(&table_call.keys);
                 let troubles = self.item_troubles(call, &table_call);
                 let answer = self.table.answer(&table_call, &troubles);
+                let undone = table_call.request.writes().len() - answer.done.len();
+                self.invocations[call.invocation].refusals += undone;
                 self.note_writes(call, &table_call, &answer.done);
                 Some(answer.answer)
             }
             CallContent::Delivery(mut delivery) => {
-                let failed = self.failed_entries(call, &delivery);
-                let fault = (!failed.is_empty())
-                    .then(|| Fault::Entries(failed.clone(), "InternalError", false));
+                let fault = self.failed_entries(call, &delivery);
                 let answer = match call.service {
                     AwsService::Sns => sns::answer(&mut delivery, fault.as_ref()),
                     _ => cloudwatch::answer(),
@@ -255,10 +274,11 @@ impl World {
         }
     }
 
-    fn failed_entries(&mut self, call: &ReceivedCall, delivery: &AwsCall) -> Vec<usize> {
+    /// The entries of a batch that fail, or that the answer does not mention.
+    fn failed_entries(&mut self, call: &ReceivedCall, delivery: &AwsCall) -> Option<Fault> {
         let mut failed = Vec::new();
         if delivery.operation != Operation::PublishBatch {
-            return failed;
+            return None;
         }
         for index in 0..delivery.messages.len() {
             let place = format!("{} entry {index}", call.site);
@@ -268,7 +288,37 @@ impl World {
                 (state.is_troubled, state.has_other_trouble) = (true, true);
             }
         }
-        failed
+        if failed.is_empty() {
+            return None;
+        }
+        self.note(format_args!(
+            "   {}: the entries {failed:?} fail",
+            call.site
+        ));
+        Some(
+            if self
+                .choices
+                .happens(&format!("silence of {}", call.site), 0.3)
+            {
+                Fault::Unmentioned(failed)
+            } else {
+                Fault::Entries(failed, "InternalError", false)
+            },
+        )
+    }
+
+    /// Deletes items that have expired, if the table is prompt with them.
+    fn delete_expired(&mut self, keys: &[String]) {
+        let now = self.now().timestamp();
+        for key in keys {
+            let expires_at = self.table.number(key, "expiresAt");
+            if expires_at.is_some_and(|at| at < now)
+                && self.faults.strikes(FaultKind::PromptExpiry, key)
+            {
+                self.note(format_args!("   {key} has expired, and is deleted"));
+                self.table.items.remove(key);
+            }
+        }
     }
 
     /// Which items of a call the table does not read or write.
@@ -284,6 +334,7 @@ impl World {
             let write = writes.iter().find(|write| write.pk == *key);
             let units = write.map_or(0, |write| factor * write.units());
             self.units += units;
+            self.invocations[call.invocation].units += units;
             if let Some(trouble) = self.item_trouble(call, table_call, key, units) {
                 troubles.insert(key.clone(), trouble);
             }
