@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = Path(__file__).resolve().parent / "defects"
-COPY = ROOT / "target" / "defects"
+COPY = ROOT / "target" / "defects" / "tree"
+# Not the project's own: Cargo would take what was built from the copy for up to date.
+BUILT = ROOT / "target" / "defects" / "build"
 WORLDS = "2000"
 TEST = ["cargo", "test", "--locked", "--workspace", "--test", "simulation"]
 
@@ -77,7 +79,7 @@ def simulate(name: str) -> bool:
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {
-        "CARGO_TARGET_DIR": str(ROOT / "target"),
+        "CARGO_TARGET_DIR": os.environ.get("DEFECTS_TARGET_DIR", str(BUILT)),
         "SIMULATION_SEEDS": WORLDS,
         "SIMULATION_ENDS_AT_FIRST": "1",
         # The copy lies within the project, and git is to take it for a folder of its own.

@@ -185,6 +185,7 @@ impl ExecutionEnvironment {
             skew: TimeDelta::milliseconds(skew),
             invocation: None,
             outage: None,
+            is_table_silent: false,
         });
         let variables = [
             ("LEDGER_TTL_SECONDS", state.plan.ledger_ttl_seconds),

@@ -12,7 +12,7 @@ use crate::{
     },
     event::{EffectClass, event_in},
     fault::FaultKind,
-    plan::Ingestion,
+    plan::{Ingestion, index},
     world::{CallState, ClaimState, InvocationState, Promise, RepeatCause, World},
 };
 
@@ -22,12 +22,19 @@ pub(crate) const INVOCATION_TIME: Duration = Duration::from_secs(30);
 /// The longest that a lease outlasts its invocation's deadline, in milliseconds.
 const LEASE_MARGIN_MILLIS: i64 = 5_000;
 
-/// How long an invocation may take while the table does not answer and all else is well.
-const OUTAGE_COSTS: Duration = Duration::from_secs(6);
+/// How long the first invocation of an environment may take that the table does not answer, while
+/// all else is well: 5 seconds for the claim, half a second to settle, and the deliveries.
+const FIRST_OUTAGE_COSTS: Duration = Duration::from_secs(6);
 
-/// The write units of an event at most: its claim, its end, its automation's budget or two rows of
-/// readiness.
-const UNITS_PER_EVENT: usize = 8;
+/// How long the next ones may take: half a second for the table, and the deliveries.
+const KNOWN_OUTAGE_COSTS: Duration = Duration::from_secs(1);
+
+/// How long an environment remembers an outage.
+const OUTAGE_REMEMBERED: Duration = Duration::from_secs(60);
+
+/// The write units of an event at most: its claim, its end, and its automation's budget or two rows
+/// of readiness.
+const UNITS_PER_EVENT: usize = 4;
 
 /// The time that an invocation has for delivery, almost.
 const DELIVERY_TIME: Duration = Duration::from_secs(20);
@@ -58,7 +65,11 @@ impl World {
                 self.allow(*event, RepeatCause::Forgotten);
             }
         }
-        let is_without_ledger = self.environments[environment].outage.is_some();
+        let outage = self.environments[environment].outage;
+        let knows_outage = outage.is_some_and(|met| {
+            let met = &self.invocations[met];
+            now < met.started + OUTAGE_REMEMBERED && self.environments[environment].is_table_silent
+        });
         let slot = self.environments[environment].slot;
         self.note(format_args!(
             "{label} begins in environment {slot}, number {environment}"
@@ -69,7 +80,8 @@ impl World {
             events,
             started: now,
             deadline_millis: deadline.timestamp_millis(),
-            is_without_ledger,
+            is_without_ledger: outage.is_some(),
+            knows_outage,
             ..InvocationState::default()
         });
         self.environments[environment].invocation = Some(number);
@@ -122,7 +134,12 @@ impl World {
                 && (outage.from..outage.until).contains(&started)
                 && millis(self.elapsed()) < outage.until
         });
-        if is_plain && is_in_outage && end == InvocationEnd::Answered && took > OUTAGE_COSTS {
+        let limit = if self.invocations[number].knows_outage {
+            KNOWN_OUTAGE_COSTS
+        } else {
+            FIRST_OUTAGE_COSTS
+        };
+        if is_plain && is_in_outage && end == InvocationEnd::Answered && took > limit {
             self.break_promise(Promise::AnOutageCostsLittleTime, &detail);
         }
         if is_free {
@@ -287,8 +304,10 @@ impl World {
         let failures = write.item.get("failures").and_then(Value::as_array);
         let failures: Vec<_> = failures.into_iter().flatten().map(Value::as_str).collect();
         let distinct: BTreeSet<_> = failures.iter().collect();
-        if distinct.len() < failures.len() {
-            let detail = format!("a failure counts twice in {}", write.pk);
+        let count = failures.len();
+        let limit = index(self.plan.max_attempts) + 1;
+        if distinct.len() < count || count > limit {
+            let detail = format!("{count} failures in {}, at most {limit}", write.pk);
             self.break_promise(Promise::NumbersWithoutGaps, detail);
         }
         if let Some(at) = write.number("lastSuccessAt") {
@@ -412,6 +431,7 @@ impl World {
                 state.has_ledger_trouble = true;
                 let environment = state.environment;
                 self.environments[environment].outage = Some(number);
+                self.environments[environment].is_table_silent = true;
             }
             AwsService::CloudWatch => {
                 self.doubt_counts(call);

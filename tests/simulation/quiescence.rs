@@ -233,15 +233,15 @@ impl World {
         }
     }
 
-    /// Different failures have different numbers, unless a success came between them; and no number
-    /// is left out but by a failure that triggered nothing.
+    /// Up to the first that exceeds the budget, different failures have different numbers, unless a
+    /// success came between them; and no number is left out but by a failure that triggered nothing.
     fn check_numbers(&mut self, failures: &[usize], successes: &[usize]) {
         let mut events_of: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-        let mut silent = 0;
+        let (mut silent, last) = (0, self.plan.max_attempts + 1);
         for event in failures {
             let triggers = &self.events[*event].triggers;
             silent += usize::from(triggers.is_empty());
-            for (attempt, ..) in triggers {
+            for (attempt, ..) in triggers.iter().filter(|(attempt, ..)| *attempt <= last) {
                 events_of.entry(*attempt).or_default().insert(*event);
             }
         }

@@ -94,6 +94,8 @@ pub(crate) struct EnvironmentState {
     pub(crate) invocation: Option<usize>,
     /// The last invocation in which the table did not answer.
     pub(crate) outage: Option<usize>,
+    /// Whether its last call to the table got no answer.
+    pub(crate) is_table_silent: bool,
 }
 
 /// An invocation of the function.
@@ -118,6 +120,8 @@ pub(crate) struct InvocationState {
     pub(crate) has_other_trouble: bool,
     /// Whether the table did not answer, now or since an earlier invocation.
     pub(crate) is_without_ledger: bool,
+    /// Whether its environment has met an outage of the table less than a minute ago.
+    pub(crate) knows_outage: bool,
     /// Whether a call to the table went wrong in any way.
     pub(crate) has_ledger_trouble: bool,
     /// The events whose effects it has sent, and which it has not settled.

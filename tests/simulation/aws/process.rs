@@ -156,6 +156,7 @@ impl World {
             if fault != FaultKind::Throttled {
                 state.is_without_ledger = true;
                 self.environments[call.environment].outage = Some(call.invocation);
+                self.environments[call.environment].is_table_silent = true;
             } else {
                 state.has_other_trouble = true;
             }
@@ -417,6 +418,9 @@ impl World {
         };
         self.note(format_args!("   {}: {text}", call.site));
         let environment = &mut self.environments[call.environment];
+        if is_of_table && matches!(call.fault, None | Some(FaultKind::Throttled)) {
+            environment.is_table_silent = false;
+        }
         let is_later = environment.outage.is_some_and(|of| of < call.invocation);
         if is_of_table
             && is_later
