@@ -105,13 +105,14 @@ impl FaultKind {
         match self {
             Self::AlexaDuplicate | Self::SnsDuplicate | Self::SnsLate => 0.25,
             Self::AlexaClock | Self::SqsDuplicate => 0.15,
-            Self::VeryLateDuplicate | Self::LongPause => 0.08,
             Self::Kill | Self::Stall => 0.12,
             Self::SkewedClock | Self::LowCapacity | Self::TableOutage | Self::DeliveryOutage => 1.0,
             Self::PromptExpiry => 0.5,
             Self::HotPartition => 0.3,
             Self::Unprocessed | Self::Conflict => 0.2,
-            Self::ItemThrottled | Self::FailedEntry => 0.08,
+            Self::VeryLateDuplicate | Self::LongPause | Self::ItemThrottled | Self::FailedEntry => {
+                0.08
+            }
             _ => 0.06,
         }
     }

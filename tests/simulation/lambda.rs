@@ -122,13 +122,14 @@ impl SimulatedLambda {
         let invocation = Invocation::received(&request.request_id, now, deadline);
         let dying = || {
             let mut world = self.world.lock().unwrap();
-            let current = world.environments[environment.number].invocation;
-            world.invocations[current.unwrap()].is_dying = true;
+            world.current_invocation(environment.number).is_dying = true;
         };
         let stalled = || {
             let mut world = self.world.lock().unwrap();
-            let current = world.environments[environment.number].invocation;
-            world.invocations[current.unwrap()].was_stalled = true;
+            let state = world.current_invocation(environment.number);
+            state.was_stalled = true;
+            // A process that stands still cannot tell that from a table that does not answer.
+            state.is_without_ledger |= state.open_table_calls > 0;
         };
         let life = MortalFuture {
             dying: &dying,

@@ -119,7 +119,10 @@ impl World {
 
     fn check_time(&mut self, number: usize, end: InvocationEnd) {
         let state = &self.invocations[number];
-        let took = state.ended.unwrap_or_default() - state.started;
+        let took = state
+            .ended
+            .unwrap_or_default()
+            .saturating_sub(state.started);
         let detail = format!("{} took {:.3} s", state.label, took.as_secs_f64());
         let (started, was_stalled) = (millis(state.started), state.was_stalled);
         let is_plain = !was_stalled && !state.has_other_trouble;
@@ -421,7 +424,7 @@ impl World {
         }
         let now = self.elapsed();
         let state = &mut self.invocations[number];
-        let took = now - state.started;
+        let took = now.saturating_sub(state.started);
         let is_early = !state.is_dying && !state.was_stalled && took < DELIVERY_TIME;
         state.is_troubled = true;
         state.has_other_trouble |= service != AwsService::DynamoDb;

@@ -100,6 +100,10 @@ pub(crate) struct EnvironmentState {
 
 /// An invocation of the function.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what has happened to it, each by itself"
+)]
 pub(crate) struct InvocationState {
     pub(crate) environment: usize,
     pub(crate) label: String,
@@ -110,6 +114,8 @@ pub(crate) struct InvocationState {
     pub(crate) deadline_millis: i64,
     /// Whether it stood still for a while.
     pub(crate) was_stalled: bool,
+    /// How many of its calls to the table are without an answer other than that there are too many.
+    pub(crate) open_table_calls: usize,
     /// Whether it is being killed.
     pub(crate) is_dying: bool,
     /// The failures that CloudWatch may have counted already, without an answer.
@@ -257,6 +263,12 @@ impl World {
 
     pub(crate) fn take_trace(&mut self) -> Vec<String> {
         self.trace.take().unwrap_or_default()
+    }
+
+    /// The invocation that an execution environment is handling.
+    pub(crate) fn current_invocation(&mut self, environment: usize) -> &mut InvocationState {
+        let number = self.environments[environment].invocation.unwrap();
+        &mut self.invocations[number]
     }
 
     /// Notes that one repetition of an event's effects has this cause.

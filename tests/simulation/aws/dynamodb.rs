@@ -52,11 +52,14 @@ impl std::fmt::Debug for ItemWrite {
     }
 }
 
+/// Whether the item that a write finds, if any, meets its condition.
+type ItemCondition = Box<dyn Fn(Option<&PlainItem>) -> bool + Send>;
+
 /// When a write is done.
 pub(crate) enum WriteRule {
     Always,
     IfAbsent,
-    If(Box<dyn Fn(Option<&PlainItem>) -> bool + Send>),
+    If(ItemCondition),
 }
 
 impl WriteRule {

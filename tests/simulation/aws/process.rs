@@ -71,6 +71,7 @@ impl World {
         *count += 1;
         let site = format!("{} {name} #{count}", state.label);
         state.calls += 1;
+        state.open_table_calls += usize::from(service == AwsService::DynamoDb);
         let effects = self.effects_of(invocation, &content);
         let number = self.calls.len();
         self.calls.push(CallState {
@@ -153,12 +154,19 @@ impl World {
         state.is_troubled = true;
         if is_of_table {
             state.has_ledger_trouble = true;
-            if fault != FaultKind::Throttled {
-                state.is_without_ledger = true;
-                self.environments[call.environment].outage = Some(call.invocation);
-                self.environments[call.environment].is_table_silent = true;
-            } else {
+            if fault == FaultKind::Throttled {
                 state.has_other_trouble = true;
+            } else {
+                state.is_without_ledger = true;
+                let is_answered = matches!(
+                    fault,
+                    FaultKind::ServerError
+                        | FaultKind::ServerErrorAfter
+                        | FaultKind::UnreadableAnswer
+                );
+                let environment = &mut self.environments[call.environment];
+                environment.outage = Some(call.invocation);
+                environment.is_table_silent |= !is_answered;
             }
         } else {
             state.has_other_trouble = true;
@@ -221,7 +229,7 @@ impl World {
             Some(FaultKind::Throttled) => return Some(call.throttling()),
             _ => {}
         }
-        let answer = self.act(call)?;
+        let answer = self.act(call);
         match call.fault {
             Some(FaultKind::LostAnswer) => None,
             Some(FaultKind::ResetAfter) => {
@@ -250,10 +258,10 @@ impl World {
         }
     }
 
-    fn act(&mut self, call: &mut ReceivedCall) -> Option<WireAnswer> {
+    fn act(&mut self, call: &mut ReceivedCall) -> WireAnswer {
         let content = std::mem::replace(&mut call.content, CallContent::Bad);
         match content {
-            CallContent::Bad => Some(call.service.error(400, "ValidationException")),
+            CallContent::Bad => call.service.error(400, "ValidationException"),
             CallContent::Table(table_call) => {
                 self.delete_expired(&table_call.keys);
                 let troubles = self.item_troubles(call, &table_call);
@@ -261,7 +269,7 @@ impl World {
                 let undone = table_call.request.writes().len() - answer.done.len();
                 self.invocations[call.invocation].refusals += undone;
                 self.note_writes(call, &table_call, &answer.done);
-                Some(answer.answer)
+                answer.answer
             }
             CallContent::Delivery(mut delivery) => {
                 let fault = self.failed_entries(call, &delivery);
@@ -270,7 +278,7 @@ impl World {
                     _ => cloudwatch::answer(),
                 };
                 self.note_deliveries(call, &delivery);
-                Some(answer)
+                answer
             }
         }
     }
@@ -391,7 +399,7 @@ impl World {
         };
         let (rate, now) = (rate as f64, self.elapsed());
         let (left, at) = self.capacity;
-        let left = (left + rate * (now - at).as_secs_f64()).min(rate);
+        let left = (left + rate * now.saturating_sub(at).as_secs_f64()).min(rate);
         let is_enough = left >= units.min(1) as f64;
         let used = if is_enough { units as f64 } else { 0.0 };
         self.capacity = (left - used, now);
@@ -417,6 +425,10 @@ impl World {
             CallEnd::Broken(kind) => format!("{kind:?}"),
         };
         self.note(format_args!("   {}: {text}", call.site));
+        if is_of_table && !end.says_throttled() {
+            let open = &mut self.invocations[call.invocation].open_table_calls;
+            *open = open.saturating_sub(1);
+        }
         let environment = &mut self.environments[call.environment];
         if is_of_table && matches!(call.fault, None | Some(FaultKind::Throttled)) {
             environment.is_table_silent = false;
@@ -428,6 +440,17 @@ impl World {
         {
             environment.outage = None;
         }
+    }
+}
+
+impl CallEnd {
+    /// Whether the table asks to wait, for all or a part of what was asked.
+    fn says_throttled(&self) -> bool {
+        let Self::Answered(answer) = self else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(&answer.body);
+        text.contains("Throttl") || text.contains("Throughput")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ledger's table: items, conditions, capacity and time to live.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use super::{
 pub(crate) struct LedgerStore {
     pub(crate) items: BTreeMap<String, PlainItem>,
     /// The tokens of the transactions that were done.
-    transactions: HashMap<String, ()>,
+    transactions: HashSet<String>,
 }
 
 /// What keeps the table from doing a read or a write of one item.
@@ -81,7 +81,7 @@ impl LedgerStore {
             answer: json_answer(200, &json!({})),
             done: Vec::new(),
         };
-        if self.transactions.contains_key(token) {
+        if self.transactions.contains(token) {
             return answer;
         }
         let (mut reasons, mut is_cancelled) = (Vec::new(), false);
@@ -101,7 +101,7 @@ impl LedgerStore {
             return answer;
         }
         answer.done = writes.iter().map(|write| self.write(write)).collect();
-        self.transactions.insert(token.to_owned(), ());
+        self.transactions.insert(token.to_owned());
         answer
     }
 
@@ -155,16 +155,13 @@ impl LedgerStore {
                 (None, Some(found)) => Some(("DuplicateItem", found)),
                 (None, None) => None,
             };
-            let response = match error {
-                Some((code, mut details)) => {
-                    details.insert("Code".to_owned(), code.into());
-                    details.insert("Message".to_owned(), code.into());
-                    json!({"TableName": "ledger", "Error": details})
-                }
-                None => {
-                    done.push(self.write(write));
-                    json!({"TableName": "ledger"})
-                }
+            let response = if let Some((code, mut details)) = error {
+                details.insert("Code".to_owned(), code.into());
+                details.insert("Message".to_owned(), code.into());
+                json!({"TableName": "ledger", "Error": details})
+            } else {
+                done.push(self.write(write));
+                json!({"TableName": "ledger"})
             };
             responses.push(response);
         }
