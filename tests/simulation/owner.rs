@@ -241,6 +241,9 @@ impl EventOwners {
                 let is_success = answer.is_ok();
                 let mut world = self.world.lock().unwrap();
                 if let Err(error) = &answer {
+                    // Without the cause, which names the region that this run happens to have.
+                    let error = error.to_string();
+                    let error = error.split(':').next().unwrap_or_default();
                     world.note(format_args!("{} fails: {error}", request.label));
                 }
                 world.note_answer(invocation, message.event, is_success);
