@@ -65,6 +65,8 @@ pub(crate) enum FaultKind {
     TableOutage,
     /// SNS and CloudWatch do not answer for a while.
     DeliveryOutage,
+    /// Not a fault: an event is published at all. Like a fault it can be taken away.
+    Published,
 }
 
 impl FaultKind {
@@ -106,7 +108,11 @@ impl FaultKind {
             Self::AlexaDuplicate | Self::SnsDuplicate | Self::SnsLate => 0.25,
             Self::AlexaClock | Self::SqsDuplicate => 0.15,
             Self::Kill | Self::Stall => 0.12,
-            Self::SkewedClock | Self::LowCapacity | Self::TableOutage | Self::DeliveryOutage => 1.0,
+            Self::SkewedClock
+            | Self::LowCapacity
+            | Self::TableOutage
+            | Self::DeliveryOutage
+            | Self::Published => 1.0,
             Self::PromptExpiry => 0.5,
             Self::HotPartition => 0.3,
             Self::Unprocessed | Self::Conflict => 0.2,
@@ -148,7 +154,8 @@ pub(crate) struct StruckFault {
 impl FaultRegister {
     /// Chooses the kinds of faults of a world. One world in ten has none.
     pub(crate) fn new(choices: SeededChoices, removed: BTreeSet<StruckFault>) -> Self {
-        let (without, mut present) = (left_out_kinds(), BTreeSet::new());
+        let without = left_out_kinds();
+        let mut present = BTreeSet::from([FaultKind::Published]);
         if !choices.happens("calm", 0.1) {
             for kind in FaultKind::ALL {
                 let is_left_out = without.contains(&kind);
@@ -189,10 +196,11 @@ impl FaultRegister {
         &self.struck
     }
 
-    /// How often each kind has struck.
+    /// How often each kind of fault has struck.
     pub(crate) fn counts(&self) -> BTreeMap<FaultKind, u64> {
         let mut counts = BTreeMap::new();
-        for fault in &self.struck {
+        let faults = self.struck.iter();
+        for fault in faults.filter(|fault| fault.kind != FaultKind::Published) {
             *counts.entry(fault.kind).or_default() += 1;
         }
         counts

@@ -108,6 +108,9 @@ impl EventOwners {
         let place = event.id();
         let (second, happened_at) = {
             let mut world = self.world.lock().unwrap();
+            if !world.faults.strikes(FaultKind::Published, &place) {
+                return;
+            }
             let choices = world.choices;
             let is_twice = !event.is_known_by_message()
                 && world.faults.strikes(FaultKind::AlexaDuplicate, &place);

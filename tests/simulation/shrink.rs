@@ -1,4 +1,4 @@
-//! Takes faults away from a failing world, as long as it still breaks the same promise.
+//! Takes faults and events away from a failing world, as long as it still breaks the same promise.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,14 @@ use crate::{
 /// How many worlds a shrinking runs at most.
 const MAX_RUNS: usize = 400;
 
-/// A failing world with few faults.
+/// A failing world with few faults and events.
 pub(crate) struct ShrunkWorld {
     pub(crate) report: WorldReport,
     pub(crate) runs: usize,
 }
 
-/// Shrinks a failing world: tries to do without half of its faults, then without smaller parts.
+/// Shrinks a failing world: tries to do without half of its faults and events, then without smaller
+/// parts.
 pub(crate) fn shrink(failed: &WorldReport) -> ShrunkWorld {
     let promise = failed.broken[0].promise;
     let (mut removed, mut left) = (BTreeSet::new(), list(failed));

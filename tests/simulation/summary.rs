@@ -81,7 +81,7 @@ impl SimulationSummary {
         let shrunk = shrink(failed);
         print_report(&shrunk.report);
         println!(
-            "(shrunk by {} runs, to {} faults)",
+            "(shrunk by {} runs, to {} events and faults)",
             shrunk.runs,
             shrunk.report.struck.len()
         );
@@ -110,7 +110,8 @@ pub(crate) fn print_replay(seed: u64) {
 
 fn print_report(report: &WorldReport) {
     println!("seed {}: {}", report.seed, report.plan);
-    for fault in &report.struck {
+    let struck = report.struck.iter();
+    for fault in struck.filter(|fault| fault.kind != FaultKind::Published) {
         println!("  {:?} at {}", fault.kind, fault.place);
     }
     for line in &report.trace {
