@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Up to the first that exceeds the budget, different failures have different numbers, unless a
-    /// success came between them; and no number is left out but by a failure that triggered nothing.
+    /// success came between them. Only a failure that triggered nothing leaves a number out.
     fn check_numbers(&mut self, failures: &[usize], successes: &[usize]) {
         let mut events_of: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
         let (mut silent, last) = (0, self.plan.max_attempts + 1);

@@ -147,12 +147,16 @@ impl World {
                 call.fault = Some(kind);
             }
         }
-        let Some(fault) = call.fault else {
-            return;
-        };
+        if let Some(fault) = call.fault {
+            self.note_fault(call, fault);
+        }
+    }
+
+    /// Notes what a fault can be the cause of.
+    fn note_fault(&mut self, call: &ReceivedCall, fault: FaultKind) {
         let state = &mut self.invocations[call.invocation];
         state.is_troubled = true;
-        if is_of_table {
+        if call.service == AwsService::DynamoDb {
             state.has_ledger_trouble = true;
             if fault == FaultKind::Throttled {
                 state.has_other_trouble = true;
