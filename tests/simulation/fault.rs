@@ -115,7 +115,7 @@ impl FaultKind {
             | Self::Published => 1.0,
             Self::PromptExpiry => 0.5,
             Self::HotPartition => 0.3,
-            Self::Unprocessed | Self::Conflict => 0.2,
+            Self::Unprocessed | Self::Conflict | Self::FailedEntry => 0.2,
             Self::VeryLateDuplicate | Self::LongPause | Self::ItemThrottled | Self::FailedEntry => {
                 0.08
             }
