@@ -116,9 +116,7 @@ impl FaultKind {
             Self::PromptExpiry => 0.5,
             Self::HotPartition => 0.3,
             Self::Unprocessed | Self::Conflict | Self::FailedEntry => 0.2,
-            Self::VeryLateDuplicate | Self::LongPause | Self::ItemThrottled | Self::FailedEntry => {
-                0.08
-            }
+            Self::VeryLateDuplicate | Self::LongPause | Self::ItemThrottled => 0.08,
             _ => 0.06,
         }
     }
