@@ -13,6 +13,7 @@ FUZZ_SECONDS ?= 30
 BOOTSTRAP := target/demo/asp-events
 ASPCTL := target/debug/aspctl
 STORM_EVENTS ?= 30000
+SEEDS ?= 2000
 # Overrides the user's setting: the demo and the tests expect the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
@@ -101,6 +102,16 @@ prove: ## Print the fault matrix, the crash matrix, the storm and the flat memor
 	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --workspace --test function -- \
 		--nocapture --test-threads 1 \
 		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
+
+# Worlds of the simulation, each from one seed. SEED=n replays one, with a trace.
+.PHONY: simulate
+simulate: ## Simulate whole worlds around the function: make simulate SEEDS=20000, or SEED=7 for a trace
+	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_FIRST=$(FIRST) SIMULATION_SEED=$(SEED) \
+		cargo test --locked --workspace --test simulation -- --nocapture every_world
+
+.PHONY: defects
+defects: ## Have the simulation find deliberate defects, of which DEFECTS="…" names some (many minutes)
+	@$(PYTHON) tests/simulation/defects.py $(DEFECTS)
 
 .PHONY: bench
 bench: ## Time from the start of the process to its first poll for work, release build (minutes)
