@@ -195,7 +195,8 @@ impl World {
     }
 
     /// The failures of a skill that an invocation counts: those that it has claimed, if it counts
-    /// fewer than it has.
+    /// fewer than it has. After an answer that it could not read it may take any for claimed; then
+    /// those that were never counted come first.
     fn counted_events(
         &self,
         invocation: usize,
@@ -207,7 +208,8 @@ impl World {
             let event = &self.events[*event];
             if event.event.skill().map(skill_id).as_deref() == Some(skill) {
                 let claim = event.claim.as_ref();
-                let is_foreign = claim.is_none_or(|claim| claim.invocation != invocation);
+                let is_foreign = !self.invocations[invocation].has_ledger_trouble
+                    && claim.is_none_or(|claim| claim.invocation != invocation);
                 let times = event.times(EffectClass::Count);
                 events.push((is_foreign, times, event.event.number));
             }
