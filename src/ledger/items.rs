@@ -326,18 +326,24 @@ fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
 fn takeover_write(key: &str, item: &TableItem, lease: &ClaimLease) -> Option<ConditionalWrite> {
     let holder = string(item, "heldBy")?;
     let is_over = time(item, "leaseUntil")? <= lease.now;
-    if !is_over || *holder == lease.holder || !item.contains_key(DONE) {
+    let done = item.get(DONE)?;
+    if !is_over || *holder == lease.holder {
         return None;
     }
     // As long as what is done has to be remembered, and not shorter than the claim: an expired item
     // is anybody's, and says nothing of what is done.
     let known_until = expires_at(item).map_or(lease.until, |at| at.max(lease.until));
     let attributes = claim_attributes(lease, known_until).into_iter();
+    // A holder that is late may still note more of what is done.
     Some(ConditionalWrite::new(
         event_pk(key),
         attributes.chain(done_attribute(&done_in(item))),
-        "heldBy = :seen AND leaseUntil <= :millis",
-        [text(":seen", holder), millis(":millis", lease.now)],
+        "heldBy = :seen AND leaseUntil <= :millis AND done = :done",
+        [
+            text(":seen", holder),
+            millis(":millis", lease.now),
+            (":done".to_owned(), done.clone()),
+        ],
     ))
 }
 

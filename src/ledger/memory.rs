@@ -46,6 +46,11 @@ impl MemoryLedger {
         matches!(self.events.get(key), Some(MemoryEntry::Completed { until }) if *until > now)
     }
 
+    /// Whether this environment is delivering the event under a claim from memory.
+    pub(super) fn is_claimed(&self, key: &str, now: DateTime<Utc>) -> bool {
+        matches!(self.events.get(key), Some(MemoryEntry::Claimed { until, .. }) if *until > now)
+    }
+
     pub(super) fn claim(
         &mut self,
         key: &str,

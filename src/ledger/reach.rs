@@ -32,7 +32,6 @@ pub(super) struct KnownOutage(Mutex<Option<DateTime<Utc>>>);
 pub(super) struct TableReach<'a> {
     outage: &'a KnownOutage,
     now: DateTime<Utc>,
-    was_doubtful: bool,
     state: Mutex<ReachState>,
 }
 
@@ -42,8 +41,10 @@ enum ReachState {
     Trusted,
     /// Calls have half a second.
     Doubtful,
-    /// No call is made.
+    /// No call is made: the table did not answer when it was in doubt.
     OutOfReach,
+    /// The same, but it has answered before, or was trusted to.
+    Lost,
     /// As trusted. The table has asked to wait, so time that is up is no outage.
     Throttled,
 }
@@ -56,10 +57,10 @@ impl KnownOutage {
 
 impl<'a> TableReach<'a> {
     pub(super) fn at_start(outage: &'a KnownOutage, now: DateTime<Utc>) -> Self {
-        let was_doubtful = outage
+        let is_doubtful = outage
             .last_met()
             .is_some_and(|met| now - met < OUTAGE_REMEMBERED);
-        let state = if was_doubtful {
+        let state = if is_doubtful {
             ReachState::Doubtful
         } else {
             ReachState::Trusted
@@ -67,7 +68,6 @@ impl<'a> TableReach<'a> {
         Self {
             outage,
             now,
-            was_doubtful,
             state: Mutex::new(state),
         }
     }
@@ -78,10 +78,10 @@ impl<'a> TableReach<'a> {
     }
 
     /// Gives a table another chance to which this invocation has lost the connection: the claims
-    /// that it holds should be settled. An outage that was known before is left alone.
+    /// that it holds should be settled. One that has not answered in doubt is left alone.
     pub(super) fn doubt_again(&self) {
         let mut state = self.state();
-        if *state == ReachState::OutOfReach && !self.was_doubtful {
+        if *state == ReachState::Lost {
             *state = ReachState::Doubtful;
         }
     }
@@ -98,7 +98,7 @@ impl<'a> TableReach<'a> {
         let attempts: &[Duration] = match state {
             ReachState::Trusted | ReachState::Throttled => &[LONGEST_CALL],
             ReachState::Doubtful => &[DOUBTFUL_ATTEMPT; 2],
-            ReachState::OutOfReach => &[],
+            ReachState::OutOfReach | ReachState::Lost => &[],
         };
         let mut answer = Err(AwsError::Unanswered {
             action,
@@ -130,10 +130,15 @@ impl<'a> TableReach<'a> {
                 });
             }
             Err(AwsError::Unanswered { .. }) => {
-                *state = ReachState::OutOfReach;
+                *state = match *state {
+                    ReachState::Doubtful | ReachState::OutOfReach => ReachState::OutOfReach,
+                    ReachState::Trusted | ReachState::Throttled | ReachState::Lost => {
+                        ReachState::Lost
+                    }
+                };
                 *self.outage.last_met() = Some(self.now);
             }
-            _ if *state == ReachState::OutOfReach => {}
+            _ if matches!(*state, ReachState::OutOfReach | ReachState::Lost) => {}
             Err(AwsError::Throttled { .. }) => {
                 *state = ReachState::Throttled;
                 *self.outage.last_met() = None;

@@ -78,9 +78,6 @@ impl<'a> LedgerSession<'a> {
         runs: &[AutomationRun],
         deadline: Deadline,
     ) -> LedgerAnswers<RunAnswer> {
-        // A success does nothing but this. Unless its claim came from memory as well, its event has
-        // to come again. A failure is always worth a trigger.
-        let is_flowing = self.was_unreachable();
         let rules = self.ledger.rules;
         let mut answers = match &self.table {
             Some(table) => table.count(runs, &self.lease, rules, deadline).await,
@@ -90,10 +87,7 @@ impl<'a> LedgerSession<'a> {
         let mut uncounted: BTreeMap<&str, Vec<&AutomationRun>> = BTreeMap::new();
         for run in runs {
             match answers.remove(&run.key) {
-                Some(Err(error))
-                    if error.is_outage()
-                        && (is_flowing || run.outcome != RunOutcome::Succeeded) =>
-                {
+                Some(Err(error)) if error.is_outage() && self.can_count_in_memory(run) => {
                     self.note_outage(&error);
                     uncounted.entry(&run.automation_id).or_default().push(run);
                 }
@@ -186,6 +180,13 @@ impl<'a> LedgerSession<'a> {
         self.was_unreachable.load(Ordering::Relaxed)
     }
 
+    /// A success does nothing but end a budget. Unless its claim came from memory as well, its event
+    /// has to come again. A failure is always worth a trigger.
+    fn can_count_in_memory(&self, run: &AutomationRun) -> bool {
+        let is_claimed_there = || self.ledger.memory().is_claimed(&run.key, self.lease.now);
+        run.outcome != RunOutcome::Succeeded || is_claimed_there()
+    }
+
     fn is_completed_in_memory(&self, key: &str) -> bool {
         self.ledger.memory().is_completed(key, self.lease.now)
     }
@@ -206,15 +207,22 @@ impl<'a> LedgerSession<'a> {
         }
     }
 
-    /// Notes that the invocation continues without the table, and logs it once.
+    /// Notes that the invocation continues without the table, or that the table does not know all
+    /// that has happened, and logs it once.
     fn note_outage(&self, error: &AwsError) {
         if self.was_unreachable.swap(true, Ordering::Relaxed) {
             return;
         }
-        if error.is_transient() {
+        if error.is_outage() {
             tracing::warn!(
                 %error,
                 "the ledger is out of reach: events are processed, repeats may take effect twice"
+            );
+        } else if error.is_transient() {
+            tracing::warn!(
+                %error,
+                "the ledger was throttled and did not record all completed events: repeats may \
+                 take effect twice"
             );
         } else {
             tracing::error!(

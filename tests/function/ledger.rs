@@ -14,14 +14,16 @@ use asp_events::{
     deliver::{CloudWatchMetrics, SnsPublisher},
     effect::{DoneEffects, EffectName},
     handler::{Handler, Invocation},
-    ledger::{ClaimAnswer, Ledger, LedgerSession, LedgerTable, ReleasedClaim},
+    ledger::{
+        AutomationRun, ClaimAnswer, Ledger, LedgerSession, LedgerTable, ReleasedClaim, RunOutcome,
+    },
     outcome::{InvocationAnswer, InvocationError},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Function, automation,
@@ -98,7 +100,7 @@ fn ledger_of(aws: &FakeAws) -> Ledger {
     let Config {
         ledger_ttl, retry, ..
     } = config(&aws.url, &[]);
-    let clients = client::clients(&config(&aws.url, &[]), client::http());
+    let clients = client::clients(&config(&aws.url, &[]), aws.http());
     Ledger::new(
         Some(LedgerTable::new(clients.dynamodb, "ledger".to_owned())),
         ledger_ttl,
@@ -494,6 +496,28 @@ async fn an_outage_costs_the_first_invocation_five_seconds_and_the_next_ones_hal
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_table_that_came_back_and_went_again_is_asked_to_settle_what_it_granted() {
+    let aws = FakeAws::in_memory();
+    for operation in [Operation::Claim, Operation::Complete] {
+        aws.fail_every(operation, Fault::Hang);
+    }
+    let handler = new_environment(&aws);
+    time_of(&handler, 0, 0).await;
+    aws.heal();
+    aws.fail_every(Operation::WriteReadiness, Fault::Hang);
+    let completions = aws.attempts(Operation::Complete);
+    time_of(&handler, 1, 1).await;
+    assert_eq!(aws.attempts(Operation::Complete), completions + 1);
+    let messages = aws.published().len();
+    time_of(&new_environment(&aws), 1, 2).await;
+    assert_eq!(
+        aws.published().len(),
+        messages,
+        "it is known to be complete"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_minute_without_events_forgets_an_outage() {
     for (seconds, is_known) in [(59, true), (60, false)] {
         let aws = FakeAws::in_memory();
@@ -749,6 +773,33 @@ async fn a_takeover_whose_answer_was_lost_is_granted_with_what_is_done() {
     let ledger = ledger_of(&aws);
     assert_eq!(claim(&open_after(&ledger, 0)).await, granted_counted());
     assert_eq!(aws.attempts(Operation::Claim), 3, "the SDK retried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_knows_what_a_late_holder_noted_in_the_meantime() {
+    let aws = FakeAws::in_memory();
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    let (first, second) = (ledger_of(&aws), ledger_of(&aws));
+    let (late, next) = (open_after(&first, 0), open_after(&second, 36));
+    assert_eq!(claim(&late).await, granted_counted());
+    aws.fail_call(Operation::Claim, 0, Fault::Slow(Duration::from_secs(1)));
+    let mut done = DoneEffects::default();
+    done.insert(EffectName::Count);
+    done.insert(EffectName::Report);
+    let release = async {
+        sleep(Duration::from_millis(500)).await;
+        let released = ReleasedClaim {
+            key: KEY,
+            done: &done,
+        };
+        late.settle(&[], &[released], soon()).await;
+    };
+    let (answer, ()) = join(claim(&next), release).await;
+    assert_eq!(answer, ClaimAnswer::Held, "it had read less than is done");
+    assert_eq!(
+        claim(&open_after(&second, 37)).await,
+        ClaimAnswer::Granted(done)
+    );
 }
 
 // The order of events
@@ -1263,6 +1314,38 @@ async fn a_success_whose_budget_could_not_be_ended_is_redelivered() {
         .await;
         assert_eq!((kept.len(), event[0].happened(&aws)), (0, 1));
     }
+}
+
+#[tokio::test]
+async fn a_success_whose_claim_is_in_the_table_is_redelivered_whatever_its_neighbours_met() {
+    let (aws, fault) = (
+        FakeAws::in_memory(),
+        Fault::Error(500, "InternalServerError"),
+    );
+    // The neighbour was held before. Its claim is a call of its own, which fails.
+    aws.put_item(json!({
+        "pk": "event#neighbour", "heldBy": "another",
+        "leaseUntil": NOW.timestamp_millis() - 1, "expiresAt": NOW.timestamp() + 60
+    }));
+    for nth in 1..4 {
+        aws.fail_call(Operation::Claim, nth, fault.clone());
+    }
+    aws.fail_every(Operation::ReadBudgets, fault);
+    let ledger = ledger_of(&aws);
+    let session = open_after(&ledger, 0);
+    let claims = session.claim(&["neighbour", KEY], soon()).await;
+    assert!(claims.values().all(Result::is_ok), "{claims:?}");
+    assert!(session.was_unreachable());
+    let succeeded = |key: &str| AutomationRun {
+        key: key.to_owned(),
+        automation_id: format!("automation of {key}"),
+        at: Some(NOW),
+        outcome: RunOutcome::Succeeded,
+    };
+    let runs = ["neighbour", KEY].map(succeeded);
+    let counts = session.count(&runs, soon()).await;
+    assert!(counts["neighbour"].is_ok(), "{counts:?}");
+    assert!(counts[KEY].is_err(), "{counts:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -668,6 +668,18 @@ async fn a_ledger_that_refuses_completions_is_an_error_and_a_metric() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_throttles_completions_is_not_called_out_of_reach() {
+    let fault = Fault::Error(400, "ThrottlingException");
+    let run = run_with_failing_ledger(Operation::Complete, fault).await;
+    assert_eq!(run.answers[0].1["handled"], 1, "{}", run.output);
+    assert_starts_with(
+        run.first_line("WARN"),
+        "message",
+        "the ledger was throttled",
+    );
+}
+
+#[tokio::test]
 async fn a_reachable_ledger_raises_no_metric() {
     let aws = FakeAws::start().await;
     let run = run_with_ledger(&aws).await;
