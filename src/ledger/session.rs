@@ -180,8 +180,9 @@ impl<'a> LedgerSession<'a> {
         self.was_unreachable.load(Ordering::Relaxed)
     }
 
-    /// A success does nothing but end a budget. Unless its claim came from memory as well, its event
-    /// has to come again. A failure is always worth a trigger.
+    /// Whether memory may count a run that the table did not. A success does nothing but end a
+    /// budget: unless its claim came from memory as well, its event has to come again. A failure is
+    /// always worth a trigger.
     fn can_count_in_memory(&self, run: &AutomationRun) -> bool {
         let is_claimed_there = || self.ledger.memory().is_claimed(&run.key, self.lease.now);
         run.outcome != RunOutcome::Succeeded || is_claimed_there()
