@@ -208,10 +208,11 @@ impl World {
             let event = &self.events[*event];
             if event.event.skill().map(skill_id).as_deref() == Some(skill) {
                 let claim = event.claim.as_ref();
-                let is_foreign = !self.invocations[invocation].has_ledger_trouble
-                    && claim.is_none_or(|claim| claim.invocation != invocation);
+                let is_foreign = claim.is_none_or(|claim| claim.invocation != invocation);
                 let times = event.times(EffectClass::Count);
-                events.push((is_foreign, times, event.event.number));
+                let is_sure = !self.invocations[invocation].has_ledger_trouble;
+                let is_last_choice = is_sure && is_foreign;
+                events.push((is_last_choice, times, is_foreign, event.event.number));
             }
         }
         events.sort_unstable();
@@ -436,7 +437,16 @@ impl World {
             *open = open.saturating_sub(1);
         }
         let environment = &mut self.environments[call.environment];
-        if is_of_table && matches!(call.fault, None | Some(FaultKind::Throttled)) {
+        let is_answer = call.fault.is_none_or(|fault| {
+            matches!(
+                fault,
+                FaultKind::Throttled
+                    | FaultKind::ServerError
+                    | FaultKind::ServerErrorAfter
+                    | FaultKind::UnreadableAnswer
+            )
+        });
+        if is_of_table && is_answer {
             environment.is_table_silent = false;
         }
         let is_later = environment.outage.is_some_and(|of| of < call.invocation);
