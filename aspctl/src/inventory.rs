@@ -182,60 +182,13 @@ fn select_matching(
 ) -> (Vec<AlexaSubscription>, usize) {
     let (mut matching, mut undecided) = (Vec::new(), 0);
     for subscription in all {
-        match matches(&subscription, filter) {
+        match filter.matches(&subscription) {
             Some(true) => matching.push(subscription),
             Some(false) => {}
             None => undecided += 1,
         }
     }
     (matching, undecided)
-}
-
-/// Whether the subscription matches the filter; `None` if Alexa does not show enough of it.
-fn matches(subscription: &AlexaSubscription, filter: &SubscriptionFilter) -> Option<bool> {
-    let has_type = match (&filter.event_type, &subscription.event_type) {
-        (Some(wanted), shown) => shown.as_ref().map(|shown| shown == wanted),
-        (None, _) => Some(true),
-    };
-    let has_unit = match &filter.unit {
-        Some(unit) => entities_mention(&subscription.raw, unit),
-        None => Some(true),
-    };
-    if has_type == Some(false) || has_unit == Some(false) {
-        return Some(false);
-    }
-    has_type.and(has_unit)
-}
-
-/// Whether an id is among the entities: as a unit, as its parent or as a resource, in an object or
-/// an array. `None` if there are no entities, at whatever depth the response has them.
-fn entities_mention(raw: &Value, id: &str) -> Option<bool> {
-    let (mut remaining, mut found) = (vec![raw], None);
-    while let Some(value) = remaining.pop() {
-        match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    if name == "entities" && !value.is_null() {
-                        found = Some(found == Some(true) || contains_text(value, id));
-                    } else {
-                        remaining.push(value);
-                    }
-                }
-            }
-            Value::Array(items) => remaining.extend(items),
-            _ => {}
-        }
-    }
-    found
-}
-
-fn contains_text(value: &Value, text: &str) -> bool {
-    match value {
-        Value::String(own) => own == text,
-        Value::Array(items) => items.iter().any(|item| contains_text(item, text)),
-        Value::Object(fields) => fields.values().any(|value| contains_text(value, text)),
-        _ => false,
-    }
 }
 
 /// Says that nothing was found, and what could not be judged.
@@ -552,7 +505,7 @@ mod tests {
             unit: Some("u".to_owned()),
             parent: None,
         };
-        let found = |raw: Value| matches(&listed(raw), &filter);
+        let found = |raw: Value| filter.matches(&listed(raw));
         for entities in [
             json!({ "unit": { "type": "Unit", "id": "u" } }),
             json!({ "unit": { "id": "v", "parent": { "id": "u" } } }),
@@ -584,7 +537,7 @@ mod tests {
             unit: Some("u".to_owned()),
             parent: None,
         };
-        let found = |raw: Value| matches(&listed(raw), &filter);
+        let found = |raw: Value| filter.matches(&listed(raw));
         let unit = json!({ "unit": { "id": "u" } });
         assert_eq!(
             found(json!({ "eventType": "A.B", "entities": unit })),
@@ -598,7 +551,7 @@ mod tests {
         assert_eq!(found(json!({ "entities": unit })), None);
         assert_eq!(found(json!({ "eventType": "A.B" })), None);
         let unfiltered = SubscriptionFilter::default();
-        assert_eq!(matches(&listed(json!({})), &unfiltered), Some(true));
+        assert_eq!(unfiltered.matches(&listed(json!({}))), Some(true));
     }
 
     #[test]

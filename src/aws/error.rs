@@ -18,7 +18,7 @@ pub enum AwsError {
         /// The error of AWS.
         cause: String,
     },
-    /// Retryable: a time-out, a broken connection, or a response that is not one.
+    /// Retryable: a time-out, a broken connection, or a response that is not HTTP.
     #[error("{action} on {target} failed with a retryable error: {cause}")]
     Unanswered {
         /// The API action.

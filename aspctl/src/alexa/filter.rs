@@ -38,24 +38,40 @@ impl SubscriptionFilter {
 
     /// Whether a subscription is selected. What it does not show counts as selected.
     pub(super) fn selects(&self, subscription: &AlexaSubscription) -> bool {
-        let is_type = match (&self.event_type, &subscription.event_type) {
-            (Some(wanted), Some(shown)) => wanted == shown,
-            _ => true,
+        self.matches(subscription) != Some(false)
+    }
+
+    /// Whether a subscription matches; `None` if Alexa does not show enough of it.
+    pub(crate) fn matches(&self, subscription: &AlexaSubscription) -> Option<bool> {
+        let shown = &subscription.event_type;
+        let has_type = match &self.event_type {
+            Some(wanted) => shown.as_ref().map(|shown| shown == wanted),
+            None => Some(true),
         };
-        let has = |unit: &Option<String>| match (unit, subscription.raw_entities()) {
-            (Some(unit), Some(entities)) => mentions(entities, unit),
-            _ => true,
+        let has = |unit: &Option<String>| match unit {
+            Some(unit) => {
+                let entities = subscription.raw_entities();
+                let shown = entities.filter(|entities| !entities.is_null());
+                shown.map(|entities| mentions(entities, unit))
+            }
+            None => Some(true),
         };
-        is_type && has(&self.unit) && has(&self.parent)
+        let parts = [has_type, has(&self.unit), has(&self.parent)];
+        if parts.contains(&Some(false)) {
+            return Some(false);
+        }
+        (!parts.contains(&None)).then_some(true)
     }
 }
 
-/// Whether entities have this id at any depth.
+/// Whether entities have this id at any depth: as a unit, as its parent or as a resource, in an
+/// object or an array.
 fn mentions(entities: &Value, id: &str) -> bool {
     match entities {
+        Value::String(text) => text == id,
         Value::Object(fields) => fields.iter().any(|(key, value)| {
-            let is_id = matches!(key.as_str(), "id" | "resourceId");
-            (is_id && value == id) || mentions(value, id)
+            let is_name = key.to_lowercase().ends_with("name");
+            !is_name && mentions(value, id)
         }),
         Value::Array(items) => items.iter().any(|item| mentions(item, id)),
         _ => false,

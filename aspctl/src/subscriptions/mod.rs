@@ -145,13 +145,20 @@ struct ComparedState {
 }
 
 impl ComparedState {
-    /// Reads both sides. Looks up the units that may have two IDs.
+    /// Reads both sides; of Alexa's the types of the files, or for pruning everything. Looks up the
+    /// units that may have two IDs.
     async fn read(
         desired: DesiredState,
-        scope: ListScope<'_>,
+        prune: bool,
         assume_different: bool,
         alexa: &AlexaApi,
     ) -> Result<Self, AlexaError> {
+        let types = desired.event_types();
+        let scope = if prune {
+            ListScope::Everything
+        } else {
+            ListScope::Types(&types)
+        };
         let account = RunAccount::read(&desired.topic, desired.stack_name(), alexa);
         let (current, account) = tokio::join!(CurrentState::read(alexa, scope), account);
         let mut state = Self {
@@ -200,11 +207,9 @@ pub(crate) async fn plan(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let desired = DesiredState::read(&args.file, global, terminal).await?;
-    let types = desired.event_types();
-    let scope = list_scope(&types, args.prune);
     let alexa = connect(global, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, scope, assume_different, &alexa).await?;
+    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let view = state.view(&plan, args.prune);
     match args.output {
@@ -227,15 +232,6 @@ pub(crate) async fn plan(
     }
 }
 
-/// Only pruning is about events of all types.
-fn list_scope(types: &BTreeSet<EventType>, prune: bool) -> ListScope<'_> {
-    if prune {
-        ListScope::Everything
-    } else {
-        ListScope::Types(types)
-    }
-}
-
 /// Creates what is missing, replaces what has changed or expires, and with `--prune` deletes what
 /// the files do not name.
 pub(crate) async fn apply(
@@ -251,11 +247,9 @@ pub(crate) async fn apply(
             "To delete everything run aspctl destroy; else name what should stay",
         ));
     }
-    let types = desired.event_types();
-    let scope = list_scope(&types, args.prune);
     let alexa = connect(global, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, scope, assume_different, &alexa).await?;
+    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     state.view(&plan, args.prune).show(terminal)?;
     check_readable(&plan, args.ignore_unreadable)?;
@@ -434,7 +428,7 @@ pub(crate) async fn destroy(
 ) -> Result<ExitCode, CommandError> {
     let nothing = state_to_destroy(args, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
-    let state = ComparedState::read(nothing, ListScope::Everything, false, &alexa).await?;
+    let state = ComparedState::read(nothing, true, false, &alexa).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let mut configurations = Vec::new();
     for configuration in &plan.exclusive_configurations {
