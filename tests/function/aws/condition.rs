@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashSet, iter::Peekable, vec::IntoIter};
 
 use serde_json::Value;
 
-use super::dynamodb::{PlainItem, assert_plausible};
+use super::{dynamodb::assert_plausible, item::PlainItem};
 
 /// A condition on the item that a write finds.
 pub(super) enum Condition {

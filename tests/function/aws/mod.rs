@@ -6,6 +6,7 @@ mod condition;
 mod dynamodb;
 mod fault;
 mod in_memory;
+mod item;
 pub(crate) mod refuse;
 mod server;
 mod sns;
@@ -332,9 +333,9 @@ impl FakeAws {
 
     /// Deletes expired items, as DynamoDB does sooner or later.
     pub(crate) fn expire(&self, now: DateTime<Utc>) {
-        let expires = |item: &dynamodb::PlainItem| item.get("expiresAt").and_then(Value::as_i64);
+        let expires = |item: &item::PlainItem| item.get("expiresAt").and_then(Value::as_i64);
         let stays =
-            |item: &dynamodb::PlainItem| expires(item).is_none_or(|time| time > now.timestamp());
+            |item: &item::PlainItem| expires(item).is_none_or(|time| time > now.timestamp());
         self.with(|world| world.table.items.retain(|_, item| stays(item)));
     }
 

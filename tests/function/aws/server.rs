@@ -20,7 +20,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, sns};
+use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, item, sns};
 
 /// The message of an error whose message does not matter.
 pub(super) const MESSAGE: &str = "the test asked for it";
@@ -231,7 +231,7 @@ impl AwsService {
         match self {
             Self::Sns => sns::error(status, code, message),
             Self::CloudWatch => cloudwatch::error(status, code, message),
-            Self::DynamoDb => dynamodb::error(status, code, message),
+            Self::DynamoDb => item::error(status, code, message),
         }
     }
 }

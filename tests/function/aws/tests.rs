@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use super::{
     FakeAws, Fault, Operation, StopStage,
     condition::Condition,
-    dynamodb::PlainItem,
     fault::FaultPlan,
+    item::PlainItem,
     refuse::{all_of, nth_of, refusing},
 };
 

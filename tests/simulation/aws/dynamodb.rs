@@ -1,17 +1,15 @@
-//! DynamoDB's JSON requests and answers, as far as the ledger may use them: `PutItem`,
-//! `TransactWriteItems`, `GetItem`, `BatchGetItem`, `BatchWriteItem`, and `BatchExecuteStatement`
-//! with `INSERT`.
+//! DynamoDB's JSON requests, as far as the ledger uses them: `PutItem`, `BatchGetItem`,
+//! `BatchWriteItem`, and `BatchExecuteStatement` with `INSERT`.
 
-use std::collections::HashSet;
+use serde_json::Value;
 
-use serde_json::{Map, Value, json};
-
-use super::{Operation, condition::Condition, server::WireAnswer};
+use super::{
+    Operation,
+    condition::Condition,
+    item::{PlainItem, assert_distinct, item_size, key_of, plain, plain_item},
+};
 
 const TABLE: &str = "ledger";
-
-/// The attributes of an item as plain JSON, whose types suffice for those of the ledger.
-pub(crate) type PlainItem = Map<String, Value>;
 
 /// A request to the table.
 #[derive(Debug)]
@@ -25,13 +23,8 @@ pub(crate) struct TableCall {
 /// What a request asks for.
 #[derive(Debug)]
 pub(crate) enum TableRequest {
-    GetItem,
     GetBatch,
     Put(ItemWrite),
-    Transaction {
-        writes: Vec<ItemWrite>,
-        token: String,
-    },
     PutBatch(Vec<ItemWrite>),
     Insert(Vec<ItemWrite>),
 }
@@ -85,39 +78,10 @@ pub(crate) fn decode(target: &str, body: &[u8]) -> TableCall {
                 request: TableRequest::Put(write),
             }
         }
-        Some("TransactWriteItems") => transaction(&request),
-        Some("GetItem") => get_item(&request),
         Some("BatchGetItem") => get_batch(&request),
         Some("BatchWriteItem") => put_batch(&request),
         Some("BatchExecuteStatement") => insert_batch(&request),
         _ => panic!("the simulation does not know {target}"),
-    }
-}
-
-fn transaction(request: &Value) -> TableCall {
-    let actions = request["TransactItems"].as_array().unwrap();
-    let puts = actions.iter().map(|action| &action["Put"]);
-    let writes: Vec<_> = puts.map(ItemWrite::put).collect();
-    let token = request["ClientRequestToken"].as_str().unwrap().to_owned();
-    TableCall {
-        api: "TransactWriteItems",
-        operation: writes[0].operation,
-        keys: distinct_keys(&writes, 100),
-        request: TableRequest::Transaction { writes, token },
-    }
-}
-
-fn get_item(request: &Value) -> TableCall {
-    assert_eq!(request["TableName"], TABLE, "DynamoDB has no such table");
-    assert_eq!(
-        request["ConsistentRead"], true,
-        "the read is not consistent"
-    );
-    TableCall {
-        api: "GetItem",
-        operation: Operation::ReadItems,
-        keys: vec![key_of(&plain_item(&request["Key"]))],
-        request: TableRequest::GetItem,
     }
 }
 
@@ -194,19 +158,6 @@ fn distinct_keys(writes: &[ItemWrite], limit: usize) -> Vec<String> {
     keys
 }
 
-fn assert_distinct(keys: &[String], limit: usize) {
-    assert!(
-        (1..=limit).contains(&keys.len()),
-        "DynamoDB rejects {} items",
-        keys.len()
-    );
-    assert_eq!(
-        keys.iter().collect::<HashSet<_>>().len(),
-        keys.len(),
-        "DynamoDB rejects the same item twice: {keys:?}"
-    );
-}
-
 impl ItemWrite {
     fn put(request: &Value) -> Self {
         assert_eq!(request["TableName"], TABLE, "DynamoDB has no such table");
@@ -265,110 +216,5 @@ impl ItemWrite {
     }
 }
 
-pub(crate) fn error(status: u16, code: &str, message: &str) -> WireAnswer {
-    json_answer(
-        status,
-        &json!({"__type": typed_code(code), "message": message}),
-    )
-}
-
-/// An error with details besides its code.
-pub(crate) fn failed(code: &str, mut details: PlainItem) -> WireAnswer {
-    details.insert("__type".to_owned(), typed_code(code).into());
-    details.insert("message".to_owned(), code.into());
-    json_answer(400, &Value::Object(details))
-}
-
-/// A transaction that is cancelled for these reasons, one for each write.
-pub(crate) fn cancelled(reasons: Vec<Value>) -> WireAnswer {
-    let details = Map::from_iter([("CancellationReasons".to_owned(), Value::Array(reasons))]);
-    failed("TransactionCanceledException", details)
-}
-
-fn typed_code(code: &str) -> String {
-    format!("com.amazonaws.dynamodb.v20120810#{code}")
-}
-
-pub(crate) fn json_answer(status: u16, body: &Value) -> WireAnswer {
-    WireAnswer {
-        status,
-        headers: &[("content-type", "application/x-amz-json-1.0")],
-        body: body.to_string().into_bytes(),
-    }
-}
-
-fn key_of(item: &PlainItem) -> String {
-    let pk = item.get("pk").and_then(Value::as_str);
-    let pk = pk.expect("DynamoDB rejects an item without its key");
-    assert!(
-        (1..=2048).contains(&pk.len()),
-        "DynamoDB rejects a key of {} bytes",
-        pk.len()
-    );
-    pk.to_owned()
-}
-
 /// Here an implausible time is not rejected: the invariants have to find it.
 pub(crate) fn assert_plausible(_: &str, _: &Value) {}
-
-pub(crate) fn plain_item(item: &Value) -> PlainItem {
-    let attributes = item.as_object().unwrap().iter();
-    attributes
-        .map(|(name, value)| (name.clone(), plain(value)))
-        .collect()
-}
-
-pub(crate) fn typed_item(item: &PlainItem) -> Value {
-    item.iter()
-        .map(|(name, value)| (name.clone(), typed(value)))
-        .collect()
-}
-
-fn plain(value: &Value) -> Value {
-    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
-    match (kind.as_str(), value) {
-        ("S", Value::String(_)) | ("BOOL", Value::Bool(_)) => value.clone(),
-        ("N", Value::String(number)) => plain_number(number),
-        ("L", Value::Array(values)) => values.iter().map(plain).collect(),
-        ("SS", Value::Array(values)) => Value::Array(values.clone()),
-        ("M", Value::Object(_)) => Value::Object(plain_item(value)),
-        _ => panic!("not a type of the ledger: {kind} {value}"),
-    }
-}
-
-fn plain_number(number: &str) -> Value {
-    let whole = number.parse::<i64>();
-    whole.map_or_else(|_| number.parse::<f64>().unwrap().into(), Value::from)
-}
-
-fn typed(value: &Value) -> Value {
-    match value {
-        Value::Null => json!({"NULL": true}),
-        Value::Bool(value) => json!({"BOOL": value}),
-        Value::Number(number) => json!({"N": number.to_string()}),
-        Value::String(text) => json!({"S": text}),
-        Value::Array(values) => json!({"L": values.iter().map(typed).collect::<Vec<_>>()}),
-        Value::Object(item) => json!({"M": typed_item(item)}),
-    }
-}
-
-/// The size of an item as DynamoDB counts it, approximately for numbers.
-fn item_size(item: &PlainItem) -> usize {
-    let attributes = item.iter();
-    attributes
-        .map(|(name, value)| name.len() + value_size(value))
-        .sum()
-}
-
-fn value_size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 1,
-        Value::Number(number) => number.to_string().len() / 2 + 2,
-        Value::String(text) => text.len(),
-        Value::Array(values) => {
-            let sizes = values.iter().map(|value| 1 + value_size(value));
-            3 + sizes.sum::<usize>()
-        }
-        Value::Object(item) => 3 + item_size(item) + item.len(),
-    }
-}

@@ -1,5 +1,5 @@
 //! The wire formats of AWS: what the function sends, decoded, and answers. Those of SNS and
-//! CloudWatch and the condition expressions are the ones of `tests/function`.
+//! CloudWatch, items and condition expressions are the ones of `tests/function`.
 
 #[path = "../../function/aws/cloudwatch.rs"]
 pub(crate) mod cloudwatch;
@@ -7,6 +7,8 @@ pub(crate) mod cloudwatch;
 mod condition;
 pub(crate) mod connector;
 pub(crate) mod dynamodb;
+#[path = "../../function/aws/item.rs"]
+mod item;
 pub(crate) mod process;
 #[path = "../../function/aws/sns.rs"]
 #[allow(dead_code, reason = "the schema check has other callers there")]
@@ -130,7 +132,7 @@ impl AwsService {
         match self {
             Self::Sns => sns::error(status, code, server::MESSAGE),
             Self::CloudWatch => cloudwatch::error(status, code, server::MESSAGE),
-            Self::DynamoDb => dynamodb::error(status, code, server::MESSAGE),
+            Self::DynamoDb => item::error(status, code, server::MESSAGE),
         }
     }
 }

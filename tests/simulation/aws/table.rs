@@ -1,22 +1,19 @@
 //! The ledger's table: items, conditions, capacity and time to live.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    dynamodb::{
-        ItemWrite, PlainItem, TableCall, TableRequest, cancelled, failed, json_answer, typed_item,
-    },
-    server::WireAnswer,
+    dynamodb::{ItemWrite, TableCall, TableRequest},
+    item::{PlainItem, failed, json_answer, typed_item},
+    server::{MESSAGE, WireAnswer},
 };
 
 /// The table of the ledger.
 #[derive(Default)]
 pub(crate) struct LedgerStore {
     pub(crate) items: BTreeMap<String, PlainItem>,
-    /// The tokens of the transactions that were done.
-    transactions: HashSet<String>,
 }
 
 /// What keeps the table from doing a read or a write of one item.
@@ -46,9 +43,7 @@ impl LedgerStore {
         };
         match &call.request {
             TableRequest::Put(write) => self.put(write, troubles.get(&write.pk).copied()),
-            TableRequest::Transaction { writes, token } => self.transact(writes, token, troubles),
             _ if is_all(ItemTrouble::Throttled) => refused(THROUGHPUT),
-            TableRequest::GetItem => self.get(&call.keys[0]),
             TableRequest::GetBatch => self.get_batch(&call.keys, troubles),
             TableRequest::PutBatch(writes) => self.put_batch(writes, troubles),
             TableRequest::Insert(writes) => self.insert_batch(writes, troubles),
@@ -60,7 +55,7 @@ impl LedgerStore {
             (Some(ItemTrouble::Throttled), _) => refused(THROUGHPUT),
             (Some(ItemTrouble::Conflict), _) => refused("TransactionConflictException"),
             (_, Some(found)) => TableAnswer {
-                answer: failed("ConditionalCheckFailedException", found),
+                answer: failed("ConditionalCheckFailedException", MESSAGE, found),
                 done: Vec::new(),
             },
             (_, None) => TableAnswer {
@@ -68,47 +63,6 @@ impl LedgerStore {
                 answer: json_answer(200, &json!({})),
             },
         }
-    }
-
-    /// Does all writes or none, once for each token.
-    fn transact(
-        &mut self,
-        writes: &[ItemWrite],
-        token: &str,
-        troubles: &ItemTroubles,
-    ) -> TableAnswer {
-        let mut answer = TableAnswer {
-            answer: json_answer(200, &json!({})),
-            done: Vec::new(),
-        };
-        if self.transactions.contains(token) {
-            return answer;
-        }
-        let (mut reasons, mut is_cancelled) = (Vec::new(), false);
-        for write in writes {
-            let (code, mut details) = match (troubles.get(&write.pk), self.misfit(write)) {
-                (Some(ItemTrouble::Throttled), _) => ("ThrottlingError", Map::new()),
-                (Some(ItemTrouble::Conflict), _) => ("TransactionConflict", Map::new()),
-                (_, Some(found)) => ("ConditionalCheckFailed", found),
-                (_, None) => ("None", Map::new()),
-            };
-            is_cancelled |= code != "None";
-            details.insert("Code".to_owned(), code.into());
-            reasons.push(Value::Object(details));
-        }
-        if is_cancelled {
-            answer.answer = cancelled(reasons);
-            return answer;
-        }
-        answer.done = writes.iter().map(|write| self.write(write)).collect();
-        self.transactions.insert(token.to_owned());
-        answer
-    }
-
-    fn get(&self, key: &str) -> TableAnswer {
-        let found = self.items.get(key).map(typed_item);
-        let body = found.map_or_else(|| json!({}), |item| json!({"Item": item}));
-        answered(&body)
     }
 
     fn get_batch(&self, keys: &[String], troubles: &ItemTroubles) -> TableAnswer {
@@ -193,7 +147,7 @@ impl LedgerStore {
 
 fn refused(code: &str) -> TableAnswer {
     TableAnswer {
-        answer: failed(code, Map::new()),
+        answer: failed(code, MESSAGE, Map::new()),
         done: Vec::new(),
     }
 }
