@@ -9,6 +9,7 @@ mod in_memory;
 mod item;
 pub(crate) mod refuse;
 mod server;
+mod service;
 mod sns;
 mod tests;
 
@@ -26,6 +27,7 @@ use tokio::sync::{Barrier, oneshot};
 use self::fault::FaultPlan;
 pub(crate) use self::{
     fault::{Fault, StopStage},
+    service::AwsService,
     sns::assert_fits_schema,
 };
 
@@ -54,14 +56,6 @@ struct World {
     refused: Vec<String>,
     /// Where calls wait for one another.
     meeting: Option<Arc<Barrier>>,
-}
-
-/// The services that the function calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AwsService {
-    Sns,
-    CloudWatch,
-    DynamoDb,
 }
 
 /// The operations that the function calls; those of the ledger by their meaning, whatever API
@@ -424,18 +418,5 @@ impl AwsCall {
     /// The data points that AWS accepted.
     fn put(&self) -> impl Iterator<Item = &Datum> {
         self.data.iter().filter(|_| self.processed)
-    }
-}
-
-impl AwsService {
-    /// The service that a call is for, by its target header or path: here all have one address.
-    fn of(target: Option<&str>, uri: &str) -> Self {
-        if target.is_some_and(|target| target.starts_with("DynamoDB_")) {
-            Self::DynamoDb
-        } else if uri.contains("/service/") {
-            Self::CloudWatch
-        } else {
-            Self::Sns
-        }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, item, sns};
+use super::{AwsCall, AwsService, Fault, Shared, World, cloudwatch, dynamodb, sns};
 
 /// The message of an error whose message does not matter.
 pub(super) const MESSAGE: &str = "the test asked for it";
@@ -223,16 +223,6 @@ fn end_of_processed(answer: WireAnswer, fault: Option<&Fault>) -> CallEnd {
             body: b"<html>a proxy's page".to_vec(),
         }),
         _ => CallEnd::Answered(answer),
-    }
-}
-
-impl AwsService {
-    fn error(self, status: u16, code: &str, message: &str) -> WireAnswer {
-        match self {
-            Self::Sns => sns::error(status, code, message),
-            Self::CloudWatch => cloudwatch::error(status, code, message),
-            Self::DynamoDb => item::error(status, code, message),
-        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The wire formats of AWS: what the function sends, decoded, and answers. Those of SNS and
-//! CloudWatch, items and condition expressions are the ones of `tests/function`.
+//! CloudWatch, services, items and condition expressions are the ones of `tests/function`.
 
 #[path = "../../function/aws/cloudwatch.rs"]
 pub(crate) mod cloudwatch;
@@ -10,6 +10,8 @@ pub(crate) mod dynamodb;
 #[path = "../../function/aws/item.rs"]
 mod item;
 pub(crate) mod process;
+#[path = "../../function/aws/service.rs"]
+mod service;
 #[path = "../../function/aws/sns.rs"]
 #[allow(dead_code, reason = "the schema check has other callers there")]
 pub(crate) mod sns;
@@ -19,13 +21,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The services that the function calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum AwsService {
-    Sns,
-    CloudWatch,
-    DynamoDb,
-}
+pub(crate) use self::service::AwsService;
 
 /// The operations that the function calls; those of the ledger by their meaning, whatever API
 /// carries them.
@@ -113,26 +109,5 @@ pub(crate) mod server {
         pub(crate) status: u16,
         pub(crate) headers: &'static [(&'static str, &'static str)],
         pub(crate) body: Vec<u8>,
-    }
-}
-
-impl AwsService {
-    /// The service that a call is for, by its target header or path.
-    fn of(target: Option<&str>, uri: &str) -> Self {
-        if target.is_some_and(|target| target.starts_with("DynamoDB_")) {
-            Self::DynamoDb
-        } else if uri.contains("/service/") {
-            Self::CloudWatch
-        } else {
-            Self::Sns
-        }
-    }
-
-    fn error(self, status: u16, code: &str) -> server::WireAnswer {
-        match self {
-            Self::Sns => sns::error(status, code, server::MESSAGE),
-            Self::CloudWatch => cloudwatch::error(status, code, server::MESSAGE),
-            Self::DynamoDb => item::error(status, code, server::MESSAGE),
-        }
     }
 }

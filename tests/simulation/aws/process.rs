@@ -13,7 +13,7 @@ use super::{
     AwsCall, AwsService, Fault, Operation, cloudwatch,
     connector::CallEnd,
     dynamodb::{self, ItemWrite, TableCall, TableRequest},
-    server::WireAnswer,
+    server::{MESSAGE, WireAnswer},
     sns,
     table::{ItemTrouble, ItemTroubles},
 };
@@ -268,7 +268,7 @@ impl World {
     fn act(&mut self, call: &mut ReceivedCall) -> WireAnswer {
         let content = std::mem::replace(&mut call.content, CallContent::Bad);
         match content {
-            CallContent::Bad => call.service.error(400, "ValidationException"),
+            CallContent::Bad => call.service.error(400, "ValidationException", MESSAGE),
             CallContent::Table(table_call) => {
                 self.delete_expired(&table_call.keys);
                 let troubles = self.item_troubles(call, &table_call);
@@ -340,15 +340,10 @@ impl World {
     /// Which items of a call the table does not read or write.
     fn item_troubles(&mut self, call: &ReceivedCall, table_call: &TableCall) -> ItemTroubles {
         let mut troubles = ItemTroubles::new();
-        let factor = if table_call.api == "TransactWriteItems" {
-            2
-        } else {
-            1
-        };
         let writes = table_call.request.writes();
         for key in &table_call.keys {
             let write = writes.iter().find(|write| write.pk == *key);
-            let units = write.map_or(0, |write| factor * write.units());
+            let units = write.map_or(0, ItemWrite::units);
             self.units += units;
             self.invocations[call.invocation].units += units;
             if let Some(trouble) = self.item_trouble(call, table_call, key, units) {
@@ -388,8 +383,8 @@ impl World {
                 _ => None,
             };
         }
-        // A transaction of an earlier version that still runs. It refuses no read, and in a batch of
-        // writes the item comes back unprocessed.
+        // A transaction of an earlier version that still runs. It refuses no read, and in a batch
+        // of writes the item comes back unprocessed.
         let can_conflict = matches!(
             table_call.request,
             TableRequest::Put(_) | TableRequest::Insert(_)
@@ -576,7 +571,7 @@ impl ReceivedCall {
     }
 
     fn error(&self, status: u16, code: &str) -> CallEnd {
-        CallEnd::Answered(self.service.error(status, code))
+        CallEnd::Answered(self.service.error(status, code, MESSAGE))
     }
 
     fn throttling(&self) -> CallEnd {
