@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let config = Config::read(|name| env::var(name).ok())?;
-    let handler = Handler::deployed(config, client::http_clients(), telemetry::emit);
+    let handler = Handler::deployed(config, client::transport(), telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = event;
         let invocation = Invocation::received(&context.request_id, Utc::now(), context.deadline);

@@ -26,7 +26,7 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
-use aws_types::SdkConfig;
+use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 
 use super::error::is_throttling;
 use crate::config::Config;
@@ -53,31 +53,35 @@ const RETRY_TOKENS: usize = 500;
 /// calls with one attempt.
 const RETRY_TOKENS_PER_SECOND: f32 = 50.0;
 
-/// The HTTP clients of the service clients.
+/// What the service clients send requests by, and the clock that they go by.
 #[derive(Debug, Clone)]
-pub struct HttpClients {
+pub struct AwsTransport {
     /// Keeps connections for the next call.
     pub pooled: SharedHttpClient,
     /// Opens a connection for each call. For counts, which have one attempt: it must not meet a
     /// connection that died unnoticed.
     pub unpooled: SharedHttpClient,
+    /// Signs requests and refills retry quotas.
+    pub clock: SharedTimeSource,
 }
 
-impl From<SharedHttpClient> for HttpClients {
+impl From<SharedHttpClient> for AwsTransport {
     fn from(http: SharedHttpClient) -> Self {
         Self {
             pooled: http.clone(),
             unpooled: http,
+            clock: SharedTimeSource::default(),
         }
     }
 }
 
-/// Builds the HTTP clients of the deployed function.
+/// Builds the transport of the deployed function.
 #[must_use]
-pub fn http_clients() -> HttpClients {
-    HttpClients {
+pub fn transport() -> AwsTransport {
+    AwsTransport {
         pooled: http(),
         unpooled: http_with_idle(0),
+        clock: SharedTimeSource::default(),
     }
 }
 
@@ -98,14 +102,19 @@ fn http_with_idle(connections_per_host: usize) -> SharedHttpClient {
 /// processed without it. A count has one attempt, which may take all of the time for the delivery:
 /// were it given up earlier, CloudWatch might have taken it all the same.
 #[must_use]
-pub fn clients(config: &Config, http: impl Into<HttpClients>) -> AwsClients {
-    let HttpClients { pooled, unpooled } = http.into();
+pub fn clients(config: &Config, transport: impl Into<AwsTransport>) -> AwsClients {
+    let AwsTransport {
+        pooled,
+        unpooled,
+        clock,
+    } = transport.into();
     let shared = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(config.credentials.clone()))
         .retry_config(retries())
         .http_client(pooled)
+        .time_source(clock)
         .build();
     let (delivery, ledger) = (timeouts(2, 4, 10), timeouts(1, 2, 5));
 

@@ -38,6 +38,17 @@ pub enum AwsError {
         /// The error of AWS.
         cause: String,
     },
+    /// Retryable: the service is well, but does not accept the signature, because the credentials
+    /// have expired or a clock is wrong.
+    #[error("{action} on {target} was refused until it is signed anew: {cause}")]
+    OutdatedSignature {
+        /// The API action.
+        action: &'static str,
+        /// The topic, namespace or table.
+        target: String,
+        /// The error of AWS.
+        cause: String,
+    },
     /// Retryable: other writers of the same item won every round. AWS itself is available.
     #[error(
         "{action} on {target} kept conflicting with other writers of the same item until the \
@@ -84,6 +95,7 @@ impl AwsError {
             Self::Transient { .. }
             | Self::Unanswered { .. }
             | Self::Throttled { .. }
+            | Self::OutdatedSignature { .. }
             | Self::Contended { .. } => false,
         }
     }
@@ -144,7 +156,12 @@ impl AwsError {
                 target,
                 cause,
             },
-            class if class.is_retryable() => Self::Transient {
+            ErrorClass::Busy => Self::Transient {
+                action,
+                target,
+                cause,
+            },
+            ErrorClass::ClockSkew | ErrorClass::Expired => Self::OutdatedSignature {
                 action,
                 target,
                 cause,
@@ -189,14 +206,6 @@ pub enum ErrorClass {
     Missing,
     /// Anything else: the same call would fail again.
     Rejected,
-}
-
-impl ErrorClass {
-    /// Whether the same call may succeed later without any change.
-    #[must_use]
-    pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::ClockSkew | Self::Expired)
-    }
 }
 
 /// Classifies an error by its code, its message and the HTTP status of the response.

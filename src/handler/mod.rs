@@ -22,7 +22,7 @@ use self::{
 use crate::{
     aws::{
         Deadline,
-        client::{self, AwsClients, HttpClients},
+        client::{self, AwsClients, AwsTransport},
     },
     config::Config,
     deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
@@ -73,15 +73,19 @@ impl<'a> Invocation<'a> {
 }
 
 impl Handler<SnsPublisher, CloudWatchMetrics> {
-    /// Builds the handler of a deployed function. It calls AWS through `http`; `emit` writes the
-    /// function's own metrics.
+    /// Builds the handler of a deployed function. It calls AWS through `transport`; `emit` writes
+    /// the function's own metrics.
     #[must_use]
-    pub fn deployed(config: Config, http: impl Into<HttpClients>, emit: fn(&[Value])) -> Self {
+    pub fn deployed(
+        config: Config,
+        transport: impl Into<AwsTransport>,
+        emit: fn(&[Value]),
+    ) -> Self {
         let AwsClients {
             sns,
             cloudwatch,
             dynamodb,
-        } = client::clients(&config, http);
+        } = client::clients(&config, transport);
         let table = config.ledger_table;
         let table = table.map(|name| LedgerTable::new(dynamodb, name));
         Self {

@@ -1,8 +1,9 @@
 //! Whether the table is in reach: what an invocation finds out, and the next ones remember.
 //!
-//! The invocation that meets an outage waits for it once. The next ones ask only briefly, with
-//! their first call, and without an answer leave the table alone. The first call that is answered
-//! ends the outage; so does a minute without events.
+//! A call that is not answered puts the table in doubt: the next call has half a second to prove
+//! that it was that call's trouble alone. Without an answer in doubt, the invocation leaves the
+//! table alone, and the next invocations begin in doubt. The first call that is answered ends the
+//! outage; so does a minute without events.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
 
 use crate::aws::{Deadline, error::AwsError};
 
@@ -23,6 +25,10 @@ const DOUBTFUL_ATTEMPT: Duration = Duration::from_millis(250);
 /// Longer than any call takes.
 const LONGEST_CALL: Duration = Duration::from_secs(3600);
 
+/// How many calls are made concurrently: enough to be fast, with few enough connections for a small
+/// function.
+const CALLS_AT_ONCE: usize = 16;
+
 /// When the table last gave no answer, as an execution environment remembers it.
 #[derive(Debug, Default)]
 pub(super) struct KnownOutage(Mutex<Option<DateTime<Utc>>>);
@@ -32,7 +38,15 @@ pub(super) struct KnownOutage(Mutex<Option<DateTime<Utc>>>);
 pub(super) struct TableReach<'a> {
     outage: &'a KnownOutage,
     now: DateTime<Utc>,
-    state: Mutex<ReachState>,
+    calls: Semaphore,
+    known: Mutex<KnownReach>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct KnownReach {
+    state: ReachState,
+    /// Whether the table has asked to wait, so that time that is up is no outage.
+    was_throttled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +55,8 @@ enum ReachState {
     Trusted,
     /// Calls have half a second.
     Doubtful,
-    /// No call is made: the table did not answer when it was in doubt.
+    /// No call is made.
     OutOfReach,
-    /// The same, but it has answered before, or was trusted to.
-    Lost,
-    /// As trusted. The table has asked to wait, so time that is up is no outage.
-    Throttled,
 }
 
 impl KnownOutage {
@@ -57,10 +67,8 @@ impl KnownOutage {
 
 impl<'a> TableReach<'a> {
     pub(super) fn at_start(outage: &'a KnownOutage, now: DateTime<Utc>) -> Self {
-        let is_doubtful = outage
-            .last_met()
-            .is_some_and(|met| now - met < OUTAGE_REMEMBERED);
-        let state = if is_doubtful {
+        let is_remembered = |met: DateTime<Utc>| now - met < OUTAGE_REMEMBERED;
+        let state = if outage.last_met().is_some_and(is_remembered) {
             ReachState::Doubtful
         } else {
             ReachState::Trusted
@@ -68,22 +76,17 @@ impl<'a> TableReach<'a> {
         Self {
             outage,
             now,
-            state: Mutex::new(state),
+            calls: Semaphore::new(CALLS_AT_ONCE),
+            known: Mutex::new(KnownReach {
+                state,
+                was_throttled: false,
+            }),
         }
     }
 
     /// Whether only one call should be made now.
     pub(super) fn is_in_doubt(&self) -> bool {
-        *self.state() == ReachState::Doubtful
-    }
-
-    /// Gives a table another chance to which this invocation has lost the connection: the claims
-    /// that it holds should be settled. One that has not answered in doubt is left alone.
-    pub(super) fn doubt_again(&self) {
-        let mut state = self.state();
-        if *state == ReachState::Lost {
-            *state = ReachState::Doubtful;
-        }
+        self.known().state == ReachState::Doubtful
     }
 
     /// Makes a call as far as the table is trusted, and notes what that says of it.
@@ -94,66 +97,70 @@ impl<'a> TableReach<'a> {
         deadline: Deadline,
         send: &mut impl AsyncFnMut() -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
-        let state = *self.state();
-        let attempts: &[Duration] = match state {
-            ReachState::Trusted | ReachState::Throttled => &[LONGEST_CALL],
-            ReachState::Doubtful => &[DOUBTFUL_ATTEMPT; 2],
-            ReachState::OutOfReach | ReachState::Lost => &[],
+        let permit = deadline.run(action, table, self.calls.acquire()).await;
+        let trust = self.known().state;
+        let (attempts, time) = match trust {
+            _ if permit.is_err() => (0, Duration::ZERO), // the time is up
+            ReachState::Trusted => (1, LONGEST_CALL),
+            ReachState::Doubtful => (2, DOUBTFUL_ATTEMPT),
+            ReachState::OutOfReach => (0, Duration::ZERO),
         };
         let mut answer = Err(AwsError::Unanswered {
             action,
             target: table.to_owned(),
-            cause: "it has not answered before".to_owned(),
+            cause: "it has not answered in time".to_owned(),
         });
-        for time in attempts {
-            let attempt = deadline.within(*time);
+        for _ in 0..attempts {
+            let attempt = deadline.within(time);
             answer = attempt.run(action, table, send()).await.flatten();
             if !matches!(answer, Err(AwsError::Unanswered { .. })) {
                 break;
             }
         }
-        self.note(answer, deadline)
+        self.note(answer, trust, deadline)
     }
 
-    fn note<T>(&self, answer: Result<T, AwsError>, deadline: Deadline) -> Result<T, AwsError> {
-        let mut state = self.state();
-        match answer {
-            Err(AwsError::Unanswered {
+    fn note<T>(
+        &self,
+        answer: Result<T, AwsError>,
+        trust: ReachState,
+        deadline: Deadline,
+    ) -> Result<T, AwsError> {
+        let mut known = self.known();
+        let Err(AwsError::Unanswered {
+            action,
+            target,
+            cause,
+        }) = answer
+        else {
+            known.state = ReachState::Trusted;
+            known.was_throttled |= matches!(answer, Err(AwsError::Throttled { .. }));
+            *self.outage.last_met() = None;
+            return answer;
+        };
+        if known.was_throttled && deadline.is_over() {
+            return Err(AwsError::Throttled {
                 action,
                 target,
                 cause,
-            }) if *state == ReachState::Throttled && deadline.is_over() => {
-                return Err(AwsError::Throttled {
-                    action,
-                    target,
-                    cause,
-                });
-            }
-            Err(AwsError::Unanswered { .. }) => {
-                *state = match *state {
-                    ReachState::Doubtful | ReachState::OutOfReach => ReachState::OutOfReach,
-                    ReachState::Trusted | ReachState::Throttled | ReachState::Lost => {
-                        ReachState::Lost
-                    }
-                };
-                *self.outage.last_met() = Some(self.now);
-            }
-            _ if matches!(*state, ReachState::OutOfReach | ReachState::Lost) => {}
-            Err(AwsError::Throttled { .. }) => {
-                *state = ReachState::Throttled;
-                *self.outage.last_met() = None;
-            }
-            _ => {
-                if *state == ReachState::Doubtful {
-                    *state = ReachState::Trusted;
-                }
-                *self.outage.last_met() = None;
-            }
+            });
         }
-        answer
+        // Not if another call has been answered, or not answered, in the meantime.
+        if known.state == trust {
+            known.state = match trust {
+                ReachState::Trusted => ReachState::Doubtful,
+                ReachState::Doubtful | ReachState::OutOfReach => ReachState::OutOfReach,
+            };
+            *self.outage.last_met() = Some(self.now);
+        }
+        Err(AwsError::Unanswered {
+            action,
+            target,
+            cause,
+        })
     }
 
-    fn state(&self) -> MutexGuard<'_, ReachState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, KnownReach> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -137,9 +137,8 @@ impl<'a> LedgerSession<'a> {
     /// Completes the claims of events that took effect, and releases those of events that failed,
     /// so that they can be retried.
     ///
-    /// A table that went out of reach in this invocation has half a second to be back, because it
-    /// may hold the claims. An error here no longer fails an event: a repeat then waits until the
-    /// lease expires, and its effects are delivered again.
+    /// An error here no longer fails an event: a repeat then waits until the lease expires, and its
+    /// effects are delivered again.
     pub async fn settle(
         &self,
         delivered: &[&str],
@@ -151,7 +150,6 @@ impl<'a> LedgerSession<'a> {
         let Some(table) = &self.table else {
             return;
         };
-        table.reach.doubt_again();
         let completing = table.complete(delivered, self.lease.now, known_until, deadline);
         let releasing = table.release(failed, &self.lease, known_until, deadline);
         let (uncompleted, unreleased) = join(completing, releasing).await;

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
         ReturnValuesOnConditionCheckFailure::AllOld, WriteRequest,
     },
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 
 use super::reach::TableReach;
 use crate::aws::{Deadline, error::AwsError};
@@ -25,10 +25,6 @@ const MAX_READS: usize = 100;
 /// The maximum number of writes per `BatchWriteItem` and per `BatchExecuteStatement`. Source: the
 /// DynamoDB API reference.
 const MAX_WRITES: usize = 25;
-
-/// How many calls are made concurrently: enough to be fast, with few enough connections for a small
-/// function.
-const CALLS_AT_ONCE: usize = 16;
 
 /// The table's partition key, a string.
 pub const PARTITION_KEY: &str = "pk";
@@ -89,7 +85,7 @@ impl<'a> TableCalls<'a> {
     ) -> TableAnswers<Option<TableItem>> {
         let calls = pks.chunks(MAX_READS);
         let calls = calls.map(|pks| self.read_batch(pks, deadline));
-        collected(calls).await.into_iter().flatten().collect()
+        join_all(calls).await.into_iter().flatten().collect()
     }
 
     async fn read_batch(
@@ -152,7 +148,7 @@ impl<'a> TableCalls<'a> {
         } else {
             let calls = new.chunks(MAX_WRITES);
             let calls = calls.map(|writes| self.insert_batch(writes, deadline));
-            for (write, answer) in collected(calls).await.into_iter().flatten() {
+            for (write, answer) in join_all(calls).await.into_iter().flatten() {
                 match answer {
                     Some(answer) => drop(answers.insert(write.pk.clone(), answer)),
                     None => left.push(write),
@@ -162,7 +158,7 @@ impl<'a> TableCalls<'a> {
         let calls = left.into_iter();
         let calls =
             calls.map(async |write| (write.pk.clone(), self.write_one(write, deadline).await));
-        answers.extend(collected(calls).await);
+        answers.extend(join_all(calls).await);
         answers
     }
 
@@ -190,7 +186,7 @@ impl<'a> TableCalls<'a> {
                     let is_done = answer.is_some_and(|answer| answer.error().is_none());
                     is_done.then_some(Ok(WriteAnswer::Done))
                 }
-                Err(error) if error.may_concern_one_item() => None,
+                Err(error) if error.may_concern_one_item() || error.is_outage() => None,
                 Err(error) => Some(Err(error.clone())),
             };
             answers.push((*write, answer));
@@ -227,7 +223,7 @@ impl<'a> TableCalls<'a> {
     pub(super) async fn overwrite(&self, items: &[TableItem], deadline: Deadline) -> Vec<AwsError> {
         let calls = items.chunks(MAX_WRITES);
         let calls = calls.map(|items| self.overwrite_batch(items, deadline));
-        let answers = collected(calls).await.into_iter();
+        let answers = join_all(calls).await.into_iter();
         answers.filter_map(Result::err).collect()
     }
 
@@ -344,14 +340,6 @@ impl ConditionalWrite {
             .set_parameters(Some(values))
             .build()
     }
-}
-
-/// Makes calls, a number of them concurrently, and collects their results.
-async fn collected<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
-    stream::iter(calls)
-        .buffer_unordered(CALLS_AT_ONCE)
-        .collect()
-        .await
 }
 
 /// Builds an item with these attributes.

@@ -25,7 +25,7 @@ const VISIBILITY: Duration = Duration::from_secs(240);
 /// Delivers an environment's share in batches, and again what failed. Returns what is left, and the
 /// time until the last success.
 async fn drain(aws: &FakeAws, share: &[OwnedEvent]) -> (Vec<OwnedEvent>, Duration) {
-    let (handler, started) = (environment(aws, aws.http()), Instant::now());
+    let (handler, started) = (environment(aws, aws.transport()), Instant::now());
     let (mut due, mut ended) = (share.to_vec(), Duration::ZERO);
     for receive in 0..RECEIVES {
         sleep_until(started + VISIBILITY * receive).await;

@@ -140,7 +140,7 @@ fn function(network: &Network) -> Handler<SnsPublisher, CloudWatchMetrics> {
             ("LEDGER_TABLE", "ledger"),
         ],
     );
-    Handler::deployed(config, client::http_clients(), |_| {})
+    Handler::deployed(config, client::transport(), |_| {})
 }
 
 /// After a batch of 100 all idle connections die; what comes next succeeds at its first delivery.

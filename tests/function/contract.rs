@@ -1084,7 +1084,7 @@ async fn no_message_holds_a_character_that_sqs_refuses() {
     let activation = activation.replace("amzn1.alexa.unit.did.EXAMPLEROOM105", id);
     let text = format!("no event {id}");
     let aws = FakeAws::start().await;
-    let keeping = refusing(aws.http(), |request| {
+    let keeping = refusing(aws.transport().pooled, |request| {
         let form = form_urlencoded::parse(request.body().bytes().unwrap());
         SENT.lock()
             .unwrap()

@@ -42,7 +42,7 @@ async fn cost(kind: usize, events: usize) -> BatchCost {
     } else {
         Ingestion::Buffered
     };
-    let handler = environment(&aws, aws.http());
+    let handler = environment(&aws, aws.transport());
     let kept = deliver(&handler, ingestion, &batch, NOW, TimeDelta::seconds(30)).await;
     assert!(kept.is_empty());
     let (write_units, read_units) = aws.table_units();

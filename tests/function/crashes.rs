@@ -126,7 +126,7 @@ impl MatrixRow {
     /// Delivers the events again, first while the killed invocation's claims still hold: an event
     /// that the function answers for has taken effect, and the others wait for the lease to end.
     async fn redeliver(&self, aws: &FakeAws, point: KillPoint) {
-        let handler = environment(aws, aws.http());
+        let handler = environment(aws, aws.transport());
         let (ingestion, time) = (self.ingestion, INVOCATION_TIME);
         let kept = deliver(&handler, ingestion, &self.events, NOW + WITHIN_LEASE, time).await;
         for event in answered_for(&self.events, &kept) {
@@ -207,7 +207,7 @@ async fn deliver_at(
     events: &[OwnedEvent],
     now: DateTime<Utc>,
 ) -> Vec<OwnedEvent> {
-    let handler = environment(aws, aws.http());
+    let handler = environment(aws, aws.transport());
     deliver(&handler, ingestion, events, now, INVOCATION_TIME).await
 }
 

@@ -11,6 +11,7 @@ use asp_events::{
     message::{OutgoingMessage, OutputTopic},
 };
 use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
 use lambda_runtime::Diagnostic;
 use serde_json::json;
 
@@ -255,7 +256,7 @@ async fn the_function_answers_in_time_when_aws_never_answers() {
         aws.fail_every(operation, Fault::Hang);
     }
     let events: Vec<_> = (0..4).map(OwnedEvent::new).collect();
-    let handler = environment(&aws, aws.http());
+    let handler = environment(&aws, aws.transport());
     let time = TimeDelta::seconds(10);
     let delivery = deliver(&handler, Ingestion::Buffered, &events, Utc::now(), time);
     let kept = tokio::time::timeout(time.to_std().unwrap(), delivery)
@@ -382,7 +383,7 @@ async fn count_in_trouble(faults: Vec<Fault>) -> (bool, usize, usize) {
     let aws = FakeAws::in_memory();
     aws.fail(Operation::PutMetricData, faults);
     let event = [OwnedEvent::of_kind(0, 1)];
-    let handler = environment(&aws, aws.http());
+    let handler = environment(&aws, aws.transport());
     let time = TimeDelta::seconds(30);
     let kept = deliver(&handler, Ingestion::Direct, &event, Utc::now(), time).await;
     let mut data = aws.data();
@@ -497,7 +498,7 @@ async fn what_fails_after_a_refused_batch_stays_retryable_and_in_time() {
             Fault::Error(400, "InvalidParameter"),
         );
         aws.fail_every(Operation::Publish, fault);
-        let handler = Handler::deployed(config(&aws.url, &[]), aws.http(), |_| {});
+        let handler = Handler::deployed(config(&aws.url, &[]), aws.transport(), |_| {});
         let mut short = invocation(Utc::now());
         short.deadline = short.now + TimeDelta::seconds(4);
         let event = sns_event(&["a", "b"]);
@@ -537,6 +538,32 @@ async fn a_signature_out_of_time_is_retryable() {
             assert_eq!(error_type, "Retryable", "{text}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_refills_the_retry_quota() {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(Operation::Publish, Fault::Error(503, "ServiceUnavailable"));
+    let handler = environment(&aws, aws.transport());
+    let attempts_of = async |numbers: std::ops::Range<usize>| {
+        let before = aws.attempts(Operation::Publish);
+        let events: Vec<_> = numbers
+            .map(|number| [OwnedEvent::of_kind(2, number)])
+            .collect();
+        let (now, time) = (Utc::now(), TimeDelta::seconds(30));
+        let deliveries = events.iter();
+        let deliveries =
+            deliveries.map(|event| deliver(&handler, Ingestion::Direct, event, now, time));
+        let kept = join_all(deliveries).await;
+        assert!(kept.iter().all(|kept| kept.len() == 1));
+        aws.attempts(Operation::Publish) - before
+    };
+    // Two retries an event, at ten tokens each, exceed the 500 tokens.
+    let exhausting = attempts_of(0..100).await;
+    assert!(exhausting < 100 * ATTEMPTS, "{exhausting}");
+    // At 50 tokens a second, eight seconds are enough for 20 events.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(attempts_of(100..120).await, 20 * ATTEMPTS);
 }
 
 #[tokio::test]

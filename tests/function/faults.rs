@@ -244,14 +244,14 @@ impl MatrixCell {
             aws.fail_every(Operation::PublishBatch, Fault::Error(500, "InternalError"));
         }
         if self.trouble == Trouble::Refused {
-            return self.refuse_connections(aws.http());
+            return self.refuse_connections(aws.transport().pooled);
         }
         match self.calls {
             AffectedCalls::First => aws.fail_call(self.operation, 0, fault),
             AffectedCalls::Later => aws.fail_call(self.operation, 1, fault),
             AffectedCalls::Every => aws.fail_every(self.operation, fault),
         }
-        (aws.http(), RefusalCount::default())
+        (aws.transport().pooled, RefusalCount::default())
     }
 
     /// An HTTP client that finds nobody listening for the affected calls, and how often it did.
@@ -393,7 +393,7 @@ impl EventBatch {
 
     /// Delivers what the owner still has to a new environment.
     async fn redeliver(&self, aws: &FakeAws) -> Result<(), String> {
-        let handler = environment(aws, aws.http());
+        let handler = environment(aws, aws.transport());
         let later = NOW + REDELIVERY_DELAY;
         let left = deliver(&handler, self.ingestion, &self.kept, later, INVOCATION_TIME).await;
         if left.is_empty() {

@@ -21,7 +21,7 @@ const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 /// A new environment that keeps its metrics.
 fn environment(aws: &FakeAws) -> Handler<SnsPublisher, CloudWatchMetrics> {
     let config = reporting_config(&aws.url, &[("LEDGER_TABLE", "ledger")]);
-    Handler::deployed(config, aws.http(), emit)
+    Handler::deployed(config, aws.transport(), emit)
 }
 
 /// Delivers a batch, and returns what it adds to a metric, with the values of the dimensions.

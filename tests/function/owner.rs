@@ -2,7 +2,7 @@
 //! function then owes.
 
 use asp_events::{
-    aws::client::HttpClients,
+    aws::client::AwsTransport,
     deliver::{CloudWatchMetrics, SnsPublisher},
     envelope::Record,
     handler::{Handler, Invocation},
@@ -164,7 +164,7 @@ fn published_with_id(aws: &FakeAws, id: &str) -> usize {
 /// A new execution environment of the function.
 pub(crate) fn environment(
     aws: &FakeAws,
-    http: impl Into<HttpClients>,
+    http: impl Into<AwsTransport>,
 ) -> Handler<SnsPublisher, CloudWatchMetrics> {
     let config = reporting_config(&aws.url, &[("LEDGER_TABLE", "ledger")]);
     Handler::deployed(config, http, |_| {})

@@ -24,7 +24,11 @@ fn environment(
     aws: &FakeAws,
     variables: &[(&str, &str)],
 ) -> Handler<SnsPublisher, CloudWatchMetrics> {
-    Handler::deployed(reporting_config(&aws.url, variables), aws.http(), |_| {})
+    Handler::deployed(
+        reporting_config(&aws.url, variables),
+        aws.transport(),
+        |_| {},
+    )
 }
 
 /// The environments in turn: each with the table, or one and the same with its memory.

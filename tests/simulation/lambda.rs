@@ -194,10 +194,10 @@ impl ExecutionEnvironment {
         ];
         let variables = variables.map(|(name, value)| (name, value.to_string()));
         drop(state);
-        let http = connector::client(world.clone(), number);
+        let transport = connector::transport(world.clone(), number);
         Self {
             number,
-            handler: Handler::deployed(config(&variables), http, |_| {}),
+            handler: Handler::deployed(config(&variables), transport, |_| {}),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A fake AWS in this process: it decodes what the function sends, validates it as AWS would, does
 //! it, and answers as the test tells it to.
 
+mod clock;
 mod cloudwatch;
 mod condition;
 mod dynamodb;
@@ -16,15 +17,16 @@ mod tests;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::SystemTime,
 };
 
-use asp_events::aws::client;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use asp_events::aws::client::{self, AwsTransport};
+use aws_types::sdk_config::SharedTimeSource;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Barrier, oneshot};
 
-use self::fault::FaultPlan;
+use self::{clock::VirtualClock, fault::FaultPlan};
 pub(crate) use self::{
     fault::{Fault, StopStage},
     service::AwsService,
@@ -159,12 +161,16 @@ impl FakeAws {
         }
     }
 
-    /// The HTTP client that reaches this fake: the deployed function's own, or one in memory.
-    pub(crate) fn http(&self) -> SharedHttpClient {
-        match self.listener {
-            Some(_) => client::http(),
-            None => in_memory::client(self.world.clone()),
+    /// The transport that reaches this fake: HTTP as the deployed function's, or one in memory with
+    /// the clock of the test's runtime.
+    pub(crate) fn transport(&self) -> AwsTransport {
+        if self.listener.is_some() {
+            return client::http().into();
         }
+        let mut transport = AwsTransport::from(in_memory::client(self.world.clone()));
+        let clock = VirtualClock::showing(SystemTime::now());
+        transport.clock = SharedTimeSource::new(clock);
+        transport
     }
 
     /// Makes the next calls of an operation fail, with one fault each.

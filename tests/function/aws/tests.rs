@@ -607,7 +607,7 @@ async fn the_sdk_sees_each_fault() {
 async fn the_sdk_sees_each_fault_in_memory_as_over_tcp() {
     for seen in SeenFault::all() {
         let aws = FakeAws::in_memory();
-        seen.check(&aws, aws.http()).await;
+        seen.check(&aws, aws.transport().pooled).await;
     }
 }
 

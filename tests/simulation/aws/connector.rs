@@ -5,6 +5,7 @@
 
 use std::{fmt, io};
 
+use asp_events::aws::client::AwsTransport;
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -15,14 +16,20 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use aws_types::sdk_config::SharedTimeSource;
+use http_body_util::BodyExt as _;
 use tokio::{sync::oneshot, time::sleep};
 
-use super::{process::ReceivedCall, server::WireAnswer};
+use super::{clock::VirtualClock, process::ReceivedCall, server::WireAnswer};
 use crate::world::SharedWorld;
 
-/// Builds the HTTP client of an execution environment.
-pub(crate) fn client(world: SharedWorld, environment: usize) -> SharedHttpClient {
-    SharedHttpClient::new(SimulatedClient { world, environment })
+/// Builds the transport of an execution environment, with the clock of that environment.
+pub(crate) fn transport(world: SharedWorld, environment: usize) -> AwsTransport {
+    let clock = VirtualClock::showing(world.lock().unwrap().now_in(environment));
+    let http = SharedHttpClient::new(SimulatedClient { world, environment });
+    let mut transport = AwsTransport::from(http);
+    transport.clock = SharedTimeSource::new(clock);
+    transport
 }
 
 /// A client that is its own connector.
@@ -65,6 +72,11 @@ async fn send(
     environment: usize,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
+    // As a network would: the SDK takes a body that is not read for one that has stalled.
+    let body = request.body().try_clone().unwrap();
+    body.collect()
+        .await
+        .map_err(|error| ConnectorError::user(error))?;
     let call = world.lock().unwrap().receive(environment, &request);
     let mut waiting = WaitingCaller {
         world: world.clone(),

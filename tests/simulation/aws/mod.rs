@@ -1,6 +1,8 @@
 //! The wire formats of AWS: what the function sends, decoded, and answers. Those of SNS and
 //! CloudWatch, services, items and condition expressions are the ones of `tests/function`.
 
+#[path = "../../function/aws/clock.rs"]
+mod clock;
 #[path = "../../function/aws/cloudwatch.rs"]
 pub(crate) mod cloudwatch;
 #[path = "../../function/aws/condition.rs"]
