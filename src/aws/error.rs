@@ -7,97 +7,90 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// A call to AWS failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AwsError {
-    /// Retryable: the service reported an error of its own.
-    #[error("{action} on {target} failed with a retryable error: {cause}")]
-    Transient {
-        /// The API action, such as `sns:Publish`.
-        action: &'static str,
-        /// The topic, namespace or table.
-        target: String,
-        /// The error of AWS.
-        cause: String,
-    },
-    /// Retryable: a time-out, a broken connection, or a response that is not HTTP.
-    #[error("{action} on {target} failed with a retryable error: {cause}")]
-    Unanswered {
-        /// The API action.
-        action: &'static str,
-        /// The topic, namespace or table.
-        target: String,
-        /// The error of the connection.
-        cause: String,
-    },
-    /// Retryable: the service is well, and asks to be called again later.
-    #[error("{action} on {target} was throttled: {cause}")]
-    Throttled {
-        /// The API action.
-        action: &'static str,
-        /// The topic, namespace or table.
-        target: String,
-        /// The error of AWS.
-        cause: String,
-    },
-    /// Retryable: the service is well, but does not accept the signature, because the credentials
-    /// have expired or a clock is wrong.
-    #[error("{action} on {target} was refused until it is signed anew: {cause}")]
-    OutdatedSignature {
-        /// The API action.
-        action: &'static str,
-        /// The topic, namespace or table.
-        target: String,
-        /// The error of AWS.
-        cause: String,
-    },
-    /// Retryable: other writers of the same item won every round. AWS itself is available.
-    #[error(
-        "{action} on {target} kept conflicting with other writers of the same item until the \
-         deadline"
-    )]
-    Contended {
-        /// The API action.
-        action: &'static str,
-        /// The table.
-        target: String,
-    },
+#[error("{action} on {target} {}", outcome(.kind, .action, .cause))]
+pub struct AwsError {
+    /// What the failure means to the caller.
+    pub kind: AwsErrorKind,
+    /// The API action, such as `sns:Publish`, which is also the required permission.
+    pub action: &'static str,
+    /// The topic, namespace or table.
+    pub target: String,
+    /// The error of AWS or of the connection.
+    pub cause: String,
+}
+
+/// What the failure of a call means to the caller. All but one are retryable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AwsErrorKind {
+    /// The service reported an error of its own.
+    Transient,
+    /// A time-out, a broken connection, or a response that is not HTTP.
+    Unanswered,
+    /// The service is well, and asks to be called again later.
+    Throttled,
+    /// The service is well, but does not accept the signature, because the credentials have expired
+    /// or a clock is wrong.
+    OutdatedSignature,
+    /// Other writers of the same item won every round. AWS itself is available.
+    Contended,
     /// Permanent: access denied, no such topic or table, an invalid parameter, a disabled key.
-    #[error("{action} on {target} was refused: {cause}. {}", remedy(.code, .action))]
     Permanent {
-        /// The API action, which is also the required permission.
-        action: &'static str,
-        /// The topic, namespace or table.
-        target: String,
         /// The error code.
         code: String,
-        /// The error of AWS.
-        cause: String,
     },
 }
 
+fn outcome(kind: &AwsErrorKind, action: &str, cause: &str) -> String {
+    match kind {
+        AwsErrorKind::Transient | AwsErrorKind::Unanswered => {
+            format!("failed with a retryable error: {cause}")
+        }
+        AwsErrorKind::Throttled => format!("was throttled: {cause}"),
+        AwsErrorKind::OutdatedSignature => format!("was refused until it is signed anew: {cause}"),
+        AwsErrorKind::Contended => {
+            "kept conflicting with other writers of the same item until the deadline".to_owned()
+        }
+        AwsErrorKind::Permanent { code } => {
+            format!("was refused: {cause}. {}", remedy(code, action))
+        }
+    }
+}
+
 impl AwsError {
+    /// Describes the failure of an action on a topic, namespace or table.
+    pub(crate) fn new(
+        kind: AwsErrorKind,
+        action: &'static str,
+        target: &str,
+        cause: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            action,
+            target: target.to_owned(),
+            cause: cause.into(),
+        }
+    }
+
     /// Whether the error is retryable.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Permanent { .. })
+        !matches!(self.kind, AwsErrorKind::Permanent { .. })
     }
 
     /// Whether the service may be unavailable.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Transient { .. } | Self::Unanswered { .. })
+        matches!(
+            self.kind,
+            AwsErrorKind::Transient | AwsErrorKind::Unanswered
+        )
     }
 
     /// Whether one item alone can be the reason why the whole call was refused. The others may
     /// succeed without it.
     pub(crate) fn may_concern_one_item(&self) -> bool {
-        match self {
-            Self::Permanent { code, .. } => is_about_content(code),
-            Self::Transient { .. }
-            | Self::Unanswered { .. }
-            | Self::Throttled { .. }
-            | Self::OutdatedSignature { .. }
-            | Self::Contended { .. } => false,
-        }
+        matches!(&self.kind, AwsErrorKind::Permanent { code } if is_about_content(code))
     }
 
     /// Converts the error of a whole call. Without a response the error counts as retryable.
@@ -109,25 +102,18 @@ impl AwsError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let target = target.to_owned();
-        match error {
+        let kind = match error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
                 let status = service.raw().status().as_u16();
-                Self::of_code(action, target, code, service.err().message(), status)
+                return Self::of_code(action, target, code, service.err().message(), status);
             }
-            SdkError::ConstructionFailure(_) => Self::Permanent {
-                action,
-                target,
+            SdkError::ConstructionFailure(_) => AwsErrorKind::Permanent {
                 code: "ConstructionFailure".to_owned(),
-                cause: chain(error),
             },
-            _ => Self::Unanswered {
-                action,
-                target,
-                cause: chain(error),
-            },
-        }
+            _ => AwsErrorKind::Unanswered,
+        };
+        Self::new(kind, action, target, chain(error))
     }
 
     /// Converts the error of one entry in a batch that otherwise succeeded.
@@ -139,45 +125,27 @@ impl AwsError {
         message: Option<&str>,
     ) -> Self {
         let status = if sender_fault { 400 } else { 500 };
-        Self::of_code(action, target.to_owned(), code, message, status)
+        Self::of_code(action, target, code, message, status)
     }
 
     fn of_code(
         action: &'static str,
-        target: String,
+        target: &str,
         code: &str,
         message: Option<&str>,
         status: u16,
     ) -> Self {
-        let cause = describe_error(code, message);
-        match classify(code, message, status) {
-            ErrorClass::Busy if is_throttling(code, status) => Self::Throttled {
-                action,
-                target,
-                cause,
-            },
-            ErrorClass::Busy => Self::Transient {
-                action,
-                target,
-                cause,
-            },
-            ErrorClass::ClockSkew | ErrorClass::Expired => Self::OutdatedSignature {
-                action,
-                target,
-                cause,
-            },
-            _ => Self::Permanent {
-                action,
-                target,
+        let kind = match classify(code, message, status) {
+            ErrorClass::Busy if is_throttling(code, status) => AwsErrorKind::Throttled,
+            ErrorClass::Busy => AwsErrorKind::Transient,
+            ErrorClass::ClockSkew | ErrorClass::Expired => AwsErrorKind::OutdatedSignature,
+            _ => AwsErrorKind::Permanent {
                 code: code.to_owned(),
-                cause,
             },
-        }
+        };
+        let message = message.unwrap_or("no message");
+        Self::new(kind, action, target, format!("{code}: {message}"))
     }
-}
-
-fn describe_error(code: &str, message: Option<&str>) -> String {
-    format!("{code}: {}", message.unwrap_or("no message"))
 }
 
 /// An error with its causes. The SDK's own display would show whole responses with all headers.

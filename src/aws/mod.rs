@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use self::error::AwsError;
+use self::error::{AwsError, AwsErrorKind::Unanswered};
 
 /// Lambda's longest time-out. Source: the Lambda developer guide, "Configure Lambda function
 /// timeout".
@@ -50,11 +50,7 @@ impl Deadline {
     ) -> Result<T, AwsError> {
         timeout_at(self.at, call)
             .await
-            .map_err(|_| AwsError::Unanswered {
-                action,
-                target: target.to_owned(),
-                cause: "the invocation's time is up".to_owned(),
-            })
+            .map_err(|_| AwsError::new(Unanswered, action, target, "the invocation's time is up"))
     }
 
     /// Waits before the next try of a throttled table or of conflicting writers: exponential

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::records::FinishedRecord;
 use crate::{
-    aws::error::AwsError,
+    aws::error::{AwsError, AwsErrorKind},
     event::{EventKind, header::EventHeader},
     failure::RecordFailure,
     outcome::Outcome,
@@ -71,9 +71,13 @@ fn is_late(finished: &FinishedRecord, age: Option<f64>) -> bool {
 /// Whether another environment has the event, or the same items.
 fn is_contended(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Failed(RecordFailure::Held | RecordFailure::Aws(AwsError::Contended { .. })) => {
-            true
-        }
+        Outcome::Failed(
+            RecordFailure::Held
+            | RecordFailure::Aws(AwsError {
+                kind: AwsErrorKind::Contended,
+                ..
+            }),
+        ) => true,
         Outcome::Failed(_)
         | Outcome::Handled
         | Outcome::Duplicate

@@ -13,7 +13,13 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
-use crate::aws::{Deadline, error::AwsError};
+use crate::aws::{
+    Deadline,
+    error::{
+        AwsError,
+        AwsErrorKind::{self, Throttled, Unanswered},
+    },
+};
 
 /// How long an outage is remembered after the last invocation that met it.
 const OUTAGE_REMEMBERED: TimeDelta = TimeDelta::minutes(1);
@@ -98,69 +104,56 @@ impl<'a> TableReach<'a> {
         send: &mut impl AsyncFnMut() -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
         let permit = deadline.run(action, table, self.calls.acquire()).await;
-        let trust = self.known().state;
-        let (attempts, time) = match trust {
+        let state = self.known().state;
+        let (attempts, time) = match state {
             _ if permit.is_err() => (0, Duration::ZERO), // the time is up
             ReachState::Trusted => (1, LONGEST_CALL),
             ReachState::Doubtful => (2, DOUBTFUL_ATTEMPT),
             ReachState::OutOfReach => (0, Duration::ZERO),
         };
-        let mut answer = Err(AwsError::Unanswered {
-            action,
-            target: table.to_owned(),
-            cause: "it has not answered in time".to_owned(),
-        });
+        let cause = "it has not answered in time";
+        let mut answer = Err(AwsError::new(Unanswered, action, table, cause));
         for _ in 0..attempts {
             let attempt = deadline.within(time);
             answer = attempt.run(action, table, send()).await.flatten();
-            if !matches!(answer, Err(AwsError::Unanswered { .. })) {
+            if kind_of(&answer) != Some(&Unanswered) {
                 break;
             }
         }
-        self.note(answer, trust, deadline)
+        let was_throttled = self.known().was_throttled;
+        if let Err(error) = &mut answer
+            && error.kind == Unanswered
+            && was_throttled
+            && deadline.is_over()
+        {
+            error.kind = Throttled;
+        }
+        self.note(kind_of(&answer), state);
+        answer
     }
 
-    fn note<T>(
-        &self,
-        answer: Result<T, AwsError>,
-        trust: ReachState,
-        deadline: Deadline,
-    ) -> Result<T, AwsError> {
+    /// Notes what an answer, or none, to a call that was made in this state says of the table.
+    fn note(&self, error: Option<&AwsErrorKind>, state: ReachState) {
         let mut known = self.known();
-        let Err(AwsError::Unanswered {
-            action,
-            target,
-            cause,
-        }) = answer
-        else {
+        if error != Some(&Unanswered) {
             known.state = ReachState::Trusted;
-            known.was_throttled |= matches!(answer, Err(AwsError::Throttled { .. }));
+            known.was_throttled |= error == Some(&Throttled);
             *self.outage.last_met() = None;
-            return answer;
-        };
-        if known.was_throttled && deadline.is_over() {
-            return Err(AwsError::Throttled {
-                action,
-                target,
-                cause,
-            });
-        }
-        // Not if another call has been answered, or not answered, in the meantime.
-        if known.state == trust {
-            known.state = match trust {
+        } else if known.state == state {
+            // No other call has been answered, or not answered, in the meantime.
+            known.state = match state {
                 ReachState::Trusted => ReachState::Doubtful,
                 ReachState::Doubtful | ReachState::OutOfReach => ReachState::OutOfReach,
             };
             *self.outage.last_met() = Some(self.now);
         }
-        Err(AwsError::Unanswered {
-            action,
-            target,
-            cause,
-        })
     }
 
     fn known(&self) -> MutexGuard<'_, KnownReach> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn kind_of<T>(answer: &Result<T, AwsError>) -> Option<&AwsErrorKind> {
+    answer.as_ref().err().map(|error| &error.kind)
 }

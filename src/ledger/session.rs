@@ -20,6 +20,9 @@ use crate::{
     message::OutgoingSignal,
 };
 
+/// What follows from an event of which the table does not know.
+const REPEATS: &str = "repeats may take effect twice";
+
 /// The ledger as used by one invocation.
 #[derive(Debug)]
 pub struct LedgerSession<'a> {
@@ -213,21 +216,14 @@ impl<'a> LedgerSession<'a> {
             return;
         }
         if error.is_outage() {
-            tracing::warn!(
-                %error,
-                "the ledger is out of reach: events are processed, repeats may take effect twice"
-            );
+            let told = "the ledger is out of reach: events are processed";
+            tracing::warn!(%error, "{told}, {REPEATS}");
         } else if error.is_transient() {
-            tracing::warn!(
-                %error,
-                "the ledger was throttled and did not record all completed events: repeats may \
-                 take effect twice"
-            );
+            let told = "the ledger was throttled and did not record all completed events";
+            tracing::warn!(%error, "{told}: {REPEATS}");
         } else {
-            tracing::error!(
-                %error,
-                "the ledger refused to record completed events: repeats may take effect twice"
-            );
+            let told = "the ledger refused to record completed events";
+            tracing::error!(%error, "{told}: {REPEATS}");
         }
     }
 }

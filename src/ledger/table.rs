@@ -17,7 +17,13 @@ use aws_sdk_dynamodb::{
 use futures_util::future::join_all;
 
 use super::reach::TableReach;
-use crate::aws::{Deadline, error::AwsError};
+use crate::aws::{
+    Deadline,
+    error::{
+        AwsError,
+        AwsErrorKind::{Contended, Throttled, Transient},
+    },
+};
 
 /// The maximum number of keys per `BatchGetItem`. Source: the DynamoDB API reference.
 const MAX_READS: usize = 100;
@@ -102,31 +108,25 @@ impl<'a> TableCalls<'a> {
             let request = self.client.batch_get_item();
             let answer = request.request_items(self.name, wanted).send().await;
             let answer = answer.map_err(|error| AwsError::from_sdk(GET, self.name, &error))?;
-            for item in answer
-                .responses
-                .into_iter()
-                .flatten()
-                .flat_map(|(_, items)| items)
-            {
+            let responses = answer.responses.unwrap_or_default();
+            for item in responses.into_values().flatten() {
                 if let Some(pk) = string(&item, PARTITION_KEY) {
                     answers.insert(pk.clone(), Ok(Some(item)));
                 }
             }
-            let left = answer.unprocessed_keys.into_iter().flatten();
-            let left = left.flat_map(|(_, keys)| keys.keys);
-            let left: Vec<_> = left
-                .filter_map(|key| string(&key, PARTITION_KEY).cloned())
-                .collect();
-            unread = left;
+            unread.clear();
+            let unprocessed = answer.unprocessed_keys.unwrap_or_default();
+            for left in unprocessed.into_values() {
+                let left = left.keys.iter();
+                unread.extend(left.filter_map(|key| string(key, PARTITION_KEY).cloned()));
+            }
             self.all_processed(GET, unread.is_empty())
         });
         let outcome = read.await;
         for pk in pks {
-            let is_read = outcome.is_ok() || !unread.contains(pk);
-            let absent = if is_read {
-                Ok(None)
-            } else {
-                outcome.clone().map(|()| None)
+            let absent = match &outcome {
+                Err(error) if unread.contains(pk) => Err(error.clone()),
+                _ => Ok(None),
             };
             answers.entry(pk.clone()).or_insert(absent);
         }
@@ -265,7 +265,7 @@ impl<'a> TableCalls<'a> {
         let mut round = 0;
         loop {
             match self.reach.ask(action, self.name, deadline, &mut send).await {
-                Err(AwsError::Throttled { .. }) if !patience.is_over() => {
+                Err(error) if error.kind == Throttled && !patience.is_over() => {
                     patience.backoff(round).await;
                 }
                 answer => return answer,
@@ -276,30 +276,18 @@ impl<'a> TableCalls<'a> {
 
     /// A batch of which the table has left something for later is throttled.
     fn all_processed(&self, action: &'static str, is_all: bool) -> Result<(), AwsError> {
-        if is_all {
-            return Ok(());
-        }
-        Err(AwsError::Throttled {
-            action,
-            target: self.name.to_owned(),
-            cause: "a part of the batch was not processed".to_owned(),
-        })
+        let cause = "a part of the batch was not processed";
+        let throttled = || AwsError::new(Throttled, action, self.name, cause);
+        is_all.then_some(()).ok_or_else(throttled)
     }
 
     pub(super) fn contended(&self) -> AwsError {
-        AwsError::Contended {
-            action: PUT,
-            target: self.name.to_owned(),
-        }
+        AwsError::new(Contended, PUT, self.name, "")
     }
 
     /// A request that lacks a part; none does.
     fn unbuilt(&self, action: &'static str, error: &BuildError) -> AwsError {
-        AwsError::Transient {
-            action,
-            target: self.name.to_owned(),
-            cause: error.to_string(),
-        }
+        AwsError::new(Transient, action, self.name, error.to_string())
     }
 }
 
