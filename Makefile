@@ -98,10 +98,10 @@ tool: $(VENV) ## aspctl against the local stack and a stand-in for Alexa
 		xargs -n 1 -P 2 $(CURDIR)/$(PY) -m unittest discover -v -s . -p
 
 .PHONY: prove
-prove: ## Print the fault matrix, the crash matrix, the storm and the flat memory (STORM_EVENTS=100000: a larger storm)
-	STORM_EVENTS=$(STORM_EVENTS) cargo test --locked --workspace --test function -- \
+prove: ## Print the fault matrix, the crash matrix, a backlog and the flat memory
+	cargo test --locked --workspace --test function -- \
 		--nocapture --test-threads 1 \
-		whatever_goes_wrong killed_at_any_call in_a_storm memory_stays_flat
+		whatever_goes_wrong killed_at_any_call a_backlog memory_stays_flat
 
 # Worlds of the simulation, each from one seed. SEED=n replays one, with a trace.
 .PHONY: simulate

@@ -32,7 +32,6 @@ mod properties;
 mod readiness;
 mod reports;
 mod samples;
-mod storm;
 
 use std::{
     collections::HashMap,

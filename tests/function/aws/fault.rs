@@ -65,7 +65,6 @@ pub(crate) enum StopStage {
 pub(super) struct FaultPlan {
     seen: HashMap<Operation, usize>,
     faults: Vec<(Operation, FaultyCalls, Fault)>,
-    random: Option<(RandomSource, f64, Vec<Fault>)>,
     stop: Option<(usize, StopStage)>,
     stopped: watch::Sender<bool>,
 }
@@ -95,13 +94,8 @@ impl FaultPlan {
         self.faults.push((operation, FaultyCalls::Every, fault));
     }
 
-    pub(super) fn randomly(&mut self, seed: u64, rate: f64, faults: &[Fault]) {
-        self.random = Some((RandomSource(seed), rate, faults.to_vec()));
-    }
-
     pub(super) fn heal(&mut self) {
         self.faults.clear();
-        self.random = None;
     }
 
     pub(super) fn left(&self) -> usize {
@@ -145,9 +139,7 @@ impl FaultPlan {
                     Fault::Hang
                 })
             }
-            _ => self
-                .planned(operation, nth, api)
-                .or_else(|| self.random(api)),
+            _ => self.planned(operation, nth, api),
         }
     }
 
@@ -167,33 +159,5 @@ impl FaultPlan {
         } else {
             Some(self.faults.remove(place).2)
         }
-    }
-
-    fn random(&mut self, api: &str) -> Option<Fault> {
-        let (random, rate, faults) = self.random.as_mut()?;
-        let (happens, choice) = (random.fraction() < *rate, random.next());
-        let fitting: Vec<_> = faults.iter().filter(|fault| fault.fits(api)).collect();
-        if !happens || fitting.is_empty() {
-            return None;
-        }
-        Some(fitting[usize::try_from(choice).unwrap() % fitting.len()].clone())
-    }
-}
-
-/// Splitmix64: good enough for choices that a seed must reproduce, without a dependency.
-struct RandomSource(u64);
-
-impl RandomSource {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 to below 1.
-    fn fraction(&mut self) -> f64 {
-        let upper = u32::try_from(self.next() >> 32).unwrap();
-        f64::from(upper) / (f64::from(u32::MAX) + 1.0)
     }
 }

@@ -192,12 +192,6 @@ impl FakeAws {
         self.with(|world| world.plan.every(operation, fault));
     }
 
-    /// Makes calls of all operations fail at this rate from now on, each with one of the faults
-    /// that apply to it. The same seed makes the same choices.
-    pub(crate) fn fail_randomly(&self, seed: u64, rate: f64, faults: &[Fault]) {
-        self.with(|world| world.plan.randomly(seed, rate, faults));
-    }
-
     /// Ends all faults, so that failed events can be delivered again.
     pub(crate) fn heal(&self) {
         self.with(|world| world.plan.heal());

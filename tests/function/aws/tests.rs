@@ -23,7 +23,6 @@ use serde_json::{Value, json};
 use super::{
     FakeAws, Fault, Operation, StopStage,
     condition::Condition,
-    fault::FaultPlan,
     item::PlainItem,
     refuse::{all_of, nth_of, refusing},
 };
@@ -644,45 +643,6 @@ async fn faults_happen_at_the_calls_they_are_set_for() {
         (ids, aws.calls(Operation::Publish).len()),
         (vec![json!("0"), json!("2"), json!("5")], 6)
     );
-}
-
-#[test]
-fn random_faults_are_the_same_for_the_same_seed() {
-    let faults = [Fault::Reset, Fault::Hang, Fault::Unprocessed];
-    let choices = |seed: u64, api: &str| {
-        let mut plan = FaultPlan::default();
-        plan.randomly(seed, 0.25, &faults);
-        (0..4000)
-            .map(|_| format!("{:?}", plan.fault(Operation::Publish, api)))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(choices(1, "Publish"), choices(1, "Publish"));
-    assert_ne!(choices(1, "Publish"), choices(2, "Publish"));
-    for (api, expected) in [
-        ("Publish", [500, 500, 0]),
-        ("BatchGetItem", [333, 333, 333]),
-    ] {
-        let choices = choices(1, api);
-        for (kind, expected) in faults.iter().zip(expected) {
-            let happened = choices
-                .iter()
-                .filter(|choice| **choice == format!("Some({kind:?})"))
-                .count();
-            assert!(
-                happened.abs_diff(expected) < 80,
-                "{kind:?} for {api}: {happened}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn random_faults_happen() {
-    let aws = FakeAws::start().await;
-    aws.fail_randomly(1, 1.0, &[Fault::Error(403, "Denied")]);
-    assert_eq!(publish(&aws, http(), "1").await, "Denied");
-    aws.heal();
-    assert_eq!(publish(&aws, http(), "1").await, "ok");
 }
 
 #[tokio::test]

@@ -74,9 +74,7 @@ async fn send(
 ) -> Result<HttpResponse, ConnectorError> {
     // As a network would: the SDK takes a body that is not read for one that has stalled.
     let body = request.body().try_clone().unwrap();
-    body.collect()
-        .await
-        .map_err(|error| ConnectorError::user(error))?;
+    body.collect().await.map_err(ConnectorError::user)?;
     let call = world.lock().unwrap().receive(environment, &request);
     let mut waiting = WaitingCaller {
         world: world.clone(),
