@@ -12,7 +12,6 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 30
 BOOTSTRAP := target/demo/asp-events
 ASPCTL := target/debug/aspctl
-STORM_EVENTS ?= 30000
 SEEDS ?= 2000
 # Overrides the user's setting: the demo and the tests expect the program there.
 export CARGO_TARGET_DIR := $(CURDIR)/target
