@@ -382,8 +382,9 @@ def _adapt_policies(template: Resource) -> None:
                 for statement in statements:
                     if statement["Action"] == "sns:Publish":
                         statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
-                inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
-                statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
+                if any("dynamodb:PartiQLInsert" in statement["Action"] for statement in statements):
+                    inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
+                    statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
 
 
 def _limit_concurrency(stack: Stack) -> None:
