@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-PREFIX = "/2018-06-01/runtime"
+REQUEST_ID = "8f1a2b3c-4d5e-4f60-8a7b-9c0d1e2f3a4b"
 
 
 def invoke_process(
@@ -67,7 +67,7 @@ def run_process(
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("lambda-runtime-aws-request-id", "request-1")
+            self.send_header("lambda-runtime-aws-request-id", REQUEST_ID)
             self.send_header("lambda-runtime-deadline-ms", str(deadline_ms))
             function_arn = "arn:aws:lambda:us-east-1:000000000000:function:asp-events"
             self.send_header("lambda-runtime-invoked-function-arn", function_arn)
