@@ -163,6 +163,9 @@ class ResolvedTemplate:
             case "Fn::Select":
                 index, parts = inner
                 return self.value(parts)[int(index)]
+            case "Fn::FindInMap":
+                name, first, second = map(str, self.value(inner))
+                return self.template["Mappings"][name][first][second]
             case "Fn::Split":
                 separator, text = inner
                 return str(self.value(text)).split(separator)
