@@ -244,6 +244,10 @@ def log(template: ResolvedTemplate, size: float) -> float:
 # What changes the bill of an idle stack.
 CHOICES: list[Mapping[str, str]] = [
     {"Ingestion": "Buffered"},
+    {"RetryConsumer": "None", "ReadinessConsumer": "None", "ReportConsumer": "None"},
+    {"QueueAgeLimitSeconds": "86400"},
+    {"SilenceHours": "24"},
+    {"Heartbeat": "No"},
 ]
 
 
