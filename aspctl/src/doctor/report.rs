@@ -325,6 +325,7 @@ pub(super) enum ChainPart {
     Log,
     Queues,
     Alarms,
+    AlarmTopics,
     Ledger,
     SyntheticEvent,
 }
