@@ -157,15 +157,17 @@ fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
         return None;
     }
     let FailureQueue { output, source } = queue;
+    let mut advice = format!(
+        "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
+    );
+    if output == QUARANTINE_QUEUE.output {
+        advice = format!("aspctl quarantine list shows why. {advice}");
+    }
+    let queue = output.trim_end_matches("Arn");
+    let messages = counted(messages, "message");
     Some(DoctorFinding::failed(
-        format!(
-            "{} in {}, kept for at most 14 days",
-            counted(messages, "message"),
-            output.trim_end_matches("Arn")
-        ),
-        format!(
-            "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
-        ),
+        format!("{messages} in {queue}, kept for at most 14 days"),
+        advice,
     ))
 }
 
