@@ -60,7 +60,7 @@ OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
 OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
 OF_THE_QUEUES = [DEAD_LETTERS, QUARANTINE, SIGNALS]
-OF_THE_REST = [*OF_THE_QUEUES, ALARMS, HEARTBEAT, ALARM_TOPICS, SUBSCRIBERS, LEDGER]
+OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER]
 OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
 ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
 
@@ -735,12 +735,27 @@ class Doctor(DoctorTest):
         told = [row["detail"].partition(":")[0] for row in rows if row["link"] == ALARMS]
         self.assertCountEqual(told, ["PAGE", "TICKET"])
 
-    def test_no_greeting_arrives(self) -> None:
-        alarm, cloudwatch = {"AlarmName": self.name("HeartbeatAlarm")}, self.client("cloudwatch")
-        self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
-        cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="Nothing came.")
-        told = f"PAGE: {alarm['AlarmName']} is in ALARM"
-        self.assert_fails(HEARTBEAT, told, "Nothing came", "HeartbeatSchedule")
+    def test_the_heartbeat_is_disabled(self) -> None:
+        scheduler = self.client("scheduler")
+        [listed] = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=listed["Name"])
+        taken = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State")
+        schedule = {name: schedule[name] for name in taken}
+        self.addCleanup(scheduler.update_schedule, **schedule)
+        scheduler.update_schedule(**schedule | {"State": "DISABLED"})
+        problem = f"the schedule {schedule['Name']} is disabled"
+        self.assert_fails(HEARTBEAT, problem, "Heartbeat=No", "REVERT_DRIFT")
+        scheduler.update_schedule(**schedule | {"Target": schedule["Target"] | {"Arn": self.arn("RetryTopic")}})
+        self.assert_fails(HEARTBEAT, f"sends greetings to {self.arn('RetryTopic')}", "REVERT_DRIFT")
+
+    def test_the_heartbeat_is_gone(self) -> None:
+        scheduler = self.client("scheduler")
+        [listed] = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=listed["Name"])
+        taken = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State")
+        self.addCleanup(scheduler.create_schedule, **{name: schedule[name] for name in taken})
+        scheduler.delete_schedule(Name=listed["Name"])
+        self.assert_fails(HEARTBEAT, listed["Name"], "REVERT_DRIFT")
 
     def test_an_alarm_topic_has_no_subscriber(self) -> None:
         sns = self.client("sns")

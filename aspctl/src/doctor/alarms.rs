@@ -20,10 +20,6 @@ use crate::{
 };
 
 const ALARMS: &str = "alarms";
-const HEARTBEAT: &str = "heartbeat";
-
-/// The output with the ARN of the heartbeat's alarm.
-const HEARTBEAT_ALARM: &str = "HeartbeatAlarmArn";
 
 /// When the template has an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +52,7 @@ const ALARM_OUTPUTS: [(&str, AlarmPresence); 36] = [
     ("FunctionErrorsAlarmArn", Always),
     ("FunctionEventAgeAlarmArn", Always),
     ("FunctionThrottlesAlarmArn", Always),
-    (HEARTBEAT_ALARM, Heartbeat),
+    ("HeartbeatAlarmArn", Heartbeat),
     ("IngestionDeadLetterQueueAlarmArn", Always),
     ("IngestionQueueAgeAlarmArn", Always),
     ("LateEventsAlarmArn", Always),
@@ -202,102 +198,45 @@ struct AlarmTopicArns<'a> {
     ticket: Option<&'a str>,
 }
 
-/// Checks the alarms, and that of the heartbeat.
+/// Checks the alarms.
 pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let read = match context.clone() {
-        Ok(context) => read_alarms(context).await,
-        Err(error) => Err(error),
-    };
-    let judged = |judge: fn(StackContext<'_>, &StackAlarms<'_>) -> CheckResult| {
-        judge(context.clone()?, read.as_ref().map_err(CheckError::clone)?)
-    };
-    let heartbeat = match &read {
-        Ok(_) => judged(judge_heartbeat),
-        Err(_) => Err(CheckError::needs(ALARMS)),
-    };
-    vec![
-        DoctorLink::new(ALARMS, judged(judge_all)),
-        DoctorLink::new(HEARTBEAT, heartbeat),
-    ]
+    let alarms = async { check(context.clone()?).await };
+    vec![DoctorLink::new(ALARMS, alarms.await)]
 }
 
-/// The alarms of the stack.
-#[derive(Debug)]
-struct StackAlarms<'a> {
-    /// The names that the stack's outputs have.
-    names: Vec<&'a str>,
-    alarms: Vec<AlarmStatus>,
-}
-
-async fn read_alarms(context: StackContext<'_>) -> Result<StackAlarms<'_>, CheckError> {
-    let mut names = Vec::new();
-    for output in expected_outputs(context.stack) {
-        // A missing output is a finding later.
-        names.extend(context.resource_name(output));
-    }
-    let alarms = describe_alarms(context, &names).await?;
-    Ok(StackAlarms { names, alarms })
-}
-
-fn judge_all(context: StackContext<'_>, read: &StackAlarms<'_>) -> CheckResult {
+async fn check(context: StackContext<'_>) -> CheckResult {
     let topics = AlarmTopicArns {
         page: context.output(AlarmSeverity::Page.output())?,
         ticket: context.output(AlarmSeverity::Ticket.output()).ok(),
     };
-    let heartbeat = context.resource_name(HEARTBEAT_ALARM).ok();
-    let StackAlarms { names, alarms } = read;
-    let mut findings = Vec::new();
     let expected = expected_outputs(context.stack);
+    let mut names = Vec::new();
+    for output in &expected {
+        // A missing output is a finding below.
+        names.extend(context.resource_name(output));
+    }
+    let alarms = describe_alarms(context, &names).await?;
+    let mut findings = Vec::new();
     findings.extend(judge_outputs(&expected, context.stack.outputs()));
     let revert = context.how_to_revert_drift();
-    findings.extend(judge_alarms(names, alarms, topics, &revert));
-    for alarm in alarms {
-        // The link of the heartbeat knows more about its alarm.
-        if alarm.is_in_alarm && heartbeat != Some(&alarm.name) {
-            findings.push(alarm_finding(alarm));
-        }
-    }
+    findings.extend(judge_alarms(&names, &alarms, topics, &revert));
+    ok_unless(
+        findings,
+        format!("{}, all enabled and OK", count_alarms(&alarms)),
+    )
+}
+
+/// Counts the alarms, and those of each severity.
+fn count_alarms(alarms: &[AlarmStatus]) -> String {
     let of = |severity| {
+        let alarms = alarms.iter();
         alarms
-            .iter()
             .filter(|alarm| alarm.severity == Some(severity))
             .count()
     };
     let (pages, tickets) = (of(AlarmSeverity::Page), of(AlarmSeverity::Ticket));
-    let count = counted(alarms.len(), "alarm");
-    ok_unless(
-        findings,
-        format!("{count} ({pages} page, {tickets} open a ticket), all enabled and OK"),
-    )
-}
-
-/// Judges the hourly greeting that proves that events arrive.
-fn judge_heartbeat(context: StackContext<'_>, read: &StackAlarms<'_>) -> CheckResult {
-    let stack = context.stack;
-    if !Heartbeat.is_met(stack) {
-        return Ok("off (Heartbeat is No): nothing notices when no event arrives any more".into());
-    }
-    let name = context.resource_name(HEARTBEAT_ALARM)?;
-    match read.alarms.iter().find(|alarm| alarm.name == name) {
-        None => Err(CheckError::needs(ALARMS)),
-        Some(alarm) if alarm.is_in_alarm => Err(heartbeat_finding(stack.name(), alarm).into()),
-        Some(_) => Ok(format!("on, every hour; {name} watches it")),
-    }
-}
-
-fn heartbeat_finding(stack: &str, alarm: &AlarmStatus) -> DoctorFinding {
-    let AlarmStatus { name, reason, .. } = alarm;
-    DoctorFinding::failed(
-        format!(
-            "PAGE: {name} is in ALARM, because no greeting was counted for three hours: {}",
-            reason.trim_end_matches('.')
-        ),
-        format!(
-            "Repair the other links first. If there are none, look whether the schedule is enabled: \
-             aws cloudformation describe-stack-resource --stack-name {stack} --logical-resource-id \
-             HeartbeatSchedule names it, and aws scheduler get-schedule --name NAME shows its state"
-        ),
-    )
+    let alarms = counted(alarms.len(), "alarm");
+    format!("{alarms} ({pages} for pages, {tickets} for tickets)")
 }
 
 async fn describe_alarms(
@@ -380,6 +319,8 @@ fn judge_alarms(
             findings.push(DoctorFinding::failed(problem, revert));
         }
     }
+    let in_alarm = alarms.iter().filter(|alarm| alarm.is_in_alarm);
+    findings.extend(in_alarm.map(alarm_finding));
     findings
 }
 
@@ -480,6 +421,11 @@ mod tests {
             });
             assert_eq!(elsewhere.problem, format!("not notifying {topic}: b"));
         }
+        let in_alarm = one(AlarmStatus {
+            is_in_alarm: true,
+            ..alarm("b")
+        });
+        assert_eq!(in_alarm.problem, "b is in ALARM: Threshold Crossed");
         let ticket = AlarmStatus {
             severity: Some(AlarmSeverity::Ticket),
             actions: vec!["ticket".to_owned()],
@@ -518,7 +464,11 @@ mod tests {
                 ("Ingestion", "Buffered"),
                 ("Ingestion", "Direct"),
             ),
-            (HEARTBEAT_ALARM, ("Heartbeat", "Yes"), ("Heartbeat", "No")),
+            (
+                "HeartbeatAlarmArn",
+                ("Heartbeat", "Yes"),
+                ("Heartbeat", "No"),
+            ),
             (
                 "SilenceAlarmArn",
                 ("SilenceHours", "6"),

@@ -9,6 +9,7 @@ mod alarms;
 mod alexa;
 mod delivery;
 mod function;
+mod heartbeat;
 mod key;
 mod ledger;
 mod log;
@@ -136,6 +137,7 @@ async fn check_stack(
         async { chain.add(ChainPart::Queues, queues::links(context).await) },
         async { chain.add(ChainPart::Alarms, alarms::links(context).await) },
         async { chain.add(ChainPart::AlarmTopics, alarm_topics::links(context).await) },
+        async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
     );
 }

@@ -326,6 +326,7 @@ pub(super) enum ChainPart {
     Queues,
     Alarms,
     AlarmTopics,
+    Heartbeat,
     Ledger,
     SyntheticEvent,
 }
