@@ -47,12 +47,14 @@ class KeptMessagesTest(unittest.TestCase):
         self.watch.invocations = self.watch.ended_invocations()
 
     def tearDown(self) -> None:
-        left = [message for queue in (*FAILURE_QUEUES, *QUEUES) for message in self.watch.drain(queue)]
-        self.assertEqual(left, [])
+        for queue in (*FAILURE_QUEUES, *QUEUES):
+            self.assertEqual(self.watch.drain(queue), [], f"left in {queue}")
 
     def put(self, queue: str, *bodies: Any, **attributes: str) -> None:
         """Sends messages to a queue, objects as JSON."""
-        described = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+        described = {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        }
         for first in range(0, len(bodies), 10):
             entries = [
                 {
@@ -67,7 +69,8 @@ class KeptMessagesTest(unittest.TestCase):
     def counts(self, queue: str) -> tuple[int, int]:
         """The numbers of visible and of invisible messages in a queue."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        answer = self.watch.sqs.get_queue_attributes(QueueUrl=self.watch.urls[queue], AttributeNames=names)
+        url = self.watch.urls[queue]
+        answer = self.watch.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
         return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
 
     def eventually(self, found: Callable[[], object], seconds: float = 30) -> None:

@@ -40,7 +40,8 @@ class LeftToOthers(test_doctor.DoctorTest):
 
     @classmethod
     def subscribe_email(cls) -> None:
-        cls.client("sns").subscribe(TopicArn=ON_CALL, Protocol="email", Endpoint="on-call@example.com")
+        address = {"Protocol": "email", "Endpoint": "on-call@example.com"}
+        cls.client("sns").subscribe(TopicArn=ON_CALL, **address)
 
     @classmethod
     def subscribe_queue(cls, topic: str) -> None:
@@ -54,10 +55,11 @@ class LeftToOthers(test_doctor.DoctorTest):
         self.assertEqual(status, 0)
         details = {row["link"]: row["detail"] for row in rows}
         self.assertIn("off (Heartbeat is No)", details[HEARTBEAT])
+        others = "or another subscriber (RetryTopic, ReadinessTopic, ReportTopic)"
+        self.assertIn(others, details[SIGNALS])
         self.assertIn("on-call", details[ALARM_TOPICS])
-        self.assertEqual(
-            details[SUBSCRIBERS], "pages: email on-call@example.com; tickets: email alarms@example.com"
-        )
+        subscribers = "pages: email on-call@example.com; tickets: email alarms@example.com"
+        self.assertEqual(details[SUBSCRIBERS], subscribers)
 
     def test_nobody_else_is_subscribed(self) -> None:
         for kind in KINDS:
@@ -70,20 +72,23 @@ class LeftToOthers(test_doctor.DoctorTest):
                 self.doCleanups()
 
     def set_on_call_policy(self, policy: str) -> None:
-        self.client("sns").set_topic_attributes(TopicArn=ON_CALL, AttributeName="Policy", AttributeValue=policy)
+        attribute = {"AttributeName": "Policy", "AttributeValue": policy}
+        self.client("sns").set_topic_attributes(TopicArn=ON_CALL, **attribute)
 
     def test_cloudwatch_may_not_publish_to_the_given_topic(self) -> None:
         attributes = self.client("sns").get_topic_attributes(TopicArn=ON_CALL)["Attributes"]
         self.addCleanup(self.set_on_call_policy, attributes["Policy"])
         self.set_on_call_policy('{"Statement": []}')
-        self.assert_fails(ALARM_TOPICS, "no statement grants CloudWatch permission to publish pages to", ON_CALL)
+        problem = "no statement grants CloudWatch permission to publish pages to"
+        self.assert_fails(ALARM_TOPICS, problem, ON_CALL)
 
     def test_nobody_is_subscribed_to_the_given_topic(self) -> None:
         sns = self.client("sns")
         [subscription] = sns.list_subscriptions_by_topic(TopicArn=ON_CALL)["Subscriptions"]
         sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
         self.addCleanup(self.subscribe_email)
-        row = self.assert_fails(SUBSCRIBERS, "nobody is notified of pages", "Subscribe somebody to it")
+        problem = "nobody is notified of pages"
+        row = self.assert_fails(SUBSCRIBERS, problem, "Subscribe somebody to it")
         self.assertNotIn("AlarmEmail", row["advice"])
 
     def test_the_given_topic_does_not_exist(self) -> None:
@@ -103,8 +108,11 @@ class LeftToOthers(test_doctor.DoctorTest):
         self.assertEqual(status, 1)
         states = {row["link"]: row["state"] for row in rows if row["state"] != "ok"}
         self.assertEqual(states, {ALARM_TOPICS: "warning", SUBSCRIBERS: "warning"}, rows)
-        self.assert_said(rows, "warning", ALARM_TOPICS, f"cannot tell whether CloudWatch may publish to {ON_CALL}")
-        self.assert_said(rows, "warning", SUBSCRIBERS, f"cannot tell who is subscribed to {ON_CALL}")
+        for link, unknown in (
+            (ALARM_TOPICS, f"cannot tell whether CloudWatch may publish to {ON_CALL}"),
+            (SUBSCRIBERS, f"cannot tell who is subscribed to {ON_CALL}"),
+        ):
+            self.assert_said(rows, "warning", link, unknown)
 
     def test_the_test_event_has_its_effect(self) -> None:
         result = self.run_doctor("--send", "automation-failure")
@@ -121,7 +129,8 @@ class LeftToOthers(test_doctor.DoctorTest):
             for args in ([], ["--dry-run"]):
                 done = self.aspctl("replay", f"{kind.lower()}-dlq", *args)
                 self.assertEqual((done.status, done.out), (1, ""))
-                problem = f"it has no {kind}Queue and no {kind}DeadLetterQueue, because {kind}Consumer is None"
+                queues = f"it has no {kind}Queue and no {kind}DeadLetterQueue"
+                problem = f"{queues}, because {kind}Consumer is None"
                 self.assertIn(f"error: the stack asp-events: {problem}", done.err)
                 self.assertIn(f"sam deploy --parameter-overrides {kind}Consumer=Queue", done.err)
         self.assertEqual(self.aspctl("replay", "quarantine-dlq", "--dry-run").status, 0)

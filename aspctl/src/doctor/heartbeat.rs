@@ -18,7 +18,7 @@ const PARAMETER: &str = "Heartbeat";
 /// The schedule's logical ID in the template.
 const SCHEDULE: &str = "HeartbeatSchedule";
 
-/// The schedule as EventBridge Scheduler describes it.
+/// The schedule as its service describes it.
 #[derive(Debug)]
 struct HeartbeatStatus {
     name: String,

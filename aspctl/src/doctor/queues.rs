@@ -9,7 +9,11 @@ use super::{
     stack::StackContext,
     subscriber::{TopicSubscriber, read_subscribers},
 };
-use crate::{aws::call_error, stack::SignalConsumer, terminal::counted};
+use crate::{
+    aws::call_error,
+    stack::{DeployedStack, SignalConsumer},
+    terminal::counted,
+};
 
 const DEAD_LETTERS: &str = "dead-letter queues";
 const QUARANTINE: &str = "quarantine";
@@ -175,10 +179,21 @@ async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckR
     let context = context.clone()?;
     let deliveries = OUTPUT_DELIVERIES.map(|delivery| check_delivery(context, delivery));
     let findings = findings_of_all(join_all(deliveries).await)?;
-    ok_unless(
-        findings,
-        "each output topic has its queue, or another subscriber",
-    )
+    ok_unless(findings, describe_deliveries(context.stack))
+}
+
+fn describe_deliveries(stack: &DeployedStack) -> String {
+    let mut left_out = Vec::new();
+    for OutputDelivery { consumer, .. } in OUTPUT_DELIVERIES {
+        let consumer = consumer.filter(|consumer| stack.leaves_out(*consumer));
+        left_out.extend(consumer.map(SignalConsumer::topic));
+    }
+    if left_out.is_empty() {
+        "each output topic has its queue".to_owned()
+    } else {
+        let topics = left_out.join(", ");
+        format!("each output topic has its queue, or another subscriber ({topics})")
+    }
 }
 
 async fn check_delivery(

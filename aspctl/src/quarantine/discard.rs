@@ -65,7 +65,7 @@ async fn discard(
         return Err(CommandError::closed_pipe());
     }
     let question = format!(
-        "Discard {}? Nothing can bring them back.",
+        "Discard {}? This cannot be undone.",
         counted(as_u64(entries.len()), "message")
     );
     let confirmed = terminal.confirm(question, args.yes);

@@ -49,22 +49,7 @@ impl QuarantinedMessage {
     /// function did not send is shown as well.
     pub(super) fn read(received: QueueMessage) -> Self {
         let (queue_id, queued_at) = (received.id.clone(), received.sent_at);
-        let body = received.body.clone();
-        let events = read::from_queue(BodyKind::Events, received);
-        let (event, problem) = match events {
-            Ok(mut events) => (events.pop(), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let ReplayEvent {
-            text,
-            message_id,
-            topic_arn,
-            about,
-            ..
-        } = event.unwrap_or_else(|| ReplayEvent {
-            text: body,
-            ..ReplayEvent::default()
-        });
+        let event = read_event(received);
         let EventSummary {
             event_type,
             subject,
@@ -72,12 +57,12 @@ impl QuarantinedMessage {
             reason,
             detail,
             status,
-        } = about;
+        } = event.about;
         let entry = QuarantineEntry {
-            id: message_id.unwrap_or_else(|| queue_id.clone()),
+            id: event.message_id.unwrap_or_else(|| queue_id.clone()),
             queue_id,
             reason,
-            detail: detail.or(problem),
+            detail,
             event_type,
             subject,
             status,
@@ -86,8 +71,8 @@ impl QuarantinedMessage {
         };
         Self {
             entry,
-            topic_arn,
-            message: text,
+            topic_arn: event.topic_arn,
+            message: event.text,
         }
     }
 
@@ -113,6 +98,27 @@ impl QuarantinedMessage {
     }
 }
 
+/// Reads the event that was quarantined. If the message contains none, its own text replaces it.
+fn read_event(received: QueueMessage) -> ReplayEvent {
+    let body = received.body.clone();
+    let problem = match read::from_queue(BodyKind::Events, received) {
+        Ok(mut events) => match events.pop() {
+            Some(event) => return event,
+            None => None,
+        },
+        Err(problem) => Some(problem),
+    };
+    let about = EventSummary {
+        detail: problem,
+        ..EventSummary::default()
+    };
+    ReplayEvent {
+        text: body,
+        about,
+        ..ReplayEvent::default()
+    }
+}
+
 impl QuarantineEntry {
     /// Whether it has one of these reasons. An empty list accepts any.
     pub(super) fn has_reason(&self, reasons: &[String]) -> bool {
@@ -126,7 +132,7 @@ impl QuarantineEntry {
     }
 
     fn row(&self) -> Vec<String> {
-        let shown = |text: &Option<String>| shortened(text.as_deref().unwrap_or("-"));
+        let shown = |text: &Option<String>| cut(text.as_deref().unwrap_or("-"));
         vec![
             self.id.clone(),
             shown(&self.reason),
@@ -134,6 +140,16 @@ impl QuarantineEntry {
             shown(&self.event_type),
             shown(&self.detail),
         ]
+    }
+}
+
+/// Shortens a text, visibly.
+fn cut(text: &str) -> String {
+    let shown = shortened(text);
+    if shown.len() < text.len() {
+        format!("{shown}…")
+    } else {
+        shown
     }
 }
 
@@ -177,6 +193,13 @@ mod tests {
             "queuedAt": "2026-11-21T00:00:00Z", "topicArn": "t", "message": "hello",
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_visibly() {
+        assert_eq!(cut("short"), "short");
+        let long = cut(&"x".repeat(500));
+        assert!(long.len() < 200 && long.ends_with("x…"), "{long}");
     }
 
     #[test]
