@@ -21,6 +21,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export SAM_CLI_TELEMETRY := 0
 PY := .venv/bin/python
 VENV := .venv/.done
+SAM_VENV := .venv-sam/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 FUZZ := .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 # No sanitizer: it needs a nightly compiler and finds faults of unsafe code, which is forbidden.
@@ -81,9 +82,9 @@ deny: $(DENY) ## Dependency policy: licences, banned crates, sources
 	$(DENY) --workspace check licenses sources
 
 .PHONY: template
-template: $(VENV) ## Lint the SAM template
-	.venv/bin/cfn-lint template.yaml
-	AWS_DEFAULT_REGION=us-east-1 .venv/bin/sam validate --lint
+template: $(SAM_VENV) ## Lint the SAM template
+	.venv-sam/bin/cfn-lint template.yaml
+	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
 
 .PHONY: e2e
 e2e: $(VENV) .venv-build/.done ## The template on a local stack, from the events topic to the queues
@@ -138,9 +139,9 @@ build: .venv-build/.done ## Build the function for Lambda (arm64): target/lambda
 	$(WITH_BUILD_TOOLS) cargo lambda build --release --arm64 --locked --output-format zip --bin asp-events
 
 .PHONY: deploy
-deploy: .venv-build/.done $(VENV) ## Build and deploy to AWS, asking for the parameters
-	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam build
-	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv/bin" sam deploy --guided
+deploy: .venv-build/.done $(SAM_VENV) ## Build and deploy to AWS, asking for the parameters
+	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv-sam/bin" sam build
+	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv-sam/bin" sam deploy --guided
 
 .PHONY: install
 install: ## Build aspctl and install it into ~/.cargo/bin (minutes, or seconds after the demo)
@@ -161,15 +162,22 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
-	rm -rf target .venv .venv-build .tools .aws-sam
+	rm -rf target .venv .venv-sam .venv-build .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.
 
 $(VENV): tests/stack/requirements.txt
 	@$(CHECK_PYTHON)
-	@echo "Installing the local stack and the template's linters into .venv …"
+	@echo "Installing the local stack into .venv …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(SAM_VENV): tests/stack/requirements-sam.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing the SAM CLI and the template's linter into .venv-sam …"
+	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
+	@.venv-sam/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 .venv-build/.done: tests/stack/requirements-build.txt

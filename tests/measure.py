@@ -30,6 +30,7 @@ SKIPPED_FOLDERS = {
     ".git",
     ".venv",
     ".venv-build",
+    ".venv-sam",
     ".tools",
     ".aws-sam",
     ".mypy_cache",

@@ -117,7 +117,7 @@ class Stack:
             body = cloudformation.get_template(StackName=NAME)["TemplateBody"]
             body = json.loads(body) if isinstance(body, str) else body
             body["Outputs"].update({name: {"Value": value} for name, value in outputs.items()})
-            template = {"TemplateBody": json.dumps(body)}
+            template = {"TemplateURL": _uploaded(self, body)}
         cloudformation.update_stack(
             StackName=NAME,
             **template,
@@ -256,13 +256,20 @@ def _deploy(
 
     stack.client("cloudformation").create_stack(
         StackName=NAME,
-        TemplateBody=json.dumps(template),
+        TemplateURL=_uploaded(stack, template),
         Parameters=_parameters(parameters),
         Capabilities=CAPABILITIES,
     )
     _wait_for(stack, "CREATE", seconds)
     resources, outputs = len(template["Resources"]), len(stack.outputs)
     say(f"deployed template.yaml: {resources} resources, {outputs} outputs")
+
+
+def _uploaded(stack: Stack, template: Resource) -> str:
+    """The URL of a template in the bucket: it is too large to be part of a request."""
+    key = "template.json"
+    stack.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(template).encode())
+    return f"{stack.endpoint}/{BUCKET}/{key}"
 
 
 def _parameters(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -375,8 +382,9 @@ def _adapt_policies(template: Resource) -> None:
                 for statement in statements:
                     if statement["Action"] == "sns:Publish":
                         statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
-                inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
-                statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
+                if any("dynamodb:PartiQLInsert" in statement["Action"] for statement in statements):
+                    inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
+                    statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
 
 
 def _limit_concurrency(stack: Stack) -> None:
