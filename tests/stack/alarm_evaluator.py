@@ -1,6 +1,6 @@
 """Evaluates the alarms of template.yaml by CloudWatch's documented rules, minute by minute.
 
-    alarms = read_alarms(template, {"Ingestion": "Buffered"})
+    alarms = read_alarms(ResolvedTemplate(load(), {"Ingestion": "Buffered"}))
     store = MetricStore()
     store.put(MetricKey("AWS/Lambda", "Errors", …), minute=10, value=1, delay=3)
     run = AlarmRun(alarms["FunctionErrorsAlarm"], store, extra=1)
@@ -44,6 +44,7 @@ from typing import Any, NamedTuple
 
 import metric_math
 from metric_math import Point, TimeSeries
+from resolved import ResolvedTemplate
 
 DAY = 24 * 60
 INSIGHTS_RANGE = 3 * 60
@@ -353,17 +354,10 @@ def _names(expression: str) -> set[str]:
 # ── From the template ──
 
 
-def read_alarms(
-    template: Mapping[str, Any], parameters: Mapping[str, str] | None = None
-) -> dict[str, AlarmDefinition]:
-    """The alarms that CloudFormation creates with these parameters and the others' defaults."""
-    resolver = TemplateResolver(template, parameters or {})
-    alarms = {}
-    for name, resource in template["Resources"].items():
-        is_alarm = resource["Type"] == "AWS::CloudWatch::Alarm"
-        if is_alarm and resolver.holds(resource.get("Condition")):
-            alarms[name] = _alarm(name, resolver.resolve(resource["Properties"]))
-    return alarms
+def read_alarms(template: ResolvedTemplate) -> dict[str, AlarmDefinition]:
+    """The alarms of the template, in its order."""
+    alarms = template.properties_of_type("AWS::CloudWatch::Alarm")
+    return {name: _alarm(name, properties) for name, properties in alarms.items()}
 
 
 def _alarm(name: str, properties: Mapping[str, Any]) -> AlarmDefinition:
@@ -412,7 +406,8 @@ def _queries(properties: Mapping[str, Any]) -> tuple[tuple[MetricQuery, ...], in
         else:
             if "Period" in entry:
                 periods.add(int(entry["Period"]))
-            queries.append(MetricQuery(entry["Id"], is_returned, " ".join(entry["Expression"].split())))
+            expression = " ".join(entry["Expression"].split())
+            queries.append(MetricQuery(entry["Id"], is_returned, expression))
     [period] = periods
     return tuple(queries), period // 60
 
@@ -420,65 +415,3 @@ def _queries(properties: Mapping[str, Any]) -> tuple[tuple[MetricQuery, ...], in
 def _key(metric: Mapping[str, Any]) -> MetricKey:
     dimensions = {(each["Name"], each["Value"]) for each in metric.get("Dimensions", ())}
     return MetricKey(metric["Namespace"], metric["MetricName"], frozenset(dimensions))
-
-
-class TemplateResolver:
-    """Replaces references and intrinsic functions; a resource stands for itself, as `<Name>`."""
-
-    STACK_NAME = "asp-events"
-    NO_VALUE = object()
-
-    def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
-        self.template = template
-        defaults = {
-            name: str(parameter.get("Default", ""))
-            for name, parameter in template["Parameters"].items()
-        }
-        self.parameters = {**defaults, **parameters}
-
-    def holds(self, condition: str | None) -> bool:
-        return condition is None or bool(self.resolve(self.template["Conditions"][condition]))
-
-    def resolve(self, value: Any) -> Any:
-        if isinstance(value, list):
-            resolved = [self.resolve(item) for item in value]
-            return [item for item in resolved if item is not self.NO_VALUE]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            [(name, argument)] = value.items()
-            if function := self._functions().get(name):
-                return function(argument)
-        resolved = {name: self.resolve(item) for name, item in value.items()}
-        return {name: item for name, item in resolved.items() if item is not self.NO_VALUE}
-
-    def _functions(self) -> dict[str, Callable[[Any], Any]]:
-        return {
-            "Ref": self._ref,
-            "Condition": self.holds,
-            "Fn::GetAtt": lambda argument: f"<{'.'.join(argument)}>",
-            "Fn::Sub": self._sub,
-            "Fn::If": lambda argument: self.resolve(argument[1 if self.holds(argument[0]) else 2]),
-            "Fn::Equals": lambda argument: len({str(self.resolve(a)) for a in argument}) == 1,
-            "Fn::Not": lambda argument: not self.resolve(argument[0]),
-            "Fn::And": lambda argument: all(self.resolve(argument)),
-            "Fn::Or": lambda argument: any(self.resolve(argument)),
-            "Fn::FindInMap": self._find_in_map,
-        }
-
-    def _ref(self, name: str) -> Any:
-        known = {**self.parameters, "AWS::StackName": self.STACK_NAME, "AWS::NoValue": self.NO_VALUE}
-        return known.get(name, f"<{name}>")
-
-    def _sub(self, argument: Any) -> str:
-        text, values = argument if isinstance(argument, list) else (argument, {})
-        resolved = self.resolve(values)
-
-        def replacement(found: re.Match[str]) -> str:
-            return str(resolved.get(found[1], self._ref(found[1])))
-
-        return re.sub(r"\$\{([^!}][^}]*)\}", replacement, text)
-
-    def _find_in_map(self, argument: list[Any]) -> Any:
-        name, first, second = (self.resolve(part) for part in argument)
-        return self.template["Mappings"][name][str(first)][second]

@@ -23,8 +23,14 @@ from metric_math import TimeSeries
 
 EXTRA_POINTS = (1, 3)
 HOUR = 60
-# Lambda tries a failed event again after one minute, and after two more.
-ATTEMPTS = (0, 1, 3)
+# The minutes of the attempts at an event that fails for good: Lambda's retries of an asynchronous
+# invocation, and the deliveries by IngestionQueue.
+ONCE, DIRECT, BUFFERED = (0,), (0, 1, 3), (0, 4, 8, 12, 16)
+ATTEMPTS = {
+    "FunctionThrottlesAlarm": (DIRECT,),
+    "FunctionErrorsAlarm": (DIRECT, BUFFERED),
+    "FailedEventsAlarm": (BUFFERED,),
+}
 # Metrics that make a failure smaller.
 SUBTRACTED = {"Contended"}
 DELAYS = (3, 7, 16)
@@ -40,6 +46,49 @@ class FailureKind(Enum):
     ABSENCE = "rings when something stays away for hours"
 
 
+# What each alarm has to do. A new alarm needs an entry here.
+KINDS = {
+    "FunctionDestinationAlarm": FailureKind.OCCURRENCE,
+    "EventsRedriveAlarm": FailureKind.OCCURRENCE,
+    "RetryRedriveAlarm": FailureKind.OCCURRENCE,
+    "ReadinessRedriveAlarm": FailureKind.OCCURRENCE,
+    "ReportRedriveAlarm": FailureKind.OCCURRENCE,
+    "QuarantineRedriveAlarm": FailureKind.OCCURRENCE,
+    "OnFailureQueueAlarm": FailureKind.LEVEL,
+    "EventsDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "IngestionDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "UnprocessedEventsAlarm": FailureKind.EDGE,
+    "FunctionThrottlesAlarm": FailureKind.SUSTAINED,
+    "FunctionEventAgeAlarm": FailureKind.OCCURRENCE,
+    "IngestionQueueAgeAlarm": FailureKind.OCCURRENCE,
+    "HeartbeatAlarm": FailureKind.ABSENCE,
+    "LiveSkillFailureAlarm": FailureKind.OCCURRENCE,
+    "SkillFailureBySkillAlarm": FailureKind.OCCURRENCE,
+    "FunctionErrorsAlarm": FailureKind.SUSTAINED,
+    "FailedEventsAlarm": FailureKind.SUSTAINED,
+    "FunctionDurationAlarm": FailureKind.SUSTAINED,
+    "LedgerUnavailableAlarm": FailureKind.OCCURRENCE,
+    "EmbeddedMetricsAlarm": FailureKind.OCCURRENCE,
+    "QuarantineAlarm": FailureKind.OCCURRENCE,
+    "UnknownStatusAlarm": FailureKind.OCCURRENCE,
+    "RetryExhaustedAlarm": FailureKind.OCCURRENCE,
+    "NotReadyAlarm": FailureKind.OCCURRENCE,
+    "LateEventsAlarm": FailureKind.OCCURRENCE,
+    "SilenceAlarm": FailureKind.ABSENCE,
+    "FailedDeliveriesAlarm": FailureKind.OCCURRENCE,
+    "RetryDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "ReadinessDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "ReportDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "QuarantineDeadLetterQueueAlarm": FailureKind.LEVEL,
+    "RetryQueueAgeAlarm": FailureKind.OCCURRENCE,
+    "ReadinessQueueAgeAlarm": FailureKind.OCCURRENCE,
+    "ReportQueueAgeAlarm": FailureKind.OCCURRENCE,
+    "FailureQueueAgeAlarm": FailureKind.OCCURRENCE,
+}
+# Parameters with which every alarm exists.
+EVERY_ALARM = {"Ingestion": "Buffered", "QueueAgeLimitSeconds": "86400", "SilenceHours": "4"}
+
+
 @dataclass(frozen=True)
 class Situation:
     """The minutes in which something fails, and by how much CloudWatch hears of it late."""
@@ -51,43 +100,80 @@ class Situation:
     def late(self, delay: int) -> Situation:
         return Situation(f"{delay} minutes late", self.failures, delay)
 
+    def retried(self, attempts: tuple[int, ...]) -> Situation:
+        failures = {failure + attempt for failure in self.failures for attempt in attempts}
+        return Situation(self.title, tuple(sorted(failures)), self.delay)
+
 
 CREATION = Situation("creation")
 ONE = Situation("one failure", (0,))
 EVERY_10 = Situation("one every 10 minutes", tuple(range(0, 3 * HOUR, 10)))
 EVERY_20 = Situation("one every 20 minutes", tuple(range(0, 3 * HOUR, 20)))
 LASTING = Situation("lasting failure", tuple(range(3 * HOUR)))
-ABSENT = Situation("lasting failure", tuple(range(12 * HOUR)))
 NONE = Situation("no failure")
+# What comes every hour stays away once, or for twelve hours.
+ABSENT_ONCE = Situation(ONE.title, tuple(range(HOUR)))
+ABSENT = Situation(LASTING.title, tuple(range(12 * HOUR)))
 
 
 def situations(kind: FailureKind) -> list[Situation]:
     """The situations for alarms of this kind. What stays away cannot do so every 10 minutes."""
     if kind is FailureKind.ABSENCE:
-        return [CREATION, ONE, ABSENT, *map(NONE.late, DELAYS)]
+        return [CREATION, ABSENT_ONCE, ABSENT, *map(NONE.late, DELAYS)]
     late = LASTING if kind is FailureKind.SUSTAINED else ONE
     return [CREATION, ONE, EVERY_10, EVERY_20, LASTING, *map(late.late, DELAYS)]
 
 
 @dataclass(frozen=True)
 class MailCount:
-    """The mails of one run, and the minutes from its last failure until it was OK again."""
+    """The mails of one run, and how many minutes it took to ring and to be OK again."""
 
     alarm: int
     ok: int
+    # From the first failure.
+    rang_after: int | None = None
+    # From the end of the failure.
     cleared_after: int | None = None
+
+
+def outcomes(
+    alarm: AlarmDefinition, failing: MetricKey | None = None
+) -> dict[str, set[MailCount]]:
+    """What the alarm does in each situation, by the situation's title."""
+    kind = KINDS[alarm.name]
+    return {
+        situation.title: {
+            count
+            for attempts in ATTEMPTS.get(alarm.name, (ONCE,))
+            for count in simulate(alarm, kind, situation.retried(attempts), failing)
+        }
+        for situation in situations(kind)
+    }
 
 
 def simulate(
     alarm: AlarmDefinition, kind: FailureKind, situation: Situation, failing: MetricKey | None = None
 ) -> set[MailCount]:
     """What the alarm does, for each number of extra points, with and without background."""
-    shape = dataclasses.replace(alarm, name="", description="")
+    shape, key = _shape(alarm, failing or failing_keys(alarm)[0])
     return {
-        _simulate(shape, kind, situation, failing or failing_keys(alarm)[0], extra, is_busy)
+        _simulate(shape, kind, situation, key, extra, is_busy)
         for extra in EXTRA_POINTS
         for is_busy in (False, True)
     }
+
+
+def _shape(alarm: AlarmDefinition, failing: MetricKey) -> tuple[AlarmDefinition, MetricKey]:
+    """The alarm and its failing metric without their names: many alarms differ in nothing else."""
+    names = {
+        key: MetricKey("AWS/" if key.namespace.startswith("AWS/") else "own", f"m{index}")
+        for index, key in enumerate(alarm.keys)
+    }
+    queries = tuple(
+        dataclasses.replace(query, key=query.key and names[query.key]) for query in alarm.queries
+    )
+    shape = dataclasses.replace(alarm, name="", description="", queries=queries)
+    return shape, names.get(failing, failing)
 
 
 def failing_keys(alarm: AlarmDefinition) -> list[MetricKey]:
@@ -103,6 +189,8 @@ def failing_keys(alarm: AlarmDefinition) -> list[MetricKey]:
 def breaching_value(alarm: AlarmDefinition, failing: MetricKey) -> float:
     """A value of one metric, of which all others are missing, that breaches the threshold."""
     value = alarm.threshold
+    if alarm.insights:
+        return value
     for _ in range(20):
         store = MetricStore()
         store.put(failing, 0, value)
@@ -123,7 +211,7 @@ def _simulate(
     is_busy: bool,
 ) -> MailCount:
     absence = kind is FailureKind.ABSENCE
-    created = 0 if situation is CREATION else -12 * HOUR if absence else -HOUR
+    created = 0 if situation == CREATION else -HOUR - _warm_up(alarm)
     end = end_of(kind, situation)
     store = MetricStore()
     for key, minute, value in _data(alarm, kind, situation, failing, is_busy):
@@ -133,13 +221,18 @@ def _simulate(
     run = AlarmRun(alarm, store, extra)
     for now in range(created, end + (12 if absence else 5) * HOUR):
         run.evaluate(now)
-    cleared = [at for at, state in run.transitions if state is not AlarmState.ALARM and at >= end]
-    rang = any(state is AlarmState.ALARM for _, state in run.transitions)
+    rang = [at for at, state in run.transitions if state is AlarmState.ALARM]
+    cleared = run.transitions[-1][0] if rang and run.state is not AlarmState.ALARM else None
     return MailCount(
         run.mails(AlarmState.ALARM, since=0),
         run.mails(AlarmState.OK, since=0),
-        max(cleared) - end + 1 if rang and cleared else None,
+        rang[0] if rang else None,
+        None if cleared is None else cleared - end,
     )
+
+
+def _warm_up(alarm: AlarmDefinition) -> int:
+    return alarm.warm_up.minutes if alarm.warm_up else 0
 
 
 def end_of(kind: FailureKind, situation: Situation) -> int:
@@ -160,9 +253,9 @@ def _data(
     """Each value that AWS or the function sends: metric, minute, value."""
     end = end_of(kind, situation)
     if kind is FailureKind.ABSENCE:
-        for minute in range(-12 * HOUR, end + 12 * HOUR, HOUR):
-            is_there = minute > 0 or situation is not CREATION
-            if is_there and minute not in situation.failures:
+        start = 0 if situation == CREATION else -HOUR - _warm_up(alarm)
+        for minute in range(start + HOUR - 1, end + 12 * HOUR, HOUR):
+            if minute not in situation.failures:
                 yield failing, minute, 1.0
     elif kind in (FailureKind.LEVEL, FailureKind.EDGE):
         # A queue has this metric each minute, until 6 hours after its last use.
@@ -174,7 +267,5 @@ def _data(
         if is_busy and failing.namespace.startswith("AWS/"):
             for minute in range(-2 * HOUR, end + 6 * HOUR, 3):
                 yield failing, minute, 0.0
-        attempts = ATTEMPTS if kind is FailureKind.SUSTAINED else (0,)
-        failures = {failure + attempt for failure in situation.failures for attempt in attempts}
-        for minute in sorted(failures):
+        for minute in situation.failures:
             yield failing, minute, breaching_value(alarm, failing)
