@@ -82,6 +82,17 @@ class LeftToOthers(test_doctor.DoctorTest):
         problem = "no statement grants CloudWatch permission to publish pages to"
         self.assert_fails(ALARM_TOPICS, problem, ON_CALL)
 
+    def test_the_key_of_the_given_topic_may_not_be_read(self) -> None:
+        sns, key = self.client("sns"), {"TopicArn": ON_CALL, "AttributeName": "KmsMasterKeyId"}
+        self.addCleanup(sns.set_topic_attributes, **key, AttributeValue="")
+        sns.set_topic_attributes(**key, AttributeValue=self.new_key())
+        status, rows = self.doctor(**self.caller_without(["kms:DescribeKey"]))
+        self.assertEqual(status, 1)
+        states = {row["link"]: row["state"] for row in rows if row["state"] != "ok"}
+        self.assertEqual(states, {ALARM_TOPICS: "warning"}, rows)
+        unknown = f"cannot tell whether CloudWatch may use the key of {ON_CALL}"
+        self.assert_said(rows, "warning", ALARM_TOPICS, unknown, "which PageTopicArn names")
+
     def test_nobody_is_subscribed_to_the_given_topic(self) -> None:
         sns = self.client("sns")
         [subscription] = sns.list_subscriptions_by_topic(TopicArn=ON_CALL)["Subscriptions"]

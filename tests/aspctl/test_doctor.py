@@ -152,6 +152,14 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(len(listed), 1)
         return str(listed[0]["SubscriptionArn"])
 
+    def new_key(self, *statements: dict[str, Any]) -> str:
+        kms = self.client("kms")
+        key: str = kms.create_key()["KeyMetadata"]["KeyId"]
+        own = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
+        policy = {"Version": "2012-10-17", "Statement": [own | {"Resource": "*"}, *statements]}
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        return key
+
     def caller_without(self, actions: list[str], resource: str = "*") -> dict[str, str]:
         """The credentials of a user who may do anything but these actions."""
         iam, name = self.client("iam"), "doctor"
@@ -458,14 +466,6 @@ class Doctor(DoctorTest):
     def key(self, *statements: dict[str, Any]) -> str:
         key = self.new_key(*statements)
         self.set_topic("KmsMasterKeyId", key)
-        return key
-
-    def new_key(self, *statements: dict[str, Any]) -> str:
-        kms = self.client("kms")
-        key: str = kms.create_key()["KeyMetadata"]["KeyId"]
-        own = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
-        policy = {"Version": "2012-10-17", "Statement": [own | {"Resource": "*"}, *statements]}
-        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
         return key
 
     def test_the_topic_uses_a_key_that_alexa_may_not_use(self) -> None:

@@ -112,25 +112,29 @@ impl<'a> AlarmTopic<'a> {
         error: AwsCallError,
         unknown: &str,
     ) -> CheckError {
-        let parameter = self.severity.parameter();
-        let problem = error.explain().problem();
         if !self.is_given {
-            context.read_error(error)
-        } else if error.is_denied() {
-            DoctorFinding::warning(
-                format!("cannot tell {unknown}, which {parameter} names: {problem}"),
-                "Ask the owner of the topic, or for the permission to read it",
-            )
-            .into()
-        } else if error.is_missing() {
-            DoctorFinding::failed(
+            return context.read_error(error);
+        }
+        if error.is_denied() {
+            return self.unknown(&error, unknown).into();
+        }
+        if error.is_missing() {
+            let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+            return DoctorFinding::failed(
                 format!("{problem}; {parameter} names it"),
                 format!("Deploy with the ARN of an existing topic in {parameter}"),
             )
-            .into()
-        } else {
-            error.into()
+            .into();
         }
+        error.into()
+    }
+
+    fn unknown(self, error: &AwsCallError, unknown: &str) -> DoctorFinding {
+        let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+        DoctorFinding::warning(
+            format!("cannot tell {unknown}, which {parameter} names: {problem}"),
+            "Ask the owner of the topic, or for the permission to read it",
+        )
     }
 
     fn judge_region(self, region: &str) -> Option<DoctorFinding> {
@@ -218,9 +222,9 @@ impl<'a> AlarmTopic<'a> {
         }
         match EncryptionKey::read(context.aws, id).await {
             Ok(key) => Ok(self.judge_key(&key)),
-            Err(CommandError::Aws(error)) => {
+            Err(CommandError::Aws(error)) if self.is_given && error.is_denied() => {
                 let unknown = format!("whether CloudWatch may use the key of {}", self.arn);
-                Err(self.unreadable(context, error, &unknown))
+                Ok(Some(self.unknown(&error, &unknown)))
             }
             Err(error) => Err(error.into()),
         }

@@ -101,9 +101,10 @@ async fn list(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let mut reader = QuarantineReader::open(global, terminal).await?;
-    let _hold = terminal.interrupts().hold();
+    let hold = terminal.interrupts().hold();
     let entries = reader.read_all().await;
     reader.release().await;
+    drop(hold);
     let mut entries = entries?;
     entries.retain(|entry| entry.has_reason(&args.reasons));
     match args.output {
@@ -121,9 +122,10 @@ async fn show(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let mut reader = QuarantineReader::open(global, terminal).await?;
-    let _hold = terminal.interrupts().hold();
+    let hold = terminal.interrupts().hold();
     let found = reader.find(&args.id).await;
     reader.release().await;
+    drop(hold);
     let Some(message) = found? else {
         reader.note_unseen();
         return Err(not_found(&args.id));
