@@ -194,3 +194,12 @@ class ResolvedTemplate:
         service = kind.split("::")[1].lower()
         is_arn = attribute.endswith("Arn")
         return f"arn:aws:{service}:us-east-1:123456789012:{name}" if is_arn else name
+
+
+def metrics_of(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The metrics of a resolved alarm, each with its period and statistic."""
+    if "MetricName" in alarm:
+        yield alarm
+    for query in alarm.get("Metrics", []):
+        if stat := query.get("MetricStat"):
+            yield stat["Metric"] | {"Period": stat["Period"], "Statistic": stat["Stat"]}

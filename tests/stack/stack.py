@@ -72,14 +72,17 @@ class Stack:
     def log(self) -> Path:
         return self.folder / "ministack.log"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, session: Mapping[str, str] | None = None) -> Any:
+        """A client of a service, as the account's root or with the credentials of a role."""
         make: Any = boto3.client  # the overloads need a literal name
+        credentials = session or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         return make(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials.get("SessionToken"),
             # Ignore proxy settings: the endpoint is on this machine.
             config=Config(proxies={}, s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
         )
