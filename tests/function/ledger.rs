@@ -672,6 +672,19 @@ async fn the_time_that_throttling_takes_is_no_outage() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_throttled_table_whose_answer_then_comes_too_late_is_no_outage() {
+    let aws = FakeAws::in_memory();
+    let throttled = Fault::Error(400, "ThrottlingException");
+    aws.fail(Operation::Claim, [throttled, Fault::Hang]);
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(2));
+    let events = [OwnedEvent::of_kind(1, 1)];
+    let kept = deliver(&handler, Ingestion::Direct, &events, NOW, time).await;
+    assert_eq!((kept.len(), aws.published().len()), (1, 0));
+    let claims = aws.attempts(Operation::Claim);
+    assert_eq!(claims, 2, "the second call took the rest of the time");
+}
+
 #[tokio::test]
 async fn events_handled_during_an_outage_are_duplicates_after_it() {
     let aws = FakeAws::start().await;
