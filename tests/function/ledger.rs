@@ -685,6 +685,18 @@ async fn a_throttled_table_whose_answer_then_comes_too_late_is_no_outage() {
     assert_eq!(claims, 2, "the second call took the rest of the time");
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_call_begins_when_the_time_is_up() {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(Operation::Claim, Fault::Hang);
+    let events: Vec<_> = (0..500)
+        .map(|number| OwnedEvent::of_kind(1, number))
+        .collect();
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(3));
+    deliver(&handler, Ingestion::Buffered, &events, NOW, time).await;
+    assert_eq!(aws.attempts(Operation::Claim), 16, "as many as at once");
+}
+
 #[tokio::test]
 async fn events_handled_during_an_outage_are_duplicates_after_it() {
     let aws = FakeAws::start().await;
