@@ -686,6 +686,17 @@ async fn a_throttled_table_whose_answer_then_comes_too_late_is_no_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_throttled_table_is_asked_less_and_less_often() {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(Operation::Claim, Fault::Error(400, "ThrottlingException"));
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(30));
+    let events = [OwnedEvent::of_kind(1, 1)];
+    deliver(&handler, Ingestion::Direct, &events, NOW, time).await;
+    let claims = aws.attempts(Operation::Claim);
+    assert!((5..50).contains(&claims), "{claims} in two seconds");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_call_begins_when_the_time_is_up() {
     let aws = FakeAws::in_memory();
     aws.fail_every(Operation::Claim, Fault::Hang);
