@@ -7,8 +7,12 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 use aws_credential_types::Credentials;
 
 use crate::{
-    arn::Arn, event::StatusWords, forward::ForwardedTypes, message::OutputTopic,
-    retry::RetryPolicy, route::RouteSettings,
+    arn::Arn,
+    event::{IgnoredWord, StatusWords},
+    forward::ForwardedTypes,
+    message::OutputTopic,
+    retry::RetryPolicy,
+    route::RouteSettings,
 };
 
 /// The longest delay of a retry, in seconds: as long as SQS can hide its trigger. Source: the SQS
@@ -41,6 +45,9 @@ pub struct Config {
     pub cloudwatch_endpoint: Option<String>,
     /// A custom endpoint for DynamoDB.
     pub dynamodb_endpoint: Option<String>,
+    /// What was corrected, one text per setting, each starting with the variable's name. The
+    /// function logs them at start.
+    pub warnings: Vec<String>,
 }
 
 /// The ARNs of the output topics.
@@ -86,6 +93,7 @@ impl Config {
         let mut env = VariableReader {
             variable,
             problems: Vec::new(),
+            warnings: Vec::new(),
         };
         let region = env.required("AWS_REGION");
         let topics = TopicArns {
@@ -120,15 +128,17 @@ impl Config {
             sns_endpoint,
             cloudwatch_endpoint,
             dynamodb_endpoint,
+            warnings: env.warnings,
         })
     }
 }
 
-/// Reads environment variables and collects their problems. The value returned after a problem is a
-/// placeholder.
+/// Reads environment variables and collects their problems, which stop the start, and warnings,
+/// which do not. The value returned after a problem is a placeholder.
 struct VariableReader<F> {
     variable: F,
     problems: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
@@ -139,6 +149,10 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
 
     fn problem(&mut self, name: &str, problem: impl Display) {
         self.problems.push(format!("{name} {problem}"));
+    }
+
+    fn warning(&mut self, name: &str, warning: impl Display) {
+        self.warnings.push(format!("{name} {warning}"));
     }
 
     fn required(&mut self, name: &str) -> String {
@@ -161,15 +175,26 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         }
     }
 
+    /// A word that contradicts a built-in one is ignored, because the meaning of the built-in one
+    /// is known. A word in both lists is a problem, because either meaning could be the right one.
     fn status_words(&mut self, success: &str, failure: &str) -> StatusWords {
         let words = StatusWords::new(&self.list(success), &self.list(failure));
-        words.unwrap_or_else(|error| {
-            let problem = format_args!(
-                "and {failure} conflict with each other or with the known words: {error}"
-            );
-            self.problem(success, problem);
+        let words = words.unwrap_or_else(|error| {
+            self.problem(success, format_args!("and {failure} conflict: {error}"));
             StatusWords::default()
-        })
+        });
+        for IgnoredWord { word, is_failure } in words.ignored() {
+            let (name, built_in) = if *is_failure {
+                (success, "failure")
+            } else {
+                (failure, "success")
+            };
+            self.warning(
+                name,
+                format_args!("has {word}, a known {built_in}: the word is ignored"),
+            );
+        }
+        words
     }
 
     fn forwarded_types(&mut self, name: &str, has_report_topic: bool) -> ForwardedTypes {
@@ -285,18 +310,30 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         }
     }
 
+    /// A maximum below the base counts as equal to it, because each is valid by itself: a stack
+    /// deploys with them, and its function must start. No delay exceeds what SQS can hide.
     fn retry_policy(&mut self) -> RetryPolicy {
         let max_attempts = self.number("RETRY_MAX_ATTEMPTS", 5, 1..=1000);
         let base = self.seconds("RETRY_BASE_SECONDS", 30);
         let max = self.number("RETRY_MAX_SECONDS", 900, 1..=MAX_RETRY_SECONDS);
-        let max = Duration::from_secs(max.into());
+        let mut max = Duration::from_secs(max.into());
         let window = self.seconds("RETRY_WINDOW_SECONDS", 3600);
         if base > max {
-            self.problem("RETRY_MAX_SECONDS", "is less than RETRY_BASE_SECONDS");
+            let applied = base.min(Duration::from_secs(MAX_RETRY_SECONDS.into()));
+            self.warning(
+                "RETRY_MAX_SECONDS",
+                format_args!(
+                    "is {}, less than RETRY_BASE_SECONDS, which is {}: {} applies",
+                    max.as_secs(),
+                    base.as_secs(),
+                    applied.as_secs()
+                ),
+            );
+            max = applied;
         }
         RetryPolicy {
             max_attempts,
-            base,
+            base: base.min(max),
             max,
             window,
         }
@@ -394,6 +431,7 @@ mod tests {
             (None, None, None)
         );
         assert_eq!(config.ledger_table, None);
+        assert!(config.warnings.is_empty());
     }
 
     #[test]
@@ -456,7 +494,8 @@ mod tests {
             ("METRIC_NAMESPACE", "AWS/Mine"),
             ("METRIC_NAMESPACE", "Ümlaut"),
             ("LEDGER_TTL_SECONDS", "0"),
-            ("RETRY_MAX_SECONDS", "29"),
+            ("RETRY_MAX_SECONDS", "0"),
+            ("RETRY_BASE_SECONDS", "0"),
             ("RETRY_MAX_SECONDS", "43201"),
             ("RETRY_WINDOW_SECONDS", "-1"),
             ("LEDGER_TABLE", "no"),
@@ -511,17 +550,14 @@ mod tests {
     fn refuses_a_word_that_is_both_a_success_and_a_failure() {
         for (success, failure, word) in [
             ("one, Done", "DONE", "DONE"),
-            ("failed", "", "FAILED"),
-            ("", "Other, succeeded", "SUCCEEDED"),
-            ("", "complete", "COMPLETE"),
-            ("", "active", "ACTIVE"),
+            ("failed", "broken,FAILED", "FAILED"),
         ] {
             let found = problems(&[("SUCCESS_STATUSES", success), ("FAILURE_STATUSES", failure)]);
             assert_eq!(
                 found,
                 [format!(
-                    "SUCCESS_STATUSES and FAILURE_STATUSES conflict with each other or with the \
-                     known words: {word} is both a success and a failure"
+                    "SUCCESS_STATUSES and FAILURE_STATUSES conflict: {word} is both a success and \
+                     a failure"
                 )]
             );
         }
@@ -529,6 +565,55 @@ mod tests {
             ("SUCCESS_STATUSES", "done, SUCCESS"),
             ("FAILURE_STATUSES", "broken,FAILURE"),
         ];
-        assert!(read(&taught).is_ok());
+        assert!(read(&taught).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn ignores_a_word_that_contradicts_a_built_in_one_with_a_warning() {
+        for (name, list, warnings) in [
+            (
+                "SUCCESS_STATUSES",
+                "failed, done,Failure",
+                vec![
+                    "SUCCESS_STATUSES has FAILED, a known failure: the word is ignored",
+                    "SUCCESS_STATUSES has FAILURE, a known failure: the word is ignored",
+                ],
+            ),
+            (
+                "FAILURE_STATUSES",
+                "Other, active",
+                vec!["FAILURE_STATUSES has ACTIVE, a known success: the word is ignored"],
+            ),
+        ] {
+            assert_eq!(read(&[(name, list)]).unwrap().warnings, warnings);
+        }
+    }
+
+    #[test]
+    fn a_maximum_delay_below_the_base_counts_as_equal_to_it_with_a_warning() {
+        for (base, max, applied) in [
+            ("1000", None, (1000, 1000)),
+            ("31", Some("30"), (31, 31)),
+            ("86400", Some("43200"), (43_200, 43_200)),
+            ("31536000", Some("1"), (43_200, 43_200)),
+        ] {
+            let max_variable = max.map(|max| ("RETRY_MAX_SECONDS", max));
+            let mut variables = vec![("RETRY_BASE_SECONDS", base)];
+            variables.extend(max_variable);
+            let config = read(&variables).unwrap();
+            let RetryPolicy {
+                base: b, max: m, ..
+            } = config.retry;
+            assert_eq!((b.as_secs(), m.as_secs()), applied);
+            let warning = format!(
+                "RETRY_MAX_SECONDS is {}, less than RETRY_BASE_SECONDS, which is {base}: {} \
+                 applies",
+                max.unwrap_or("900"),
+                applied.1
+            );
+            assert_eq!(config.warnings, [warning]);
+        }
+        let equal = [("RETRY_BASE_SECONDS", "900"), ("RETRY_MAX_SECONDS", "900")];
+        assert!(read(&equal).unwrap().warnings.is_empty());
     }
 }

@@ -29,6 +29,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let config = Config::read(|name| env::var(name).ok())?;
+    for warning in &config.warnings {
+        tracing::warn!(warning, "a setting does not apply as it was set");
+    }
     let handler = Handler::deployed(config, client::http_clients(), telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = event;

@@ -21,7 +21,7 @@ pub use self::{
     error::{DecodeError, QuarantineReason},
     finding::EventFinding,
     kind::{AspEvent, EventIds, EventKind, SubscriptionEntities},
-    status::{ConflictingWord, ReportedResult, ResultMeaning, StatusWords},
+    status::{ConflictingWord, IgnoredWord, ReportedResult, ResultMeaning, StatusWords},
 };
 use crate::json::{self, JsonMisfit, without_bom};
 

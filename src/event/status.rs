@@ -23,14 +23,25 @@ const FAILURE: &[&str] = &["FAILURE", "FAILED"];
 pub struct StatusWords {
     success: Vec<String>,
     failure: Vec<String>,
+    ignored: Vec<IgnoredWord>,
 }
 
-/// A word was taught as a success and is known as a failure, or the other way round.
+/// A word was taught both as a success and as a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{word} is both a success and a failure")]
 pub struct ConflictingWord {
     /// The word, in upper case.
     pub word: String,
+}
+
+/// A word that was taught against its built-in meaning, which stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IgnoredWord {
+    /// The word, in upper case.
+    pub word: String,
+    /// Whether the word was taught as a success and is a built-in failure; otherwise it is the
+    /// other way round.
+    pub is_failure: bool,
 }
 
 /// What a result says, as far as it can be read: its status word, and whether there are errors.
@@ -56,30 +67,35 @@ pub enum ResultMeaning<'a> {
 }
 
 impl StatusWords {
-    /// Adds words to the built-in ones. They are compared regardless of case.
+    /// Adds words to the built-in ones. They are compared regardless of case. A word that
+    /// contradicts a built-in one is ignored, so that it does not stop the function.
     ///
     /// # Errors
-    /// A word is both a success and a failure.
+    /// A word is in both lists. Neither of its meanings can be preferred.
     pub fn new(success: &[String], failure: &[String]) -> Result<Self, ConflictingWord> {
-        let words = Self {
-            success: upper_case(success),
-            failure: upper_case(failure),
-        };
-        for word in &words.failure {
-            let is_success = words.success.contains(word)
-                || [SUCCESS, COMPLETE, &[ACTIVE]]
-                    .concat()
-                    .contains(&word.as_str());
-            if is_success {
-                return Err(ConflictingWord { word: word.clone() });
-            }
+        let (success, failure) = (upper_case(success), upper_case(failure));
+        if let Some(word) = failure.iter().find(|word| success.contains(word)) {
+            return Err(ConflictingWord { word: word.clone() });
         }
-        for word in &words.success {
-            if FAILURE.contains(&word.as_str()) {
-                return Err(ConflictingWord { word: word.clone() });
-            }
+        let built_in_success = [SUCCESS, COMPLETE, &[ACTIVE]].concat();
+        let (ignored_success, success) = partition(success, FAILURE);
+        let (ignored_failure, failure) = partition(failure, &built_in_success);
+        let mut ignored = Vec::new();
+        for (words, is_failure) in [(ignored_success, true), (ignored_failure, false)] {
+            let words = words.into_iter();
+            ignored.extend(words.map(|word| IgnoredWord { word, is_failure }));
         }
-        Ok(words)
+        Ok(Self {
+            success,
+            failure,
+            ignored,
+        })
+    }
+
+    /// The words that were taught against their built-in meaning.
+    #[must_use]
+    pub fn ignored(&self) -> &[IgnoredWord] {
+        &self.ignored
     }
 
     /// The meaning of an automation's result. `COMPLETE` with errors is a failure, because it says
@@ -183,6 +199,12 @@ fn upper_case(words: &[String]) -> Vec<String> {
     words.iter().map(|word| word.to_ascii_uppercase()).collect()
 }
 
+/// Splits off the words that are in `built_in`.
+fn partition(words: Vec<String>, built_in: &[&str]) -> (Vec<String>, Vec<String>) {
+    let words = words.into_iter();
+    words.partition(|word| built_in.contains(&word.as_str()))
+}
+
 fn word_of(status: &Value) -> Option<String> {
     let text = match status {
         Value::Object(fields) => {
@@ -251,20 +273,54 @@ mod tests {
         }
     }
 
+    fn words(list: &[&str]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn a_word_cannot_be_taught_as_both() {
-        let word = |word: &str| vec![word.to_owned()];
         for (success, failure) in [
-            (word("done"), word("DONE")),
-            (word("Failed"), Vec::new()),
-            (Vec::new(), word("active")),
-            (Vec::new(), word("completed")),
+            (words(&["done"]), words(&["DONE"])),
+            (words(&["one", "Failed"]), words(&["failed"])),
+            (words(&["active"]), words(&["other", "Active"])),
         ] {
             assert!(
                 StatusWords::new(&success, &failure).is_err(),
                 "{success:?} {failure:?}"
             );
         }
-        assert!(StatusWords::new(&word("SUCCESS"), &word("failure")).is_ok());
+    }
+
+    #[test]
+    fn a_word_taught_against_its_built_in_meaning_is_ignored() {
+        let taught = StatusWords::new(
+            &words(&["Failed", "DONE", "SUCCESS"]),
+            &words(&["active", "completed", "BROKEN", "failure"]),
+        )
+        .unwrap();
+        let ignored = |word: &str, is_failure| IgnoredWord {
+            word: word.to_owned(),
+            is_failure,
+        };
+        assert_eq!(
+            taught.ignored(),
+            [
+                ignored("FAILED", true),
+                ignored("ACTIVE", false),
+                ignored("COMPLETED", false)
+            ]
+        );
+        for (word, meaning) in [
+            ("failed", ResultMeaning::Failure),
+            ("done", ResultMeaning::Success),
+            ("broken", ResultMeaning::Failure),
+            ("completed", ResultMeaning::Success),
+            ("ACTIVE", ResultMeaning::UnknownStatus("ACTIVE")),
+        ] {
+            let result = read(&json!({"status": word}));
+            assert_eq!(taught.automation(&result), meaning, "{word}");
+        }
+        let active = read(&json!({"status": "Active"}));
+        assert_eq!(taught.activation(&active), ResultMeaning::Success);
     }
 }

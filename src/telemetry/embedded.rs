@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::timestamp;
-use crate::{event::EventFinding, readiness::ReadinessKind};
+use crate::{event::EventFinding, outcome::Outcome, readiness::ReadinessKind};
 
 /// The maximum number of values per metric in a document. Source: the embedded metric format
 /// specification.
@@ -58,6 +58,15 @@ pub struct RecordObservation {
     pub reason: Option<&'static str>,
     /// What was noticed about the event.
     pub findings: Vec<EventFinding>,
+}
+
+impl RecordObservation {
+    /// Whether the record is a greeting. A stack without events receives one an hour as its
+    /// heartbeat, mostly with a cold start: it keeps alive no metric but its own, because each
+    /// metric is billed by the hour.
+    fn is_greeting(&self) -> bool {
+        self.outcome == Outcome::Ignored.as_str()
+    }
 }
 
 /// Writes metric documents to standard output, one per line. Write errors are ignored.
@@ -121,7 +130,7 @@ fn counts<'a>(
             count(metric, Vec::new());
         }
     }
-    if facts.is_cold_start {
+    if facts.is_cold_start && !observations.iter().all(RecordObservation::is_greeting) {
         count("ColdStarts", Vec::new());
     }
     if facts.is_ledger_unavailable {
@@ -272,6 +281,35 @@ mod tests {
                 "timestamp": "2027-01-15T08:00:00.123Z",
             })
         );
+    }
+
+    #[test]
+    fn a_greeting_alone_counts_in_one_metric() {
+        let greeting = || RecordObservation {
+            event_type: "None".into(),
+            is_event: false,
+            age: None,
+            decision: None,
+            ..seen("ignored", 0.0)
+        };
+        let facts = InvocationFacts {
+            request_id: "request",
+            now: DateTime::UNIX_EPOCH,
+            is_cold_start: true,
+            is_ledger_unavailable: false,
+        };
+        let alone = documents("Mine", facts, &[greeting()]);
+        assert_eq!(alone.len(), 1, "{alone:?}");
+        assert_eq!(
+            (
+                &alone[0]["Events"],
+                &alone[0]["EventType"],
+                &alone[0]["Outcome"]
+            ),
+            (&json!(1), &json!("None"), &json!("ignored"))
+        );
+        let batch = documents("Mine", facts, &[greeting(), seen("handled", 1.0)]);
+        assert!(batch.iter().any(|document| document["ColdStarts"] == 1));
     }
 
     #[test]

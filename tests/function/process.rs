@@ -532,6 +532,8 @@ async fn an_invalid_configuration_prevents_the_start_and_reports_every_fault() {
             "arn:aws:sns:eu-west-1:123456789012:x",
         ),
         ("FORWARD_EVENT_TYPES", "Alexa.Group.Management.*"),
+        ("SUCCESS_STATUSES", "Odd"),
+        ("FAILURE_STATUSES", "failed,odd"),
     ];
     let run = run(Vec::new(), &variables).await;
     let lines: Vec<_> = run
@@ -549,6 +551,67 @@ async fn an_invalid_configuration_prevents_the_start_and_reports_every_fault() {
     assert!(
         error.contains("FORWARD_EVENT_TYPES needs a topic: set REPORT_TOPIC_ARN"),
         "{error}"
+    );
+    assert!(
+        error.contains("ODD is both a success and a failure"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_setting_that_does_not_apply_is_a_warning_at_the_start_and_the_function_serves() {
+    let variables = [
+        ("RETRY_BASE_SECONDS", "1000"),
+        ("SUCCESS_STATUSES", "done,Failed"),
+        ("FAILURE_STATUSES", "succeeded"),
+    ];
+    let failure = sns_event(&[&automation("1", "a", "failed", &json!([]))]);
+    let success = sns_event(&[&automation("2", "b", "DONE", &json!([]))]);
+    let aws = FakeAws::start().await;
+    let bodies = [failure, success].map(String::into_bytes);
+    let run = run_with(&aws, bodies.to_vec(), &variables).await;
+    let handled: Vec<_> = run
+        .answers
+        .iter()
+        .map(|(_, body)| &body["handled"])
+        .collect();
+    assert_eq!(handled, [1, 1], "{}", run.output);
+    assert_eq!(aws.only_message().body["data"]["decision"], "RETRY");
+    let warnings: Vec<_> = run
+        .lines
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .map(|line| line["warning"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "RETRY_MAX_SECONDS is 900, less than RETRY_BASE_SECONDS, which is 1000: 1000 applies",
+            "SUCCESS_STATUSES has FAILED, a known failure: the word is ignored",
+            "FAILURE_STATUSES has SUCCEEDED, a known success: the word is ignored",
+        ],
+        "{}",
+        run.output
+    );
+}
+
+#[tokio::test]
+async fn a_greeting_keeps_no_metric_alive_but_its_own() {
+    let run = run(vec![sample("greeting").into_bytes()], &[]).await;
+    let documents: Vec<_> = run
+        .lines
+        .iter()
+        .filter(|line| line.get("_aws").is_some())
+        .collect();
+    assert_eq!(documents.len(), 1, "{}", run.output);
+    let greeting = documents[0];
+    assert_eq!(
+        (
+            &greeting["Events"],
+            &greeting["EventType"],
+            &greeting["Outcome"]
+        ),
+        (&json!(1), &json!("None"), &json!("ignored"))
     );
 }
 

@@ -188,6 +188,7 @@ def show_how_to_go_on(stack: Stack, screen: Screen) -> None:
     environment = write_environment(stack)
     screen.line(screen.paint("Try:", "1"))
     name = environment.relative_to(ROOT)
+    log_group = stack.outputs["AspEventsLogGroupArn"].removesuffix(":*").partition(":log-group:")[2]
     screen.line(f"  make watch    # the function from your working copy, configured by {name}")
     screen.line("  make invoke EVENT=events/subscription-activated.json    # in another terminal")
     for command in (
@@ -196,7 +197,7 @@ def show_how_to_go_on(stack: Stack, screen: Screen) -> None:
         f"{aws} sqs receive-message --queue-url {stack.queue_url('QuarantineQueueArn')}",
         f"{aws} cloudwatch describe-alarms --output text"
         " --query 'MetricAlarms[].[AlarmName,StateValue]'",
-        f"{aws} logs tail /aws/lambda/asp-events",
+        f"{aws} logs tail {log_group}",
     ):
         screen.line(f"  {command}")
     screen.line(f"  less {stack.log}")

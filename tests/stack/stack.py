@@ -72,14 +72,17 @@ class Stack:
     def log(self) -> Path:
         return self.folder / "ministack.log"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, session: Mapping[str, str] | None = None) -> Any:
+        """A client of a service, as the account's root or with the credentials of a role."""
         make: Any = boto3.client  # the overloads need a literal name
+        credentials = session or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         return make(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials.get("SessionToken"),
             # Ignore proxy settings: the endpoint is on this machine.
             config=Config(proxies={}, s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
         )
@@ -382,8 +385,9 @@ def _adapt_policies(template: Resource) -> None:
                 for statement in statements:
                     if statement["Action"] == "sns:Publish":
                         statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
-                inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
-                statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
+                if any("dynamodb:PartiQLInsert" in statement["Action"] for statement in statements):
+                    inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
+                    statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
 
 
 def _limit_concurrency(stack: Stack) -> None:

@@ -9,26 +9,30 @@ from __future__ import annotations
 import json
 import re
 import unittest
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from case import StackTest, fresh, id_of, sns, text_of
-from samtranslator.yaml_helper import yaml_parse
+from resolved import ResolvedTemplate, load, metrics_of
 from stack import ROOT
+from watch import FAILURES
 
-# Namespace, name and dimensions of a metric.
-Metric = tuple[str, str, frozenset[str]]
+# Namespace, name and dimensions of a metric, these with their values.
+Metric = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 class Agreement(StackTest):
+    template: dict[str, Any]
     resources: dict[str, Any]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+        cls.template = load()
+        cls.resources = cls.template["Resources"]
 
     def properties(self, name: str) -> dict[str, Any]:
         properties: dict[str, Any] = self.resources[name]["Properties"]
@@ -43,8 +47,8 @@ class Agreement(StackTest):
             self.assertEqual(len(self.send(json.dumps(event))), 1)
         [query] = self.properties("SkillFailureBySkillAlarm")["Metrics"]
         selected = re.match(
-            r'SELECT SUM\((\w+)\) FROM SCHEMA\("\$\{MetricNamespace}", ([\w, ]+)\) ',
-            query["Expression"]["Fn::Sub"],
+            r'SELECT SUM\((\w+)\) FROM SCHEMA\("\$\{Namespace}", ([\w, ]+)\) ',
+            query["Expression"]["Fn::Sub"][0],
         )
         assert selected
         sent = self.watch.cloudwatch.list_metrics(
@@ -59,6 +63,57 @@ class Agreement(StackTest):
             self.assertIn(watched["Dimensions"], [metric["Dimensions"] for metric in sent])
 
     def test_alarms_watch_metrics_in_the_functions_log(self) -> None:
+        for text in ("{}", *self.events_with_findings(), *self.exhausted_automation()):
+            self.send(text)
+        self.fail_in_a_batch()
+        self.contend()
+        self.handle_without_the_ledger()
+        for reason in ("not-json", "not-an-event", "invalid-event", "unknown-type"):
+            self.send(text_of(f"bad-{reason}"))
+        self.send(text_of("automation-unknown-status"))
+
+        logged = self.logged_metrics()
+        everything = {"Ingestion": "Buffered", "SilenceHours": "1"}
+        alarms = ResolvedTemplate(self.template, everything).properties_of_type(
+            "AWS::CloudWatch::Alarm"
+        )
+        watched = set()
+        for name, alarm in alarms.items():
+            for metric in metrics_of(alarm):
+                if metric["Namespace"] != self.namespace() or metric["MetricName"] == FAILURES:
+                    continue
+                dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", [])}
+                key = (metric["Namespace"], metric["MetricName"], frozenset(dimensions.items()))
+                self.assertIn(key, logged, name)
+                watched.add(metric["MetricName"])
+        self.assertGreater(len(watched), 8)
+
+    def events_with_findings(self) -> list[str]:
+        """Late events that are not ready, lack a field, or have an unknown status."""
+        odd = fresh("role-assigned")
+        odd["payload"]["result"]["status"] = "ODD"
+        samples = (
+            "subscription-activation-failed",
+            "device-setup-serial-number",
+            "role-assigned-without-principal",
+        )
+        late = [fresh(sample) for sample in samples] + [odd]
+        for event in late:
+            hour = datetime.now(UTC) - timedelta(hours=1)
+            event["header"]["eventTime"]["timestamp"] = hour.isoformat()
+        return [json.dumps(event) for event in late]
+
+    def exhausted_automation(self) -> list[str]:
+        """As many failures of one automation as its budget has, and one more."""
+        automation = f"amzn1.alexa.automation.{uuid.uuid4()}"
+        failures = [fresh("automation-failure-internal-error") for _ in range(6)]
+        for seconds, event in enumerate(failures):
+            event["payload"]["automation"]["id"] = automation
+            at = datetime.now(UTC) - timedelta(seconds=60 - seconds)
+            event["header"]["eventTime"]["timestamp"] = at.isoformat()
+        return [json.dumps(event) for event in failures]
+
+    def fail_in_a_batch(self) -> None:
         event = fresh("subscription-activated")
         batch = json.loads((ROOT / "events/sqs-batch.json").read_bytes())
         batch["Records"] = [batch["Records"][0] | {"body": json.dumps(event)}]
@@ -67,17 +122,31 @@ class Agreement(StackTest):
         self.assertFalse(is_error, answer)
         self.assertEqual(len(answer["batchItemFailures"]), 1)
 
+    def contend(self) -> None:
+        """Invokes the function for an event that another execution environment has claimed."""
+        event = fresh("subscription-activated")
+        now = int(datetime.now(UTC).timestamp())
+        self.watch.dynamodb.put_item(
+            TableName=self.watch.ledger,
+            Item={
+                "pk": {"S": f"event#{id_of(event)}"},
+                "heldBy": {"S": "another"},
+                "leaseUntil": {"N": str((now + 600) * 1000)},
+                "expiresAt": {"N": str(now + 600)},
+            },
+        )
+        answer, is_error = self.watch.invoke(sns(json.dumps(event)))
+        self.assertTrue(is_error, answer)
+        self.assertEqual(answer["errorType"], "Retryable")
+
+    def handle_without_the_ledger(self) -> None:
         variables = self.watch.variables()
         self.watch.configure(variables | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"})
         self.addCleanup(self.watch.configure, variables)
         answer, is_error = self.watch.invoke(sns(json.dumps(fresh("subscription-activated"))))
         self.assertFalse(is_error, answer)
+        self.watch.configure(variables)
         self.assertEqual(len(self.watch.settle(0)), 1)
-
-        logged = self.logged_metrics()
-        for alarm in ("FailedEventsAlarm", "LedgerUnavailableAlarm"):
-            metric = (self.namespace(), self.properties(alarm)["MetricName"], frozenset())
-            self.assertIn(metric, logged)
 
     def test_alarms_watch_the_reasons_of_quarantined_messages(self) -> None:
         unknown = fresh("automation-success")
@@ -92,11 +161,10 @@ class Agreement(StackTest):
             self.assertEqual([kept.queue for kept in self.send(text)], ["QuarantineQueue"])
         logged = [json.loads(line) for line in self.watch.function_log() if '"_aws"' in line]
         counted = {document["Reason"] for document in logged if "Quarantined" in document}
-        metric = (self.namespace(), "Quarantined", frozenset(["Reason"]))
-        self.assertIn(metric, self.logged_metrics())
-        alarm = self.properties("UnknownStatusAlarm")
-        for metric in (alarm, *self.added_metrics("QuarantineAlarm")):
-            self.assertEqual(metric["MetricName"], "Quarantined")
+        alarms = ("UnknownStatusAlarm", "QuarantineAlarm")
+        for metric in [one for alarm in alarms for one in self.added_metrics(alarm)]:
+            if metric["MetricName"] != "Quarantined":
+                continue
             [reason] = metric["Dimensions"]
             self.assertEqual(reason["Name"], "Reason")
             counted.remove(reason["Value"])
@@ -112,11 +180,15 @@ class Agreement(StackTest):
 
     def logged_metrics(self) -> set[Metric]:
         """The metrics that the function has written to its log, in embedded metric format."""
-        lines = [line for line in self.watch.function_log() if '"_aws"' in line]
+        documents = [json.loads(line) for line in self.watch.function_log() if '"_aws"' in line]
         return {
-            (directive["Namespace"], metric["Name"], frozenset(dimensions))
-            for line in lines
-            for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+            (
+                directive["Namespace"],
+                metric["Name"],
+                frozenset((name, document[name]) for name in dimensions),
+            )
+            for document in documents
+            for directive in document["_aws"]["CloudWatchMetrics"]
             for metric in directive["Metrics"]
             for dimensions in directive["Dimensions"]
         }

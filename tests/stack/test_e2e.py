@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from botocore.exceptions import ClientError
 from case import StackTest, fresh, id_of, sns, text_of
 from stack import ROOT
 from watch import Received
@@ -247,6 +248,51 @@ class EndToEnd(StackTest):
 
     def test_greeting_is_ignored(self) -> None:
         self.assertEqual(self.send("{}"), [])
+
+    # ── The heartbeat ──
+
+    def heartbeat(self) -> dict[str, Any]:
+        """The schedule, as deployed."""
+        scheduler = self.stack.client("scheduler")
+        [schedule] = scheduler.list_schedules()["Schedules"]
+        found: dict[str, Any] = scheduler.get_schedule(Name=schedule["Name"])
+        return found
+
+    def test_heartbeat_is_counted_and_has_no_other_effect(self) -> None:
+        schedule = self.heartbeat()
+        lines = len(self.watch.function_log())
+        self.stack.client("scheduler").update_schedule(
+            Name=schedule["Name"],
+            ScheduleExpression="at(2026-01-01T00:00:00)",  # over: due at once
+            FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
+            Target=schedule["Target"],
+        )
+        self.assertEqual(self.watch.settle(1), [])
+        documents = [
+            json.loads(line) for line in self.watch.function_log()[lines:] if '"_aws"' in line
+        ]
+        [counted] = [document for document in documents if "Events" in document]
+        self.assertEqual((counted["EventType"], counted["Outcome"]), ("None", "ignored"))
+        self.assertEqual(counted["Events"], 1)
+
+    def test_heartbeat_may_publish_to_the_events_topic_and_to_no_other(self) -> None:
+        role = self.heartbeat()["Target"]["RoleArn"]
+        trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        self.watch.iam.update_assume_role_policy(
+            RoleName=role.rpartition("/")[2],
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+        session = self.stack.client("sts").assume_role(RoleArn=role, RoleSessionName="heartbeat")
+        sns_as_heartbeat = self.stack.client("sns", session["Credentials"])
+        topics = [
+            self.stack.outputs[f"{name}TopicArn"]
+            for name in ("Retry", "Readiness", "Report", "Quarantine", "Alarm", "Ticket")
+        ]
+        for topic in topics:
+            with self.assertRaisesRegex(ClientError, "AuthorizationError|AccessDenied"):
+                sns_as_heartbeat.publish(TopicArn=topic, Message="{}")
+        sns_as_heartbeat.publish(TopicArn=self.stack.outputs["EventsTopicArn"], Message="{}")
+        self.assertEqual(self.watch.settle(1), [])
 
     # ── Answers, duplicates and failures ──
 

@@ -10,13 +10,60 @@ from __future__ import annotations
 import json
 import re
 import unittest
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import product
 from typing import Any
 
-from samcli.yamlhelper import yaml_dump
-from samtranslator.yaml_helper import yaml_parse
+from resolved import ResolvedTemplate, load, metrics_of
 from stack import ROOT
 
 TOPICS = ("RetryTopic", "ReadinessTopic", "ReportTopic", "QuarantineTopic")
+CONSUMERS = ("Retry", "Readiness", "Report")
+# The namespace of the function's metrics.
+NAMESPACE = {
+    "Fn::If": [
+        "HasMetricNamespace",
+        {"Ref": "MetricNamespace"},
+        {"Fn::Sub": "AlexaSmartProperties/${AWS::StackName}"},
+    ]
+}
+# Alarms for the person on call. All others are tickets.
+PAGES = {
+    "FunctionDestinationAlarm",
+    "EventsRedriveAlarm",
+    "RetryRedriveAlarm",
+    "ReadinessRedriveAlarm",
+    "ReportRedriveAlarm",
+    "QuarantineRedriveAlarm",
+    "OnFailureQueueAlarm",
+    "EventsDeadLetterQueueAlarm",
+    "IngestionDeadLetterQueueAlarm",
+    "UnprocessedEventsAlarm",
+    "FunctionThrottlesAlarm",
+    "FunctionEventAgeAlarm",
+    "IngestionQueueAgeAlarm",
+    "HeartbeatAlarm",
+    "LiveSkillFailureAlarm",
+}
+# Two values of each parameter that a condition depends on: the default and another one.
+ALTERNATIVES = {
+    "EventsTopicName": "asp-events-0123456789abcdef",
+    "Ingestion": "Buffered",
+    "RetryConsumer": "None",
+    "ReadinessConsumer": "None",
+    "ReportConsumer": "None",
+    "AlarmEmail": "alarms@example.com",
+    "PageTopicArn": "arn:aws:sns:us-east-1:123456789012:pages",
+    "TicketTopicArn": "arn:aws:sns:us-east-1:123456789012:tickets",
+    "MetricNamespace": "Mine",
+    "QueueAgeLimitSeconds": "86400",
+    "Heartbeat": "No",
+    "SilenceHours": "24",
+}
+# All alarms exist with these parameters.
+EVERYTHING = {"Ingestion": "Buffered", "QueueAgeLimitSeconds": "86400", "SilenceHours": "24"}
+DAYS = 86400
 # The stages under which the function counts a skill failure by stage alone.
 STAGES = {"live", "development", "unknown"}
 WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
@@ -26,14 +73,55 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
+def alarms_of(template: ResolvedTemplate) -> dict[str, dict[str, Any]]:
+    return template.properties_of_type("AWS::CloudWatch::Alarm")
+
+
+def watched(alarm: dict[str, Any], metric: str) -> list[str]:
+    """What a resolved alarm watches by this metric: the value of its only dimension."""
+    found = [one for one in metrics_of(alarm) if one["MetricName"] == metric]
+    return [dimension["Value"] for one in found for dimension in one["Dimensions"]]
+
+
+# A condition that an Fn::If has met, and whether it holds there.
+Guard = tuple[str, bool]
+
+
+def references(value: Any, guards: tuple[Guard, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """The names that a value refers to, with the conditions under which it does."""
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item, guards)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Fn::If":
+                condition, then, otherwise = inner
+                yield from references(then, (*guards, (condition, True)))
+                yield from references(otherwise, (*guards, (condition, False)))
+            elif key == "Ref":
+                yield inner, guards
+            elif key == "Fn::GetAtt":
+                yield inner[0], guards
+            elif key == "Fn::Sub":
+                text, *variables = [inner] if isinstance(inner, str) else inner
+                for name in re.findall(r"\$\{([\w:]+)", text):
+                    yield name, guards
+                yield from references(variables, guards)
+            else:
+                yield from references(inner, guards)
+
+
 class Template(unittest.TestCase):
     template: dict[str, Any]
     resources: dict[str, Any]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.template = yaml_parse((ROOT / "template.yaml").read_text())
+        cls.template = load()
         cls.resources = cls.template["Resources"]
+
+    def resolved(self, **parameters: str) -> ResolvedTemplate:
+        return ResolvedTemplate(self.template, parameters)
 
     def properties(self, name: str) -> dict[str, Any]:
         properties: dict[str, Any] = self.resources[name]["Properties"]
@@ -55,13 +143,13 @@ class Template(unittest.TestCase):
             for statement in policy["PolicyDocument"]["Statement"]
         ]
 
-    def queues_watched_by(self, metric: str) -> set[str]:
-        """The queues that have an alarm on this metric."""
-        return {
-            alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
-            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
-            if alarm.get("MetricName") == metric
+    def queues_watched_by(self, metric: str, **parameters: str) -> dict[str, list[str]]:
+        """The queues or topics that alarms watch by this metric, by alarm."""
+        found = {
+            name: watched(alarm, metric)
+            for name, alarm in alarms_of(self.resolved(**parameters)).items()
         }
+        return {name: queues for name, queues in found.items() if queues}
 
     def added_metrics(self, alarm: str) -> list[dict[str, Any]]:
         """The metrics that an alarm adds up; checks that its expression is their sum."""
@@ -73,23 +161,32 @@ class Template(unittest.TestCase):
         for query in queries:
             self.assertIs(query["ReturnData"], False)
             self.assertEqual(query["MetricStat"]["Stat"], "Sum")
-            metric = query["MetricStat"]["Metric"]
-            self.assertEqual(metric["Namespace"], {"Ref": "MetricNamespace"})
         return [query["MetricStat"] for query in queries]
+
+    def own_metrics(self, alarm: str) -> list[tuple[str, dict[str, str]]]:
+        """The function's metrics that an alarm adds up over 5 minutes: names and dimensions."""
+        metrics = []
+        for added in self.added_metrics(alarm):
+            self.assertEqual(added["Period"], 300)
+            metric = added["Metric"]
+            self.assertEqual(metric["Namespace"], NAMESPACE)
+            dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", [])}
+            metrics.append((metric["MetricName"], dimensions))
+        return metrics
 
     def pattern_of(self, parameter: str) -> re.Pattern[str]:
         return re.compile(self.template["Parameters"][parameter]["AllowedPattern"], re.ASCII)
 
-    def test_sam_build_writes_less_than_the_limit_of_an_inline_template(self) -> None:
-        # CloudFormation's limit of a template that is part of the request. The dump is what
-        # `sam build` writes, except for a path and a line of metadata.
-        self.assertLess(len(yaml_dump(self.template).encode()) + 100, 51_200)
+    def test_template_stays_readable_in_size(self) -> None:
+        # Larger than CloudFormation accepts in a request: `sam deploy` sends it by S3.
+        self.assertLessEqual((ROOT / "template.yaml").stat().st_size, 100_000)
 
     def test_skill_alarms_watch_every_stage_but_development(self) -> None:
         live, by_skill = map(self.properties, ("LiveSkillFailureAlarm", "SkillFailureBySkillAlarm"))
         stages = []
         for added in self.added_metrics("LiveSkillFailureAlarm"):
             self.assertEqual(added["Period"], {"Ref": "SkillFailurePeriodSeconds"})
+            self.assertEqual(added["Metric"]["Namespace"], NAMESPACE)
             self.assertEqual(added["Metric"]["MetricName"], "SkillInteractionFailure")
             [stage] = added["Metric"]["Dimensions"]
             self.assertEqual(stage["Name"], "SkillStage")
@@ -98,23 +195,279 @@ class Template(unittest.TestCase):
         [query] = by_skill["Metrics"]
         self.assertEqual(
             query["Expression"]["Fn::Sub"],
-            "SELECT SUM(SkillInteractionFailure) "
-            'FROM SCHEMA("${MetricNamespace}", ErrorType, SkillId, SkillStage) '
-            "WHERE SkillStage != 'development' GROUP BY SkillId ORDER BY SUM() DESC",
+            [
+                "SELECT SUM(SkillInteractionFailure) "
+                'FROM SCHEMA("${Namespace}", ErrorType, SkillId, SkillStage) '
+                "WHERE SkillStage != 'development' GROUP BY SkillId ORDER BY SUM() DESC",
+                {"Namespace": NAMESPACE},
+            ],
         )
         for alarm in (live, by_skill):
             for place in ("ReportQueue", "aspctl tail", "log"):
-                self.assertIn(place, alarm["AlarmDescription"])
+                self.assertIn(place, alarm["AlarmDescription"]["Fn::Sub"])
             self.assertEqual(alarm["TreatMissingData"], "notBreaching")
             self.assertEqual(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold")
 
-    def test_every_alarm_notifies_the_alarm_topic(self) -> None:
-        alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertGreater(len(alarms), 10)
+    # ── Severities, runbooks and notifications ──
+
+    def test_description_says_severity_what_to_do_and_where_the_runbook_is(self) -> None:
+        alarms = alarms_of(self.resolved(**EVERYTHING))
+        self.assertEqual(set(alarms), set(self.of_type("AWS::CloudWatch::Alarm")))
         for name, alarm in alarms.items():
-            self.assertEqual(alarm["AlarmActions"], [{"Ref": "AlarmTopic"}], name)
-            self.assertEqual(alarm["OKActions"], [{"Ref": "AlarmTopic"}], name)
-            self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
+            severity = "PAGE" if name in PAGES else "TICKET"
+            text = rf"{severity}: .+\. Runbook: docs/operations\.md#{name.lower()}"
+            self.assertRegex(alarm["AlarmDescription"], rf"\A{text}\Z")
+        self.assertLess(PAGES, set(alarms))
+
+    def test_longest_runbook_url_leaves_room_for_the_description(self) -> None:
+        url = "u" * 300
+        self.assertTrue(self.pattern_of("RunbookUrl").fullmatch(url))
+        self.assertFalse(self.pattern_of("RunbookUrl").fullmatch(url + "u"))
+        for name, alarm in alarms_of(self.resolved(RunbookUrl=url, **EVERYTHING)).items():
+            self.assertLessEqual(len(alarm["AlarmDescription"]), 1024, name)
+
+    def test_every_alarm_has_a_section_in_the_runbooks_and_no_section_is_without_one(self) -> None:
+        document = (ROOT / "docs/operations.md").read_text()
+        sections = re.findall(r"^### (\w+Alarm)$", document, re.MULTILINE)
+        self.assertEqual(sorted(sections), sorted(self.of_type("AWS::CloudWatch::Alarm")))
+
+    def test_alarms_notify_the_topic_of_their_severity_and_only_pages_say_that_they_are_ok(
+        self,
+    ) -> None:
+        own = {True: "AlarmTopic", False: "TicketTopic"}
+        given = {True: ALTERNATIVES["PageTopicArn"], False: ALTERNATIVES["TicketTopicArn"]}
+        arns = {key: self.resolved().value({"Ref": name}) for key, name in own.items()}
+        for parameters, topics in (
+            ({}, arns),
+            ({"PageTopicArn": given[True]}, {True: given[True], False: arns[False]}),
+            ({"TicketTopicArn": given[False]}, {True: arns[True], False: given[False]}),
+        ):
+            template = self.resolved(**EVERYTHING, **parameters)
+            for name, alarm in alarms_of(template).items():
+                is_page = name in PAGES
+                topic = [topics[is_page]]
+                self.assertEqual(alarm["AlarmActions"], topic, name)
+                self.assertEqual(alarm.get("OKActions", []), topic if is_page else [], name)
+                self.assertNotIn("InsufficientDataActions", alarm, name)
+                self.assertNotIn("ActionsEnabled", alarm, name)
+            outputs = self.template["Outputs"]
+            for is_page, output in ((True, "AlarmTopicArn"), (False, "TicketTopicArn")):
+                self.assertEqual(template.value(outputs[output]["Value"]), topics[is_page])
+
+    def test_a_given_topic_replaces_that_of_the_stack_with_its_policy_and_email(self) -> None:
+        email = {"AlarmEmail": "alarms@example.com"}
+        before = self.resolved(**email).resources
+        for parameter, prefix in (("PageTopicArn", "Alarm"), ("TicketTopicArn", "Ticket")):
+            after = self.resolved(**email, **{parameter: ALTERNATIVES[parameter]}).resources
+            removed = {f"{prefix}{kind}" for kind in ("Topic", "TopicPolicy", "EmailSubscription")}
+            self.assertEqual(set(before) - set(after), removed)
+        without = self.resolved().resources
+        self.assertEqual(
+            set(before) - set(without), {"AlarmEmailSubscription", "TicketEmailSubscription"}
+        )
+
+    # ── What alarms watch, and how ──
+
+    def test_alarms_evaluate_in_one_of_few_ways(self) -> None:
+        happened, lasts, level = (300, 12, 1), (300, 3, 3), (60, 15, 1)
+        levels = {
+            name
+            for name in self.of_type("AWS::CloudWatch::Alarm")
+            if name.endswith(("QueueAlarm", "QueueAgeAlarm"))
+        }
+        lasting = {
+            "FunctionThrottlesAlarm",
+            "FunctionErrorsAlarm",
+            "FailedEventsAlarm",
+            "FunctionDurationAlarm",
+        }
+        own_ways = {
+            "LateEventsAlarm": (900, 4, 1),
+            "HeartbeatAlarm": (3600, 3, 3),
+            "SilenceAlarm": (3600, 24, 24),
+        }
+        for name, alarm in alarms_of(self.resolved(**EVERYTHING)).items():
+            periods = {int(metric["Period"]) for metric in metrics_of(alarm)} or {
+                int(query["Period"]) for query in alarm["Metrics"]
+            }
+            [period] = periods
+            way = (period, int(alarm["EvaluationPeriods"]), int(alarm["DatapointsToAlarm"]))
+            general = level if name in levels else lasts if name in lasting else happened
+            self.assertEqual(way, own_ways.get(name, general), name)
+
+    def test_missing_data_is_a_failure_only_where_something_must_arrive(self) -> None:
+        awaited = {"HeartbeatAlarm", "SilenceAlarm"}
+        for name, alarm in alarms_of(self.resolved(**EVERYTHING)).items():
+            is_awaited = name in awaited
+            missing = "breaching" if is_awaited else "notBreaching"
+            self.assertEqual(alarm["TreatMissingData"], missing, name)
+            operator = "LessThan" if is_awaited else "GreaterThanOrEqualTo"
+            self.assertEqual(alarm["ComparisonOperator"], f"{operator}Threshold", name)
+
+    def test_alarms_keep_the_limits_of_cloudwatch(self) -> None:
+        for seconds, hours in product((60, 300, 900, 3600), (1, 48)):
+            template = self.resolved(
+                **EVERYTHING | {"SilenceHours": str(hours)},
+                SkillFailurePeriodSeconds=str(seconds),
+            )
+            for name, alarm in alarms_of(template).items():
+                queries = alarm.get("Metrics", [])
+                periods = [int(metric["Period"]) for metric in metrics_of(alarm)]
+                insights = [int(query["Period"]) for query in queries if "Period" in query]
+                [period] = {*periods, *insights}
+                reach = timedelta(seconds=period * int(alarm["EvaluationPeriods"]))
+                limit = timedelta(days=7 if period >= 3600 else 1)
+                self.assertLessEqual(reach, timedelta(hours=3) if insights else limit, name)
+                self.assertLessEqual(len(periods), 10, name)
+
+    def test_expressions_use_each_metric_of_their_alarm_and_nothing_else(self) -> None:
+        functions = {"SUM", "MAX", "DIFF", "FILL", "IF"}
+        for values in product(("Direct", "Buffered"), *(("Queue", "None") for _ in CONSUMERS)):
+            names = ("Ingestion", *(f"{consumer}Consumer" for consumer in CONSUMERS))
+            parameters = EVERYTHING | dict(zip(names, values, strict=True))
+            for name, alarm in alarms_of(self.resolved(**parameters)).items():
+                queries = {query["Id"]: query for query in alarm.get("Metrics", [])}
+                if not queries or name == "SkillFailureBySkillAlarm":
+                    continue
+                self.assertEqual(len(queries), len(alarm["Metrics"]), name)
+                returned = [one["Id"] for one in queries.values() if one["ReturnData"]]
+                self.assertEqual(returned, [alarm["Metrics"][0]["Id"]], name)
+                expressions = [one["Expression"] for one in queries.values() if "Expression" in one]
+                words = set(re.findall(r"[A-Za-z_]+", " ".join(expressions)))
+                self.assertLessEqual(words, functions | set(queries), name)
+                self.assertEqual(set(queries) - words, set(returned), name)
+
+    def test_errors_and_failed_events_count_beyond_contention(self) -> None:
+        for mode, name, failing in (
+            ("Direct", "FunctionErrorsAlarm", "errors"),
+            ("Buffered", "FailedEventsAlarm", "failed"),
+        ):
+            alarm = alarms_of(self.resolved(Ingestion=mode))[name]
+            [total, healthy, failures, contended] = alarm["Metrics"]
+            self.assertEqual(total["Expression"], f"SUM([{failing}, healthy])")
+            self.assertEqual(healthy["Expression"], "contended * -1")
+            self.assertEqual(failures["Id"], failing)
+            self.assertEqual(contended["MetricStat"]["Metric"]["MetricName"], "Contended")
+        # Contention fails no invocation in Buffered mode.
+        errors = alarms_of(self.resolved(Ingestion="Buffered"))["FunctionErrorsAlarm"]
+        self.assertEqual(errors["Metrics"][1]["Expression"], "contended * 0")
+
+    def test_two_default_stacks_share_no_metric(self) -> None:
+        namespaces = []
+        for stack in ("asp-events", "asp-events-test"):
+            template = ResolvedTemplate(self.template, EVERYTHING, stack)
+            own = f"AlexaSmartProperties/{stack}"
+            for name, alarm in alarms_of(template).items():
+                for metric in metrics_of(alarm):
+                    # AWS's own metrics have a dimension that names a resource of the stack.
+                    values = [dimension["Value"] for dimension in metric.get("Dimensions", [])]
+                    is_aws = metric["Namespace"].startswith("AWS/")
+                    self.assertTrue(
+                        set(values) <= set(self.resources) and values
+                        if is_aws
+                        else metric["Namespace"] == own,
+                        f"{name}: {metric}",
+                    )
+            function = template.resources["AspEventsFunction"]["Properties"]
+            self.assertEqual(function["Environment"]["Variables"]["METRIC_NAMESPACE"], own)
+            role = template.resources["AspEventsFunctionRole"]["Properties"]
+            self.assertEqual(json.dumps(role).count(own), 1)
+            [query] = alarms_of(template)["SkillFailureBySkillAlarm"]["Metrics"]
+            self.assertIn(f'SCHEMA("{own}", ', query["Expression"])
+            namespaces.append(own)
+        self.assertEqual(len(set(namespaces)), 2)
+
+    def test_a_given_namespace_replaces_that_of_the_stack_everywhere(self) -> None:
+        template = self.resolved(MetricNamespace="Mine", **EVERYTHING)
+        self.assertNotIn("AlexaSmartProperties/", json.dumps(template.resources))
+
+    def test_unprocessed_events_are_the_increases_of_the_queues_that_page(self) -> None:
+        alarm = alarms_of(self.resolved())["UnprocessedEventsAlarm"]
+        queues = watched(alarm, "ApproximateNumberOfMessagesVisible")
+        self.assertEqual(
+            {f"{queue}Alarm" for queue in queues},
+            {name for name in PAGES if name.endswith("QueueAlarm")},
+        )
+        [total, *queries] = alarm["Metrics"]
+        increases = [query for query in queries if "Expression" in query]
+        self.assertEqual(
+            total["Expression"], f"SUM([{', '.join(query['Id'] for query in increases)}])"
+        )
+        for increase in increases:
+            depth = increase["Id"].removesuffix("_new")
+            change = f"DIFF(FILL({depth}, 0))"
+            self.assertEqual(increase["Expression"], f"IF({change} > 0, {change}, 0)")
+
+    def test_failed_deliveries_of_every_topic_but_that_of_the_alarm_raise_it(self) -> None:
+        given = {"PageTopicArn": ALTERNATIVES["PageTopicArn"]}
+        for parameters, pages in (({}, "AlarmTopic"), (given, "pages")):
+            template = self.resolved(**parameters)
+            alarm = alarms_of(template)["FailedDeliveriesAlarm"]
+            topics = watched(alarm, "NumberOfNotificationsFailed")
+            own = set(template.properties_of_type("AWS::SNS::Topic")) - {"TicketTopic"}
+            self.assertEqual(sorted(topics), sorted(own | {pages}))
+
+    def test_alarms_on_the_log_watch_the_functions_log_group(self) -> None:
+        alarm = alarms_of(self.resolved())["EmbeddedMetricsAlarm"]
+        metrics = {metric["MetricName"]: metric for metric in metrics_of(alarm)}
+        self.assertEqual(set(metrics), {"EMFParsingErrors", "EMFValidationErrors"})
+        for metric in metrics.values():
+            self.assertEqual(
+                metric["Dimensions"], [{"Name": "LogGroupName", "Value": "AspEventsLogGroup"}]
+            )
+
+    # ── Heartbeat and silence ──
+
+    def test_heartbeat_is_a_greeting_that_only_the_events_topic_accepts(self) -> None:
+        schedule = self.properties("HeartbeatSchedule")
+        self.assertEqual(schedule["ScheduleExpression"], "rate(1 hour)")
+        target = schedule["Target"]
+        self.assertEqual(target["Arn"], {"Ref": "EventsTopic"})
+        self.assertEqual(target["RoleArn"], arn_of("HeartbeatRole"))
+        greeting = json.loads((ROOT / "events/greeting.json").read_bytes())["Records"][0]
+        self.assertEqual(target["Input"], greeting["Sns"]["Message"])
+        role = self.properties("HeartbeatRole")
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(trust["Principal"], {"Service": "scheduler.amazonaws.com"})
+        self.assertEqual(
+            trust["Condition"], {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+        )
+        [policy] = role["Policies"]
+        [statement] = policy["PolicyDocument"]["Statement"]
+        self.assertEqual(statement["Effect"], "Allow")
+        self.assertEqual(statement["Action"], "sns:Publish")
+        self.assertEqual(statement["Resource"], {"Ref": "EventsTopic"})
+        self.assertNotIn("ManagedPolicyArns", role)
+
+    def test_events_topic_lets_roles_of_the_account_publish_by_tls(self) -> None:
+        statements = self.properties("EventsTopicPolicy")["PolicyDocument"]["Statement"]
+        [own] = [one for one in statements if one["Sid"] == "own-account-publish"]
+        root = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
+        self.assertEqual(own["Principal"], {"AWS": root})
+        self.assertEqual((own["Effect"], own["Action"]), ("Allow", "sns:Publish"))
+        self.assertNotIn("Condition", own)
+        [denied] = [one for one in statements if one["Effect"] == "Deny"]
+        # A missing key does not match: BoolIfExists would deny what does not say how it connects.
+        self.assertEqual(denied["Condition"]["Bool"], {"aws:SecureTransport": "false"})
+
+    def test_alarms_that_wait_for_data_start_when_it_can_be_there(self) -> None:
+        alarms = alarms_of(self.resolved(**EVERYTHING | {"SilenceHours": "48"}))
+        waiting = {name: one for name, one in alarms.items() if "WarmUpConfiguration" in one}
+        self.assertEqual(
+            set(waiting),
+            {name for name, one in alarms.items() if one["TreatMissingData"] == "breaching"},
+        )
+        for name, extra in (("HeartbeatAlarm", 1), ("SilenceAlarm", 0)):
+            warm_up = waiting[name]["WarmUpConfiguration"]
+            hours = int(waiting[name]["EvaluationPeriods"]) + extra
+            self.assertGreaterEqual(warm_up["WarmUpPeriodDurationInMinutes"], 60 * hours)
+            self.assertLessEqual(warm_up["WarmUpPeriodDurationInMinutes"], 2880)
+            # FILL has data from the start, which would end the warm-up early.
+            self.assertIs(warm_up["OnlyStartEvaluatingAfterWarmUpPeriodEnds"], True)
+            [filled, metric] = waiting[name]["Metrics"]
+            self.assertEqual(filled["Expression"], f"FILL({metric['Id']}, 0)")
+
+    # ── The function ──
 
     def test_function_has_only_the_permissions_that_it_needs(self) -> None:
         [policy] = self.properties("AspEventsFunctionRole")["Policies"]
@@ -125,7 +478,7 @@ class Template(unittest.TestCase):
         self.assertEqual(statements["RaiseSkillFailures"]["Action"], "cloudwatch:PutMetricData")
         self.assertEqual(
             statements["RaiseSkillFailures"]["Condition"],
-            {"StringEquals": {"cloudwatch:namespace": {"Ref": "MetricNamespace"}}},
+            {"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
         )
         remember, take = statements["RememberEvents"], statements["TakeFromIngestionQueue"]
         # test_agreement.py shows that the function needs each of these.
@@ -217,40 +570,54 @@ class Template(unittest.TestCase):
         self.assertGreaterEqual(shortest, invocation["MaximumEventAgeInSeconds"])
 
     def test_alarms_on_the_functions_own_metrics(self) -> None:
-        for metric in ("LedgerUnavailable", "FailedEvents"):
-            alarm = self.properties(f"{metric}Alarm")
-            self.assertEqual(alarm["Namespace"], {"Ref": "MetricNamespace"})
+        for name, metric, dimensions in (
+            ("LedgerUnavailableAlarm", "LedgerUnavailable", None),
+            ("LateEventsAlarm", "LateEvents", None),
+            (
+                "RetryExhaustedAlarm",
+                "RetryDecisions",
+                [{"Name": "Decision", "Value": "EXHAUSTED"}],
+            ),
+        ):
+            alarm = self.properties(name)
+            self.assertEqual(alarm["Namespace"], NAMESPACE)
             self.assertEqual(alarm["MetricName"], metric)
-            self.assertNotIn("Dimensions", alarm)
-            self.assertEqual((alarm["Statistic"], alarm["Threshold"]), ("Sum", 1))
-            self.assertEqual(alarm["Period"], 300)
+            self.assertEqual(alarm.get("Dimensions"), dimensions)
+            self.assertEqual(alarm["Statistic"], "Sum")
+        self.assertEqual(self.properties("LateEventsAlarm")["Threshold"], 3)
+        self.assertEqual(
+            self.own_metrics("NotReadyAlarm"),
+            [("Readiness", {"Kind": kind, "Ready": "false"}) for kind in ("UNIT", "DEVICE")],
+        )
+
+    def test_ledger_alarm_also_says_that_a_record_was_throttled_or_refused(self) -> None:
+        text = self.properties("LedgerUnavailableAlarm")["AlarmDescription"]["Fn::Sub"]
+        for cause in ("out of reach", "throttled", "refused"):
+            self.assertIn(cause, text)
+
+    def test_alarms_on_lambdas_metrics_count_in_milliseconds(self) -> None:
+        function = self.properties("AspEventsFunction")
+        duration, age = map(self.properties, ("FunctionDurationAlarm", "FunctionEventAgeAlarm"))
+        self.assertEqual((duration["MetricName"], age["MetricName"]), ("Duration", "AsyncEventAge"))
+        self.assertEqual(duration["Threshold"], 24 * 1000)
+        self.assertLess(duration["Threshold"], function["Timeout"] * 1000)
+        self.assertEqual(age["Threshold"], 15 * 60 * 1000)
+        for alarm in (duration, age):
+            self.assertEqual(alarm["Statistic"], "Maximum")
 
     def test_an_unknown_status_and_every_other_reason_for_quarantine_have_alarms(self) -> None:
         # Of different metrics, so that a flood of one unknown status does not hide other messages.
         schema = json.loads((ROOT / "schemas/aspevents.quarantine.v1.json").read_bytes())
         reasons = schema["properties"]["data"]["properties"]["reason"]["enum"]
-        unknown = self.properties("UnknownStatusAlarm")
-        watched = []
-        for metric, period in [
-            (unknown, unknown["Period"]),
-            *(
-                (added["Metric"], added["Period"])
-                for added in self.added_metrics("QuarantineAlarm")
-            ),
-        ]:
-            self.assertEqual(metric["MetricName"], "Quarantined")
-            self.assertEqual(metric["Namespace"], {"Ref": "MetricNamespace"})
-            self.assertEqual(period, 300)
-            [reason] = metric["Dimensions"]
-            self.assertEqual(reason["Name"], "Reason")
-            watched.append(reason["Value"])
-        self.assertEqual(watched[0], "UNKNOWN_STATUS")
-        self.assertEqual(sorted(watched), sorted(reasons))
-        self.assertEqual(unknown["Statistic"], "Sum")
-        for alarm in (unknown, self.properties("QuarantineAlarm")):
+        unknown, quarantined = map(self.own_metrics, ("UnknownStatusAlarm", "QuarantineAlarm"))
+        status = ("Quarantined", {"Reason": "UNKNOWN_STATUS"})
+        self.assertEqual(unknown, [("FieldNotFound", {}), ("UnknownStatus", {}), status])
+        every = [("Quarantined", {"Reason": reason}) for reason in reasons]
+        self.assertCountEqual([*quarantined, status], every)
+        for name in ("UnknownStatusAlarm", "QuarantineAlarm"):
+            alarm = self.properties(name)
             self.assertEqual(alarm["Threshold"], 1)
-            self.assertEqual(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold")
-            self.assertIn("QuarantineQueue", alarm["AlarmDescription"])
+            self.assertIn("QuarantineQueue", alarm["AlarmDescription"]["Fn::Sub"])
 
     def test_failed_events_of_a_batch_have_their_own_alarm(self) -> None:
         # In Direct mode FunctionErrorsAlarm covers a failed event.
@@ -288,20 +655,177 @@ class Template(unittest.TestCase):
         self.assertNotIn("RawMessageDelivery", buffered)
 
     def test_nothing_else_depends_on_the_ingestion_mode(self) -> None:
+        direct, buffered = (
+            self.resolved(Ingestion=mode).resources for mode in ("Direct", "Buffered")
+        )
+        self.assertEqual(set(direct) - set(buffered), {"FunctionSubscription"})
+        self.assertEqual(
+            set(buffered) - set(direct), {"IngestionSubscription", "FailedEventsAlarm"}
+        )
+        common = set(direct) & set(buffered)
+        different = {name for name in common if direct[name] != buffered[name]}
+        self.assertEqual(different, {"FunctionErrorsAlarm"})
+
+    # ── Conditions ──
+
+    def test_nothing_that_exists_refers_to_something_that_does_not(self) -> None:
+        parameters = self.template["Parameters"]
+        for name, value in ALTERNATIVES.items():
+            self.assertNotEqual(value, str(parameters[name]["Default"]), name)
         conditional = {
             name: resource["Condition"]
             for name, resource in self.resources.items()
             if "Condition" in resource
         }
-        self.assertEqual(
-            conditional,
-            {
-                "FunctionSubscription": "IsDirect",
-                "IngestionSubscription": "IsBuffered",
-                "FailedEventsAlarm": "IsBuffered",
-                "AlarmEmailSubscription": "HasAlarmEmail",
-            },
+        # The conditions under which a reference is made, and that of what it refers to.
+        made = {
+            (*self.guard(part), *guards, (conditional[name], False))
+            for part in (*self.resources.values(), *self.template["Outputs"].values())
+            for name, guards in references(part)
+            if name in conditional
+        }
+        self.assertGreater(len(made), 10)
+        names = list(ALTERNATIVES)
+        for chosen in product((False, True), repeat=len(names)):
+            values = {
+                name: ALTERNATIVES[name]
+                for name, is_chosen in zip(names, chosen, strict=True)
+                if is_chosen
+            }
+            template = self.resolved(**values)
+            holds = {name: template.holds(name) for name in self.template["Conditions"]}
+            for guards in made:
+                is_broken = all(holds[name] == expected for name, expected in guards)
+                self.assertFalse(is_broken, f"{guards} with {values}")
+
+    def guard(self, part: dict[str, Any]) -> tuple[Guard, ...]:
+        return ((part["Condition"], True),) if "Condition" in part else ()
+
+    def test_dependencies_always_exist(self) -> None:
+        for name, resource in self.resources.items():
+            depends = resource.get("DependsOn", [])
+            for other in [depends] if isinstance(depends, str) else depends:
+                self.assertNotIn("Condition", self.resources[other], name)
+
+    def test_every_condition_is_used_and_depends_on_known_parameters(self) -> None:
+        used = set(re.findall(r'"(?:Condition|Fn::If)": \[?"(\w+)"', json.dumps(self.template)))
+        self.assertEqual(used, set(self.template["Conditions"]))
+        parameters = set(re.findall(r'"Ref": "(\w+)"', json.dumps(self.template["Conditions"])))
+        self.assertEqual(parameters, set(ALTERNATIVES))
+
+    def test_without_a_consumer_its_queues_policies_alarms_and_outputs_are_gone(self) -> None:
+        ages = {"QueueAgeLimitSeconds": "86400"}
+        for chosen in product(("Queue", "None"), repeat=len(CONSUMERS)):
+            parameters = {
+                f"{name}Consumer": value for name, value in zip(CONSUMERS, chosen, strict=True)
+            }
+            gone = [name for name in CONSUMERS if parameters[f"{name}Consumer"] == "None"]
+            full, template = self.resolved(**ages), self.resolved(**ages, **parameters)
+            queues = {f"{name}{kind}" for name in gone for kind in ("Queue", "DeadLetterQueue")}
+            alarms = {
+                f"{name}{kind}Alarm"
+                for name in gone
+                for kind in ("Redrive", "DeadLetterQueue", "QueueAge")
+            }
+            links = {f"{name}{kind}" for name in gone for kind in ("Subscription", "QueuePolicy")}
+            self.assertEqual(
+                set(full.resources) - set(template.resources), queues | alarms | links
+            )
+            missing = self.outputs_of(full) - self.outputs_of(template)
+            self.assertEqual(missing, {f"{name}Arn" for name in queues | alarms})
+            # The topics stay, and their messages can be seen to fail.
+            self.assertLessEqual(set(TOPICS), set(template.resources))
+
+    def outputs_of(self, template: ResolvedTemplate) -> set[str]:
+        outputs = self.template["Outputs"].items()
+        return {name for name, output in outputs if template.holds(output.get("Condition"))}
+
+    def test_age_alarms_of_consumers_exist_only_with_a_limit(self) -> None:
+        ages = {f"{name}QueueAgeAlarm" for name in CONSUMERS}
+        self.assertFalse(ages & set(self.resolved().resources))
+        for name in CONSUMERS:
+            template = self.resolved(QueueAgeLimitSeconds="60", **{f"{name}Consumer": "None"})
+            self.assertEqual(ages & set(template.resources), ages - {f"{name}QueueAgeAlarm"})
+
+    def test_every_string_parameter_is_a_choice_or_has_a_pattern_that_its_default_matches(
+        self,
+    ) -> None:
+        for name, parameter in self.template["Parameters"].items():
+            if parameter["Type"] == "Number":
+                bounds = {"AllowedValues"} & set(parameter) or {"MinValue", "MaxValue"}
+                self.assertLessEqual(bounds, set(parameter), name)
+                continue
+            self.assertEqual(parameter["Type"], "String", name)
+            if "AllowedValues" in parameter:
+                self.assertIn(parameter["Default"], parameter["AllowedValues"], name)
+                continue
+            self.assertTrue(self.pattern_of(name).fullmatch(parameter["Default"]), name)
+            self.assertIn("ConstraintDescription", parameter, name)
+            for refused in (" x", "x\n", '"', "${AWS::StackName}"):
+                is_word_list = name.endswith(("Statuses", "EventTypes"))
+                accepted = self.pattern_of(name).fullmatch(refused)
+                self.assertTrue(not accepted or (is_word_list and refused == " x"), name)
+
+    def test_patterns_accept_what_aws_accepts(self) -> None:
+        topic = "arn:aws:sns:eu-central-1:123456789012:"
+        for name, accepted, refused in (
+            (
+                "EventsTopicName",
+                ["a" * 16, "asp-events_0123456789", "a" * 256],
+                ["a" * 15, "a" * 257, "a." * 9],
+            ),
+            (
+                "PageTopicArn",
+                [f"{topic}pages", "arn:aws-cn:sns:cn-north-1:123456789012:a_b-c"],
+                [f"{topic}pages.fifo", "pages", f"{topic}pages:subscription", topic],
+            ),
+            ("MetricNamespace", ["Mine", "a/b.c_d#e-f", "AWSome"], ["AWS/Lambda", "a b", "a" * 256]),
+            (
+                "RunbookUrl",
+                ["docs/operations.md", "https://wiki.example.com/asp?page=2&x=%20"],
+                ["", "https://example.com/#a", "a b"],
+            ),
+        ):
+            pattern = self.pattern_of(name)
+            for text in accepted:
+                self.assertTrue(pattern.fullmatch(text), text)
+            for text in refused:
+                self.assertFalse(pattern.fullmatch(text), text)
+        page, ticket = (
+            self.template["Parameters"][name]["AllowedPattern"]
+            for name in ("PageTopicArn", "TicketTopicArn")
         )
+        self.assertEqual(page, ticket)
+
+    def test_constraints_are_written_to_their_end(self) -> None:
+        # A number sign after a blank would begin a comment.
+        for name, parameter in self.template["Parameters"].items():
+            text = parameter.get("ConstraintDescription", "must be.")
+            self.assertRegex(text, r"\Amust .*\.\Z", name)
+
+    def test_only_the_events_topic_may_have_a_given_name(self) -> None:
+        # A name that is taken, by an earlier stack for instance, would make the deployment fail.
+        referring = ("AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping")
+        names = {
+            f"{name}.{key}"
+            for name, resource in self.resources.items()
+            for key in resource.get("Properties", {})
+            if key.endswith("Name") and resource["Type"] not in referring and key != "MetricName"
+        }
+        self.assertEqual(names, {"EventsTopic.TopicName"})
+        self.assertEqual(self.resolved().resources["EventsTopic"]["Properties"], {})
+        named = self.resolved(EventsTopicName="asp-events-0123456789abcdef").resources
+        self.assertEqual(
+            named["EventsTopic"]["Properties"], {"TopicName": "asp-events-0123456789abcdef"}
+        )
+
+    def test_every_parameter_has_a_label_and_a_group(self) -> None:
+        interface = self.template["Metadata"]["AWS::CloudFormation::Interface"]
+        grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+        self.assertCountEqual(grouped, self.template["Parameters"])
+        self.assertEqual(set(interface["ParameterLabels"]), set(self.template["Parameters"]))
+
+    # ── To the function ──
 
     def test_only_the_events_topic_may_invoke_the_function(self) -> None:
         [permission] = self.of_type("AWS::Lambda::Permission").values()
@@ -356,11 +880,55 @@ class Template(unittest.TestCase):
 
     # ── Queues and topics ──
 
-    def test_every_queue_is_encrypted_and_retains_messages_for_14_days(self) -> None:
+    def test_every_queue_is_encrypted_and_kept_when_replaced(self) -> None:
         for name, queue in self.of_type("AWS::SQS::Queue").items():
             self.assertIs(queue["SqsManagedSseEnabled"], True, name)
-            self.assertEqual(queue["MessageRetentionPeriod"], 14 * 86400, name)
             self.assertEqual(self.resources[name]["UpdateReplacePolicy"], "Retain", name)
+
+    def test_queues_that_a_program_reads_retain_messages_for_7_days_and_others_for_14(self) -> None:
+        read = {"IngestionQueue", *(f"{name}Queue" for name in CONSUMERS)}
+        for name, queue in self.of_type("AWS::SQS::Queue").items():
+            days = 7 if name in read else 14
+            self.assertEqual(queue["MessageRetentionPeriod"], days * DAYS, name)
+
+    def test_what_a_queue_gives_up_on_its_last_day_remains_for_another_week(self) -> None:
+        queues = self.of_type("AWS::SQS::Queue")
+        redriven = {name: queue for name, queue in queues.items() if "RedrivePolicy" in queue}
+        self.assertEqual(
+            set(redriven), {"IngestionQueue", *(f"{name}Queue" for name in CONSUMERS)}
+        )
+        for name, queue in redriven.items():
+            target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+            left = queues[target]["MessageRetentionPeriod"] - queue["MessageRetentionPeriod"]
+            self.assertEqual(left, 7 * DAYS, name)
+
+    def test_age_alarms_come_before_messages_expire(self) -> None:
+        limit = self.template["Parameters"]["QueueAgeLimitSeconds"]
+        self.assertEqual((limit["Default"], limit["MinValue"]), (0, 0))
+        self.assertEqual(limit["MaxValue"], 6 * DAYS)
+        retry = alarms_of(self.resolved(**EVERYTHING))["RetryQueueAgeAlarm"]
+        self.assertEqual(retry["Metrics"][0]["Expression"], "age - 900")
+        # In a dead-letter queue the age counts from the move, which may be on the seventh day.
+        failures = self.properties("FailureQueueAgeAlarm")["Threshold"]
+        self.assertEqual(failures, 5 * DAYS)
+        self.assertLess(failures + 7 * DAYS, 14 * DAYS)
+
+    def test_one_alarm_watches_the_age_of_all_queues_of_failures(self) -> None:
+        for chosen in product(("Queue", "None"), repeat=len(CONSUMERS)):
+            parameters = {
+                f"{name}Consumer": value for name, value in zip(CONSUMERS, chosen, strict=True)
+            }
+            template = self.resolved(**parameters)
+            alarm = alarms_of(template)["FailureQueueAgeAlarm"]
+            queues = template.properties_of_type("AWS::SQS::Queue")
+            failures = {name for name in queues if "DeadLetter" in name}
+            self.assertEqual(
+                set(watched(alarm, "ApproximateAgeOfOldestMessage")),
+                failures | {"OnFailureQueue", "QuarantineQueue"},
+            )
+            [oldest, *ages] = alarm["Metrics"]
+            ids = ", ".join(age["Id"] for age in ages)
+            self.assertEqual(oldest["Expression"], f"MAX([{ids}])")
 
     def test_every_queue_has_one_policy(self) -> None:
         # A queue has a single policy: of two that are attached to it, the last one would count.
@@ -417,32 +985,34 @@ class Template(unittest.TestCase):
     def test_every_queue_of_failures_has_an_alarm_on_its_messages(self) -> None:
         # But for QuarantineQueue: its alarms watch the reasons.
         dead_letters = {name for name in self.of_type("AWS::SQS::Queue") if "DeadLetter" in name}
+        alarms = self.queues_watched_by("ApproximateNumberOfMessagesVisible")
+        del alarms["UnprocessedEventsAlarm"]
         self.assertEqual(
-            self.queues_watched_by("ApproximateNumberOfMessagesVisible"),
-            dead_letters | {"OnFailureQueue"},
+            alarms, {f"{queue}Alarm": [queue] for queue in dead_letters | {"OnFailureQueue"}}
         )
 
     def test_every_topic_with_a_dead_letter_queue_has_an_alarm_on_what_it_loses(self) -> None:
-        watched = {
-            alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
-            for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
-            if alarm.get("MetricName") == "NumberOfNotificationsFailedToRedriveToDlq"
-        }
-        self.assertEqual(watched, {"EventsTopic", *TOPICS})
+        alarms = self.queues_watched_by("NumberOfNotificationsFailedToRedriveToDlq")
+        topics = ("EventsTopic", *TOPICS)
+        self.assertEqual(
+            alarms, {f"{topic.removesuffix('Topic')}RedriveAlarm": [topic] for topic in topics}
+        )
 
     def test_every_queue_that_needs_a_consumer_has_an_alarm_on_its_age(self) -> None:
-        # ReportQueue needs none: people look into it after an alarm.
+        alarms = self.queues_watched_by("ApproximateAgeOfOldestMessage", **EVERYTHING)
+        del alarms["FailureQueueAgeAlarm"]
         self.assertEqual(
-            self.queues_watched_by("ApproximateAgeOfOldestMessage"),
-            {"RetryQueue", "ReadinessQueue", "IngestionQueue"},
+            alarms, {f"{name}QueueAgeAlarm": [f"{name}Queue"] for name in ("Ingestion", *CONSUMERS)}
         )
 
     def test_every_consumers_queue_and_subscription_has_a_dead_letter_queue(self) -> None:
+        # QuarantineQueue itself has none: people read it, as often as they like.
         for name in TOPICS:
             queue = name.replace("Topic", "Queue")
             dead_letters = arn_of(name.replace("Topic", "DeadLetterQueue"))
-            redrive = self.properties(queue)["RedrivePolicy"]
-            self.assertEqual(redrive["deadLetterTargetArn"], dead_letters)
+            redrive = self.properties(queue).get("RedrivePolicy", {})
+            expected = None if queue == "QuarantineQueue" else dead_letters
+            self.assertEqual(redrive.get("deadLetterTargetArn"), expected)
             subscriptions = self.of_type("AWS::SNS::Subscription").values()
             [subscription] = [one for one in subscriptions if one["Endpoint"] == arn_of(queue)]
             self.assertEqual(subscription["TopicArn"], {"Ref": name})

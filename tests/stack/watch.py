@@ -14,7 +14,7 @@ from typing import Any
 
 from stack import ROOT, Stack
 
-NAMESPACE, FAILURES = "AlexaSmartProperties", "SkillInteractionFailure"
+FAILURES = "SkillInteractionFailure"
 QUEUES = ("RetryQueue", "ReadinessQueue", "ReportQueue", "QuarantineQueue")
 FAILURE_QUEUES = (
     "OnFailureQueue",
@@ -78,6 +78,7 @@ class Watch:
             queue: stack.queue_url(f"{queue}Arn")
             for queue in ("IngestionQueue", *QUEUES, *FAILURE_QUEUES)
         }
+        self.namespace = self.variables()["METRIC_NAMESPACE"]
         self.invocations = 0
 
     def publish(self, text: str) -> str:
@@ -222,9 +223,9 @@ class Watch:
     def failures(self) -> Counter[tuple[str, str, str]]:
         """The skill failures counted so far, by stage, skill and error type."""
         counted: Counter[tuple[str, str, str]] = Counter()
-        for metric in self.cloudwatch.list_metrics(Namespace=NAMESPACE, MetricName=FAILURES)[
-            "Metrics"
-        ]:
+        for metric in self.cloudwatch.list_metrics(
+            Namespace=self.namespace, MetricName=FAILURES
+        )["Metrics"]:
             dimensions = {
                 dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]
             }
@@ -237,7 +238,7 @@ class Watch:
         """The sum of the skill failures with exactly these dimensions."""
         now = datetime.now(UTC)
         points = self.cloudwatch.get_metric_statistics(
-            Namespace=NAMESPACE,
+            Namespace=self.namespace,
             MetricName=FAILURES,
             Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
             StartTime=now - timedelta(hours=1),
