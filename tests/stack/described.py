@@ -23,6 +23,7 @@ class Described:
             "AWS::IAM::Role": self._role,
             "AWS::Lambda::EventSourceMapping": self._mapping,
             "AWS::Lambda::Permission": self._permission,
+            "AWS::Logs::LogGroup": self._log_group,
             "AWS::SNS::Subscription": self._subscription,
             "AWS::SNS::Topic": self._topic,
             "AWS::SNS::TopicPolicy": self._topic_policy,
@@ -33,9 +34,9 @@ class Described:
         }
 
     def properties(self, name: str) -> Properties:
-        declared = self.deployed.declared[name]
+        declared = self.deployed.resources[name]
         describe = self.by_type[declared["Type"]]
-        return describe(self.deployed.physical_ids[name], declared["Properties"])
+        return describe(self.deployed.physical_ids[name], declared.get("Properties", {}))
 
     def _alarm(self, name: str, _declared: Properties) -> Properties:
         alarms = self.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
@@ -81,6 +82,10 @@ class Described:
             "Principal": statement["Principal"]["Service"],
             "SourceArn": statement["Condition"]["ArnLike"]["AWS:SourceArn"],
         }
+
+    def _log_group(self, name: str, _declared: Properties) -> Properties:
+        [group] = self.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        return dict(group)
 
     def _subscription(self, arn: str, _declared: Properties) -> Properties:
         attributes = self.client("sns").get_subscription_attributes(SubscriptionArn=arn)

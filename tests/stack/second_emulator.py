@@ -27,9 +27,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
-from intrinsics import ACCOUNT, Intrinsics
+from resolved import ResolvedTemplate, load
 from stack import (
     BUCKET,
     CAPABILITIES,
@@ -43,6 +41,7 @@ from stack import (
 )
 
 PYTHON = ROOT / ".venv-emulator/bin/python"
+ACCOUNT = "000000000000"
 MAIN = Path(__file__).with_name("second_emulator_main.py")
 TEMPLATE_KEY = "template.json"
 # No other settings of the caller reach LocalStack.
@@ -86,14 +85,61 @@ class SecondEmulator(Stack):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """A stack on LocalStack, and what the template declares for its parameters."""
+class Deployable(ResolvedTemplate):
+    """The template for given parameters, with no function left but references to resources.
 
-    emulator: Stack
-    name: str
-    parameters: Mapping[str, str]
-    template: Mapping[str, Any]
+    LocalStack resolves references in resources and outputs whose condition does not hold, and fails
+    over those to each other. It takes AWS::NoValue for a topic's name, and does not convert numbers
+    to strings, nor strings to numbers.
+    """
+
+    def __init__(self, parameters: Mapping[str, str], stack_name: str) -> None:
+        super().__init__(_template(), parameters, stack_name)
+        self.values |= {"AWS::AccountId": ACCOUNT} | {
+            name: int(self.values[name])
+            for name, parameter in self.template["Parameters"].items()
+            if parameter["Type"] == "Number"
+        }
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return {
+            name: self.value(output["Value"])
+            for name, output in self.template["Outputs"].items()
+            if self.holds(output.get("Condition"))
+        }
+
+    def body(self) -> str:
+        for resource in self.resources.values():
+            if resource["Type"] == "AWS::Serverless::Function":
+                resource["Properties"]["CodeUri"] = {"Bucket": BUCKET, "Key": KEY}
+        return json.dumps(
+            {
+                "Transform": self.template["Transform"],
+                "Resources": self.resources,
+                "Outputs": {name: {"Value": value} for name, value in self.outputs.items()},
+            }
+        )
+
+    def _reference(self, name: str) -> Any:
+        return self.values[name] if name in self.values else {"Ref": name}
+
+    def _attribute(self, name: str, attribute: str) -> Any:
+        return {"Fn::GetAtt": [name, attribute]}
+
+    def _substituted(self, text: str, variables: Mapping[str, Any]) -> Any:
+        known = self.values | dict(variables)
+        for name, value in known.items():
+            text = text.replace(f"${{{name}}}", str(value))
+        return {"Fn::Sub": text} if "${" in text else text
+
+
+class Deployed(Deployable):
+    """A stack on LocalStack; references to resources are resolved as well."""
+
+    def __init__(self, emulator: Stack, name: str, parameters: Mapping[str, str]) -> None:
+        super().__init__(parameters, name)
+        self.emulator, self.name = emulator, name
 
     @cached_property
     def physical_ids(self) -> dict[str, str]:
@@ -102,33 +148,20 @@ class Deployed:
         return {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}
 
     @cached_property
-    def outputs(self) -> dict[str, str]:
+    def emulated_outputs(self) -> dict[str, str]:
         cloudformation = self.emulator.client("cloudformation")
         [stack] = cloudformation.describe_stacks(StackName=self.name)["Stacks"]
         return {o["OutputKey"]: o["OutputValue"] for o in stack["Outputs"]}
 
-    @cached_property
-    def intrinsics(self) -> Intrinsics:
-        return Intrinsics(
-            self.template,
-            self.parameters,
-            _pseudo_parameters(self.name),
-            self.physical_ids.__getitem__,
-            self.attribute,
-        )
+    def name_of(self, resource: str) -> str:
+        """The name of a resource, which is the last part of its physical ID."""
+        return self.physical_ids[resource].rpartition("/")[2].rpartition(":")[2]
 
-    @cached_property
-    def declared(self) -> dict[str, dict[str, Any]]:
-        """The resources whose condition holds, with resolved properties."""
-        return {
-            name: self.intrinsics.resolve({"Properties": {}} | resource)
-            for name, resource in self.template["Resources"].items()
-            if self.intrinsics.exists(resource)
-        }
+    def _reference(self, name: str) -> Any:
+        return self.values[name] if name in self.values else self.physical_ids[name]
 
-    def attribute(self, name: str, attribute: str) -> str:
-        """The value of Fn::GetAtt, from the physical ID."""
-        short = self.physical_ids[name].rpartition("/")[2].rpartition(":")[2]
+    def _attribute(self, name: str, attribute: str) -> str:
+        short = self.name_of(name)
         if attribute != "Arn":
             return short
         kind = self.template["Resources"][name]["Type"]
@@ -142,6 +175,9 @@ class Deployed:
         }[kind]
         region = "" if service == "iam" else REGION
         return f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
+
+    def _substituted(self, text: str, variables: Mapping[str, Any]) -> Any:
+        return ResolvedTemplate._substituted(self, text, variables)
 
 
 @contextmanager
@@ -165,11 +201,9 @@ def second_emulator() -> Iterator[Stack]:
 def deploy(
     emulator: Stack, name: str, parameters: Mapping[str, str], seconds: float = 60
 ) -> Deployed:
-    template = _template()
-    adapted = _adapted(template, Intrinsics(template, parameters, _pseudo_parameters(name)))
     # Too long for a request.
     s3 = emulator.client("s3")
-    s3.put_object(Bucket=BUCKET, Key=TEMPLATE_KEY, Body=json.dumps(adapted))
+    s3.put_object(Bucket=BUCKET, Key=TEMPLATE_KEY, Body=Deployable(parameters, name).body())
     cloudformation = emulator.client("cloudformation")
     cloudformation.create_stack(
         StackName=name,
@@ -180,7 +214,7 @@ def deploy(
     while True:
         [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
         if stack["StackStatus"] == "CREATE_COMPLETE":
-            return Deployed(emulator, name, parameters, template)
+            return Deployed(emulator, name, parameters)
         if stack["StackStatus"] != "CREATE_IN_PROGRESS" or time.monotonic() > deadline:
             events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
             failed = [e for e in events if e["ResourceStatus"].endswith("FAILED")]
@@ -191,41 +225,7 @@ def deploy(
 
 @cache
 def _template() -> dict[str, Any]:
-    template: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
-    return template
-
-
-def _pseudo_parameters(name: str) -> dict[str, str]:
-    return {
-        "AWS::AccountId": ACCOUNT,
-        "AWS::Partition": "aws",
-        "AWS::Region": REGION,
-        "AWS::StackName": name,
-    }
-
-
-def _adapted(template: dict[str, Any], intrinsics: Intrinsics) -> dict[str, Any]:
-    """The template for these parameters alone: with no function left but references to resources.
-
-    LocalStack resolves references in resources and outputs whose condition does not hold, and fails
-    over those to each other. It takes AWS::NoValue for a topic's name, and does not convert numbers
-    to strings, nor strings to numbers.
-    """
-    adapted = {
-        key: value
-        for key, value in template.items()
-        if key not in ("Parameters", "Conditions", "Mappings", "Metadata")
-    }
-    for section in ("Resources", "Outputs"):
-        adapted[section] = {
-            name: intrinsics.resolve({k: v for k, v in entry.items() if k != "Condition"})
-            for name, entry in template[section].items()
-            if intrinsics.exists(entry)
-        }
-    for resource in adapted["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = {"Bucket": BUCKET, "Key": KEY}
-    return adapted
+    return load()
 
 
 def _package() -> bytes:

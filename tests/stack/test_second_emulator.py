@@ -2,7 +2,7 @@
 
 LocalStack keeps all that MiniStack leaves out, but evaluates only alarms on one metric. MiniStack
 evaluates no others either, and does not tell one dimension from another. Those are the alarms with
-"Metrics" in the template; test_alarms.py judges them by CloudWatch's rules:
+"Metrics" in the template; alarm_evaluator.py judges them by CloudWatch's rules:
 
     UnprocessedEventsAlarm, HeartbeatAlarm, LiveSkillFailureAlarm, SkillFailureBySkillAlarm,
     FunctionErrorsAlarm, FailedEventsAlarm, EmbeddedMetricsAlarm, QuarantineAlarm,
@@ -18,6 +18,7 @@ python -m unittest discover tests/stack
 from __future__ import annotations
 
 import json
+import re
 import time
 import unittest
 from collections.abc import Callable
@@ -30,8 +31,8 @@ from second_emulator import Deployed, deploy, second_emulator
 from stack import Stack
 
 ALARM = "AWS::CloudWatch::Alarm"
-# Not kept by LocalStack; nor is the retention of a log group.
-UNSEEN = {"CodeUri", "WarmUpConfiguration"}
+# Properties that LocalStack does not keep, or as something else.
+UNSEEN = {"CodeUri", "RetentionInDays", "WarmUpConfiguration"}
 # Every alarm exists with these.
 EVERYTHING = {"QueueAgeLimitSeconds": "3600", "SilenceHours": "3", "AlarmEmail": "a@example.com"}
 
@@ -122,24 +123,17 @@ class EmulatedStack(unittest.TestCase):
     def assert_deployed(self, deployed: Deployed) -> None:
         """Checks that what the template declares exists, as it declares it, and nothing else."""
         described, wrong = Described(deployed), []
-        for name, resource in deployed.declared.items():
-            if resource["Type"] not in described.by_type:
-                continue
-            declared = {k: v for k, v in resource["Properties"].items() if k not in UNSEEN}
+        for name, resource in deployed.resources.items():
+            properties = resource.get("Properties", {}).items()
+            declared = {key: value for key, value in properties if key not in UNSEEN}
             if resource["Type"] == ALARM:
                 declared.setdefault("OKActions", [])
             wrong += differences(declared, described.properties(name), name)
         self.assertEqual(wrong, [])
-        # SAM's transform adds this one to the function.
-        self.assertEqual(
-            set(deployed.physical_ids), set(deployed.declared) | {"AspEventsFunctionEventInvokeConfig"}
-        )
-        outputs = {
-            name: deployed.intrinsics.resolve(output["Value"])
-            for name, output in deployed.template["Outputs"].items()
-            if deployed.intrinsics.exists(output)
-        }
-        self.assertEqual(deployed.outputs, outputs)
+        # SAM's transform makes one more of the function's properties.
+        transformed = {"AspEventsFunctionEventInvokeConfig"}
+        self.assertEqual(set(deployed.physical_ids), set(deployed.resources) | transformed)
+        self.assertEqual(deployed.emulated_outputs, deployed.outputs)
 
 
 class Combinations(EmulatedStack):
@@ -188,9 +182,13 @@ class Alarms(EmulatedStack):
         self.assert_deployed(self.direct)
         self.assert_deployed(self.buffered)
 
-    def test_each_alarm_rings_for_its_own_stack_alone(self) -> None:
-        alarms = alarms_of(self.direct).items()
+    def test_each_alarm_is_raised_here_or_named_in_the_head_of_this_file(self) -> None:
+        alarms = self.buffered.properties_of_type(ALARM).items()
         self.assertEqual(set(RAISED_BY), {name for name, a in alarms if "MetricName" in a})
+        named = set(re.findall(r"\w+Alarm\b", __doc__ or ""))
+        self.assertEqual(named, {name for name, a in alarms if "Metrics" in a})
+
+    def test_each_alarm_rings_for_its_own_stack_alone(self) -> None:
         inboxes = Inboxes(self.direct)
         for name, datum in RAISED_BY.items():
             with self.subTest(name):
@@ -205,7 +203,7 @@ class Alarms(EmulatedStack):
 
     def test_pages_and_tickets_go_to_their_topic_and_only_pages_say_that_it_is_over(self) -> None:
         inboxes, expected = Inboxes(self.buffered), set()
-        for name in alarms_of(self.buffered):
+        for name in self.buffered.properties_of_type(ALARM):
             states = ("ALARM", "OK")
             for state in states:
                 self.cloudwatch.set_alarm_state(
@@ -217,19 +215,17 @@ class Alarms(EmulatedStack):
         inboxes.check(self, expected)
 
     def put(self, deployed: Deployed, datum: Datum) -> None:
-        names = {
-            dimension: deployed.attribute(value, "Name")
-            if value in deployed.physical_ids
-            else value
-            for dimension, value in datum.dimensions.items()
-        }
+        dimensions = [
+            {"Name": name, "Value": deployed.name_of(v) if v in deployed.resources else v}
+            for name, v in datum.dimensions.items()
+        ]
         now = datetime.now(UTC)
         self.cloudwatch.put_metric_data(
             Namespace=datum.namespace or f"AlexaSmartProperties/{deployed.name}",
             MetricData=[
                 {
                     "MetricName": datum.metric,
-                    "Dimensions": [{"Name": k, "Value": v} for k, v in names.items()],
+                    "Dimensions": dimensions,
                     "Timestamp": now - timedelta(minutes=1 + 5 * period),
                     "Value": datum.value,
                 }
@@ -260,13 +256,8 @@ class Alarms(EmulatedStack):
         return dict(alarm)
 
 
-def alarms_of(deployed: Deployed) -> dict[str, dict[str, Any]]:
-    resources = deployed.declared.items()
-    return {name: r["Properties"] for name, r in resources if r["Type"] == ALARM}
-
-
 def is_page(deployed: Deployed, name: str) -> bool:
-    description = deployed.declared[name]["Properties"]["AlarmDescription"]
+    description = deployed.resources[name]["Properties"]["AlarmDescription"]
     return {"PAGE": True, "TICKET": False}[description.partition(":")[0]]
 
 
