@@ -40,6 +40,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import metric_math
@@ -168,11 +169,11 @@ class AlarmDefinition:
     ok_actions: tuple[str, ...]
     warm_up: WarmUp | None = None
 
-    @property
+    @cached_property
     def keys(self) -> list[MetricKey]:
         return [query.key for query in self.queries if query.key]
 
-    @property
+    @cached_property
     def insights(self) -> re.Match[str] | None:
         """The Metrics Insights query, if the alarm is on one."""
         return next(filter(None, (INSIGHTS.fullmatch(q.expression) for q in self.queries)), None)
@@ -236,6 +237,8 @@ class AlarmRun:
     transitions: list[tuple[int, AlarmState]] = field(default_factory=list)
     created: int | None = None
     is_warm: bool = False
+    _last_series: dict[str, TimeSeries] = field(default_factory=dict)
+    _last_points: tuple[Point, ...] = ()
 
     def evaluate(self, now: int) -> None:
         """Evaluates the alarm at the end of minute `now`, if CloudWatch does so then."""
@@ -266,16 +269,10 @@ class AlarmRun:
             for query in self.alarm.queries
             if query.key
         }
-        # The order of the entries is free: an expression is due when what it names is there.
-        pending = [query for query in self.alarm.queries if query.expression]
-        while pending:
-            query = pending.pop(0)
-            if any(other.id in _names(query.expression) for other in pending):
-                pending.append(query)
-                continue
-            series[query.id] = metric_math.evaluate(query.expression, series)
-        [returned] = [query.id for query in self.alarm.queries if query.is_returned]
-        return series[returned].points
+        # Most minutes bring nothing new.
+        if series != self._last_series:
+            self._last_series, self._last_points = series, _returned(self.alarm, dict(series))
+        return self._last_points
 
     def _warmed_up(self, now: int, points: tuple[Point, ...]) -> bool:
         """Whether the warm-up, if there is one, is over; it applies once. [warm-up]"""
@@ -345,6 +342,20 @@ class AlarmRun:
             )
             for name, parts in groups.items()
         }
+
+
+def _returned(alarm: AlarmDefinition, series: dict[str, TimeSeries]) -> tuple[Point, ...]:
+    """The points of the query that returns data, from the series of the metrics."""
+    # The order of the entries is free: an expression is due when what it names is there.
+    pending = [query for query in alarm.queries if query.expression]
+    while pending:
+        query = pending.pop(0)
+        if any(other.id in _names(query.expression) for other in pending):
+            pending.append(query)
+            continue
+        series[query.id] = metric_math.evaluate(query.expression, series)
+    [returned] = [query.id for query in alarm.queries if query.is_returned]
+    return series[returned].points
 
 
 def _names(expression: str) -> set[str]:

@@ -120,7 +120,7 @@ def situations(kind: FailureKind) -> list[Situation]:
     """The situations for alarms of this kind. What stays away cannot do so every 10 minutes."""
     if kind is FailureKind.ABSENCE:
         return [CREATION, ABSENT_ONCE, ABSENT, *map(NONE.late, DELAYS)]
-    late = LASTING if kind is FailureKind.SUSTAINED else ONE
+    late = {FailureKind.SUSTAINED: LASTING, FailureKind.EDGE: EVERY_20}.get(kind, ONE)
     return [CREATION, ONE, EVERY_10, EVERY_20, LASTING, *map(late.late, DELAYS)]
 
 
@@ -137,9 +137,9 @@ class MailCount:
 
 
 def outcomes(
-    alarm: AlarmDefinition, failing: MetricKey | None = None
+    alarm: AlarmDefinition, failing: MetricKey | None = None, *titles: str
 ) -> dict[str, set[MailCount]]:
-    """What the alarm does in each situation, by the situation's title."""
+    """What the alarm does in each situation, or in some, by the situation's title."""
     kind = KINDS[alarm.name]
     return {
         situation.title: {
@@ -148,6 +148,7 @@ def outcomes(
             for count in simulate(alarm, kind, situation.retried(attempts), failing)
         }
         for situation in situations(kind)
+        if not titles or situation.title in titles
     }
 
 
@@ -187,18 +188,18 @@ def failing_keys(alarm: AlarmDefinition) -> list[MetricKey]:
 
 @cache
 def breaching_value(alarm: AlarmDefinition, failing: MetricKey) -> float:
-    """A value of one metric, of which all others are missing, that breaches the threshold."""
+    """A value of one metric that breaches the threshold if it lasts and all others are missing."""
     value = alarm.threshold
-    if alarm.insights:
-        return value
-    for _ in range(20):
+    for _ in range(0 if alarm.insights else 20):
         store = MetricStore()
-        store.put(failing, 0, value)
-        point = AlarmRun(alarm, store, 0).points(alarm.period)[-1]
+        for period in range(alarm.evaluation_periods):
+            store.put(failing, period * alarm.period, value)
+        now = alarm.evaluation_periods * alarm.period
+        point = AlarmRun(alarm, store, 0).points(now)[-1]
         if point is not None and alarm.is_breaching(point):
-            return value
+            break
         value *= 2
-    raise ValueError(f"{alarm.name}: {failing.name} alone does not breach the threshold")
+    return value
 
 
 @cache

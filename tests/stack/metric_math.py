@@ -24,6 +24,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 Point = float | None
 Binary = Callable[[float, float], float]
@@ -53,23 +54,29 @@ class TimeSeries:
     is_known: bool = True
 
 
-SeriesList = list[TimeSeries]
-MathValue = float | TimeSeries | SeriesList
+MathValue = float | TimeSeries | list[TimeSeries]
+SeriesById = Mapping[str, TimeSeries]
+Formula = Callable[[SeriesById], MathValue]
 
 
-def evaluate(expression: str, series: Mapping[str, TimeSeries]) -> TimeSeries:
+def evaluate(expression: str, series: SeriesById) -> TimeSeries:
     """The series that the expression yields; `series` has those of the other Ids."""
-    value = _Parser(expression, series).parse()
+    value = _formula(expression)(series)
     if not isinstance(value, TimeSeries):
         raise MathError(f"{expression}: an alarm needs an expression that yields one series")
     return value
 
 
-class _Parser:
-    """Evaluates an expression while it reads it, from the weakest operator to the strongest."""
+@cache
+def _formula(expression: str) -> Formula:
+    return _Parser(expression).parse()
 
-    def __init__(self, expression: str, series: Mapping[str, TimeSeries]) -> None:
-        self.expression, self.series = expression, series
+
+class _Parser:
+    """Reads an expression, from the weakest operator to the strongest."""
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
         self.tokens = self._tokens()
         self.position = 0
 
@@ -83,11 +90,11 @@ class _Parser:
             position = found.end()
         return tokens
 
-    def parse(self) -> MathValue:
-        value = self._comparison()
+    def parse(self) -> Formula:
+        formula = self._comparison()
         if self._next():
             raise MathError(f"{self.expression}: {self._next()!r} is left over")
-        return value
+        return formula
 
     def _next(self) -> str:
         return self.tokens[self.position] if self.position < len(self.tokens) else ""
@@ -99,46 +106,49 @@ class _Parser:
         self.position += 1
         return token
 
-    def _comparison(self) -> MathValue:
+    def _comparison(self) -> Formula:
         return self._chain(COMPARISONS, self._sum)
 
-    def _sum(self) -> MathValue:
+    def _sum(self) -> Formula:
         return self._chain(SUMS, self._product)
 
-    def _product(self) -> MathValue:
+    def _product(self) -> Formula:
         return self._chain(PRODUCTS, self._unary)
 
-    def _chain(self, operators: dict[str, Binary], operand: Callable[[], MathValue]) -> MathValue:
-        value = operand()
+    def _chain(self, operators: Mapping[str, Binary], operand: Callable[[], Formula]) -> Formula:
+        formula = operand()
         while self._next() in operators:
-            name = self._take()
-            value = _combine(operators[name], value, operand())
-        return value
+            formula = _binary(operators[self._take()], formula, operand())
+        return formula
 
-    def _unary(self) -> MathValue:
+    def _unary(self) -> Formula:
         if self._next() == "-":
             self._take()
-            return _combine(operator.mul, -1.0, self._unary())
+            return _binary(operator.mul, lambda _: -1.0, self._unary())
         return self._primary()
 
-    def _primary(self) -> MathValue:
+    def _primary(self) -> Formula:
         token = self._take()
         if token == "(":
-            value = self._comparison()
+            formula = self._comparison()
             self._take(")")
-            return value
+            return formula
         if token == "[":
-            return [_series(item) for item in self._items("]")]
+            items = self._items("]")
+            return lambda series: [_series(item(series)) for item in items]
         if token[0].isdigit():
-            return float(token)
+            return lambda _: float(token)
         if self._next() == "(":
             self._take()
             return self._call(token)
-        if token not in self.series:
-            raise MathError(f"{self.expression}: no Id {token}")
-        return self.series[token]
+        return lambda series: self._lookup(series, token)
 
-    def _items(self, end: str) -> list[MathValue]:
+    def _lookup(self, series: SeriesById, name: str) -> TimeSeries:
+        if name not in series:
+            raise MathError(f"{self.expression}: no Id {name}")
+        return series[name]
+
+    def _items(self, end: str) -> list[Formula]:
         items = [self._comparison()]
         while self._next() == ",":
             self._take()
@@ -146,10 +156,15 @@ class _Parser:
         self._take(end)
         return items
 
-    def _call(self, name: str) -> MathValue:
+    def _call(self, name: str) -> Formula:
         if name not in FUNCTIONS:
             raise MathError(f"{self.expression}: {name} is not supported here")
-        return FUNCTIONS[name](*self._items(")"))
+        arguments = self._items(")")
+        return lambda series: FUNCTIONS[name](*(argument(series) for argument in arguments))
+
+
+def _binary(binary: Binary, left: Formula, right: Formula) -> Formula:
+    return lambda series: _combine(binary, left(series), right(series))
 
 
 def _series(value: MathValue) -> TimeSeries:
