@@ -72,6 +72,10 @@ unit: ## Unit, property and wire-level tests
 schemas: ## Write the JSON Schemas of the messages into schemas/ (make unit fails while they are out of date)
 	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::schema
 
+.PHONY: alarm-table
+alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)
+	$(PY) tests/stack/alarm_table.py
+
 .PHONY: docs
 docs: ## Documentation builds without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items

@@ -56,7 +56,10 @@ ONCE = {
 MAILS = {
     FailureKind.OCCURRENCE: ONCE,
     FailureKind.LEVEL: ONCE,
-    FailureKind.EDGE: ONCE,
+    # The first message of a queue rings the queue's own alarm. The late data here are those of one
+    # every 20 minutes.
+    FailureKind.EDGE: ONCE | {"one failure": 0},
+    # The late data here are those of a lasting failure.
     FailureKind.SUSTAINED: ONCE
     | {"one failure": 0, "one every 10 minutes": 0, "one every 20 minutes": 0},
     FailureKind.ABSENCE: {
@@ -160,27 +163,32 @@ class QueueTest(AlarmCase):
         for run in runs:
             self.assertEqual(run.mails(AlarmState.ALARM, since), count, f"extra {run.extra}")
 
-    def looked_at(self, values: list[float], seconds: int, *minutes: int) -> list[float]:
-        """The values while people look at the messages, which hides them for so long.
+    def looked_at(
+        self, values: list[float], seconds: int, read: int, *minutes: int
+    ) -> list[float]:
+        """The values while people look at some messages, which hides those for so long.
 
-        A value is what SQS finds at one moment of its minute, so a minute may miss the messages.
+        A value is what SQS finds at one moment of its minute, so a minute may miss them.
         """
         hidden = {minute + later for minute in minutes for later in range(-(-seconds // 60))}
-        return [0.0 if minute in hidden else value for minute, value in enumerate(values)]
+        return [
+            max(0.0, value - read) if minute in hidden else value
+            for minute, value in enumerate(values)
+        ]
 
     def test_looking_at_messages_neither_ends_nor_repeats_an_alarm(self) -> None:
         values = self.queue({0: 0, 60: 3})
         looks = (70, 75, 76, 90, 150, 151, 152, 200)
-        for seconds in (30, 60, 119):
-            seen = self.looked_at(values, seconds, *looks)
+        for seconds, read in ((30, 1), (30, 10), (60, 1), (60, 10)):
+            seen = self.looked_at(values, seconds, read, *looks)
             for name in self.LEVELS:
-                with self.subTest(name, seconds=seconds):
+                with self.subTest(name, seconds=seconds, read=read):
                     runs = self.alarm_runs(name, seen)
                     self.assert_rings(runs, 1, since=60)
                     for run in runs:
                         self.assertIs(run.state, AlarmState.ALARM)
-            with self.subTest(self.EDGE, seconds=seconds):
-                self.assert_rings(self.alarm_runs(self.EDGE, seen), 0, since=150)
+            with self.subTest(self.EDGE, seconds=seconds, read=read):
+                self.assert_rings(self.alarm_runs(self.EDGE, seen), 0, since=0)
 
     def test_a_second_cause_is_seen_while_the_first_is_still_there(self) -> None:
         values = self.queue({0: 0, 60: 1, 240: 2})
@@ -189,18 +197,31 @@ class QueueTest(AlarmCase):
                 self.assert_rings(self.alarm_runs(self.EDGE, values, queue), 1, since=240)
 
     def test_a_second_cause_is_seen_in_another_queue(self) -> None:
-        first, second, _ = self.every[self.EDGE].keys
-        store = MetricStore()
-        for minute, value in enumerate(self.queue({0: 0, 60: 5})):
-            store.put(first, minute, value)
-        for minute, value in enumerate(self.queue({0: 0, 240: 1})):
-            store.put(second, minute, value)
-        self.assert_rings(self.runs(self.EDGE, store, range(8 * HOUR)), 1, since=240)
+        # The other queue's own alarm sees it, whatever the first queue holds.
+        for name in self.LEVELS:
+            with self.subTest(name):
+                self.assert_rings(self.alarm_runs(name, self.queue({0: 0, 240: 1})), 1, since=240)
 
-    def test_a_new_failure_after_an_unsuccessful_replay_is_seen(self) -> None:
-        # Replayed at 240, back 20 minutes later.
+    def test_a_replay_that_fails_is_seen(self) -> None:
+        # Replayed at 240, back after 20 minutes: again the first message of its queue.
         values = self.queue({0: 0, 60: 1, 240: 0, 260: 1})
+        self.assert_rings(self.alarm_runs("OnFailureQueueAlarm", values), 1, since=240)
+        # One of two replayed, back after 8 minutes.
+        values = self.queue({0: 0, 60: 2, 240: 1, 248: 2})
         self.assert_rings(self.alarm_runs(self.EDGE, values), 1, since=240)
+
+    def test_one_failure_sends_one_page(self) -> None:
+        # Whether the queue was in use before or not; with gaps in the metric or not.
+        for start in (0, 60):
+            values = self.queue({60: 1})
+            for gap in (range(0), range(120, 135)):
+                store, key = MetricStore(), self.every[self.EDGE].keys[0]
+                for minute in range(start, len(values)):
+                    if minute not in gap:
+                        store.put(key, minute, values[minute])
+                for run in self.runs(self.EDGE, store, range(len(values))):
+                    with self.subTest(start=start, gap=gap, extra=run.extra):
+                        self.assertEqual(run.mails(AlarmState.ALARM, 0), 0)
 
     def test_emptying_a_queue_rings_nothing(self) -> None:
         values = self.queue({0: 0, 60: 5, 240: 4, 250: 2, 260: 0})
@@ -283,6 +304,20 @@ class CauseTest(AlarmCase):
                         mails = {count.alarm for count in counts}
                         self.assertEqual(mails, {ONCE[title] * factor})
 
+    def test_a_skill_threshold_above_1_sends_one_page(self) -> None:
+        chosen = alarms(**EVERY_ALARM | {"SkillFailureThreshold": "3"})["LiveSkillFailureAlarm"]
+        for minutes, mails in (((0, 1, 2), 1), ((0, 0, 0), 1), ((0, 2), 0), (range(0, 60, 5), 0)):
+            for key in chosen.keys:
+                store = MetricStore()
+                for minute in minutes:
+                    store.put(key, minute, 1)
+                for extra in EXTRA_POINTS:
+                    run = AlarmRun(chosen, store, extra)
+                    for now in range(-HOUR, 3 * HOUR):
+                        run.evaluate(now)
+                    with self.subTest(minutes, metric=key, extra=extra):
+                        self.assertEqual(run.mails(AlarmState.ALARM, 0), mails)
+
     def test_a_retry_trigger_may_be_as_old_as_its_delay(self) -> None:
         name, limit = "RetryQueueAgeAlarm", 86_400
         [key] = self.every[name].keys
@@ -292,10 +327,17 @@ class CauseTest(AlarmCase):
             for run in self.runs(name, store, range(-HOUR, 2 * HOUR)):
                 self.assertEqual(run.mails(AlarmState.ALARM, 0), mails)
 
-    def test_three_late_events_within_15_minutes_ring(self) -> None:
+    def test_three_late_events_ring_once_however_they_are_spread(self) -> None:
         name = "LateEventsAlarm"
         [key] = self.every[name].keys
-        for minutes, mails in (((0, 7), 0), ((0, 7, 14), 1), ((0, 7, 15), 0), ((0, 20, 40), 0)):
+        for minutes, mails in (
+            ((0, 0, 0), 1),
+            ((0, 1, 2), 1),
+            ((0, 7, 14), 1),
+            ((0, 14), 0),
+            (range(0, 180, 20), 0),
+            (range(0, 180, 3), 1),
+        ):
             store = MetricStore()
             for minute in minutes:
                 store.put(key, minute, 1)

@@ -274,6 +274,7 @@ class Template(unittest.TestCase):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
         levels = {name for name in alarms if name.endswith("QueueAlarm")}
         own_ways = {
+            "UnprocessedEventsAlarm": (60, 60, 1),
             "FunctionThrottlesAlarm": (60, 30, 15),
             "FunctionErrorsAlarm": (60, 30, 20),
             "FailedEventsAlarm": (60, 30, 20),
@@ -357,7 +358,7 @@ class Template(unittest.TestCase):
                 returned = [one["Id"] for one in queries.values() if one["ReturnData"]]
                 self.assertEqual(returned, [alarm["Metrics"][0]["Id"]], name)
                 expressions = [one["Expression"] for one in queries.values() if "Expression" in one]
-                words = set(re.findall(r"[A-Za-z_]+", " ".join(expressions)))
+                words = set(re.findall(r"[A-Za-z]\w*", " ".join(expressions)))
                 self.assertLessEqual(words, functions | set(queries), name)
                 self.assertEqual(set(queries) - words, set(returned), name)
 
@@ -403,20 +404,30 @@ class Template(unittest.TestCase):
         template = self.resolved(MetricNamespace="Mine", **EVERYTHING)
         self.assertNotIn("AlexaSmartProperties/", json.dumps(template.resources))
 
-    def test_unprocessed_events_are_more_in_a_queue_that_pages_and_was_not_empty(self) -> None:
+    def test_unprocessed_events_are_more_in_the_queues_that_page_than_before(self) -> None:
         alarm = alarms_of(self.resolved())["UnprocessedEventsAlarm"]
         queues = watched(alarm, "ApproximateNumberOfMessagesVisible")
         self.assertEqual(
             {f"{queue}Alarm" for queue in queues},
             {name for name in PAGES if name.endswith("QueueAlarm")},
         )
-        [total, *queries] = alarm["Metrics"]
-        depths = [query["Id"] for query in queries if "MetricStat" in query]
-        more = {one["Id"]: one["Expression"] for one in queries if "Expression" in one}
-        self.assertEqual(total["Expression"], f"SUM([{', '.join(more)}])")
+        depths = [query["Id"] for query in alarm["Metrics"] if "MetricStat" in query]
         self.assertEqual(
-            more,
-            {f"more_{id}": f"(DIFF({id}) > 0) * ({id} > DIFF({id}))" for id in depths},
+            {one["Id"]: one["Expression"] for one in alarm["Metrics"] if "Expression" in one},
+            {
+                # The first message raises only the alarm of its queue.
+                "more": "(held > before) * (before > 0) * known",
+                # Missing in the first 5 minutes that CloudWatch fetches.
+                "known": "0 * DIFF(DIFF(DIFF(DIFF(DIFF(held))))) == 0",
+                # Longer than people hide messages by looking at them.
+                "before": "MAX([held_1, held_2, held_3, held_4, held_5])",
+                "held_5": "held_4 - DIFF(held_4)",
+                "held_4": "held_3 - DIFF(held_3)",
+                "held_3": "held_2 - DIFF(held_2)",
+                "held_2": "held_1 - DIFF(held_1)",
+                "held_1": "held - DIFF(held)",
+                "held": " + ".join(depths),
+            },
         )
 
     def test_failed_deliveries_of_every_topic_but_that_of_the_alarm_raise_it(self) -> None:
