@@ -85,13 +85,8 @@ class SecondEmulator(Stack):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Deployable(ResolvedTemplate):
-    """The template for given parameters, with no function left but references to resources.
-
-    LocalStack resolves references in resources and outputs whose condition does not hold, and fails
-    over those to each other. It takes AWS::NoValue for a topic's name, and does not convert numbers
-    to strings, nor strings to numbers.
-    """
+class LocalTemplate(ResolvedTemplate):
+    """The template in LocalStack's account, with numbers for parameters that are numbers."""
 
     def __init__(self, parameters: Mapping[str, str], stack_name: str) -> None:
         super().__init__(_template(), parameters, stack_name)
@@ -108,6 +103,15 @@ class Deployable(ResolvedTemplate):
             for name, output in self.template["Outputs"].items()
             if self.holds(output.get("Condition"))
         }
+
+
+class Deployable(LocalTemplate):
+    """The template for given parameters, with no function left but references to resources.
+
+    LocalStack resolves references in resources and outputs whose condition does not hold, and fails
+    over those to each other. It takes AWS::NoValue for a topic's name, and does not convert numbers
+    to strings, nor strings to numbers.
+    """
 
     def body(self) -> str:
         for resource in self.resources.values():
@@ -128,14 +132,13 @@ class Deployable(ResolvedTemplate):
         return {"Fn::GetAtt": [name, attribute]}
 
     def _substituted(self, text: str, variables: Mapping[str, Any]) -> Any:
-        known = self.values | dict(variables)
-        for name, value in known.items():
+        for name, value in (self.values | dict(variables)).items():
             text = text.replace(f"${{{name}}}", str(value))
         return {"Fn::Sub": text} if "${" in text else text
 
 
-class Deployed(Deployable):
-    """A stack on LocalStack; references to resources are resolved as well."""
+class Deployed(LocalTemplate):
+    """A stack on LocalStack, with the resources as the template declares them for it."""
 
     def __init__(self, emulator: Stack, name: str, parameters: Mapping[str, str]) -> None:
         super().__init__(parameters, name)
@@ -176,9 +179,6 @@ class Deployed(Deployable):
         region = "" if service == "iam" else REGION
         return f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
 
-    def _substituted(self, text: str, variables: Mapping[str, Any]) -> Any:
-        return ResolvedTemplate._substituted(self, text, variables)
-
 
 @contextmanager
 def second_emulator() -> Iterator[Stack]:
@@ -199,7 +199,7 @@ def second_emulator() -> Iterator[Stack]:
 
 
 def deploy(
-    emulator: Stack, name: str, parameters: Mapping[str, str], seconds: float = 60
+    emulator: Stack, name: str, parameters: Mapping[str, str], seconds: float = 120
 ) -> Deployed:
     # Too long for a request.
     s3 = emulator.client("s3")
@@ -225,6 +225,7 @@ def deploy(
 
 @cache
 def _template() -> dict[str, Any]:
+    """The template, read once, because that takes a second."""
     return load()
 
 
@@ -264,7 +265,7 @@ def _start() -> Stack:
     return SecondEmulator(process, f"http://127.0.0.1:{port}", folder)
 
 
-def _wait_until_healthy(emulator: Stack, seconds: float = 60) -> None:
+def _wait_until_healthy(emulator: Stack, seconds: float = 120) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
