@@ -1,8 +1,8 @@
-"""The template on LocalStack: everything that it declares, and the alarms that ring there.
+"""The template on LocalStack: everything that it declares, and the alarms that are raised there.
 
-LocalStack keeps all that MiniStack leaves out, but evaluates only alarms on one metric. MiniStack
-evaluates no others either, and does not tell one dimension from another. Those are the alarms with
-"Metrics" in the template; alarm_evaluator.py judges them by CloudWatch's rules:
+LocalStack keeps everything that MiniStack leaves out. Both evaluate only alarms on one metric, and
+MiniStack ignores its dimensions. alarm_evaluator.py judges the others, which have "Metrics" in the
+template, by CloudWatch's rules:
 
     UnprocessedEventsAlarm, HeartbeatAlarm, LiveSkillFailureAlarm, SkillFailureBySkillAlarm,
     FunctionErrorsAlarm, FailedEventsAlarm, FunctionDurationAlarm, EmbeddedMetricsAlarm,
@@ -10,7 +10,8 @@ evaluates no others either, and does not tell one dimension from another. Those 
     FailedDeliveriesAlarm, RetryQueueAgeAlarm, FailureQueueAgeAlarm
 
 Here their state is set, to see where the notification goes. LocalStack evaluates an alarm when it
-is created or updated, and then once per evaluation range. It does not know WarmUpConfiguration.
+is created or updated, and then once per evaluation range; the tests put the data points first. It
+does not know WarmUpConfiguration.
 
 python -m unittest discover tests/stack
 """
