@@ -142,7 +142,7 @@ class CostLine:
     dollars: float
 
 
-def alarm_metrics(template: ResolvedTemplate) -> int:
+def count_alarm_metrics(template: ResolvedTemplate) -> int:
     """The metrics of all alarms, which are what CloudWatch bills.
 
     A Metrics Insights query counts as one. It is billed for each metric that it analyses, and
@@ -157,28 +157,26 @@ def alarm_metrics(template: ResolvedTemplate) -> int:
     return count
 
 
-def idle(template: ResolvedTemplate) -> list[CostLine]:
+def idle_bill(template: ResolvedTemplate) -> list[CostLine]:
     """The monthly bill of a stack that receives nothing but its heartbeat."""
-    metrics = alarm_metrics(template)
+    metrics = count_alarm_metrics(template)
     polls = HOURS * IDLE_POLLS_AN_HOUR
     mappings = len(template.properties_of_type("AWS::Lambda::EventSourceMapping"))
-    beats = heartbeats(template)
+    beats = count_heartbeats(template)
     lines = [
         CostLine("metrics of the alarms", metrics, metrics * ALARM_METRIC),
         CostLine("empty polls of `IngestionQueue`", polls, polls * SQS_REQUEST * mappings),
     ]
     if beats:
-        custom = GREETING.custom_metrics
+        custom, price = GREETING.custom_metrics, beats * price_of_heartbeat(template)
         lines += [
             CostLine("custom metrics of the heartbeat", custom, custom * CUSTOM_METRIC),
-            CostLine(
-                "heartbeats: schedule, topic, function, log", beats, beats * heartbeat(template)
-            ),
+            CostLine("heartbeats: schedule, topic, function, log", beats, price),
         ]
     return lines
 
 
-def heartbeats(template: ResolvedTemplate) -> int:
+def count_heartbeats(template: ResolvedTemplate) -> int:
     """The heartbeats a month."""
     schedules = template.properties_of_type("AWS::Scheduler::Schedule").values()
     expressions = [schedule["ScheduleExpression"] for schedule in schedules]
@@ -187,19 +185,19 @@ def heartbeats(template: ResolvedTemplate) -> int:
     return HOURS * len(expressions)
 
 
-def heartbeat(template: ResolvedTemplate) -> float:
+def price_of_heartbeat(template: ResolvedTemplate) -> float:
     """The price of one heartbeat, which mostly finds no environment of the function."""
     return (
         SCHEDULE
         + SNS_REQUEST
-        + invocation(template, COLD_START)
-        + trace(template)
-        + log(template, GREETING.log_bytes + PLATFORM_LOG)
+        + price_of_invocation(template, COLD_START)
+        + price_of_trace(template)
+        + price_of_log(template, GREETING.log_bytes + PLATFORM_LOG)
     )
 
 
-def event(template: ResolvedTemplate, usage: Usage) -> dict[str, float]:
-    """The price of a million events, by service."""
+def price_of_events(template: ResolvedTemplate, usage: Usage) -> dict[str, float]:
+    """The price of a million events that each use so much, by service."""
     is_direct = template.values["Ingestion"] == "Direct"
     batch = 1 if is_direct else BATCH
     seconds = ONE_EVENT if is_direct else FULL_BATCH
@@ -208,31 +206,31 @@ def event(template: ResolvedTemplate, usage: Usage) -> dict[str, float]:
     if not is_direct:
         sqs_requests += 1 + 2 * ceil(batch / MESSAGES_A_REQUEST) / batch
     prices = {
-        "Lambda": invocation(template, seconds) / batch,
-        "X-Ray": trace(template) / batch,
+        "Lambda": price_of_invocation(template, seconds) / batch,
+        "X-Ray": price_of_trace(template) / batch,
         "SNS": (1 + usage.sns_requests) * SNS_REQUEST,
         "SQS": sqs_requests * SQS_REQUEST,
         "CloudWatch": usage.metric_calls * METRIC_CALL,
         "DynamoDB": usage.write_units * WRITE_UNIT + usage.read_units * READ_UNIT,
-        "log": log(template, usage.log_bytes + PLATFORM_LOG / batch),
+        "log": price_of_log(template, usage.log_bytes + PLATFORM_LOG / batch),
     }
     return {service: price * MILLION for service, price in prices.items()}
 
 
-def invocation(template: ResolvedTemplate, seconds: float) -> float:
+def price_of_invocation(template: ResolvedTemplate, seconds: float) -> float:
     """The price of an invocation of the function that takes so long."""
     function = template.resources["AspEventsFunction"]["Properties"]
     gigabytes = int(function["MemorySize"]) / 1024
     return LAMBDA_REQUEST + seconds * gigabytes * LAMBDA_GB_SECOND
 
 
-def trace(template: ResolvedTemplate) -> float:
+def price_of_trace(template: ResolvedTemplate) -> float:
     """The price of an invocation's trace; of more than one invocation a second, X-Ray takes few."""
     function = template.resources["AspEventsFunction"]["Properties"]
     return TRACE if function.get("Tracing") == "Active" else 0
 
 
-def log(template: ResolvedTemplate, size: float) -> float:
+def price_of_log(template: ResolvedTemplate, size: float) -> float:
     """The price of bytes in the log, until they expire."""
     group = template.resources["AspEventsLogGroup"]["Properties"]
     months = int(group["RetentionInDays"]) * 24 / HOURS
@@ -244,6 +242,10 @@ def log(template: ResolvedTemplate, size: float) -> float:
 # What changes the bill of an idle stack.
 CHOICES: list[Mapping[str, str]] = [
     {"Ingestion": "Buffered"},
+    {"RetryConsumer": "None", "ReadinessConsumer": "None", "ReportConsumer": "None"},
+    {"QueueAgeLimitSeconds": "86400"},
+    {"SilenceHours": "24"},
+    {"Heartbeat": "No"},
 ]
 
 
@@ -259,7 +261,7 @@ def dollars(amount: float) -> str:
 
 
 def idle_table(template: Mapping[str, Any]) -> Iterator[str]:
-    lines = idle(ResolvedTemplate(template))
+    lines = idle_bill(ResolvedTemplate(template))
     rows = [[line.what, f"{line.count:,.0f}", dollars(line.dollars)] for line in lines]
     total = sum(line.dollars for line in lines)
     yield from table(
@@ -269,13 +271,14 @@ def idle_table(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def choice_table(template: Mapping[str, Any]) -> Iterator[str]:
-    default = sum(line.dollars for line in idle(ResolvedTemplate(template)))
+    default = sum(line.dollars for line in idle_bill(ResolvedTemplate(template)))
     rows = []
     for choice in CHOICES:
         resolved = ResolvedTemplate(template, choice)
-        total = sum(line.dollars for line in idle(resolved))
+        total = sum(line.dollars for line in idle_bill(resolved))
         names = " ".join(f"`{name}={value}`" for name, value in choice.items())
-        rows.append([names, f"{alarm_metrics(resolved)}", f"{total - default:+.2f}", dollars(total)])
+        metrics, change = count_alarm_metrics(resolved), total - default
+        rows.append([names, str(metrics), f"{change:+.2f}", dollars(total)])
     yield from table(["with these parameters", "alarm metrics", "change", "dollars a month"], rows)
 
 
@@ -285,7 +288,7 @@ def event_table(template: Mapping[str, Any]) -> Iterator[str]:
         resolved = ResolvedTemplate(template, {"Ingestion": mode})
         for kind in KINDS:
             usage = kind.usage(mode)
-            prices = event(resolved, usage)
+            prices = price_of_events(resolved, usage)
             services = list(prices)
             parts = [dollars(price) for price in prices.values()]
             total, metrics = sum(prices.values()), usage.custom_metrics * CUSTOM_METRIC

@@ -249,11 +249,8 @@ class AlarmRun:
             return
         if self.alarm.insights:
             self._evaluate_contributors(now)
-            return
-        points = self.points(now)
-        if not self._warmed_up(now, points):
-            return
-        self._enter(now, next_state(self.alarm, points, self.state))
+        elif self._is_warm(now):
+            self._enter(now, next_state(self.alarm, self.points(now), self.state))
 
     def mails(self, state: AlarmState, since: int) -> int:
         return sum(n.state is state and n.minute >= since for n in self.notifications)
@@ -274,17 +271,17 @@ class AlarmRun:
             self._last_series, self._last_points = series, _returned(self.alarm, dict(series))
         return self._last_points
 
-    def _warmed_up(self, now: int, points: tuple[Point, ...]) -> bool:
+    def _is_warm(self, now: int) -> bool:
         """Whether the warm-up, if there is one, is over; it applies once. [warm-up]"""
         warm_up = self.alarm.warm_up
-        if warm_up and not self.is_warm:
-            self.is_warm = now - (self.created or 0) >= warm_up.minutes
-            if not warm_up.is_always_full and points[-1] is not None:
-                firsts = [self.store.first_minute(key, now) for key in self.alarm.keys]
-                first = min(minute for minute in firsts if minute is not None)
-                length = self.alarm.period * self.alarm.evaluation_periods
-                self.is_warm = self.is_warm or now - first >= length
-        return self.is_warm or not warm_up
+        if not warm_up or self.is_warm:
+            return True
+        self.is_warm = now - (self.created or 0) >= warm_up.minutes
+        if not self.is_warm and not warm_up.is_always_full and self.points(now)[-1] is not None:
+            firsts = [self.store.first_minute(key, now) for key in self.alarm.keys]
+            first = min(minute for minute in firsts if minute is not None)
+            self.is_warm = now - first >= self.alarm.period * self.alarm.evaluation_periods
+        return self.is_warm
 
     def _enter(self, now: int, state: AlarmState) -> None:
         if state is not self.state:

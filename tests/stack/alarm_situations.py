@@ -1,4 +1,4 @@
-"""What each alarm does in each situation: how many mails it sends, by alarm_evaluator.
+"""How many mails each alarm sends in each situation, by alarm_evaluator.
 
 Each situation runs with 1 and with 3 extra points, because CloudWatch does not publish how many it
 fetches, and with and without what AWS sends while all is well: zeros of a function that is invoked,
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
-import metric_math
 from alarm_evaluator import AlarmDefinition, AlarmRun, AlarmState, MetricKey, MetricStore
-from metric_math import TimeSeries
 
 EXTRA_POINTS = (1, 3)
 HOUR = 60
+# How long it takes at most until an alarm is OK again.
+SETTLED = 6 * HOUR
 # The minutes of the attempts at an event that fails for good: Lambda's retries of an asynchronous
 # invocation, and the deliveries by IngestionQueue.
 ONCE, DIRECT, BUFFERED = (0,), (0, 1, 3), (0, 4, 8, 12, 16)
@@ -34,6 +34,8 @@ ATTEMPTS = {
 # Metrics that make a failure smaller.
 SUBTRACTED = {"Contended"}
 DELAYS = (3, 7, 16)
+# Stands for every namespace of AWS.
+AWS = "AWS"
 
 
 class FailureKind(Enum):
@@ -157,17 +159,18 @@ def simulate(
 ) -> set[MailCount]:
     """What the alarm does, for each number of extra points, with and without background."""
     shape, key = _shape(alarm, failing or failing_keys(alarm)[0])
+    has_background = key.namespace == AWS and kind is not FailureKind.ABSENCE
     return {
         _simulate(shape, kind, situation, key, extra, is_busy)
         for extra in EXTRA_POINTS
-        for is_busy in (False, True)
+        for is_busy in ((False, True) if has_background else (False,))
     }
 
 
 def _shape(alarm: AlarmDefinition, failing: MetricKey) -> tuple[AlarmDefinition, MetricKey]:
     """The alarm and its failing metric without their names: many alarms differ in nothing else."""
     names = {
-        key: MetricKey("AWS/" if key.namespace.startswith("AWS/") else "own", f"m{index}")
+        key: MetricKey(AWS if key.namespace.startswith("AWS/") else "own", f"m{index}")
         for index, key in enumerate(alarm.keys)
     }
     queries = tuple(
@@ -220,7 +223,7 @@ def _simulate(
         delay = situation.delay if absence else max(0, situation.delay - minute)
         store.put(key, minute, value, delay if absence or minute >= 0 else 0)
     run = AlarmRun(alarm, store, extra)
-    for now in range(created, end + (12 if absence else 5) * HOUR):
+    for now in range(created, end + SETTLED):
         run.evaluate(now)
     rang = [at for at, state in run.transitions if state is AlarmState.ALARM]
     cleared = run.transitions[-1][0] if rang and run.state is not AlarmState.ALARM else None
@@ -255,18 +258,17 @@ def _data(
     end = end_of(kind, situation)
     if kind is FailureKind.ABSENCE:
         start = 0 if situation == CREATION else -HOUR - _warm_up(alarm)
-        for minute in range(start + HOUR - 1, end + 12 * HOUR, HOUR):
+        for minute in range(start + HOUR - 1, end + SETTLED, HOUR):
             if minute not in situation.failures:
                 yield failing, minute, 1.0
     elif kind in (FailureKind.LEVEL, FailureKind.EDGE):
         # A queue has this metric each minute, until 6 hours after its last use.
         first = min(situation.failures, default=end)
-        for minute in range(-6 * HOUR if is_busy else first, end + 6 * HOUR):
+        for minute in range(-2 * HOUR if is_busy else first, end + SETTLED):
             held = sum(failure <= minute for failure in situation.failures)
             yield failing, minute, float(held if minute < end else 0)
     else:
-        if is_busy and failing.namespace.startswith("AWS/"):
-            for minute in range(-2 * HOUR, end + 6 * HOUR, 3):
-                yield failing, minute, 0.0
+        for minute in range(-2 * HOUR, end + SETTLED, 3) if is_busy else ():
+            yield failing, minute, 0.0
         for minute in situation.failures:
             yield failing, minute, breaching_value(alarm, failing)

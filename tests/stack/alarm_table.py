@@ -38,11 +38,16 @@ HEADINGS = (
     "clears after",
 )
 LEGEND = """\
-Mails to each subscriber, by an evaluator of CloudWatch's documented rules (`tests/stack`): the
-ALARM mails, plus the OK mails, which only pages send. A range means that it depends on what
-CloudWatch does not publish, or on whether the queue was in use in the last 6 hours. In a queue, a
-failure leaves one message, and everything is dealt with after 3 hours. The other failures pass by
-themselves. "Rings" counts from the start of a lasting failure, "clears" from its end.
+The mails to each subscriber, by CloudWatch's documented rules: ALARM mails, and after a plus sign
+OK mails. They are the same whether CloudWatch fetches one or three data points more than it
+evaluates, which it does not publish; times that differ are a range. They count from the start and
+from the end of a lasting failure.
+
+For a queue, a failure is a message that stays for three hours: the first one rings the alarm of its
+queue, further ones `UnprocessedEventsAlarm`. An event that fails does so in each attempt. For a
+heartbeat and for silence, one failure is an hour without. `SkillFailureBySkillAlarm` notifies for
+itself and for each skill. The stack has `Ingestion=Buffered`, `QueueAgeLimitSeconds=86400` and
+`SilenceHours=4` here, so that every alarm exists.
 """
 
 
@@ -84,7 +89,7 @@ def _cells(alarm: AlarmDefinition) -> tuple[str, ...]:
 def _mails(counts: Iterable[MailCount]) -> str:
     counts = list(counts)
     if not counts:
-        return ""
+        return "–"
     alarm, ok = _range(c.alarm for c in counts), _range(c.ok for c in counts)
     return alarm if ok == "0" else f"{alarm} + {ok}"
 

@@ -91,6 +91,8 @@ class ResolvedTemplate:
             for name, parameter in template["Parameters"].items()
             if "Default" in parameter
         }
+        if unknown := set(parameters or {}) - set(template["Parameters"]):
+            raise ValueError(f"the template has no such parameters: {unknown}")
         values = defaults | dict(parameters or {})
         self.values = PSEUDO_PARAMETERS | {"AWS::StackName": stack_name} | values
 

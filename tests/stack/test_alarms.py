@@ -206,9 +206,13 @@ class QueueTest(AlarmCase):
         # Replayed at 240, back after 20 minutes: again the first message of its queue.
         values = self.queue({0: 0, 60: 1, 240: 0, 260: 1})
         self.assert_rings(self.alarm_runs("OnFailureQueueAlarm", values), 1, since=240)
-        # One of two replayed, back after 8 minutes.
-        values = self.queue({0: 0, 60: 2, 240: 1, 248: 2})
-        self.assert_rings(self.alarm_runs(self.EDGE, values), 1, since=240)
+        # One of two replayed. A message that is back within 4 minutes was hidden, as far as the
+        # metric tells. From 5 to 8 minutes the alarm may ring several times: windows of 5 minutes
+        # slide, and some see the dip while others do not.
+        for minutes, mails in ((4, 0), (10, 1), (17, 1), (60, 1)):
+            values = self.queue({0: 0, 60: 2, 240: 1, 240 + minutes: 2})
+            with self.subTest(minutes):
+                self.assert_rings(self.alarm_runs(self.EDGE, values), mails, since=240)
 
     def test_one_failure_sends_one_page(self) -> None:
         # Whether the queue was in use before or not; with gaps in the metric or not.

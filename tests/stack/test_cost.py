@@ -102,7 +102,8 @@ class CostTest(unittest.TestCase):
     def assert_usage(self, found: cost.Usage, stated: cost.Usage) -> None:
         for name, value in vars(found).items():
             delta = 0.05 * value if name == "log_bytes" else 0
-            self.assertAlmostEqual(getattr(stated, name), value, delta=delta, msg=f"{name}: {found}")
+            told = f"{name}: measured {found}"
+            self.assertAlmostEqual(getattr(stated, name), value, delta=delta, msg=told)
 
     def test_direct_events_use_what_is_stated(self) -> None:
         for kind in cost.KINDS:
@@ -118,16 +119,19 @@ class CostTest(unittest.TestCase):
                 found, _ = measured([batch(texts)], len(texts))
                 self.assert_usage(found, kind.buffered)
 
-    def test_greeting_uses_what_is_stated_and_keeps_only_its_own_metric(self) -> None:
+    def test_greeting_uses_what_is_stated_and_emits_only_what_its_alarm_watches(self) -> None:
         found, metrics = measured([sns("{}")], 1)
         self.assert_usage(found, cost.GREETING)
-        self.assertEqual(metrics, {("Events", (("EventType", "None"), ("Outcome", "ignored")))})
+        alarm = ResolvedTemplate(load()).resources["HeartbeatAlarm"]["Properties"]
+        [watched] = [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
+        dimensions = {one["Name"]: one["Value"] for one in watched["Dimensions"]}
+        self.assertEqual(metrics, {(watched["MetricName"], tuple(sorted(dimensions.items())))})
 
     def test_batches_have_the_size_of_the_template(self) -> None:
         self.assertEqual(load()["Parameters"]["BatchSize"]["Default"], cost.BATCH)
 
     def test_idle_stack_costs_what_is_affordable(self) -> None:
-        lines = cost.idle(ResolvedTemplate(load()))
+        lines = cost.idle_bill(ResolvedTemplate(load()))
         for line in lines:
             self.assertGreater(line.dollars, 0, line)
         self.assertLessEqual(sum(line.dollars for line in lines), DOLLARS_IDLE)
