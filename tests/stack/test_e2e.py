@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 from case import StackTest, fresh, id_of, sns, text_of
-from stack import ROOT
+from stack import NAME, ROOT
 from watch import Received
 
 
@@ -254,16 +254,17 @@ class EndToEnd(StackTest):
     def heartbeat(self) -> dict[str, Any]:
         """The schedule, as deployed."""
         scheduler = self.stack.client("scheduler")
-        [schedule] = scheduler.list_schedules()["Schedules"]
-        found: dict[str, Any] = scheduler.get_schedule(Name=schedule["Name"])
-        return found
+        schedules = scheduler.list_schedules(NamePrefix=NAME)["Schedules"]
+        [found] = [scheduler.get_schedule(Name=schedule["Name"]) for schedule in schedules]
+        return dict(found)
 
     def test_heartbeat_is_counted_and_has_no_other_effect(self) -> None:
         schedule = self.heartbeat()
         lines = len(self.watch.function_log())
-        self.stack.client("scheduler").update_schedule(
-            Name=schedule["Name"],
-            ScheduleExpression="at(2026-01-01T00:00:00)",  # over: due at once
+        # The same once more, due at once.
+        self.stack.client("scheduler").create_schedule(
+            Name="at-once",
+            ScheduleExpression="at(2026-01-01T00:00:00)",
             FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
             Target=schedule["Target"],
         )
