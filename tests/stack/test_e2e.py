@@ -450,6 +450,45 @@ class EndToEnd(StackTest):
         self.assertEqual([message.event["requestPayload"] for message in kept], [payload])
 
 
+class WithoutConsumers(StackTest):
+    parameters: ClassVar[dict[str, str]] = {
+        f"{name}Consumer": "None" for name in ("Retry", "Readiness", "Report")
+    }
+
+    def test_events_take_effect_although_no_queue_keeps_their_messages(self) -> None:
+        samples = (
+            "automation-failure-internal-error",
+            "subscription-activated",
+            "skill-failure-invalid-response",
+        )
+        live = self.watch.total(SkillStage="live")
+        answer, is_error = self.watch.invoke(sns(*(json.dumps(fresh(one)) for one in samples)))
+        self.assertFalse(is_error, answer)
+        self.assertEqual(answer["handled"], len(samples))
+        self.assertEqual(self.watch.total(SkillStage="live"), live + 1)
+        self.assertEqual(self.watch.settle(0), [])
+
+    def test_a_subscriber_of_ones_own_gets_the_messages(self) -> None:
+        sqs, topic = self.watch.sqs, self.stack.outputs["ReadinessTopicArn"]
+        url = sqs.create_queue(QueueName="own")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.watch.sns.subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+        )
+        event = fresh("subscription-activated")
+        self.assertEqual(self.send(json.dumps(event)), [])
+        [message] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+        self.assertEqual(json.loads(message["Body"])["id"], id_of(event))
+
+    def test_quarantine_always_has_its_queue(self) -> None:
+        [kept] = self.send(text_of("bad-not-json"))
+        self.assertEqual(kept.queue, "QuarantineQueue")
+
+
 class ParametersOfEventProcessing(StackTest):
     parameters: ClassVar[dict[str, str]] = {
         "SuccessStatuses": "Done, ALL_WELL",

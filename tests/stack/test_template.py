@@ -270,15 +270,17 @@ class Template(unittest.TestCase):
     # ── What alarms watch, and how ──
 
     def test_alarms_evaluate_in_one_of_few_ways(self) -> None:
-        happened, level = (300, 12, 1), (60, 15, 1)
+        happened, lasts, level = (300, 12, 1), (60, 30, 20), (60, 15, 1)
         alarms = self.of_type("AWS::CloudWatch::Alarm")
         levels = {name for name in alarms if name.endswith("QueueAlarm")}
+        lasting = {
+            "FunctionThrottlesAlarm",
+            "FunctionErrorsAlarm",
+            "FailedEventsAlarm",
+            "FunctionDurationAlarm",
+        }
         own_ways = {
             "UnprocessedEventsAlarm": (60, 60, 1),
-            "FunctionThrottlesAlarm": (60, 30, 15),
-            "FunctionErrorsAlarm": (60, 30, 20),
-            "FailedEventsAlarm": (60, 30, 20),
-            "FunctionDurationAlarm": (300, 3, 3),
             "LateEventsAlarm": (1800, 1, 1),
             "HeartbeatAlarm": (3600, 3, 3),
             "SilenceAlarm": (3600, 24, 24),
@@ -289,7 +291,7 @@ class Template(unittest.TestCase):
             }
             [period] = periods
             way = (period, int(alarm["EvaluationPeriods"]), int(alarm["DatapointsToAlarm"]))
-            general = level if name in levels else happened
+            general = level if name in levels else lasts if name in lasting else happened
             self.assertEqual(way, own_ways.get(name, general), name)
 
     def test_a_threshold_above_one_failure_counts_within_the_last_period(self) -> None:
@@ -312,7 +314,6 @@ class Template(unittest.TestCase):
         self.assertEqual(
             filled,
             {
-                "FunctionDurationAlarm",
                 "HeartbeatAlarm",
                 "LateEventsAlarm",
                 "LiveSkillFailureAlarm",
