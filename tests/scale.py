@@ -1,6 +1,7 @@
 """Which limit of AWS the stack meets first at which load, what to change there, and what it costs.
 
     python3 tests/scale.py            prints the tables
+    python3 tests/scale.py --peak 3   prints them for another ratio of the peak to the average
     python3 tests/scale.py --write    writes them into docs/operations.md
     python3 tests/scale.py --measure  measures the CPU time of the function that
                                       ASP_EVENTS_BOOTSTRAP names
@@ -11,10 +12,11 @@ simulates the queue.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
@@ -36,8 +38,8 @@ SECTION = cost.WrittenSection(
 
 VOLUMES = [10**4, 10**6, 10**8, 10**9]  # events a day
 DAY = 86_400
-# The busiest second has so many times the events of an average one.
-PEAK = 10
+# The busiest second has so many times the events of an average one, as the document assumes.
+PEAK = 10.0
 # What is set or reserved is so many times what the peak needs.
 HEADROOM = 1.5
 # Seconds of CPU time on one x86-64 CPU, of the kind that needs most, as --measure prints it for
@@ -231,8 +233,8 @@ def limits() -> list[ServiceLimit]:
             4_000,
             "write units a second",
             write_units,
-            "the function waits, then events fail as `Retryable`; the table grows to twice its "
-            "former peak within 30 minutes",
+            "the function waits, then events fail as `Retryable`; the table grows, in 30 minutes "
+            "to twice its former peak",
             f"{DYNAMODB}/on-demand-capacity-mode.html",
             is_setting=True,
         ),
@@ -297,7 +299,10 @@ class ScaleAdvice:
 
     def limits(self) -> list[ServiceLimit]:
         """The limits of one of the stacks."""
-        changed = {"`BatchConcurrency`": self.batch_concurrency, "table's capacity": self.warm_units}
+        changed = {
+            "`BatchConcurrency`": self.batch_concurrency,
+            "table's capacity": self.warm_units,
+        }
         return [
             replace(limit, most=max(limit.most, changed.get(limit.short, 0)))
             for limit in limits_of("Buffered")
@@ -378,7 +383,9 @@ def measured_cpu() -> Iterator[str]:
     for kind in cost.KINDS:
         few, many = ([sns(text) for text in events(kind.sample, count)] for count in (5, 105))
         one = (cpu_time(many) - cpu_time(few)) / 100
-        few, many = ([batch(events(kind.sample, cost.BATCH))] * count for count in (1, 11))
+        few, many = (
+            [batch(events(kind.sample, cost.BATCH)) for _ in range(count)] for count in (1, 11)
+        )
         full = (cpu_time(many) - cpu_time(few)) / 10
         yield f"{kind.name}: one event {one:.4f} s, a batch of {cost.BATCH} {full:.4f} s"
 
@@ -406,14 +413,15 @@ class SimulatedCase:
         return buffered.BufferedSimulation(self.stack, self.arrivals, kinds).run()
 
 
-def simulated_cases() -> dict[str, SimulatedCase]:
+def simulated_cases(ratio: float = PEAK) -> dict[str, SimulatedCase]:
     """The cases by a name for tests."""
     evenly = buffered.Arrivals("evenly", AN_HOUR, HOUR)
-    peak = buffered.Arrivals(f"in {HOUR // PEAK // 60} minutes", AN_HOUR, HOUR // PEAK)
+    seconds = round(HOUR / ratio)
+    peak = buffered.Arrivals(f"in {seconds / 60:.0f} minutes", AN_HOUR, seconds)
     at_once = buffered.Arrivals("at once", AN_HOUR, 0)
     new_table = limit_named("table's capacity").most
     default = buffered.BufferedStack.of(template_of("Buffered"), new_table)
-    hint = advice(AN_HOUR / HOUR * PEAK)
+    hint = advice(AN_HOUR / HOUR * ratio)
     tuned = replace(default, concurrency=hint.batch_concurrency, write_units=hint.warm_units)
     slow = replace(tuned, pollers_a_minute=buffered.FORMER_POLLERS_A_MINUTE)
     longer = replace(tuned, slowness=2)
@@ -448,9 +456,9 @@ def simulated_cases() -> dict[str, SimulatedCase]:
 
 
 @cache
-def simulated() -> dict[str, buffered.SimulationResult]:
+def simulated(ratio: float = PEAK) -> dict[str, buffered.SimulationResult]:
     """The results of the cases, by the same names."""
-    return {name: case.run() for name, case in simulated_cases().items()}
+    return {name: case.run() for name, case in simulated_cases(ratio).items()}
 
 
 # ── The document ─────────────────────────────────────────────────────────────────────────────────
@@ -529,10 +537,10 @@ def change_cell(mode: str, peak: float) -> str:
     return f"{hint.stacks} stacks, each in an account or region of its own, with {settings}"
 
 
-def volume_table() -> Iterator[str]:
+def volume_table(ratio: float) -> Iterator[str]:
     rows = []
     for events in VOLUMES:
-        peak = events / DAY * PEAK
+        peak = events / DAY * ratio
         for mode in BOTH:
             stacks = advice(peak).stacks if mode == "Buffered" else 1
             rows.append(
@@ -550,10 +558,10 @@ def volume_table() -> Iterator[str]:
     yield from cost.table([*heads, "change", "log, GB a day", "dollars a month"], rows)
 
 
-def simulation_table() -> Iterator[str]:
+def simulation_table(ratio: float) -> Iterator[str]:
     rows = []
-    for name, case in simulated_cases().items():
-        result = simulated()[name]
+    for name, case in simulated_cases(ratio).items():
+        result = simulated(ratio)[name]
         rows.append(
             [
                 case.settings,
@@ -575,11 +583,11 @@ def duration_cell(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def region_sentence() -> str:
+def region_sentence(ratio: float) -> str:
     load = event_load("Direct")
     least = min(limits_of("Direct", "any other region"), key=lambda limit: limit.events(load))
     events = least.events(load)
-    a_day = int(events / PEAK * DAY / 100_000) / 10
+    a_day = int(events / ratio * DAY / 100_000) / 10
     return (
         f"In a region where SNS takes {least.most:,.0f} messages a second, that is the first "
         f"limit in both modes, at {number(events)} events a second: above {a_day} million events "
@@ -621,27 +629,28 @@ def item_sentence() -> str:
     )
 
 
-def advice_sentence() -> str:
-    hint = advice(AN_HOUR / HOUR * PEAK)
+def advice_sentence(ratio: float) -> str:
+    hint = advice(AN_HOUR / HOUR * ratio)
     return (
-        f"Recommended for {AN_HOUR:,} events an hour with a peak of {PEAK} times the average: "
+        f"Recommended for {AN_HOUR:,} events an hour with a peak of {ratio:g} times the average: "
         f"`BatchConcurrency={hint.batch_concurrency}`, and a table prepared for "
         f"{hint.warm_units:,} write units a second."
     )
 
 
-def safety_sentence() -> str:
+def safety_sentence(ratio: float) -> str:
     stack = buffered.BufferedStack.of(template_of("Buffered"), 0)
-    hint = advice(AN_HOUR / HOUR * PEAK)
+    hint = advice(AN_HOUR / HOUR * ratio)
     new, warm = (
         buffered.safe_concurrency(replace(stack, write_units=units))
         for units in (limit_named("table's capacity").most, hint.warm_units)
     )
     return (
-        f"A batch waits {stack.timeout * buffered.PATIENCE:.0f} seconds for a throttled table. With "
-        f"batches of {stack.batch_size}, a new table therefore takes {new} of them at once without "
-        f"a failure, whatever the kind of the events, and one for {hint.warm_units:,} write units "
-        f"a second {warm}. More gain nothing: the table is the limit then."
+        f"A batch waits {stack.timeout * buffered.PATIENCE:.0f} seconds for a throttled table. "
+        f"With batches of {stack.batch_size}, a new table therefore takes {new} of them at once "
+        "without a failure, whatever the kind of the events, and one prepared for "
+        f"{hint.warm_units:,} write units a second takes {warm}. More gain nothing: the table is "
+        "the limit then."
     )
 
 
@@ -671,35 +680,42 @@ def paragraph(text: str) -> str:
     return "\n".join([*lines, line])
 
 
-def report() -> str:
+def report(ratio: float = PEAK) -> str:
     """The text that the document has between its markers."""
     return "\n\n".join(
         [
             "### Limits and the load that meets them",
             "\n".join(limit_table()),
-            paragraph(region_sentence()),
+            paragraph(region_sentence(ratio)),
             paragraph(failing_sentence()),
             paragraph(growth_sentence()),
             paragraph(item_sentence()),
             "### What to change, and what it costs",
-            "\n".join(volume_table()),
+            "\n".join(volume_table(ratio)),
             paragraph(duration_sentence()),
             "### A million events an hour",
-            paragraph(advice_sentence()),
-            "\n".join(simulation_table()),
-            paragraph(safety_sentence()),
+            paragraph(advice_sentence(ratio)),
+            "\n".join(simulation_table(ratio)),
+            paragraph(safety_sentence(ratio)),
         ]
     )
 
 
-def main(arguments: Sequence[str]) -> None:
-    actions: Mapping[tuple[str, ...], Callable[[], None]] = {
-        ("--write",): lambda: SECTION.write(report()),
-        ("--measure",): lambda: print(*measured_cpu(), sep="\n"),
-        (): lambda: print(report()),
-    }
-    actions[tuple(arguments)]()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--peak", type=float, default=PEAK, help="peak to average (10)")
+    action.add_argument("--write", action="store_true", help="write the document's section")
+    action.add_argument("--measure", action="store_true", help="measure CPU times")
+    arguments = parser.parse_args()
+    if arguments.write:
+        SECTION.write(report())
+    elif arguments.measure:
+        for line in measured_cpu():
+            print(line, flush=True)
+    else:
+        print(report(arguments.peak))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

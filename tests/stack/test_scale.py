@@ -51,6 +51,11 @@ class LimitTest(unittest.TestCase):
         self.assertLess(one, cost.ONE_EVENT)
         self.assertLess(full, cost.FULL_BATCH)
 
+    def test_a_lower_peak_needs_less(self) -> None:
+        low, high = (scale.advice(scale.AN_HOUR / scale.HOUR * ratio) for ratio in (5, 10))
+        self.assertLess(low.batch_concurrency, high.batch_concurrency)
+        self.assertLess(low.warm_units, high.warm_units)
+
     def test_small_loads_meet_no_limit(self) -> None:
         for events in scale.VOLUMES[:2]:
             for mode in scale.BOTH:
@@ -163,7 +168,7 @@ class SimulationTest(unittest.TestCase):
         result = buffered.BufferedSimulation(stack, arrivals, cost.KINDS).run()
         self.assertEqual(result.handled, 1234)
         self.assertEqual(result.received_again, 0)
-        # A batch has at most what arrives in its window. The bill assumes that all pollers share it.
+        # A batch has at most what arrives in its window. For the bill, all pollers share that.
         batch = 1234 / result.invocations
         self.assertLessEqual(batch, 1234 / 60 * (stack.window + 0.1))
         self.assertGreaterEqual(batch, scale.mean_batch(1234 / 60))
