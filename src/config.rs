@@ -311,8 +311,8 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         default
     }
 
-    /// Reads a number that CloudFormation accepts, although it is not written as a whole one, such
-    /// as `1.5` or `1e3`: a stack deploys with it, and its function must start.
+    /// Reads a number that is not written as a whole one, such as `1.5` or `1e3`. A template's
+    /// parameter accepts it: a stack deploys with it, and its function must start.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

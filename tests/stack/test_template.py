@@ -276,12 +276,12 @@ class Template(unittest.TestCase):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
         levels = {name for name in alarms if name.endswith("QueueAlarm")}
         lasting = {
-            "FunctionThrottlesAlarm",
             "FunctionErrorsAlarm",
             "FailedEventsAlarm",
             "FunctionDurationAlarm",
         }
         own_ways = {
+            "FunctionThrottlesAlarm": (60, 25, 15),
             "UnprocessedEventsAlarm": (60, 60, 1),
             "LateEventsAlarm": (1800, 1, 1),
             "HeartbeatAlarm": (3600, 3, 3),
