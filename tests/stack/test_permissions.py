@@ -9,16 +9,13 @@ python -m unittest discover tests/stack
 from __future__ import annotations
 
 import json
-import os
 import re
 import unittest
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
-from unittest.mock import patch
 
-from samtranslator.translator.transform import transform
-
+from expanded import expanded
 from resolved import load
 from stack import REGION, ROOT
 
@@ -201,20 +198,6 @@ class Registry:
         return {action for handler in found for action in handler.get("permissions", [])}
 
 
-class NoManagedPolicies:
-    def load(self) -> dict[str, str]:
-        return {}
-
-
-def expanded() -> dict[str, Any]:
-    """The template as SAM expands it, with all resources of all modes."""
-    template = load()
-    template["Resources"]["AspEventsFunction"]["Properties"]["CodeUri"] = "s3://code/function"
-    with patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):
-        result: dict[str, Any] = transform(template, {}, NoManagedPolicies())
-    return result
-
-
 def matches(action: str, patterns: set[str]) -> bool:
     return any(fnmatchcase(action, pattern) for pattern in patterns)
 
@@ -231,7 +214,7 @@ class DeployerPolicyTest(unittest.TestCase):
         cls.document = json.loads(POLICY.read_bytes())
         cls.policy = Policy(cls.document)
         cls.registry = Registry()
-        cls.resources = expanded()["Resources"]
+        cls.resources = expanded(load())["Resources"]
 
     def names_of(self, kind: str) -> list[str]:
         return [name for name, one in self.resources.items() if one["Type"] == kind]

@@ -25,6 +25,7 @@ import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from expanded import expanded
 from resolved import load
 from stack import ROOT
 
@@ -279,6 +280,25 @@ class MakefileTest(unittest.TestCase):
         cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())
         version = cargo["workspace"]["package"]["version"]
         self.assertIn(f"--version {version} ", text)
+
+
+class AliasTest(unittest.TestCase):
+    """Why the template has no alias. Once this fails, docs/operations.md is out of date."""
+
+    def version(self, parameters: dict[str, str], **properties: Any) -> str:
+        """The logical name of the version that SAM would publish behind an alias."""
+        template = load()
+        function = template["Resources"]["AspEventsFunction"]["Properties"]
+        function |= {"AutoPublishAlias": "live"} | properties
+        function["AutoPublishAliasAllProperties"] = True
+        resources = expanded(template, parameters)["Resources"]
+        [name] = [key for key, one in resources.items() if one["Type"] == "AWS::Lambda::Version"]
+        return str(name)
+
+    def test_sam_publishes_no_version_for_a_changed_parameter(self) -> None:
+        first, second = ({"SuccessStatuses": word} for word in ("DONE", "FINISHED"))
+        self.assertEqual(self.version(first), self.version(second))
+        self.assertNotEqual(self.version(first), self.version(first, Description="x"))
 
 
 class SettingsTest(unittest.TestCase):
