@@ -81,9 +81,7 @@ def as_toml(settings: Settings, path: tuple[str, ...] = ()) -> str:
     """Settings as TOML, of which JSON's strings, numbers, booleans and lists are a part."""
     plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     lines = [f"\n[{'.'.join(path)}]\n"] if path and plain else []
-    lines += [
-        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items()
-    ]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items()]
     tables = (key for key in settings if key not in plain)
     return "".join([*lines, *(as_toml(settings[key], (*path, key)) for key in tables)])
 

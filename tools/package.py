@@ -54,8 +54,8 @@ def packaged_template(template: str, arch: str, version: str) -> str:
     changed = _replaced(changed, r"^( {6}CodeUri: )\.$", rf"\g<1>{zip_name(arch)}")
     changed = _replaced(changed, r"^( {6}Architectures: )\[\w+\]$", rf"\g<1>[{arch}]")
     head = (
-        f"# asp-events {version} for {arch}. To deploy it: sam deploy --guided --template-file "
-        f"{template_name(arch)}\n"
+        f"# asp-events {version} for {arch}. To deploy it:\n"
+        f"# sam deploy --guided --stack-name asp-events --template-file {template_name(arch)}\n\n"
     )
     return head + template.replace(block, changed)
 

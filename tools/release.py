@@ -26,8 +26,14 @@ import sys
 import tarfile
 from pathlib import Path
 
-from package import ARCHITECTURES, PackageError, check_machine, check_version
-from package import template_name, zip_name
+from package import (
+    ARCHITECTURES,
+    PackageError,
+    check_machine,
+    check_version,
+    template_name,
+    zip_name,
+)
 from sbom import ROOT, bill_of
 
 PROGRAMS = ("asp-events", "aspctl")
@@ -40,11 +46,10 @@ def archive_name(arch: str) -> str:
 
 def release_names() -> list[str]:
     """The files of a release, besides the checksums."""
-    by_architecture = (
-        [zip_name(arch), template_name(arch), archive_name(arch)] for arch in ARCHITECTURES
-    )
-    bills = [f"{program}.cdx.json" for program in PROGRAMS]
-    return sorted([*sum(by_architecture, []), *bills])
+    packages = [
+        name(arch) for arch in ARCHITECTURES for name in (zip_name, template_name, archive_name)
+    ]
+    return sorted([*packages, *(f"{program}.cdx.json" for program in PROGRAMS)])
 
 
 def write_archive(path: Path, files: dict[str, tuple[bytes, int]]) -> None:

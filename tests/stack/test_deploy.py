@@ -68,9 +68,9 @@ class DeployTest(unittest.TestCase):
             "SAM_CLI_TELEMETRY": "0",
             "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",
         }
-        tool = [SAM / "python", ROOT / "tools/deploy.py", "--environment", "test"]
+        tool = [str(SAM / "python"), str(ROOT / "tools/deploy.py"), "--environment", "test"]
         done = subprocess.run(
-            [*tool, "--folder", self.folder, *words],
+            [*tool, "--folder", str(self.folder), *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -79,7 +79,7 @@ class DeployTest(unittest.TestCase):
         )
         return done.returncode, done.stdout
 
-    def deploy(self, version: str, settings: str = "") -> tuple[int, str]:
+    def deploy_version(self, version: str, settings: str = "") -> tuple[int, str]:
         """Deploys what `make build` would package, as far as the local stack supports it."""
         (self.folder / deploy.LOCAL).write_text(LOCAL + settings)
         text = package.packaged_template((ROOT / "template.yaml").read_text(), "x86_64", version)
@@ -99,12 +99,12 @@ class DeployTest(unittest.TestCase):
         return str(function["Description"])
 
     def test_a_deployment_that_does_not_start_fails_and_goes_back(self) -> None:
-        status, output = self.deploy("v1")
+        status, output = self.deploy_version("v1")
         self.assertEqual(status, 0, output)
         self.assertIn(f"has started and answers: {DESCRIPTION} (v1)", output)
         self.assertEqual(self.description(), f"{DESCRIPTION} (v1)")
 
-        status, output = self.deploy("v2", CONTRADICTION)
+        status, output = self.deploy_version("v2", CONTRADICTION)
         self.assertEqual(status, 1, output)
         self.assertIn("DONE is both a success and a failure", output)
         self.assertTrue(output.endswith("make rollback ENVIRONMENT=test\n"), output)

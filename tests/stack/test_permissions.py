@@ -236,8 +236,11 @@ class DeployerPolicyTest(unittest.TestCase):
     def physical(self, stack: str, logical: str) -> str:
         return f"{stack}-{logical}-0A1B2C3D4E5F"
 
-    def calls(self, stack: str) -> Iterator[tuple[str, str, str]]:
-        """Each resource with each action that CloudFormation calls for it, and on which ARN."""
+    def calls(self, stack: str, path: str = "") -> Iterator[tuple[str, str, str]]:
+        """Each resource with each action that CloudFormation calls for it, and on which ARN.
+
+        `path` is that of the roles.
+        """
         words = {"region": REGION, "account": ACCOUNT}
         for word, kind in (
             ("function", "AWS::Lambda::Function"),
@@ -251,7 +254,7 @@ class DeployerPolicyTest(unittest.TestCase):
             words["name"] = self.physical(stack, logical)
             for action in sorted(self.needed(kind)):
                 arn = "*" if action in WITHOUT_RESOURCE else ELSEWHERE.get(action, ARNS[kind])
-                yield logical, action, arn.format(**words)
+                yield logical, action, arn.format(**words).replace(":role/", f":role/{path}")
 
     def context(self, stack: str) -> dict[str, str]:
         function = self.physical(stack, self.names_of("AWS::Lambda::Function")[0])
@@ -274,6 +277,25 @@ class DeployerPolicyTest(unittest.TestCase):
                         self.fail(f"{logical} needs {action} on {arn}")
         self.assertGreater(calls, 500)
 
+    def test_it_can_be_confined_as_the_document_says(self) -> None:
+        """With the path of RolePath, and to roles with the boundary of PermissionsBoundaryArn."""
+        document = json.loads(POLICY.read_text().replace(":role/", ":role/service/"))
+        [manage] = [one for one in document["Statement"] if one["Sid"] == "ManageRoles"]
+        bounded = {"iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
+        manage["Action"] = [action for action in manage["Action"] if action not in bounded]
+        boundary = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+        condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+        document["Statement"].append(
+            manage | {"Action": sorted(bounded), "Condition": condition, "Sid": "BoundedRoles"}
+        )
+        policy = Policy(document)
+        without = self.context("asp-events") | {"iam:PassedToService": "lambda.amazonaws.com"}
+        context = without | {"iam:PermissionsBoundary": boundary}
+        for logical, action, arn in self.calls("asp-events", path="service/"):
+            self.assertTrue(policy.allows(action, arn, context), f"{logical} needs {action}")
+            if action in bounded:
+                self.assertFalse(policy.allows(action, arn, without), action)
+
     def test_no_exemption_is_stale(self) -> None:
         for kind, reasons in NOT_NEEDED.items():
             actions = self.registry.actions(kind)
@@ -295,9 +317,7 @@ class DeployerPolicyTest(unittest.TestCase):
         kinds = {one["Type"] for one in self.resources.values()}
         needed = set().union(*(self.needed(kind) for kind in kinds.union(OPTIONAL_TYPES)))
         unused = {
-            action
-            for action in self.policy.actions() - needed
-            if not matches(action, OF_THE_TOOLS)
+            action for action in self.policy.actions() - needed if not matches(action, OF_THE_TOOLS)
         }
         self.assertEqual(unused, set())
 
