@@ -82,13 +82,13 @@ def check_machine(binary: bytes, arch: str) -> None:
         raise PackageError(f"the binary is not a Linux program for {arch}")
 
 
-def write_zip(path: Path, binary: bytes) -> None:
+def write_zip(path: Path, binary: bytes, level: int = 9) -> None:
     entry = zipfile.ZipInfo("bootstrap", EPOCH)
     entry.create_system = 3  # Unix: the mode below counts
     entry.external_attr = 0o100755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(entry, binary, compresslevel=9)
+        archive.writestr(entry, binary, compresslevel=level)
 
 
 def package(arch: str, version: str, binary: Path, into: Path) -> None:

@@ -53,7 +53,7 @@ class DeployTest(unittest.TestCase):
         cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         settings = (ROOT / deploy.SHARED).read_text()
         (cls.folder / deploy.SHARED).write_text(settings)
-        package.write_zip(cls.folder / package.zip_name("x86_64"), BOOTSTRAP.read_bytes())
+        package.write_zip(cls.folder / package.zip_name("x86_64"), BOOTSTRAP.read_bytes(), level=1)
 
     def run_tool(self, *words: str) -> tuple[int, str]:
         """Runs tools/deploy.py as the Makefile does; exit status and output."""
