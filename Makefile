@@ -85,6 +85,10 @@ unit: ## Unit, property and wire-level tests
 schemas: ## Write the JSON Schemas of the messages into schemas/ (make unit fails while they are out of date)
 	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::schema
 
+.PHONY: alarm-table
+alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)
+	$(PY) tests/stack/alarm_table.py
+
 .PHONY: docs
 docs: ## Documentation builds without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
@@ -100,7 +104,7 @@ template: $(SAM_VENV) ## Lint the SAM template
 	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
 
 .PHONY: e2e
-e2e: $(VENV) $(SAM_VENV) .venv-build/.done ## The template on a local stack, from the events topic to the queues
+e2e: $(VENV) $(SAM_VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
 	cargo build --locked --profile demo --package asp-events
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/stack
 
@@ -193,7 +197,7 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
-	rm -rf target .venv .venv-sam .venv-build .tools .aws-sam
+	rm -rf target .venv .venv-sam .venv-build .venv-emulator .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.
 
@@ -216,6 +220,14 @@ $(SAM_VENV): tests/stack/requirements-sam.txt
 	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
 	@rm -rf .venv-build && $(PYTHON) -m venv .venv-build
 	@.venv-build/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Without dependencies: the file lists all that are needed, and says why.
+.venv-emulator/.done: tests/stack/requirements-emulator.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing the second local stack into .venv-emulator …"
+	@rm -rf .venv-emulator && $(PYTHON) -m venv .venv-emulator
+	@.venv-emulator/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 $(DENY):

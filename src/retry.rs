@@ -143,6 +143,8 @@ fn is_retryable(error: &AutomationError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use serde_json::{json, value::RawValue};
 
@@ -238,5 +240,17 @@ mod tests {
             }
         }
         assert_ne!(policy().delay(1, "a"), policy().delay(1, "b"));
+    }
+
+    #[test]
+    fn the_jitter_reaches_from_half_the_delay_to_all_of_it() {
+        let short = RetryPolicy {
+            base: Duration::from_millis(2),
+            ..policy()
+        };
+        let millis: BTreeSet<_> = (0..20)
+            .map(|id| short.delay(1, &id.to_string()).as_millis())
+            .collect();
+        assert_eq!(millis, BTreeSet::from([1, 2]));
     }
 }

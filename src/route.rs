@@ -386,6 +386,20 @@ mod tests {
     use super::*;
 
     fn routed(namespace: &str, name: &str, entities: &Value, payload: &Value) -> RoutedRecord {
+        let settings = RouteSettings {
+            forwarded: ForwardedTypes::parse("Alexa.New.*").unwrap(),
+            has_report_topic: true,
+            ..RouteSettings::default()
+        };
+        routed_with(&settings, (namespace, name), entities, payload)
+    }
+
+    fn routed_with(
+        settings: &RouteSettings,
+        (namespace, name): (&str, &str),
+        entities: &Value,
+        payload: &Value,
+    ) -> RoutedRecord {
         let event = json!({
             "header": {
                 "eventId": {"id": "1"}, "eventType": {"namespace": namespace, "name": name},
@@ -397,12 +411,7 @@ mod tests {
             text: event.to_string(),
             ..Record::default()
         };
-        let settings = RouteSettings {
-            forwarded: ForwardedTypes::parse("Alexa.New.*").unwrap(),
-            has_report_topic: true,
-            ..RouteSettings::default()
-        };
-        route(&record, &settings)
+        route(&record, settings)
     }
 
     #[test]
@@ -443,6 +452,47 @@ mod tests {
             let expected = expected.map(|end| format!("amzn1.alexa.endpoint.{end}"));
             assert_eq!(found, expected.as_deref(), "{entities}");
         }
+    }
+
+    #[test]
+    fn a_known_event_that_is_quarantined_has_the_key_of_its_message() {
+        for (status, is_quarantined) in [("NEW", true), ("FAILURE", false)] {
+            let payload = json!({"automation": {"id": "a"}, "result": {"status": status}});
+            let entities = json!({});
+            let routed = routed(
+                "Alexa.Automation.Execution",
+                "Completion",
+                &entities,
+                &payload,
+            );
+            assert_eq!(routed.key.starts_with("quarantine/"), is_quarantined);
+        }
+    }
+
+    #[test]
+    fn a_failure_counts_even_if_neither_its_report_nor_its_event_can_be_published() {
+        let id = "x".repeat(300_000);
+        let entities = json!({"unit": {"id": format!("amzn1.alexa.unit.did.{id}")}});
+        let settings = RouteSettings {
+            forwarded: ForwardedTypes::parse("Alexa.Skill.Interaction.Failure").unwrap(),
+            has_report_topic: false,
+            ..RouteSettings::default()
+        };
+        let names = ("Alexa.Skill.Interaction", "Failure");
+        let routed = routed_with(&settings, names, &entities, &json!({}));
+        assert!(routed.forward.is_none());
+        let Plan::Count { report, .. } = routed.plan else {
+            panic!("{:?}", routed.plan)
+        };
+        assert!(matches!(report, PlannedReport::Quarantine(_)), "{report:?}");
+    }
+
+    #[test]
+    fn the_log_names_the_endpoint_of_the_header() {
+        let entities = json!({"endpoint": {"id": "amzn1.alexa.endpoint.a"}});
+        let routed = routed("Alexa.New", "Event", &entities, &json!({}));
+        let expected = Some("amzn1.alexa.endpoint.a".to_owned());
+        assert_eq!(routed.ids.endpoint_id, expected);
     }
 
     #[test]

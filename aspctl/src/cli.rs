@@ -9,6 +9,7 @@ use crate::{
     doctor::DoctorArgs,
     generate::GenerateArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
+    quarantine::{QuarantineAction, QuarantineArgs},
     readiness::{StatusArgs, WaitArgs},
     replay::ReplayArgs,
     send::SendArgs,
@@ -67,6 +68,8 @@ pub(crate) enum AspctlCommand {
     /// Send kept events again, from the on-failure queue, a dead-letter queue, the quarantine or a
     /// file
     Replay(ReplayArgs),
+    /// List, show or discard the messages that the function could not process
+    Quarantine(QuarantineArgs),
     /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
     Generate(GenerateArgs),
 }
@@ -77,6 +80,10 @@ impl AspctlCommand {
         match self {
             Self::List(_) | Self::Get(_) | Self::Tail(_) | Self::Generate(_) => BrokenPipe::End,
             Self::Send(args) if args.print => BrokenPipe::End,
+            Self::Quarantine(args) => match args.action {
+                QuarantineAction::List(_) | QuarantineAction::Show(_) => BrokenPipe::End,
+                QuarantineAction::Discard(_) => BrokenPipe::Ignore,
+            },
             Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)

@@ -19,8 +19,10 @@ mod generate;
 mod iam;
 mod interrupt;
 mod inventory;
+mod kept_queue;
 mod live;
 mod printable;
+mod quarantine;
 mod readiness;
 mod replay;
 mod send;
@@ -123,6 +125,7 @@ async fn run(
         AspctlCommand::Wait(args) => readiness::wait(&args, &global, terminal).await,
         AspctlCommand::Status(args) => readiness::status(&args, &global, terminal).await,
         AspctlCommand::Replay(args) => replay::run(&args, &global, terminal).await,
+        AspctlCommand::Quarantine(args) => quarantine::run(&args, &global, terminal).await,
         AspctlCommand::Generate(args) => generate::run(&args, AspctlArgs::command(), terminal),
     }
 }

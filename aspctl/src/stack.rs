@@ -2,12 +2,80 @@
 
 use std::collections::BTreeMap;
 
-use asp_events::arn::resource_name;
+use asp_events::arn::{Arn, resource_name};
 
 use crate::{
     aws::{AwsClients, call_error},
     error::CommandError,
 };
+
+/// The consumer of a topic's messages, which the stack may leave to others: by a parameter it has a
+/// queue (`Queue`), or neither that nor its dead-letter queue (`None`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignalConsumer {
+    Retry,
+    Readiness,
+    Report,
+}
+
+impl SignalConsumer {
+    const ALL: [Self; 3] = [Self::Retry, Self::Readiness, Self::Report];
+
+    /// The parameter.
+    pub(crate) fn parameter(self) -> &'static str {
+        match self {
+            Self::Retry => "RetryConsumer",
+            Self::Readiness => "ReadinessConsumer",
+            Self::Report => "ReportConsumer",
+        }
+    }
+
+    /// The topic's logical ID in the template.
+    pub(crate) fn topic(self) -> &'static str {
+        match self {
+            Self::Retry => "RetryTopic",
+            Self::Readiness => "ReadinessTopic",
+            Self::Report => "ReportTopic",
+        }
+    }
+
+    /// The logical IDs of the queues that exist for this consumer only.
+    fn queues(self) -> [&'static str; 2] {
+        match self {
+            Self::Retry => ["RetryQueue", "RetryDeadLetterQueue"],
+            Self::Readiness => ["ReadinessQueue", "ReadinessDeadLetterQueue"],
+            Self::Report => ["ReportQueue", "ReportDeadLetterQueue"],
+        }
+    }
+
+    /// Returns the consumer for which alone the queue in an output exists.
+    fn of_output(output: &str) -> Option<Self> {
+        let queue = output.strip_suffix("Arn")?;
+        let mut all = Self::ALL.into_iter();
+        all.find(|consumer| consumer.queues().contains(&queue))
+    }
+
+    /// Explains that its queues do not exist.
+    fn explain_absence(self, stack: &str) -> CommandError {
+        let (parameter, topic) = (self.parameter(), self.topic());
+        let [queue, dead_letters] = self.queues();
+        CommandError::input(
+            format!("the stack {stack}"),
+            format_args!("it has no {queue} and no {dead_letters}, because {parameter} is None"),
+            format!(
+                "The messages of {topic} go to its other subscribers, which keep what they cannot \
+                 process themselves. To have the queues, deploy with sam deploy \
+                 --parameter-overrides {parameter}=Queue"
+            ),
+        )
+    }
+}
+
+/// Returns the name of a stack that was given by its name or its ARN.
+pub(crate) fn plain_stack_name(stack: &str) -> &str {
+    let name = Arn::parse(stack).map_or(stack, |arn| arn.resource_id());
+    name.split('/').next().unwrap_or_default()
+}
 
 /// A deployed stack of asp-events, by its outputs.
 #[derive(Debug)]
@@ -60,13 +128,18 @@ impl DeployedStack {
     /// A stack with these outputs.
     #[cfg(test)]
     pub(crate) fn with_outputs(names: &[&str]) -> Self {
-        let outputs = names
-            .iter()
-            .map(|name| ((*name).to_owned(), "arn".to_owned()));
+        Self::with_parameters(&[], names)
+    }
+
+    /// A stack with these parameters and outputs.
+    #[cfg(test)]
+    pub(crate) fn with_parameters(parameters: &[(&str, &str)], outputs: &[&str]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let outputs = outputs.iter().map(|name| owned(&(name, "arn")));
         Self {
             name: "s".to_owned(),
             status: "CREATE_COMPLETE".to_owned(),
-            parameters: BTreeMap::new(),
+            parameters: parameters.iter().map(owned).collect(),
             outputs: outputs.collect(),
         }
     }
@@ -86,6 +159,16 @@ impl DeployedStack {
         self.parameters.get(name).map(String::as_str)
     }
 
+    /// Whether the stack leaves a consumer to others.
+    pub(crate) fn leaves_out(&self, consumer: SignalConsumer) -> bool {
+        self.parameter(consumer.parameter()) == Some("None")
+    }
+
+    /// Whether an output is absent because the stack leaves its consumer to others.
+    pub(crate) fn leaves_out_output(&self, output: &str) -> bool {
+        SignalConsumer::of_output(output).is_some_and(|consumer| self.leaves_out(consumer))
+    }
+
     /// All outputs, by name.
     pub(crate) fn outputs(&self) -> &BTreeMap<String, String> {
         &self.outputs
@@ -99,13 +182,21 @@ impl DeployedStack {
 
     /// An output, such as `EventsTopicArn`.
     pub(crate) fn output(&self, name: &str) -> Result<&str, CommandError> {
-        self.outputs.get(name).map(String::as_str).ok_or_else(|| {
-            CommandError::input(
+        match self.outputs.get(name) {
+            Some(value) => Ok(value),
+            None => Err(self.explain_missing(name)),
+        }
+    }
+
+    fn explain_missing(&self, output: &str) -> CommandError {
+        match SignalConsumer::of_output(output) {
+            Some(consumer) if self.leaves_out(consumer) => consumer.explain_absence(&self.name),
+            _ => CommandError::input(
                 format!("the stack {}", self.name),
-                format_args!("no output {name}"),
+                format_args!("no output {output}"),
                 "Deploy the template of this version, or name another stack with --stack",
-            )
-        })
+            ),
+        }
     }
 
     /// The name of the resource whose ARN is in an output.
@@ -123,5 +214,26 @@ impl DeployedStack {
         let url = aws.sqs().get_queue_url().queue_name(name).send().await;
         let url = url.map_err(call_error("sqs:GetQueueUrl", name))?.queue_url;
         Ok(url.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_the_stack_leaves_out_is_explained() {
+        let stack = DeployedStack::with_parameters(&[("RetryConsumer", "None")], &[]);
+        for output in ["RetryQueueArn", "RetryDeadLetterQueueArn"] {
+            let error = stack.output(output).unwrap_err().explain().to_string();
+            assert!(error.contains("because RetryConsumer is None"), "{error}");
+            assert!(error.contains("RetryConsumer=Queue"), "{error}");
+            assert!(stack.leaves_out_output(output));
+        }
+        for output in ["ReportQueueArn", "RetryTopicArn", "QuarantineQueueArn"] {
+            let error = stack.output(output).unwrap_err().explain().to_string();
+            assert!(error.contains(&format!("no output {output}")), "{error}");
+            assert!(!stack.leaves_out_output(output));
+        }
     }
 }

@@ -304,6 +304,11 @@ fn remedy(code: &str, action: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use aws_sdk_sns::operation::publish::PublishError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
 
     fn entry(sender_fault: bool, code: &str) -> AwsError {
@@ -404,6 +409,25 @@ mod tests {
         ] {
             assert_eq!(classify(code, message, status), class, "{code}");
         }
+    }
+
+    fn without_response(error: &SdkError<PublishError, HttpResponse>) -> AwsError {
+        AwsError::from_sdk("sns:Publish", "arn:topic", error)
+    }
+
+    #[test]
+    fn a_call_without_a_response_is_unanswered_and_names_all_causes() {
+        let refused = io::Error::other("nobody listens");
+        let refused = ConnectorError::io(refused.into());
+        let error = without_response(&SdkError::dispatch_failure(refused));
+        assert_eq!(error.kind, AwsErrorKind::Unanswered);
+        assert_eq!(error.cause, "dispatch failure: io error: nobody listens");
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_built_is_permanent() {
+        let error = without_response(&SdkError::construction_failure("no topic"));
+        assert!(!error.is_transient(), "{error}");
     }
 
     #[test]

@@ -89,9 +89,7 @@ pub enum AutomationErrorType {
     InvalidEndpoint,
     /// No unit has this id.
     UnitNotFound,
-    /// Alexa failed.
-    InternalServerError,
-    /// An unknown kind.
+    /// Another kind, such as `INTERNAL_SERVER_ERROR`.
     Other(String),
 }
 
@@ -102,7 +100,6 @@ impl From<String> for AutomationErrorType {
             "NO_SUCH_ENDPOINT" => Self::NoSuchEndpoint,
             "INVALID_ENDPOINT" => Self::InvalidEndpoint,
             "UNIT_NOT_FOUND" => Self::UnitNotFound,
-            "INTERNAL_SERVER_ERROR" => Self::InternalServerError,
             _ => Self::Other(name),
         }
     }
@@ -117,7 +114,6 @@ impl AutomationErrorType {
             Self::NoSuchEndpoint => "NO_SUCH_ENDPOINT",
             Self::InvalidEndpoint => "INVALID_ENDPOINT",
             Self::UnitNotFound => "UNIT_NOT_FOUND",
-            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::Other(name) => name,
         }
     }
@@ -130,7 +126,7 @@ impl AutomationErrorType {
             | Self::NoSuchEndpoint
             | Self::InvalidEndpoint
             | Self::UnitNotFound => true,
-            Self::InternalServerError | Self::Other(_) => false,
+            Self::Other(_) => false,
         }
     }
 }

@@ -171,6 +171,24 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_unexpected_if_it_is_present_and_not_2() {
+        for (version, is_unexpected) in [
+            (json!(null), false),
+            (json!("2.0"), false),
+            (json!("2"), false),
+            (json!("V2"), false),
+            (json!("3.0"), true),
+            (json!(2), true),
+        ] {
+            let event_type = json!({"namespace": "A", "name": "B"});
+            let header = json!({"eventType": event_type, "version": version});
+            let header: EventHeader = serde_json::from_value(header).unwrap();
+            let unexpected = is_unexpected.then_some(&version);
+            assert_eq!(header.unexpected_version(), unexpected);
+        }
+    }
+
+    #[test]
     fn an_event_type_is_a_namespace_and_a_name() {
         let parsed = EventType::parse("Alexa.Role.Management.Assignment").unwrap();
         assert_eq!(parsed.namespace, "Alexa.Role.Management");

@@ -286,6 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_fields_is_none() {
+        for (error, errors) in [
+            (json!({}), 0),
+            (json!({"message": "m"}), 1),
+            (json!([{}, 7]), 2),
+            (json!("text"), 0),
+        ] {
+            let result = json!({"status": "FAILURE", "error": error});
+            let payload = json!({"automation": {"id": "a"}, "result": result});
+            let value = event("Alexa.Automation.Execution", "Completion", &payload);
+            let AspEvent::AutomationCompletion(completion) = content_of(&value) else {
+                panic!("another type")
+            };
+            assert_eq!(completion.result.errors.len(), errors, "{error}");
+        }
+    }
+
+    #[test]
     fn a_text_that_is_not_an_event_is_described() {
         for (text, reason, problem) in [
             (

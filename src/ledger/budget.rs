@@ -336,6 +336,18 @@ mod tests {
     }
 
     #[test]
+    fn a_success_with_the_time_of_the_last_one_changes_nothing() {
+        let first = after(
+            &[&succeeded(9)],
+            AutomationHistory::default(),
+            at(10),
+            RULES,
+        );
+        let again = after(&[&succeeded(9)], first.0.clone(), at(11), RULES);
+        assert_eq!(again.0, first.0);
+    }
+
+    #[test]
     fn a_failure_is_superseded_by_a_success_of_the_same_batch() {
         let (old, success, new) = (failed("old", 1), succeeded(2), failed("new", 3));
         let runs = [&old, &success, &new];

@@ -167,7 +167,10 @@ impl<V> RecentMap<V> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::ledger::RunOutcome;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -238,5 +241,34 @@ mod tests {
         assert_eq!(memory.events.bytes, 1 + ENTRY_BYTES);
         memory.release("k", &DoneEffects::default(), at(1));
         assert_eq!((memory.events.bytes, memory.events.order.len()), (0, 0));
+    }
+    #[test]
+    fn what_fits_exactly_is_kept() {
+        let mut memory = MemoryLedger::default();
+        let key = "x".repeat(CAPACITY_BYTES - ENTRY_BYTES);
+        memory.claim(&key, at(0), at(30));
+        assert_eq!(memory.events.bytes, CAPACITY_BYTES);
+        assert_eq!(memory.claim(&key, at(1), at(31)), ClaimAnswer::Held);
+    }
+
+    #[test]
+    fn an_automation_takes_memory_for_each_failure() {
+        let rules = BudgetRules {
+            max_attempts: 3,
+            window: Duration::from_secs(100),
+            success_kept: Duration::from_secs(1000),
+        };
+        let mut memory = MemoryLedger::default();
+        for failures in 1..=3 {
+            let run = AutomationRun {
+                key: failures.to_string(),
+                automation_id: "a".to_owned(),
+                at: Some(at(0)),
+                outcome: RunOutcome::Failed { is_retryable: true },
+            };
+            memory.count(&[&run], at(0), rules);
+            let bytes = 1 + ENTRY_BYTES + failures * EVENT_NAME_BYTES;
+            assert_eq!(memory.automations.bytes, bytes);
+        }
     }
 }

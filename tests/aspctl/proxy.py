@@ -38,13 +38,15 @@ XML_DENIED = Answer(
 
 @dataclass
 class Proxy:
-    """A running proxy: its address, and the operations that were called, in their order.
+    """A running proxy: its address, the operations that were called, in their order, and the
+    bodies of the calls of each.
 
     `errors` are those of hooks; leaving the context raises the first.
     """
 
     endpoint: str
     calls: list[str] = field(default_factory=list)
+    bodies: dict[str, list[bytes]] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
 
 
@@ -65,6 +67,7 @@ def proxy(
                 body = body.replace(b'"WaitTimeSeconds":1', b'"WaitTimeSeconds":0')
             operation = self.operation(body)
             running.calls.append(operation)
+            running.bodies.setdefault(operation, []).append(body)
             answer = self.intercepted(operation, lambda: self.forward(body))
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)

@@ -7,11 +7,13 @@ as an unconfirmed e-mail address, is tested at the functions that judge it (aspc
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tempfile
 import threading
 import time
 import unittest
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,12 +53,14 @@ FUNCTION, INVOCATION, DESTINATION, ERRORS = (
     "function errors",
 )
 DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signal delivery"
-ALARMS, SUBSCRIBERS, LEDGER = "alarms", "alarm subscribers", "ledger"
+ALARMS, HEARTBEAT, LEDGER = "alarms", "heartbeat", "ledger"
+ALARM_TOPICS, SUBSCRIBERS = "alarm topics", "alarm subscribers"
 
 OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
 OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
-OF_THE_REST = [DEAD_LETTERS, QUARANTINE, SIGNALS, ALARMS, SUBSCRIBERS, LEDGER]
+OF_THE_QUEUES = [DEAD_LETTERS, QUARANTINE, SIGNALS]
+OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER]
 OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
 ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
 
@@ -90,16 +94,14 @@ class DoctorTest(unittest.TestCase):
     def add_alarms(cls) -> None:
         """Creates simple alarms, with outputs, for those that MiniStack does not support."""
         template, cloudwatch = yaml_parse((ROOT / "template.yaml").read_text()), cls.client("cloudwatch")
-        expected = {
-            name
-            for name, output in template["Outputs"].items()
-            if name.endswith("AlarmArn") and ("Condition" not in output or "Ingestion" in cls.parameters)
-        }
         outputs = {}
-        for name in expected - cls.stack.outputs.keys():
+        for name in (name for name in cls.stack.left_out if name.endswith("Alarm")):
+            description = template["Resources"][name]["Properties"]["AlarmDescription"]["Fn::Sub"]
+            topic = "AlarmTopic" if description.startswith("PAGE: ") else "TicketTopic"
             cloudwatch.put_metric_alarm(
                 AlarmName=name,
-                AlarmActions=[cls.arn("AlarmTopic")],
+                AlarmDescription=description,
+                AlarmActions=[cls.arn(topic)],
                 Namespace="test",
                 MetricName="none",
                 Statistic="Sum",
@@ -109,7 +111,7 @@ class DoctorTest(unittest.TestCase):
                 ComparisonOperator="GreaterThanThreshold",
             )
             (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-            outputs[name] = alarm["AlarmArn"]
+            outputs[f"{name}Arn"] = alarm["AlarmArn"]
         cls.stack.update(cls.parameters, outputs=outputs)
 
     @classmethod
@@ -145,6 +147,35 @@ class DoctorTest(unittest.TestCase):
         body = {"subscriptionConfigurationId": cls.configuration, "eventType": event, "entities": entities}
         return cls.alexa.add(SUBSCRIPTIONS, body | more)
 
+    def subscription(self, topic: str) -> str:
+        listed = self.client("sns").list_subscriptions_by_topic(TopicArn=self.arn(topic))["Subscriptions"]
+        self.assertEqual(len(listed), 1)
+        return str(listed[0]["SubscriptionArn"])
+
+    def new_key(self, *statements: dict[str, Any]) -> str:
+        kms = self.client("kms")
+        key: str = kms.create_key()["KeyMetadata"]["KeyId"]
+        own = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
+        policy = {"Version": "2012-10-17", "Statement": [own | {"Resource": "*"}, *statements]}
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        return key
+
+    def caller_without(self, actions: list[str], resource: str = "*") -> dict[str, str]:
+        """The credentials of a user who may do anything but these actions."""
+        iam, name = self.client("iam"), "doctor"
+        iam.create_user(UserName=name)
+        self.addCleanup(iam.delete_user, UserName=name)
+        statements = [
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "Action": actions, "Resource": resource},
+        ]
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=document)
+        self.addCleanup(iam.delete_user_policy, UserName=name, PolicyName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.addCleanup(iam.delete_access_key, UserName=name, AccessKeyId=key["AccessKeyId"])
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
     def environment(self) -> dict[str, str]:
         environment = aws(self.stack) | self.alexa.environment
         return environment | {"ASPCTL_FILE": str(self.file), "ASPCTL_ALEXA_BACKOFF": "1ms", "HOME": "/nonexistent"}
@@ -171,9 +202,9 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(status, 1)
         return self.assert_said(rows, "failed", link, *fragments)
 
-    def assert_warns(self, link: str, *fragments: str) -> None:
+    def assert_warns(self, link: str, *fragments: str, **env: str) -> None:
         """Checks that only this link has a warning, which sets the exit status too."""
-        status, rows = self.doctor()
+        status, rows = self.doctor(**env)
         self.assertEqual([row["link"] for row in rows if row["state"] != "ok"], [link], json.dumps(rows, indent=1))
         self.assertEqual(status, 1)
         self.assert_said(rows, "warning", link, *fragments)
@@ -258,26 +289,16 @@ class Doctor(DoctorTest):
         self.assert_fails(STACK, "no-such-stack", "--stack", skipped=skipped, args=("--stack", "no-such-stack"))
 
     def test_caller_lacks_a_permission(self) -> None:
-        iam = self.client("iam")
-        name = "doctor"
-        iam.create_user(UserName=name)
-        self.addCleanup(iam.delete_user, UserName=name)
-        actions = ["Allow", "*"], ["Deny", ["sns:GetTopicAttributes", "lambda:GetPolicy"]]
-        statements = [{"Effect": effect, "Action": action, "Resource": "*"} for effect, action in actions]
-        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=document)
-        self.addCleanup(iam.delete_user_policy, UserName=name, PolicyName=name)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        self.addCleanup(iam.delete_access_key, UserName=name, AccessKeyId=key["AccessKeyId"])
-        status, rows = self.doctor(
-            AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"]
-        )
+        actions = ["sns:GetTopicAttributes", "lambda:GetPolicy"]
+        status, rows = self.doctor(**self.caller_without(actions))
         states = {row["link"]: row["state"] for row in rows if row["state"] != "ok"}
         wanted = {TOPIC: "failed", POLICY: "skipped", ENCRYPTION: "skipped", INVOCATION: "failed"}
+        wanted |= {ALARM_TOPICS: "failed"}
         self.assertEqual(states, wanted, rows)
         self.assertEqual(status, 1)
         self.assert_said(rows, "failed", TOPIC, "cannot check this", "Allow sns:GetTopicAttributes")
         self.assert_said(rows, "failed", INVOCATION, "cannot check this", "Allow lambda:GetPolicy")
+        self.assert_said(rows, "failed", ALARM_TOPICS, "cannot check this", "Allow sns:GetTopicAttributes")
 
     # ── Alexa ──
 
@@ -394,11 +415,14 @@ class Doctor(DoctorTest):
 
     # ── The events topic ──
 
+    def set_attribute(self, topic: str, name: str, value: str) -> None:
+        attribute, sns = {"TopicArn": self.arn(topic), "AttributeName": name}, self.client("sns")
+        before = sns.get_topic_attributes(TopicArn=self.arn(topic))["Attributes"].get(name, "")
+        self.addCleanup(sns.set_topic_attributes, **attribute, AttributeValue=before)
+        sns.set_topic_attributes(**attribute, AttributeValue=value)
+
     def set_topic(self, name: str, value: str) -> None:
-        arn, sns = self.arn("EventsTopic"), self.client("sns")
-        before = sns.get_topic_attributes(TopicArn=arn)["Attributes"].get(name, "")
-        self.addCleanup(sns.set_topic_attributes, TopicArn=arn, AttributeName=name, AttributeValue=before)
-        sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
+        self.set_attribute("EventsTopic", name, value)
 
     def policy(self) -> list[dict[str, Any]]:
         attributes = self.client("sns").get_topic_attributes(TopicArn=self.arn("EventsTopic"))["Attributes"]
@@ -440,11 +464,7 @@ class Doctor(DoctorTest):
         self.assert_fails(ENCRYPTION, "other accounts", "--attribute-name KmsMasterKeyId")
 
     def key(self, *statements: dict[str, Any]) -> str:
-        kms = self.client("kms")
-        key: str = kms.create_key()["KeyMetadata"]["KeyId"]
-        own = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
-        policy = {"Version": "2012-10-17", "Statement": [own | {"Resource": "*"}, *statements]}
-        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        key = self.new_key(*statements)
         self.set_topic("KmsMasterKeyId", key)
         return key
 
@@ -477,11 +497,6 @@ class Doctor(DoctorTest):
             Endpoint=self.arn("AspEventsFunction"),
             Attributes={"RedrivePolicy": redrive},
         )
-
-    def subscription(self, topic: str) -> str:
-        listed = self.client("sns").list_subscriptions_by_topic(TopicArn=self.arn(topic))["Subscriptions"]
-        self.assertEqual(len(listed), 1)
-        return str(listed[0]["SubscriptionArn"])
 
     def set_subscription(self, name: str, value: str, before: str, topic: str = "EventsTopic") -> None:
         attribute = {"SubscriptionArn": self.subscription(topic), "AttributeName": name}
@@ -563,9 +578,12 @@ class Doctor(DoctorTest):
         self.addCleanup(awslambda.put_function_event_invoke_config, **self.destination())
         self.assert_fails(DESTINATION, "lost", "update-function-event-invoke-config", self.arn("OnFailureQueue"))
 
+    def log_group(self) -> str:
+        return self.arn("AspEventsLogGroup").removesuffix(":*").partition(":log-group:")[2]
+
     def log(self, *lines: str, age: float = 0) -> None:
         logs = self.client("logs")
-        stream = {"logGroupName": "/aws/lambda/asp-events", "logStreamName": f"test/{time.time_ns()}"}
+        stream = {"logGroupName": self.log_group(), "logStreamName": f"test/{time.time_ns()}"}
         logs.create_log_stream(**stream)
         self.addCleanup(logs.delete_log_stream, **stream)
         at = int((time.time() - age) * 1000)
@@ -575,7 +593,7 @@ class Doctor(DoctorTest):
         error = {"level": "ERROR", "message": "failed, and a repeat cannot cure it", "error": "AuthorizationError"}
         report = {"type": "platform.report", "record": {"status": "timeout"}}
         self.log(json.dumps(error), json.dumps(report), json.dumps({"level": "WARN", "message": "failed"}))
-        self.assert_fails(ERRORS, "2 in the last 1h", "AuthorizationError", "aws logs tail /aws/lambda/asp-events")
+        self.assert_fails(ERRORS, "2 in the last 1h", "AuthorizationError", f"aws logs tail {self.log_group()}")
 
     def test_old_errors_do_not_count(self) -> None:
         self.log(json.dumps({"level": "ERROR", "message": "old"}), age=2000)
@@ -583,10 +601,10 @@ class Doctor(DoctorTest):
         self.assertEqual(self.doctor("--since", "30m")[0], 0)
 
     def test_the_log_is_gone(self) -> None:
-        group = {"logGroupName": "/aws/lambda/asp-events"}
+        group = {"logGroupName": self.log_group()}
         self.client("logs").delete_log_group(**group)
         self.addCleanup(self.client("logs").create_log_group, **group)
-        self.assert_fails(ERRORS, "/aws/lambda/asp-events", "REVERT_DRIFT")
+        self.assert_fails(ERRORS, self.log_group(), "REVERT_DRIFT")
 
     # ── Kept messages ──
 
@@ -614,6 +632,7 @@ class Doctor(DoctorTest):
         for (queue, source), (detail, advice) in zip(queues.items(), kept, strict=True):
             self.assertIn(f"1 message in {queue}", detail)
             self.assertIn(f"aspctl replay {source} --dry-run", advice)
+            self.assertEqual("aspctl quarantine list" in advice, source == "quarantine")
 
     def test_an_invisible_message_counts(self) -> None:
         url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
@@ -700,21 +719,94 @@ class Doctor(DoctorTest):
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
         cloudwatch.put_metric_alarm(**alarm | {"AlarmActions": [self.arn("RetryTopic")]})
-        self.assert_fails(ALARMS, f"not notifying AlarmTopic: {alarm['AlarmName']}", "REVERT_DRIFT")
+        self.assert_fails(ALARMS, f"not notifying TicketTopic: {alarm['AlarmName']}", "REVERT_DRIFT")
 
     def test_an_alarm_is_in_alarm(self) -> None:
         alarm, cloudwatch = {"AlarmName": self.name("FunctionErrorsAlarm")}, self.client("cloudwatch")
         self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
         cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="The function failed.")
-        self.assert_fails(ALARMS, f"{alarm['AlarmName']} is in ALARM: The function failed", "describe-alarms")
+        told = f"TICKET: {alarm['AlarmName']} is in ALARM: The function failed"
+        self.assert_fails(ALARMS, told, "describe-alarms", "docs/operations.md#functionerrorsalarm")
+        page = {"AlarmName": self.name("FunctionThrottlesAlarm")}
+        self.addCleanup(cloudwatch.set_alarm_state, **page, StateValue="OK", StateReason="over")
+        cloudwatch.set_alarm_state(**page, StateValue="ALARM", StateReason="It was throttled.")
+        status, rows = self.doctor()
+        self.assertEqual({row["link"] for row in rows if row["state"] != "ok"}, {ALARMS})
+        told = [row["detail"].partition(":")[0] for row in rows if row["link"] == ALARMS]
+        self.assertCountEqual(told, ["PAGE", "TICKET"])
 
-    def test_the_alarm_topic_has_no_subscriber(self) -> None:
+    def test_the_heartbeat_is_disabled(self) -> None:
+        scheduler = self.client("scheduler")
+        [listed] = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=listed["Name"])
+        taken = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State")
+        schedule = {name: schedule[name] for name in taken}
+        self.addCleanup(scheduler.update_schedule, **schedule)
+        scheduler.update_schedule(**schedule | {"State": "DISABLED"})
+        problem = f"the schedule {schedule['Name']} is disabled"
+        self.assert_fails(HEARTBEAT, problem, "Heartbeat=No", "REVERT_DRIFT")
+        scheduler.update_schedule(**schedule | {"Target": schedule["Target"] | {"Arn": self.arn("RetryTopic")}})
+        self.assert_fails(HEARTBEAT, f"sends greetings to {self.arn('RetryTopic')}", "REVERT_DRIFT")
+
+    def test_the_heartbeat_is_gone(self) -> None:
+        scheduler = self.client("scheduler")
+        [listed] = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=listed["Name"])
+        taken = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State")
+        self.addCleanup(scheduler.create_schedule, **{name: schedule[name] for name in taken})
+        scheduler.delete_schedule(Name=listed["Name"])
+        self.assert_fails(HEARTBEAT, listed["Name"], "REVERT_DRIFT")
+
+    def test_an_alarm_topic_has_no_subscriber(self) -> None:
         sns = self.client("sns")
-        sns.unsubscribe(SubscriptionArn=self.subscription("AlarmTopic"))
-        self.addCleanup(
-            sns.subscribe, TopicArn=self.arn("AlarmTopic"), Protocol="email", Endpoint="alarms@example.com"
-        )
-        self.assert_fails(SUBSCRIBERS, "AlarmEmail", "confirm")
+        for topic, kind in (("AlarmTopic", "pages"), ("TicketTopic", "tickets")):
+            with self.subTest(topic):
+                sns.unsubscribe(SubscriptionArn=self.subscription(topic))
+                again = {"TopicArn": self.arn(topic), "Protocol": "email", "Endpoint": "alarms@example.com"}
+                self.addCleanup(sns.subscribe, **again)
+                self.assert_fails(SUBSCRIBERS, f"nobody is notified of {kind}", "AlarmEmail", "confirm")
+                self.doCleanups()
+
+    def test_cloudwatch_may_not_publish_to_an_alarm_topic(self) -> None:
+        for topic, kind in (("AlarmTopic", "pages"), ("TicketTopic", "tickets")):
+            with self.subTest(topic):
+                self.set_attribute(topic, "Policy", '{"Statement": []}')
+                problem = f"no statement grants CloudWatch permission to publish {kind} to"
+                row = self.assert_fails(ALARM_TOPICS, problem, "--attribute-name Policy", self.arn(topic))
+                statement = json.loads(row["advice"].partition("): ")[2])
+                policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+                self.client("sns").set_topic_attributes(
+                    TopicArn=self.arn(topic), AttributeName="Policy", AttributeValue=policy
+                )
+                self.assertEqual(self.doctor()[0], 0)
+                self.doCleanups()
+
+    def test_cloudwatch_may_not_use_the_key_of_an_alarm_topic(self) -> None:
+        self.set_attribute("TicketTopic", "KmsMasterKeyId", "alias/aws/sns")
+        self.assert_fails(ALARM_TOPICS, "CloudWatch cannot use", "--attribute-name KmsMasterKeyId")
+        key = self.new_key()
+        self.set_attribute("TicketTopic", "KmsMasterKeyId", key)
+        self.assert_fails(ALARM_TOPICS, key, "does not grant kms:GenerateDataKey", "cloudwatch.amazonaws.com")
+        allowed = {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Resource": "*"}
+        self.set_attribute("TicketTopic", "KmsMasterKeyId", self.new_key(allowed | {"Action": "kms:*"}))
+        self.assertEqual(self.doctor()[0], 0)
+
+    def test_the_metrics_are_in_the_namespace_of_earlier_versions(self) -> None:
+        earlier = rb"\1<ParameterValue>AlexaSmartProperties</ParameterValue>"
+        value = rb"(<ParameterKey>MetricNamespace</ParameterKey>\s*)<ParameterValue(?: ?/>|></ParameterValue>)"
+
+        def keep_value(operation: str, ask: Callable[[], Answer]) -> Answer:
+            answer = ask()
+            if operation != "DescribeStacks":
+                return answer
+            body, count = re.subn(value, earlier, answer.body)
+            self.assertEqual(count, 1, answer.body)
+            return answer._replace(body=body)
+
+        with proxy(self.stack.endpoint, keep_value) as relay:
+            override = "sam deploy --parameter-overrides 'MetricNamespace=\"\"' changes it to"
+            own = "AlexaSmartProperties/asp-events"
+            self.assert_warns(STACK, "default of earlier versions", override, own, AWS_ENDPOINT_URL=relay.endpoint)
 
     def test_the_ledger_is_gone(self) -> None:
         dynamodb, table = self.client("dynamodb"), {"TableName": self.name("LedgerTable")}

@@ -11,82 +11,27 @@ import os
 import pty
 import signal
 import subprocess
-import time
 import unittest
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree
 
-from proxy import Answer, Intercept, proxy
-from tool import ASPCTL, OWN, Result, aws, run, start
+from kept_messages import KeptMessagesTest, intercepted
+from proxy import Answer
+from tool import ASPCTL, OWN, Result, run, start
 
-from case import BOOTSTRAP, fresh, id_of, sns  # isort: skip
-from stack import Stack, running  # isort: skip
-from watch import FAILURE_QUEUES, QUEUES, Received, Watch  # isort: skip
-
-
-@contextmanager
-def intercepted(stack: Stack, intercept: Intercept | None = None) -> Iterator[dict[str, str]]:
-    """Runs a proxy; with these variables, aspctl reaches the stack through it.
-
-    MiniStack is one server and returns all messages of a queue at once. Without long polls each
-    test is a second faster.
-    """
-    with proxy(stack.endpoint, intercept, poll=False) as running_proxy:
-        yield aws(stack) | {"AWS_ENDPOINT_URL": running_proxy.endpoint}
+from case import fresh, id_of, sns  # isort: skip
+from watch import Received  # isort: skip
 
 
 def setUpModule() -> None:
-    ReplayTest.stack = unittest.enterModuleContext(running(BOOTSTRAP, say=lambda _: None))
-    ReplayTest.watch = Watch(ReplayTest.stack)
-    ReplayTest.env = unittest.enterModuleContext(intercepted(ReplayTest.stack))
+    ReplayTest.set_up_module()
 
 
-class ReplayTest(unittest.TestCase):
+class ReplayTest(KeptMessagesTest):
     """All tests share a stack. Each test must leave its queues empty."""
-
-    stack: ClassVar[Stack]
-    watch: ClassVar[Watch]
-    env: ClassVar[dict[str, str]]
-
-    def setUp(self) -> None:
-        # Forget invocations of earlier tests, even failed ones.
-        self.watch.invocations = self.watch.ended_invocations()
-
-    def tearDown(self) -> None:
-        left = [message for queue in (*FAILURE_QUEUES, *QUEUES) for message in self.watch.drain(queue)]
-        self.assertEqual(left, [])
-
-    # ── Queues ──
-
-    def put(self, queue: str, *bodies: Any, **attributes: str) -> None:
-        """Sends messages to a queue, objects as JSON."""
-        described = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
-        for first in range(0, len(bodies), 10):
-            entries = [
-                {
-                    "Id": str(number),
-                    "MessageBody": body if isinstance(body, str) else json.dumps(body),
-                    "MessageAttributes": described,
-                }
-                for number, body in enumerate(bodies[first : first + 10])
-            ]
-            self.watch.sqs.send_message_batch(QueueUrl=self.watch.urls[queue], Entries=entries)
-
-    def counts(self, queue: str) -> tuple[int, int]:
-        """The numbers of visible and of invisible messages in a queue."""
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        answer = self.watch.sqs.get_queue_attributes(QueueUrl=self.watch.urls[queue], AttributeNames=names)
-        return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
-
-    def eventually(self, found: Callable[[], object], seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while not found():
-            self.assertLess(time.monotonic(), deadline, f"not within {seconds:.0f} s")
-            time.sleep(0.02)
 
     def notification(self, text: str) -> dict[str, Any]:
         """A message of the events topic as SNS delivers it to a queue."""

@@ -17,7 +17,10 @@ use serde_json::json;
 
 use crate::{
     Function, automation,
-    aws::{FakeAws, Fault, Operation},
+    aws::{
+        FakeAws, Fault, Operation,
+        refuse::{all_of, nth_of, refusing},
+    },
     config, invocation, message_of,
     owner::{Ingestion, OwnedEvent, deliver, environment},
     sample, skill_failure, sns_event, sqs_event,
@@ -423,6 +426,17 @@ async fn a_count_is_sent_again_where_cloudwatch_has_not_taken_it() {
         let counted = count_in_trouble(vec![fault.clone(); 2]).await;
         assert_eq!(counted, (true, 3, 1), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_is_sent_again_where_the_connection_was_refused() {
+    let aws = FakeAws::in_memory();
+    let first = nth_of(0, all_of(Operation::PutMetricData));
+    let handler = environment(&aws, refusing(aws.transport().pooled, first));
+    let event = [OwnedEvent::of_kind(0, 1)];
+    let time = TimeDelta::seconds(30);
+    let kept = deliver(&handler, Ingestion::Direct, &event, Utc::now(), time).await;
+    assert_eq!((kept.len(), event[0].happened(&aws)), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

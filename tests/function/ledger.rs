@@ -672,6 +672,42 @@ async fn the_time_that_throttling_takes_is_no_outage() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_throttled_table_whose_answer_then_comes_too_late_is_no_outage() {
+    let aws = FakeAws::in_memory();
+    let throttled = Fault::Error(400, "ThrottlingException");
+    aws.fail(Operation::Claim, [throttled, Fault::Hang]);
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(2));
+    let events = [OwnedEvent::of_kind(1, 1)];
+    let kept = deliver(&handler, Ingestion::Direct, &events, NOW, time).await;
+    assert_eq!((kept.len(), aws.published().len()), (1, 0));
+    let claims = aws.attempts(Operation::Claim);
+    assert_eq!(claims, 2, "the second call took the rest of the time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_table_is_asked_less_and_less_often() {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(Operation::Claim, Fault::Error(400, "ThrottlingException"));
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(30));
+    let events = [OwnedEvent::of_kind(1, 1)];
+    deliver(&handler, Ingestion::Direct, &events, NOW, time).await;
+    let claims = aws.attempts(Operation::Claim);
+    assert!((5..50).contains(&claims), "{claims} in two seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_begins_when_the_time_is_up() {
+    let aws = FakeAws::in_memory();
+    aws.fail_every(Operation::Claim, Fault::Hang);
+    let events: Vec<_> = (0..500)
+        .map(|number| OwnedEvent::of_kind(1, number))
+        .collect();
+    let (handler, time) = (new_environment(&aws), TimeDelta::seconds(3));
+    deliver(&handler, Ingestion::Buffered, &events, NOW, time).await;
+    assert_eq!(aws.attempts(Operation::Claim), 16, "as many as at once");
+}
+
 #[tokio::test]
 async fn events_handled_during_an_outage_are_duplicates_after_it() {
     let aws = FakeAws::start().await;

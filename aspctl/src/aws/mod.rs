@@ -107,6 +107,10 @@ impl AwsClients {
         client!(self, aws_sdk_cloudwatchlogs)
     }
 
+    pub(crate) fn scheduler(&self) -> aws_sdk_scheduler::Client {
+        client!(self, aws_sdk_scheduler)
+    }
+
     pub(crate) fn secrets(&self) -> aws_sdk_secretsmanager::Client {
         client!(self, aws_sdk_secretsmanager)
     }

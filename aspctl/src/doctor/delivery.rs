@@ -8,13 +8,14 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
+    permission::judge_permission,
     report::{CheckError, DoctorFinding, findings_of},
     stack::StackContext,
     subscriber::TopicSubscriber,
 };
 use crate::{
     aws::call_error,
-    iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
+    iam::{self, AccessRequest, RequestPrincipal},
 };
 
 /// A topic, its endpoint and the queue for undeliverable messages, as outputs of the stack.
@@ -221,39 +222,12 @@ fn send_request<'a>(queue: &'a str, topic: &'a str) -> AccessRequest<'a> {
 fn judge_policy(policy: &str, queue: &str, url: &str, topic: &str) -> Option<DoctorFinding> {
     let request = send_request(queue, topic);
     let permission = format!("SNS permission to send to {queue} on behalf of {topic}");
-    let verdict = iam::evaluate(policy, &request);
-    let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
-        possible_grant: None,
-    });
-    Some(match verdict {
-        PolicyVerdict::Allowed {
-            possible_denial: None,
-            ..
-        } => return None,
-        PolicyVerdict::Allowed {
-            possible_denial: Some(name),
-            ..
-        } => DoctorFinding::warning(
-            format!("cannot determine whether statement {name} denies {permission}"),
-            how_to_remove_statement(&name, url),
-        ),
-        PolicyVerdict::Denied { by } => DoctorFinding::failed(
-            format!("statement {by} denies {permission}"),
-            how_to_remove_statement(&by, url),
-        ),
-        PolicyVerdict::NotAllowed {
-            possible_grant: Some(name),
-        } => DoctorFinding::warning(
-            format!("cannot determine whether statement {name} grants {permission}"),
-            how_to_grant(queue, url, topic),
-        ),
-        PolicyVerdict::NotAllowed {
-            possible_grant: None,
-        } => DoctorFinding::failed(
-            format!("no statement grants {permission}"),
-            how_to_grant(queue, url, topic),
-        ),
-    })
+    judge_permission(
+        iam::evaluate(policy, &request),
+        &permission,
+        || how_to_grant(queue, url, topic),
+        |statement| how_to_remove_statement(statement, url),
+    )
 }
 
 fn how_to_grant(queue: &str, url: &str, topic: &str) -> String {

@@ -17,6 +17,7 @@ use crate::{
     aws::call_error,
     error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
+    stack::DeployedStack,
 };
 
 const DELIVERY: &str = "topic delivery";
@@ -32,8 +33,8 @@ pub(super) enum IngestionMode {
 }
 
 impl IngestionMode {
-    pub(super) fn of(context: StackContext<'_>) -> Self {
-        match context.stack.parameter("Ingestion") {
+    pub(super) fn of(stack: &DeployedStack) -> Self {
+        match stack.parameter("Ingestion") {
             Some("Buffered") => Self::Buffered,
             _ => Self::Direct,
         }
@@ -117,7 +118,7 @@ pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec
 /// Checks that the topic delivers all events to the function or its queue, and keeps those that it
 /// cannot deliver.
 async fn check_delivery(context: StackContext<'_>) -> CheckResult {
-    let delivery = IngestionMode::of(context).delivery();
+    let delivery = IngestionMode::of(context.stack).delivery();
     let topic = context.output(delivery.topic)?;
     let subscribers = match read_subscribers(context.aws, topic).await {
         Err(error) if error.is_missing() => return Err(CheckError::needs(TOPIC)),
@@ -277,7 +278,7 @@ fn other_variables(function: &FunctionStatus, expected: &[StackVariable<'_>]) ->
 /// Checks that SNS may invoke the function, or that Lambda polls the queue.
 async fn check_invocation(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
     let context = context.clone()?;
-    match IngestionMode::of(context) {
+    match IngestionMode::of(context.stack) {
         IngestionMode::Direct => check_permission(context).await,
         IngestionMode::Buffered => check_mapping(context).await,
     }
@@ -387,7 +388,7 @@ fn judge_mappings(mappings: &[MappingStatus], queue: &str, revert: String) -> Ch
 /// Checks that Lambda keeps the events that the function fails to process.
 async fn check_destination(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
     let context = context.clone()?;
-    if IngestionMode::of(context) == IngestionMode::Buffered {
+    if IngestionMode::of(context.stack) == IngestionMode::Buffered {
         return Ok("not used with Ingestion=Buffered".to_owned());
     }
     let function = context.resource_name("AspEventsFunctionArn")?;

@@ -4,12 +4,16 @@
 //! functions that make no calls. Whatever cannot be read becomes a finding, and stops no other
 //! check.
 
+mod alarm_topics;
 mod alarms;
 mod alexa;
 mod delivery;
 mod function;
+mod heartbeat;
+mod key;
 mod ledger;
 mod log;
+mod permission;
 mod queues;
 mod report;
 mod send;
@@ -132,6 +136,8 @@ async fn check_stack(
         async { chain.add(ChainPart::Log, log::links(context, since, Utc::now()).await) },
         async { chain.add(ChainPart::Queues, queues::links(context).await) },
         async { chain.add(ChainPart::Alarms, alarms::links(context).await) },
+        async { chain.add(ChainPart::AlarmTopics, alarm_topics::links(context).await) },
+        async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
     );
 }

@@ -7,9 +7,13 @@ use super::{
     delivery::TopicDelivery,
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
     stack::StackContext,
-    subscriber::read_subscribers,
+    subscriber::{TopicSubscriber, read_subscribers},
 };
-use crate::{aws::call_error, terminal::counted};
+use crate::{
+    aws::call_error,
+    stack::{DeployedStack, SignalConsumer},
+    terminal::counted,
+};
 
 const DEAD_LETTERS: &str = "dead-letter queues";
 const QUARANTINE: &str = "quarantine";
@@ -42,35 +46,55 @@ const DEAD_LETTER_QUEUES: [FailureQueue; 7] = [
 
 const QUARANTINE_QUEUE: FailureQueue = FailureQueue::new("QuarantineQueueArn", "quarantine");
 
+/// The delivery of an output topic, which the stack may leave to others.
+#[derive(Debug, Clone, Copy)]
+struct OutputDelivery {
+    /// The consumer that the stack may leave out.
+    consumer: Option<SignalConsumer>,
+    delivery: TopicDelivery,
+}
+
 /// The output topics with their queues.
-const OUTPUT_DELIVERIES: [TopicDelivery; 4] = [
-    TopicDelivery {
-        topic: "RetryTopicArn",
-        protocol: "sqs",
-        endpoint: "RetryQueueArn",
-        dead_letters: "RetryDeadLetterQueueArn",
-        is_raw: true,
+const OUTPUT_DELIVERIES: [OutputDelivery; 4] = [
+    OutputDelivery {
+        consumer: Some(SignalConsumer::Retry),
+        delivery: TopicDelivery {
+            topic: "RetryTopicArn",
+            protocol: "sqs",
+            endpoint: "RetryQueueArn",
+            dead_letters: "RetryDeadLetterQueueArn",
+            is_raw: true,
+        },
     },
-    TopicDelivery {
-        topic: "ReadinessTopicArn",
-        protocol: "sqs",
-        endpoint: "ReadinessQueueArn",
-        dead_letters: "ReadinessDeadLetterQueueArn",
-        is_raw: true,
+    OutputDelivery {
+        consumer: Some(SignalConsumer::Readiness),
+        delivery: TopicDelivery {
+            topic: "ReadinessTopicArn",
+            protocol: "sqs",
+            endpoint: "ReadinessQueueArn",
+            dead_letters: "ReadinessDeadLetterQueueArn",
+            is_raw: true,
+        },
     },
-    TopicDelivery {
-        topic: "ReportTopicArn",
-        protocol: "sqs",
-        endpoint: "ReportQueueArn",
-        dead_letters: "ReportDeadLetterQueueArn",
-        is_raw: true,
+    OutputDelivery {
+        consumer: Some(SignalConsumer::Report),
+        delivery: TopicDelivery {
+            topic: "ReportTopicArn",
+            protocol: "sqs",
+            endpoint: "ReportQueueArn",
+            dead_letters: "ReportDeadLetterQueueArn",
+            is_raw: true,
+        },
     },
-    TopicDelivery {
-        topic: "QuarantineTopicArn",
-        protocol: "sqs",
-        endpoint: "QuarantineQueueArn",
-        dead_letters: "QuarantineDeadLetterQueueArn",
-        is_raw: true,
+    OutputDelivery {
+        consumer: None,
+        delivery: TopicDelivery {
+            topic: "QuarantineTopicArn",
+            protocol: "sqs",
+            endpoint: "QuarantineQueueArn",
+            dead_letters: "QuarantineDeadLetterQueueArn",
+            is_raw: true,
+        },
     },
 ];
 
@@ -97,8 +121,10 @@ pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec
 
 async fn check_dead_letters(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
     let context = context.clone()?;
-    let queues = DEAD_LETTER_QUEUES.map(|queue| check_empty(context, queue));
-    let findings = findings_of_all(join_all(queues).await)?;
+    let mut queues = DEAD_LETTER_QUEUES.to_vec();
+    queues.retain(|queue| !context.stack.leaves_out_output(queue.output));
+    let checks = queues.into_iter().map(|queue| check_empty(context, queue));
+    let findings = findings_of_all(join_all(checks).await)?;
     ok_unless(findings, "all are empty")
 }
 
@@ -135,15 +161,17 @@ fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
         return None;
     }
     let FailureQueue { output, source } = queue;
+    let mut advice = format!(
+        "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
+    );
+    if output == QUARANTINE_QUEUE.output {
+        advice = format!("aspctl quarantine list shows why. {advice}");
+    }
+    let queue = output.trim_end_matches("Arn");
+    let messages = counted(messages, "message");
     Some(DoctorFinding::failed(
-        format!(
-            "{} in {}, kept for at most 14 days",
-            counted(messages, "message"),
-            output.trim_end_matches("Arn")
-        ),
-        format!(
-            "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
-        ),
+        format!("{messages} in {queue}, kept for at most 14 days"),
+        advice,
     ))
 }
 
@@ -151,22 +179,87 @@ async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckR
     let context = context.clone()?;
     let deliveries = OUTPUT_DELIVERIES.map(|delivery| check_delivery(context, delivery));
     let findings = findings_of_all(join_all(deliveries).await)?;
-    ok_unless(findings, "each output topic has its queue")
+    ok_unless(findings, describe_deliveries(context.stack))
+}
+
+fn describe_deliveries(stack: &DeployedStack) -> String {
+    let mut left_out = Vec::new();
+    for OutputDelivery { consumer, .. } in OUTPUT_DELIVERIES {
+        let consumer = consumer.filter(|consumer| stack.leaves_out(*consumer));
+        left_out.extend(consumer.map(SignalConsumer::topic));
+    }
+    if left_out.is_empty() {
+        "each output topic has its queue".to_owned()
+    } else {
+        let topics = left_out.join(", ");
+        format!("each output topic has its queue, or another subscriber ({topics})")
+    }
 }
 
 async fn check_delivery(
     context: StackContext<'_>,
-    delivery: TopicDelivery,
+    output: OutputDelivery,
 ) -> Result<Vec<DoctorFinding>, CheckError> {
+    let OutputDelivery { consumer, delivery } = output;
     let topic = context.output(delivery.topic)?;
     let subscribers = read_subscribers(context.aws, topic).await;
     let subscribers = subscribers.map_err(|error| context.read_error(error))?;
-    delivery.check(context, &subscribers).await
+    match consumer {
+        Some(consumer) if context.stack.leaves_out(consumer) => {
+            let finding = judge_other_subscribers(consumer, topic, &subscribers);
+            Ok(finding.into_iter().collect())
+        }
+        _ => delivery.check(context, &subscribers).await,
+    }
+}
+
+/// Requires a subscriber for the messages that the stack leaves to others.
+fn judge_other_subscribers(
+    consumer: SignalConsumer,
+    topic: &str,
+    subscribers: &[TopicSubscriber],
+) -> Option<DoctorFinding> {
+    if subscribers.iter().any(TopicSubscriber::is_confirmed) {
+        return None;
+    }
+    let (parameter, name) = (consumer.parameter(), consumer.topic());
+    Some(DoctorFinding::failed(
+        format!(
+            "the messages of {name} are lost: {parameter} is None, and {topic} has no confirmed \
+             subscription"
+        ),
+        format!(
+            "Subscribe your consumer to it, or deploy with a queue for it: sam deploy \
+             --parameter-overrides {parameter}=Queue"
+        ),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_stack_leaves_to_others_needs_a_subscriber() {
+        let subscriber = |arn: &str| TopicSubscriber {
+            arn: arn.to_owned(),
+            protocol: "sqs".to_owned(),
+            endpoint: "q".to_owned(),
+        };
+        let judge = |subscribers: &[TopicSubscriber]| {
+            judge_other_subscribers(SignalConsumer::Report, "t", subscribers)
+        };
+        assert_eq!(judge(&[subscriber("arn:aws:sns:::1")]), None);
+        for nobody in [vec![], vec![subscriber("PendingConfirmation")]] {
+            let lost = judge(&nobody).unwrap();
+            assert!(
+                lost.problem
+                    .starts_with("the messages of ReportTopic are lost")
+                    && lost.advice.contains("ReportConsumer=Queue"),
+                "{lost:?}"
+            );
+        }
+    }
 
     #[test]
     fn waiting_messages_are_counted_and_can_be_replayed() {

@@ -325,6 +325,8 @@ pub(super) enum ChainPart {
     Log,
     Queues,
     Alarms,
+    AlarmTopics,
+    Heartbeat,
     Ledger,
     SyntheticEvent,
 }

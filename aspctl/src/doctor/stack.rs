@@ -1,7 +1,5 @@
 //! Checks the user's AWS credentials and the stack.
 
-use std::collections::BTreeMap;
-
 use asp_events::arn::resource_name;
 
 use super::report::{
@@ -12,14 +10,14 @@ use crate::{
     args::GlobalArgs,
     aws::{AwsCallError, AwsClients, caller_account},
     error::CommandError,
-    stack::DeployedStack,
+    stack::{DeployedStack, plain_stack_name},
 };
 
 pub(super) const CREDENTIALS: &str = "AWS credentials";
 pub(super) const STACK: &str = "stack";
 
 /// The outputs that the checks read, but for those of the alarms, which depend on parameters.
-const OUTPUTS: [&str; 22] = [
+const OUTPUTS: [&str; 23] = [
     "AlarmTopicArn",
     "AspEventsFunctionArn",
     "AspEventsFunctionRoleArn",
@@ -42,7 +40,11 @@ const OUTPUTS: [&str; 22] = [
     "RetryDeadLetterQueueArn",
     "RetryQueueArn",
     "RetryTopicArn",
+    "TicketTopicArn",
 ];
+
+/// The metric namespace of earlier versions, which all stacks of an account and region shared.
+const SHARED_NAMESPACE: &str = "AlexaSmartProperties";
 
 /// The stack and the clients to check it with.
 #[derive(Debug, Clone, Copy)]
@@ -146,8 +148,7 @@ fn stack_error(error: CommandError) -> CheckError {
 
 pub(super) fn links(lookup: &StackLookup) -> Vec<DoctorLink> {
     let account = own_result(&lookup.account).cloned();
-    let stack = own_result(&lookup.stack)
-        .and_then(|stack| judge(stack.name(), stack.status(), stack.outputs()));
+    let stack = own_result(&lookup.stack).and_then(judge);
     vec![
         DoctorLink::new(CREDENTIALS, account),
         DoctorLink::new(STACK, stack),
@@ -164,11 +165,12 @@ pub(super) fn context<'a>(
     Ok(StackContext { aws, stack })
 }
 
-fn judge(name: &str, status: &str, outputs: &BTreeMap<String, String>) -> CheckResult {
+fn judge(stack: &DeployedStack) -> CheckResult {
+    let (name, status) = (stack.name(), stack.status());
     let mut findings = Vec::new();
     findings.extend(judge_status(name, status));
     let mut missing = OUTPUTS.to_vec();
-    missing.retain(|output| !outputs.contains_key(*output));
+    missing.retain(|output| !stack.has_output(output) && !stack.leaves_out_output(output));
     if !missing.is_empty() {
         findings.push(DoctorFinding::failed(
             format!("the stack {name} has no output {}", missing.join(", ")),
@@ -176,7 +178,28 @@ fn judge(name: &str, status: &str, outputs: &BTreeMap<String, String>) -> CheckR
              stack with --stack",
         ));
     }
+    findings.extend(judge_namespace(stack));
     ok_unless(findings, format!("{name} is {status}"))
+}
+
+/// Warns of the namespace of earlier versions: `sam deploy` keeps the values of a stack's
+/// parameters.
+fn judge_namespace(stack: &DeployedStack) -> Option<DoctorFinding> {
+    if stack.parameter("MetricNamespace") != Some(SHARED_NAMESPACE) {
+        return None;
+    }
+    let own = format!("{SHARED_NAMESPACE}/{}", plain_stack_name(stack.name()));
+    Some(DoctorFinding::warning(
+        format!(
+            "the metrics are in the namespace {SHARED_NAMESPACE}, the default of earlier versions: \
+             two stacks that share it raise each other's alarms"
+        ),
+        format!(
+            "sam deploy --parameter-overrides 'MetricNamespace=\"\"' changes it to {own}, where \
+             the metrics start anew. Keep both kinds of quotes, and remove MetricNamespace from \
+             parameter_overrides in samconfig.toml if it is there"
+        ),
+    ))
 }
 
 /// Judges the last deployment. After a rollback the stack works, but with its previous template.
@@ -251,21 +274,38 @@ pub(super) mod tests {
         }
     }
 
+    fn problems(parameters: &[(&str, &str)], outputs: &[&str]) -> Vec<DoctorFinding> {
+        match judge(&DeployedStack::with_parameters(parameters, outputs)) {
+            Ok(_) => Vec::new(),
+            Err(CheckError::Findings(findings)) => findings,
+            Err(skipped) => panic!("{skipped:?} is not a finding"),
+        }
+    }
+
     #[test]
     fn a_stack_has_all_outputs() {
-        let mut outputs: BTreeMap<_, _> = OUTPUTS
-            .into_iter()
-            .map(|name| (name.to_owned(), "arn".to_owned()))
-            .collect();
-        assert!(judge("s", "CREATE_COMPLETE", &outputs).is_ok());
-        outputs.remove("RetryTopicArn");
-        let Err(CheckError::Findings(findings)) = judge("s", "CREATE_COMPLETE", &outputs) else {
-            panic!("no finding")
-        };
+        assert_eq!(problems(&[], &OUTPUTS), []);
+        let mut outputs = OUTPUTS.to_vec();
+        outputs.retain(|output| !output.starts_with("RetryQueue"));
+        let findings = problems(&[], &outputs);
         assert!(
-            findings[0].problem.contains("no output RetryTopicArn"),
+            findings[0].problem.contains("no output RetryQueueArn"),
             "{findings:?}"
         );
+        assert_eq!(problems(&[("RetryConsumer", "None")], &outputs), []);
+        let others = problems(&[("ReportConsumer", "None")], &outputs);
+        assert_eq!(others, findings);
+    }
+
+    #[test]
+    fn the_namespace_of_earlier_versions_comes_with_the_override() {
+        let findings = problems(&[("MetricNamespace", "AlexaSmartProperties")], &OUTPUTS);
+        let advice = "sam deploy --parameter-overrides 'MetricNamespace=\"\"' changes it to \
+                      AlexaSmartProperties/s,";
+        assert!(findings[0].advice.starts_with(advice), "{findings:?}");
+        for own in ["", "AlexaSmartProperties/s", "Mine"] {
+            assert_eq!(problems(&[("MetricNamespace", own)], &OUTPUTS), []);
+        }
     }
 
     #[test]

@@ -6,12 +6,12 @@ use asp_events::arn::{Arn, resource_name};
 use serde_json::json;
 
 use super::{
+    key::{EncryptionKey, KeyGaps, is_aws_managed_alias},
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, own_result, prerequisite},
     stack::StackContext,
 };
 use crate::{
-    aws::{AwsClients, call_error},
-    error::CommandError,
+    aws::call_error,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
@@ -23,10 +23,6 @@ const ENCRYPTION: &str = "topic encryption";
 /// Alexa Smart Properties".
 const ALEXA_ROLE: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
 
-/// The actions on the topic's key that a publisher needs. Source: Amazon SNS Developer Guide, key
-/// management.
-const KEY_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
-
 /// The topic as SNS describes it.
 #[derive(Debug)]
 struct EventsTopic<'a> {
@@ -34,24 +30,6 @@ struct EventsTopic<'a> {
     /// The role with which Alexa publishes.
     role: &'a str,
     attributes: HashMap<String, String>,
-}
-
-/// The key that encrypts the topic.
-#[derive(Debug)]
-struct EncryptionKey {
-    arn: String,
-    is_aws_managed: bool,
-    is_enabled: bool,
-    policy: String,
-}
-
-/// What a key's policy does not clearly grant to Alexa.
-#[derive(Debug, Default)]
-struct KeyGaps {
-    /// Actions that are not granted.
-    denied: Vec<&'static str>,
-    /// Actions with the statement that may grant or deny them.
-    undetermined: Vec<String>,
 }
 
 /// Checks the topic.
@@ -191,35 +169,9 @@ async fn check_encryption(context: StackContext<'_>, topic: &EventsTopic<'_>) ->
     let finding = if is_aws_managed_alias(id) {
         aws_managed_key(topic, id)
     } else {
-        judge_key(topic, &read_key(context.aws, id).await?)
+        judge_key(topic, &EncryptionKey::read(context.aws, id).await?)
     };
     Err(finding.into())
-}
-
-/// Reads a key by its id, ARN or alias. Its policy can be read by the ARN only.
-async fn read_key(aws: &AwsClients, id: &str) -> Result<EncryptionKey, CheckError> {
-    let described = aws.kms().describe_key().key_id(id).send().await;
-    let described = described.map_err(call_error("kms:DescribeKey", id))?;
-    let Some(key) = described.key_metadata else {
-        let problem = "KMS does not describe this key";
-        let advice = "Check the topic's attribute KmsMasterKeyId";
-        return Err(CommandError::input(id, problem, advice).into());
-    };
-    let arn = key.arn.unwrap_or_else(|| id.to_owned());
-    let manager = key.key_manager;
-    let policy = aws.kms().get_key_policy().key_id(&arn).send().await;
-    let policy = policy.map_err(call_error("kms:GetKeyPolicy", &arn))?;
-    Ok(EncryptionKey {
-        arn,
-        is_aws_managed: manager.is_some_and(|manager| manager.as_str() == "AWS"),
-        is_enabled: key.enabled,
-        policy: policy.policy.unwrap_or_default(),
-    })
-}
-
-/// Whether this is the alias of the key that AWS manages for SNS.
-fn is_aws_managed_alias(id: &str) -> bool {
-    id.ends_with("alias/aws/sns")
 }
 
 fn how_to_remove_key(topic: &EventsTopic<'_>) -> String {
@@ -255,7 +207,7 @@ fn judge_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> DoctorFinding {
     let KeyGaps {
         denied,
         undetermined,
-    } = key_gaps(key, role);
+    } = key.gaps(RequestPrincipal::Role(role));
     if !denied.is_empty() {
         let denied = denied.join(" and ");
         return DoctorFinding::failed(
@@ -279,44 +231,6 @@ fn judge_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> DoctorFinding {
              arrive, {remove}"
         ),
     )
-}
-
-/// Evaluates the key's policy for each action of a publisher.
-fn key_gaps(key: &EncryptionKey, role: &str) -> KeyGaps {
-    let mut gaps = KeyGaps::default();
-    for action in KEY_ACTIONS {
-        let request = AccessRequest {
-            principal: RequestPrincipal::Role(role),
-            action,
-            resource: &key.arn,
-        };
-        match iam::evaluate(&key.policy, &request) {
-            Some(PolicyVerdict::Allowed {
-                possible_denial: None,
-                ..
-            }) => {}
-            Some(
-                PolicyVerdict::Allowed {
-                    possible_denial: Some(name),
-                    ..
-                }
-                | PolicyVerdict::NotAllowed {
-                    possible_grant: Some(name),
-                },
-            ) => {
-                let undetermined = format!("{action} (statement {name})");
-                gaps.undetermined.push(undetermined);
-            }
-            Some(
-                PolicyVerdict::Denied { .. }
-                | PolicyVerdict::NotAllowed {
-                    possible_grant: None,
-                },
-            )
-            | None => gaps.denied.push(action),
-        }
-    }
-    gaps
 }
 
 fn how_to_grant_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> String {

@@ -28,7 +28,7 @@ use crate::{
     aws::{AwsCallError, AwsClients, call_error, sent_at},
     error::{CommandError, LeftoverError},
     interrupt::Interrupts,
-    stack::DeployedStack,
+    stack::{DeployedStack, plain_stack_name},
 };
 
 /// The longest wait of a long poll that SQS supports.
@@ -134,8 +134,7 @@ pub(crate) async fn temporary_queues(
 /// A stack may be given by its ARN, and a queue name allows letters, digits, hyphens and
 /// underscores only.
 fn queue_prefix(stack: &str) -> String {
-    let name = Arn::parse(stack).map_or(stack, |arn| arn.resource_id());
-    let name = name.split('/').next().unwrap_or_default();
+    let name = plain_stack_name(stack);
     let is_allowed =
         |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
     let mut prefix = "aspctl-".to_owned();

@@ -48,10 +48,10 @@
 //! - Condition operators: `String…`, `Arn…`, `Bool` and `Null`, with `…IfExists`, `ForAllValues:`
 //!   and `ForAnyValue:`. Numeric, date, IP address and binary operators are unknown.
 //! - Condition keys: `aws:SecureTransport`; for a role `aws:PrincipalArn` and
-//!   `aws:PrincipalAccount`; for a service `aws:SourceArn` and `aws:SourceAccount`. Known to be
-//!   absent: for a role, the keys that only services set, such as `aws:SourceArn`; for a service,
-//!   the keys of a calling account, such as `aws:PrincipalArn`. All other keys, such as
-//!   `aws:SourceIp`, are unknown.
+//!   `aws:PrincipalAccount`; for a service `aws:SourceArn` and `aws:SourceAccount`, and for
+//!   CloudWatch `aws:SourceOwner`. Known to be absent: for a role, the keys that only services set,
+//!   such as `aws:SourceArn`; for a service, the keys of a calling account, such as
+//!   `aws:PrincipalArn`. All other keys, such as `aws:SourceIp`, are unknown.
 //! - Condition values: literals and wildcards. A policy variable is unknown.
 //!
 //! # Where it is done
@@ -72,5 +72,5 @@ mod request;
 
 pub(crate) use self::{
     evaluate::{PolicyVerdict, evaluate},
-    request::{AccessRequest, RequestPrincipal},
+    request::{AccessRequest, CLOUDWATCH, RequestPrincipal},
 };

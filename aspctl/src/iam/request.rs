@@ -2,6 +2,9 @@
 
 use asp_events::arn::Arn;
 
+/// The service that publishes to the topics of alarms.
+pub(crate) const CLOUDWATCH: &str = "cloudwatch.amazonaws.com";
+
 /// A request for access to a resource, by a principal of another account or by a service.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AccessRequest<'a> {
@@ -39,7 +42,7 @@ impl<'a> RequestPrincipal<'a> {
         }
         match self {
             Self::Role(arn) => role_context(&key, arn),
-            Self::Service { source_arn, .. } => service_context(&key, source_arn),
+            Self::Service { name, source_arn } => service_context(&key, name, source_arn),
         }
     }
 }
@@ -57,8 +60,11 @@ fn role_context<'a>(key: &str, role_arn: &'a str) -> ContextValue<'a> {
     }
 }
 
-fn service_context<'a>(key: &str, source_arn: &'a str) -> ContextValue<'a> {
+fn service_context<'a>(key: &str, service: &str, source_arn: &'a str) -> ContextValue<'a> {
     match key {
+        // The default policy of a topic requires it, and an alarm may notify a topic with that
+        // policy. Source: Amazon CloudWatch User Guide, setting up Amazon SNS notifications.
+        "aws:sourceowner" if service == CLOUDWATCH => ContextValue::Known(account_of(source_arn)),
         "aws:sourcearn" => ContextValue::Known(source_arn),
         "aws:sourceaccount" => ContextValue::Known(account_of(source_arn)),
         // A service is not a principal of any account.
@@ -91,5 +97,13 @@ mod tests {
         ] {
             assert_eq!(service.context_value(key), value, "{key}");
         }
+        let alarm = RequestPrincipal::Service {
+            name: CLOUDWATCH,
+            source_arn: "arn:aws:cloudwatch:us-east-1:123456789012:alarm:a",
+        };
+        assert_eq!(
+            alarm.context_value("AWS:SourceOwner"),
+            ContextValue::Known("123456789012")
+        );
     }
 }

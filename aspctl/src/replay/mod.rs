@@ -10,9 +10,8 @@
 
 mod args;
 mod filter;
-mod preview;
-mod queue;
-mod read;
+pub(crate) mod preview;
+pub(crate) mod read;
 mod report;
 mod sink;
 mod source;
@@ -25,13 +24,13 @@ use asp_events::event::StatusWords;
 use chrono::Utc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-pub(crate) use self::args::ReplayArgs;
+pub(crate) use self::{args::ReplayArgs, tally::as_u64};
 use self::{
     filter::{EventFilter, SelectedMessage},
     preview::ReplayPreview,
     sink::{EventSink, OutgoingEvent, SentEvent},
     source::{EventSource, ReplayInput},
-    tally::{ReplayTally, as_u64},
+    tally::ReplayTally,
 };
 use crate::{
     args::GlobalArgs,
@@ -231,16 +230,10 @@ impl ReplayRun<'_> {
             ""
         };
         let question = format!("Send {events}{more}?");
-        let mut confirmed = Box::pin(self.terminal.confirm(question, yes));
-        loop {
-            tokio::select! {
-                biased;
-                confirmed = &mut confirmed => return match confirmed {
-                    Err(CommandError::Interrupted(_)) => Ok(false),
-                    confirmed => confirmed.map(|()| true),
-                },
-                () = tokio::time::sleep(self.source.until_renewal()) => self.source.renew().await?,
-            }
+        let confirmed = self.terminal.confirm(question, yes);
+        match self.source.hidden_during(confirmed).await? {
+            Err(CommandError::Interrupted(_)) => Ok(false),
+            confirmed => confirmed.map(|()| true),
         }
     }
 

@@ -86,8 +86,8 @@ impl ReplayPreview {
             }
             row.extend([
                 group.events.to_string(),
-                format_time(group.oldest),
-                format_time(group.newest),
+                group.oldest.map(format_time).unwrap_or_default(),
+                group.newest.map(format_time).unwrap_or_default(),
                 group.about(),
             ]);
             rows.push(row);
@@ -128,16 +128,13 @@ impl EventGroup {
     }
 }
 
-/// Formats a time in whole seconds; empty if unknown.
-fn format_time(time: Option<DateTime<Utc>>) -> String {
-    match time {
-        Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
-        None => String::new(),
-    }
+/// Formats a time in whole seconds.
+pub(crate) fn format_time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Cuts a text to the length that is shown.
-pub(super) fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 

@@ -11,63 +11,56 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Deserializer, Value, json, value::RawValue};
 
-use crate::error::CommandError;
+use crate::{error::CommandError, kept_queue::QueueMessage};
 
 /// A text to send, and what is known about it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct ReplayEvent {
+pub(crate) struct ReplayEvent {
     /// The text, sent unchanged.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The message attributes to send with it; only messages of the function have any.
-    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    pub(crate) attributes: HashMap<String, MessageAttributeValue>,
     /// The original SNS message id.
-    pub(super) message_id: Option<String>,
+    pub(crate) message_id: Option<String>,
     /// The original topic.
-    pub(super) topic_arn: Option<String>,
+    pub(crate) topic_arn: Option<String>,
     /// When it was originally sent.
-    pub(super) sent_at: Option<DateTime<Utc>>,
+    pub(crate) sent_at: Option<DateTime<Utc>>,
     /// What the preview shows and the filters match.
-    pub(super) about: EventSummary,
+    pub(crate) about: EventSummary,
 }
 
 /// What an event is about, as far as it can be decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct EventSummary {
+pub(crate) struct EventSummary {
     /// Namespace and name, such as `Alexa.Skill.Interaction.Failure`.
-    pub(super) event_type: Option<String>,
+    pub(crate) event_type: Option<String>,
     /// The automation, skill, unit, principal or device.
-    pub(super) subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// When it happened or, if unknown, was originally sent.
-    pub(super) time: Option<DateTime<Utc>>,
+    pub(crate) time: Option<DateTime<Utc>>,
     /// Why it was quarantined.
-    pub(super) reason: Option<String>,
+    pub(crate) reason: Option<String>,
+    /// The problem with it, for people.
+    pub(crate) detail: Option<String>,
     /// The status that the function did not know, if that is the reason.
-    pub(super) status: Option<String>,
+    pub(crate) status: Option<String>,
 }
 
 /// How to interpret the body of a queue message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyKind {
+pub(crate) enum BodyKind {
     /// Alexa events, possibly wrapped by SNS, Lambda or the function.
     Events,
     /// A message that the function published, to send as is.
     Signal,
 }
 
-/// A message received from a queue.
-#[derive(Debug)]
-pub(super) struct QueueMessage {
-    pub(super) id: String,
-    pub(super) body: String,
-    pub(super) attributes: HashMap<String, MessageAttributeValue>,
-    pub(super) sent_at: Option<DateTime<Utc>>,
-}
-
 /// Extracts the events from a queue message, or returns why there are none.
 ///
 /// A text that is not an event is sent as well: it came from the topic, and the function decides
 /// what becomes of it.
-pub(super) fn from_queue(
+pub(crate) fn from_queue(
     body: BodyKind,
     message: QueueMessage,
 ) -> Result<Vec<ReplayEvent>, String> {
@@ -262,6 +255,7 @@ struct FunctionMessage<'a> {
 #[serde(rename_all = "camelCase")]
 struct FunctionMessageData<'a> {
     reason: Option<String>,
+    detail: Option<String>,
     message: Option<String>,
     message_id: Option<String>,
     topic_arn: Option<String>,
@@ -291,6 +285,7 @@ impl FunctionMessage<'_> {
             subject: about.subject.or_else(|| self.subject.clone()),
             time: self.time.as_deref().and_then(parse_time),
             reason: self.data.reason.clone(),
+            detail: self.data.detail.clone(),
             ..about
         }
     }

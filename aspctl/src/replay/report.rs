@@ -6,7 +6,6 @@ use super::{
     LoadedMessages, PREVIEW_MESSAGES, ReplayEnd, ReplayRun,
     filter::SelectedMessage,
     preview::{ReplayPreview, shortened},
-    queue::QueueDepth,
     sink::EventSink,
     source::EventSource,
     status::{FAILURE_STATUSES, SUCCESS_STATUSES, still_unknown},
@@ -115,16 +114,9 @@ impl ReplayRun<'_> {
 
     fn note_hidden(&self) {
         if let EventSource::Queue { depth, .. } = &self.source
-            && let QueueDepth {
-                hidden: hidden @ 1..,
-                ..
-            } = depth
+            && let Some(note) = depth.hidden_note(self.source.name())
         {
-            let (messages, name) = (counted(*hidden, "message"), self.source.name());
-            self.terminal.note(format_args!(
-                "{messages} in {name} cannot be received at present: another consumer is \
-                 processing them, or a replay was killed less than 5 minutes ago."
-            ));
+            self.terminal.note(note);
         }
     }
 

@@ -1,18 +1,22 @@
 //! Takes events from a file or from a queue of the stack.
 
-use std::{fs, io, mem, path::Path, time::Duration};
+use std::{fs, io, mem, path::Path};
 
 use super::{
     args::{ReplayArgs, ReplaySource, ReplayTarget},
     filter::FoundMessage,
-    queue::{QueueDepth, ReplayQueue},
     read::{self, BodyKind, ReplayEvent},
     sink::EventSink,
     tally::as_u64,
 };
 use crate::{
-    advice::InputError, aws::AwsClients, error::CommandError, interrupt::interruptible,
-    stack::DeployedStack, terminal::Terminal,
+    advice::InputError,
+    aws::AwsClients,
+    error::CommandError,
+    interrupt::interruptible,
+    kept_queue::{KeptQueue, MessageHiding, QueueDepth},
+    stack::DeployedStack,
+    terminal::Terminal,
 };
 
 /// The source of the events as the arguments name it.
@@ -162,7 +166,7 @@ pub(super) enum EventSource {
         events: Vec<ReplayEvent>,
     },
     Queue {
-        queue: ReplayQueue,
+        queue: KeptQueue,
         body: BodyKind,
         depth: QueueDepth,
     },
@@ -177,7 +181,8 @@ impl EventSource {
         match input {
             ReplayInput::File { name, events } => Ok(Self::File { name, events }),
             ReplayInput::Queue(SourceQueue { name, consumer }) => {
-                let queue = ReplayQueue::new(aws.sqs(), queue_url(name, aws, stack).await?, name);
+                let url = queue_url(name, aws, stack).await?;
+                let queue = KeptQueue::new(aws.sqs(), url, name, MessageHiding::REPLAY);
                 let body = match consumer {
                     Some(_) => BodyKind::Signal,
                     None => BodyKind::Events,
@@ -241,11 +246,14 @@ impl EventSource {
         }
     }
 
-    /// Returns the time until [`Self::renew`] is due.
-    pub(super) fn until_renewal(&self) -> Duration {
+    /// Waits for something else, and keeps the messages hidden meanwhile.
+    pub(super) async fn hidden_during<T>(
+        &mut self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, CommandError> {
         match self {
-            Self::File { .. } => Duration::MAX,
-            Self::Queue { queue, .. } => queue.until_renewal(),
+            Self::File { .. } => Ok(wait.await),
+            Self::Queue { queue, .. } => queue.hidden_during(wait).await,
         }
     }
 
@@ -254,12 +262,7 @@ impl EventSource {
         let Self::Queue { queue, .. } = self else {
             return 0;
         };
-        if let Err(error) = queue.release().await {
-            terminal.note(format_args!(
-                "{} Messages that were not sent become visible again within 5 minutes.",
-                error.explain()
-            ));
-        }
+        queue.release(terminal).await;
         as_u64(queue.hidden())
     }
 }

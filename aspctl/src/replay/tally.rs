@@ -83,6 +83,6 @@ impl ProblemCount {
 }
 
 /// Converts a length to a count.
-pub(super) fn as_u64(count: usize) -> u64 {
+pub(crate) fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

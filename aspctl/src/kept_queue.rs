@@ -1,4 +1,4 @@
-//! Reads a queue without losing messages.
+//! Reads a queue of the stack without losing messages, for `replay` and `quarantine`.
 //!
 //! Received messages stay hidden until they are deleted or, at the end, released. SQS would deliver
 //! a released message again immediately, so that selecting a few among many would loop. Only ids
@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -13,26 +14,17 @@ use aws_sdk_sqs::{
     Client,
     types::{
         ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-        MessageSystemAttributeName, QueueAttributeName,
+        MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
     },
 };
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
-use super::read::QueueMessage;
 use crate::{
     aws::{call_error, sent_at},
     error::CommandError,
+    terminal::{Terminal, counted},
 };
-
-/// The visibility timeout in seconds. It is renewed; if this program is killed, messages become
-/// visible again after it.
-const VISIBILITY_TIMEOUT_SECONDS: i32 = 300;
-
-/// When to renew the visibility timeout. For very many messages that may take two minutes.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(120);
-
-/// How many messages may be hidden at once. SQS limits it to 120,000.
-const MAX_HIDDEN: usize = 100_000;
 
 /// How many responses in a row without a new message mean the end of the queue.
 const MAX_STALE_RESPONSES: usize = 20;
@@ -43,16 +35,64 @@ const MAX_BATCH_ENTRIES: usize = 10;
 /// How many renewals to request concurrently.
 const CONCURRENT_CALLS: usize = 8;
 
+/// How a command hides the messages that it reads from all other consumers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageHiding {
+    /// The visibility timeout in seconds. It is renewed; if this program is killed, messages become
+    /// visible again after it.
+    timeout_seconds: i32,
+    /// When to renew the visibility timeout.
+    renewal_interval: Duration,
+    /// How many messages may be hidden at once. SQS limits it to 120,000.
+    max_messages: usize,
+}
+
+impl MessageHiding {
+    /// Hides what a replay sends. To renew very many messages may take two minutes.
+    pub(crate) const REPLAY: Self = Self {
+        timeout_seconds: 300,
+        renewal_interval: Duration::from_secs(120),
+        max_messages: 100_000,
+    };
+
+    /// Hides what a person looks at: for a short time, and not more than can be renewed in it.
+    pub(crate) const LOOK: Self = Self {
+        timeout_seconds: 30,
+        renewal_interval: Duration::from_secs(10),
+        max_messages: 2_000,
+    };
+
+    /// How many messages may be hidden at once.
+    pub(crate) fn max_messages(self) -> usize {
+        self.max_messages
+    }
+
+    /// Returns the time after which messages become visible again if this program is killed.
+    fn timeout(self) -> Duration {
+        Duration::from_secs(u64::try_from(self.timeout_seconds).unwrap_or_default())
+    }
+}
+
+/// A message received from a queue.
+#[derive(Debug)]
+pub(crate) struct QueueMessage {
+    pub(crate) id: String,
+    pub(crate) body: String,
+    pub(crate) attributes: HashMap<String, MessageAttributeValue>,
+    pub(crate) sent_at: Option<DateTime<Utc>>,
+}
+
 /// A queue that is being read.
 #[derive(Debug)]
-pub(super) struct ReplayQueue {
+pub(crate) struct KeptQueue {
     sqs: Client,
     url: String,
     name: &'static str,
+    hiding: MessageHiding,
     /// Every received message, by its id.
     seen: HashMap<String, SeenMessage>,
-    /// How many of the received messages were sent.
-    sent: usize,
+    /// How many of the received messages are done with.
+    done: usize,
     /// When the visibility timeouts were last renewed.
     renewed_at: Instant,
 }
@@ -62,41 +102,60 @@ pub(super) struct ReplayQueue {
 struct SeenMessage {
     /// The latest receipt handle.
     receipt_handle: String,
-    /// Whether it was sent, and so is or should be deleted. Otherwise it is hidden.
-    is_sent: bool,
+    /// Whether it is done with, and so is or should be deleted. Otherwise it is hidden.
+    is_done: bool,
 }
 
 /// The approximate number of messages in a queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueueDepth {
-    pub(super) visible: u64,
-    pub(super) hidden: u64,
+pub(crate) struct QueueDepth {
+    pub(crate) visible: u64,
+    pub(crate) hidden: u64,
 }
 
-impl ReplayQueue {
-    pub(super) fn new(sqs: Client, url: String, name: &'static str) -> Self {
+impl QueueDepth {
+    /// Says how many messages cannot be received, if any.
+    pub(crate) fn hidden_note(self, queue: &str) -> Option<String> {
+        let messages = counted(self.hidden, "message");
+        (self.hidden > 0).then(|| {
+            format!(
+                "{messages} in {queue} cannot be received at present: another consumer is \
+                 processing them, or a replay was killed less than 5 minutes ago."
+            )
+        })
+    }
+}
+
+impl KeptQueue {
+    pub(crate) fn new(sqs: Client, url: String, name: &'static str, hiding: MessageHiding) -> Self {
         Self {
             sqs,
             url,
             name,
+            hiding,
             seen: HashMap::new(),
-            sent: 0,
+            done: 0,
             renewed_at: Instant::now(),
         }
     }
 
     /// Returns the queue's logical ID in the template.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Counts the messages that were received but not sent.
-    pub(super) fn hidden(&self) -> usize {
-        self.seen.len() - self.sent
+    /// Counts the messages that were received and are not done with.
+    pub(crate) fn hidden(&self) -> usize {
+        self.seen.len() - self.done
+    }
+
+    /// Counts the messages that were received.
+    pub(crate) fn seen(&self) -> u64 {
+        u64::try_from(self.seen.len()).unwrap_or(u64::MAX)
     }
 
     /// Counts the messages in the queue, before any was received.
-    pub(super) async fn depth(&self) -> Result<QueueDepth, CommandError> {
+    pub(crate) async fn depth(&self) -> Result<QueueDepth, CommandError> {
         let visible = QueueAttributeName::ApproximateNumberOfMessages;
         let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let call = self.sqs.get_queue_attributes().queue_url(&self.url);
@@ -120,9 +179,9 @@ impl ReplayQueue {
     }
 
     /// Receives messages that were not received before; none at the end.
-    pub(super) async fn receive(&mut self) -> Result<Vec<QueueMessage>, CommandError> {
+    pub(crate) async fn receive(&mut self) -> Result<Vec<QueueMessage>, CommandError> {
         for _ in 0..MAX_STALE_RESPONSES {
-            if self.hidden() >= MAX_HIDDEN {
+            if self.hidden() >= self.hiding.max_messages {
                 break;
             }
             let received = self.poll().await?;
@@ -147,7 +206,7 @@ impl ReplayQueue {
             .sqs
             .receive_message()
             .queue_url(&self.url)
-            .visibility_timeout(VISIBILITY_TIMEOUT_SECONDS)
+            .visibility_timeout(self.hiding.timeout_seconds)
             .max_number_of_messages(10)
             .wait_time_seconds(1)
             .message_attribute_names("All")
@@ -169,7 +228,7 @@ impl ReplayQueue {
         }
         let seen = SeenMessage {
             receipt_handle,
-            is_sent: false,
+            is_done: false,
         };
         self.seen.insert(id.clone(), seen);
         Some(QueueMessage {
@@ -180,8 +239,8 @@ impl ReplayQueue {
         })
     }
 
-    /// Deletes sent messages, and returns how many could not be deleted.
-    pub(super) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
+    /// Deletes messages that are done with, and returns how many could not be deleted.
+    pub(crate) async fn delete(&mut self, ids: &[String]) -> Result<usize, CommandError> {
         let mut failed = 0;
         for ids in ids.chunks(MAX_BATCH_ENTRIES) {
             let mut entries = Vec::new();
@@ -189,8 +248,8 @@ impl ReplayQueue {
                 let Some(seen) = self.seen.get_mut(id) else {
                     continue;
                 };
-                self.sent += usize::from(!seen.is_sent);
-                seen.is_sent = true;
+                self.done += usize::from(!seen.is_done);
+                seen.is_done = true;
                 let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
                 entries.extend(entry.receipt_handle(&seen.receipt_handle).build());
             }
@@ -208,30 +267,53 @@ impl ReplayQueue {
         Ok(failed)
     }
 
+    /// Waits for something else, and keeps the messages hidden meanwhile.
+    pub(crate) async fn hidden_during<T>(
+        &mut self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, CommandError> {
+        let mut wait = pin!(wait);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut wait => return Ok(done),
+                () = tokio::time::sleep(self.until_renewal()) => self.renew().await?,
+            }
+        }
+    }
+
     /// Returns the time until [`Self::renew`] is due.
-    pub(super) fn until_renewal(&self) -> Duration {
-        RENEWAL_INTERVAL.saturating_sub(self.renewed_at.elapsed())
+    fn until_renewal(&self) -> Duration {
+        let interval = self.hiding.renewal_interval;
+        interval.saturating_sub(self.renewed_at.elapsed())
     }
 
     /// Renews the visibility timeouts, if due.
-    pub(super) async fn renew(&mut self) -> Result<(), CommandError> {
+    pub(crate) async fn renew(&mut self) -> Result<(), CommandError> {
         if self.until_renewal().is_zero() {
             self.renewed_at = Instant::now();
-            self.hide(VISIBILITY_TIMEOUT_SECONDS).await?;
+            self.hide(self.hiding.timeout_seconds).await?;
         }
         Ok(())
     }
 
-    /// Makes the messages that were not sent visible again.
-    pub(super) async fn release(&self) -> Result<(), CommandError> {
-        self.hide(0).await
+    /// Makes the messages that are not done with visible again. If that fails, notes when they will
+    /// be.
+    pub(crate) async fn release(&self, terminal: &Terminal) {
+        if let Err(error) = self.hide(0).await {
+            terminal.note(format_args!(
+                "{} Messages that are still hidden become visible again within {}.",
+                error.explain(),
+                humantime::format_duration(self.hiding.timeout())
+            ));
+        }
     }
 
-    /// Hides the messages that were not sent for this many seconds from now.
+    /// Hides the messages that are not done with for this many seconds from now.
     ///
     /// SQS refuses those that are no longer hidden, which is harmless: they are received again.
     async fn hide(&self, seconds: i32) -> Result<(), CommandError> {
-        let hidden = self.seen.values().filter(|seen| !seen.is_sent);
+        let hidden = self.seen.values().filter(|seen| !seen.is_done);
         let receipt_handles: Vec<_> = hidden.map(|seen| seen.receipt_handle.as_str()).collect();
         let calls = receipt_handles
             .chunks(MAX_BATCH_ENTRIES)

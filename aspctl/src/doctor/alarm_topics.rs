@@ -1,0 +1,512 @@
+//! Checks the topics of the alarms: that CloudWatch may publish to them, and that they notify
+//! someone.
+//!
+//! A topic can be outside of the stack, and of the account. What may not be read there is unknown,
+//! and not wrong.
+
+use std::collections::HashMap;
+
+use asp_events::arn::{Arn, resource_name};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{
+    alarms::AlarmSeverity,
+    key::{EncryptionKey, KeyGaps, is_aws_managed_alias},
+    permission::judge_permission,
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
+    stack::StackContext,
+    subscriber::{TopicSubscriber, read_subscribers},
+};
+use crate::{
+    aws::{AwsCallError, call_error},
+    error::CommandError,
+    iam::{self, AccessRequest, CLOUDWATCH, RequestPrincipal},
+};
+
+const TOPICS: &str = "alarm topics";
+const SUBSCRIBERS: &str = "alarm subscribers";
+
+/// The topic that the alarms of a severity notify.
+#[derive(Debug, Clone, Copy)]
+struct AlarmTopic<'a> {
+    severity: AlarmSeverity,
+    arn: &'a str,
+    /// An alarm that publishes to it.
+    alarm: &'a str,
+    /// Whether a parameter names it, instead of the stack's own.
+    is_given: bool,
+}
+
+/// Checks the topics, and who is subscribed to them.
+pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
+    let topics = async { check_topics(context.clone()?).await };
+    let subscribers = async { check_subscribers(context.clone()?).await };
+    let (topics, subscribers) = tokio::join!(topics, subscribers);
+    vec![
+        DoctorLink::new(TOPICS, topics),
+        DoctorLink::new(SUBSCRIBERS, subscribers),
+    ]
+}
+
+/// Returns the topic of each severity, once if it is the same.
+fn topics_of(context: StackContext<'_>) -> Vec<Result<AlarmTopic<'_>, CheckError>> {
+    let page = AlarmTopic::of(context, AlarmSeverity::Page);
+    let ticket = AlarmTopic::of(context, AlarmSeverity::Ticket);
+    match (&page, &ticket) {
+        (Ok(one), Ok(other)) if one.arn == other.arn => vec![page],
+        _ => vec![page, ticket],
+    }
+}
+
+async fn check_topics(context: StackContext<'_>) -> CheckResult {
+    let topics = topics_of(context);
+    let mut names = Vec::new();
+    for topic in topics.iter().flatten() {
+        names.push(resource_name(topic.arn));
+    }
+    let checks = topics
+        .into_iter()
+        .map(async |topic| topic?.check(context).await);
+    let findings = findings_of_all(join_all(checks).await)?;
+    ok_unless(
+        findings,
+        format!("CloudWatch may publish to {}", names.join(" and ")),
+    )
+}
+
+impl<'a> AlarmTopic<'a> {
+    fn of(context: StackContext<'a>, severity: AlarmSeverity) -> Result<Self, CheckError> {
+        let given = context.stack.parameter(severity.parameter());
+        Ok(Self {
+            severity,
+            arn: context.output(severity.output())?,
+            alarm: context.output(severity.example())?,
+            is_given: given.is_some_and(|arn| !arn.is_empty()),
+        })
+    }
+
+    /// Checks its policy and its key.
+    async fn check(self, context: StackContext<'_>) -> Result<Vec<DoctorFinding>, CheckError> {
+        let arn = self.arn;
+        if let Some(finding) = self.judge_region(context.aws.region()) {
+            return Ok(vec![finding]);
+        }
+        let request = context.aws.sns().get_topic_attributes().topic_arn(arn);
+        let read = request.send().await;
+        let read = read.map_err(call_error("sns:GetTopicAttributes", arn));
+        let unknown = format!("whether CloudWatch may publish to {arn}");
+        let read = read.map_err(|error| self.unreadable(context, error, &unknown))?;
+        let attributes = read.attributes.unwrap_or_default();
+        let mut findings = Vec::new();
+        findings.extend(self.judge_policy(&attributes));
+        findings.extend(self.check_key(context, &attributes).await?);
+        Ok(findings)
+    }
+
+    /// Explains why something of it could not be read. What may not be read of a topic outside of
+    /// the stack is unknown.
+    fn unreadable(
+        self,
+        context: StackContext<'_>,
+        error: AwsCallError,
+        unknown: &str,
+    ) -> CheckError {
+        if !self.is_given {
+            return context.read_error(error);
+        }
+        if error.is_denied() {
+            return self.unknown(&error, unknown).into();
+        }
+        if error.is_missing() {
+            let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+            return DoctorFinding::failed(
+                format!("{problem}; {parameter} names it"),
+                format!("Deploy with the ARN of an existing topic in {parameter}"),
+            )
+            .into();
+        }
+        error.into()
+    }
+
+    fn unknown(self, error: &AwsCallError, unknown: &str) -> DoctorFinding {
+        let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+        DoctorFinding::warning(
+            format!("cannot tell {unknown}, which {parameter} names: {problem}"),
+            "Ask the owner of the topic, or for the permission to read it",
+        )
+    }
+
+    fn judge_region(self, region: &str) -> Option<DoctorFinding> {
+        let own = Arn::parse(self.arn)?.region;
+        (own != region).then(|| {
+            DoctorFinding::failed(
+                format!(
+                    "{} is in another region: an alarm can notify only topics of its own",
+                    self.arn
+                ),
+                format!(
+                    "Deploy with a topic of {region} in {}",
+                    self.severity.parameter()
+                ),
+            )
+        })
+    }
+
+    /// Judges whether its policy lets CloudWatch publish.
+    fn judge_policy(self, attributes: &HashMap<String, String>) -> Option<DoctorFinding> {
+        let policy = attributes.get("Policy").map_or("", String::as_str);
+        let request = AccessRequest {
+            principal: self.publisher(),
+            action: "sns:Publish",
+            resource: self.arn,
+        };
+        let permission = format!(
+            "CloudWatch permission to publish {} to {}",
+            self.severity.plural(),
+            self.arn
+        );
+        judge_permission(
+            iam::evaluate(policy, &request),
+            &permission,
+            || self.how_to_grant_publish(),
+            |name| {
+                format!(
+                    "Remove statement {name} from the topic's policy ({}), or exempt CloudWatch \
+                     from it",
+                    self.how_to_set_policy()
+                )
+            },
+        )
+    }
+
+    /// CloudWatch, on behalf of an alarm.
+    fn publisher(self) -> RequestPrincipal<'a> {
+        RequestPrincipal::Service {
+            name: CLOUDWATCH,
+            source_arn: self.alarm,
+        }
+    }
+
+    fn how_to_grant_publish(self) -> String {
+        let account = Arn::parse(self.alarm).map_or("", |arn| arn.account);
+        let statement = json!({
+            "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
+            "Action": "sns:Publish", "Resource": self.arn,
+            "Condition": { "StringEquals": { "aws:SourceAccount": account } },
+        });
+        let set = self.how_to_set_policy();
+        format!("Add this statement to the topic's policy ({set}): {statement}")
+    }
+
+    fn how_to_set_policy(self) -> String {
+        format!(
+            "aws sns set-topic-attributes --topic-arn {} --attribute-name Policy replaces the \
+             whole policy",
+            self.arn
+        )
+    }
+
+    /// Checks its key, if it is encrypted.
+    async fn check_key(
+        self,
+        context: StackContext<'_>,
+        attributes: &HashMap<String, String>,
+    ) -> Result<Option<DoctorFinding>, CheckError> {
+        let id = attributes.get("KmsMasterKeyId").map_or("", String::as_str);
+        if id.is_empty() {
+            return Ok(None);
+        }
+        if is_aws_managed_alias(id) {
+            return Ok(Some(self.aws_managed_key(id)));
+        }
+        match EncryptionKey::read(context.aws, id).await {
+            Ok(key) => Ok(self.judge_key(&key)),
+            Err(CommandError::Aws(error)) if self.is_given && error.is_denied() => {
+                let unknown = format!("whether CloudWatch may use the key of {}", self.arn);
+                Ok(Some(self.unknown(&error, &unknown)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reports a key that AWS manages, whose policy cannot be changed.
+    fn aws_managed_key(self, key: &str) -> DoctorFinding {
+        DoctorFinding::failed(
+            format!(
+                "{} is encrypted with the AWS managed key {key}, which CloudWatch cannot use",
+                self.arn
+            ),
+            format!(
+                "Encrypt it with a key whose policy grants this, or not at all: {}",
+                self.how_to_remove_key()
+            ),
+        )
+    }
+
+    fn how_to_remove_key(self) -> String {
+        format!(
+            "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' \
+             --topic-arn {} removes the key from the topic",
+            self.arn
+        )
+    }
+
+    fn judge_key(self, key: &EncryptionKey) -> Option<DoctorFinding> {
+        let arn = &key.arn;
+        if key.is_aws_managed {
+            return Some(self.aws_managed_key(arn));
+        }
+        if !key.is_enabled {
+            return Some(DoctorFinding::failed(
+                format!("the key {arn} of {} is not enabled", self.arn),
+                format!("aws kms enable-key --key-id {arn} enables it"),
+            ));
+        }
+        let KeyGaps {
+            denied,
+            undetermined,
+        } = key.gaps(self.publisher());
+        if !denied.is_empty() {
+            let denied = denied.join(" and ");
+            let problem = format!(
+                "the key {arn} of {} does not grant {denied} to CloudWatch",
+                self.arn
+            );
+            return Some(DoctorFinding::failed(problem, how_to_grant_key(arn)));
+        }
+        if undetermined.is_empty() {
+            return None;
+        }
+        let undetermined = undetermined.join(" and ");
+        let problem = format!(
+            "cannot determine whether the key {arn} of {} grants {undetermined} to CloudWatch",
+            self.arn
+        );
+        Some(DoctorFinding::warning(problem, how_to_grant_key(arn)))
+    }
+
+    /// Requires a confirmed subscriber: an e-mail address receives nothing before it confirms.
+    fn judge_subscribers(self, subscribers: &[TopicSubscriber]) -> Option<DoctorFinding> {
+        if subscribers.iter().any(TopicSubscriber::is_confirmed) {
+            return None;
+        }
+        let (kind, topic) = (self.severity.plural(), self.arn);
+        let pending = subscribers.iter().map(|one| one.endpoint.as_str());
+        let pending: Vec<_> = pending.collect();
+        let nobody = format!("nobody is notified of {kind}");
+        if !pending.is_empty() {
+            return Some(DoctorFinding::failed(
+                format!("{nobody}: {} has not confirmed yet", pending.join(", ")),
+                "Open the link in the e-mail from AWS Notifications (look in the spam folder too)",
+            ));
+        }
+        let deploy = if self.is_given {
+            "Subscribe somebody to it"
+        } else {
+            "Deploy with the parameter AlarmEmail"
+        };
+        Some(DoctorFinding::failed(
+            format!("{nobody}: {topic} has no subscriber"),
+            format!(
+                "{deploy}, or run aws sns subscribe --topic-arn {topic} --protocol email \
+                 --notification-endpoint ADDRESS; then confirm the subscription by e-mail"
+            ),
+        ))
+    }
+}
+
+fn how_to_grant_key(key: &str) -> String {
+    let statement = json!({
+        "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
+        "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
+    });
+    format!(
+        "Add this statement to the key's policy (aws kms put-key-policy --key-id {key} replaces \
+         the whole policy): {statement}"
+    )
+}
+
+async fn check_subscribers(context: StackContext<'_>) -> CheckResult {
+    let (mut parts, mut confirmed) = (Vec::new(), Vec::new());
+    for topic in topics_of(context) {
+        parts.push(match read_topic_subscribers(context, topic).await {
+            Ok((topic, subscribers)) => {
+                confirmed.push(describe_subscribers(topic, &subscribers));
+                Ok(topic.judge_subscribers(&subscribers).into_iter().collect())
+            }
+            Err(error) => Err(error),
+        });
+    }
+    ok_unless(findings_of_all(parts)?, confirmed.join("; "))
+}
+
+async fn read_topic_subscribers<'a>(
+    context: StackContext<'_>,
+    topic: Result<AlarmTopic<'a>, CheckError>,
+) -> Result<(AlarmTopic<'a>, Vec<TopicSubscriber>), CheckError> {
+    let topic = topic?;
+    let read = read_subscribers(context.aws, topic.arn).await;
+    let unknown = format!("who is subscribed to {}", topic.arn);
+    let read = read.map_err(|error| topic.unreadable(context, error, &unknown))?;
+    Ok((topic, read))
+}
+
+/// Names those who have confirmed.
+fn describe_subscribers(topic: AlarmTopic<'_>, subscribers: &[TopicSubscriber]) -> String {
+    let mut confirmed = Vec::new();
+    for subscriber in subscribers.iter().filter(|one| one.is_confirmed()) {
+        let TopicSubscriber {
+            protocol, endpoint, ..
+        } = subscriber;
+        confirmed.push(format!("{protocol} {endpoint}"));
+    }
+    format!("{}: {}", topic.severity.plural(), confirmed.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const TOPIC: AlarmTopic<'_> = AlarmTopic {
+        severity: AlarmSeverity::Page,
+        arn: "arn:aws:sns:us-east-1:123456789012:on-call",
+        alarm: "arn:aws:cloudwatch:us-east-1:123456789012:alarm:asp-events-1",
+        is_given: true,
+    };
+
+    fn judge_statement(statement: &Value) -> Option<DoctorFinding> {
+        let policy = json!({ "Statement": [statement] }).to_string();
+        TOPIC.judge_policy(&[("Policy".to_owned(), policy)].into())
+    }
+
+    fn statement(change: &Value) -> Value {
+        let mut statement = json!({
+            "Sid": "s", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
+            "Action": "sns:Publish", "Resource": TOPIC.arn,
+        });
+        let elements = statement.as_object_mut().unwrap();
+        elements.extend(change.as_object().unwrap().clone());
+        statement
+    }
+
+    #[test]
+    fn a_policy_lets_cloudwatch_publish() {
+        let own = json!({ "Condition": { "StringEquals": {
+            "aws:SourceAccount": "123456789012",
+        } } });
+        let alarms = json!({ "Condition": { "ArnLike": {
+            "aws:SourceArn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*",
+        } } });
+        // The policy with which SNS creates a topic.
+        let default = json!({ "Principal": { "AWS": "*" }, "Condition": { "StringEquals": {
+            "AWS:SourceOwner": "123456789012",
+        } } });
+        for change in [json!({}), own, alarms, default] {
+            assert_eq!(judge_statement(&statement(&change)), None, "{change}");
+        }
+        let other = json!({ "Condition": { "StringEquals": {
+            "aws:SourceAccount": "210987654321",
+        } } });
+        let root = json!({ "Principal": { "AWS": "123456789012" } });
+        for change in [other, root] {
+            let found = judge_statement(&statement(&change)).unwrap();
+            let problem = "no statement grants CloudWatch permission to publish pages to";
+            assert!(found.problem.starts_with(problem), "{found:?}");
+            assert!(found.advice.contains(CLOUDWATCH), "{found:?}");
+        }
+        let denied = judge_statement(&statement(&json!({ "Effect": "Deny" }))).unwrap();
+        assert!(
+            denied.problem.starts_with("statement s denies"),
+            "{denied:?}"
+        );
+        let unknown = json!({ "Condition": { "StringEquals": { "aws:SourceOrgID": "o" } } });
+        let unknown = judge_statement(&statement(&unknown)).unwrap();
+        assert!(
+            unknown.problem.starts_with("cannot determine whether"),
+            "{unknown:?}"
+        );
+    }
+
+    #[test]
+    fn the_advised_statement_lets_cloudwatch_publish() {
+        let advice = TOPIC.how_to_grant_publish();
+        let (_, statement) = advice.split_once("): ").unwrap();
+        let statement = serde_json::from_str(statement).unwrap();
+        assert_eq!(judge_statement(&statement), None);
+    }
+
+    #[test]
+    fn a_key_must_grant_access_to_cloudwatch() {
+        let key = |statement: &Value| EncryptionKey {
+            arn: "arn:aws:kms:us-east-1:123456789012:key/1".to_owned(),
+            is_aws_managed: false,
+            is_enabled: true,
+            policy: json!({ "Statement": [statement] }).to_string(),
+        };
+        let advice = how_to_grant_key("k");
+        let (_, grant) = advice.split_once("): ").unwrap();
+        let grant: Value = serde_json::from_str(grant).unwrap();
+        assert_eq!(TOPIC.judge_key(&key(&grant)), None);
+        let mut decrypt = grant.clone();
+        decrypt["Action"] = json!("kms:Decrypt");
+        let found = TOPIC.judge_key(&key(&decrypt)).unwrap();
+        assert!(
+            found
+                .problem
+                .ends_with("grant kms:GenerateDataKey to CloudWatch"),
+            "{found:?}"
+        );
+        let managed = EncryptionKey {
+            is_aws_managed: true,
+            ..key(&grant)
+        };
+        let found = TOPIC.judge_key(&managed).unwrap();
+        assert!(found.problem.contains("CloudWatch cannot use"), "{found:?}");
+        let disabled = EncryptionKey {
+            is_enabled: false,
+            ..key(&grant)
+        };
+        let found = TOPIC.judge_key(&disabled).unwrap();
+        assert!(found.advice.contains("enable-key"), "{found:?}");
+    }
+
+    #[test]
+    fn an_alarm_notifies_only_topics_of_its_region() {
+        assert_eq!(TOPIC.judge_region("us-east-1"), None);
+        let elsewhere = TOPIC.judge_region("eu-west-1").unwrap();
+        assert!(elsewhere.advice.contains("PageTopicArn"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn a_subscriber_counts_once_it_has_confirmed() {
+        let subscriber = |arn: &str| TopicSubscriber {
+            arn: arn.to_owned(),
+            protocol: "email".to_owned(),
+            endpoint: "a@b.c".to_owned(),
+        };
+        let own = AlarmTopic {
+            is_given: false,
+            ..TOPIC
+        };
+        let both = [
+            subscriber("PendingConfirmation"),
+            subscriber("arn:aws:sns:::1"),
+        ];
+        assert_eq!(own.judge_subscribers(&both), None);
+        assert_eq!(describe_subscribers(own, &both), "pages: email a@b.c");
+        let finding = |subscribers: &[TopicSubscriber]| own.judge_subscribers(subscribers).unwrap();
+        let pending = finding(&[subscriber("PendingConfirmation")]);
+        assert!(
+            pending.problem.contains("a@b.c has not confirmed")
+                && pending.advice.contains("e-mail"),
+            "{pending:?}"
+        );
+        assert!(finding(&[]).advice.contains("AlarmEmail"));
+        assert!(finding(&[subscriber("Deleted")]).advice.contains("e-mail"));
+        let given = TOPIC.judge_subscribers(&[]).unwrap();
+        assert!(!given.advice.contains("AlarmEmail"), "{given:?}");
+    }
+}

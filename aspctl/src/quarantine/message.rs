@@ -1,0 +1,223 @@
+//! A quarantined message, as it is shown.
+
+use serde::Serialize;
+
+use crate::{
+    error::CommandError,
+    kept_queue::QueueMessage,
+    replay::{
+        preview::{format_time, shortened},
+        read::{self, BodyKind, EventSummary, ReplayEvent},
+    },
+    terminal::Terminal,
+};
+
+/// What is known about a quarantined message, without its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QuarantineEntry {
+    /// The SNS message id, or the id in the queue if there is none.
+    pub(super) id: String,
+    /// The id in the queue.
+    #[serde(skip)]
+    pub(super) queue_id: String,
+    pub(super) reason: Option<String>,
+    /// The problem with it.
+    pub(super) detail: Option<String>,
+    pub(super) event_type: Option<String>,
+    pub(super) subject: Option<String>,
+    /// The status that the function did not know, if that is the reason.
+    pub(super) status: Option<String>,
+    pub(super) event_time: Option<String>,
+    /// When it arrived in the queue.
+    pub(super) queued_at: Option<String>,
+}
+
+/// A quarantined message with its text.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QuarantinedMessage {
+    #[serde(flatten)]
+    pub(super) entry: QuarantineEntry,
+    topic_arn: Option<String>,
+    /// The text that the function could not process, byte for byte.
+    message: String,
+}
+
+impl QuarantinedMessage {
+    /// Reads a message of the queue, as a replay does. Anyone may send to the queue: what the
+    /// function did not send is shown as well.
+    pub(super) fn read(received: QueueMessage) -> Self {
+        let (queue_id, queued_at) = (received.id.clone(), received.sent_at);
+        let event = read_event(received);
+        let EventSummary {
+            event_type,
+            subject,
+            time,
+            reason,
+            detail,
+            status,
+        } = event.about;
+        let entry = QuarantineEntry {
+            id: event.message_id.unwrap_or_else(|| queue_id.clone()),
+            queue_id,
+            reason,
+            detail,
+            event_type,
+            subject,
+            status,
+            event_time: time.map(format_time),
+            queued_at: queued_at.map(format_time),
+        };
+        Self {
+            entry,
+            topic_arn: event.topic_arn,
+            message: event.text,
+        }
+    }
+
+    /// Prints all fields, and then the text.
+    pub(super) fn show(&self, terminal: &Terminal) -> Result<(), CommandError> {
+        let entry = &self.entry;
+        let mut rows = vec![vec!["id".to_owned(), entry.id.clone()]];
+        for (name, value) in [
+            ("reason", &entry.reason),
+            ("detail", &entry.detail),
+            ("eventType", &entry.event_type),
+            ("subject", &entry.subject),
+            ("status", &entry.status),
+            ("eventTime", &entry.event_time),
+            ("queuedAt", &entry.queued_at),
+            ("topicArn", &self.topic_arn),
+        ] {
+            rows.extend(value.clone().map(|value| vec![name.to_owned(), value]));
+        }
+        terminal.table(&["FIELD", "VALUE"], rows)?;
+        terminal.say("")?;
+        terminal.say_text(&self.message)
+    }
+}
+
+/// Reads the event that was quarantined. If the message contains none, its own text replaces it.
+fn read_event(received: QueueMessage) -> ReplayEvent {
+    let body = received.body.clone();
+    let problem = match read::from_queue(BodyKind::Events, received) {
+        Ok(mut events) => match events.pop() {
+            Some(event) => return event,
+            None => None,
+        },
+        Err(problem) => Some(problem),
+    };
+    let about = EventSummary {
+        detail: problem,
+        ..EventSummary::default()
+    };
+    ReplayEvent {
+        text: body,
+        about,
+        ..ReplayEvent::default()
+    }
+}
+
+impl QuarantineEntry {
+    /// Whether it has one of these reasons. An empty list accepts any.
+    pub(super) fn has_reason(&self, reasons: &[String]) -> bool {
+        let reason = self.reason.as_ref();
+        reasons.is_empty() || reason.is_some_and(|reason| reasons.contains(reason))
+    }
+
+    /// The value by which entries are sorted: oldest first.
+    pub(super) fn order(&self) -> (Option<String>, String) {
+        (self.queued_at.clone(), self.id.clone())
+    }
+
+    fn row(&self) -> Vec<String> {
+        let shown = |text: &Option<String>| cut(text.as_deref().unwrap_or("-"));
+        vec![
+            self.id.clone(),
+            shown(&self.reason),
+            shown(&self.queued_at),
+            shown(&self.event_type),
+            shown(&self.detail),
+        ]
+    }
+}
+
+/// Shortens a text, visibly.
+fn cut(text: &str) -> String {
+    let shown = shortened(text);
+    if shown.len() < text.len() {
+        format!("{shown}…")
+    } else {
+        shown
+    }
+}
+
+/// Prints a table with a row for each message.
+pub(super) fn show_table(
+    entries: &[QuarantineEntry],
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    let head = ["ID", "REASON", "RECEIVED", "EVENT TYPE", "DETAIL"];
+    terminal.table(&head, entries.iter().map(QuarantineEntry::row))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(body: &str) -> Value {
+        let received = QueueMessage {
+            id: "q-1".to_owned(),
+            body: body.to_owned(),
+            attributes: HashMap::new(),
+            sent_at: "2026-11-21T00:00:00Z".parse().ok(),
+        };
+        json!(QuarantinedMessage::read(received))
+    }
+
+    #[test]
+    fn a_message_of_the_function_is_shown_by_its_sns_id() {
+        let data = json!({
+            "reason": "NOT_JSON", "detail": "$: expected value", "message": "hello",
+            "messageId": "m-1", "topicArn": "t",
+        });
+        let shown = read(&json!({"specversion": "1.0", "id": "i", "data": data}).to_string());
+        let expected = json!({
+            "id": "m-1", "reason": "NOT_JSON", "detail": "$: expected value", "eventType": null,
+            "subject": null, "status": null, "eventTime": "2026-11-21T00:00:00Z",
+            "queuedAt": "2026-11-21T00:00:00Z", "topicArn": "t", "message": "hello",
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_visibly() {
+        assert_eq!(cut("short"), "short");
+        let long = cut(&"x".repeat(500));
+        assert!(long.len() < 200 && long.ends_with("x…"), "{long}");
+    }
+
+    #[test]
+    fn what_the_function_did_not_send_is_shown_by_its_id_in_the_queue() {
+        let foreign = read("hello");
+        assert_eq!(
+            (&foreign["id"], &foreign["reason"], &foreign["message"]),
+            (&json!("q-1"), &Value::Null, &json!("hello"))
+        );
+        let body = json!({"specversion": "1.0", "data": {}}).to_string();
+        let empty = read(&body);
+        assert_eq!(
+            empty["detail"],
+            "a message that does not contain the event that caused it"
+        );
+        assert_eq!(
+            (&empty["id"], &empty["message"]),
+            (&json!("q-1"), &json!(body))
+        );
+    }
+}
