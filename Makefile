@@ -29,11 +29,25 @@ FUZZ_OPTIONS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=fuzz/json.dict 
 CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, and this is " + sys.version.split()[0] + "; name another with make PYTHON=…")'
 WITH_BUILD_TOOLS := PATH="$(CURDIR)/.venv-build/bin:$$PATH"
 
+# The processor of the function: arm64 or x86_64. A deployment sets it in the template, too.
+ARCH ?= arm64
+CHECK_ARCH = case "$(ARCH)" in arm64|x86_64) ;; *) echo "ARCH must be arm64 or x86_64, not $(ARCH)"; exit 2 ;; esac
+TARGET = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)-unknown-linux-gnu
+PACKAGE = target/lambda/$(ARCH)
+# The C library of the oldest Linux on which the released aspctl runs, such as RHEL 8.
+OLDEST_GLIBC := 2.28
+# Outside of git, as in a source archive, the package's version. Not of a repository around this folder.
+ASP_EVENTS_VERSION ?= $(or $(shell git --git-dir=.git describe --tags --always --dirty 2>/dev/null),$(shell awk -F'"' '/^version = / { print $$2; exit }' Cargo.toml))
+CARGO_LAMBDA = $(WITH_BUILD_TOOLS) ASP_EVENTS_VERSION=$(ASP_EVENTS_VERSION) cargo lambda build --release
+# An environment of samconfig.toml; empty: your own stack.
+ENVIRONMENT ?=
+DEPLOY = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/python tools/deploy.py $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
+
 ##@ Start here
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a stand-in for Alexa (KEEP=1: leave it running)
@@ -90,7 +104,7 @@ template: $(SAM_VENV) ## Lint the SAM template
 	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
 
 .PHONY: e2e
-e2e: $(VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
+e2e: $(VENV) $(SAM_VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
 	cargo build --locked --profile demo --package asp-events
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/stack
 
@@ -138,13 +152,31 @@ fuzz: $(FUZZ) ## Look for input that breaks the envelope or the event, FUZZ_SECO
 ##@ Build, deploy, run
 
 .PHONY: build
-build: .venv-build/.done ## Build the function for Lambda (arm64): target/lambda/asp-events/bootstrap.zip
-	$(WITH_BUILD_TOOLS) cargo lambda build --release --arm64 --locked --output-format zip --bin asp-events
+build: .venv-build/.done ## Build the function for Lambda: make build ARCH=x86_64 (default: arm64); zip and template in target/lambda/
+	@$(CHECK_ARCH)
+	$(CARGO_LAMBDA) --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) --bin asp-events --lambda-dir $(PACKAGE)
+	@$(PYTHON) tools/package.py --arch $(ARCH) --version $(ASP_EVENTS_VERSION) --binary $(PACKAGE)/asp-events/bootstrap --into $(PACKAGE)
 
+# Without ENVIRONMENT, your own stack: asks at the first time, and remembers in samconfig.local.toml.
 .PHONY: deploy
-deploy: .venv-build/.done $(SAM_VENV) ## Build and deploy to AWS, asking for the parameters
-	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv-sam/bin" sam build
-	$(WITH_BUILD_TOOLS):"$(CURDIR)/.venv-sam/bin" sam deploy --guided
+deploy: build $(SAM_VENV) ## Build, deploy to AWS and check that the function starts; no questions with ENVIRONMENT=test or production
+	@$(DEPLOY) deploy --template $(PACKAGE)/template-$(ARCH).yaml --version $(ASP_EVENTS_VERSION) $(if $(GUIDED),--guided)
+
+.PHONY: rollback
+rollback: $(SAM_VENV) ## Deploy again what the last make deploy replaced: code, template and parameters
+	@$(DEPLOY) rollback
+
+.PHONY: aspctl-binary
+aspctl-binary: .venv-build/.done ## Build aspctl for other Linux machines: make aspctl-binary ARCH=x86_64 (default: arm64)
+	@$(CHECK_ARCH)
+	$(CARGO_LAMBDA) --locked --disable-optimizations --target $(TARGET).$(OLDEST_GLIBC) --package aspctl --bin aspctl --lambda-dir $(PACKAGE)
+
+.PHONY: release
+release: ## Build everything that a release consists of into target/dist (an hour on two cores)
+	@rm -rf target/dist
+	@$(MAKE) build aspctl-binary ARCH=arm64
+	@$(MAKE) build aspctl-binary ARCH=x86_64
+	@$(PYTHON) tools/release.py --version $(ASP_EVENTS_VERSION) --packages target/lambda --into target/dist
 
 .PHONY: install
 install: ## Build aspctl and install it into ~/.cargo/bin (minutes, or seconds after the demo)

@@ -15,9 +15,18 @@ use lambda_runtime::{
 };
 use serde_json::value::RawValue;
 
+/// The version of the build: what `git describe` says, if the Makefile builds for AWS.
+///
+/// Other builds, such as those of `sam build` and the tests, have the package's version.
+const VERSION: &str = match option_env!("ASP_EVENTS_VERSION") {
+    Some(described) => described,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     telemetry::init_logging();
+    tracing::info!(version = VERSION, "the function starts");
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

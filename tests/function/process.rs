@@ -218,6 +218,16 @@ async fn answers_logs_and_measures() {
     assert_metric_documents(&run);
 }
 
+/// Without it, nobody knows which build wrote the lines after it.
+#[tokio::test]
+async fn the_first_line_has_the_version() {
+    let run = run(vec![sample("greeting").into_bytes()], &[]).await;
+    let version = option_env!("ASP_EVENTS_VERSION").unwrap_or(env!("CARGO_PKG_VERSION"));
+    let line = &run.lines[0];
+    assert_eq!(line["message"], "the function starts");
+    assert_eq!(line["version"], version);
+}
+
 /// Each record of the two sample batches has its line, without its payload.
 fn assert_record_lines(run: &ProcessRun) {
     let lines = run.record_lines();
@@ -755,8 +765,9 @@ async fn every_line_of_an_invocation_has_its_request_id() {
     for operation in [Operation::Claim, Operation::Complete] {
         let fault = Fault::Error(500, "InternalServerError");
         let run = run_with_failing_ledger(operation, fault).await;
-        assert!(run.lines.len() > 2, "{}", run.output);
-        for line in &run.lines {
+        assert!(run.lines.len() > 3, "{}", run.output);
+        // The first line is that of the start.
+        for line in run.lines.iter().skip(1) {
             assert_eq!(line["requestId"], "request-1", "{line}");
         }
     }

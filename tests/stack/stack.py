@@ -360,6 +360,13 @@ def _mentions(value: Any, name: str) -> bool:
     return isinstance(value, list) and any(_mentions(item, name) for item in value)
 
 
+def adapt(template: Resource) -> None:
+    """Changes a template so that MiniStack can deploy it, as `running` does with template.yaml."""
+    _simplify_alarms(template)
+    _leave_out(template)
+    _adapt_policies(template)
+
+
 def _point_functions_to_upload(template: Resource) -> None:
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":

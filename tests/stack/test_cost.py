@@ -73,6 +73,10 @@ def logged_metrics(lines: list[str]) -> Iterator[Metric]:
         yield from ((metric["Name"], dimensions) for metric in directive["Metrics"])
 
 
+# What the function logs once in each execution environment.
+OF_A_START = ('"the function starts"', '"ColdStarts":')
+
+
 def measured(payloads: list[Any], count: int) -> tuple[cost.Usage, set[Metric]]:
     """What the function uses for each of the events in these invocations, and its metrics."""
     with metered() as meter:
@@ -83,7 +87,7 @@ def measured(payloads: list[Any], count: int) -> tuple[cost.Usage, set[Metric]]:
         if kind != "response" or answer.get("batchItemFailures"):
             raise AssertionError(answer)
     # The environments of a busy stack start seldom.
-    lines = [line for line in lines if '"ColdStarts":' not in line]
+    lines = [line for line in lines if not any(text in line for text in OF_A_START)]
     metrics = meter.metrics | set(logged_metrics(lines))
     size = sum(len(line.encode()) + LINE_OVERHEAD for line in lines)
     usage = cost.Usage(

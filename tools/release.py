@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Puts together what a release consists of, from what `make build` and `aspctl-binary` built.
+
+    tools/release.py --version v1.2.3 --packages target/lambda --into target/dist
+
+    asp-events-ARCH.zip           the function
+    template-ARCH.yaml            the template that names the zip beside it, with the version
+    aspctl-linux-ARCH.tar.gz      the command-line tool, with the licence
+    asp-events.cdx.json           bill of materials of the function (CycloneDX)
+    aspctl.cdx.json               bill of materials of the tool
+    SHA256SUMS                    checksums of all others: sha256sum --check SHA256SUMS
+
+The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from package import (
+    ARCHITECTURES,
+    PackageError,
+    check_machine,
+    check_version,
+    template_name,
+    zip_name,
+)
+from sbom import ROOT, bill_of
+
+PROGRAMS = ("asp-events", "aspctl")
+CHECKSUMS = "SHA256SUMS"
+
+
+def archive_name(arch: str) -> str:
+    return f"aspctl-linux-{arch}.tar.gz"
+
+
+def release_names() -> list[str]:
+    """The files of a release, besides the checksums."""
+    packages = [
+        name(arch) for arch in ARCHITECTURES for name in (zip_name, template_name, archive_name)
+    ]
+    return sorted([*packages, *(f"{program}.cdx.json" for program in PROGRAMS)])
+
+
+def write_archive(path: Path, files: dict[str, tuple[bytes, int]]) -> None:
+    """Writes a compressed archive of these files, each with its content and mode."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, (content, mode) in files.items():
+            entry = tarfile.TarInfo(name)  # owned by root, from 1970
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+    # Without name and time.
+    path.write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
+
+
+def write_checksums(folder: Path) -> None:
+    """Writes a file that `sha256sum --check` reads, about all others of the folder."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(folder.iterdir())
+        if path.name != CHECKSUMS
+    ]
+    (folder / CHECKSUMS).write_text("".join(lines))
+
+
+def check_template(template: Path, version: str) -> None:
+    """Checks that a template was packaged by this version, and not left from an earlier build."""
+    if f"({version})\n" not in template.read_text():
+        raise PackageError(f"{template} is not of version {version}: run make release")
+
+
+def release(version: str, packages: Path, into: Path) -> None:
+    check_version(version)
+    into.mkdir(parents=True, exist_ok=True)
+    licence = (ROOT / "LICENSE").read_bytes()
+    for arch in ARCHITECTURES:
+        built = packages / arch
+        check_template(built / template_name(arch), version)
+        for name in (zip_name(arch), template_name(arch)):
+            shutil.copyfile(built / name, into / name)
+        tool = (built / "aspctl/bootstrap").read_bytes()  # as cargo-lambda names every program
+        check_machine(tool, arch)
+        files = {"aspctl": (tool, 0o755), "LICENSE": (licence, 0o644)}
+        write_archive(into / archive_name(arch), files)
+    for program in PROGRAMS:
+        text = json.dumps(bill_of(program, version), indent=1) + "\n"
+        (into / f"{program}.cdx.json").write_text(text)
+    write_checksums(into)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Puts together what a release consists of.")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--packages", type=Path, required=True)
+    parser.add_argument("--into", type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        release(args.version, args.packages, args.into)
+    except (PackageError, OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"tools/release.py: {error}")
+    print((args.into / CHECKSUMS).read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()
