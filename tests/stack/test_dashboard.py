@@ -314,8 +314,9 @@ class DashboardTest(unittest.TestCase):
         for metric in [one for metrics in self.metrics(body).values() for one in metrics]:
             for name in (metric.name, *metric.dimensions):
                 wrong = self.metrics(renamed(body, name)).values()
-                is_found = [exists(one, self.run_of_samples) for metrics in wrong for one in metrics]
-                self.assertFalse(all(is_found), name)
+                named = [one for metrics in wrong for one in metrics]
+                is_right = all(exists(one, self.run_of_samples) for one in named)
+                self.assertFalse(is_right, name)
         for query in self.queries().values():
             texts = {text for _, text in comparisons(query) if not PLACEHOLDER.fullmatch(text)}
             for name in named_fields(query) | texts:
