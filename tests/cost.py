@@ -50,6 +50,7 @@ SECTION = WrittenSection(
 MILLION = 1_000_000
 ALARM_METRIC = 0.10  # a month, standard resolution
 CUSTOM_METRIC = 0.30  # a month, by the hour in which it has data
+DASHBOARD = 3.00  # a month; the first three of an account are free
 METRIC_CALL = 10.00 / MILLION  # PutMetricData
 SNS_REQUEST = 0.50 / MILLION  # deliveries to Lambda and SQS are free
 SQS_REQUEST = 0.40 / MILLION
@@ -183,6 +184,7 @@ def idle_bill(template: ResolvedTemplate) -> list[CostLine]:
     polls = HOURS * IDLE_POLLS_AN_HOUR
     mappings = len(template.properties_of_type("AWS::Lambda::EventSourceMapping"))
     beats = count_heartbeats(template)
+    dashboards = len(template.properties_of_type("AWS::CloudWatch::Dashboard"))
     lines = [
         CostLine("metrics of the alarms", metrics, metrics * ALARM_METRIC),
         CostLine("empty polls of `IngestionQueue`", polls, polls * SQS_REQUEST * mappings),
@@ -193,6 +195,8 @@ def idle_bill(template: ResolvedTemplate) -> list[CostLine]:
             CostLine("custom metrics of the heartbeat", custom, custom * CUSTOM_METRIC),
             CostLine("heartbeats: schedule, topic, function, log", beats, price),
         ]
+    if dashboards:
+        lines.append(CostLine("dashboard", dashboards, dashboards * DASHBOARD))
     return lines
 
 
@@ -272,6 +276,7 @@ CHOICES: list[Mapping[str, str]] = [
     {"QueueAgeLimitSeconds": "86400"},
     {"SilenceHours": "24"},
     {"Heartbeat": "No"},
+    {"Dashboard": "Yes"},
 ]
 
 

@@ -62,6 +62,7 @@ ALTERNATIVES = {
     "QueueAgeLimitSeconds": "86400",
     "Heartbeat": "No",
     "SilenceHours": "24",
+    "Dashboard": "Yes",
 }
 # All alarms exist with these parameters.
 EVERYTHING = {"Ingestion": "Buffered", "QueueAgeLimitSeconds": "86400", "SilenceHours": "24"}
@@ -843,7 +844,12 @@ class Template(unittest.TestCase):
 
     def test_only_the_events_topic_may_have_a_given_name(self) -> None:
         # A name that is taken, by an earlier stack for instance, would make the deployment fail.
-        referring = ("AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping")
+        # The name of a saved query is a label: more than one query may have it.
+        referring = (
+            "AWS::Lambda::Permission",
+            "AWS::Lambda::EventSourceMapping",
+            "AWS::Logs::QueryDefinition",
+        )
         names = {
             f"{name}.{key}"
             for name, resource in self.resources.items()
