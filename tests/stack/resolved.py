@@ -187,7 +187,10 @@ class ResolvedTemplate:
 
     def _reference(self, name: str) -> Any:
         if name in self.values:
-            return self.values[name]
+            value = self.values[name]
+            parameter = self.template["Parameters"].get(name, {})
+            is_list = parameter.get("Type") == "CommaDelimitedList"
+            return [part.strip() for part in value.split(",")] if is_list else value
         is_topic = self.template["Resources"][name]["Type"] == "AWS::SNS::Topic"
         return self._attribute(name, "Arn") if is_topic else name
 
