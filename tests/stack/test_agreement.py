@@ -196,7 +196,8 @@ class Agreement(StackTest):
     # ── Permissions ──
 
     def test_function_needs_each_permission_on_the_ledger(self) -> None:
-        policy = self.properties("AspEventsFunctionRole")["Policies"][0]["PolicyDocument"]
+        role = ResolvedTemplate(self.template).resources["AspEventsFunctionRole"]["Properties"]
+        policy = role["Policies"][0]["PolicyDocument"]
         [ledger] = [one for one in policy["Statement"] if one["Sid"] == "RememberEvents"]
         self.assertTrue(ledger["Action"])
         for action in ledger["Action"]:
@@ -239,6 +240,21 @@ class Agreement(StackTest):
             yield
         finally:
             iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+
+    # ── The log ──
+
+    def test_log_does_not_name_the_events_topic(self) -> None:
+        # Whoever knows its ARN can have Alexa publish to it.
+        lines = len(self.watch.function_log())
+        texts = ["{}", text_of("bad-not-json"), json.dumps(fresh("bad-unknown-type"))]
+        texts += [json.dumps(fresh("subscription-activated")), text_of("bad-not-an-event")]
+        for text in texts:
+            self.send(text)
+        answer, is_error = self.watch.invoke({"TopicArn": self.stack.outputs["EventsTopicArn"]})
+        self.assertTrue(is_error, answer)
+        written = self.watch.function_log()[lines:]
+        self.assertGreater(len(written), len(texts))
+        self.assertNotIn(self.stack.outputs["EventsTopicArn"], "\n".join(written))
 
     # ── The ledger ──
 
