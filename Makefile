@@ -92,7 +92,7 @@ template: $(SAM_VENV) $(CHECKOV_VENV) ## Lint the SAM template: cfn-lint with cf
 	.venv-checkov/bin/checkov --config-file .checkov.yaml
 
 .PHONY: e2e
-e2e: $(VENV) .venv-build/.done ## The template on a local stack, from the events topic to the queues
+e2e: $(VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
 	cargo build --locked --profile demo --package asp-events
 	ASP_EVENTS_BOOTSTRAP=$(BOOTSTRAP) ASPCTL=$(ASPCTL) $(PY) -m unittest discover -v -s tests/stack
 
@@ -167,7 +167,7 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
-	rm -rf target .venv .venv-sam .venv-checkov .venv-build .tools .aws-sam
+	rm -rf target .venv .venv-sam .venv-checkov .venv-build .venv-emulator .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.
 
@@ -198,6 +198,14 @@ $(CHECKOV_VENV): tests/stack/requirements-checkov.txt
 	@echo "Installing cargo-lambda and its cross compiler into .venv-build …"
 	@rm -rf .venv-build && $(PYTHON) -m venv .venv-build
 	@.venv-build/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Without dependencies: the file lists all that are needed, and says why.
+.venv-emulator/.done: tests/stack/requirements-emulator.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing the second local stack into .venv-emulator …"
+	@rm -rf .venv-emulator && $(PYTHON) -m venv .venv-emulator
+	@.venv-emulator/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 $(DENY):

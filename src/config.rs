@@ -297,17 +297,35 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
         let Some(text) = self.get(name) else {
             return default;
         };
-        match text.trim().parse() {
-            Ok(number) if range.contains(&number) => number,
-            _ => {
-                let (start, end) = range.into_inner();
-                self.problem(
-                    name,
-                    format_args!("is {text:?}; expected a whole number from {start} to {end}"),
-                );
-                default
-            }
+        let number = text.trim().parse().ok();
+        if let Some(number) = number.or_else(|| self.rounded_up(name, &text))
+            && range.contains(&number)
+        {
+            return number;
         }
+        let (start, end) = range.into_inner();
+        self.problem(
+            name,
+            format_args!("is {text:?}; expected a whole number from {start} to {end}"),
+        );
+        default
+    }
+
+    /// Reads a number that is not written as a whole one, such as `1.5` or `1e3`. A template's
+    /// parameter accepts it: a stack deploys with it, and its function must start.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the conversion saturates, and the caller checks the range"
+    )]
+    fn rounded_up(&mut self, name: &str, text: &str) -> Option<u32> {
+        let number: f64 = text.trim().parse().ok()?;
+        let applied = number.ceil() as u32;
+        self.warning(
+            name,
+            format_args!("is {text}, not a whole number: {applied} applies"),
+        );
+        Some(applied)
     }
 
     /// A maximum below the base counts as equal to it, because each is valid by itself: a stack
@@ -586,6 +604,21 @@ mod tests {
             ),
         ] {
             assert_eq!(read(&[(name, list)]).unwrap().warnings, warnings);
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_not_whole_is_rounded_up_with_a_warning() {
+        for (text, applied) in [("1.5", 2), ("30.0", 30), ("1e3", 1000), ("0.001", 1)] {
+            let variables = [("RETRY_WINDOW_SECONDS", text)];
+            let config = read(&variables).unwrap();
+            assert_eq!(config.retry.window.as_secs(), applied);
+            let warning =
+                format!("RETRY_WINDOW_SECONDS is {text}, not a whole number: {applied} applies");
+            assert_eq!(config.warnings, [warning]);
+        }
+        for text in ["-0.5", "1e10", "NaN", "inf", "1,5"] {
+            assert!(read(&[("RETRY_WINDOW_SECONDS", text)]).is_err(), "{text}");
         }
     }
 

@@ -488,11 +488,12 @@ mod tests {
     }
 
     #[test]
-    fn the_log_names_the_endpoint_of_the_header() {
-        let entities = json!({"endpoint": {"id": "amzn1.alexa.endpoint.a"}});
-        let routed = routed("Alexa.New", "Event", &entities, &json!({}));
-        let expected = Some("amzn1.alexa.endpoint.a".to_owned());
-        assert_eq!(routed.ids.endpoint_id, expected);
+    fn the_log_names_the_unit_and_the_endpoint_of_the_header() {
+        let id = |kind: &str| format!("amzn1.alexa.{kind}.a");
+        let entities = json!({"unit": {"id": id("unit")}, "endpoint": {"id": id("endpoint")}});
+        let ids = routed("Alexa.New", "Event", &entities, &json!({})).ids;
+        assert_eq!(ids.unit_id, Some(id("unit")));
+        assert_eq!(ids.endpoint_id, Some(id("endpoint")));
     }
 
     #[test]

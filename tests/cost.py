@@ -22,8 +22,28 @@ sys.path.insert(0, str(ROOT / "tests/stack"))
 
 from resolved import ResolvedTemplate, load  # noqa: E402
 
-DOCUMENT = ROOT / "docs/cost.md"
-START, END = "<!-- the output of tests/cost.py -->", "<!-- end of the output -->"
+
+@dataclass(frozen=True)
+class WrittenSection:
+    """The part of a document that a script writes, between two markers."""
+
+    document: Path
+    start: str
+    end: str
+
+    def read(self) -> str:
+        _, _, rest = self.document.read_text().partition(self.start)
+        return rest.partition(self.end)[0].strip()
+
+    def write(self, text: str) -> None:
+        pattern = re.compile(f"{re.escape(self.start)}.*{re.escape(self.end)}", re.DOTALL)
+        section = f"{self.start}\n\n{text}\n\n{self.end}"
+        self.document.write_text(pattern.sub(lambda _: section, self.document.read_text()))
+
+
+SECTION = WrittenSection(
+    ROOT / "docs/cost.md", "<!-- the output of tests/cost.py -->", "<!-- end of the output -->"
+)
 
 # ── List prices, us-east-1, in dollars, without free tiers ───────────────────────────────────────
 
@@ -196,17 +216,23 @@ def price_of_heartbeat(template: ResolvedTemplate) -> float:
     )
 
 
-def price_of_events(template: ResolvedTemplate, usage: Usage) -> dict[str, float]:
+def duration(events: float) -> float:
+    """The assumed seconds of an invocation for so many events."""
+    return ONE_EVENT + (FULL_BATCH - ONE_EVENT) * (events - 1) / (BATCH - 1)
+
+
+def price_of_events(
+    template: ResolvedTemplate, usage: Usage, buffered_batch: float = BATCH
+) -> dict[str, float]:
     """The price of a million events that each use so much, by service."""
     is_direct = template.values["Ingestion"] == "Direct"
-    batch = 1 if is_direct else BATCH
-    seconds = ONE_EVENT if is_direct else FULL_BATCH
+    batch = 1 if is_direct else buffered_batch
     # The messages that the topics send to the stack's queues, and an event's way through its own.
     sqs_requests = usage.messages
     if not is_direct:
         sqs_requests += 1 + 2 * ceil(batch / MESSAGES_A_REQUEST) / batch
     prices = {
-        "Lambda": price_of_invocation(template, seconds) / batch,
+        "Lambda": price_of_invocation(template, duration(batch)) / batch,
         "X-Ray": price_of_trace(template) / batch,
         "SNS": (1 + usage.sns_requests) * SNS_REQUEST,
         "SQS": sqs_requests * SQS_REQUEST,
@@ -304,20 +330,8 @@ def report() -> str:
     return "\n\n".join("\n".join(written(template)) for written in tables)
 
 
-def documented() -> str:
-    """The tables that the document has."""
-    _, _, rest = DOCUMENT.read_text().partition(START)
-    return rest.partition(END)[0].strip()
-
-
-def write() -> None:
-    pattern = re.compile(f"{re.escape(START)}.*{re.escape(END)}", re.DOTALL)
-    section = f"{START}\n\n{report()}\n\n{END}"
-    DOCUMENT.write_text(pattern.sub(lambda _: section, DOCUMENT.read_text()))
-
-
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        write()
+        SECTION.write(report())
     else:
         print(report())

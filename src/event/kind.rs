@@ -120,6 +120,18 @@ pub enum AspEvent {
 }
 
 impl AspEvent {
+    /// The id that the event is about, besides its unit.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::AutomationCompletion(completion) => Some(&completion.automation.id),
+            Self::SkillInteractionFailure(failure) => failure.skill_id.as_deref(),
+            Self::RoleAssignment(role) | Self::RoleRevocation(role) => role.principal_id.as_deref(),
+            Self::SetupCompletion(setup) => setup.endpoint_id.as_deref(),
+            Self::SubscriptionActivation(_) | Self::Unknown(_) => None,
+        }
+    }
+
     /// The ids that the event is about, for the log.
     #[must_use]
     pub fn ids(&self, header: &EventHeader) -> EventIds {

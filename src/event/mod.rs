@@ -185,6 +185,48 @@ mod tests {
     }
 
     #[test]
+    fn an_event_may_be_as_deep_as_a_message_can_embed() {
+        let decode_at = |depth: usize| {
+            let lists = depth - 1; // the event is an object
+            let payload = format!("{}{}", "[".repeat(lists), "]".repeat(lists));
+            let value = event(
+                "Alexa.New",
+                "Thing",
+                &serde_json::from_str(&payload).unwrap(),
+            );
+            decode_value(&value)
+        };
+        assert!(decode_at(MAX_DEPTH).is_ok());
+        let too_deep = decode_at(MAX_DEPTH + 1);
+        assert!(matches!(too_deep, Err(DecodeError::TooDeep)));
+    }
+
+    #[test]
+    fn the_subject_is_what_an_event_is_about_besides_its_unit() {
+        let (id, done) = (json!({"id": "a"}), json!({"status": "SUCCESS"}));
+        let run = json!({"automation": id, "result": done});
+        for (namespace, name, payload, subject) in [
+            ("Alexa.Automation.Execution", "Completion", run, Some("a")),
+            (
+                "Alexa.Skill.Interaction",
+                "Failure",
+                json!({"skill": id}),
+                Some("a"),
+            ),
+            (
+                "Alexa.Enterprise.Subscription",
+                "Activation",
+                json!({"subscription": id, "result": done}),
+                None,
+            ),
+            ("Alexa.New", "Thing", id.clone(), None),
+        ] {
+            let content = content_of(&event(namespace, name, &payload));
+            assert_eq!(content.subject(), subject, "{namespace}");
+        }
+    }
+
+    #[test]
     fn the_source_is_kept_byte_for_byte() {
         let text =
             r#" {"header": {"eventType":{"namespace":"A","name":"B"}},  "n": 1.50, "n": 1e3} "#;

@@ -112,6 +112,20 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_patience_of_the_last_stage_starts_with_it() {
+        let now = Utc::now();
+        let invocation = Invocation {
+            request_id: "r",
+            now,
+            deadline: now + TimeDelta::seconds(30),
+        };
+        let stages = StageDeadlines::of(&invocation, InvocationSource::Sqs);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let patience = stages.settle().patience - Instant::now();
+        assert_eq!(patience, Duration::from_secs(10));
+    }
+
     #[test]
     fn the_stages_end_in_order_and_before_the_deadline() {
         let now = Utc::now();

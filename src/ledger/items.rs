@@ -54,7 +54,7 @@ pub const COMPLETED_AT: &str = "completedAt";
 /// The attribute with the effects of an event that are done.
 const DONE: &str = "done";
 
-/// How long a signal is stored: as long as the queues retain messages.
+/// How long a signal is stored, for consumers that ask later: twice as long as in a queue.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 
 /// The maximum length of a partition key, in bytes. Source: the DynamoDB developer guide,

@@ -409,6 +409,16 @@ mod tests {
     }
 
     #[test]
+    fn the_size_is_that_of_the_body_and_of_each_attribute_with_its_type() {
+        let message = OutgoingMessage {
+            topic: OutputTopic::Retry,
+            body: "12345".to_owned(),
+            attributes: vec![("ab", "xyz".to_owned()), ("c", "d".to_owned())],
+        };
+        assert_eq!(message.size(), 5 + (2 + 6 + 3) + (1 + 6 + 1));
+    }
+
+    #[test]
     fn keeps_the_source_event_up_to_the_last_byte() {
         let message = origin(MAX_MESSAGE_BYTES - overhead()).message(&data(&[]));
         let message = message.unwrap();

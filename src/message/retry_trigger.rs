@@ -190,3 +190,32 @@ fn conditions(schema: &mut schemars::Schema) {
     ]);
     schema.insert("allOf".to_owned(), conditions);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_tells_whether_the_failure_is_within_the_budget() {
+        let within = "of 5, not before 2026-11-20T09:00:00Z on unit: A, B";
+        let error = |r#type: &'static str| RetryError {
+            r#type: Some(r#type.into()),
+            message: None,
+            endpoint_id: None,
+            unit_id: None,
+            retryable: true,
+        };
+        for (attempt, details) in [
+            (1, format!(", attempt 1 {within}")),
+            (5, format!(", attempt 5 {within}")),
+            (6, ", failure 6 with 5 allowed on unit: A, B".to_owned()),
+        ] {
+            let trigger = RetryTrigger {
+                attempt,
+                errors: vec![error("A"), error("B")],
+                ..RetryTrigger::example()
+            };
+            assert_eq!(trigger.summary().details, details);
+        }
+    }
+}

@@ -544,6 +544,22 @@ async fn a_call_that_is_not_answered_costs_no_other_event_the_ledger() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn events_whose_insertion_together_failed_are_claimed_one_by_one() {
+    for (fault, attempts) in [
+        (Fault::Error(500, "InternalServerError"), 3),
+        (Fault::Error(400, "ValidationException"), 1),
+    ] {
+        let aws = FakeAws::in_memory();
+        aws.fail(Operation::Claim, vec![fault.clone(); attempts]);
+        let batch = [1, 2].map(|number| OwnedEvent::of_kind(2, number));
+        let (handler, time) = (new_environment(&aws), TimeDelta::seconds(30));
+        let kept = deliver(&handler, Ingestion::Buffered, &batch, NOW, time).await;
+        assert!(kept.is_empty());
+        assert_eq!(aws.attempts(Operation::Claim), attempts + 2, "{fault:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_outdated_signature_is_no_outage() {
     for (code, message) in [
@@ -814,6 +830,16 @@ async fn what_is_done_is_remembered_as_long_as_before_and_as_the_new_claim() {
         let third = ledger_of(&aws);
         assert_eq!(claim(&open_after(&third, 25)).await, ClaimAnswer::Held);
     }
+}
+
+#[tokio::test]
+async fn an_event_of_which_some_is_done_is_not_taken_over_while_it_is_held() {
+    let aws = FakeAws::start().await;
+    put_counted(&aws, NOW.timestamp() + 86_400);
+    let ledger = ledger_of(&aws);
+    let before_the_lease_ends = open_after(&ledger, -2);
+    assert_eq!(claim(&before_the_lease_ends).await, ClaimAnswer::Held);
+    assert_eq!(aws.attempts(Operation::Claim), 1);
 }
 
 #[tokio::test]

@@ -148,8 +148,10 @@ class MetricQuery:
 
 @dataclass(frozen=True)
 class WarmUp:
+    """How long an alarm waits after its creation; in full, or until it has data. [warm-up]"""
+
     minutes: int
-    is_always_full: bool
+    lasts_in_full: bool
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ class AlarmRun:
             self._enter(now, next_state(self.alarm, self.points(now), self.state))
 
     def mails(self, state: AlarmState, since: int) -> int:
+        """The notifications of this state, from a minute on."""
         return sum(n.state is state and n.minute >= since for n in self.notifications)
 
     def _window(self, now: int) -> PeriodWindow:
@@ -277,7 +280,7 @@ class AlarmRun:
         if not warm_up or self.is_warm:
             return True
         self.is_warm = now - (self.created or 0) >= warm_up.minutes
-        if not self.is_warm and not warm_up.is_always_full and self.points(now)[-1] is not None:
+        if not self.is_warm and not warm_up.lasts_in_full and self.points(now)[-1] is not None:
             firsts = [self.store.first_minute(key, now) for key in self.alarm.keys]
             first = min(minute for minute in firsts if minute is not None)
             self.is_warm = now - first >= self.alarm.period * self.alarm.evaluation_periods

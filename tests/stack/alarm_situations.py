@@ -155,7 +155,10 @@ def outcomes(
 
 
 def simulate(
-    alarm: AlarmDefinition, kind: FailureKind, situation: Situation, failing: MetricKey | None = None
+    alarm: AlarmDefinition,
+    kind: FailureKind,
+    situation: Situation,
+    failing: MetricKey | None = None,
 ) -> set[MailCount]:
     """What the alarm does, for each number of extra points, with and without background."""
     shape, key = _shape(alarm, failing or failing_keys(alarm)[0])

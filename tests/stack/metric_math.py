@@ -48,9 +48,10 @@ class MathError(Exception):
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """Points, the oldest first; None is missing. `is_known`: the metric has been received before."""
+    """Points, the oldest first; None is missing."""
 
     points: tuple[Point, ...]
+    # CloudWatch has received the metric before.
     is_known: bool = True
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 from case import StackTest, fresh, id_of, sns, text_of
-from stack import ROOT
+from stack import NAME, ROOT
 from watch import Received
 
 
@@ -254,16 +254,17 @@ class EndToEnd(StackTest):
     def heartbeat(self) -> dict[str, Any]:
         """The schedule, as deployed."""
         scheduler = self.stack.client("scheduler")
-        [schedule] = scheduler.list_schedules()["Schedules"]
-        found: dict[str, Any] = scheduler.get_schedule(Name=schedule["Name"])
-        return found
+        schedules = scheduler.list_schedules(NamePrefix=NAME)["Schedules"]
+        [found] = [scheduler.get_schedule(Name=schedule["Name"]) for schedule in schedules]
+        return dict(found)
 
     def test_heartbeat_is_counted_and_has_no_other_effect(self) -> None:
         schedule = self.heartbeat()
         lines = len(self.watch.function_log())
-        self.stack.client("scheduler").update_schedule(
-            Name=schedule["Name"],
-            ScheduleExpression="at(2026-01-01T00:00:00)",  # over: due at once
+        # The same once more, due at once.
+        self.stack.client("scheduler").create_schedule(
+            Name="at-once",
+            ScheduleExpression="at(2026-01-01T00:00:00)",
             FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
             Target=schedule["Target"],
         )
@@ -447,6 +448,45 @@ class EndToEnd(StackTest):
         )  # one try and the two retries of EventInvokeConfig
         kept = self.watch.wait_for("OnFailureQueue")
         self.assertEqual([message.event["requestPayload"] for message in kept], [payload])
+
+
+class WithoutConsumers(StackTest):
+    parameters: ClassVar[dict[str, str]] = {
+        f"{name}Consumer": "None" for name in ("Retry", "Readiness", "Report")
+    }
+
+    def test_events_take_effect_although_no_queue_keeps_their_messages(self) -> None:
+        samples = (
+            "automation-failure-internal-error",
+            "subscription-activated",
+            "skill-failure-invalid-response",
+        )
+        live = self.watch.total(SkillStage="live")
+        answer, is_error = self.watch.invoke(sns(*(json.dumps(fresh(one)) for one in samples)))
+        self.assertFalse(is_error, answer)
+        self.assertEqual(answer["handled"], len(samples))
+        self.assertEqual(self.watch.total(SkillStage="live"), live + 1)
+        self.assertEqual(self.watch.settle(0), [])
+
+    def test_a_subscriber_of_ones_own_gets_the_messages(self) -> None:
+        sqs, topic = self.watch.sqs, self.stack.outputs["ReadinessTopicArn"]
+        url = sqs.create_queue(QueueName="own")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.watch.sns.subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+        )
+        event = fresh("subscription-activated")
+        self.assertEqual(self.send(json.dumps(event)), [])
+        [message] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)["Messages"]
+        self.assertEqual(json.loads(message["Body"])["id"], id_of(event))
+
+    def test_quarantine_always_has_its_queue(self) -> None:
+        [kept] = self.send(text_of("bad-not-json"))
+        self.assertEqual(kept.queue, "QuarantineQueue")
 
 
 class ParametersOfEventProcessing(StackTest):

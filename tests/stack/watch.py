@@ -77,6 +77,7 @@ class Watch:
         self.urls = {
             queue: stack.queue_url(f"{queue}Arn")
             for queue in ("IngestionQueue", *QUEUES, *FAILURE_QUEUES)
+            if f"{queue}Arn" in stack.outputs  # a queue without a consumer is left out
         }
         self.namespace = self.variables()["METRIC_NAMESPACE"]
         self.invocations = 0
@@ -150,7 +151,7 @@ class Watch:
                 )
             tick(elapsed)
             time.sleep(0.05)
-        return [message for queue in QUEUES for message in self.drain(queue)]
+        return [message for queue in QUEUES if queue in self.urls for message in self.drain(queue)]
 
     def ended_invocations(self) -> int:
         # From the log: MiniStack has no metrics of invocations by SNS.
