@@ -47,7 +47,9 @@ EVERY_OPTION = {
     "RolePath": "/asp/",
     "ReservedConcurrency": "20",
     "Tracing": "Active",
+    "MemorySize": "512",
     "DeliveryStatusLogging": "Yes",
+    "RetainOnDelete": "Yes",
 }
 TLS = {"aws:SecureTransport": "true"}
 NO_TLS = {"aws:SecureTransport": "false"}

@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from case import StackTest, fresh, id_of, sns, text_of
 from resolved import ResolvedTemplate, load, metrics_of
 from stack import ROOT
+from test_access import EVERY_OPTION
 from watch import FAILURES
 
 # Namespace, name and dimensions of a metric, these with their values.
@@ -264,6 +265,29 @@ class Agreement(StackTest):
         item = self.watch.ledger_item(f"event#{id_of(event)}")
         expires = item[self.properties("LedgerTable")["TimeToLiveSpecification"]["AttributeName"]]
         self.assertGreater(expires, datetime.now(UTC).timestamp())
+
+
+class EveryOption(StackTest):
+    """The stack with everything that a platform team may choose, as far as MiniStack knows it."""
+
+    parameters: ClassVar[dict[str, str]] = EVERY_OPTION
+
+    def test_events_take_effect(self) -> None:
+        for sample, queue, kind in (
+            ("automation-failure-internal-error", "RetryQueue", "aspevents.automation.retry.v1"),
+            ("subscription-activated", "ReadinessQueue", "aspevents.unit.readiness.v1"),
+            ("skill-failure-invalid-response", "ReportQueue", "aspevents.skill.failure.v1"),
+            ("bad-unknown-type", "QuarantineQueue", "aspevents.quarantine.v1"),
+        ):
+            [message] = self.send(json.dumps(fresh(sample)))
+            self.assertEqual(message.queue, queue)
+            self.checked(message, kind)
+
+    def test_roles_have_the_path(self) -> None:
+        roles = self.watch.iam.list_roles()["Roles"]
+        self.assertEqual({role["Path"] for role in roles}, {EVERY_OPTION["RolePath"]})
+        names = {role["RoleName"].split("-")[2] for role in roles}
+        self.assertEqual(names, {"AspEventsFunctionRole", "HeartbeatRole", "DeliveryStatusRole"})
 
 
 if __name__ == "__main__":
