@@ -821,6 +821,11 @@ class Template(unittest.TestCase):
                 [f"{topic}pages.fifo", "pages", f"{topic}pages:subscription", topic],
             ),
             (
+                "AlexaPublisherRoleArn",
+                ["arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole"],
+                ["arn:aws-cn:iam::006860194444:role/AlexaEventConsumerSnsIamRole", ""],
+            ),
+            (
                 "KmsKeyArn",
                 [
                     ALTERNATIVES["KmsKeyArn"],
