@@ -93,7 +93,10 @@ class ResolvedTemplate:
         }
         if unknown := set(parameters or {}) - set(template["Parameters"]):
             raise ValueError(f"the template has no such parameters: {unknown}")
-        values = defaults | dict(parameters or {})
+        values: dict[str, Any] = defaults | dict(parameters or {})
+        for name, parameter in template["Parameters"].items():
+            if parameter["Type"] == "CommaDelimitedList":
+                values[name] = [part.strip() for part in values[name].split(",")]
         self.values = PSEUDO_PARAMETERS | {"AWS::StackName": stack_name} | values
 
     @cached_property
@@ -187,10 +190,7 @@ class ResolvedTemplate:
 
     def _reference(self, name: str) -> Any:
         if name in self.values:
-            value = self.values[name]
-            parameter = self.template["Parameters"].get(name, {})
-            is_list = parameter.get("Type") == "CommaDelimitedList"
-            return [part.strip() for part in value.split(",")] if is_list else value
+            return self.values[name]
         is_topic = self.template["Resources"][name]["Type"] == "AWS::SNS::Topic"
         return self._attribute(name, "Arn") if is_topic else name
 
