@@ -5,9 +5,9 @@ MiniStack ignores its dimensions. alarm_evaluator.py judges the others, which ha
 template, by CloudWatch's rules:
 
     UnprocessedEventsAlarm, HeartbeatAlarm, LiveSkillFailureAlarm, SkillFailureBySkillAlarm,
-    FunctionErrorsAlarm, FailedEventsAlarm, FunctionDurationAlarm, EmbeddedMetricsAlarm,
-    QuarantineAlarm, UnknownStatusAlarm, NotReadyAlarm, LateEventsAlarm, SilenceAlarm,
-    FailedDeliveriesAlarm, RetryQueueAgeAlarm, FailureQueueAgeAlarm
+    FunctionErrorsAlarm, FailedEventsAlarm, EmbeddedMetricsAlarm, QuarantineAlarm,
+    UnknownStatusAlarm, NotReadyAlarm, LateEventsAlarm, SilenceAlarm, FailedDeliveriesAlarm,
+    RetryQueueAgeAlarm, FailureQueueAgeAlarm
 
 Here their state is set, to see where the notification goes. LocalStack evaluates an alarm when it
 is created or updated, and then once per evaluation range; the tests put the data points first. It
@@ -80,6 +80,7 @@ def own(metric: str, value: float = 1, **dimensions: str) -> Datum:
 RAISED_BY = {
     "FunctionDestinationAlarm": of_function("DestinationDeliveryFailures"),
     "FunctionThrottlesAlarm": of_function("Throttles", minutes=tuple(range(1, 16))),
+    "FunctionDurationAlarm": of_function("Duration", 24_000, minutes=tuple(range(1, 21))),
     "FunctionEventAgeAlarm": of_function("AsyncEventAge", 900_000),
     "EventsRedriveAlarm": not_redriven("EventsTopic"),
     "RetryRedriveAlarm": not_redriven("RetryTopic"),
