@@ -384,9 +384,8 @@ def _adapt_policies(template: Resource) -> None:
     for resource in template["Resources"].values():
         if resource["Type"] in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
             document = resource["Properties"]["PolicyDocument"]
-            document["Statement"] = [
-                statement for statement in document["Statement"] if statement.get("Effect") != "Deny"
-            ]
+            statements = document["Statement"]
+            document["Statement"] = [one for one in statements if one.get("Effect") != "Deny"]
         elif resource["Type"] == "AWS::IAM::Role":
             for policy in resource["Properties"].get("Policies", []):
                 statements = policy["PolicyDocument"]["Statement"]

@@ -954,7 +954,8 @@ class Template(unittest.TestCase):
 
     def test_every_queue_is_encrypted_and_kept_when_replaced(self) -> None:
         for options in ({}, {"KmsKeyArn": ALTERNATIVES["KmsKeyArn"]}):
-            for name, queue in self.resolved(**options).properties_of_type("AWS::SQS::Queue").items():
+            queues = self.resolved(**options).properties_of_type("AWS::SQS::Queue")
+            for name, queue in queues.items():
                 # SQS takes one or the other. test_access.py says which queues have a key.
                 has_key = "KmsMasterKeyId" in queue
                 self.assertIs(queue["SqsManagedSseEnabled"], not has_key, name)
