@@ -332,14 +332,18 @@ class DeployerPolicyTest(unittest.TestCase):
         }
         self.assertEqual(unused, set())
 
+    def transforms(self) -> list[str]:
+        names = load()["Transform"]
+        account = f"arn:aws:cloudformation:{REGION}:aws"
+        return [f"{account}:transform/{name.removeprefix('AWS::')}" for name in names]
+
     def test_the_tools_may_do_what_they_do(self) -> None:
         stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/asp-events/0f1e"
-        serverless = f"arn:aws:cloudformation:{REGION}:aws:transform/Serverless-2016-10-31"
         function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:asp-events-AspEventsFunction-0A1B"
         bucket = "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-0f1e"
         for action, resource in (
             ("cloudformation:CreateChangeSet", stack),
-            ("cloudformation:CreateChangeSet", serverless),
+            *(("cloudformation:CreateChangeSet", transform) for transform in self.transforms()),
             ("cloudformation:ExecuteChangeSet", stack),
             ("cloudformation:GetTemplate", stack),
             ("cloudformation:UpdateStack", stack),
