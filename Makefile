@@ -21,6 +21,7 @@ export SAM_CLI_TELEMETRY := 0
 PY := .venv/bin/python
 VENV := .venv/.done
 SAM_VENV := .venv-sam/.done
+CHECKOV_VENV := .venv-checkov/.done
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 FUZZ := .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 # No sanitizer: it needs a nightly compiler and finds faults of unsafe code, which is forbidden.
@@ -85,9 +86,10 @@ deny: $(DENY) ## Dependency policy: licences, banned crates, sources
 	$(DENY) --workspace check licenses sources
 
 .PHONY: template
-template: $(SAM_VENV) ## Lint the SAM template
-	.venv-sam/bin/cfn-lint template.yaml
+template: $(SAM_VENV) $(CHECKOV_VENV) ## Lint the SAM template: cfn-lint with cfn-lint-serverless, sam validate, checkov
+	.venv-sam/bin/cfn-lint
 	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
+	.venv-checkov/bin/checkov --config-file .checkov.yaml
 
 .PHONY: e2e
 e2e: $(VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
@@ -165,7 +167,7 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
-	rm -rf target .venv .venv-sam .venv-build .venv-emulator .tools .aws-sam
+	rm -rf target .venv .venv-sam .venv-checkov .venv-build .venv-emulator .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.
 
@@ -181,6 +183,14 @@ $(SAM_VENV): tests/stack/requirements-sam.txt
 	@echo "Installing the SAM CLI and the template's linter into .venv-sam …"
 	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
 	@.venv-sam/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Of checkov's packages only a part is ever imported: --no-compile halves the installation.
+$(CHECKOV_VENV): tests/stack/requirements-checkov.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing checkov into .venv-checkov …"
+	@rm -rf .venv-checkov && $(PYTHON) -m venv .venv-checkov
+	@.venv-checkov/bin/pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	@touch $@
 
 .venv-build/.done: tests/stack/requirements-build.txt

@@ -57,7 +57,10 @@ class Described:
             "PointInTimeRecoverySpecification": {
                 "PointInTimeRecoveryEnabled": recovery["PointInTimeRecoveryStatus"] == "ENABLED",
             },
-            "SSESpecification": {"SSEEnabled": table["SSEDescription"]["Status"] == "ENABLED"},
+            "SSESpecification": {
+                "SSEEnabled": table["SSEDescription"]["Status"] == "ENABLED",
+                "SSEType": table["SSEDescription"]["SSEType"],
+            },
         }
 
     def _role(self, name: str, _declared: Properties) -> Properties:

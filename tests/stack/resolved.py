@@ -93,7 +93,10 @@ class ResolvedTemplate:
         }
         if unknown := set(parameters or {}) - set(template["Parameters"]):
             raise ValueError(f"the template has no such parameters: {unknown}")
-        values = defaults | dict(parameters or {})
+        values: dict[str, Any] = defaults | dict(parameters or {})
+        for name, parameter in template["Parameters"].items():
+            if parameter["Type"] == "CommaDelimitedList":
+                values[name] = [part.strip() for part in values[name].split(",")]
         self.values = PSEUDO_PARAMETERS | {"AWS::StackName": stack_name} | values
 
     @cached_property

@@ -369,23 +369,24 @@ def _point_functions_to_upload(template: Resource) -> None:
 def _adapt_policies(template: Resource) -> None:
     """Changes the policies so that MiniStack can enforce them.
 
-    Connections on this machine have no TLS, so statements that require it are removed. On AWS,
-    sns:Publish also allows PublishBatch, and dynamodb:PartiQLInsert a batch of INSERTs; MiniStack
-    has separate actions for them, and does not see the table of the second.
+    Connections on this machine have no TLS, and MiniStack does not know aws:PrincipalArn, so
+    statements that deny something for lack of either are removed. On AWS, sns:Publish also allows
+    PublishBatch, and dynamodb:PartiQLInsert a batch of INSERTs; MiniStack has separate actions for
+    them, and does not see the table of the second.
     """
     for resource in template["Resources"].values():
         if resource["Type"] in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
             document = resource["Properties"]["PolicyDocument"]
-            document["Statement"] = [
-                statement for statement in document["Statement"] if statement["Effect"] == "Allow"
-            ]
+            statements = document["Statement"]
+            document["Statement"] = [one for one in statements if one.get("Effect") != "Deny"]
         elif resource["Type"] == "AWS::IAM::Role":
-            for policy in resource["Properties"]["Policies"]:
+            for policy in resource["Properties"].get("Policies", []):
                 statements = policy["PolicyDocument"]["Statement"]
                 for statement in statements:
-                    if statement["Action"] == "sns:Publish":
+                    if statement.get("Action") == "sns:Publish":
                         statement["Action"] = ["sns:Publish", "sns:PublishBatch"]
-                if any("dynamodb:PartiQLInsert" in statement["Action"] for statement in statements):
+                actions = [statement.get("Action", []) for statement in statements]
+                if any("dynamodb:PartiQLInsert" in allowed for allowed in actions):
                     inserts = {"Action": "dynamodb:BatchExecuteStatement", "Resource": "*"}
                     statements.append({"Sid": "InsertEvents", "Effect": "Allow", **inserts})
 

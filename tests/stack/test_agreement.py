@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from case import StackTest, fresh, id_of, sns, text_of
 from resolved import ResolvedTemplate, load, metrics_of
 from stack import ROOT
+from test_access import EVERY_OPTION
 from watch import FAILURES
 
 # Namespace, name and dimensions of a metric, these with their values.
@@ -196,7 +197,8 @@ class Agreement(StackTest):
     # ── Permissions ──
 
     def test_function_needs_each_permission_on_the_ledger(self) -> None:
-        policy = self.properties("AspEventsFunctionRole")["Policies"][0]["PolicyDocument"]
+        role = ResolvedTemplate(self.template).resources["AspEventsFunctionRole"]["Properties"]
+        policy = role["Policies"][0]["PolicyDocument"]
         [ledger] = [one for one in policy["Statement"] if one["Sid"] == "RememberEvents"]
         self.assertTrue(ledger["Action"])
         for action in ledger["Action"]:
@@ -240,6 +242,21 @@ class Agreement(StackTest):
         finally:
             iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
 
+    # ── The log ──
+
+    def test_log_does_not_name_the_events_topic(self) -> None:
+        # Whoever knows its ARN can have Alexa publish to it.
+        lines = len(self.watch.function_log())
+        texts = ["{}", text_of("bad-not-json"), json.dumps(fresh("bad-unknown-type"))]
+        texts += [json.dumps(fresh("subscription-activated")), text_of("bad-not-an-event")]
+        for text in texts:
+            self.send(text)
+        answer, is_error = self.watch.invoke({"TopicArn": self.stack.outputs["EventsTopicArn"]})
+        self.assertTrue(is_error, answer)
+        written = self.watch.function_log()[lines:]
+        self.assertGreater(len(written), len(texts))
+        self.assertNotIn(self.stack.outputs["EventsTopicArn"], "\n".join(written))
+
     # ── The ledger ──
 
     def test_items_have_the_attribute_by_which_the_ledger_expires_them(self) -> None:
@@ -248,6 +265,29 @@ class Agreement(StackTest):
         item = self.watch.ledger_item(f"event#{id_of(event)}")
         expires = item[self.properties("LedgerTable")["TimeToLiveSpecification"]["AttributeName"]]
         self.assertGreater(expires, datetime.now(UTC).timestamp())
+
+
+class EveryOption(StackTest):
+    """The stack with everything that a platform team may choose, as far as MiniStack knows it."""
+
+    parameters: ClassVar[dict[str, str]] = EVERY_OPTION
+
+    def test_events_take_effect(self) -> None:
+        for sample, queue, kind in (
+            ("automation-failure-internal-error", "RetryQueue", "aspevents.automation.retry.v1"),
+            ("subscription-activated", "ReadinessQueue", "aspevents.unit.readiness.v1"),
+            ("skill-failure-invalid-response", "ReportQueue", "aspevents.skill.failure.v1"),
+            ("bad-unknown-type", "QuarantineQueue", "aspevents.quarantine.v1"),
+        ):
+            [message] = self.send(json.dumps(fresh(sample)))
+            self.assertEqual(message.queue, queue)
+            self.checked(message, kind)
+
+    def test_roles_have_the_path(self) -> None:
+        roles = self.watch.iam.list_roles()["Roles"]
+        self.assertEqual({role["Path"] for role in roles}, {EVERY_OPTION["RolePath"]})
+        names = {role["RoleName"].split("-")[2] for role in roles}
+        self.assertEqual(names, {"AspEventsFunctionRole", "HeartbeatRole", "DeliveryStatusRole"})
 
 
 if __name__ == "__main__":

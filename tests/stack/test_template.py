@@ -62,6 +62,15 @@ ALTERNATIVES = {
     "QueueAgeLimitSeconds": "86400",
     "Heartbeat": "No",
     "SilenceHours": "24",
+    "AlexaTls": "Optional",
+    "ConsumerAccounts": "210987654321",
+    "ConsumerOrganizationId": "o-abcdefghij",
+    "RetainOnDelete": "Yes",
+    "DeliveryStatusLogging": "Yes",
+    "Tracing": "Active",
+    "ReservedConcurrency": "20",
+    "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
 }
 # All alarms exist with these parameters.
 EVERYTHING = {"Ingestion": "Buffered", "QueueAgeLimitSeconds": "86400", "SilenceHours": "24"}
@@ -474,17 +483,6 @@ class Template(unittest.TestCase):
         self.assertEqual(statement["Resource"], {"Ref": "EventsTopic"})
         self.assertNotIn("ManagedPolicyArns", role)
 
-    def test_events_topic_lets_roles_of_the_account_publish_by_tls(self) -> None:
-        statements = self.properties("EventsTopicPolicy")["PolicyDocument"]["Statement"]
-        [own] = [one for one in statements if one["Sid"] == "own-account-publish"]
-        root = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
-        self.assertEqual(own["Principal"], {"AWS": root})
-        self.assertEqual((own["Effect"], own["Action"]), ("Allow", "sns:Publish"))
-        self.assertNotIn("Condition", own)
-        [denied] = [one for one in statements if one["Effect"] == "Deny"]
-        # A missing key does not match: BoolIfExists would deny what does not say how it connects.
-        self.assertEqual(denied["Condition"]["Bool"], {"aws:SecureTransport": "false"})
-
     def test_alarms_that_wait_for_data_start_when_it_can_be_there(self) -> None:
         alarms = alarms_of(self.resolved(**EVERYTHING | {"SilenceHours": "48"}))
         waiting = {name: one for name, one in alarms.items() if "WarmUpConfiguration" in one}
@@ -504,40 +502,33 @@ class Template(unittest.TestCase):
 
     # ── The function ──
 
-    def test_function_has_only_the_permissions_that_it_needs(self) -> None:
-        [policy] = self.properties("AspEventsFunctionRole")["Policies"]
-        statements = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"]}
-        publish = statements["PublishSignals"]
-        self.assertEqual(publish["Action"], "sns:Publish")
-        self.assertEqual(publish["Resource"], [{"Ref": name} for name in TOPICS])
-        self.assertEqual(statements["RaiseSkillFailures"]["Action"], "cloudwatch:PutMetricData")
-        self.assertEqual(
-            statements["RaiseSkillFailures"]["Condition"],
-            {"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
-        )
-        remember, take = statements["RememberEvents"], statements["TakeFromIngestionQueue"]
-        # test_agreement.py shows that the function needs each of these.
-        self.assertEqual({action.partition(":")[0] for action in remember["Action"]}, {"dynamodb"})
-        self.assertFalse([action for action in remember["Action"] if "*" in action])
-        self.assertEqual(remember["Resource"], arn_of("LedgerTable"))
-        self.assertEqual(
-            take["Action"], ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
-        )
-        self.assertEqual(take["Resource"], arn_of("IngestionQueue"))
-        self.assertEqual(statements["KeepFailedEvents"]["Resource"], arn_of("OnFailureQueue"))
-        self.assertEqual(
-            set(statements),
-            {
-                "PublishSignals",
-                "RaiseSkillFailures",
-                "RememberEvents",
-                "TakeFromIngestionQueue",
-                "KeepFailedEvents",
-                "WriteLogs",
-                "Trace",
-            },
-        )
-        self.assertEqual({statement["Effect"] for statement in statements.values()}, {"Allow"})
+    def test_role_of_the_function_denies_nothing_and_has_no_wildcard_but_where_aws_has_no_resource(
+        self,
+    ) -> None:
+        # test_access.py shows which calls it allows, and test_agreement.py that the function needs
+        # those on the ledger.
+        for options in ({}, dict(ALTERNATIVES)):
+            role = self.resolved(**options).resources["AspEventsFunctionRole"]["Properties"]
+            self.assertNotIn("ManagedPolicyArns", role)
+            [policy] = role["Policies"]
+            statements = policy["PolicyDocument"]["Statement"]
+            self.assertEqual({statement["Effect"] for statement in statements}, {"Allow"})
+            everywhere = {one["Sid"] for one in statements if one["Resource"] == "*"}
+            self.assertLessEqual(everywhere, {"RaiseSkillFailures", "Trace"})
+            self.assertNotIn("*", json.dumps([one["Action"] for one in statements]))
+
+    def test_function_can_be_traced_limited_and_given_memory(self) -> None:
+        def function(**parameters: str) -> dict[str, Any]:
+            resources = self.resolved(**parameters).resources
+            properties: dict[str, Any] = resources["AspEventsFunction"]["Properties"]
+            return properties
+
+        default = function()
+        self.assertEqual((default["Tracing"], default["MemorySize"]), ("PassThrough", "256"))
+        self.assertNotIn("ReservedConcurrentExecutions", default)
+        chosen = function(Tracing="Active", MemorySize="1769", ReservedConcurrency="20")
+        self.assertEqual((chosen["Tracing"], chosen["MemorySize"]), ("Active", "1769"))
+        self.assertEqual(chosen["ReservedConcurrentExecutions"], "20")
 
     def test_parameters_of_event_processing_reach_the_function(self) -> None:
         variables = self.properties("AspEventsFunction")["Environment"]["Variables"]
@@ -723,7 +714,9 @@ class Template(unittest.TestCase):
             if name in conditional
         }
         self.assertGreater(len(made), 10)
-        names = list(ALTERNATIVES)
+        # Every combination of those on which these conditions depend.
+        deciding = {condition for guards in made for condition, _ in guards}
+        names = [name for name in ALTERNATIVES if name in self.parameters_of(deciding)]
         for chosen in product((False, True), repeat=len(names)):
             values = {
                 name: ALTERNATIVES[name]
@@ -731,10 +724,19 @@ class Template(unittest.TestCase):
                 if is_chosen
             }
             template = self.resolved(**values)
-            holds = {name: template.holds(name) for name in self.template["Conditions"]}
+            holds = {name: template.holds(name) for name in deciding}
             for guards in made:
                 is_broken = all(holds[name] == expected for name, expected in guards)
                 self.assertFalse(is_broken, f"{guards} with {values}")
+
+    def parameters_of(self, conditions: set[str]) -> set[str]:
+        """The parameters on which conditions depend."""
+        found: set[str] = set()
+        for condition in conditions:
+            text = json.dumps(self.template["Conditions"][condition])
+            found |= set(re.findall(r'"Ref": "(\w+)"', text))
+            found |= self.parameters_of(set(re.findall(r'"Condition": "(\w+)"', text)))
+        return found
 
     def guard(self, part: dict[str, Any]) -> tuple[Guard, ...]:
         return ((part["Condition"], True),) if "Condition" in part else ()
@@ -743,7 +745,8 @@ class Template(unittest.TestCase):
         for name, resource in self.resources.items():
             depends = resource.get("DependsOn", [])
             for other in [depends] if isinstance(depends, str) else depends:
-                self.assertNotIn("Condition", self.resources[other], name)
+                condition = self.resources[other].get("Condition")
+                self.assertIn(condition, (None, resource.get("Condition")), name)
 
     def test_every_condition_is_used_and_depends_on_known_parameters(self) -> None:
         used = set(re.findall(r'"(?:Condition|Fn::If)": \[?"(\w+)"', json.dumps(self.template)))
@@ -793,7 +796,7 @@ class Template(unittest.TestCase):
                 bounds = {"AllowedValues"} & set(parameter) or {"MinValue", "MaxValue"}
                 self.assertLessEqual(bounds, set(parameter), name)
                 continue
-            self.assertEqual(parameter["Type"], "String", name)
+            self.assertIn(parameter["Type"], ("String", "CommaDelimitedList"), name)
             if "AllowedValues" in parameter:
                 self.assertIn(parameter["Default"], parameter["AllowedValues"], name)
                 continue
@@ -817,6 +820,30 @@ class Template(unittest.TestCase):
                 [f"{topic}pages", "arn:aws-cn:sns:cn-north-1:123456789012:a_b-c"],
                 [f"{topic}pages.fifo", "pages", f"{topic}pages:subscription", topic],
             ),
+            (
+                "AlexaPublisherRoleArn",
+                ["arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole"],
+                ["arn:aws-cn:iam::006860194444:role/AlexaEventConsumerSnsIamRole", ""],
+            ),
+            (
+                "KmsKeyArn",
+                [
+                    ALTERNATIVES["KmsKeyArn"],
+                    "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-0123456789abcdef",
+                ],
+                ["alias/asp-events", "arn:aws:kms:us-east-1:123456789012:alias/asp-events"],
+            ),
+            ("ConsumerAccounts", ["", "123456789012"], ["12345678901", "1234567890123", "*"]),
+            ("ConsumerOrganizationId", ["", "o-a1b2c3d4e5"], ["o-a1b2", "r-a1b2c3d4e5", "*"]),
+            (
+                "PermissionsBoundaryArn",
+                [
+                    "arn:aws:iam::123456789012:policy/platform/boundary",
+                    "arn:aws:iam::aws:policy/PowerUserAccess",
+                ],
+                ["boundary", "arn:aws:iam::123456789012:role/boundary"],
+            ),
+            ("RolePath", ["/", "/asp/", "/a/b-c/"], ["", "asp", "/asp", "asp/", "//", "/*/"]),
             ("MetricNamespace", ["Mine", "a/b.c_d#e-f", "AWSome"], ["AWS/A", "a b", "a" * 256]),
             (
                 "RunbookUrl",
@@ -850,7 +877,8 @@ class Template(unittest.TestCase):
             for key in resource.get("Properties", {})
             if key.endswith("Name") and resource["Type"] not in referring and key != "MetricName"
         }
-        self.assertEqual(names, {"EventsTopic.TopicName"})
+        # The name of a policy within its role may be taken elsewhere.
+        self.assertEqual(names, {"EventsTopic.TopicName", "DeliveryStatusPolicy.PolicyName"})
         self.assertEqual(self.resolved().resources["EventsTopic"]["Properties"], {})
         named = self.resolved(EventsTopicName="asp-events-0123456789abcdef").resources
         self.assertEqual(
@@ -919,9 +947,21 @@ class Template(unittest.TestCase):
     # ── Queues and topics ──
 
     def test_every_queue_is_encrypted_and_kept_when_replaced(self) -> None:
-        for name, queue in self.of_type("AWS::SQS::Queue").items():
-            self.assertIs(queue["SqsManagedSseEnabled"], True, name)
+        for options in ({}, {"KmsKeyArn": ALTERNATIVES["KmsKeyArn"]}):
+            queues = self.resolved(**options).properties_of_type("AWS::SQS::Queue")
+            for name, queue in queues.items():
+                # SQS takes one or the other. test_access.py says which queues have a key.
+                has_key = "KmsMasterKeyId" in queue
+                self.assertIs(queue["SqsManagedSseEnabled"], not has_key, name)
+        for name in self.of_type("AWS::SQS::Queue"):
             self.assertEqual(self.resources[name]["UpdateReplacePolicy"], "Retain", name)
+
+    def test_what_holds_data_is_kept_on_delete_if_you_choose_so(self) -> None:
+        kinds = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::Logs::LogGroup")
+        for choice, policy in (("Yes", "RetainExceptOnCreate"), ("No", "Delete")):
+            for name, resource in self.resolved(RetainOnDelete=choice).resources.items():
+                expected = policy if resource["Type"] in kinds else None
+                self.assertEqual(resource.get("DeletionPolicy"), expected, name)
 
     def test_queues_that_a_program_reads_retain_messages_for_7_days_and_others_for_14(self) -> None:
         read = {"IngestionQueue", *(f"{name}Queue" for name in CONSUMERS)}
@@ -993,15 +1033,28 @@ class Template(unittest.TestCase):
                 self.assertEqual(set(statement["Condition"]["ArnEquals"]), {"aws:SourceArn"}, queue)
         self.assertEqual(denied, set(self.of_type("AWS::SQS::Queue")))
 
-    def test_every_topic_has_one_policy_which_requires_tls(self) -> None:
-        attached = []
-        for policy in self.of_type("AWS::SNS::TopicPolicy").values():
-            attached += [topic["Ref"] for topic in policy["Topics"]]
-            statements = policy["PolicyDocument"]["Statement"]
-            [tls] = [one for one in statements if one["Effect"] == "Deny"]
-            self.assertEqual((tls["Principal"], tls["Action"]), ("*", "sns:Publish"))
-            self.assertEqual(tls["Condition"]["Bool"], WITHOUT_TLS["Bool"])
+    def test_every_topic_has_one_policy(self) -> None:
+        # test_access.py says what it allows.
+        attached = [
+            topic["Ref"]
+            for policy in self.of_type("AWS::SNS::TopicPolicy").values()
+            for topic in policy["Topics"]
+        ]
         self.assertEqual(sorted(attached), sorted(self.of_type("AWS::SNS::Topic")))
+
+    def test_every_subscription_of_a_queue_waits_for_the_policy_of_its_queues(self) -> None:
+        # SNS does not retry a delivery that a policy denies.
+        for name, subscription in self.of_type("AWS::SNS::Subscription").items():
+            if subscription["Protocol"] == "email":
+                continue
+            targets = [subscription["RedrivePolicy"]["deadLetterTargetArn"]]
+            targets += [subscription["Endpoint"]] if subscription["Protocol"] == "sqs" else []
+            depends = self.resources[name]["DependsOn"]
+            for target in targets:
+                policies = self.of_type("AWS::SQS::QueuePolicy").items()
+                queue = {"Ref": target["Fn::GetAtt"][0]}
+                [needed] = [policy for policy, one in policies if queue in one["Queues"]]
+                self.assertIn(needed, [depends] if isinstance(depends, str) else depends, name)
 
     def test_every_queue_of_a_subscription_accepts_messages_from_its_topic(self) -> None:
         allowed = {
