@@ -437,6 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_policy_is_enough_and_all_but_its_first_statement_are_needed() {
+        let document = include_str!("../../../docs/operations.md");
+        let (_, section) = document.split_once("\n## Encryption\n").unwrap();
+        let (_, block) = section.split_once("```json\n").unwrap();
+        let (policy, _) = block.split_once("```").unwrap();
+        let policy: Value = serde_json::from_str(policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        assert_eq!(judge(statements), []);
+        assert_eq!(judge(&statements[1..]), []);
+        for left_out in 1..statements.len() {
+            let mut others = statements[1..].to_vec();
+            let statement = others.remove(left_out - 1);
+            assert_ne!(judge(&others), [], "{statement}");
+        }
+    }
+
+    #[test]
     fn a_statement_counts_only_for_the_resources_of_its_condition() {
         let statements: Vec<_> = judge(&[]).iter().map(advised).collect();
         let [_, _, topics, _, log] = statements.as_slice() else {
