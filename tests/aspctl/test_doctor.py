@@ -13,13 +13,14 @@ import tempfile
 import threading
 import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
-from proxy import Answer, proxy
+from proxy import JSON_DENIED, Answer, proxy
 from samtranslator.yaml_helper import yaml_parse
 from tool import ROOT, Result, aws, run, start
 
@@ -55,12 +56,13 @@ FUNCTION, INVOCATION, DESTINATION, ERRORS = (
 DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signal delivery"
 ALARMS, HEARTBEAT, LEDGER = "alarms", "heartbeat", "ledger"
 ALARM_TOPICS, SUBSCRIBERS = "alarm topics", "alarm subscribers"
+STACK_KEY = "encryption key"
 
 OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
 OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
 OF_THE_QUEUES = [DEAD_LETTERS, QUARANTINE, SIGNALS]
-OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER]
+OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER, STACK_KEY]
 OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
 ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
 
@@ -826,6 +828,90 @@ class Doctor(DoctorTest):
         self.addCleanup(dynamodb.update_time_to_live, **self.time_to_live(True))
         dynamodb.update_time_to_live(**self.time_to_live(False))
         self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt")
+
+    # ── The stack's key ──
+
+    def new_stack_key(self) -> str:
+        """The ARN of a key with the policy that every new key has."""
+        return str(self.client("kms").describe_key(KeyId=self.new_key())["KeyMetadata"]["Arn"])
+
+    @contextmanager
+    def stack_key(self, arn: str, **answers: Answer) -> Iterator[dict[str, str]]:
+        """The environment of aspctl in which the parameter KmsKeyArn names this key."""
+        parameter = f"<member><ParameterKey>KmsKeyArn</ParameterKey><ParameterValue>{arn}</ParameterValue></member>"
+        end = b"</Parameters>"
+
+        def add_parameter(operation: str, ask: Callable[[], Answer]) -> Answer:
+            if operation in answers:
+                return answers[operation]
+            answer = ask()
+            if operation != "DescribeStacks":
+                return answer
+            self.assertEqual(answer.body.count(end), 1, answer.body)
+            return answer._replace(body=answer.body.replace(end, parameter.encode() + end))
+
+        with proxy(self.stack.endpoint, add_parameter) as relay:
+            yield {"AWS_ENDPOINT_URL": relay.endpoint}
+
+    def test_the_key_of_the_stack_lacks_statements(self) -> None:
+        key, kms = self.new_stack_key(), self.client("kms")
+        with self.stack_key(key) as env:
+            status, rows = self.doctor(**env)
+            broken = [row for row in rows if row["state"] != "ok"]
+            self.assertEqual({(row["link"], row["state"]) for row in broken}, {(STACK_KEY, "failed")}, rows)
+            self.assertEqual(status, 1)
+            users = (
+                "SNS on behalf of RetryTopic, ReadinessTopic, ReportTopic and QuarantineTopic",
+                "CloudWatch for pages and tickets",
+                "CloudWatch Logs for the function's log group",
+            )
+            for row, user in zip(broken, users, strict=True):
+                self.assertRegex(row["detail"], f"^the key {key} does not grant kms:.* to {user}$")
+            policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+            policy["Statement"] += [json.loads(row["advice"].partition("): ")[2]) for row in broken]
+            granted = policy["Statement"][1]["Condition"]["ArnLike"]["aws:SourceArn"]
+            topics = ("RetryTopic", "ReadinessTopic", "ReportTopic", "QuarantineTopic")
+            self.assertEqual(granted, [self.arn(topic) for topic in topics])
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+            status, rows = self.doctor(**env)
+            self.assertEqual([row for row in rows if row["state"] != "ok"], [])
+            self.assertEqual(status, 0)
+
+    def test_the_key_of_the_stack_denies_something_to_the_role(self) -> None:
+        key = self.new_stack_key()
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+        role = {"ArnEquals": {"aws:PrincipalArn": self.arn("AspEventsFunctionRole")}}
+        via = {"StringLike": {"kms:ViaService": "dynamodb.*"}}
+        denial = everybody | {"Sid": "no-ledger", "Effect": "Deny", "Condition": role | via}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody, denial]})
+        self.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+        with self.stack_key(key) as env:
+            denied = "denies kms:Decrypt (statement no-ledger) to the function's role through DynamoDB"
+            self.assert_fails(STACK_KEY, denied, "aws kms put-key-policy", **env)
+
+    def test_the_key_of_the_stack_is_disabled(self) -> None:
+        key, kms = self.new_stack_key(), self.client("kms")
+        kms.disable_key(KeyId=key)
+        # The alarm topics use it too, but one link is enough to report it.
+        self.set_attribute("TicketTopic", "KmsMasterKeyId", key)
+        with self.stack_key(key) as env:
+            self.assert_fails(STACK_KEY, "its state is Disabled", f"aws kms enable-key --key-id {key}", **env)
+            kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+            self.assert_fails(STACK_KEY, "its state is PendingDeletion", "aws kms cancel-key-deletion", **env)
+
+    def test_the_key_of_the_stack_does_not_exist_here(self) -> None:
+        key = self.new_stack_key()
+        with self.stack_key(f"{key}1") as env:
+            self.assert_fails(STACK_KEY, f"{key}1", "Deploy with the ARN of an existing key in KmsKeyArn", **env)
+        with self.stack_key(key.replace("us-east-1", "eu-west-1")) as env:
+            self.assert_fails(STACK_KEY, "is in another region", "a key of us-east-1 in KmsKeyArn", **env)
+
+    def test_the_key_of_the_stack_cannot_be_read(self) -> None:
+        key = self.new_stack_key()
+        for operation in ("DescribeKey", "GetKeyPolicy"):
+            with self.subTest(operation), self.stack_key(key, **{operation: JSON_DENIED}) as env:
+                unknown = f"cannot tell whether the policy of the key {key}, which KmsKeyArn names, allows"
+                self.assert_warns(STACK_KEY, unknown, f"kms:{operation} on {key}", "Ask the owner of the key", **env)
 
 
     # ── The test event ──

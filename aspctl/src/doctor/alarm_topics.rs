@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::{
     alarms::AlarmSeverity,
-    key::{EncryptionKey, KeyGaps, is_aws_managed_alias},
+    key::{EncryptionKey, KeyUse, is_aws_managed_alias},
     permission::judge_permission,
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
     stack::StackContext,
+    stack_key::key_of,
     subscriber::{TopicSubscriber, read_subscribers},
 };
 use crate::{
@@ -77,12 +78,11 @@ async fn check_topics(context: StackContext<'_>) -> CheckResult {
 
 impl<'a> AlarmTopic<'a> {
     fn of(context: StackContext<'a>, severity: AlarmSeverity) -> Result<Self, CheckError> {
-        let given = context.stack.parameter(severity.parameter());
         Ok(Self {
             severity,
             arn: context.output(severity.output())?,
             alarm: context.output(severity.example())?,
-            is_given: given.is_some_and(|arn| !arn.is_empty()),
+            is_given: severity.has_given_topic(context.stack),
         })
     }
 
@@ -160,6 +160,7 @@ impl<'a> AlarmTopic<'a> {
             principal: self.publisher(),
             action: "sns:Publish",
             resource: self.arn,
+            context: &[],
         };
         let permission = format!(
             "CloudWatch permission to publish {} to {}",
@@ -207,14 +208,15 @@ impl<'a> AlarmTopic<'a> {
         )
     }
 
-    /// Checks its key, if it is encrypted.
+    /// Checks its key, if it is encrypted. The key that `KmsKeyArn` names has a link of its own.
     async fn check_key(
         self,
         context: StackContext<'_>,
         attributes: &HashMap<String, String>,
     ) -> Result<Option<DoctorFinding>, CheckError> {
         let id = attributes.get("KmsMasterKeyId").map_or("", String::as_str);
-        if id.is_empty() {
+        let is_stack_key = !self.is_given && key_of(context.stack) == Some(id);
+        if id.is_empty() || is_stack_key {
             return Ok(None);
         }
         if is_aws_managed_alias(id) {
@@ -257,33 +259,12 @@ impl<'a> AlarmTopic<'a> {
         if key.is_aws_managed {
             return Some(self.aws_managed_key(arn));
         }
-        if !key.is_enabled {
-            return Some(DoctorFinding::failed(
-                format!("the key {arn} of {} is not enabled", self.arn),
-                format!("aws kms enable-key --key-id {arn} enables it"),
-            ));
+        let name = format!("the key {arn} of {}", self.arn);
+        if let Some(finding) = key.judge_state(&name) {
+            return Some(finding);
         }
-        let KeyGaps {
-            denied,
-            undetermined,
-        } = key.gaps(self.publisher());
-        if !denied.is_empty() {
-            let denied = denied.join(" and ");
-            let problem = format!(
-                "the key {arn} of {} does not grant {denied} to CloudWatch",
-                self.arn
-            );
-            return Some(DoctorFinding::failed(problem, how_to_grant_key(arn)));
-        }
-        if undetermined.is_empty() {
-            return None;
-        }
-        let undetermined = undetermined.join(" and ");
-        let problem = format!(
-            "cannot determine whether the key {arn} of {} grants {undetermined} to CloudWatch",
-            self.arn
-        );
-        Some(DoctorFinding::warning(problem, how_to_grant_key(arn)))
+        let gaps = key.gaps(KeyUse::by_publisher(self.publisher()));
+        gaps.judge(key, &name, "CloudWatch", || how_to_grant_key(key))
     }
 
     /// Requires a confirmed subscriber: an e-mail address receives nothing before it confirms.
@@ -316,15 +297,12 @@ impl<'a> AlarmTopic<'a> {
     }
 }
 
-fn how_to_grant_key(key: &str) -> String {
+fn how_to_grant_key(key: &EncryptionKey) -> String {
     let statement = json!({
         "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
-    format!(
-        "Add this statement to the key's policy (aws kms put-key-policy --key-id {key} replaces \
-         the whole policy): {statement}"
-    )
+    key.how_to_add_statement(&statement)
 }
 
 async fn check_subscribers(context: StackContext<'_>) -> CheckResult {
@@ -366,9 +344,10 @@ fn describe_subscribers(topic: AlarmTopic<'_>, subscribers: &[TopicSubscriber]) 
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_kms::types::KeyState;
     use serde_json::Value;
 
-    use super::*;
+    use super::{super::key::tests::key_with, *};
 
     const TOPIC: AlarmTopic<'_> = AlarmTopic {
         severity: AlarmSeverity::Page,
@@ -440,13 +419,8 @@ mod tests {
 
     #[test]
     fn a_key_must_grant_access_to_cloudwatch() {
-        let key = |statement: &Value| EncryptionKey {
-            arn: "arn:aws:kms:us-east-1:123456789012:key/1".to_owned(),
-            is_aws_managed: false,
-            is_enabled: true,
-            policy: json!({ "Statement": [statement] }).to_string(),
-        };
-        let advice = how_to_grant_key("k");
+        let key = |statement: &Value| key_with(&json!([statement]));
+        let advice = how_to_grant_key(&key(&json!([])));
         let (_, grant) = advice.split_once("): ").unwrap();
         let grant: Value = serde_json::from_str(grant).unwrap();
         assert_eq!(TOPIC.judge_key(&key(&grant)), None);
@@ -466,7 +440,7 @@ mod tests {
         let found = TOPIC.judge_key(&managed).unwrap();
         assert!(found.problem.contains("CloudWatch cannot use"), "{found:?}");
         let disabled = EncryptionKey {
-            is_enabled: false,
+            state: KeyState::Disabled,
             ..key(&grant)
         };
         let found = TOPIC.judge_key(&disabled).unwrap();

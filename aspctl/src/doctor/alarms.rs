@@ -128,6 +128,12 @@ impl AlarmSeverity {
         }
     }
 
+    /// Whether the parameter names a topic.
+    pub(super) fn has_given_topic(self, stack: &DeployedStack) -> bool {
+        let given = stack.parameter(self.parameter());
+        given.is_some_and(|arn| !arn.is_empty())
+    }
+
     /// An alarm that each stack has.
     pub(super) fn example(self) -> &'static str {
         match self {

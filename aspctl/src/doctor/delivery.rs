@@ -216,6 +216,7 @@ fn send_request<'a>(queue: &'a str, topic: &'a str) -> AccessRequest<'a> {
         },
         action: "sqs:SendMessage",
         resource: queue,
+        context: &[],
     }
 }
 

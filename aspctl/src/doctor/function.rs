@@ -305,6 +305,7 @@ fn judge_permission(policy: &str, function: &str, topic: &str) -> CheckResult {
         },
         action: "lambda:InvokeFunction",
         resource: function,
+        context: &[],
     };
     let verdict = iam::evaluate(policy, &request);
     let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {

@@ -1,36 +1,71 @@
-//! Checks the key that encrypts a topic: what it grants to a publisher.
+//! Judges a key of KMS: whether it can be used, and what its policy grants.
 
+use aws_sdk_kms::types::KeyState;
+use serde_json::Value;
+
+use super::report::DoctorFinding;
 use crate::{
     aws::{AwsClients, call_error},
     error::CommandError,
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
-/// The actions on the topic's key that a publisher needs. Source: Amazon SNS Developer Guide, key
-/// management.
-const KEY_ACTIONS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+/// The actions on a topic's or queue's key that a sender needs. Source: Amazon SNS Developer Guide,
+/// key management.
+pub(super) const SENDER_ACTIONS: &[&str] = &["kms:GenerateDataKey", "kms:Decrypt"];
 
-/// The key that encrypts a topic.
+/// A key, with its policy.
 #[derive(Debug)]
 pub(super) struct EncryptionKey {
     pub(super) arn: String,
     pub(super) is_aws_managed: bool,
-    pub(super) is_enabled: bool,
+    pub(super) state: KeyState,
     pub(super) policy: String,
 }
 
-/// What a key's policy does not clearly grant to a publisher.
-#[derive(Debug, Default)]
+/// A use of a key that its policy has to allow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyUse<'a> {
+    pub(super) principal: RequestPrincipal<'a>,
+    pub(super) actions: &'static [&'static str],
+    /// Condition keys besides those of the principal.
+    pub(super) context: &'a [(&'a str, &'a str)],
+}
+
+/// What a key's policy does not clearly grant.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyGaps {
     /// Actions that are not granted.
-    pub(super) denied: Vec<&'static str>,
+    missing: Vec<String>,
+    /// Actions with the statement that denies them.
+    denied: Vec<String>,
     /// Actions with the statement that may grant or deny them.
-    pub(super) undetermined: Vec<String>,
+    undetermined: Vec<String>,
 }
 
 /// Whether this is the alias of the key that AWS manages for SNS.
 pub(super) fn is_aws_managed_alias(id: &str) -> bool {
     id.ends_with("alias/aws/sns")
+}
+
+/// Joins the parts of an enumeration: `a, b and c`.
+pub(super) fn enumerate(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+impl<'a> KeyUse<'a> {
+    /// The use of the key of a topic by a publisher.
+    pub(super) fn by_publisher(principal: RequestPrincipal<'a>) -> Self {
+        Self {
+            principal,
+            actions: SENDER_ACTIONS,
+            context: &[],
+        }
+    }
 }
 
 impl EncryptionKey {
@@ -40,7 +75,8 @@ impl EncryptionKey {
         let described = described.map_err(call_error("kms:DescribeKey", id))?;
         let Some(key) = described.key_metadata else {
             let problem = "KMS does not describe this key";
-            let advice = "Check the topic's attribute KmsMasterKeyId";
+            let advice = "Check the topic's attribute KmsMasterKeyId, or the stack's parameter \
+                          KmsKeyArn";
             return Err(CommandError::input(id, problem, advice));
         };
         let arn = key.arn.unwrap_or_else(|| id.to_owned());
@@ -50,46 +86,190 @@ impl EncryptionKey {
         Ok(Self {
             arn,
             is_aws_managed: manager.is_some_and(|manager| manager.as_str() == "AWS"),
-            is_enabled: key.enabled,
+            state: key.key_state.unwrap_or(if key.enabled {
+                KeyState::Enabled
+            } else {
+                KeyState::Disabled
+            }),
             policy: policy.policy.unwrap_or_default(),
         })
     }
 
-    /// Evaluates the key's policy for each action of a publisher.
-    pub(super) fn gaps(&self, publisher: RequestPrincipal<'_>) -> KeyGaps {
+    /// Judges whether the key can be used at all. `name` is what a sentence calls the key.
+    pub(super) fn judge_state(&self, name: &str) -> Option<DoctorFinding> {
+        let arn = &self.arn;
+        let enable = format!("aws kms enable-key --key-id {arn}");
+        let advice = match &self.state {
+            KeyState::Enabled => return None,
+            KeyState::PendingDeletion => format!(
+                "aws kms cancel-key-deletion --key-id {arn} keeps it, and then {enable} enables \
+                 it: what it encrypts can never be read again once it is deleted"
+            ),
+            KeyState::Disabled => format!("{enable} enables it"),
+            _ => format!("aws kms describe-key --key-id {arn} shows more about its state"),
+        };
+        let state = self.state.as_str();
+        let problem = format!("{name} is not enabled: its state is {state}");
+        Some(DoctorFinding::failed(problem, advice))
+    }
+
+    /// Evaluates the key's policy for each action of a use.
+    pub(super) fn gaps(&self, key_use: KeyUse<'_>) -> KeyGaps {
         let mut gaps = KeyGaps::default();
-        for action in KEY_ACTIONS {
+        for action in key_use.actions {
             let request = AccessRequest {
-                principal: publisher,
+                principal: key_use.principal,
                 action,
                 resource: &self.arn,
+                context: key_use.context,
             };
-            match iam::evaluate(&self.policy, &request) {
-                Some(PolicyVerdict::Allowed {
-                    possible_denial: None,
-                    ..
-                }) => {}
-                Some(
-                    PolicyVerdict::Allowed {
-                        possible_denial: Some(name),
-                        ..
-                    }
-                    | PolicyVerdict::NotAllowed {
-                        possible_grant: Some(name),
-                    },
-                ) => {
-                    let undetermined = format!("{action} (statement {name})");
-                    gaps.undetermined.push(undetermined);
-                }
-                Some(
-                    PolicyVerdict::Denied { .. }
-                    | PolicyVerdict::NotAllowed {
-                        possible_grant: None,
-                    },
-                )
-                | None => gaps.denied.push(action),
-            }
+            gaps.add(action, iam::evaluate(&self.policy, &request));
         }
         gaps
+    }
+
+    /// Explains how to change the policy, as part of a sentence.
+    pub(super) fn how_to_set_policy(&self) -> String {
+        format!(
+            "aws kms put-key-policy --key-id {} replaces the whole policy",
+            self.arn
+        )
+    }
+
+    pub(super) fn how_to_add_statement(&self, statement: &Value) -> String {
+        let set = self.how_to_set_policy();
+        format!("Add this statement to the key's policy ({set}): {statement}")
+    }
+}
+
+impl KeyGaps {
+    /// Adds what the policy says about an action. A text that is not a policy grants nothing.
+    fn add(&mut self, action: &str, verdict: Option<PolicyVerdict>) {
+        let by = |name| format!("{action} (statement {name})");
+        match verdict {
+            Some(PolicyVerdict::Allowed {
+                possible_denial: None,
+                ..
+            }) => {}
+            Some(
+                PolicyVerdict::Allowed {
+                    possible_denial: Some(name),
+                    ..
+                }
+                | PolicyVerdict::NotAllowed {
+                    possible_grant: Some(name),
+                },
+            ) => self.undetermined.push(by(name)),
+            Some(PolicyVerdict::Denied { by: name }) => self.denied.push(by(name)),
+            Some(PolicyVerdict::NotAllowed {
+                possible_grant: None,
+            })
+            | None => self.missing.push(action.to_owned()),
+        }
+    }
+
+    /// Judges the gaps in the policy of a key, the worst first. `name` and `user` are what a
+    /// sentence calls the key and its user.
+    pub(super) fn judge(
+        &self,
+        key: &EncryptionKey,
+        name: &str,
+        user: &str,
+        how_to_grant: impl FnOnce() -> String,
+    ) -> Option<DoctorFinding> {
+        if !self.denied.is_empty() {
+            let denied = enumerate(&self.denied);
+            let set = key.how_to_set_policy();
+            return Some(DoctorFinding::failed(
+                format!("{name} denies {denied} to {user}"),
+                format!(
+                    "Remove the statement from the key's policy ({set}), or exempt {user} from it"
+                ),
+            ));
+        }
+        if !self.missing.is_empty() {
+            let missing = enumerate(&self.missing);
+            let problem = format!("{name} does not grant {missing} to {user}");
+            return Some(DoctorFinding::failed(problem, how_to_grant()));
+        }
+        if self.undetermined.is_empty() {
+            return None;
+        }
+        let undetermined = enumerate(&self.undetermined);
+        let problem = format!("cannot determine whether {name} grants {undetermined} to {user}");
+        Some(DoctorFinding::warning(problem, how_to_grant()))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ROLE: RequestPrincipal<'_> = RequestPrincipal::Role("arn:aws:iam::123456789012:role/r");
+
+    /// Returns an enabled key whose policy has these statements.
+    pub(in super::super) fn key_with(statements: &Value) -> EncryptionKey {
+        EncryptionKey {
+            arn: "arn:aws:kms:us-east-1:123456789012:key/1".to_owned(),
+            is_aws_managed: false,
+            state: KeyState::Enabled,
+            policy: json!({ "Statement": statements }).to_string(),
+        }
+    }
+
+    #[test]
+    fn a_key_can_be_used_while_it_is_enabled() {
+        let judge = |state: KeyState| {
+            let key = EncryptionKey {
+                state,
+                ..key_with(&json!([]))
+            };
+            key.judge_state("the key")
+        };
+        assert_eq!(judge(KeyState::Enabled), None);
+        for (state, problem, advice) in [
+            (
+                KeyState::Disabled,
+                "its state is Disabled",
+                "aws kms enable-key",
+            ),
+            (
+                KeyState::PendingDeletion,
+                "PendingDeletion",
+                "cancel-key-deletion",
+            ),
+            (KeyState::PendingImport, "PendingImport", "describe-key"),
+        ] {
+            let found = judge(state).unwrap();
+            assert!(found.problem.contains(problem), "{found:?}");
+            assert!(found.advice.contains(advice), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_is_reported_with_its_statement_and_not_as_a_missing_grant() {
+        let own = json!({
+            "Effect": "Allow", "Principal": { "AWS": "123456789012" },
+            "Action": "kms:*", "Resource": "*",
+        });
+        let denial = json!({
+            "Sid": "no", "Effect": "Deny", "Principal": "*",
+            "Action": "kms:Decrypt", "Resource": "*",
+        });
+        let judge = |statements: &Value| {
+            let key = key_with(statements);
+            let gaps = key.gaps(KeyUse::by_publisher(ROLE));
+            gaps.judge(&key, "the key", "the role", || "add this".to_owned())
+        };
+        assert_eq!(judge(&json!([own])), None);
+        let found = judge(&json!([own, denial])).unwrap();
+        let problem = "the key denies kms:Decrypt (statement no) to the role";
+        assert_eq!(found.problem, problem);
+        assert!(found.advice.contains("exempt the role"), "{found:?}");
+        let missing = judge(&json!([])).unwrap();
+        let problem = "the key does not grant kms:GenerateDataKey and kms:Decrypt to the role";
+        assert_eq!(missing.problem, problem);
     }
 }

@@ -18,6 +18,7 @@ mod queues;
 mod report;
 mod send;
 mod stack;
+mod stack_key;
 mod subscriber;
 mod topic;
 
@@ -139,5 +140,6 @@ async fn check_stack(
         async { chain.add(ChainPart::AlarmTopics, alarm_topics::links(context).await) },
         async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
+        async { chain.add(ChainPart::Key, stack_key::links(context).await) },
     );
 }

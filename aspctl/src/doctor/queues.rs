@@ -182,6 +182,17 @@ async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckR
     ok_unless(findings, describe_deliveries(context.stack))
 }
 
+/// Lists the outputs with the output topics that have a queue in the stack.
+pub(super) fn topics_with_queues(stack: &DeployedStack) -> Vec<&'static str> {
+    let mut topics = Vec::new();
+    for OutputDelivery { consumer, delivery } in OUTPUT_DELIVERIES {
+        if !consumer.is_some_and(|consumer| stack.leaves_out(consumer)) {
+            topics.push(delivery.topic);
+        }
+    }
+    topics
+}
+
 fn describe_deliveries(stack: &DeployedStack) -> String {
     let mut left_out = Vec::new();
     for OutputDelivery { consumer, .. } in OUTPUT_DELIVERIES {

@@ -328,6 +328,7 @@ pub(super) enum ChainPart {
     AlarmTopics,
     Heartbeat,
     Ledger,
+    Key,
     SyntheticEvent,
 }
 

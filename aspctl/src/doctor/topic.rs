@@ -6,7 +6,7 @@ use asp_events::arn::{Arn, resource_name};
 use serde_json::json;
 
 use super::{
-    key::{EncryptionKey, KeyGaps, is_aws_managed_alias},
+    key::{EncryptionKey, KeyUse, is_aws_managed_alias},
     report::{CheckError, CheckResult, DoctorFinding, DoctorLink, own_result, prerequisite},
     stack::StackContext,
 };
@@ -135,6 +135,7 @@ fn publish_verdict(topic: &EventsTopic<'_>) -> Option<PolicyVerdict> {
         principal: RequestPrincipal::Role(topic.role),
         action: "sns:Publish",
         resource: topic.arn,
+        context: &[],
     };
     iam::evaluate(topic.attributes.get("Policy")?, &request)
 }
@@ -198,31 +199,14 @@ fn judge_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> DoctorFinding {
     if key.is_aws_managed {
         return aws_managed_key(topic, arn);
     }
-    if !key.is_enabled {
-        return DoctorFinding::failed(
-            format!("the topic's key {arn} is not enabled"),
-            format!("aws kms enable-key --key-id {arn} enables it, and {remove}"),
-        );
+    let name = format!("the topic's key {arn}");
+    if let Some(mut finding) = key.judge_state(&name) {
+        finding.advice = format!("{}. Or {remove}", finding.advice);
+        return finding;
     }
-    let KeyGaps {
-        denied,
-        undetermined,
-    } = key.gaps(RequestPrincipal::Role(role));
-    if !denied.is_empty() {
-        let denied = denied.join(" and ");
-        return DoctorFinding::failed(
-            format!("the topic's key {arn} does not grant {denied} to {role}"),
-            how_to_grant_key(topic, key),
-        );
-    }
-    if !undetermined.is_empty() {
-        let undetermined = undetermined.join(" and ");
-        return DoctorFinding::warning(
-            format!(
-                "cannot determine whether the topic's key {arn} grants {undetermined} to {role}"
-            ),
-            how_to_grant_key(topic, key),
-        );
+    let gaps = key.gaps(KeyUse::by_publisher(RequestPrincipal::Role(role)));
+    if let Some(finding) = gaps.judge(key, &name, role, || how_to_grant_key(topic, key)) {
+        return finding;
     }
     DoctorFinding::warning(
         format!("the topic is encrypted with {arn}, which Alexa's role may use"),
@@ -239,19 +223,19 @@ fn how_to_grant_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> String {
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
     format!(
-        "{}. Or add this statement to the key's policy (aws kms put-key-policy --key-id {} \
-         replaces the whole policy): {statement}",
+        "{}. Or add this statement to the key's policy ({}): {statement}",
         how_to_remove_key(topic),
-        key.arn
+        key.how_to_set_policy()
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use aws_sdk_kms::types::KeyState;
+
+    use super::{super::key::tests::key_with, *};
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:events";
-    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
 
     fn topic<'a>(arn: &'a str, attributes: &[(&str, &str)]) -> EventsTopic<'a> {
         let attributes = attributes
@@ -273,13 +257,7 @@ mod tests {
     }
 
     fn key(statement: &serde_json::Value) -> EncryptionKey {
-        let policy = json!({ "Statement": [statement] }).to_string();
-        EncryptionKey {
-            arn: KEY.to_owned(),
-            is_aws_managed: false,
-            is_enabled: true,
-            policy,
-        }
+        key_with(&json!([statement]))
     }
 
     fn alexas_key() -> EncryptionKey {
@@ -350,7 +328,7 @@ mod tests {
         let disabled = judge_key(
             &topic,
             &EncryptionKey {
-                is_enabled: false,
+                state: KeyState::Disabled,
                 ..alexas_key()
             },
         );

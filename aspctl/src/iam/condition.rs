@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     element_match::ElementMatch,
     pattern::{arn_like, equal, equal_ignoring_case, like},
-    request::{ContextValue, RequestPrincipal},
+    request::{AccessRequest, ContextValue},
 };
 
 /// An operator of a condition, without its quantifier and suffix.
@@ -26,19 +26,19 @@ struct ValueComparison {
 /// Matches a statement's `Condition`: all operators, with all their keys, must match.
 pub(super) fn match_conditions(
     conditions: &Map<String, Value>,
-    caller: RequestPrincipal<'_>,
+    request: &AccessRequest<'_>,
 ) -> ElementMatch {
     let operators = conditions.iter();
-    ElementMatch::all(operators.map(|(operator, keys)| match_keys(operator, keys, caller)))
+    ElementMatch::all(operators.map(|(operator, keys)| match_keys(operator, keys, request)))
 }
 
-fn match_keys(operator: &str, keys: &Value, caller: RequestPrincipal<'_>) -> ElementMatch {
+fn match_keys(operator: &str, keys: &Value, request: &AccessRequest<'_>) -> ElementMatch {
     let Value::Object(keys) = keys else {
         return ElementMatch::Unknown;
     };
     let operator = ConditionOperator::parse(operator);
     let keys = keys.iter();
-    ElementMatch::all(keys.map(|(key, wanted)| match caller.context_value(key) {
+    ElementMatch::all(keys.map(|(key, wanted)| match request.context_value(key) {
         ContextValue::Known(value) => operator.match_value(wanted, Some(value)),
         ContextValue::Absent => operator.match_value(wanted, None),
         ContextValue::Unknown => ElementMatch::Unknown,

@@ -68,7 +68,7 @@ fn match_statement(statement: &PolicyStatement, request: &AccessRequest<'_>) -> 
         match_principal(principal.as_ref(), request.principal),
         match_patterns(action.as_ref(), request.action, action_like),
         match_patterns(resource.as_ref(), request.resource, like),
-        match_conditions(condition, request.principal),
+        match_conditions(condition, request),
     ])
 }
 

@@ -17,6 +17,7 @@ pub(super) const PUBLISH: AccessRequest<'_> = AccessRequest {
     principal: RequestPrincipal::Role(ROLE),
     action: "sns:Publish",
     resource: TOPIC,
+    context: &[],
 };
 
 /// SNS invokes the function on behalf of the topic.
@@ -27,6 +28,7 @@ pub(super) const INVOKE: AccessRequest<'_> = AccessRequest {
     },
     action: "lambda:InvokeFunction",
     resource: FUNCTION,
+    context: &[],
 };
 
 /// Returns the statement that Amazon documents, which allows [`PUBLISH`].

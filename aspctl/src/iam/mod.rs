@@ -8,7 +8,8 @@
 //!
 //! # What is evaluated
 //!
-//! One policy document and one [`AccessRequest`]: a principal, an action and the ARN of a resource.
+//! One policy document and one [`AccessRequest`]: a principal, an action, the ARN of a resource,
+//! and condition keys of this request, such as the encryption context of a call to KMS.
 //! Nothing else that AWS considers for the same request is visible here: identity-based policies
 //! of the calling account, permissions boundaries, session policies, and the organization's service
 //! and resource control policies. "Allowed" therefore means "allowed by this policy". For a caller
@@ -47,11 +48,12 @@
 //!   misread.
 //! - Condition operators: `String…`, `Arn…`, `Bool` and `Null`, with `…IfExists`, `ForAllValues:`
 //!   and `ForAnyValue:`. Numeric, date, IP address and binary operators are unknown.
-//! - Condition keys: `aws:SecureTransport`; for a role `aws:PrincipalArn` and
-//!   `aws:PrincipalAccount`; for a service `aws:SourceArn` and `aws:SourceAccount`, and for
-//!   CloudWatch `aws:SourceOwner`. Known to be absent: for a role, the keys that only services set,
-//!   such as `aws:SourceArn`; for a service, the keys of a calling account, such as
-//!   `aws:PrincipalArn`. All other keys, such as `aws:SourceIp`, are unknown.
+//! - Condition keys: those that the request names itself; `aws:SecureTransport` and
+//!   `aws:PrincipalIsAWSService`; for a role `aws:PrincipalArn`, `aws:PrincipalAccount` and
+//!   `kms:CallerAccount`; for a service `aws:SourceArn` and `aws:SourceAccount` (not for CloudWatch
+//!   Logs), and for CloudWatch `aws:SourceOwner`. Known to be absent: for a role, the keys that
+//!   only services set, such as `aws:SourceArn`; for a service, the keys of a calling account, such
+//!   as `aws:PrincipalArn`. All other keys, such as `aws:SourceIp`, are unknown.
 //! - Condition values: literals and wildcards. A policy variable is unknown.
 //!
 //! # Where it is done

@@ -11,6 +11,20 @@ pub(crate) struct AccessRequest<'a> {
     pub(crate) principal: RequestPrincipal<'a>,
     pub(crate) action: &'a str,
     pub(crate) resource: &'a str,
+    /// Condition keys and values besides those of the principal, such as `kms:ViaService`.
+    pub(crate) context: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> AccessRequest<'a> {
+    /// Looks up a condition key, without regard to case as IAM does.
+    pub(super) fn context_value(&self, key: &str) -> ContextValue<'a> {
+        for (name, value) in self.context {
+            if name.eq_ignore_ascii_case(key) {
+                return ContextValue::Known(value);
+            }
+        }
+        self.principal.context_value(key)
+    }
 }
 
 /// The principal that makes a request.
@@ -33,8 +47,8 @@ pub(super) enum ContextValue<'a> {
 }
 
 impl<'a> RequestPrincipal<'a> {
-    /// Looks up a condition key, without regard to case as IAM does.
-    pub(super) fn context_value(self, key: &str) -> ContextValue<'a> {
+    /// Looks up a condition key that depends on the principal.
+    fn context_value(self, key: &str) -> ContextValue<'a> {
         let key = key.to_ascii_lowercase();
         // AWS services and SDKs use TLS only.
         if key == "aws:securetransport" {
@@ -50,7 +64,8 @@ impl<'a> RequestPrincipal<'a> {
 fn role_context<'a>(key: &str, role_arn: &'a str) -> ContextValue<'a> {
     match key {
         "aws:principalarn" => ContextValue::Known(role_arn),
-        "aws:principalaccount" => ContextValue::Known(account_of(role_arn)),
+        "aws:principalaccount" | "kms:calleraccount" => ContextValue::Known(account_of(role_arn)),
+        "aws:principalisawsservice" => ContextValue::Known("false"),
         // Only services set these. `aws:SourceOwner` is SNS's own key: the account of the topic's
         // owner, for callers of that account.
         "aws:sourcearn" | "aws:sourceaccount" | "aws:sourceowner" | "aws:sourceorgid" => {
@@ -65,6 +80,12 @@ fn service_context<'a>(key: &str, service: &str, source_arn: &'a str) -> Context
         // The default policy of a topic requires it, and an alarm may notify a topic with that
         // policy. Source: Amazon CloudWatch User Guide, setting up Amazon SNS notifications.
         "aws:sourceowner" if service == CLOUDWATCH => ContextValue::Known(account_of(source_arn)),
+        "aws:principalisawsservice" => ContextValue::Known("true"),
+        // CloudWatch Logs names the log group in the encryption context. Source: Amazon CloudWatch
+        // Logs User Guide, encrypting log data, which does not say whether it sets these too.
+        "aws:sourcearn" | "aws:sourceaccount" if service.starts_with("logs.") => {
+            ContextValue::Unknown
+        }
         "aws:sourcearn" => ContextValue::Known(source_arn),
         "aws:sourceaccount" => ContextValue::Known(account_of(source_arn)),
         // A service is not a principal of any account.
@@ -93,6 +114,7 @@ mod tests {
             ("AWS:SourceArn", ContextValue::Known(topic)),
             ("aws:SourceAccount", ContextValue::Known("123456789012")),
             ("aws:PrincipalArn", ContextValue::Absent),
+            ("aws:PrincipalIsAWSService", ContextValue::Known("true")),
             ("aws:SourceOwner", ContextValue::Unknown),
         ] {
             assert_eq!(service.context_value(key), value, "{key}");
@@ -105,5 +127,31 @@ mod tests {
             alarm.context_value("AWS:SourceOwner"),
             ContextValue::Known("123456789012")
         );
+        let logs = RequestPrincipal::Service {
+            name: "logs.us-east-1.amazonaws.com",
+            source_arn: "arn:aws:logs:us-east-1:123456789012:log-group:g",
+        };
+        assert_eq!(logs.context_value("aws:SourceArn"), ContextValue::Unknown);
+    }
+
+    #[test]
+    fn a_request_has_keys_of_its_own_beside_those_of_its_principal() {
+        let request = AccessRequest {
+            principal: RequestPrincipal::Role("arn:aws:iam::123456789012:role/r"),
+            action: "kms:Decrypt",
+            resource: "k",
+            context: &[("kms:ViaService", "sns.us-east-1.amazonaws.com")],
+        };
+        for (key, value) in [
+            (
+                "KMS:viaService",
+                ContextValue::Known("sns.us-east-1.amazonaws.com"),
+            ),
+            ("kms:CallerAccount", ContextValue::Known("123456789012")),
+            ("aws:PrincipalIsAWSService", ContextValue::Known("false")),
+            ("kms:KeyOrigin", ContextValue::Unknown),
+        ] {
+            assert_eq!(request.context_value(key), value, "{key}");
+        }
     }
 }
