@@ -225,8 +225,15 @@ def deploy(
 
 @cache
 def _template() -> dict[str, Any]:
-    """The template, read once, because that takes a second."""
-    return load()
+    """The template without saved queries, which LocalStack does not know.
+
+    It is read once, because that takes a second.
+    """
+    template = load()
+    resources = template["Resources"]
+    for name in [n for n, r in resources.items() if r["Type"] == "AWS::Logs::QueryDefinition"]:
+        del resources[name]
+    return template
 
 
 def _package() -> bytes:

@@ -1,8 +1,8 @@
 """The template on LocalStack: everything that it declares, and the alarms that are raised there.
 
-LocalStack keeps everything that MiniStack leaves out. Both evaluate only alarms on one metric, and
-MiniStack ignores its dimensions. alarm_evaluator.py judges the others, which have "Metrics" in the
-template, by CloudWatch's rules:
+LocalStack keeps everything that MiniStack leaves out, but for saved queries. Both evaluate only
+alarms on one metric, and MiniStack ignores its dimensions. alarm_evaluator.py judges the others,
+which have "Metrics" in the template, by CloudWatch's rules:
 
     UnprocessedEventsAlarm, HeartbeatAlarm, LiveSkillFailureAlarm, SkillFailureBySkillAlarm,
     FunctionErrorsAlarm, FailedEventsAlarm, EmbeddedMetricsAlarm, QuarantineAlarm,
