@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 import time
 import unittest
 from collections.abc import Callable, Iterator
@@ -10,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from proxy import Intercept, proxy
-from tool import aws
+from tool import ASPCTL, OWN, aws
 
 from case import BOOTSTRAP  # isort: skip
 from stack import Stack, running  # isort: skip
@@ -65,6 +68,22 @@ class KeptMessagesTest(unittest.TestCase):
                 for number, body in enumerate(bodies[first : first + 10])
             ]
             self.watch.sqs.send_message_batch(QueueUrl=self.watch.urls[queue], Entries=entries)
+
+    def prompting(self, *args: str) -> tuple[subprocess.Popen[str], int]:
+        """A command that prompts on a terminal, and the terminal's other end."""
+        user, terminal = pty.openpty()
+        self.addCleanup(os.close, user)
+        process = subprocess.Popen(
+            [ASPCTL, *args],
+            env=OWN | self.env,
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(terminal)
+        self.addCleanup(process.kill)
+        return process, user
 
     def counts(self, queue: str) -> tuple[int, int]:
         """The numbers of visible and of invisible messages in a queue."""

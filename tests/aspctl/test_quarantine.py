@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import unittest
@@ -249,22 +248,6 @@ class Discarding(QuarantineTest):
         self.assertIn(problem, done.err)
         self.assert_kept("m-1", "m-2")
 
-    def prompting(self, *args: str) -> tuple[subprocess.Popen[str], int]:
-        """A command that prompts on a terminal, and the terminal's other end."""
-        user, terminal = pty.openpty()
-        self.addCleanup(os.close, user)
-        process = subprocess.Popen(
-            [ASPCTL, "quarantine", "discard", *args],
-            env=OWN | self.env,
-            stdin=terminal,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        os.close(terminal)
-        self.addCleanup(process.kill)
-        return process, user
-
     def read_to_prompt(self, process: subprocess.Popen[str]) -> str:
         assert process.stderr
         read = ""
@@ -275,7 +258,7 @@ class Discarding(QuarantineTest):
 
     def test_answer_yes(self) -> None:
         self.fill("m-1", "m-2", "m-3")
-        process, user = self.prompting("m-1", "m-2")
+        process, user = self.prompting("quarantine", "discard", "m-1", "m-2")
         self.assertIn("Discard 2 messages? This cannot be undone.", self.read_to_prompt(process))
         # They cannot be replayed, or changed, while they are being decided on.
         self.assertEqual(self.counts(QUEUE), (0, 3))
@@ -290,7 +273,7 @@ class Discarding(QuarantineTest):
 
     def test_answer_no(self) -> None:
         self.fill("m-1", "m-2")
-        process, user = self.prompting("--all")
+        process, user = self.prompting("quarantine", "discard", "--all")
         os.write(user, b"n\n")
         _, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 1)
@@ -299,7 +282,7 @@ class Discarding(QuarantineTest):
 
     def test_interrupt_at_the_prompt(self) -> None:
         self.fill("m-1")
-        process, _ = self.prompting("--all")
+        process, _ = self.prompting("quarantine", "discard", "--all")
         self.read_to_prompt(process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import unittest
@@ -372,24 +371,9 @@ class Question(ReplayTest):
         self.assertIn("0 events from EventsDeadLetterQueue", done.out)
         self.succeed("--file", "-", "--yes")
 
-    def prompting(self) -> tuple[subprocess.Popen[str], int]:
-        """A replay that prompts on a terminal, and the terminal's other end."""
-        user, terminal = pty.openpty()
-        self.addCleanup(os.close, user)
-        process = subprocess.Popen(
-            [ASPCTL, "replay", "events-dlq", "--color", "always"],
-            env=OWN | self.env,
-            stdin=terminal,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        os.close(terminal)
-        return process, user
-
     def test_answer_no(self) -> None:
         events = self.filled()
-        process, user = self.prompting()
+        process, user = self.prompting("replay", "events-dlq", "--color", "always")
         os.write(user, b"n\n")
         _, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 1)
@@ -398,7 +382,7 @@ class Question(ReplayTest):
 
     def test_answer_yes(self) -> None:
         events = self.filled()
-        process, user = self.prompting()
+        process, user = self.prompting("replay", "events-dlq", "--color", "always")
         os.write(user, b"y\n")
         out, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 0, err)
@@ -408,7 +392,7 @@ class Question(ReplayTest):
 
     def test_interrupt_at_the_prompt(self) -> None:
         events = self.filled()
-        process, _ = self.prompting()
+        process, _ = self.prompting("replay", "events-dlq", "--color", "always")
         assert process.stderr
         read = ""
         while "[y/N]" not in read:

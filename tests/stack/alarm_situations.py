@@ -48,6 +48,24 @@ class FailureKind(Enum):
     ABSENCE = "rings when something stays away for hours"
 
 
+# Alarms for the person on call. All others are tickets.
+PAGES = {
+    "FunctionDestinationAlarm",
+    "EventsRedriveAlarm",
+    "RetryRedriveAlarm",
+    "ReadinessRedriveAlarm",
+    "ReportRedriveAlarm",
+    "QuarantineRedriveAlarm",
+    "OnFailureQueueAlarm",
+    "EventsDeadLetterQueueAlarm",
+    "IngestionDeadLetterQueueAlarm",
+    "UnprocessedEventsAlarm",
+    "FunctionThrottlesAlarm",
+    "FunctionEventAgeAlarm",
+    "IngestionQueueAgeAlarm",
+    "HeartbeatAlarm",
+    "LiveSkillFailureAlarm",
+}
 # What each alarm has to do. A new alarm needs an entry here.
 KINDS = {
     "FunctionDestinationAlarm": FailureKind.OCCURRENCE,

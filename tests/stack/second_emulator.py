@@ -13,12 +13,8 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -36,8 +32,11 @@ from stack import (
     ROOT,
     Stack,
     StackError,
-    _signals_as_exceptions,
-    _signals_ignored,
+    free_port,
+    signals_as_exceptions,
+    signals_ignored,
+    started,
+    wait_until_healthy,
 )
 
 PYTHON = ROOT / ".venv-emulator/bin/python"
@@ -183,18 +182,18 @@ class Deployed(LocalTemplate):
 @contextmanager
 def second_emulator() -> Iterator[Stack]:
     """Runs LocalStack; stops it on exit, error or signal."""
-    with _signals_as_exceptions():
+    with signals_as_exceptions():
         emulator = _start()
         atexit.register(emulator.stop)  # unittest exits on Ctrl-C without leaving contexts
         try:
-            _wait_until_healthy(emulator)
+            wait_until_healthy(emulator, "LocalStack", "/_localstack/health", 120)
             s3 = emulator.client("s3")
             s3.create_bucket(Bucket=BUCKET)
             s3.put_object(Bucket=BUCKET, Key=KEY, Body=_package())
             yield emulator
         finally:
             atexit.unregister(emulator.stop)
-            with _signals_ignored():
+            with signals_ignored():
                 emulator.stop()
 
 
@@ -247,9 +246,7 @@ def _start() -> Stack:
     if not PYTHON.exists():
         raise StackError(f"{PYTHON} is missing. Run: make .venv-emulator/.done")
     folder = Path(tempfile.mkdtemp(prefix="asp-events-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = SETTINGS | {
         "CONFIG_DIR": str(folder / "config"),
         "FILESYSTEM_ROOT": str(folder / "root"),
@@ -259,33 +256,5 @@ def _start() -> Stack:
         "PATH": os.environ["PATH"],
         "TMPDIR": str(folder),
     }
-    with open(folder / "localstack.log", "wb") as log:
-        process = subprocess.Popen(
-            [PYTHON, "-P", MAIN],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = started([PYTHON, "-P", MAIN], environment, folder / "localstack.log")
     return SecondEmulator(process, f"http://127.0.0.1:{port}", folder)
-
-
-def _wait_until_healthy(emulator: Stack, seconds: float = 120) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (code := emulator.process.poll()) is not None:
-            raise StackError(
-                f"LocalStack ended with code {code}. The end of its log:\n{emulator.log_tail()}"
-            )
-        try:
-            with direct.open(f"{emulator.endpoint}/_localstack/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise StackError(
-        f"LocalStack did not answer within {seconds:.0f} s. The end of its log:\n"
-        f"{emulator.log_tail()}"
-    )

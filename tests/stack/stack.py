@@ -23,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,12 +158,12 @@ def running(
         raise StackError(
             f"{bootstrap} is not an executable file. Build it with `make e2e` or `make demo`."
         )
-    with _signals_as_exceptions():
+    with signals_as_exceptions():
         stack = _start()
         atexit.register(stack.stop)  # unittest exits on Ctrl-C without leaving contexts
         try:
             say(f"MiniStack is running at {stack.endpoint} (log: {stack.log})")
-            _wait_until_healthy(stack)
+            wait_until_healthy(stack, "MiniStack", "/_ministack/health", 60)
             _deploy(stack, bootstrap, say, parameters or {})
             yield stack
         except BaseException:
@@ -172,15 +172,13 @@ def running(
         finally:
             atexit.unregister(stack.stop)
             if not keep:
-                with _signals_ignored():
+                with signals_ignored():
                     stack.stop()
 
 
 def _start() -> Stack:
     folder = Path(tempfile.mkdtemp(prefix="asp-events-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     # The caller's AWS configuration must not reach MiniStack or the function.
     environment = {
@@ -209,34 +207,49 @@ def _start() -> Stack:
         "STATE_DIR": str(folder / "state"),
         "S3_DATA_DIR": str(folder / "s3"),
     }
-    with open(folder / "ministack.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            cwd=folder,
+    command = [sys.executable, "-m", "ministack"]
+    return Stack(started(command, environment, folder / "ministack.log"), endpoint, folder)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def started(
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Starts a server in the folder of its log, as the leader of a process group of its own."""
+    with open(log, "wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=log.parent,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Stack(process, endpoint, folder)
 
 
-def _wait_until_healthy(stack: Stack, seconds: float = 60) -> None:
+def wait_until_healthy(stack: Stack, server: str, path: str, seconds: float) -> None:
+    """Waits until the server answers at this path."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (code := stack.process.poll()) is not None:
             raise StackError(
-                f"MiniStack ended with code {code}. The end of its log:\n{stack.log_tail()}"
+                f"{server} ended with code {code}. The end of its log:\n{stack.log_tail()}"
             )
         try:
-            with direct.open(f"{stack.endpoint}/_ministack/health", timeout=2):
+            with direct.open(f"{stack.endpoint}{path}", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            time.sleep(0.1)
     raise StackError(
-        f"MiniStack did not answer within {seconds:.0f} s. The end of its log:\n{stack.log_tail()}"
+        f"{server} did not answer within {seconds:.0f} s. The end of its log:\n{stack.log_tail()}"
     )
 
 
@@ -409,7 +422,7 @@ def _limit_concurrency(stack: Stack) -> None:
 
 
 @contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
     """Makes SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing keeps running."""
 
     def unwind(_number: int, _frame: object) -> None:
@@ -419,7 +432,7 @@ def _signals_as_exceptions() -> Iterator[None]:
         yield
 
 
-def _signals_ignored() -> Any:
+def signals_ignored() -> Any:
     return _signal_handlers(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

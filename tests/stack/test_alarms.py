@@ -20,6 +20,7 @@ from alarm_evaluator import (
     read_alarms,
 )
 from alarm_situations import (
+    PAGES,
     EVERY_ALARM,
     EXTRA_POINTS,
     HOUR,
@@ -32,23 +33,6 @@ from alarm_situations import (
 )
 from resolved import ResolvedTemplate, load
 
-PAGES = {
-    "FunctionDestinationAlarm",
-    "EventsRedriveAlarm",
-    "RetryRedriveAlarm",
-    "ReadinessRedriveAlarm",
-    "ReportRedriveAlarm",
-    "QuarantineRedriveAlarm",
-    "OnFailureQueueAlarm",
-    "EventsDeadLetterQueueAlarm",
-    "IngestionDeadLetterQueueAlarm",
-    "UnprocessedEventsAlarm",
-    "FunctionThrottlesAlarm",
-    "FunctionEventAgeAlarm",
-    "IngestionQueueAgeAlarm",
-    "HeartbeatAlarm",
-    "LiveSkillFailureAlarm",
-}
 # The ALARM mails of an incident, by kind of alarm and situation.
 ONCE = {
     "creation": 0,

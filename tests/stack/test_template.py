@@ -15,6 +15,7 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
+from alarm_situations import PAGES
 from resolved import ResolvedTemplate, load, metrics_of
 from stack import ROOT
 
@@ -27,24 +28,6 @@ NAMESPACE = {
         {"Ref": "MetricNamespace"},
         {"Fn::Sub": "AlexaSmartProperties/${AWS::StackName}"},
     ]
-}
-# Alarms for the person on call. All others are tickets.
-PAGES = {
-    "FunctionDestinationAlarm",
-    "EventsRedriveAlarm",
-    "RetryRedriveAlarm",
-    "ReadinessRedriveAlarm",
-    "ReportRedriveAlarm",
-    "QuarantineRedriveAlarm",
-    "OnFailureQueueAlarm",
-    "EventsDeadLetterQueueAlarm",
-    "IngestionDeadLetterQueueAlarm",
-    "UnprocessedEventsAlarm",
-    "FunctionThrottlesAlarm",
-    "FunctionEventAgeAlarm",
-    "IngestionQueueAgeAlarm",
-    "HeartbeatAlarm",
-    "LiveSkillFailureAlarm",
 }
 # Two values of each parameter that a condition depends on: the default and another one.
 ALTERNATIVES = {
