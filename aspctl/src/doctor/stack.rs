@@ -138,7 +138,7 @@ pub(super) async fn look_up(
 fn stack_error(error: CommandError) -> CheckError {
     match error {
         CommandError::Aws(error) if error.is_missing() => {
-            let advice = "Deploy it (sam build && sam deploy), or select another stack with \
+            let advice = "Deploy it (make deploy), or select another stack with \
                           --stack, --region or --profile";
             DoctorFinding::failed(error.explain().problem(), advice).into()
         }
@@ -174,7 +174,7 @@ fn judge(stack: &DeployedStack) -> CheckResult {
     if !missing.is_empty() {
         findings.push(DoctorFinding::failed(
             format!("the stack {name} has no output {}", missing.join(", ")),
-            "Deploy the template of this version (sam build && sam deploy), or select another \
+            "Deploy the template of this version (make deploy), or select another \
              stack with --stack",
         ));
     }
