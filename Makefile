@@ -88,7 +88,7 @@ unit: ## Unit, property and wire-level tests
 .PHONY: schemas
 schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the messages' JSON Schemas, AsyncAPI document and types into schemas/ (make unit and make consumers fail while they are out of date)
 	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::
-	.venv-consumers/bin/python -W ignore tools/consumers/generate.py
+	.venv-consumers/bin/python tools/consumers/generate.py
 
 .PHONY: alarm-table
 alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)

@@ -177,6 +177,28 @@ class TypeScriptTest(ExampleTest, unittest.TestCase):
         (self.folder / "consumer.ts").write_text(code)
         return run([TSC], folder=self.folder)
 
+    def constants(self, messages: list[Message]) -> str:
+        """A program that consists of these messages."""
+        constants = [
+            f"export const message{number}: AspEventsMessage = {json.dumps(message)};\n"
+            for number, message in enumerate(messages)
+        ]
+        return 'import type { AspEventsMessage } from "./aspevents.js";\n' + "".join(constants)
+
+    def test_the_types_describe_the_documented_messages(self) -> None:
+        self.assertEqual(self.checked(self.constants(example_messages())), (0, ""))
+
+    def test_the_types_refuse_other_messages(self) -> None:
+        messages = example_messages()
+        for message in messages:
+            message["data"]["unknown"] = 1
+        missing, other, *_ = example_messages()
+        del missing["id"]
+        other["type"] = "aspevents.other.v1"
+        status, said = self.checked(self.constants([*messages, missing, other]))
+        self.assertNotEqual(status, 0)
+        self.assertEqual(said.count("error TS"), len(messages) + 2, said)
+
     def invoke(self, events: list[dict[str, Any]]) -> tuple[int, str]:
         self.assertEqual(self.checked(self.code), (0, ""))  # this also writes consumer.js
         return run(["node", "driver.js"], json.dumps(events), self.folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import unittest
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from case import StackTest, fresh
+from case import StackTest, fresh, id_of
 from second_emulator import PYTHON
 from stack import ROOT
 from watch import Received, messages, samples
@@ -29,6 +30,7 @@ BLOCK = re.compile(
     r"```json\n(?P<policy>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+COMMAND = re.compile(r"^aws sns subscribe .*?(?=^```$)", re.MULTILINE | re.DOTALL)
 # MiniStack does not look into lists of objects.
 BEYOND_MINISTACK = {"errors-of-a-device"}
 
@@ -155,7 +157,9 @@ class FilterPolicyTest(StackTest):
         "ForwardEventTypes": "Alexa.Enterprise.Subscription.*,Alexa.Automation.Execution.*"
     }
     policies: ClassVar[list[FilterPolicy]] = documented()
+    # All messages, and what each policy let through of them.
     received: ClassVar[list[Received]]
+    passed: ClassVar[dict[str, list[Received]]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -167,14 +171,15 @@ class FilterPolicyTest(StackTest):
         for text in texts:
             cls.watch.publish(text)
         cls.received = cls.watch.settle(len(texts))
+        cls.passed = {policy.queue: cls.watch.drain(policy.queue) for policy in cls.policies}
 
     @classmethod
-    def subscribe(cls, policy: FilterPolicy) -> None:
-        """Subscribes a queue with a policy."""
+    def create_queue(cls, name: str) -> str:
+        """Creates a queue to which SNS may send, and that the watch knows; returns its ARN."""
         sqs = cls.watch.sqs
-        url = cls.watch.urls[policy.queue] = sqs.create_queue(QueueName=policy.queue)["QueueUrl"]
+        url = cls.watch.urls[name] = sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        arn = attributes["Attributes"]["QueueArn"]
+        arn = str(attributes["Attributes"]["QueueArn"])
         allowed = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
@@ -183,10 +188,15 @@ class FilterPolicyTest(StackTest):
         }
         access = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": access})
+        return arn
+
+    @classmethod
+    def subscribe(cls, policy: FilterPolicy) -> None:
+        """Subscribes a queue with a policy."""
         cls.watch.sns.subscribe(
             TopicArn=cls.stack.outputs[f"{policy.topic}Arn"],
             Protocol="sqs",
-            Endpoint=arn,
+            Endpoint=cls.create_queue(policy.queue),
             Attributes={
                 "RawMessageDelivery": "true",
                 "FilterPolicy": policy.text,
@@ -216,8 +226,7 @@ class FilterPolicyTest(StackTest):
                 continue
             with self.subTest(policy.queue):
                 wanted = [message for message in self.of_topic(policy) if policy.wants(message)]
-                passed = self.watch.drain(policy.queue)
-                self.assertEqual(self.ids(passed), self.ids(wanted))
+                self.assertEqual(self.ids(self.passed[policy.queue]), self.ids(wanted))
 
     def test_policies_let_through_what_is_wanted_by_the_rules_of_sns(self) -> None:
         answers = judged({policy.queue: policy for policy in self.policies}, self.received)
@@ -229,6 +238,35 @@ class FilterPolicyTest(StackTest):
                 for message, is_passed in zip(self.received, passes, strict=True):
                     if message in of_topic:
                         self.assertEqual(is_passed, policy.wants(message), message.body)
+
+    def test_the_documented_command_subscribes_a_queue(self) -> None:
+        command = COMMAND.findall((ROOT / "docs/consumers.md").read_text())
+        self.assertEqual(len(command), 1)
+        variables = {
+            "READINESS_TOPIC_ARN": self.stack.outputs["ReadinessTopicArn"],
+            "YOUR_QUEUE_ARN": self.create_queue("yours"),
+            "YOUR_DEAD_LETTER_QUEUE_ARN": self.create_queue("yours-dead"),
+        }
+        text = re.sub(r"\$(\w+)", lambda variable: variables[variable[1]], command[0])
+        words = shlex.split(text.replace("\\\n", " "))
+        self.assertEqual(words[:3], ["aws", "sns", "subscribe"])
+        options = dict(zip(words[3::2], words[4::2], strict=True))
+        attributes = json.loads(options.pop("--attributes"))
+        self.watch.sns.subscribe(
+            TopicArn=options.pop("--topic-arn"),
+            Protocol=options.pop("--protocol"),
+            Endpoint=options.pop("--notification-endpoint"),
+            Attributes=attributes,
+        )
+        self.assertEqual(options, {})
+        dead_letters = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+        self.assertEqual(dead_letters, variables["YOUR_DEAD_LETTER_QUEUE_ARN"])
+        ready, not_ready = fresh("subscription-activated"), fresh("subscription-activation-failed")
+        for event in (ready, not_ready):
+            self.send(json.dumps(event))
+        [message] = self.watch.drain("yours")
+        self.assertEqual(message.event["id"], id_of(ready))
+        self.assertEqual(message.attributes["ready"], "true")
 
     def test_the_limits_of_the_document_are_those_of_sns(self) -> None:
         def attributes(policy: dict[str, Any]) -> FilterPolicy:
