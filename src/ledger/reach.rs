@@ -1,9 +1,9 @@
 //! Whether the table is in reach, as an execution environment knows it.
 //!
 //! A call that is not answered puts the table in doubt: the next call, which is then the only one,
-//! has half a second to prove that it was that call's trouble alone. Without an answer in doubt, the
-//! invocation leaves the table alone, and the next invocations begin in doubt. The first call that
-//! is answered ends the outage; so does a minute without events.
+//! has half a second to prove that it was that call's trouble alone. Without an answer in doubt,
+//! the invocation leaves the table alone, and the next invocations begin in doubt. The first call
+//! that is answered ends the outage; so does a minute without events.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
