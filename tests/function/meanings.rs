@@ -157,7 +157,7 @@ fn meaning(event: &str, words: &StatusWords) -> String {
         Plan::EndRetries { .. } => "ends the retries".to_owned(),
         Plan::Retry(failed) => {
             let decision = failed.decide(1, &policy());
-            let trigger = failed.trigger(1, decision, &policy(), Utc::now());
+            let trigger = failed.trigger(&record, 1, decision, &policy(), Utc::now());
             retry(&data(&trigger.unwrap()))
         }
         Plan::Signal(signal) => readiness(&data(&signal.message)),
@@ -597,7 +597,7 @@ fn the_errors_of_an_automation() {
             panic!("no retry")
         };
         let decision = failed.decide(1, &policy());
-        let trigger = failed.trigger(1, decision, &policy(), Utc::now()).unwrap();
+        let trigger = failed.trigger(&record, 1, decision, &policy(), Utc::now()).unwrap();
         data(&trigger)["errors"][0].clone()
     };
     let unit = "amzn1.alexa.unit.did.1";

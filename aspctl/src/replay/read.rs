@@ -310,7 +310,7 @@ fn status_of(event: &str) -> Option<String> {
     };
     match event.content {
         AspEvent::AutomationCompletion(completion) => {
-            completion.result.reported.word().map(str::to_owned)
+            completion.reported.word().map(str::to_owned)
         }
         AspEvent::SubscriptionActivation(activation) => {
             activation.reported.word().map(str::to_owned)
