@@ -12,6 +12,7 @@
 
 mod allocations;
 mod copies;
+mod metric_bytes;
 
 use asp_events::route::RouteSettings;
 use serde_json::{Value, json};
