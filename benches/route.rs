@@ -25,7 +25,11 @@ fn main() {
         }
         _ => 1000,
     };
-    let names = if args.is_empty() { sample_names() } else { args };
+    let names = if args.is_empty() {
+        sample_names()
+    } else {
+        args
+    };
     for name in names {
         let body = fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap();
         let mut times: Vec<_> = (0..runs).map(|_| nanoseconds(&body)).collect();
@@ -57,7 +61,11 @@ fn nanoseconds(body: &str) -> u32 {
     };
     let start = Instant::now();
     let envelope = envelope::decode(black_box(body));
-    for record in envelope.iter().flat_map(|envelope| &envelope.records).flatten() {
+    for record in envelope
+        .iter()
+        .flat_map(|envelope| &envelope.records)
+        .flatten()
+    {
         black_box(route(record, &settings));
     }
     u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX)

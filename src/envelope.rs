@@ -10,8 +10,8 @@
 //! itself. The text of a message can be a notification once more, if somebody published the body of
 //! a dead-letter queue's message by hand: it is unwrapped.
 //!
-//! Only what is used is read, field by field into the types of `aws_lambda_events`, which as a whole
-//! require more. What is missing or of another form has its type's default.
+//! Only what is used is read, field by field into the types of `aws_lambda_events`, which require
+//! more as a whole. What is missing or of another form has its type's default.
 
 use std::{borrow::Cow, fmt, mem};
 

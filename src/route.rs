@@ -14,8 +14,8 @@ use crate::{
     },
     forward::ForwardedTypes,
     message::{
-        DeviceReadiness, ForwardedEvent, MessageData, MessageOrigin, MessageTooLarge, OutgoingMessage,
-        OutgoingSignal, RoleReadiness, SkillFailureReport, UnitReadiness,
+        DeviceReadiness, ForwardedEvent, MessageData, MessageOrigin, MessageTooLarge,
+        OutgoingMessage, OutgoingSignal, RoleReadiness, SkillFailureReport, UnitReadiness,
     },
     metric::SkillFailureMetric,
     quarantine::{self, QuarantinedRecord},

@@ -251,7 +251,9 @@ impl SubscriptionActivation {
             unit_id: unit_id.map(str::to_owned),
             subscription_id: subscription_id.map(str::to_owned),
             reported,
-            error: entries(result).first().map(|error| ActivationError::read(error)),
+            error: entries(result)
+                .first()
+                .map(|error| ActivationError::read(error)),
             findings,
         })
     }

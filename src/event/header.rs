@@ -35,7 +35,10 @@ pub struct EventType {
 
 impl EventType {
     fn read(header: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
-        let (path, event_type) = ("$.header.eventType", header.required("$.header", "eventType")?);
+        let (path, event_type) = (
+            "$.header.eventType",
+            header.required("$.header", "eventType")?,
+        );
         Ok(Self {
             namespace: event_type.required_text(path, "namespace")?.to_owned(),
             name: event_type.required_text(path, "name")?.to_owned(),
@@ -68,10 +71,7 @@ impl EventHeader {
     ///
     /// # Errors
     /// There is no event type.
-    pub(super) fn read(
-        header: &JsonTree<'_>,
-        entities: &JsonTree<'_>,
-    ) -> Result<Self, JsonMisfit> {
+    pub(super) fn read(header: &JsonTree<'_>, entities: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Ok(Self {
             event_type: EventType::read(header)?,

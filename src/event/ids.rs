@@ -87,10 +87,16 @@ pub(super) fn by_prefix<'a>(
 
 /// Searches values for the ids under these keys, at any depth: a text, or an object with the text
 /// `id`.
-pub(super) fn by_key<'a>(values: &[&'a JsonTree<'a>], keys: &[&str], skipped: SkippedKeys) -> FoundId<'a> {
+pub(super) fn by_key<'a>(
+    values: &[&'a JsonTree<'a>],
+    keys: &[&str],
+    skipped: SkippedKeys,
+) -> FoundId<'a> {
     let mut found = FoundId::Nothing;
     for value in under_keys(values, keys, skipped) {
-        let id = value.as_text().or(value.get("id").and_then(JsonTree::as_text));
+        let id = value
+            .as_text()
+            .or(value.get("id").and_then(JsonTree::as_text));
         if let Some(id) = id
             && is_whole(id)
         {

@@ -172,10 +172,7 @@ impl AspEvent {
     }
 
     /// Decodes the content of an event by its type.
-    pub(super) fn read(
-        header: &EventHeader,
-        body: &EventBody<'_>,
-    ) -> Result<Self, JsonMisfit> {
+    pub(super) fn read(header: &EventHeader, body: &EventBody<'_>) -> Result<Self, JsonMisfit> {
         let EventType { namespace, name } = &header.event_type;
         let Some(kind) = EventKind::of(namespace, name) else {
             return Ok(Self::Unknown);

@@ -34,7 +34,9 @@ impl<'a, V> JsonFields<'a, V> {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        let found = self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name));
+        let found = self
+            .0
+            .binary_search_by(|(known, _)| known.as_ref().cmp(name));
         found.ok()
     }
 

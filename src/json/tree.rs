@@ -31,7 +31,7 @@ pub(crate) enum JsonTree<'a> {
     Object(JsonFields<'a, Self>),
 }
 
-impl<'a> JsonTree<'a> {
+impl JsonTree<'_> {
     /// The field of an object.
     pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         match self {
@@ -246,9 +246,15 @@ mod tests {
         assert_eq!(tree.required_text("$", "text"), Ok("t"));
         assert_eq!(problem("absent"), "$: missing field `absent`");
         assert_eq!(problem("empty"), "$.empty: must not be empty");
-        assert_eq!(problem("number"), "$.number: found integer, expected a string");
+        assert_eq!(
+            problem("number"),
+            "$.number: found integer, expected a string"
+        );
         let number = tree.get("number").unwrap();
         let error = number.required("$.number", "x").unwrap_err();
-        assert_eq!(error.to_string(), "$.number: found integer, expected an object");
+        assert_eq!(
+            error.to_string(),
+            "$.number: found integer, expected an object"
+        );
     }
 }

@@ -93,7 +93,11 @@ mod tests {
             r#"["a"]"#,
         ] {
             if let Ok(value) = serde_json::from_str::<&RawValue>(json) {
-                assert_eq!(text_of(value).map(Cow::into_owned), expected(json), "{json}");
+                assert_eq!(
+                    text_of(value).map(Cow::into_owned),
+                    expected(json),
+                    "{json}"
+                );
             }
         }
     }

@@ -221,10 +221,17 @@ fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {
 struct MetricDocument<'a> {
     /// The values of all dimensions.
     dimensions: BTreeMap<&'a str, &'a str>,
-    /// The values of all metrics.
-    values: BTreeMap<&'static str, Value>,
-    /// The metrics and their units, by the names of their dimensions.
-    directives: BTreeMap<Vec<&'a str>, Vec<(&'static str, &'static str)>>,
+    /// The metrics by name.
+    metrics: BTreeMap<&'static str, SharingMetric<'a>>,
+}
+
+/// A metric in a document, with one or several sets of dimensions.
+#[derive(Debug)]
+struct SharingMetric<'a> {
+    unit: &'static str,
+    value: Value,
+    /// The names of the dimensions of each set.
+    dimension_sets: Vec<Vec<&'a str>>,
 }
 
 impl<'a> MetricDocument<'a> {
@@ -236,8 +243,8 @@ impl<'a> MetricDocument<'a> {
 
     /// Whether nothing in the document has the same name and another value.
     fn has_room(&self, metric: &EmbeddedMetric<'_>) -> bool {
-        let known = self.values.get(metric.name);
-        if known.is_some_and(|value| *value != metric.value) {
+        let known = self.metrics.get(metric.name);
+        if known.is_some_and(|known| known.value != metric.value) {
             return false;
         }
         let mut dimensions = metric.dimensions.iter();
@@ -246,35 +253,39 @@ impl<'a> MetricDocument<'a> {
 
     fn add(&mut self, metric: EmbeddedMetric<'a>) {
         let names = metric.dimensions.iter().map(|(name, _)| *name).collect();
-        let directive = self.directives.entry(names).or_default();
-        directive.push((metric.name, metric.unit));
+        let known = self.metrics.entry(metric.name);
+        let known = known.or_insert_with(|| SharingMetric {
+            unit: metric.unit,
+            value: metric.value,
+            dimension_sets: Vec::new(),
+        });
+        known.dimension_sets.push(names);
         self.dimensions.extend(metric.dimensions);
-        self.values.insert(metric.name, metric.value);
     }
 
     /// Writes the document. Lambda filters log lines by `level`, so it has one.
     fn write(self, namespace: &str, facts: InvocationFacts<'_>) -> Value {
+        let mut fields = Map::new();
+        for (name, value) in self.dimensions {
+            fields.insert(name.to_owned(), json!(value));
+        }
+        let mut definitions: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+        for (name, metric) in self.metrics {
+            let definition = json!({"Name": name, "Unit": metric.unit});
+            let known = definitions.entry(metric.dimension_sets).or_default();
+            known.push(definition);
+            fields.insert(name.to_owned(), metric.value);
+        }
         let mut directives = Vec::new();
-        for (names, metrics) in self.directives {
-            let metrics = metrics.into_iter();
-            let metrics = metrics.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
+        for (dimension_sets, metrics) in definitions {
             directives.push(json!({
-                "Namespace": namespace,
-                "Dimensions": [names],
-                "Metrics": metrics.collect::<Vec<_>>(),
+                "Namespace": namespace, "Dimensions": dimension_sets, "Metrics": metrics,
             }));
         }
         let metadata = json!({
             "Timestamp": facts.now.timestamp_millis(),
             "CloudWatchMetrics": directives,
         });
-        let mut fields = Map::new();
-        for (name, value) in self.dimensions {
-            fields.insert(name.to_owned(), json!(value));
-        }
-        for (name, value) in self.values {
-            fields.insert(name.to_owned(), value);
-        }
         fields.insert("_aws".to_owned(), metadata);
         fields.insert("level".to_owned(), json!("INFO"));
         fields.insert("requestId".to_owned(), json!(facts.request_id));
@@ -342,7 +353,11 @@ mod tests {
         let dimensions = names.map(|name| (name.clone(), text(&document[&name])));
         let dimensions = dimensions.collect();
         let value = &document[&name];
-        assert!(value.as_array().is_none_or(|values| values.len() <= MAX_VALUES));
+        assert!(
+            value
+                .as_array()
+                .is_none_or(|values| values.len() <= MAX_VALUES)
+        );
         (name, dimensions, (unit, value.to_string()))
     }
 
@@ -365,7 +380,13 @@ mod tests {
     fn one_event_makes_one_document() {
         let documents = documents_of(&[seen("handled", 1.5)]);
         let directive = |dimensions: &[&str], metrics: &[&str]| {
-            let unit = |name: &str| if name == "EventAge" { "Seconds" } else { "Count" };
+            let unit = |name: &str| {
+                if name == "EventAge" {
+                    "Seconds"
+                } else {
+                    "Count"
+                }
+            };
             let metrics = metrics.iter();
             let metrics = metrics.map(|name| json!({"Name": name, "Unit": unit(name)}));
             let metrics: Vec<_> = metrics.collect();
@@ -402,13 +423,19 @@ mod tests {
         };
         for observations in [
             vec![],
-            vec![seen("handled", 1.5), seen("failed", 3.0), seen("handled", 2.0)],
+            vec![
+                seen("handled", 1.5),
+                seen("failed", 3.0),
+                seen("handled", 2.0),
+            ],
             vec![of_type("A", missing(&["unitId"]))],
             vec![
                 of_type("A", missing(&["unitId", "roleId"])),
                 of_type("B", missing(&["unitId"])),
             ],
-            (0..250).map(|age| seen("handled", f64::from(age))).collect(),
+            (0..250)
+                .map(|age| seen("handled", f64::from(age)))
+                .collect(),
         ] {
             let metrics = metrics(facts(), &observations);
             assert_eq!(read(&documents_of(&observations)), expected(metrics));
@@ -417,7 +444,11 @@ mod tests {
 
     #[test]
     fn what_differs_in_a_dimension_or_a_value_has_another_document() {
-        let events = [seen("handled", 1.5), seen("failed", 3.0), seen("handled", 2.0)];
+        let events = [
+            seen("handled", 1.5),
+            seen("failed", 3.0),
+            seen("handled", 2.0),
+        ];
         let documents = documents_of(&events);
         assert_eq!(documents.len(), 2, "{documents:?}");
         let counted = |index: usize| (&documents[index]["Outcome"], &documents[index]["Events"]);

@@ -599,7 +599,9 @@ fn the_errors_of_an_automation() {
             panic!("no retry")
         };
         let decision = failed.decide(1, &policy());
-        let trigger = failed.trigger(&record, 1, decision, &policy(), Utc::now()).unwrap();
+        let trigger = failed
+            .trigger(&record, 1, decision, &policy(), Utc::now())
+            .unwrap();
         data(&trigger)["errors"][0].clone()
     };
     let unit = "amzn1.alexa.unit.did.1";

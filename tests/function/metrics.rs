@@ -46,11 +46,13 @@ pub(crate) fn counts(document: &Value, metric: &str) -> Vec<String> {
     for directive in document["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
         let mut metrics = directive["Metrics"].as_array().unwrap().iter();
         if metrics.any(|one| one["Name"] == metric) {
-            let names = directive["Dimensions"][0].as_array().unwrap().iter();
-            let values = names.map(|name| document[name.as_str().unwrap()].as_str().unwrap());
-            let mut words: Vec<_> = values.map(str::to_owned).collect();
-            words.push(document[metric].to_string());
-            counts.push(words.join(" "));
+            for names in directive["Dimensions"].as_array().unwrap() {
+                let names = names.as_array().unwrap().iter();
+                let values = names.map(|name| document[name.as_str().unwrap()].as_str().unwrap());
+                let mut words: Vec<_> = values.map(str::to_owned).collect();
+                words.push(document[metric].to_string());
+                counts.push(words.join(" "));
+            }
         }
     }
     counts

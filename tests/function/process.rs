@@ -386,7 +386,8 @@ fn assert_metric_documents(run: &ProcessRun) {
         );
         for directive in document["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
             assert_eq!(directive["Namespace"], "AlexaSmartProperties");
-            for name in directive["Dimensions"][0].as_array().unwrap() {
+            let sets = directive["Dimensions"].as_array().unwrap().iter();
+            for name in sets.flat_map(|names| names.as_array().unwrap()) {
                 assert!(
                     document[name.as_str().unwrap()].is_string(),
                     "the dimension {name} has no value"

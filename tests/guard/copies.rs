@@ -1,10 +1,9 @@
 //! Counts how often the text of a message is copied on its way from the invocation to what is
 //! published: by how many bytes more are allocated for each further byte of text.
 
-use asp_events::{envelope, route::route};
 use serde_json::{Value, json};
 
-use crate::{file, settings};
+use crate::{file, parse_and_route, settings};
 
 /// A sample whose event has a further field of this length.
 fn sample_with(name: &str, length: usize) -> String {
@@ -18,17 +17,18 @@ fn sample_with(name: &str, length: usize) -> String {
 
 fn allocated(body: &str) -> u64 {
     let settings = settings();
-    let info = allocation_counter::measure(|| {
-        for record in envelope::decode(body).unwrap().records {
-            drop(route(&record.unwrap(), &settings));
-        }
-    });
+    let info = allocation_counter::measure(|| parse_and_route(body, &settings));
     info.bytes_total
 }
 
 #[test]
 fn the_text_is_copied_once_out_of_the_envelope_and_once_into_what_is_published() {
-    for name in ["skill-failure-timeout", "role-assigned", "subscription-activated"] {
+    for name in [
+        "automation-failure-internal-error",
+        "role-assigned",
+        "skill-failure-timeout",
+        "subscription-activated",
+    ] {
         let [short, long] = [10_000, 110_000].map(|length| allocated(&sample_with(name, length)));
         assert_eq!(long - short, 2 * 100_000, "{name}");
     }

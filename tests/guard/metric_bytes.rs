@@ -1,11 +1,15 @@
 //! Counts the bytes of the function's own metrics in its log, which is paid by the byte.
 
+use std::collections::BTreeMap;
+
 use asp_events::{
     event::EventFinding,
     readiness::ReadinessKind,
     telemetry::{InvocationFacts, RecordObservation, documents},
 };
 use chrono::DateTime;
+
+use crate::recorded::assert_recorded;
 
 /// A known event that is handled, and nothing else.
 fn handled(event_type: &str) -> RecordObservation {
@@ -59,16 +63,18 @@ fn observations() -> Vec<(&'static str, RecordObservation)> {
 }
 
 #[test]
-fn print_bytes() {
+fn the_metrics_of_an_event_have_as_many_bytes_as_recorded() {
     let facts = InvocationFacts {
         request_id: "00000000-0000-4000-8000-000000000001",
         now: DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(),
         is_cold_start: false,
         is_ledger_unavailable: false,
     };
+    let mut bytes = BTreeMap::new();
     for (name, seen) in observations() {
         let documents = documents("AlexaSmartProperties/asp-events", facts, &[seen]);
-        let bytes: usize = documents.iter().map(|document| document.to_string().len() + 1).sum();
-        println!("BYTES {name}: {bytes} in {}", documents.len());
+        let lines = documents.iter().map(|document| format!("{document}\n"));
+        bytes.insert(name.to_owned(), lines.map(|line| line.len()).sum::<usize>());
     }
+    assert_recorded("metric_bytes", &bytes);
 }

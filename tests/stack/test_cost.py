@@ -12,6 +12,7 @@ import unittest
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 from case import BOOTSTRAP, fresh, sns
@@ -68,9 +69,8 @@ def logged_metrics(lines: list[str]) -> Iterator[Metric]:
             continue
         document = json.loads(line)
         for directive in document["_aws"]["CloudWatchMetrics"]:
-            [names] = directive["Dimensions"]
-            dimensions = tuple(sorted((name, document[name]) for name in names))
-            yield from ((metric["Name"], dimensions) for metric in directive["Metrics"])
+            for metric, names in product(directive["Metrics"], directive["Dimensions"]):
+                yield metric["Name"], tuple(sorted((name, document[name]) for name in names))
 
 
 def after_the_greeting(lines: list[str]) -> list[str]:
