@@ -47,6 +47,9 @@ pub const SOURCE: &str = "urn:alexa:smart-properties";
 /// The characters that JSON and SNS let through, and SQS refuses.
 const REFUSED_BY_SQS: [char; 2] = ['\u{fffe}', '\u{ffff}'];
 
+/// The byte with which both begin in UTF-8. Most messages have no such byte.
+const FIRST_BYTE_OF_REFUSED: u8 = 0xef;
+
 /// What a message usually has besides the event that it reports, in bytes.
 const OVERHEAD_BYTES: usize = 1_024;
 
@@ -351,7 +354,7 @@ pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
 /// Escapes the characters that SQS refuses and JSON allows. They can stand in strings alone, where
 /// JSON allows any character to be escaped. Source: the SQS API reference, `SendMessage`.
 fn escaped(json: String) -> String {
-    if !json.contains(REFUSED_BY_SQS) {
+    if !json.as_bytes().contains(&FIRST_BYTE_OF_REFUSED) {
         return json;
     }
     let json = json.replace('\u{fffe}', "\\ufffe");
