@@ -152,9 +152,9 @@ pub struct UnsupportedEnvelope {
 }
 
 impl UnsupportedEnvelope {
-    fn at(path: impl Into<String>, found: impl Into<String>) -> Self {
+    fn at(path: impl fmt::Display, found: impl Into<String>) -> Self {
         Self {
-            path: path.into(),
+            path: path.to_string(),
             found: found.into(),
             item: None,
         }
@@ -199,7 +199,7 @@ pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
         json::read_text("$", body).map_err(|misfit| describe_body(body, misfit))?;
     let mut read = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        read.push(RawRecord::read(index, raw));
+        read.push(RawRecord::read(RecordPath(index), raw));
     }
     let source = invocation_source(&read)?;
     let mut records = Vec::new();
@@ -256,10 +256,20 @@ fn shortened(name: &str) -> String {
     name.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
+/// The path of a record in the body, by its index. It is written only in errors.
+#[derive(Debug, Clone, Copy)]
+struct RecordPath(usize);
+
+impl fmt::Display for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "$.Records[{}]", self.0)
+    }
+}
+
 /// A record whose fields are not read yet, except for its source.
 #[derive(Debug)]
 struct RawRecord<'a> {
-    index: usize,
+    path: RecordPath,
     fields: RawObject<'a>,
     source: RecordSource,
 }
@@ -273,8 +283,8 @@ enum RecordSource {
 }
 
 impl<'a> RawRecord<'a> {
-    fn read(index: usize, raw: &'a RawValue) -> Result<Self, UnsupportedEnvelope> {
-        let fields: RawObject<'_> = json::read_text(record_path(index), raw.get())?;
+    fn read(path: RecordPath, raw: &'a RawValue) -> Result<Self, UnsupportedEnvelope> {
+        let fields: RawObject<'_> = json::read_text(path, raw.get())?;
         let name = fields.text("EventSource");
         let source = match name.or_else(|| fields.text("eventSource")) {
             Some(name) if name == "aws:sns" => RecordSource::Known(InvocationSource::Sns),
@@ -283,7 +293,7 @@ impl<'a> RawRecord<'a> {
             None => RecordSource::Missing,
         };
         Ok(Self {
-            index,
+            path,
             fields,
             source,
         })
@@ -298,7 +308,7 @@ impl<'a> RawRecord<'a> {
                 self.decode_item()
             }
             (RecordSource::Known(_), _) => Err(UnsupportedEnvelope::at(
-                record_path(self.index),
+                self.path,
                 "SNS and SQS records in one invocation",
             )),
             (RecordSource::Foreign(_) | RecordSource::Missing, _) => Err(self.unsupported_source()),
@@ -312,10 +322,10 @@ impl<'a> RawRecord<'a> {
     }
 
     fn decode_direct(&self) -> Result<Record, UnsupportedEnvelope> {
-        let path = record_path(self.index);
-        let sns: RawObject<'_> = self.fields.required(&path, "Sns")?;
+        let sns: RawObject<'_> = self.fields.required(self.path, "Sns")?;
+        let path = format_args!("{}.Sns", self.path);
         let mut record = Record::default();
-        record.adopt(read_notification(format_args!("{path}.Sns"), &sns)?);
+        record.adopt(read_notification(path, &sns)?);
         Ok(record)
     }
 
@@ -324,11 +334,11 @@ impl<'a> RawRecord<'a> {
     fn decode_item(&self) -> Result<Record, UnsupportedEnvelope> {
         let Some(id) = self.item_id() else {
             return Err(UnsupportedEnvelope::at(
-                format!("{}.messageId", record_path(self.index)),
+                format_args!("{}.messageId", self.path),
                 "no message id, so a failure of this item could not be reported",
             ));
         };
-        let item = read_item(record_path(self.index), &self.fields)?;
+        let item = read_item(self.path, &self.fields)?;
         let sent_at = item.attributes.get(SENT_TIMESTAMP);
         let mut record = Record {
             text: item.body.unwrap_or_default(),
@@ -361,20 +371,15 @@ impl<'a> RawRecord<'a> {
     fn unsupported_source(&self) -> UnsupportedEnvelope {
         match &self.source {
             RecordSource::Foreign(name) => UnsupportedEnvelope::at(
-                format!("{}.EventSource", record_path(self.index)),
+                format_args!("{}.EventSource", self.path),
                 format!("unsupported event source {:?}", shortened(name)),
             ),
             RecordSource::Known(_) | RecordSource::Missing => UnsupportedEnvelope::at(
-                record_path(self.index),
+                self.path,
                 "missing field `EventSource` (SNS) or `eventSource` (SQS)",
             ),
         }
     }
-}
-
-/// The path of a record in the body, which only errors name.
-fn record_path(index: usize) -> String {
-    format!("$.Records[{index}]")
 }
 
 /// Reads a notification whose own path is `path`. Only the message is required.
