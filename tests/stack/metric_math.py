@@ -8,6 +8,8 @@ metrics" (AmazonCloudWatch/latest/monitoring/using-metric-math.html):
   missing true value is 0.
 - DIFF: the difference from the preceding value of the series. Between them there may be a gap.
 - FILL: replaces missing values.
+- METRICS(): the list of all metrics, without the results of other expressions. Here it is all
+  series that an expression is given: no alarm has METRICS() next to another expression.
 
 Not from the guide, because it does not say: SUM and MAX of a list take the values that exist, and
 give none if all are missing. A series without a value in the range is filled too, but only if
@@ -158,6 +160,9 @@ class _Parser:
         return items
 
     def _call(self, name: str) -> Formula:
+        if name == "METRICS":
+            self._take(")")
+            return lambda series: list(series.values())
         if name not in FUNCTIONS:
             raise MathError(f"{self.expression}: {name} is not supported here")
         arguments = self._items(")")
