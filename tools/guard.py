@@ -145,14 +145,15 @@ def check() -> int:
 
 
 def write() -> int:
-    recorded = json.loads(RECORDED.read_bytes())
+    measured: dict[str, dict[str, str | Figures]] = {}
     for section in SECTIONS:
         try:
             figures = section.measure()
         except LeftOut as reason:
             print(f"left out: {section.name}: {reason}")
             continue
-        recorded[section.name] = {"compiler": compiler(), "figures": figures}
+        measured[section.name] = {"compiler": compiler(), "figures": figures}
+    recorded = json.loads(RECORDED.read_bytes()) | measured
     # As serde_json writes it in tests/guard.
     text = json.dumps(recorded, indent=2, sort_keys=True, ensure_ascii=False)
     RECORDED.write_text(f"{text}\n")
