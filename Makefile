@@ -147,6 +147,16 @@ defects: ## Have the simulation find deliberate defects, of which DEFECTS="…" 
 bench: ## Time from the start of the process to its first poll for work, release build (minutes)
 	cargo bench --locked --bench start
 
+# In the CI workflow, and not part of `make test`: the first build takes some minutes.
+.PHONY: guard
+guard: ## Compare the instructions of parsing and routing with the recorded ones (needs valgrind)
+	$(PYTHON) tools/guard.py
+
+.PHONY: figures
+figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions
+	ASP_EVENTS_WRITE_FIGURES=1 cargo test --locked --workspace --test guard
+	$(PYTHON) tools/guard.py --write
+
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
 	$(DENY) --workspace check advisories

@@ -209,7 +209,7 @@ fn retry_delivery(
     if decision == RetryDecision::Exhausted && !announces_exhaustion {
         return delivery;
     }
-    match failed.trigger(attempt, decision, policy, now) {
+    match failed.trigger(record, attempt, decision, policy, now) {
         Ok(message) => {
             delivery.add(key, EffectName::Message, Effect::Publish(message));
             delivery

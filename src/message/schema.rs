@@ -120,9 +120,10 @@ impl GeneratedSchema {
             schema["else"] = without("subject");
         }
         let message = match example.topic() {
-            OutputTopic::Quarantine => message("id", Some(Utc::now()), example),
+            OutputTopic::Quarantine => message("id", Some(Utc::now()), example, 0),
             OutputTopic::Retry | OutputTopic::Readiness | OutputTopic::Report => {
-                origin().message(example)
+                let source = RawValue::from_string(r#"{"header":{}}"#.to_owned()).unwrap();
+                origin().message(example, Some(&source))
             }
         };
         Self {
@@ -296,7 +297,6 @@ fn origin() -> MessageOrigin {
         id: "id".to_owned(),
         time: Some(Utc::now()),
         happened_at: None,
-        source: RawValue::from_string(r#"{"header":{}}"#.to_owned()).unwrap(),
     }
 }
 
