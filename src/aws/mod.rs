@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod error;
+mod http;
+mod tls;
 
 use std::time::Duration;
 
