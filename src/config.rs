@@ -543,6 +543,17 @@ mod tests {
     }
 
     #[test]
+    fn opens_connections_where_lambda_says_how_it_starts_the_function() {
+        let opens = |start: &str| {
+            let config = read(&[("AWS_LAMBDA_INITIALIZATION_TYPE", start)]);
+            config.unwrap().opens_connections
+        };
+        assert!(opens("on-demand") && opens("provisioned-concurrency"));
+        assert!(!opens("snap-start") && !opens(""));
+        assert!(!read(&[]).unwrap().opens_connections);
+    }
+
+    #[test]
     fn never_shows_a_secret() {
         assert!(!format!("{:?}", read(&[]).unwrap()).contains("secret-key"));
     }

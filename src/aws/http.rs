@@ -35,7 +35,7 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{
         self, Client,
-        connect::{CaptureConnection, HttpConnector as TcpConnector, HttpInfo, capture_connection},
+        connect::{CaptureConnection, HttpConnector as TcpConnector, capture_connection},
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
@@ -117,24 +117,15 @@ impl HttpConnector for PoolingConnector {
 
 /// Describes a connection to the SDK, which keeps one that failed out of the pool.
 fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
-    let mut extensions = hyper::http::Extensions::new();
-    connection
-        .connection_metadata()
-        .as_ref()?
-        .get_extras(&mut extensions);
-    let addresses = extensions.get::<HttpInfo>();
-    let poisoned = connection.clone();
-    let mut metadata = ConnectionMetadata::builder()
-        .proxied(false)
-        .poison_fn(move || {
-            if let Some(connection) = poisoned.connection_metadata().as_ref() {
-                connection.poison();
-            }
-        });
-    metadata
-        .set_local_addr(addresses.map(HttpInfo::local_addr))
-        .set_remote_addr(addresses.map(HttpInfo::remote_addr));
-    Some(metadata.build())
+    connection.connection_metadata().as_ref()?;
+    let connection = connection.clone();
+    let poison = move || {
+        if let Some(connection) = connection.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    };
+    let metadata = ConnectionMetadata::builder().proxied(false);
+    Some(metadata.poison_fn(poison).build())
 }
 
 /// Opens a connection, with TLS for `https`. The time-out covers all of it: name, TCP and TLS.
@@ -206,4 +197,46 @@ fn connector_error(error: legacy::Error) -> ConnectorError {
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut causes = successors(Some(error), |&error| error.source());
     causes.find_map(|cause| cause.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn error_of(url: &str) -> ConnectorError {
+        let connector = PoolingConnector::new(1, Some(Duration::from_secs(1)));
+        let call = connector.call(HttpRequest::get(url).unwrap());
+        call.await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_an_io_error() {
+        let error = error_of("http://127.0.0.1:1/").await;
+        assert!(error.is_io(), "{error:?}");
+    }
+
+    /// The clock is paused: it advances only while everything waits.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_to_connect_includes_the_handshake() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", silent.local_addr().unwrap());
+        let error = error_of(&url).await;
+        assert!(error.is_timeout(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closes_without_an_answer_is_worth_a_retry() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        let error = error_of(&url).await;
+        let is_transient = error.as_other() == Some(ErrorKind::TransientError);
+        assert!(error.is_io() || is_transient, "{error:?}");
+    }
 }
