@@ -5,6 +5,8 @@
 //! serves for writing, for reading, and for generating the JSON Schema under `schemas/` (`make
 //! schemas`). The doc comments of its fields are the descriptions in the schema.
 
+#[cfg(test)]
+mod asyncapi;
 mod device_readiness;
 mod forwarded_event;
 mod published;

@@ -59,7 +59,7 @@ async fn an_event_costs_as_many_calls_as_its_effect_needs() {
         // For the principal, and for the principal on the unit.
         (
             message_of("role-assigned"),
-            &[Claim, WriteReadiness, Publish, Complete],
+            &[Claim, WriteReadiness, WriteReadiness, Publish, Complete],
         ),
         (
             skill_failure("1", "s", "live", "X"),
