@@ -83,9 +83,9 @@ async fn the_certificates_that_the_environment_names_are_trusted() {
     let authority = file("authority.pem").display().to_string();
     let certificates = ("SSL_CERT_FILE", authority.as_str());
     let (answer, handshakes, output) = run(&[certificates]).await;
-    assert_eq!((answer, handshakes), ("response", 2), "{output}");
+    assert_eq!((answer, handshakes), ("response", 3), "{output}");
 
-    // All connections are there before the event.
+    // The start opens as many as the event uses.
     let start = ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
     let (answer, handshakes, output) = run(&[certificates, start]).await;
     assert_eq!((answer, handshakes), ("response", 3), "{output}");
