@@ -6,8 +6,6 @@
 //! A command is parsed in [`cli`], runs in its own module, calls Alexa through [`alexa`] and AWS
 //! through [`aws`], and prints through [`terminal`].
 
-mod advice;
-mod alexa;
 mod args;
 mod aws;
 mod cli;
@@ -34,6 +32,8 @@ mod terminal;
 
 use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
+// Under short names, as if they were modules of this crate.
+use asp_alexa::{self as alexa, advice};
 use clap::{CommandFactory as _, Parser as _};
 use futures_util::FutureExt as _;
 use secrecy::SecretString;

@@ -313,7 +313,9 @@ fn init_logging(global: &GlobalArgs, live: LiveArea) {
         .with_writer(move || LogWriter(live.clone()))
         .with_ansi(false)
         .with_target(false);
-    let own = Targets::new().with_target("aspctl", level);
+    let own = Targets::new()
+        .with_target("aspctl", level)
+        .with_target("asp_alexa", level);
     // Fails only if a logger is already set, and no other code sets one.
     drop(
         tracing_subscriber::registry()

@@ -11,10 +11,8 @@
 
 mod account;
 mod args;
-pub(crate) mod compare;
 mod deletion_limit;
 pub(crate) mod describe;
-pub(crate) mod entities;
 mod event_types;
 pub(crate) mod file;
 pub(crate) mod plan;
@@ -23,10 +21,10 @@ mod run;
 mod show;
 mod text_source;
 mod undone;
-pub(crate) mod units;
 
 use std::{collections::BTreeSet, process::ExitCode};
 
+pub(crate) use asp_alexa::{compare, entities, units};
 use asp_events::{arn::Arn, event::header::EventType};
 
 pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};

@@ -1,4 +1,5 @@
-//! A client of Alexa's Event Messenger API and of the calls that it needs besides.
+//! A client of Alexa's Event Messenger API and of the calls that it needs besides, and the
+//! comparison of the subscriptions that are wanted with those that exist ([`compare`]).
 //!
 //! ```text
 //! operation ─▶ list: pages ─▶ call: token, permit ─▶ retry: attempts, waits ─▶ http
@@ -7,12 +8,15 @@
 //! ```
 //!
 //! Host, operations and request bodies follow "Receive Events for Alexa Smart Properties" and
-//! Amazon's own Postman collection. The responses are hardly documented; therefore [`resource`]
-//! reads them tolerantly, and what Alexa may refuse ([`optional`]) is left out if it does.
+//! Amazon's own Postman collection. The responses are hardly documented; therefore `resource`
+//! reads them tolerantly, and what Alexa may refuse (`optional`) is left out if it does.
 
+pub mod advice;
 mod body;
 mod call;
 mod clock;
+pub mod compare;
+pub mod entities;
 mod error;
 mod filter;
 mod http;
@@ -24,8 +28,9 @@ mod operation;
 mod optional;
 mod resource;
 mod retry;
-pub(crate) mod secrets;
+pub mod secrets;
 mod settings;
+pub mod units;
 
 use std::{pin::pin, time::Duration};
 
@@ -41,13 +46,13 @@ use self::{
     operation::AlexaOperation,
     optional::{FieldAcceptance, FieldDecision, OptionalField},
 };
-pub(crate) use self::{
+pub use self::{
     error::AlexaError,
     filter::SubscriptionFilter,
     notice::AlexaNotice,
     operation::AlexaResourceKind,
     resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
-    settings::{AlexaSettings, LoginCredentials},
+    settings::{AlexaSettings, LoginCredentials, NoticeObserver},
 };
 
 /// The path of units. Source: "Unit REST API".
@@ -57,7 +62,7 @@ const UNITS: &str = "v2/units";
 const IDEMPOTENCY_TOKEN: &str = "idempotencyToken";
 
 /// A client of the API, on behalf of the customer whose credentials it has.
-pub(crate) struct AlexaApi {
+pub struct AlexaApi {
     caller: ApiCaller,
     lists: ListReader,
     idempotency_token: OptionalField,
@@ -66,10 +71,11 @@ pub(crate) struct AlexaApi {
 
 impl AlexaApi {
     /// Sets up the client. No call to Alexa is made yet.
-    pub(crate) fn new(
-        settings: AlexaSettings,
-        credentials: LoginCredentials,
-    ) -> Result<Self, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If a URL would send tokens without TLS, or if the HTTP client cannot be set up.
+    pub fn new(settings: AlexaSettings, credentials: LoginCredentials) -> Result<Self, AlexaError> {
         Ok(Self {
             backoff: settings.backoff,
             caller: ApiCaller::new(settings, credentials)?,
@@ -79,7 +85,11 @@ impl AlexaApi {
     }
 
     /// Gets a token now. Every other call does so when it needs one.
-    pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If Login with Amazon rejects the credentials, or does not answer.
+    pub async fn log_in(&self) -> Result<(), AlexaError> {
         self.caller.token().await?;
         Ok(())
     }
@@ -87,7 +97,11 @@ impl AlexaApi {
     /// Reads the account's id, which subscriptions to device events need.
     ///
     /// Requires the scope `profile` or `profile:user_id`.
-    pub(crate) async fn user_id(&self) -> Result<Option<String>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails, in particular without the scope.
+    pub async fn user_id(&self) -> Result<Option<String>, AlexaError> {
         let request = ApiRequest {
             operation: AlexaOperation::GetProfile,
             url: self.caller.profile_url(),
@@ -100,7 +114,11 @@ impl AlexaApi {
 
     /// Reads all configurations of this customer. Those that are listed without their topics are
     /// read one by one.
-    pub(crate) async fn configurations(&self) -> Result<Vec<AlexaConfiguration>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn configurations(&self) -> Result<Vec<AlexaConfiguration>, AlexaError> {
         let (kind, all) = (
             AlexaResourceKind::Configuration,
             SubscriptionFilter::default(),
@@ -124,10 +142,11 @@ impl AlexaApi {
     }
 
     /// Whether Alexa accepts this filter, so that reading several filtered lists is no waste.
-    pub(crate) async fn accepts_filter(
-        &self,
-        filter: &SubscriptionFilter,
-    ) -> Result<bool, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than the filter.
+    pub async fn accepts_filter(&self, filter: &SubscriptionFilter) -> Result<bool, AlexaError> {
         let kind = AlexaResourceKind::Subscription;
         self.lists.accepts_filter(&self.caller, kind, filter).await
     }
@@ -136,7 +155,11 @@ impl AlexaApi {
     /// incompletely are read one by one.
     ///
     /// Those whose event type Alexa does not show are always selected.
-    pub(crate) async fn subscriptions(
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn subscriptions(
         &self,
         filter: &SubscriptionFilter,
     ) -> Result<Vec<AlexaSubscription>, AlexaError> {
@@ -193,7 +216,11 @@ impl AlexaApi {
     }
 
     /// Reads a configuration or subscription, if there is one with this id.
-    pub(crate) async fn get(
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn get(
         &self,
         kind: AlexaResourceKind,
         id: &str,
@@ -203,16 +230,20 @@ impl AlexaApi {
     }
 
     /// Reads a unit, if there is one with this id.
-    pub(crate) async fn unit(&self, id: &str) -> Result<Option<Value>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn unit(&self, id: &str) -> Result<Option<Value>, AlexaError> {
         self.call_resource(AlexaOperation::GetUnit, UNITS, id).await
     }
 
     /// Deletes a configuration or subscription. Returns whether it existed.
-    pub(crate) async fn delete(
-        &self,
-        kind: AlexaResourceKind,
-        id: &str,
-    ) -> Result<bool, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn delete(&self, kind: AlexaResourceKind, id: &str) -> Result<bool, AlexaError> {
         let operation = AlexaOperation::Delete(kind);
         let deleted = self.call_resource(operation, kind.path(), id).await?;
         Ok(deleted.is_some())
@@ -238,7 +269,11 @@ impl AlexaApi {
     }
 
     /// Creates the configuration that sends events to a topic. Returns its id.
-    pub(crate) async fn create_configuration(
+    ///
+    /// # Errors
+    ///
+    /// If Alexa rejects the request, or does not return an id.
+    pub async fn create_configuration(
         &self,
         topic: &str,
         token: &str,
@@ -252,7 +287,11 @@ impl AlexaApi {
 
     /// Creates a subscription from a request with configuration and idempotency token. Returns its
     /// id.
-    pub(crate) async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If Alexa rejects the request, or does not return an id.
+    pub async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
         self.create(AlexaResourceKind::Subscription, request).await
     }
 
@@ -313,17 +352,17 @@ impl AlexaApi {
     }
 
     /// How many changes may be made at the same time. While Alexa throttles, some of them wait.
-    pub(crate) fn parallel(&self) -> usize {
+    pub fn parallel(&self) -> usize {
         self.caller.limit.maximum()
     }
 
     /// The first backoff, with which all waits scale.
-    pub(crate) fn backoff(&self) -> Duration {
+    pub fn backoff(&self) -> Duration {
         self.backoff
     }
 
     /// The time: this machine's, or Alexa's where they differ by more than a minute.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.caller.clock.now()
     }
 }

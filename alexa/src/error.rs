@@ -19,33 +19,45 @@ const MAX_TOLD_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A call to Alexa or to Login with Amazon failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AlexaError {
+pub enum AlexaError {
     /// The URL would send tokens over a network without TLS.
     #[error("{place}: {url} would send tokens without TLS")]
-    WithoutTls { place: &'static str, url: Url },
+    WithoutTls {
+        /// Where it is set.
+        place: &'static str,
+        /// The URL.
+        url: Url,
+    },
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] ShownCause),
     /// There was no response.
     #[error("{call} got no response from {host}")]
     Unreachable {
+        /// The call's name.
         call: String,
+        /// The host of its URL.
         host: String,
         /// Whether not even a connection was established.
         is_refused: bool,
+        /// Why.
         #[source]
         cause: ShownCause,
     },
     /// Throttled, or a server error. Retryable.
     #[error("{response} on every attempt")]
     Busy {
+        /// The last response.
         response: ErrorResponse,
+        /// The wait that it asks for.
         retry_after: Option<Duration>,
     },
     /// Throttled or a server error, and the next attempt may not come soon.
     #[error("{response}, and no attempt is allowed before {}", in_utc(.retry_at))]
     BusyUntil {
+        /// The response.
         response: ErrorResponse,
+        /// When the next attempt may come.
         retry_at: DateTime<Utc>,
     },
     /// The token was rejected although it is new.
@@ -63,20 +75,37 @@ pub(crate) enum AlexaError {
     /// The response leads elsewhere.
     #[error("{call} returned {status}, a redirect{}", to_host(.host.as_deref()))]
     Redirected {
+        /// The call's name.
         call: String,
+        /// The status of the response.
         status: StatusCode,
         /// The host to which it leads, if it names one.
         host: Option<String>,
     },
     /// The response is a success, but its body is no JSON.
     #[error("the response to {call} is not JSON but {body}")]
-    NotJson { call: String, body: String },
+    NotJson {
+        /// The call's name.
+        call: String,
+        /// Describes the body.
+        body: String,
+    },
     /// The response lacks a field that is needed.
     #[error("the response to {call} has no {missing}")]
-    Unreadable { call: String, missing: &'static str },
+    Unreadable {
+        /// The call's name.
+        call: String,
+        /// The field.
+        missing: &'static str,
+    },
     /// A list has no end.
     #[error("the list of {call} does not end: {bound}")]
-    EndlessList { call: String, bound: String },
+    EndlessList {
+        /// The call's name.
+        call: String,
+        /// The bound that was reached.
+        bound: String,
+    },
     /// Login with Amazon rejected the refresh token.
     #[error("Login with Amazon rejected the refresh token (invalid_grant): {0}")]
     InvalidGrant(String),
@@ -90,12 +119,17 @@ pub(crate) enum AlexaError {
     UnauthorizedClient(String),
     /// Login with Amazon rejected the request for another reason.
     #[error("Login with Amazon rejected the request ({code}): {description}")]
-    LoginRejected { code: String, description: String },
+    LoginRejected {
+        /// The OAuth error code, or else the status.
+        code: String,
+        /// Amazon's description.
+        description: String,
+    },
 }
 
 /// A response whose status is an error.
 #[derive(Debug)]
-pub(crate) struct ErrorResponse {
+pub struct ErrorResponse {
     /// What was asked for; `None` for Login with Amazon.
     operation: Option<AlexaOperation>,
     call: String,
@@ -138,7 +172,8 @@ impl fmt::Display for ErrorResponse {
 
 impl AlexaError {
     /// What failed and why, and what to do about it.
-    pub(crate) fn explain(&self) -> Explanation {
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
         Explanation::of(self).advise(self.advice())
     }
 
@@ -152,7 +187,8 @@ impl AlexaError {
 
     /// The status of the response to this request; `None` if there was none, or if the login
     /// failed.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Busy { response, .. }
             | Self::BusyUntil { response, .. }
@@ -166,7 +202,8 @@ impl AlexaError {
     }
 
     /// Whether Alexa rejected this request, and others may succeed.
-    pub(crate) fn is_rejection(&self) -> bool {
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
         let is_of_request = |status: StatusCode| {
             status.is_client_error()
                 && status != StatusCode::UNAUTHORIZED
@@ -176,7 +213,8 @@ impl AlexaError {
     }
 
     /// Whether the same call may succeed soon.
-    pub(crate) fn is_transient(&self) -> bool {
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
     }
 

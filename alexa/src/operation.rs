@@ -2,7 +2,7 @@
 
 /// A kind of resource. An id does not say of which kind it is: its prefix is not documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum AlexaResourceKind {
+pub enum AlexaResourceKind {
     /// Where events go.
     Configuration,
     /// Which events go to a configuration.
@@ -19,7 +19,8 @@ impl AlexaResourceKind {
     }
 
     /// What one of them is called.
-    pub(crate) fn noun(self) -> &'static str {
+    #[must_use]
+    pub fn noun(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
             Self::Subscription => "subscription",

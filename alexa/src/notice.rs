@@ -8,7 +8,7 @@ use super::operation::AlexaResourceKind;
 
 /// Something that the user should know before the result. Its `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AlexaNotice {
+pub enum AlexaNotice {
     /// A call takes more than two seconds.
     Waiting {
         /// The call's name.
@@ -53,7 +53,7 @@ pub(crate) enum AlexaNotice {
 
 /// Why a call takes long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum WaitReason {
+pub enum WaitReason {
     /// There is no answer yet.
     NoAnswer,
     /// An attempt failed, and the next one starts later.
