@@ -7,7 +7,7 @@ use reqwest::{StatusCode, Url};
 
 use super::{
     body,
-    operation::{AlexaOperation, AlexaResourceKind},
+    operation::{AlexaOperation, AlexaResourceKind, GrantKind},
 };
 use crate::advice::{Explanation, ShownCause};
 
@@ -109,13 +109,17 @@ pub enum AlexaError {
     /// Login with Amazon rejected the refresh token.
     #[error("Login with Amazon rejected the refresh token (invalid_grant): {0}")]
     InvalidGrant(String),
+    /// Login with Amazon rejected the code of a consent.
+    #[error("Login with Amazon rejected the code (invalid_grant): {0}")]
+    CodeRejected(String),
+    /// Login with Amazon returned no refresh token for the code of a consent.
+    #[error("Login with Amazon returned no refresh token")]
+    NoRefreshToken,
     /// Login with Amazon rejected the client.
     #[error("Login with Amazon rejected the client (invalid_client): {0}")]
     InvalidClient(String),
     /// The client may not use the refresh token.
-    #[error(
-        "Login with Amazon does not let the client use a refresh token (unauthorized_client): {0}"
-    )]
+    #[error("Login with Amazon does not let the client use this grant (unauthorized_client): {0}")]
     UnauthorizedClient(String),
     /// Login with Amazon rejected the request for another reason.
     #[error("Login with Amazon rejected the request ({code}): {description}")]
@@ -286,6 +290,7 @@ impl AlexaError {
     /// Classifies an error of Login with Amazon by its OAuth error code. The description is
     /// Amazon's text and contains no credentials.
     pub(super) fn from_login(
+        grant: GrantKind,
         code: Option<&str>,
         description: Option<&str>,
         status: StatusCode,
@@ -293,7 +298,10 @@ impl AlexaError {
         let description = description.unwrap_or("no reason given");
         let description = body::shortened(description.trim_end_matches('.'));
         match code {
-            Some("invalid_grant") => Self::InvalidGrant(description),
+            Some("invalid_grant") => match grant {
+                GrantKind::RefreshToken => Self::InvalidGrant(description),
+                GrantKind::Code => Self::CodeRejected(description),
+            },
             Some("invalid_client") => Self::InvalidClient(description),
             Some("unauthorized_client") => Self::UnauthorizedClient(description),
             Some(code) if !code.is_empty() => Self::LoginRejected {
@@ -338,6 +346,8 @@ impl AlexaError {
                  report it"
             }
             Self::InvalidGrant(_) => INVALID_GRANT_ADVICE,
+            Self::CodeRejected(_) => CODE_REJECTED_ADVICE,
+            Self::NoRefreshToken => NO_REFRESH_TOKEN_ADVICE,
             Self::InvalidClient(_) => INVALID_CLIENT_ADVICE,
             Self::UnauthorizedClient(_) => UNAUTHORIZED_CLIENT_ADVICE,
             Self::LoginRejected { .. } => {
@@ -423,6 +433,13 @@ const REDIRECT_ADVICE: &str = "Redirects are not followed, because a token must 
 const NOT_JSON_ADVICE: &str = "Probably a proxy or a network with a login page answered instead of \
     Amazon: open a page in a browser, and check the proxy variables and the host (--alexa-url, \
     --lwa-url)";
+
+const CODE_REJECTED_ADVICE: &str = "A code can be used once, and expires after a few minutes: run \
+    the command again. The return URL must be the one under Allowed Return URLs, and the code one \
+    of the same client";
+
+const NO_REFRESH_TOKEN_ADVICE: &str = "Nothing was stored. Check that the client id is one of the \
+    Web Settings of the security profile, and run the command again";
 
 const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: authorize the \
     client again and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file \
@@ -523,19 +540,34 @@ mod tests {
             assert_eq!(error.is_rejection(), is_rejection, "{status}");
             assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
         }
-        let login = AlexaError::from_login(Some("invalid_grant"), None, StatusCode::BAD_REQUEST);
+        let login = AlexaError::from_login(
+            GrantKind::RefreshToken,
+            Some("invalid_grant"),
+            None,
+            StatusCode::BAD_REQUEST,
+        );
         assert!(!login.is_rejection() && login.status().is_none());
     }
 
     #[test]
     fn errors_of_the_login_are_told_apart() {
-        let error = |code| AlexaError::from_login(code, Some("Why."), StatusCode::BAD_REQUEST);
-        let shown = |code| error(code).explain().to_string();
+        let explained = |grant, code| {
+            let status = StatusCode::BAD_REQUEST;
+            let error = AlexaError::from_login(grant, code, Some("Why."), status);
+            error.explain().to_string()
+        };
+        let shown = |code| explained(GrantKind::RefreshToken, code);
         let text = shown(Some("unauthorized_client"));
         assert!(text.contains("(unauthorized_client): Why. Check"), "{text}");
         assert!(text.contains("same security profile"), "{text}");
         assert!(shown(Some("invalid_client")).contains("Compare client id"));
         assert!(shown(Some("invalid_grant")).contains("revoked"));
         assert!(shown(None).contains("(400 Bad Request): Why"));
+        let text = explained(GrantKind::Code, Some("invalid_grant"));
+        assert!(
+            text.contains("rejected the code (invalid_grant): Why"),
+            "{text}"
+        );
+        assert!(text.contains("expires after a few minutes"), "{text}");
     }
 }

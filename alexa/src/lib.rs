@@ -16,6 +16,7 @@ mod body;
 mod call;
 mod clock;
 pub mod compare;
+mod consent;
 pub mod entities;
 mod error;
 mod filter;
@@ -47,6 +48,10 @@ use self::{
     optional::{FieldAcceptance, FieldDecision, OptionalField},
 };
 pub use self::{
+    consent::{
+        ConsentCode, ConsentError, ConsentRequest, ConsentSettings, GrantedTokens,
+        MANAGEMENT_SCOPE, USER_ID_SCOPE,
+    },
     error::AlexaError,
     filter::SubscriptionFilter,
     notice::AlexaNotice,

@@ -39,6 +39,15 @@ pub(super) enum AlexaOperation {
     GetProfile,
 }
 
+/// What is exchanged for tokens. The meaning of an error depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GrantKind {
+    /// A refresh token, again and again.
+    RefreshToken,
+    /// The code of a consent, once.
+    Code,
+}
+
 impl AlexaOperation {
     /// Whether it counts towards the calls at the same time. Reads of lists do not: they come one
     /// after another.

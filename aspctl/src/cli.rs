@@ -9,6 +9,7 @@ use crate::{
     doctor::DoctorArgs,
     generate::GenerateArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
+    login::LoginArgs,
     quarantine::{QuarantineAction, QuarantineArgs},
     readiness::{StatusArgs, WaitArgs},
     replay::ReplayArgs,
@@ -40,6 +41,8 @@ pub(crate) struct AspctlArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AspctlCommand {
+    /// Get the consent of an account in a browser, and store its refresh token
+    Login(LoginArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
@@ -84,7 +87,8 @@ impl AspctlCommand {
                 QuarantineAction::List(_) | QuarantineAction::Show(_) => BrokenPipe::End,
                 QuarantineAction::Discard(_) => BrokenPipe::Ignore,
             },
-            Self::Plan(_)
+            Self::Login(_)
+            | Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)
             | Self::Delete(_)

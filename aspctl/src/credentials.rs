@@ -27,19 +27,26 @@ pub(crate) async fn connect(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
+    let alexa = AlexaApi::new(settings(global, terminal)?, read(global, terminal).await?)?;
+    alexa.log_in().await?;
+    Ok(alexa)
+}
+
+/// How to reach Alexa, by the options.
+pub(crate) fn settings(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<AlexaSettings, InputError> {
     let args = &global.alexa;
     let (observer, last) = (terminal.clone(), Mutex::default());
-    let settings = AlexaSettings {
+    Ok(AlexaSettings {
         api_url: args.alexa_url.clone(),
         login_url: args.lwa_url.clone(),
         backoff: args.alexa_backoff,
         parallel: args.parallel.into(),
         root_certificates: root_certificates()?,
         observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &last, &observer)),
-    };
-    let alexa = AlexaApi::new(settings, read(global, terminal).await?)?;
-    alexa.log_in().await?;
-    Ok(alexa)
+    })
 }
 
 /// Shows what the client waits for, once where several calls wait for the same. A counter is only
@@ -71,7 +78,7 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
 async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentials, CommandError> {
-    match source(&global.alexa, variable) {
+    match CredentialsSource::of(&global.alexa) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
             from_secrets_manager(&AwsClients::load(global, terminal.observer()).await?, &id).await
@@ -81,16 +88,23 @@ async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentia
 }
 
 /// An environment variable, unless it is blank.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Where the credentials are kept.
 #[derive(Debug, PartialEq, Eq)]
-enum CredentialsSource {
+pub(crate) enum CredentialsSource {
     File(PathBuf),
     Secret(String),
     Environment,
+}
+
+impl CredentialsSource {
+    /// The source that an option or a variable names.
+    pub(crate) fn of(args: &AlexaArgs) -> Self {
+        source(args, variable)
+    }
 }
 
 /// Selects the source. Options take precedence over variables.
@@ -161,9 +175,15 @@ fn from_environment(
 }
 
 fn from_file(path: &Path) -> Result<LoginCredentials, InputError> {
+    let (place, text) = read_private(path)?;
+    parse_file(&place, &text)
+}
+
+/// Reads a file that only its owner may read. Returns it with its name.
+pub(crate) fn read_private(path: &Path) -> Result<(String, String), InputError> {
     require_private(path)?;
     let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-    parse_file(&path.display().to_string(), &text)
+    Ok((path.display().to_string(), text))
 }
 
 fn parse_file(place: &str, text: &str) -> Result<LoginCredentials, InputError> {

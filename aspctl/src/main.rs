@@ -19,6 +19,7 @@ mod interrupt;
 mod inventory;
 mod kept_queue;
 mod live;
+mod login;
 mod printable;
 mod quarantine;
 mod readiness;
@@ -113,6 +114,7 @@ async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     match command {
+        AspctlCommand::Login(args) => Box::pin(login::run(&args, &global, terminal)).await,
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,

@@ -16,6 +16,8 @@ use std::{
 
 use anstream::ColorChoice;
 use comfy_table::{Table, presets::NOTHING};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::SecretString;
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::{
@@ -186,20 +188,63 @@ impl Terminal {
         if !self.can_prompt() {
             return Err(CommandError::CannotPrompt);
         }
-        self.live.end_waiting();
-        let question = printable::line(&question.to_string());
-        write!(anstream::stderr(), "{question} [y/N] ")?;
-        let answer = tokio::select! {
-            biased;
-            () = self.interrupts.arrived() => {
-                drop(writeln!(anstream::stderr()));
-                return Err(CommandError::Interrupted("Nothing was changed".to_owned()));
-            }
-            answer = interruptible(read_line) => answer?,
-        };
+        let answer = self.prompt(format_args!("{question} [y/N] ")).await?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(CommandError::Declined("not confirmed")),
+        }
+    }
+
+    /// Prompts for a value, which `elsewhere` can give as well.
+    pub(crate) async fn ask(&self, what: &str, elsewhere: &str) -> Result<String, CommandError> {
+        self.require_terminal(what, elsewhere)?;
+        self.prompt(format_args!("{what}: ")).await
+    }
+
+    /// Prompts for a secret, which `elsewhere` can give as well.
+    pub(crate) async fn ask_secret(
+        &self,
+        what: &str,
+        elsewhere: &str,
+    ) -> Result<SecretString, CommandError> {
+        self.require_terminal(what, elsewhere)?;
+        self.read_secret(what).await
+    }
+
+    fn require_terminal(&self, what: &str, elsewhere: &str) -> Result<(), CommandError> {
+        if self.can_prompt() {
+            return Ok(());
+        }
+        let problem = "none is given, and standard input is not a terminal";
+        Err(CommandError::input(
+            what,
+            problem,
+            format!("Set {elsewhere}"),
+        ))
+    }
+
+    /// Reads a line that is not echoed, from a terminal or a pipe.
+    pub(crate) async fn read_secret(&self, what: &str) -> Result<SecretString, CommandError> {
+        let hidden = HiddenInput::start();
+        let answer = self.prompt(format_args!("{what}: ")).await;
+        if hidden.is_some() {
+            drop(writeln!(anstream::stderr()));
+        }
+        Ok(answer?.into())
+    }
+
+    /// Shows a question, and reads a line.
+    async fn prompt(&self, question: impl Display) -> Result<String, CommandError> {
+        self.live.end_waiting();
+        let question = printable::line(&question.to_string());
+        write!(anstream::stderr(), "{question}")?;
+        tokio::select! {
+            biased;
+            () = self.interrupts.arrived() => {
+                drop(writeln!(anstream::stderr()));
+                Err(CommandError::Interrupted("Nothing was changed".to_owned()))
+            }
+            answer = interruptible(read_line) => Ok(answer?),
         }
     }
 
@@ -240,6 +285,27 @@ impl Terminal {
             }
         }
         exit
+    }
+}
+
+/// Keeps a terminal from echoing what is typed, until it is dropped.
+struct HiddenInput(Termios);
+
+impl HiddenInput {
+    /// `None` if standard input is not a terminal.
+    fn start() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // If the terminal is gone, nothing echoes anyway.
+        tcsetattr(io::stdin(), OptionalActions::Now, &self.0).unwrap_or_default();
     }
 }
 
