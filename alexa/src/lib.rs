@@ -54,6 +54,7 @@ pub use self::{
     },
     error::AlexaError,
     filter::SubscriptionFilter,
+    login::TokenDetails,
     notice::AlexaNotice,
     operation::AlexaResourceKind,
     resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
@@ -96,6 +97,30 @@ impl AlexaApi {
     /// If Login with Amazon rejects the credentials, or does not answer.
     pub async fn log_in(&self) -> Result<(), AlexaError> {
         self.caller.token().await?;
+        Ok(())
+    }
+
+    /// Gets a token now, and tells what may be known of it.
+    ///
+    /// # Errors
+    ///
+    /// If Login with Amazon rejects the credentials, or does not answer.
+    pub async fn token_details(&self) -> Result<TokenDetails, AlexaError> {
+        let details = self.caller.token_details().await?;
+        Ok(details.unwrap_or_default())
+    }
+
+    /// Reads a page of a list, to see whether Alexa accepts the token.
+    ///
+    /// # Errors
+    ///
+    /// If the call fails, in particular if the client has no API access.
+    pub async fn check_access(&self) -> Result<(), AlexaError> {
+        let (kind, all) = (
+            AlexaResourceKind::Configuration,
+            SubscriptionFilter::default(),
+        );
+        self.lists.accepts_filter(&self.caller, kind, &all).await?;
         Ok(())
     }
 

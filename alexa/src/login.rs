@@ -39,10 +39,29 @@ pub(super) struct LoginClient {
 #[derive(Debug)]
 pub(super) struct AccessToken {
     pub(super) secret: SecretString,
+    scopes: Option<Vec<String>>,
     renew_at: Instant,
+    expires_at: Instant,
+}
+
+/// What may be known of an access token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenDetails {
+    /// How long it is still valid.
+    pub time_left: Duration,
+    /// Its scopes, if Login with Amazon says which.
+    pub scopes: Option<Vec<String>>,
 }
 
 impl AccessToken {
+    /// What may be known of it.
+    pub(super) fn details(&self) -> TokenDetails {
+        TokenDetails {
+            time_left: self.expires_at.saturating_duration_since(Instant::now()),
+            scopes: self.scopes.clone(),
+        }
+    }
+
     /// Whether it is time to get a new one.
     pub(super) fn is_due(&self) -> bool {
         Instant::now() >= self.renew_at
@@ -109,9 +128,11 @@ impl LoginClient {
         tracing::debug!("{}", answer.status);
         let response = read_answer(answer, GrantKind::RefreshToken)?;
         self.note_rotation(response.refresh_token.as_ref());
-        let lifetime = lifetime(response.expires_in.as_ref());
+        let (now, lifetime) = (Instant::now(), lifetime(response.expires_in.as_ref()));
         Ok(AccessToken {
-            renew_at: Instant::now() + usable_time(lifetime),
+            scopes: response.scopes(),
+            renew_at: now + usable_time(lifetime),
+            expires_at: now + lifetime,
             secret: response.access_token,
         })
     }

@@ -17,6 +17,7 @@ use crate::{
     subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
     tail::TailArgs,
     terminal::BrokenPipe,
+    whoami::WhoamiArgs,
 };
 
 /// Manages the event subscriptions of Alexa Smart Properties, checks the whole chain from Alexa to
@@ -43,6 +44,9 @@ pub(crate) struct AspctlArgs {
 pub(crate) enum AspctlCommand {
     /// Get the consent of an account in a browser, and store its refresh token
     Login(LoginArgs),
+    /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS. Exit status: 1
+    /// if a part is missing
+    Whoami(WhoamiArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
@@ -88,6 +92,7 @@ impl AspctlCommand {
                 QuarantineAction::Discard(_) => BrokenPipe::Ignore,
             },
             Self::Login(_)
+            | Self::Whoami(_)
             | Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)

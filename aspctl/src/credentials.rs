@@ -4,7 +4,7 @@
 //! No message here quotes what was read.
 
 use std::{
-    env, fs, io,
+    env, fmt, fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -77,7 +77,10 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
-async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentials, CommandError> {
+pub(crate) async fn read(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<LoginCredentials, CommandError> {
     match CredentialsSource::of(&global.alexa) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
@@ -98,6 +101,16 @@ pub(crate) enum CredentialsSource {
     File(PathBuf),
     Secret(String),
     Environment,
+}
+
+impl fmt::Display for CredentialsSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(formatter, "the file {}", path.display()),
+            Self::Secret(id) => write!(formatter, "the secret {id} of AWS Secrets Manager"),
+            Self::Environment => formatter.write_str("the variables LWA_…"),
+        }
+    }
 }
 
 impl CredentialsSource {

@@ -30,6 +30,7 @@ mod stored_readiness;
 mod subscriptions;
 mod tail;
 mod terminal;
+mod whoami;
 
 use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
@@ -115,6 +116,7 @@ async fn run(
 ) -> Result<ExitCode, CommandError> {
     match command {
         AspctlCommand::Login(args) => Box::pin(login::run(&args, &global, terminal)).await,
+        AspctlCommand::Whoami(args) => Box::pin(whoami::run(&args, &global, terminal)).await,
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,

@@ -132,7 +132,9 @@ pub(crate) async fn run(
     store.save(&credentials).await?;
     terminal.say(format_args!("Stored the credentials in {name}."))?;
     show_scopes(&tokens, args, terminal)?;
-    terminal.note(format_args!("Next: export {variable}"));
+    terminal.note(format_args!(
+        "Next: export {variable}; aspctl whoami shows whose credentials these are"
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
