@@ -58,6 +58,8 @@ impl ApiRequest<'_> {
             AlexaOperation::List(_)
             | AlexaOperation::Get(_)
             | AlexaOperation::GetUnit
+            | AlexaOperation::ListUnits
+            | AlexaOperation::ListDevices
             | AlexaOperation::GetProfile => Method::GET,
         }
     }

@@ -398,7 +398,9 @@ fn not_found_advice(operation: Option<AlexaOperation>) -> &'static str {
              no longer, or not for this customer: check the ids; -v shows the request in full"
         }
         Some(AlexaOperation::GetProfile) | None => "Check the token endpoint (--lwa-url)",
-        Some(AlexaOperation::GetUnit) => "Alexa has no unit with this id for this customer",
+        Some(AlexaOperation::GetUnit | AlexaOperation::ListUnits | AlexaOperation::ListDevices) => {
+            "Alexa has no unit with this id for this customer"
+        }
         Some(AlexaOperation::Get(_) | AlexaOperation::Delete(_)) => {
             "Alexa has no resource with this id for this customer: aspctl list shows what exists"
         }

@@ -20,6 +20,7 @@ mod consent;
 pub mod entities;
 mod error;
 mod filter;
+mod hierarchy;
 mod http;
 mod limit;
 mod list;
@@ -43,6 +44,7 @@ use tokio::time::Instant;
 
 use self::{
     call::{ApiCaller, ApiRequest, ApiResponse},
+    hierarchy::UNITS,
     list::ListReader,
     operation::AlexaOperation,
     optional::{FieldAcceptance, FieldDecision, OptionalField},
@@ -54,15 +56,13 @@ pub use self::{
     },
     error::AlexaError,
     filter::SubscriptionFilter,
+    hierarchy::{AlexaDevice, AlexaUnit, ReadableItems},
     login::TokenDetails,
     notice::AlexaNotice,
     operation::AlexaResourceKind,
     resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
     settings::{AlexaSettings, LoginCredentials, NoticeObserver},
 };
-
-/// The path of units. Source: "Unit REST API".
-const UNITS: &str = "v2/units";
 
 /// The field of a creation that makes Alexa answer a repeated request with the same resource.
 const IDEMPOTENCY_TOKEN: &str = "idempotencyToken";
@@ -266,6 +266,24 @@ impl AlexaApi {
     /// If the call fails for another reason than that there is none.
     pub async fn unit(&self, id: &str) -> Result<Option<Value>, AlexaError> {
         self.call_resource(AlexaOperation::GetUnit, UNITS, id).await
+    }
+
+    /// Reads the units below another one, on all levels.
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn units_below(&self, parent: &str) -> Result<ReadableItems<AlexaUnit>, AlexaError> {
+        hierarchy::units_below(&self.caller, parent).await
+    }
+
+    /// Reads the devices of a unit.
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn devices_of(&self, unit: &str) -> Result<ReadableItems<AlexaDevice>, AlexaError> {
+        hierarchy::devices_of(&self.caller, unit).await
     }
 
     /// Deletes a configuration or subscription. Returns whether it existed.

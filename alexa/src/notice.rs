@@ -24,8 +24,8 @@ pub enum AlexaNotice {
     },
     /// A list takes more than two seconds to read.
     Page {
-        /// What is listed.
-        kind: AlexaResourceKind,
+        /// What one of the items is called.
+        noun: &'static str,
         /// The number of pages so far.
         pages: usize,
         /// The number of items on them.
@@ -86,13 +86,10 @@ impl fmt::Display for AlexaNotice {
                     "{reason} until {until} (try {attempt} of {attempts})…"
                 )
             }
-            Self::Page { kind, pages, items } => {
-                let noun = kind.noun();
-                write!(
-                    formatter,
-                    "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
-                )
-            }
+            Self::Page { noun, pages, items } => write!(
+                formatter,
+                "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
+            ),
             Self::Details { kind, read, total } => {
                 let noun = kind.noun();
                 write!(

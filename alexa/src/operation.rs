@@ -36,6 +36,8 @@ pub(super) enum AlexaOperation {
     Create(AlexaResourceKind),
     Delete(AlexaResourceKind),
     GetUnit,
+    ListUnits,
+    ListDevices,
     GetProfile,
 }
 
@@ -49,6 +51,18 @@ pub(super) enum GrantKind {
 }
 
 impl AlexaOperation {
+    /// What a list has, in the singular.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::List(kind) | Self::Get(kind) | Self::Create(kind) | Self::Delete(kind) => {
+                kind.noun()
+            }
+            Self::GetUnit | Self::ListUnits => "unit",
+            Self::ListDevices => "device",
+            Self::GetProfile => "profile",
+        }
+    }
+
     /// Whether it counts towards the calls at the same time. Reads of lists do not: they come one
     /// after another.
     pub(super) fn takes_permit(self) -> bool {

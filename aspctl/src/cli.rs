@@ -17,6 +17,7 @@ use crate::{
     subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
     tail::TailArgs,
     terminal::BrokenPipe,
+    units::{DevicesArgs, UnitsArgs},
     whoami::WhoamiArgs,
 };
 
@@ -54,6 +55,10 @@ pub(crate) enum AspctlCommand {
     Apply(ApplyArgs),
     /// Delete everything that sends events to the topic
     Destroy(DestroyArgs),
+    /// List the units below another one, with their names
+    Units(UnitsArgs),
+    /// List the devices of a unit, with their names
+    Devices(DevicesArgs),
     /// List subscriptions and configurations
     List(ListArgs),
     /// Show all fields of a subscription or configuration
@@ -85,7 +90,12 @@ impl AspctlCommand {
     /// What to do once the reader of the output is gone.
     pub(crate) fn broken_pipe(&self) -> BrokenPipe {
         match self {
-            Self::List(_) | Self::Get(_) | Self::Tail(_) | Self::Generate(_) => BrokenPipe::End,
+            Self::Units(_)
+            | Self::Devices(_)
+            | Self::List(_)
+            | Self::Get(_)
+            | Self::Tail(_)
+            | Self::Generate(_) => BrokenPipe::End,
             Self::Send(args) if args.print => BrokenPipe::End,
             Self::Quarantine(args) => match args.action {
                 QuarantineAction::List(_) | QuarantineAction::Show(_) => BrokenPipe::End,

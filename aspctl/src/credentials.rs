@@ -18,6 +18,7 @@ use crate::{
     alexa::{AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials},
     args::{AlexaArgs, GlobalArgs},
     aws::{AwsClients, call_error},
+    customer_cache::CustomerCache,
     error::CommandError,
     terminal::Terminal,
 };
@@ -27,9 +28,31 @@ pub(crate) async fn connect(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
-    let alexa = AlexaApi::new(settings(global, terminal)?, read(global, terminal).await?)?;
+    let credentials = read(global, terminal).await?;
+    learn_names(&credentials, global, terminal);
+    let alexa = AlexaApi::new(settings(global, terminal)?, credentials)?;
     alexa.log_in().await?;
     Ok(alexa)
+}
+
+/// Lets the terminal show names beside ids, if the customer's are known.
+fn learn_names(credentials: &LoginCredentials, global: &GlobalArgs, terminal: &Terminal) {
+    if let Some(cache) = CustomerCache::of(credentials, &global.alexa.alexa_url) {
+        terminal.learn_names(cache.names());
+    }
+}
+
+/// Does the same for a command that needs no credentials of Alexa, if they are at hand.
+pub(crate) fn learn_names_if_known(global: &GlobalArgs, terminal: &Terminal) {
+    let credentials = match CredentialsSource::of(&global.alexa) {
+        CredentialsSource::File(path) => from_file(&path).ok(),
+        CredentialsSource::Environment => from_environment(variable).ok(),
+        // It would take a call to AWS.
+        CredentialsSource::Secret(_) => None,
+    };
+    if let Some(credentials) = credentials {
+        learn_names(&credentials, global, terminal);
+    }
 }
 
 /// How to reach Alexa, by the options.

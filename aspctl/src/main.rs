@@ -10,6 +10,7 @@ mod args;
 mod aws;
 mod cli;
 mod credentials;
+mod customer_cache;
 mod doctor;
 mod error;
 mod follow;
@@ -20,7 +21,9 @@ mod inventory;
 mod kept_queue;
 mod live;
 mod login;
+mod names;
 mod printable;
+mod private_file;
 mod quarantine;
 mod readiness;
 mod replay;
@@ -30,6 +33,7 @@ mod stored_readiness;
 mod subscriptions;
 mod tail;
 mod terminal;
+mod units;
 mod whoami;
 
 use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
@@ -120,6 +124,8 @@ async fn run(
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
+        AspctlCommand::Units(args) => units::units(&args, &global, terminal).await,
+        AspctlCommand::Devices(args) => units::devices(&args, &global, terminal).await,
         AspctlCommand::List(args) => inventory::list(&args, &global, terminal).await,
         AspctlCommand::Get(args) => inventory::get(&args, &global, terminal).await,
         AspctlCommand::Delete(args) => inventory::delete(&args, &global, terminal).await,

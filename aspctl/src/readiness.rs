@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     args::{GlobalArgs, OutputFormat, since},
     aws::{AwsClients, call_error},
+    credentials::learn_names_if_known,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     stack::DeployedStack,
@@ -102,6 +103,7 @@ pub(crate) async fn wait(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject);
+    learn_names_if_known(global, terminal);
     let started = Instant::now();
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
@@ -147,6 +149,7 @@ pub(crate) async fn status(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject);
+    learn_names_if_known(global, terminal);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     if let Some(readiness) = LedgerReader::of(&stack, &aws)?.read(subject).await? {

@@ -4,12 +4,13 @@
 //! again, and all output is made [`printable`].
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, BufRead, IsTerminal, Write},
     panic::{self, PanicHookInfo},
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -30,6 +31,7 @@ use crate::{
     error::CommandError,
     interrupt::{Interrupts, interruptible},
     live::{LiveArea, LiveList, ProgressLine},
+    names::NameBook,
     printable::{self, BAD, STRONG},
 };
 
@@ -55,6 +57,7 @@ pub(crate) struct Terminal {
     reader_is_gone: Arc<AtomicBool>,
     live: LiveArea,
     interrupts: Interrupts,
+    names: Arc<OnceLock<NameBook>>,
 }
 
 impl Terminal {
@@ -72,6 +75,7 @@ impl Terminal {
             reader_is_gone: Arc::default(),
             live,
             interrupts: Interrupts::default(),
+            names: Arc::default(),
         }
     }
 
@@ -94,7 +98,20 @@ impl Terminal {
 
     /// Prints a line of the result.
     pub(crate) fn say(&self, line: impl Display) -> Result<(), CommandError> {
-        self.print(&printable::line(&line.to_string()))
+        self.print(&printable::line(&self.with_names(&line.to_string())))
+    }
+
+    /// Shows these names beside ids from now on, in lines and tables.
+    pub(crate) fn learn_names(&self, names: NameBook) {
+        // What was learned first stays.
+        drop(self.names.set(names));
+    }
+
+    fn with_names<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        match self.names.get() {
+            Some(names) => names.annotate(line),
+            None => Cow::Borrowed(line),
+        }
     }
 
     /// Prints a result of several lines, such as a script.
@@ -162,12 +179,16 @@ impl Terminal {
         table.load_style(NOTHING).set_header(head);
         for row in rows {
             // Replaced before the column widths are computed.
-            table.add_row(row.iter().map(|cell| printable::line(cell)));
+            table.add_row(
+                row.iter()
+                    .map(|cell| printable::line(&self.with_names(cell))),
+            );
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        table.lines().try_for_each(|line| self.say(line.trim_end()))
+        let mut lines = table.lines();
+        lines.try_for_each(|line| self.print(&printable::line(line.trim_end())))
     }
 
     /// Whether somebody can be asked.

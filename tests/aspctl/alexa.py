@@ -148,6 +148,21 @@ UNAUTHORIZED_CLIENT = Reply(
 )
 
 
+# The units and the devices of the documents, for Alexa.hierarchy and Alexa.endpoints.
+EXAMPLE_ORGANIZATION = "amzn1.alexa.unit.did.EXAMPLEORGANIZATION"
+EXAMPLE_PROPERTY = "amzn1.alexa.unit.did.EXAMPLEPROPERTY"
+EXAMPLE_HIERARCHY: dict[str, tuple[str | None, str]] = {
+    EXAMPLE_PROPERTY: ("Grand Hotel", EXAMPLE_ORGANIZATION)
+} | {
+    f"amzn1.alexa.unit.did.EXAMPLEROOM{number}": (f"Room {number}", EXAMPLE_PROPERTY)
+    for number in (101, 102, 105)
+}
+EXAMPLE_ENDPOINTS = {
+    f"amzn1.alexa.endpoint.example-{number}": f"amzn1.alexa.unit.did.EXAMPLEROOM{number}"
+    for number in (101, 102)
+}
+
+
 class _Refusal(Exception):
     def __init__(self, status: int, body: str | Body) -> None:
         self.status, self.body = status, body
@@ -265,6 +280,9 @@ class Alexa:
         self.units = UnitIds()
         self.unit_answer: Literal["canonical", "as asked"] | int = "canonical"  # or a status
         self.unit_statuses: dict[str, int] = {}  # for one unit, by either id
+
+        self.hierarchy: dict[str, tuple[str | None, str]] = {}  # name and parent, by id as shown
+        self.shows_parents = True  # in lists of units
 
         # Endpoints and automations
         self.endpoints: dict[str, Endpoint] = {}
@@ -402,6 +420,11 @@ class Alexa:
                 return f"amzn1.alexa.events.v2.{infix or 'sub.'}{number:06}"
             case "uuid":
                 return str(uuid.uuid4())
+
+    def add_examples(self) -> None:
+        """Adds the units and the devices of the documents."""
+        self.hierarchy |= EXAMPLE_HIERARCHY
+        self.endpoints |= {id: Endpoint(id, unit) for id, unit in EXAMPLE_ENDPOINTS.items()}
 
     def refused_url(self) -> str:
         """A URL of this machine where nothing listens."""
@@ -559,6 +582,10 @@ class Alexa:
                 return self._delete(kind, id)
             case "GET", ["v2", "units", id]:
                 return self._unit(id)
+            case "GET", ["v2", "units"]:
+                return self._units(request.query)
+            case "GET", ["v2", "endpoints"]:
+                return self._devices(request.query)
             case "GET", ["v2", "endpoints", id, "features", "connectivity"]:
                 return self._connectivity(id)
             case "PUT", ["v2", "endpoints", id, "associatedUnits"]:
@@ -984,8 +1011,68 @@ class Alexa:
         canonical = self.units.canonical(id)
         name = {"type": "PLAIN", "value": {"text": f"Room {canonical[-6:]}"}}
         parent = self.units.canonical("amzn1.alexa.unit.did.EXAMPLEPROPERTY")
+        for known, (text, above) in self.hierarchy.items():
+            if self.units.canonical(known) == canonical:
+                name, parent = {"type": "PLAIN", "value": {"text": text}}, above
         shown = id if self.unit_answer == "as asked" else canonical
         return Reply(200, {"id": shown, "name": name, "parentId": parent})
+
+    def _units(self, query: Mapping[str, str]) -> Reply:
+        """The units below another one."""
+        _require("parentId" in query, "parentId is missing.")
+        _require(query.get("queryDepth", "1") in ("1", "all"), "queryDepth is neither 1 nor all.")
+        canonical = self.units.canonical
+        root = canonical(query["parentId"])
+        known = {*self.hierarchy, *(parent for _, parent in self.hierarchy.values())}
+        _require(root in map(canonical, known), "There is no such unit.", 404)
+        below, found = {root}, []
+        for id, (name, parent) in self.hierarchy.items():  # parents come before children
+            if canonical(parent) not in below:
+                continue
+            if query.get("queryDepth") == "all":
+                below.add(canonical(id))
+            unit: Body = {"id": id}
+            if query.get("expand") == "all" and name is not None:
+                unit["name"] = {"type": "PLAIN", "value": {"text": name}}
+            if self.shows_parents:
+                unit["parentId"] = parent
+            found.append(unit)
+        return self._plain_page("units", found, query)
+
+    def _devices(self, query: Mapping[str, str]) -> Reply:
+        """The devices of a unit."""
+        _require("associatedUnits.id" in query, "associatedUnits.id is missing.")
+        unit = self.units.canonical(query["associatedUnits.id"])
+        found = []
+        for id, endpoint in self.endpoints.items():
+            if endpoint.unit is None or self.units.canonical(endpoint.unit) != unit:
+                continue
+            found.append(
+                {
+                    "id": id,
+                    "friendlyName": {"type": "PLAIN", "value": {"text": f"Echo {id[-3:]}"}},
+                    "model": {"value": {"text": "Echo Show 8 (3rd Gen)"}},
+                    "serialNumber": {"value": {"text": f"G0{id[-3:]}"}},
+                    "associatedUnits": [{"id": endpoint.unit}],
+                    "features": [self._connectivity(id).body],
+                }
+            )
+        return self._plain_page("endpoints", found, query)
+
+    def _plain_page(self, kind: str, found: list[Body], query: Mapping[str, str]) -> Reply:
+        """A page of a list whose order does not change."""
+        filters = {name: value for name, value in query.items() if name != "nextToken"}
+        start = _Position(kind, filters, 0)
+        if "nextToken" in query:
+            start = self._pages.get(query["nextToken"], _Position("", {}, 0))
+        is_of_list = (start.kind, start.filters) == (kind, filters)
+        _require(is_of_list, "nextToken is not one of this list.")
+        context: Body = {}
+        end = start.number + self.page_size
+        if end < len(found):
+            token = f"{len(self._pages)}/not+a+position=="
+            context["nextToken"], self._pages[token] = token, _Position(kind, filters, end)
+        return Reply(200, {"results": found[start.number : end], "paginationContext": context})
 
     # ── Endpoints and automations ──
 
@@ -1204,6 +1291,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as on Ctrl-C
     with Alexa(parser.parse_args().port) as alexa, suppress(KeyboardInterrupt):
+        alexa.add_examples()
         for name, value in alexa.environment.items():
             print(f"export {name}={shlex.quote(value)}", flush=True)
         signal.pause()

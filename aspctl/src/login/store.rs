@@ -3,12 +3,7 @@
 //! What is stored is what [`credentials`](crate::credentials) reads. A store is opened before
 //! anybody is asked for consent, so that a folder that cannot be written costs no consent.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -21,11 +16,9 @@ use crate::{
     aws::{AwsClients, call_error},
     credentials::{self, CredentialsSource},
     error::CommandError,
+    private_file::StagedFile,
     terminal::Terminal,
 };
-
-/// The permissions of a file with credentials: only its owner may read it.
-const PRIVATE_MODE: u32 = 0o600;
 
 /// Where the credentials go.
 pub(super) enum CredentialsStore {
@@ -64,7 +57,8 @@ impl CredentialsStore {
         match CredentialsSource::of(&global.alexa) {
             CredentialsSource::File(path) => {
                 let known = read_file(&path)?;
-                let file = StagedFile::create(&path)?;
+                let file = StagedFile::create(&path);
+                let file = file.map_err(|error| unwritable(&path, error))?;
                 Ok((Self::File(file), known))
             }
             CredentialsSource::Secret(id) => {
@@ -84,7 +78,7 @@ impl CredentialsStore {
     /// Its name, for people.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::File(file) => file.path.display().to_string(),
+            Self::File(file) => file.path().display().to_string(),
             Self::Secret(secret) => format!("the secret {}", secret.id),
         }
     }
@@ -92,7 +86,7 @@ impl CredentialsStore {
     /// How the other commands are told to use it.
     pub(super) fn variable(&self) -> String {
         match self {
-            Self::File(file) => format!("ASPCTL_CREDENTIALS_FILE={}", file.path.display()),
+            Self::File(file) => format!("ASPCTL_CREDENTIALS_FILE={}", file.path().display()),
             Self::Secret(secret) => format!("ASPCTL_CREDENTIALS_SECRET={}", secret.id),
         }
     }
@@ -100,49 +94,12 @@ impl CredentialsStore {
     /// Stores the credentials.
     pub(super) async fn save(self, credentials: &LoginCredentials) -> Result<(), CommandError> {
         match self {
-            Self::File(file) => Ok(file.save(&as_toml(credentials))?),
+            Self::File(mut file) => {
+                let saved = file.save(&as_toml(credentials));
+                Ok(saved.map_err(|error| unwritable(file.path(), error))?)
+            }
             Self::Secret(secret) => secret.save(credentials).await,
         }
-    }
-}
-
-/// A file that takes its place only when it is complete.
-pub(super) struct StagedFile {
-    path: PathBuf,
-    temporary: PathBuf,
-    file: File,
-}
-
-impl StagedFile {
-    /// Creates the file under a temporary name beside its place.
-    fn create(path: &Path) -> Result<Self, InputError> {
-        // The target of a link is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(PRIVATE_MODE);
-        let file = options.open(&temporary);
-        let file = file.map_err(|error| unwritable(&path, error))?;
-        Ok(Self {
-            path,
-            temporary,
-            file,
-        })
-    }
-
-    fn save(mut self, text: &str) -> Result<(), InputError> {
-        let written = self.file.write_all(text.as_bytes());
-        let written = written.and_then(|()| self.file.sync_all());
-        let moved = written.and_then(|()| fs::rename(&self.temporary, &self.path));
-        moved.map_err(|error| unwritable(&self.path, error))
-    }
-}
-
-impl Drop for StagedFile {
-    /// Removes the temporary file. After it took its place there is none.
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.temporary));
     }
 }
 
