@@ -422,7 +422,7 @@ fn conflict_advice(operation: Option<AlexaOperation>) -> &'static str {
 }
 
 const PROFILE_ADVICE: &str = "Get a refresh token with the scope profile:user_id besides \
-    alexa::enterprise:management";
+    alexa::enterprise:management: aspctl login asks for both";
 
 const UNAUTHORIZED_ADVICE: &str = "The token is valid for Login with Amazon but not for Alexa: \
     grant the client API access in the Alexa Smart Properties console, and get a refresh token \
@@ -443,9 +443,9 @@ const CODE_REJECTED_ADVICE: &str = "A code can be used once, and expires after a
 const NO_REFRESH_TOKEN_ADVICE: &str = "Nothing was stored. Check that the client id is one of the \
     Web Settings of the security profile, and run the command again";
 
-const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: authorize the \
-    client again and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file \
-    or --credentials-secret points to)";
+const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: get a new one \
+    with aspctl login, or store it yourself (LWA_REFRESH_TOKEN, or where --credentials-file or \
+    --credentials-secret points to)";
 
 const INVALID_CLIENT_ADVICE: &str = "Compare client id and client secret with those of the \
     security profile in the Login with Amazon console";

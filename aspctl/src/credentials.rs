@@ -206,7 +206,7 @@ fn from_environment(
         "Login with Amazon credentials",
         problem,
         "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or say where the credentials \
-         are with --credentials-file or --credentials-secret",
+         are with --credentials-file or --credentials-secret. aspctl login gets them",
     ))
 }
 

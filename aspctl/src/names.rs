@@ -20,6 +20,19 @@ impl NameBook {
         self.0.get(id).map(String::as_str)
     }
 
+    /// The ids of everything with this name, in upper or lower case, in their order.
+    pub(crate) fn ids_of(&self, name: &str) -> Vec<String> {
+        let name = name.to_lowercase();
+        let mut ids = Vec::new();
+        for (id, own) in &self.0 {
+            if own.to_lowercase() == name {
+                ids.push(id.clone());
+            }
+        }
+        ids.sort_unstable();
+        ids
+    }
+
     /// Adds the name after each id in a line that has one.
     pub(crate) fn annotate<'l>(&self, line: &'l str) -> Cow<'l, str> {
         if self.0.is_empty() || !line.contains(ID_PREFIX) {
@@ -69,5 +82,14 @@ mod tests {
             assert_eq!(names.annotate(line), annotated);
             assert_eq!(NameBook::default().annotate(line), line);
         }
+    }
+
+    #[test]
+    fn several_may_have_one_name() {
+        let names = [("b", "Room 105"), ("a", "ROOM 105"), ("c", "Room 1")];
+        let names = names.map(|(id, name)| (id.to_owned(), name.to_owned()));
+        let names = NameBook::new(HashMap::from(names));
+        assert_eq!(names.ids_of("room 105"), ["a", "b"]);
+        assert!(names.ids_of("room").is_empty());
     }
 }

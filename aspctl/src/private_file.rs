@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
 /// The permissions: only the owner may read and write.
@@ -22,7 +22,7 @@ impl StagedFile {
     /// Creates the file under a temporary name beside its place.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         // The target of a link is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = fs::canonicalize(path).or_else(|_| absolute(path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
         let mut options = OpenOptions::new();

@@ -9,11 +9,13 @@ import json
 import os
 import pty
 import re
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import termios
 import tomllib
 import unittest
 from contextlib import suppress
@@ -241,8 +243,15 @@ class WithBrowser(LoginTest):
 
     def test_an_answer_with_another_state_is_not_taken(self) -> None:
         self.alexa.answers_with_state = "of-another-login"
-        error = self.refused("--timeout", "2s")
-        self.assertIn("its state is another one", error)
+        process = self.start()
+        address = self.address(process)
+        with self.assertRaises(HTTPError) as refused:
+            urlopen(address)
+        self.assertIn("belongs to another login", refused.exception.read().decode())
+        process.terminate()
+        result = self.ended(process)
+        self.assertEqual(result.status, 130)
+        self.assertIn("its state is another one", result.err)
         self.assertNotIn(TOKEN_PATH, [request.path for request in self.alexa.requests])
 
     def test_ctrl_c_leaves_nothing(self) -> None:
@@ -423,6 +432,29 @@ class Client(LoginTest):
         self.assert_no_secret(Result(0, written, ""))
 
 
+    def test_ctrl_c_at_the_prompt_lets_the_terminal_echo_again(self) -> None:
+        user, terminal = pty.openpty()
+        self.addCleanup(os.close, user)
+        self.addCleanup(os.close, terminal)
+        env = {name: value for name, value in self.env.items() if name != "LWA_CLIENT_SECRET"}
+        process = subprocess.Popen(
+            [ASPCTL, "login"], env=OWN | env, stdin=terminal, stdout=terminal, stderr=terminal
+        )
+        self.addCleanup(process.kill)
+
+        def echoes() -> bool:
+            return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+        self.assertTrue(echoes())
+        written = ""
+        while "Client secret: " not in written:
+            written += os.read(user, 65536).decode()
+        self.assertFalse(echoes())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(), 130)
+        self.assertTrue(echoes())
+
+
 class Store(LoginTest):
     def test_a_place_must_be_named(self) -> None:
         error = self.refused(ASPCTL_CREDENTIALS_FILE="")
@@ -433,6 +465,20 @@ class Store(LoginTest):
         error = self.refused("--credentials-file", str(self.folder / "nowhere/credentials"))
         self.assertIn("cannot be written", error)
         self.assertEqual(self.alexa.requests, [])
+
+    def test_a_folder_is_no_file(self) -> None:
+        error = self.refused("--credentials-file", str(self.folder))
+        self.assertIn("it is a folder", error)
+
+    def test_the_next_step_can_be_pasted(self) -> None:
+        error = self.ok("--credentials-file", str(self.folder / "it's mine")).err
+        [step] = re.findall("Next: (export .*); aspctl", error)
+        shown = subprocess.run(
+            ["sh", "-c", f'{step}; printf %s "$ASPCTL_CREDENTIALS_FILE"'],
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(shown.stdout, str(self.folder / "it's mine"))
 
     def test_a_stored_token_is_replaced_after_a_question(self) -> None:
         self.ok()

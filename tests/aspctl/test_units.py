@@ -10,7 +10,7 @@ import unittest
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alexa import PORTAL, Alexa, Endpoint
+from alexa import CONFIGURATIONS, PORTAL, SUBSCRIPTIONS, Alexa, Endpoint
 from tool import Result, run
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
@@ -222,6 +222,72 @@ class Cache(UnitsTest):
     def test_the_folder_can_be_elsewhere(self) -> None:
         self.list(XDG_CACHE_HOME=str(self.folder / "x"))
         self.assertTrue(os.listdir(self.folder / "x/aspctl"))
+
+
+class ByName(UnitsTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.room = next(iter(self.rooms))
+        self.alexa.endpoints["amzn1.alexa.endpoint.101"] = Endpoint("", unit=self.room)
+
+    def devices(self, unit: str, **env: str) -> Result:
+        return self.aspctl("devices", "--output", "json", "--unit", unit, **env)
+
+    def test_a_name_of_a_list_that_is_kept(self) -> None:
+        self.ok("units", "--under", PROPERTY)
+        calls = self.calls("/v2/units")
+        result = self.devices("room 101")
+        self.assertEqual([one["name"] for one in result.json], ["Echo 101"])
+        self.assertIn(f"room 101 is {self.room}", result.err)
+        self.assertEqual(self.calls("/v2/units"), calls)
+        self.assertEqual(self.ok("units", "--under", PROPERTY, "--search", "x").status, 0)
+
+    def test_a_name_of_the_organization(self) -> None:
+        result = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION)
+        self.assertEqual(len(result.json), 1)
+        self.assertEqual(len(self.ok("units", "--under", "Grand Hotel").lines), 1 + len(ROOMS))
+
+    def test_a_name_that_nobody_has(self) -> None:
+        for env in ({}, {"ASPCTL_ORGANIZATION": ORGANIZATION}):
+            result = self.devices("Room 999", **env)
+            self.assertEqual(result.status, 1)
+            self.assertIn("the unit Room 999: no unit is known by this name", result.err)
+        self.ok("devices", "--unit", "an-opaque-id")
+
+    def test_a_name_of_several(self) -> None:
+        self.alexa.hierarchy[self.property] = ("Room 101", self.organization)
+        error = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION).err
+        self.assertIn("several units have this name", error)
+        self.assertIn(self.room, error)
+        self.assertIn(self.property, error)
+
+    def test_the_subscriptions_of_a_room(self) -> None:
+        unit = {"type": "Unit", "id": self.room}
+        configuration = self.alexa.add(
+            CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": TOPIC}]}
+        )
+        event = {"namespace": "Alexa.Automation.Execution", "name": "Completion"}
+        self.alexa.add(
+            SUBSCRIPTIONS,
+            {
+                "subscriptionConfigurationId": configuration,
+                "eventType": event,
+                "entities": {"unit": unit},
+            },
+        )
+        env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
+        found = self.ok("list", "--unit", "Room 101", "--output", "json", **env).json
+        self.assertEqual(len(found), 1)
+        found = self.ok("list", "--unit", "Room 102", "--output", "json", **env).json
+        self.assertEqual(found, [])
+
+    def test_status_takes_a_name(self) -> None:
+        # Without an account of AWS it gets as far as the region.
+        env = {"AWS_REGION": "", "ASPCTL_ORGANIZATION": ORGANIZATION}
+        result = self.aspctl("status", "--unit", "Room 101", **env)
+        self.assertEqual(result.status, 1)
+        self.assertIn(f"Room 101 is {self.room}", result.err)
+        self.assertIn("AWS region", result.err)
 
 
 class Names(UnitsTest):

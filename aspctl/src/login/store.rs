@@ -1,9 +1,9 @@
 //! Where `login` stores the credentials: a file of the user's own, or AWS Secrets Manager.
 //!
-//! What is stored is what [`credentials`](crate::credentials) reads. A store is opened before
+//! What is stored is what [`credentials`] reads. A store is opened before
 //! anybody is asked for consent, so that a folder that cannot be written costs no consent.
 
-use std::{io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -86,8 +86,13 @@ impl CredentialsStore {
     /// How the other commands are told to use it.
     pub(super) fn variable(&self) -> String {
         match self {
-            Self::File(file) => format!("ASPCTL_CREDENTIALS_FILE={}", file.path().display()),
-            Self::Secret(secret) => format!("ASPCTL_CREDENTIALS_SECRET={}", secret.id),
+            Self::File(file) => {
+                let path = file.path().display().to_string();
+                format!("ASPCTL_CREDENTIALS_FILE={}", shell_word(&path))
+            }
+            Self::Secret(secret) => {
+                format!("ASPCTL_CREDENTIALS_SECRET={}", shell_word(&secret.id))
+            }
         }
     }
 
@@ -103,6 +108,17 @@ impl CredentialsStore {
     }
 }
 
+/// Quotes a value for a shell, if it has to be.
+fn shell_word(value: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| {
+        character.is_alphanumeric() || matches!(character, '/' | '.' | '-' | '_' | ':' | '+' | '@')
+    };
+    if value.chars().all(is_plain) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(format!("'{}'", value.replace('\'', r"'\''")))
+}
+
 fn unwritable(path: &Path, error: io::Error) -> InputError {
     let place = path.display().to_string();
     let advice = "Name a file in a folder of your own that exists (--credentials-file)";
@@ -113,6 +129,11 @@ fn unwritable(path: &Path, error: io::Error) -> InputError {
 fn read_file(path: &Path) -> Result<KnownCredentials, InputError> {
     if !path.exists() {
         return Ok(KnownCredentials::default());
+    }
+    if path.is_dir() {
+        let place = path.display().to_string();
+        let advice = "Name a file in it (--credentials-file)";
+        return Err(InputError::new(place, "it is a folder", advice));
     }
     let (place, text) = credentials::read_private(path)?;
     parse_file(&place, &text)
@@ -247,6 +268,12 @@ mod tests {
         assert!(known.client_secret.is_none() && known.refresh_token.is_none());
         let error = parse_file("f", "client_secret = store-test").unwrap_err();
         assert!(!error.explain().to_string().contains("store-test"));
+    }
+
+    #[test]
+    fn a_value_is_quoted_for_a_shell_if_it_has_to_be() {
+        assert_eq!(shell_word("/home/you/a-b_c.toml"), "/home/you/a-b_c.toml");
+        assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `aspctl units` and `devices`: names beside the ids that files and commands take.
 
+mod resolve;
 mod tree;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::builder::NonEmptyStringValueParser;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use self::resolve::resolve_unit;
 use self::tree::tree_rows;
 use crate::{
     alexa::{AlexaApi, AlexaDevice, AlexaError, AlexaUnit, ReadableItems},
@@ -18,17 +20,20 @@ use crate::{
     terminal::{Terminal, counted},
 };
 
+/// The variable with the unit below which all others are.
+const ORGANIZATION_VARIABLE: &str = "ASPCTL_ORGANIZATION";
+
 /// Shown instead of what Alexa does not show.
 const UNKNOWN: &str = "?";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnitsArgs {
-    /// Only what is below this unit. The organization's own id is in the Alexa Smart Properties
-    /// console
+    /// Only what is below this unit, by its id or its name. The organization's own id is in the
+    /// Alexa Smart Properties console
     #[arg(
         long,
-        env = "ASPCTL_ORGANIZATION",
-        value_name = "ID",
+        env = ORGANIZATION_VARIABLE,
+        value_name = "UNIT",
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) under: String,
@@ -48,8 +53,8 @@ pub(crate) struct UnitsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevicesArgs {
-    /// Unit of the devices
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// Unit of the devices, by its id or its name
+    #[arg(long, value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) unit: String,
     /// Ask Alexa, even if the list was read in the last 10 minutes
     #[arg(long)]
@@ -107,12 +112,9 @@ pub(crate) async fn units(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let list = CachedRead {
-        name: format!("units below {}", args.under),
-        noun: "unit",
-        is_fresh: args.no_cache,
-    };
-    let read = async |alexa: &AlexaApi| alexa.units_below(&args.under).await;
+    let under = resolve_unit(&args.under, global, terminal).await?;
+    let list = CachedRead::below(&under, args.no_cache);
+    let read = async |alexa: &AlexaApi| alexa.units_below(&under).await;
     let all: Vec<ListedUnit> = list.read(global, terminal, read).await?;
     let total = all.len();
     let found: Vec<_> = all
@@ -145,12 +147,13 @@ pub(crate) async fn devices(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    let unit = resolve_unit(&args.unit, global, terminal).await?;
     let list = CachedRead {
-        name: format!("devices of {}", args.unit),
+        name: format!("devices of {unit}"),
         noun: "device",
         is_fresh: args.no_cache,
     };
-    let read = async |alexa: &AlexaApi| alexa.devices_of(&args.unit).await;
+    let read = async |alexa: &AlexaApi| alexa.devices_of(&unit).await;
     let found: Vec<ListedDevice> = list.read(global, terminal, read).await?;
     let head = ["NAME", "MODEL", "SERIAL NUMBER", "REACHABILITY", "ID"];
     match args.output {
@@ -158,7 +161,7 @@ pub(crate) async fn devices(
         OutputFormat::Table => terminal.table(&head, found.iter().map(device_row))?,
     }
     if found.is_empty() {
-        terminal.note(format_args!("Alexa shows no device of {}", args.unit));
+        terminal.note(format_args!("Alexa shows no device of {unit}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,6 +177,15 @@ struct CachedRead {
 }
 
 impl CachedRead {
+    /// All units below another one.
+    fn below(unit: &str, is_fresh: bool) -> Self {
+        Self {
+            name: format!("units below {unit}"),
+            noun: "unit",
+            is_fresh,
+        }
+    }
+
     /// Reads the list from the cache, or from Alexa.
     async fn read<T, L>(
         &self,
