@@ -14,7 +14,7 @@ use crate::{
     readiness::{StatusArgs, WaitArgs},
     replay::ReplayArgs,
     send::SendArgs,
-    subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
+    subscriptions::{ApplyArgs, DestroyArgs, ExportArgs, PlanArgs},
     tail::TailArgs,
     terminal::BrokenPipe,
     units::{DevicesArgs, UnitsArgs},
@@ -55,6 +55,8 @@ pub(crate) enum AspctlCommand {
     Apply(ApplyArgs),
     /// Delete everything that sends events to the topic
     Destroy(DestroyArgs),
+    /// Write a subscriptions file from what Alexa has
+    Export(ExportArgs),
     /// List the units below another one, with their names
     Units(UnitsArgs),
     /// List the devices of a unit, with their names
@@ -90,7 +92,8 @@ impl AspctlCommand {
     /// What to do once the reader of the output is gone.
     pub(crate) fn broken_pipe(&self) -> BrokenPipe {
         match self {
-            Self::Units(_)
+            Self::Export(_)
+            | Self::Units(_)
             | Self::Devices(_)
             | Self::List(_)
             | Self::Get(_)

@@ -124,6 +124,7 @@ async fn run(
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
+        AspctlCommand::Export(args) => subscriptions::export(&args, &global, terminal).await,
         AspctlCommand::Units(args) => units::units(&args, &global, terminal).await,
         AspctlCommand::Devices(args) => units::devices(&args, &global, terminal).await,
         AspctlCommand::List(args) => inventory::list(&args, &global, terminal).await,

@@ -15,7 +15,6 @@ impl NameBook {
     }
 
     /// The name of an id.
-    #[cfg(test)]
     pub(crate) fn name(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)
     }

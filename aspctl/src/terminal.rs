@@ -107,6 +107,11 @@ impl Terminal {
         drop(self.names.set(names));
     }
 
+    /// The names that are known.
+    pub(crate) fn names(&self) -> NameBook {
+        self.names.get().cloned().unwrap_or_default()
+    }
+
     fn with_names<'l>(&self, line: &'l str) -> Cow<'l, str> {
         match self.names.get() {
             Some(names) => names.annotate(line),

@@ -14,6 +14,7 @@ mod args;
 mod deletion_limit;
 pub(crate) mod describe;
 mod event_types;
+mod export;
 pub(crate) mod file;
 pub(crate) mod plan;
 pub(crate) mod read;
@@ -27,7 +28,6 @@ use std::{collections::BTreeSet, process::ExitCode};
 pub(crate) use asp_alexa::{compare, entities, units};
 use asp_events::{arn::Arn, event::header::EventType};
 
-pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
     account::RunAccount,
     compare::WantedSubscription,
@@ -39,6 +39,10 @@ use self::{
     show::{PlanView, deletion_line, show_unreadable},
     undone::{UndoneChange, show_undone},
     units::UnitDirectory,
+};
+pub(crate) use self::{
+    args::{ApplyArgs, DestroyArgs, PlanArgs},
+    export::{ExportArgs, export},
 };
 use crate::{
     alexa::{AlexaApi, AlexaError, AlexaSubscription},
