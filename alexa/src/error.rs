@@ -321,13 +321,7 @@ impl AlexaError {
             Self::Setup(_) => {
                 "Check the proxy variables, the system's certificates and AWS_CA_BUNDLE"
             }
-            Self::Unreachable { is_refused, .. } if *is_refused => {
-                "Check the network, the proxy variables and the host (--alexa-url, --lwa-url); a \
-                 proxy that inspects TLS needs its certificate in AWS_CA_BUNDLE"
-            }
-            Self::Unreachable { .. } => {
-                "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
-            }
+            Self::Unreachable { is_refused, .. } => unreachable_advice(*is_refused),
             Self::Busy { .. } => "Alexa is throttling or has an outage: wait a few minutes",
             Self::BusyUntil { retry_at, .. } => {
                 return format!("Run the command again after {}", in_utc(retry_at));
@@ -364,6 +358,15 @@ fn to_host(host: Option<&str>) -> String {
 
 fn in_utc(time: &DateTime<Utc>) -> String {
     time.format("%F %T UTC").to_string()
+}
+
+fn unreachable_advice(is_refused: bool) -> &'static str {
+    if is_refused {
+        "Check the network, the proxy variables and the host (--alexa-url, --lwa-url); a proxy \
+         that inspects TLS needs its certificate in AWS_CA_BUNDLE"
+    } else {
+        "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
+    }
 }
 
 fn unauthorized_advice(operation: Option<AlexaOperation>) -> &'static str {

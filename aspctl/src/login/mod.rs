@@ -110,21 +110,7 @@ pub(crate) async fn run(
         );
         terminal.confirm(question, args.yes).await?;
     }
-    let consent = ConsentSettings {
-        authorization_url: args.authorization_url.clone(),
-        redirect_url: return_url(args.port),
-        client_id: client.id.clone(),
-        client_secret: client.secret.clone(),
-        scopes: args.scope.clone(),
-    };
-    let request = ConsentRequest::new(&credentials::settings(global, terminal)?, consent)?;
-    explain_consoles(args, &client, terminal);
-    let code = if args.no_browser {
-        pasted_code(&request, args, terminal).await?
-    } else {
-        code_of_browser(&request, args, terminal).await?
-    };
-    let tokens = request.exchange(&code).await?;
+    let tokens = ask_for_consent(args, &client, global, terminal).await?;
     let refresh_token = tokens.refresh_token.expose_secret();
     let credentials =
         LoginCredentials::new(&client.id, client.secret.expose_secret(), refresh_token);
@@ -136,6 +122,30 @@ pub(crate) async fn run(
         "Next: export {variable}; aspctl whoami shows whose credentials these are"
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the account for its consent, and exchanges the code that this gives.
+async fn ask_for_consent(
+    args: &LoginArgs,
+    client: &LoginIdentity,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<GrantedTokens, CommandError> {
+    let consent = ConsentSettings {
+        authorization_url: args.authorization_url.clone(),
+        redirect_url: return_url(args.port),
+        client_id: client.id.clone(),
+        client_secret: client.secret.clone(),
+        scopes: args.scope.clone(),
+    };
+    let request = ConsentRequest::new(&credentials::settings(global, terminal)?, consent)?;
+    explain_consoles(args, client, terminal);
+    let code = if args.no_browser {
+        pasted_code(&request, args, terminal).await?
+    } else {
+        code_of_browser(&request, args, terminal).await?
+    };
+    Ok(request.exchange(&code).await?)
 }
 
 /// Finds the client: each value in the option, the variable or what is stored, or by a prompt.
