@@ -66,15 +66,8 @@ IMPURE_CRATES = re.compile(
     r"\b(?:aws_sdk_\w+|aws_smithy_\w+|aws_types|aws_credential_types|tokio|lambda_runtime)(?=::|;)"
 )
 
-# The part of aspctl that is to become a crate: the client of Alexa, and the comparison. It may
-# import itself, and nothing that knows the command line, the terminal or files.
-CLIENT_MODULES = (
-    ("advice",),
-    ("alexa",),
-    ("subscriptions", "compare"),
-    ("subscriptions", "entities"),
-    ("subscriptions", "units"),
-)
+# What the client of Alexa, a crate of its own, must not import: it knows neither the command line nor
+# the terminal nor files, so that the function can use it, too.
 TERMINAL_CRATES = re.compile(
     r"\b(?:clap\w*|anstream|anstyle|comfy_table|indicatif|std::(?:env|fs|path|process))(?=::|;|,)"
 )
@@ -243,23 +236,12 @@ class Package:
                 yield module, 1, "deliver must not import crate::outcome"
 
     def client_violations(self) -> list[Place]:
-        """What the client of Alexa and the comparison import besides themselves."""
-        found = []
-        for module, file in self.modules.items():
-            if not _is_of_client(module):
-                continue
-            for crate in TERMINAL_CRATES.finditer(file.code):
-                line = file.line_of(crate.start())
-                found.append(Place(file.path, line, f"the client must not import {crate[0]}"))
-            for target in sorted(self.edges[module]):
-                if target and not _is_of_client(target):
-                    what = f"the client must not import crate::{'::'.join(target)}"
-                    found.append(Place(file.path, 1, what))
-        return found
-
-
-def _is_of_client(module: tuple[str, ...]) -> bool:
-    return any(module[: len(own)] == own for own in CLIENT_MODULES)
+        """What the client of Alexa imports of the command line, the terminal and files."""
+        return [
+            Place(file.path, file.line_of(found.start()), f"the client must not import {found[0]}")
+            for file in self.files
+            for found in TERMINAL_CRATES.finditer(file.code)
+        ]
 
 
 def is_one_word(name: str) -> bool:
@@ -301,7 +283,8 @@ def _circles(graph: dict[tuple[str, ...], set[tuple[str, ...]]]) -> list[list[st
 
 
 class CodeBase:
-    """A working copy of the project, of today or of before the tool became a package of its own."""
+    """A working copy of the project, of today or of before the tool, and in it the client of Alexa,
+    became packages of their own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -310,7 +293,9 @@ class CodeBase:
             tool = root / "src/bin/aspctl"
         self.function = Package("function", root / "src", without=root / "src/bin")
         self.tool = Package("aspctl", tool)
-        self.packages = (self.function, self.tool)
+        client = root / "alexa/src"
+        self.client = Package("alexa", client) if client.is_dir() else None
+        self.packages = tuple(filter(None, (self.function, self.client, self.tool)))
 
     def files(self, *patterns: str) -> Iterator[Path]:
         """The files with matching names, without those that were built or installed."""
@@ -329,8 +314,9 @@ class CodeBase:
             if len(line) > MAX_COLUMNS
         ]
 
-    def types_of_both_packages(self) -> list[str]:
-        return sorted(self.function.types.keys() & self.tool.types.keys())
+    def types_of_several_packages(self) -> list[str]:
+        names = Counter(name for package in self.packages for name in package.types)
+        return sorted(name for name, count in names.items() if count > 1)
 
     def rust_tests(self) -> int:
         return sum(
@@ -370,7 +356,7 @@ def rows(base: CodeBase) -> Iterator[tuple[str, str]]:
             f"{name}: definitions that share a name in the package",
             str(len(package.shared_types())),
         )
-    yield "type names in both packages", str(len(base.types_of_both_packages()))
+    yield "type names in several packages", str(len(base.types_of_several_packages()))
     for kind, patterns in KINDS.items():
         yield f"lines over {MAX_COLUMNS} columns: {kind}", str(len(base.long_lines(*patterns)))
     for package in base.packages:
@@ -412,7 +398,7 @@ def details(base: CodeBase) -> Iterator[str]:
             f"{package.name}: circle among modules: {' ⇄ '.join(circle)}"
             for circle in package.folder_circles()
         )
-    yield from (f"in both packages: type {name}" for name in base.types_of_both_packages())
+    yield from (f"in several packages: type {name}" for name in base.types_of_several_packages())
     yield from map(str, base.function.layering_violations())
     files = Counter(str(place.path) for kind in KINDS.values() for place in base.long_lines(*kind))
     yield from (

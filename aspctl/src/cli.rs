@@ -9,13 +9,16 @@ use crate::{
     doctor::DoctorArgs,
     generate::GenerateArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
+    login::LoginArgs,
     quarantine::{QuarantineAction, QuarantineArgs},
     readiness::{StatusArgs, WaitArgs},
     replay::ReplayArgs,
     send::SendArgs,
-    subscriptions::{ApplyArgs, DestroyArgs, PlanArgs},
+    subscriptions::{ApplyArgs, DestroyArgs, ExportArgs, PlanArgs},
     tail::TailArgs,
     terminal::BrokenPipe,
+    units::{DevicesArgs, UnitsArgs},
+    whoami::WhoamiArgs,
 };
 
 /// Manages the event subscriptions of Alexa Smart Properties, checks the whole chain from Alexa to
@@ -40,6 +43,11 @@ pub(crate) struct AspctlArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AspctlCommand {
+    /// Get the consent of an account in a browser, and store its refresh token
+    Login(LoginArgs),
+    /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS. Exit status: 1
+    /// if a part is missing
+    Whoami(WhoamiArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
@@ -47,6 +55,12 @@ pub(crate) enum AspctlCommand {
     Apply(ApplyArgs),
     /// Delete everything that sends events to the topic
     Destroy(DestroyArgs),
+    /// Write a subscriptions file from what Alexa has
+    Export(ExportArgs),
+    /// List the units below another one, with their names
+    Units(UnitsArgs),
+    /// List the devices of a unit, with their names
+    Devices(DevicesArgs),
     /// List subscriptions and configurations
     List(ListArgs),
     /// Show all fields of a subscription or configuration
@@ -78,13 +92,21 @@ impl AspctlCommand {
     /// What to do once the reader of the output is gone.
     pub(crate) fn broken_pipe(&self) -> BrokenPipe {
         match self {
-            Self::List(_) | Self::Get(_) | Self::Tail(_) | Self::Generate(_) => BrokenPipe::End,
+            Self::Export(_)
+            | Self::Units(_)
+            | Self::Devices(_)
+            | Self::List(_)
+            | Self::Get(_)
+            | Self::Tail(_)
+            | Self::Generate(_) => BrokenPipe::End,
             Self::Send(args) if args.print => BrokenPipe::End,
             Self::Quarantine(args) => match args.action {
                 QuarantineAction::List(_) | QuarantineAction::Show(_) => BrokenPipe::End,
                 QuarantineAction::Discard(_) => BrokenPipe::Ignore,
             },
-            Self::Plan(_)
+            Self::Login(_)
+            | Self::Whoami(_)
+            | Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)
             | Self::Delete(_)

@@ -4,7 +4,7 @@
 //! No message here quotes what was read.
 
 use std::{
-    env, fs, io,
+    env, fmt, fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -18,6 +18,7 @@ use crate::{
     alexa::{AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials},
     args::{AlexaArgs, GlobalArgs},
     aws::{AwsClients, call_error},
+    customer_cache::CustomerCache,
     error::CommandError,
     terminal::Terminal,
 };
@@ -27,19 +28,48 @@ pub(crate) async fn connect(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
+    let credentials = read(global, terminal).await?;
+    learn_names(&credentials, global, terminal);
+    let alexa = AlexaApi::new(settings(global, terminal)?, credentials)?;
+    alexa.log_in().await?;
+    Ok(alexa)
+}
+
+/// Lets the terminal show names beside ids, if the customer's are known.
+fn learn_names(credentials: &LoginCredentials, global: &GlobalArgs, terminal: &Terminal) {
+    if let Some(cache) = CustomerCache::of(credentials, &global.alexa.alexa_url) {
+        terminal.learn_names(cache.names());
+    }
+}
+
+/// Does the same for a command that needs no credentials of Alexa, if they are at hand.
+pub(crate) fn learn_names_if_known(global: &GlobalArgs, terminal: &Terminal) {
+    let credentials = match CredentialsSource::of(&global.alexa) {
+        CredentialsSource::File(path) => from_file(&path).ok(),
+        CredentialsSource::Environment => from_environment(variable).ok(),
+        // It would take a call to AWS.
+        CredentialsSource::Secret(_) => None,
+    };
+    if let Some(credentials) = credentials {
+        learn_names(&credentials, global, terminal);
+    }
+}
+
+/// How to reach Alexa, by the options.
+pub(crate) fn settings(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<AlexaSettings, InputError> {
     let args = &global.alexa;
     let (observer, last) = (terminal.clone(), Mutex::default());
-    let settings = AlexaSettings {
+    Ok(AlexaSettings {
         api_url: args.alexa_url.clone(),
         login_url: args.lwa_url.clone(),
         backoff: args.alexa_backoff,
         parallel: args.parallel.into(),
         root_certificates: root_certificates()?,
         observer: Arc::new(move |notice: &AlexaNotice| show_notice(notice, &last, &observer)),
-    };
-    let alexa = AlexaApi::new(settings, read(global, terminal).await?)?;
-    alexa.log_in().await?;
-    Ok(alexa)
+    })
 }
 
 /// Shows what the client waits for, once where several calls wait for the same. A counter is only
@@ -70,8 +100,11 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
 /// `LWA_…` variables.
-async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentials, CommandError> {
-    match source(&global.alexa, variable) {
+pub(crate) async fn read(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<LoginCredentials, CommandError> {
+    match CredentialsSource::of(&global.alexa) {
         CredentialsSource::File(path) => Ok(from_file(&path)?),
         CredentialsSource::Secret(id) => {
             from_secrets_manager(&AwsClients::load(global, terminal.observer()).await?, &id).await
@@ -81,16 +114,33 @@ async fn read(global: &GlobalArgs, terminal: &Terminal) -> Result<LoginCredentia
 }
 
 /// An environment variable, unless it is blank.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Where the credentials are kept.
 #[derive(Debug, PartialEq, Eq)]
-enum CredentialsSource {
+pub(crate) enum CredentialsSource {
     File(PathBuf),
     Secret(String),
     Environment,
+}
+
+impl fmt::Display for CredentialsSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(formatter, "the file {}", path.display()),
+            Self::Secret(id) => write!(formatter, "the secret {id} of AWS Secrets Manager"),
+            Self::Environment => formatter.write_str("the variables LWA_…"),
+        }
+    }
+}
+
+impl CredentialsSource {
+    /// The source that an option or a variable names.
+    pub(crate) fn of(args: &AlexaArgs) -> Self {
+        source(args, variable)
+    }
 }
 
 /// Selects the source. Options take precedence over variables.
@@ -156,14 +206,20 @@ fn from_environment(
         "Login with Amazon credentials",
         problem,
         "Set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or say where the credentials \
-         are with --credentials-file or --credentials-secret",
+         are with --credentials-file or --credentials-secret. aspctl login gets them",
     ))
 }
 
 fn from_file(path: &Path) -> Result<LoginCredentials, InputError> {
+    let (place, text) = read_private(path)?;
+    parse_file(&place, &text)
+}
+
+/// Reads a file that only its owner may read. Returns it with its name.
+pub(crate) fn read_private(path: &Path) -> Result<(String, String), InputError> {
     require_private(path)?;
     let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
-    parse_file(&path.display().to_string(), &text)
+    Ok((path.display().to_string(), text))
 }
 
 fn parse_file(place: &str, text: &str) -> Result<LoginCredentials, InputError> {

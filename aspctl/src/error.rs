@@ -7,7 +7,7 @@ use std::{fmt::Display, io, process::ExitCode};
 
 use crate::{
     advice::{Explanation, InputError},
-    alexa::AlexaError,
+    alexa::{AlexaError, ConsentError},
     aws::AwsCallError,
     interrupt::INTERRUPTED_STATUS,
 };
@@ -33,6 +33,9 @@ pub(crate) enum CommandError {
     /// A call to Alexa or to Login with Amazon failed.
     #[error(transparent)]
     Alexa(#[from] AlexaError),
+    /// An account did not give its consent.
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsCallError),
@@ -102,6 +105,7 @@ impl CommandError {
         match self {
             Self::Input(error) => error.explain(),
             Self::Alexa(error) => error.explain(),
+            Self::Consent(error) => error.explain(),
             Self::Aws(error) => error.explain(),
             Self::Leftover(error) => error.explain(),
             Self::Undone { advice, .. } if !advice.is_empty() => {
@@ -124,6 +128,7 @@ impl CommandError {
             Self::Aws(error) => error.is_transient(),
             Self::Input(_)
             | Self::Inputs(_)
+            | Self::Consent(_)
             | Self::Declined(_)
             | Self::CannotPrompt
             | Self::Undone { .. }

@@ -17,6 +17,7 @@ use crate::{
     error::CommandError,
     subscriptions::{describe::describe_subscription, read::without_repeats},
     terminal::{Terminal, counted},
+    units::resolve_unit,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,8 +34,8 @@ pub(crate) struct ListArgs {
     /// Only subscriptions to this event type, such as Alexa.Skill.Interaction.Failure
     #[arg(long, value_name = "TYPE", value_parser = event_type)]
     pub(crate) event: Option<EventType>,
-    /// Only subscriptions about this unit, its roles, or the units below it
-    #[arg(long, value_name = "ID")]
+    /// Only subscriptions about this unit, its roles, or the units below it. By its id or its name
+    #[arg(long, value_name = "UNIT")]
     pub(crate) unit: Option<String>,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
@@ -83,8 +84,12 @@ pub(crate) async fn list(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    let unit = match &args.unit {
+        Some(unit) => Some(resolve_unit(unit, global, terminal).await?),
+        None => None,
+    };
     let alexa = connect(global, terminal).await?;
-    let listed = read_listed(args, &alexa).await?;
+    let listed = read_listed(args, unit, &alexa).await?;
     match args.output {
         OutputFormat::Json => terminal.json(&as_json(&listed))?,
         OutputFormat::Table => show(&listed, terminal)?,
@@ -93,9 +98,13 @@ pub(crate) async fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResources, CommandError> {
+async fn read_listed(
+    args: &ListArgs,
+    unit: Option<String>,
+    alexa: &AlexaApi,
+) -> Result<ListedResources, CommandError> {
     // Filters apply to subscriptions only, so with a filter these are the default.
-    let has_filter = args.event.is_some() || args.unit.is_some();
+    let has_filter = args.event.is_some() || unit.is_some();
     let with_configurations = match args.kind {
         Some(kind) => kind == ResourceKind::Configurations,
         None => !has_filter,
@@ -111,7 +120,7 @@ async fn read_listed(args: &ListArgs, alexa: &AlexaApi) -> Result<ListedResource
     if args.kind != Some(ResourceKind::Configurations) {
         let filter = SubscriptionFilter {
             event_type: args.event.clone(),
-            unit: args.unit.clone(),
+            unit,
             parent: None,
         };
         let all = read_filtered(alexa, &filter).await?;

@@ -6,12 +6,11 @@
 //! A command is parsed in [`cli`], runs in its own module, calls Alexa through [`alexa`] and AWS
 //! through [`aws`], and prints through [`terminal`].
 
-mod advice;
-mod alexa;
 mod args;
 mod aws;
 mod cli;
 mod credentials;
+mod customer_cache;
 mod doctor;
 mod error;
 mod follow;
@@ -21,7 +20,10 @@ mod interrupt;
 mod inventory;
 mod kept_queue;
 mod live;
+mod login;
+mod names;
 mod printable;
+mod private_file;
 mod quarantine;
 mod readiness;
 mod replay;
@@ -31,9 +33,13 @@ mod stored_readiness;
 mod subscriptions;
 mod tail;
 mod terminal;
+mod units;
+mod whoami;
 
 use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
+// Under short names, as if they were modules of this crate.
+use asp_alexa::{self as alexa, advice};
 use clap::{CommandFactory as _, Parser as _};
 use futures_util::FutureExt as _;
 use secrecy::SecretString;
@@ -113,9 +119,14 @@ async fn run(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     match command {
+        AspctlCommand::Login(args) => Box::pin(login::run(&args, &global, terminal)).await,
+        AspctlCommand::Whoami(args) => Box::pin(whoami::run(&args, &global, terminal)).await,
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
+        AspctlCommand::Export(args) => subscriptions::export(&args, &global, terminal).await,
+        AspctlCommand::Units(args) => units::units(&args, &global, terminal).await,
+        AspctlCommand::Devices(args) => units::devices(&args, &global, terminal).await,
         AspctlCommand::List(args) => inventory::list(&args, &global, terminal).await,
         AspctlCommand::Get(args) => inventory::get(&args, &global, terminal).await,
         AspctlCommand::Delete(args) => inventory::delete(&args, &global, terminal).await,

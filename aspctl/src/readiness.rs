@@ -18,11 +18,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     args::{GlobalArgs, OutputFormat, since},
     aws::{AwsClients, call_error},
+    credentials::learn_names_if_known,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     stack::DeployedStack,
     stored_readiness::stored_signal,
     terminal::Terminal,
+    units::resolve_unit,
 };
 
 /// The exit status if the subject is not ready.
@@ -43,10 +45,10 @@ const CHECK_ID: &str = "Check the id: the console shows other unit ids than the 
 /// Selects the subject.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubjectArgs {
-    /// Unit; with --principal, the unit of the role
+    /// Unit, by its id or its name; with --principal, the unit of the role
     #[arg(
         long,
-        value_name = "ID",
+        value_name = "UNIT",
         conflicts_with = "device",
         required_unless_present_any = ["device", "principal"],
         value_parser = NonEmptyStringValueParser::new()
@@ -101,7 +103,8 @@ pub(crate) async fn wait(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = &selected_subject(&args.subject);
+    let subject = &selected_subject(&args.subject, global, terminal).await?;
+    learn_names_if_known(global, terminal);
     let started = Instant::now();
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
@@ -146,7 +149,8 @@ pub(crate) async fn status(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let subject = &selected_subject(&args.subject);
+    let subject = &selected_subject(&args.subject, global, terminal).await?;
+    learn_names_if_known(global, terminal);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     if let Some(readiness) = LedgerReader::of(&stack, &aws)?.read(subject).await? {
@@ -160,13 +164,25 @@ pub(crate) async fn status(
     Ok(ExitCode::from(UNKNOWN_STATUS))
 }
 
-/// Returns the subject that the options select.
-fn selected_subject(args: &SubjectArgs) -> ReadinessSubject {
+/// Returns the subject that the options select. A unit may be given by its name.
+async fn selected_subject(
+    args: &SubjectArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<ReadinessSubject, CommandError> {
+    let mut args = args.clone();
+    if let Some(unit) = &args.unit {
+        args.unit = Some(resolve_unit(unit, global, terminal).await?);
+    }
+    Ok(subject_of(args))
+}
+
+fn subject_of(args: SubjectArgs) -> ReadinessSubject {
     let SubjectArgs {
         unit,
         device,
         principal,
-    } = args.clone();
+    } = args;
     match (unit, device, principal) {
         (_, Some(device), _) => ReadinessSubject::Device(device),
         (Some(unit_id), None, Some(principal_id)) => ReadinessSubject::PrincipalOnUnit {

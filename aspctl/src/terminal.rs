@@ -4,18 +4,21 @@
 //! again, and all output is made [`printable`].
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, BufRead, IsTerminal, Write},
     panic::{self, PanicHookInfo},
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use anstream::ColorChoice;
 use comfy_table::{Table, presets::NOTHING};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::SecretString;
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::{
@@ -28,6 +31,7 @@ use crate::{
     error::CommandError,
     interrupt::{Interrupts, interruptible},
     live::{LiveArea, LiveList, ProgressLine},
+    names::NameBook,
     printable::{self, BAD, STRONG},
 };
 
@@ -53,6 +57,7 @@ pub(crate) struct Terminal {
     reader_is_gone: Arc<AtomicBool>,
     live: LiveArea,
     interrupts: Interrupts,
+    names: Arc<OnceLock<NameBook>>,
 }
 
 impl Terminal {
@@ -70,6 +75,7 @@ impl Terminal {
             reader_is_gone: Arc::default(),
             live,
             interrupts: Interrupts::default(),
+            names: Arc::default(),
         }
     }
 
@@ -92,7 +98,25 @@ impl Terminal {
 
     /// Prints a line of the result.
     pub(crate) fn say(&self, line: impl Display) -> Result<(), CommandError> {
-        self.print(&printable::line(&line.to_string()))
+        self.print(&printable::line(&self.with_names(&line.to_string())))
+    }
+
+    /// Shows these names beside ids from now on, in lines and tables.
+    pub(crate) fn learn_names(&self, names: NameBook) {
+        // What was learned first stays.
+        drop(self.names.set(names));
+    }
+
+    /// The names that are known.
+    pub(crate) fn names(&self) -> NameBook {
+        self.names.get().cloned().unwrap_or_default()
+    }
+
+    fn with_names<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        match self.names.get() {
+            Some(names) => names.annotate(line),
+            None => Cow::Borrowed(line),
+        }
     }
 
     /// Prints a result of several lines, such as a script.
@@ -160,12 +184,16 @@ impl Terminal {
         table.load_style(NOTHING).set_header(head);
         for row in rows {
             // Replaced before the column widths are computed.
-            table.add_row(row.iter().map(|cell| printable::line(cell)));
+            table.add_row(
+                row.iter()
+                    .map(|cell| printable::line(&self.with_names(cell))),
+            );
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        table.lines().try_for_each(|line| self.say(line.trim_end()))
+        let mut lines = table.lines();
+        lines.try_for_each(|line| self.print(&printable::line(line.trim_end())))
     }
 
     /// Whether somebody can be asked.
@@ -186,20 +214,63 @@ impl Terminal {
         if !self.can_prompt() {
             return Err(CommandError::CannotPrompt);
         }
-        self.live.end_waiting();
-        let question = printable::line(&question.to_string());
-        write!(anstream::stderr(), "{question} [y/N] ")?;
-        let answer = tokio::select! {
-            biased;
-            () = self.interrupts.arrived() => {
-                drop(writeln!(anstream::stderr()));
-                return Err(CommandError::Interrupted("Nothing was changed".to_owned()));
-            }
-            answer = interruptible(read_line) => answer?,
-        };
+        let answer = self.prompt(format_args!("{question} [y/N] ")).await?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(CommandError::Declined("not confirmed")),
+        }
+    }
+
+    /// Prompts for a value, which `elsewhere` can give as well.
+    pub(crate) async fn ask(&self, what: &str, elsewhere: &str) -> Result<String, CommandError> {
+        self.require_terminal(what, elsewhere)?;
+        self.prompt(format_args!("{what}: ")).await
+    }
+
+    /// Prompts for a secret, which `elsewhere` can give as well.
+    pub(crate) async fn ask_secret(
+        &self,
+        what: &str,
+        elsewhere: &str,
+    ) -> Result<SecretString, CommandError> {
+        self.require_terminal(what, elsewhere)?;
+        self.read_secret(what).await
+    }
+
+    fn require_terminal(&self, what: &str, elsewhere: &str) -> Result<(), CommandError> {
+        if self.can_prompt() {
+            return Ok(());
+        }
+        let problem = "none is given, and standard input is not a terminal";
+        Err(CommandError::input(
+            what,
+            problem,
+            format!("Set {elsewhere}"),
+        ))
+    }
+
+    /// Reads a line that is not echoed, from a terminal or a pipe.
+    pub(crate) async fn read_secret(&self, what: &str) -> Result<SecretString, CommandError> {
+        let hidden = HiddenInput::start();
+        let answer = self.prompt(format_args!("{what}: ")).await;
+        if hidden.is_some() {
+            drop(writeln!(anstream::stderr()));
+        }
+        Ok(answer?.into())
+    }
+
+    /// Shows a question, and reads a line.
+    async fn prompt(&self, question: impl Display) -> Result<String, CommandError> {
+        self.live.end_waiting();
+        let question = printable::line(&question.to_string());
+        write!(anstream::stderr(), "{question}")?;
+        tokio::select! {
+            biased;
+            () = self.interrupts.arrived() => {
+                drop(writeln!(anstream::stderr()));
+                Err(CommandError::Interrupted("Nothing was changed".to_owned()))
+            }
+            answer = interruptible(read_line) => Ok(answer?),
         }
     }
 
@@ -240,6 +311,27 @@ impl Terminal {
             }
         }
         exit
+    }
+}
+
+/// Keeps a terminal from echoing what is typed, until it is dropped.
+struct HiddenInput(Termios);
+
+impl HiddenInput {
+    /// `None` if standard input is not a terminal.
+    fn start() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // If the terminal is gone, nothing echoes anyway.
+        tcsetattr(io::stdin(), OptionalActions::Now, &self.0).unwrap_or_default();
     }
 }
 
@@ -313,7 +405,9 @@ fn init_logging(global: &GlobalArgs, live: LiveArea) {
         .with_writer(move || LogWriter(live.clone()))
         .with_ansi(false)
         .with_target(false);
-    let own = Targets::new().with_target("aspctl", level);
+    let own = Targets::new()
+        .with_target("aspctl", level)
+        .with_target("asp_alexa", level);
     // Fails only if a logger is already set, and no other code sets one.
     drop(
         tracing_subscriber::registry()

@@ -12,7 +12,9 @@ silent, attributes of Alexa select among the behaviours that a client must expec
 from __future__ import annotations
 
 import argparse
+import base64
 import copy
+import hashlib
 import itertools
 import json
 import re
@@ -31,13 +33,15 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from echoes import OWNER_ID, UnitIds, show
 
 CONFIGURATIONS, SUBSCRIPTIONS = "subscriptionConfigurations", "subscriptions"
 MANAGEMENT, PROFILE = "alexa::enterprise:management", "profile:user_id"
 TOKEN_PATH = "/auth/o2/token"
+CONSENT_PATH = "/ap/oa"
+RETURN_URL = "http://127.0.0.1:9090/cb"  # of Amazon's own tools
 NO_UNIT = "~caller.defaultUnitId"
 MAX_RESULTS = 10
 
@@ -144,6 +148,21 @@ UNAUTHORIZED_CLIENT = Reply(
 )
 
 
+# The units and the devices of the documents, for Alexa.hierarchy and Alexa.endpoints.
+EXAMPLE_ORGANIZATION = "amzn1.alexa.unit.did.EXAMPLEORGANIZATION"
+EXAMPLE_PROPERTY = "amzn1.alexa.unit.did.EXAMPLEPROPERTY"
+EXAMPLE_HIERARCHY: dict[str, tuple[str | None, str]] = {
+    EXAMPLE_PROPERTY: ("Grand Hotel", EXAMPLE_ORGANIZATION)
+} | {
+    f"amzn1.alexa.unit.did.EXAMPLEROOM{number}": (f"Room {number}", EXAMPLE_PROPERTY)
+    for number in (101, 102, 105)
+}
+EXAMPLE_ENDPOINTS = {
+    f"amzn1.alexa.endpoint.example-{number}": f"amzn1.alexa.unit.did.EXAMPLEROOM{number}"
+    for number in (101, 102)
+}
+
+
 class _Refusal(Exception):
     def __init__(self, status: int, body: str | Body) -> None:
         self.status, self.body = status, body
@@ -157,6 +176,16 @@ class _Position:
     filters: Mapping[str, str]
     number: int
     is_empty: bool = False
+
+
+@dataclass(frozen=True)
+class _Consent:
+    """A code that was issued, with what its exchange must repeat."""
+
+    return_url: str
+    challenge: str | None
+    scope: str
+    at: float
 
 
 @dataclass
@@ -185,6 +214,13 @@ class Alexa:
         self.person: Body = {}  # `email` and `name` of the profile
         self.rotates_refresh_token = False  # old refresh tokens stay valid
         self.profile_refusal = 403  # or 401: for the profile without its scope
+        # … consent
+        self.allowed_return_urls = {RETURN_URL}  # compared exactly
+        self.consent: Literal["accepted", "declined"] | Body = "accepted"  # or an error's fields
+        self.answers_with_state: str | None = None  # this one instead of the request's
+        self.code_seconds = 300
+        self.grants_refresh_tokens = True
+        self.shown_scope: Literal["absent", "as asked", "reordered"] | str = "absent"  # with tokens
 
         # Event Messenger
         self.resources: dict[str, dict[str, Resource]] = {
@@ -245,6 +281,9 @@ class Alexa:
         self.unit_answer: Literal["canonical", "as asked"] | int = "canonical"  # or a status
         self.unit_statuses: dict[str, int] = {}  # for one unit, by either id
 
+        self.hierarchy: dict[str, tuple[str | None, str]] = {}  # name and parent, by id as shown
+        self.shows_parents = True  # in lists of units
+
         # Endpoints and automations
         self.endpoints: dict[str, Endpoint] = {}
         self.inactive_units: set[str] = set()
@@ -272,6 +311,7 @@ class Alexa:
         self._storm, self._weather, self._seen = 0, itertools.cycle(STORM), 0
         self._tokens: dict[str, float] = {}
         self._rotated: set[str] = set()
+        self._codes: dict[str, _Consent] = {}  # not used yet
         self._made: dict[
             tuple[str, str], str
         ] = {}  # ids by idempotency token, including deleted ones
@@ -317,6 +357,7 @@ class Alexa:
         return {
             "ASPCTL_ALEXA_URL": self.url,
             "ASPCTL_LWA_URL": self.lwa_url,
+            "ASPCTL_AUTHORIZATION_URL": self.url + CONSENT_PATH,
             "LWA_CLIENT_ID": self.credentials.client_id,
             "LWA_CLIENT_SECRET": self.credentials.client_secret,
             "LWA_REFRESH_TOKEN": self.credentials.refresh_token,
@@ -379,6 +420,11 @@ class Alexa:
                 return f"amzn1.alexa.events.v2.{infix or 'sub.'}{number:06}"
             case "uuid":
                 return str(uuid.uuid4())
+
+    def add_examples(self) -> None:
+        """Adds the units and the devices of the documents."""
+        self.hierarchy |= EXAMPLE_HIERARCHY
+        self.endpoints |= {id: Endpoint(id, unit) for id, unit in EXAMPLE_ENDPOINTS.items()}
 
     def refused_url(self) -> str:
         """A URL of this machine where nothing listens."""
@@ -520,6 +566,8 @@ class Alexa:
             )
             _require(MANAGEMENT in self.scopes, "The caller is not permitted to do this.", 403)
         match request.method, request.path.split("/")[1:]:
+            case "GET", ["ap", "oa"]:
+                return self._consent_page(request.query)
             case "POST", ["auth", "o2", "token"]:
                 return self._issue(request)
             case "GET", ["user", "profile"]:
@@ -534,6 +582,10 @@ class Alexa:
                 return self._delete(kind, id)
             case "GET", ["v2", "units", id]:
                 return self._unit(id)
+            case "GET", ["v2", "units"]:
+                return self._units(request.query)
+            case "GET", ["v2", "endpoints"]:
+                return self._devices(request.query)
             case "GET", ["v2", "endpoints", id, "features", "connectivity"]:
                 return self._connectivity(id)
             case "PUT", ["v2", "endpoints", id, "associatedUnits"]:
@@ -546,26 +598,95 @@ class Alexa:
 
     def _issue(self, request: Request) -> Reply:
         form, known = request.form, self.credentials
-        if not {"grant_type", "refresh_token", "client_id", "client_secret"} <= form.keys():
+        grants = {
+            "refresh_token": {"refresh_token"},
+            "authorization_code": {"code", "redirect_uri"},
+        }
+        needed = grants.get(form.get("grant_type", ""), {"grant_type"})
+        if not {"grant_type", "client_id", "client_secret"} | needed <= form.keys():
             raise _oauth(
                 request, 400, "invalid_request", "The request is missing a required parameter."
             )
-        if form["grant_type"] != "refresh_token":
+        if form["grant_type"] not in grants:
             raise _oauth(request, 400, "unsupported_grant_type", "The grant type is not supported.")
         if (form["client_id"], form["client_secret"]) != (known.client_id, known.client_secret):
             raise _oauth(request, 401, "invalid_client", "Client authentication failed")
+        if form["grant_type"] == "authorization_code":
+            return self._redeem(request)
         if form["refresh_token"] not in {known.refresh_token, *self._rotated}:
             text = "The request has an invalid grant parameter : refresh_token. "
             text += "User may have revoked or didn't grant the permission."
             raise _oauth(request, 400, "invalid_grant", text)
-        token = f"Atza|not-a-real-access-token-{request.number:04}-".ljust(400, "x")
         refresh_token = form["refresh_token"]
         if self.rotates_refresh_token:
             refresh_token += f"-{request.number}"
             self._rotated.add(refresh_token)
+        return Reply(200, {**self._access(request), "refresh_token": refresh_token})
+
+    def _access(self, request: Request, scope: str | None = None) -> Body:
+        """A new access token, with the fields that go with it."""
+        token = f"Atza|not-a-real-access-token-{request.number:04}-".ljust(400, "x")
         self._tokens[token] = self.clock() + float(self.expires_in)
         issued = {"access_token": token, "token_type": "bearer", "expires_in": self.expires_in}
-        return Reply(200, {**issued, "refresh_token": refresh_token})
+        scopes = scope.split() if scope is not None else sorted(self.scopes)
+        match self.shown_scope:
+            case "absent":
+                return issued
+            case "as asked":
+                return issued | {"scope": " ".join(scopes)}
+            case "reordered":
+                return issued | {"scope": " ".join(reversed(scopes))}
+            case other:
+                return issued | {"scope": other}
+
+    def _redeem(self, request: Request) -> Reply:
+        """Exchanges a code, once. Source: "Authorization Code Grant", with PKCE."""
+        form, code = request.form, request.form["code"]
+        consent = self._codes.pop(code, None)
+        is_good = (
+            consent is not None
+            and self.clock() - consent.at <= self.code_seconds
+            and form["redirect_uri"] == consent.return_url
+            and _challenge(form.get("code_verifier")) == consent.challenge
+        )
+        if not is_good or consent is None:
+            text = "The request has an invalid grant parameter : code"
+            raise _oauth(request, 400, "invalid_grant", text)
+        answer = self._access(request, consent.scope)
+        if self.grants_refresh_tokens:
+            answer["refresh_token"] = self.credentials.refresh_token
+        return Reply(200, answer)
+
+    def _consent_page(self, query: Mapping[str, str]) -> Reply:
+        """Sends the browser back, as if somebody had accepted or declined at once.
+
+        A wrong client or return URL gets a page of Amazon's, and no redirect.
+        """
+        return_url = query.get("redirect_uri", "")
+        if query.get("client_id") != self.credentials.client_id:
+            return Reply(400, "<html><title>Unknown client_id</title></html>")
+        if return_url not in self.allowed_return_urls:
+            page = "<html><title>The redirect URI is not whitelisted</title></html>"
+            return Reply(400, page)
+        state = query.get("state") if self.answers_with_state is None else self.answers_with_state
+        if query.get("response_type") != "code" or not query.get("scope"):
+            fields = {"error": "invalid_request", "error_description": "A parameter is missing."}
+        elif self.consent == "declined":
+            fields = {"error": "access_denied", "error_description": "Access not permitted."}
+        elif isinstance(self.consent, dict):
+            fields = self.consent
+        else:
+            fields = {"code": self._new_code(query, return_url), "scope": query["scope"]}
+        if state is not None:
+            fields = fields | {"state": state}
+        return Reply(302, "", {"Location": f"{return_url}?{urlencode(fields)}"})
+
+    def _new_code(self, query: Mapping[str, str], return_url: str) -> str:
+        _require(query.get("code_challenge_method", "S256") == "S256", "Not a challenge.")
+        code = f"ANnotARealCode{len(self.requests):04}"
+        challenge = query.get("code_challenge")
+        self._codes[code] = _Consent(return_url, challenge, query["scope"], self.clock())
+        return code
 
     def _profile(self, request: Request) -> Reply:
         if not self._bearer_is_valid(request):
@@ -890,8 +1011,68 @@ class Alexa:
         canonical = self.units.canonical(id)
         name = {"type": "PLAIN", "value": {"text": f"Room {canonical[-6:]}"}}
         parent = self.units.canonical("amzn1.alexa.unit.did.EXAMPLEPROPERTY")
+        for known, (text, above) in self.hierarchy.items():
+            if self.units.canonical(known) == canonical:
+                name, parent = {"type": "PLAIN", "value": {"text": text}}, above
         shown = id if self.unit_answer == "as asked" else canonical
         return Reply(200, {"id": shown, "name": name, "parentId": parent})
+
+    def _units(self, query: Mapping[str, str]) -> Reply:
+        """The units below another one."""
+        _require("parentId" in query, "parentId is missing.")
+        _require(query.get("queryDepth", "1") in ("1", "all"), "queryDepth is neither 1 nor all.")
+        canonical = self.units.canonical
+        root = canonical(query["parentId"])
+        known = {*self.hierarchy, *(parent for _, parent in self.hierarchy.values())}
+        _require(root in map(canonical, known), "There is no such unit.", 404)
+        below, found = {root}, []
+        for id, (name, parent) in self.hierarchy.items():  # parents come before children
+            if canonical(parent) not in below:
+                continue
+            if query.get("queryDepth") == "all":
+                below.add(canonical(id))
+            unit: Body = {"id": id}
+            if query.get("expand") == "all" and name is not None:
+                unit["name"] = {"type": "PLAIN", "value": {"text": name}}
+            if self.shows_parents:
+                unit["parentId"] = parent
+            found.append(unit)
+        return self._plain_page("units", found, query)
+
+    def _devices(self, query: Mapping[str, str]) -> Reply:
+        """The devices of a unit."""
+        _require("associatedUnits.id" in query, "associatedUnits.id is missing.")
+        unit = self.units.canonical(query["associatedUnits.id"])
+        found = []
+        for id, endpoint in self.endpoints.items():
+            if endpoint.unit is None or self.units.canonical(endpoint.unit) != unit:
+                continue
+            found.append(
+                {
+                    "id": id,
+                    "friendlyName": {"type": "PLAIN", "value": {"text": f"Echo {id[-3:]}"}},
+                    "model": {"value": {"text": "Echo Show 8 (3rd Gen)"}},
+                    "serialNumber": {"value": {"text": f"G0{id[-3:]}"}},
+                    "associatedUnits": [{"id": endpoint.unit}],
+                    "features": [self._connectivity(id).body],
+                }
+            )
+        return self._plain_page("endpoints", found, query)
+
+    def _plain_page(self, kind: str, found: list[Body], query: Mapping[str, str]) -> Reply:
+        """A page of a list whose order does not change."""
+        filters = {name: value for name, value in query.items() if name != "nextToken"}
+        start = _Position(kind, filters, 0)
+        if "nextToken" in query:
+            start = self._pages.get(query["nextToken"], _Position("", {}, 0))
+        is_of_list = (start.kind, start.filters) == (kind, filters)
+        _require(is_of_list, "nextToken is not one of this list.")
+        context: Body = {}
+        end = start.number + self.page_size
+        if end < len(found):
+            token = f"{len(self._pages)}/not+a+position=="
+            context["nextToken"], self._pages[token] = token, _Position(kind, filters, end)
+        return Reply(200, {"results": found[start.number : end], "paginationContext": context})
 
     # ── Endpoints and automations ──
 
@@ -953,6 +1134,14 @@ def _is_at(request: Request, path: str) -> bool:
 def _require(condition: bool, otherwise: str, status: int = 400) -> None:
     if not condition:
         raise _Refusal(status, otherwise)
+
+
+def _challenge(verifier: str | None) -> str | None:
+    """The code challenge of a code verifier. Source: RFC 7636, section 4.2."""
+    if verifier is None:
+        return None
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _oauth(request: Request, status: int, error: str, description: str) -> _Refusal:
@@ -1102,6 +1291,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as on Ctrl-C
     with Alexa(parser.parse_args().port) as alexa, suppress(KeyboardInterrupt):
+        alexa.add_examples()
         for name, value in alexa.environment.items():
             print(f"export {name}={shlex.quote(value)}", flush=True)
         signal.pause()

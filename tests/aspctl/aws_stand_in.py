@@ -1,4 +1,4 @@
-"""A stand-in for the AWS services that `aspctl send` calls, and a proxy before it.
+"""A stand-in for the AWS services that `send`, `login` and `whoami` call, and a proxy before it.
 
 It answers over HTTP, or over TLS with a certificate of its own authority.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import http.client
+import json
 import re
 import select
 import socket
@@ -68,6 +69,7 @@ class AwsStandIn:
     scheme: str
     calls: list[Call] = field(default_factory=list)
     before: Callable[[str], int | None] = lambda _: None
+    secrets: dict[str, str] = field(default_factory=dict)  # of Secrets Manager, by name
 
     @property
     def endpoint(self) -> str:
@@ -77,6 +79,17 @@ class AwsStandIn:
     def keys(self) -> dict[str, str]:
         """The access key that signed each operation."""
         return {call.operation: call.access_key for call in self.calls}
+
+    def secret(self, operation: str, request: dict[str, str]) -> tuple[int, dict[str, str]]:
+        """The answer of Secrets Manager."""
+        name = request.get("SecretId") or request["Name"]
+        if (name in self.secrets) == (operation == "CreateSecret"):
+            problem = "ResourceExists" if name in self.secrets else "ResourceNotFound"
+            return 400, {"__type": f"{problem}Exception", "Message": "no"}
+        if operation == "GetSecretValue":
+            return 200, {"Name": name, "SecretString": self.secrets[name]}
+        self.secrets[name] = request["SecretString"]
+        return 200, {"Name": name}
 
 
 class _Server(ThreadingHTTPServer):
@@ -105,14 +118,21 @@ def aws_stand_in(tls: ssl.SSLContext | None = None) -> Iterator[AwsStandIn]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
             path = urlsplit(self.path).path
-            operation = parse_qs(body).get("Action", [path])[0]
+            _, _, target = (self.headers["X-Amz-Target"] or "").rpartition(".")
+            operation = target or parse_qs(body).get("Action", [path])[0]
             signature = self.headers["Authorization"] or ""
             scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/", signature)
             key, region = scope.groups() if scope else ("", "")
             running.calls.append(Call(operation, key, region))
             status = running.before(operation) or 200
+            if target and status == 200:
+                status, fields = running.secret(operation, json.loads(body))
+                answer = json.dumps(fields)
+            elif target:
+                answer = json.dumps({"__type": "AccessDeniedException", "Message": "no"})
+            else:
+                answer = self.answer(operation) if status == 200 else _DENIED
             self.send_response(status)
-            answer = self.answer(operation) if status == 200 else _DENIED
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer.encode())

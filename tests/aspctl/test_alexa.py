@@ -5,6 +5,8 @@ python -m unittest discover tests/stack -p test_alexa.py
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import io
 import json
@@ -20,16 +22,21 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from alexa import (
     AN_HOUR_LATER,
     CONFIGURATIONS,
+    CONSENT_PATH,
     DETAILED_REFUSAL,
+    EXAMPLE_ORGANIZATION,
+    EXAMPLE_PROPERTY,
+    MANAGEMENT,
     NO_UNIT,
     PORTAL,
     PROFILE,
     REDIRECT,
+    RETURN_URL,
     SUBSCRIPTIONS,
     TOKEN_PATH,
     UNAUTHORIZED_CLIENT,
@@ -137,6 +144,99 @@ class AlexaTest(unittest.TestCase):
 
     def subscribed(self, **more: Any) -> str:
         return str(self.client.subscribe(self.configured(), **more).json["id"])
+
+
+class ConsentTest(AlexaTest):
+    verifier = "a" * 43
+
+    def consent(self, **changes: str) -> Answer:
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        query = {
+            "client_id": self.alexa.credentials.client_id,
+            "redirect_uri": RETURN_URL,
+            "response_type": "code",
+            "scope": f"{MANAGEMENT} {PROFILE}",
+            "state": "s+/",
+            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        return self.client.send("GET", f"{CONSENT_PATH}?{urlencode(query | changes)}")
+
+    def sent_back(self, **changes: str) -> dict[str, str]:
+        """What the browser carries back."""
+        answer = self.consent(**changes)
+        self.assertEqual(302, answer.status, answer.text)
+        address, _, query = answer.headers["Location"].partition("?")
+        self.assertEqual(RETURN_URL, address)
+        return dict(parse_qsl(query))
+
+    def redeem(self, code: str, **changes: str) -> Answer:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": RETURN_URL}
+        return self.client.log_in(**form | {"code_verifier": self.verifier} | changes)
+
+    def test_a_code_gives_tokens_once(self) -> None:
+        back = self.sent_back()
+        self.assertEqual("s+/", back["state"])
+        answer = self.redeem(back["code"])
+        self.assertEqual(200, answer.status, answer.text)
+        self.assertEqual(self.alexa.credentials.refresh_token, answer.json["refresh_token"])
+        self.assertNotIn("scope", answer.json)
+        answer = self.redeem(back["code"])
+        self.assertEqual((400, "invalid_grant"), (answer.status, answer.json["error"]))
+
+    def test_a_code_is_bound_to_its_request(self) -> None:
+        other = {"code_verifier": "b" * 43}, {"redirect_uri": f"{RETURN_URL}/"}
+        for changes in other:
+            answer = self.redeem(self.sent_back()["code"], **changes)
+            self.assertEqual((400, "invalid_grant"), (answer.status, answer.json["error"]))
+        code = self.sent_back()["code"]
+        self.alexa.advance(self.alexa.code_seconds + 1)
+        self.assertEqual(400, self.redeem(code).status)
+
+    def test_a_return_url_is_compared_exactly(self) -> None:
+        for changes in (
+            {"redirect_uri": f"{RETURN_URL}/"},
+            {"redirect_uri": "http://localhost:9090/cb"},
+            {"client_id": "another"},
+        ):
+            self.assertEqual(400, self.consent(**changes).status)
+
+    def test_a_refusal_goes_back(self) -> None:
+        self.alexa.consent = "declined"
+        self.assertEqual("access_denied", self.sent_back()["error"])
+        self.alexa.consent = {"error": "invalid_scope"}
+        self.assertEqual({"error": "invalid_scope", "state": "s+/"}, self.sent_back())
+
+    def test_scopes_are_shown_as_told(self) -> None:
+        self.alexa.shown_scope = "reordered"
+        answer = self.redeem(self.sent_back()["code"])
+        self.assertEqual(f"{PROFILE} {MANAGEMENT}", answer.json["scope"])
+        self.alexa.grants_refresh_tokens = False
+        self.assertNotIn("refresh_token", self.redeem(self.sent_back()["code"]).json)
+
+
+class HierarchyTest(AlexaTest):
+    def test_units_are_listed_page_by_page(self) -> None:
+        self.alexa.add_examples()
+        self.alexa.page_size = 3
+        query = f"parentId={EXAMPLE_ORGANIZATION}&queryDepth=all&expand=all"
+        first = self.client.send("GET", f"/v2/units?{query}").json
+        self.assertEqual(3, len(first["results"]))
+        self.assertEqual("Grand Hotel", first["results"][0]["name"]["value"]["text"])
+        token = quote(first["paginationContext"]["nextToken"])
+        second = self.client.send("GET", f"/v2/units?{query}&nextToken={token}").json
+        self.assertEqual((1, {}), (len(second["results"]), second["paginationContext"]))
+        one = self.client.send("GET", f"/v2/units?parentId={EXAMPLE_ORGANIZATION}").json["results"]
+        self.assertEqual([EXAMPLE_PROPERTY], [unit["id"] for unit in one])
+        self.refused(self.client.send("GET", "/v2/units?parentId=nobody"), 404)
+
+    def test_devices_are_those_of_a_unit(self) -> None:
+        self.alexa.add_examples()
+        room = "amzn1.alexa.unit.did.EXAMPLEROOM101"
+        for id in (room, self.alexa.units.other(room)):
+            found = self.client.send("GET", f"/v2/endpoints?associatedUnits.id={id}").json
+            self.assertEqual(1, len(found["results"]))
+        self.refused(self.client.send("GET", "/v2/endpoints"), 400)
 
 
 class LoginTest(AlexaTest):
@@ -659,7 +759,7 @@ class ReadTest(AlexaTest):
         self.assertEqual(200, self.client.list(CONFIGURATIONS, maxResults="10").status)
 
     def test_pages_may_be_empty(self) -> None:
-        ids = [self.alexa.add(CONFIGURATIONS, {"deliveryChannels": []}) for _ in range(5)]
+        ids = [self.alexa.add(CONFIGURATIONS, {"deliveryChannels": []}) for _ in self.alexa.environment]
         self.alexa.sparse_pages = True
         before = len(self.alexa.requests)
         self.assertEqual(ids, self.listed(CONFIGURATIONS, maxResults="2"))
@@ -1133,7 +1233,7 @@ class ServerTest(AlexaTest):
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout and process.stderr
-            lines = [process.stdout.readline() for _ in range(5)]
+            lines = [process.stdout.readline() for _ in self.alexa.environment]
             shell = "".join(lines) + "env | grep -E '^(ASPCTL|LWA)_'"
             said = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
             variables = dict(line.split("=", 1) for line in said.stdout.splitlines())

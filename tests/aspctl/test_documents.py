@@ -42,7 +42,8 @@ def reader() -> Iterator[tuple[Path, Mapping[str, str]]]:
             (shutil.copytree if item.is_dir() else shutil.copy)(item, copy / item.name)
         (programs / "aspctl").symlink_to(ASPCTL)
         with running(BOOTSTRAP, say=lambda _: None) as stack, Alexa() as alexa:
-            own = OWN | aws(stack) | alexa.environment
+            alexa.add_examples()
+            own = OWN | aws(stack) | alexa.environment | {"XDG_CACHE_HOME": ""}
             yield (
                 copy,
                 own | {"HOME": str(home), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},

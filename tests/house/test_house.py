@@ -26,7 +26,8 @@ class HouseTest(unittest.TestCase):
         self.assert_none(self.base.function.layering_violations(), "imports against the plan")
 
     def test_the_client_of_alexa_knows_neither_terminal_nor_files(self) -> None:
-        self.assert_none(self.base.tool.client_violations(), "imports against the plan")
+        assert self.base.client
+        self.assert_none(self.base.client.client_violations(), "imports against the plan")
 
     def test_no_import_circles(self) -> None:
         for package in self.base.packages:

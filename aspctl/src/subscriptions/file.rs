@@ -29,7 +29,7 @@ use super::{
 use crate::{advice::InputError, error::CommandError, interrupt::interruptible};
 
 /// The least duration of a subscription: a shorter one would expire before it could be renewed.
-const MIN_DURATION_SECONDS: u64 = 60;
+pub(super) const MIN_DURATION_SECONDS: u64 = 60;
 
 /// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file,
 /// or all files that it is given.
@@ -101,8 +101,8 @@ struct SubscriptionEntry {
 }
 
 /// The fields that say what an entry's events are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EntrySubject {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EntrySubject {
     Units,
     UnitsAndSkills,
     Parents,
@@ -548,7 +548,7 @@ fn entity(name: &str, value: Value) -> Map<String, Value> {
 }
 
 /// The fields that entries for this event type must have; `None` if that is not documented.
-fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
+pub(super) fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
     let EventType { namespace, name } = event_type;
     // The function ignores these events, but Amazon's command-line tool subscribes to them.
     if namespace == "Alexa.Group.Management" {
@@ -564,7 +564,7 @@ fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::advice::Explanation;
 
@@ -572,7 +572,7 @@ mod tests {
 
     const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
 
-    fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
+    pub(crate) fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
         Ok(read_texts(&[("subscriptions.toml", text)])?.wanted)
     }
 

@@ -11,11 +11,10 @@
 
 mod account;
 mod args;
-pub(crate) mod compare;
 mod deletion_limit;
 pub(crate) mod describe;
-pub(crate) mod entities;
 mod event_types;
+mod export;
 pub(crate) mod file;
 pub(crate) mod plan;
 pub(crate) mod read;
@@ -23,13 +22,12 @@ mod run;
 mod show;
 mod text_source;
 mod undone;
-pub(crate) mod units;
 
 use std::{collections::BTreeSet, process::ExitCode};
 
+pub(crate) use asp_alexa::{compare, entities, units};
 use asp_events::{arn::Arn, event::header::EventType};
 
-pub(crate) use self::args::{ApplyArgs, DestroyArgs, PlanArgs};
 use self::{
     account::RunAccount,
     compare::WantedSubscription,
@@ -41,6 +39,10 @@ use self::{
     show::{PlanView, deletion_line, show_unreadable},
     undone::{UndoneChange, show_undone},
     units::UnitDirectory,
+};
+pub(crate) use self::{
+    args::{ApplyArgs, DestroyArgs, PlanArgs},
+    export::{ExportArgs, export},
 };
 use crate::{
     alexa::{AlexaApi, AlexaError, AlexaSubscription},

@@ -7,13 +7,13 @@ use super::resource::AlexaSubscription;
 
 /// Selects subscriptions. Without a field, all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SubscriptionFilter {
+pub struct SubscriptionFilter {
     /// The type of the events.
-    pub(crate) event_type: Option<EventType>,
+    pub event_type: Option<EventType>,
     /// A unit that the events are about.
-    pub(crate) unit: Option<String>,
+    pub unit: Option<String>,
     /// A unit below which the events are.
-    pub(crate) parent: Option<String>,
+    pub parent: Option<String>,
 }
 
 impl SubscriptionFilter {
@@ -42,7 +42,8 @@ impl SubscriptionFilter {
     }
 
     /// Whether a subscription matches; `None` if Alexa does not show enough of it.
-    pub(crate) fn matches(&self, subscription: &AlexaSubscription) -> Option<bool> {
+    #[must_use]
+    pub fn matches(&self, subscription: &AlexaSubscription) -> Option<bool> {
         let shown = &subscription.event_type;
         let has_type = match &self.event_type {
             Some(wanted) => shown.as_ref().map(|shown| shown == wanted),

@@ -307,7 +307,7 @@ async fn a_long_list_is_told_page_by_page() {
     let list = bench.api.lists.read(&bench.api.caller, SUBSCRIPTION, &all);
     assert_eq!(list.await.unwrap().len(), 2);
     let told = AlexaNotice::Page {
-        kind: SUBSCRIPTION,
+        noun: "subscription",
         pages: 1,
         items: 1,
     };

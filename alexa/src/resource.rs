@@ -32,41 +32,41 @@ const OTHER_OBJECTS: [&str; 5] = [
 
 /// A configuration: where events go.
 #[derive(Debug, Clone)]
-pub(crate) struct AlexaConfiguration {
+pub struct AlexaConfiguration {
     /// Its id, unless the response has none.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
     /// The topics that it names.
-    pub(crate) topics: Vec<String>,
+    pub topics: Vec<String>,
     /// The JSON that Alexa returned.
-    pub(crate) raw: Value,
+    pub raw: Value,
 }
 
 /// A subscription: which events go to a configuration.
 #[derive(Debug, Clone)]
-pub(crate) struct AlexaSubscription {
+pub struct AlexaSubscription {
     /// Its id, unless the response has none.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
     /// The id of its configuration.
-    pub(crate) configuration_id: Option<String>,
+    pub configuration_id: Option<String>,
     /// The type of its events.
-    pub(crate) event_type: Option<EventType>,
+    pub event_type: Option<EventType>,
     /// What the events are about.
-    pub(crate) entities: Option<Map<String, Value>>,
+    pub entities: Option<Map<String, Value>>,
     /// The requested version of the events' headers.
-    pub(crate) header_version: Option<String>,
+    pub header_version: Option<String>,
     /// The requested duration, in seconds.
-    pub(crate) duration_seconds: Option<u64>,
+    pub duration_seconds: Option<u64>,
     /// When it expires.
-    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
     /// Whether it sends events, if Alexa shows that.
-    pub(crate) state: Option<ResourceState>,
+    pub state: Option<ResourceState>,
     /// The JSON that Alexa returned.
-    pub(crate) raw: Value,
+    pub raw: Value,
 }
 
 /// Whether a subscription sends events. Amazon documents neither field nor words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ResourceState {
+pub enum ResourceState {
     /// It does.
     Active,
     /// It does not. The word is Alexa's.
@@ -77,7 +77,7 @@ pub(crate) enum ResourceState {
 
 impl AlexaConfiguration {
     /// Reads whatever is readable.
-    pub(crate) fn read(raw: Value) -> Self {
+    pub fn read(raw: Value) -> Self {
         let channels = find_field(&raw, "deliveryChannels", &|value| value.as_array().cloned());
         let mut topics = Vec::new();
         for channel in channels.unwrap_or_default() {
@@ -93,7 +93,7 @@ impl AlexaConfiguration {
 
 impl AlexaSubscription {
     /// Reads whatever is readable.
-    pub(crate) fn read(raw: Value) -> Self {
+    pub fn read(raw: Value) -> Self {
         let configuration_id = configuration_of(&raw);
         Self {
             id: subscription_id(&raw, configuration_id.as_deref()),
@@ -109,7 +109,8 @@ impl AlexaSubscription {
     }
 
     /// Whether it has all fields that a comparison needs.
-    pub(crate) fn is_readable(&self) -> bool {
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
         self.id.is_some()
             && self.configuration_id.is_some()
             && self.event_type.is_some()
@@ -125,7 +126,8 @@ impl AlexaSubscription {
 /// The kind that the prefix of an id tells: that of a configuration, or else a subscription.
 ///
 /// For ids that users give; what Alexa returns is of the kind that was asked for.
-pub(crate) fn kind_of(id: &str) -> AlexaResourceKind {
+#[must_use]
+pub fn kind_of(id: &str) -> AlexaResourceKind {
     if is_configuration(id) {
         AlexaResourceKind::Configuration
     } else {
@@ -134,12 +136,13 @@ pub(crate) fn kind_of(id: &str) -> AlexaResourceKind {
 }
 
 /// Whether this looks like the id of a configuration in Amazon's examples.
-pub(crate) fn is_configuration(id: &str) -> bool {
+pub(super) fn is_configuration(id: &str) -> bool {
     id.starts_with(CONFIGURATION_ID_PREFIX)
 }
 
 /// Whether this looks like the id of a configuration or a subscription in Amazon's examples.
-pub(crate) fn is_resource(id: &str) -> bool {
+#[must_use]
+pub fn is_resource(id: &str) -> bool {
     let rest = id.strip_prefix(ID_PREFIX);
     rest.is_some_and(|rest| !rest.is_empty())
 }

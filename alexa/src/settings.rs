@@ -8,23 +8,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{notice::AlexaNotice, secrets};
 
 /// Is told what the client waits for, and what it does in another way.
-pub(crate) type NoticeObserver = Arc<dyn Fn(&AlexaNotice) + Send + Sync>;
+pub type NoticeObserver = Arc<dyn Fn(&AlexaNotice) + Send + Sync>;
 
 /// How to reach Alexa, and how patiently.
 #[derive(Clone)]
-pub(crate) struct AlexaSettings {
+pub struct AlexaSettings {
     /// The API's URL.
-    pub(crate) api_url: Url,
+    pub api_url: Url,
     /// The token endpoint of Login with Amazon.
-    pub(crate) login_url: Url,
+    pub login_url: Url,
     /// The first backoff. All other waits of the client and of its callers scale with it.
-    pub(crate) backoff: Duration,
+    pub backoff: Duration,
     /// How many changes are made at the same time: 1 to 8.
-    pub(crate) parallel: usize,
+    pub parallel: usize,
     /// Further trusted root certificates (PEM), such as those of a proxy that inspects TLS.
-    pub(crate) root_certificates: Option<Vec<u8>>,
+    pub root_certificates: Option<Vec<u8>>,
     /// Is told what the client waits for.
-    pub(crate) observer: NoticeObserver,
+    pub observer: NoticeObserver,
 }
 
 impl fmt::Debug for AlexaSettings {
@@ -41,18 +41,19 @@ impl fmt::Debug for AlexaSettings {
 
 /// A client of Login with Amazon, and the refresh token that lets it act for a customer.
 #[derive(Debug, Clone)]
-pub(crate) struct LoginCredentials {
+pub struct LoginCredentials {
     /// The client's id.
-    pub(crate) client_id: String,
+    pub client_id: String,
     /// The client's secret.
-    pub(crate) client_secret: SecretString,
+    pub client_secret: SecretString,
     /// The refresh token.
-    pub(crate) refresh_token: SecretString,
+    pub refresh_token: SecretString,
 }
 
 impl LoginCredentials {
     /// Removes white space and byte-order marks from the ends, and remembers the secrets.
-    pub(crate) fn new(client_id: &str, client_secret: &str, refresh_token: &str) -> Self {
+    #[must_use]
+    pub fn new(client_id: &str, client_secret: &str, refresh_token: &str) -> Self {
         let credentials = Self {
             client_id: trimmed(client_id).to_owned(),
             client_secret: trimmed(client_secret).into(),
@@ -64,7 +65,8 @@ impl LoginCredentials {
     }
 
     /// Whether no value is blank.
-    pub(crate) fn is_complete(&self) -> bool {
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
         let secrets = [&self.client_secret, &self.refresh_token];
         !self.client_id.is_empty()
             && secrets

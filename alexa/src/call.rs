@@ -11,7 +11,7 @@ use super::{
     error::{AlexaError, ErrorResponse},
     http::{self, HttpAnswer},
     limit::AdaptiveLimit,
-    login::{AccessToken, LoginClient, TOKEN_CALL},
+    login::{AccessToken, LoginClient, TOKEN_CALL, TokenDetails},
     operation::AlexaOperation,
     retry::CallRetryPolicy,
     settings::{AlexaSettings, LoginCredentials},
@@ -58,6 +58,8 @@ impl ApiRequest<'_> {
             AlexaOperation::List(_)
             | AlexaOperation::Get(_)
             | AlexaOperation::GetUnit
+            | AlexaOperation::ListUnits
+            | AlexaOperation::ListDevices
             | AlexaOperation::GetProfile => Method::GET,
         }
     }
@@ -169,6 +171,12 @@ impl ApiCaller {
         let log_in = async || self.login.token().await;
         let new = self.retry.run(TOKEN_CALL, log_in).await?;
         Ok(token.insert(new).secret.clone())
+    }
+
+    /// What may be known of the current token, or of a new one.
+    pub(super) async fn token_details(&self) -> Result<Option<TokenDetails>, AlexaError> {
+        self.token().await?;
+        Ok(self.token.lock().await.as_ref().map(AccessToken::details))
     }
 
     /// Discards a rejected token, unless it was replaced already.

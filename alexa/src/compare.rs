@@ -23,73 +23,74 @@ use asp_events::event::header::EventType;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::{
+use crate::{
+    AlexaSubscription, ResourceState,
     entities::{EntityPairs, is_id, is_unit},
     units::UnitDirectory,
 };
-use crate::alexa::{AlexaSubscription, ResourceState};
 
 /// How long before its expiry a subscription of unknown duration is renewed.
 const DEFAULT_RENEWAL_LEAD: TimeDelta = TimeDelta::days(1);
 
 /// A subscription that should exist.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct WantedSubscription {
+pub struct WantedSubscription {
     /// The type of the events.
-    pub(crate) event_type: EventType,
+    pub event_type: EventType,
     /// What the events are about.
-    pub(crate) entities: Map<String, Value>,
+    pub entities: Map<String, Value>,
     /// The version of the events' headers, if it matters.
-    pub(crate) header_version: Option<String>,
+    pub header_version: Option<String>,
     /// How long the subscription lasts, if it expires.
-    pub(crate) duration_seconds: Option<u64>,
+    pub duration_seconds: Option<u64>,
     /// Where it is asked for, such as a file and a line.
-    pub(crate) origin: String,
+    pub origin: String,
 }
 
 impl WantedSubscription {
     /// What every subscription to the same events has in common.
-    pub(crate) fn identity(&self) -> (EventType, EntityPairs) {
+    #[must_use]
+    pub fn identity(&self) -> (EventType, EntityPairs) {
         (self.event_type.clone(), EntityPairs::read(&self.entities))
     }
 }
 
 /// A wanted subscription with everything that Alexa has for the same events.
 #[derive(Debug)]
-pub(crate) struct ComparedSubscription<'a> {
+pub struct ComparedSubscription<'a> {
     /// What is wanted.
-    pub(crate) wanted: &'a WantedSubscription,
+    pub wanted: &'a WantedSubscription,
     /// What Alexa has, best match last.
-    pub(crate) matches: Vec<SubscriptionMatch<'a>>,
+    pub matches: Vec<SubscriptionMatch<'a>>,
     /// What may be the same, if there is no match.
-    pub(crate) near_miss: Option<NearMiss<'a>>,
+    pub near_miss: Option<NearMiss<'a>>,
 }
 
 /// A subscription to the same events as a wanted one.
 #[derive(Debug)]
-pub(crate) struct SubscriptionMatch<'a> {
+pub struct SubscriptionMatch<'a> {
     /// What Alexa has.
-    pub(crate) subscription: &'a AlexaSubscription,
+    pub subscription: &'a AlexaSubscription,
     /// How well it matches.
-    pub(crate) quality: MatchQuality,
+    pub quality: MatchQuality,
     /// What Alexa shows besides what is wanted.
-    pub(crate) additions: EntityPairs,
+    pub additions: EntityPairs,
     /// Whether Alexa shows a unit by another ID than the wanted one.
-    pub(crate) has_other_id: bool,
+    pub has_other_id: bool,
 }
 
 /// A subscription that differs from a wanted one only in unit IDs that may stand for one unit.
 #[derive(Debug, Clone)]
-pub(crate) struct NearMiss<'a> {
+pub struct NearMiss<'a> {
     /// What Alexa has.
-    pub(crate) subscription: &'a AlexaSubscription,
+    pub subscription: &'a AlexaSubscription,
     /// Why it is open whether it is the same.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// How well a subscription matches a wanted one to the same events, worst first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MatchQuality {
+pub enum MatchQuality {
     /// Alexa says that it sends no events, with this word.
     Inactive(String),
     /// Another header version or duration.
@@ -106,27 +107,29 @@ pub(crate) enum MatchQuality {
 
 impl MatchQuality {
     /// Whether the subscription can stay as it is.
-    pub(crate) fn is_good(&self) -> bool {
+    #[must_use]
+    pub fn is_good(&self) -> bool {
         matches!(self, Self::ValidUntil(_) | Self::Permanent)
     }
 }
 
 /// The result of a comparison.
 #[derive(Debug)]
-pub(crate) struct SubscriptionComparison<'a> {
+pub struct SubscriptionComparison<'a> {
     /// Every wanted subscription, in the given order.
-    pub(crate) compared: Vec<ComparedSubscription<'a>>,
+    pub compared: Vec<ComparedSubscription<'a>>,
     /// The subscriptions to events that are not wanted.
-    pub(crate) unwanted: Vec<&'a AlexaSubscription>,
+    pub unwanted: Vec<&'a AlexaSubscription>,
     /// The subscriptions that may be wanted under another unit ID.
-    pub(crate) held_back: Vec<&'a AlexaSubscription>,
+    pub held_back: Vec<&'a AlexaSubscription>,
     /// The unit IDs that have to be looked up to tell.
-    pub(crate) open_units: BTreeSet<String>,
+    pub open_units: BTreeSet<String>,
 }
 
 /// Matches wanted subscriptions with those that Alexa has; ignores what does not show its type and
 /// entities.
-pub(crate) fn compare<'a>(
+#[must_use]
+pub fn compare<'a>(
     wanted: &'a [WantedSubscription],
     present: &[&'a AlexaSubscription],
     units: &UnitDirectory,
@@ -559,7 +562,8 @@ fn near_miss_reason(units: &UnitDirectory, ids: &[String], shown_ids: &[String])
 
 impl<'a> ComparedSubscription<'a> {
     /// The best match, if there is any.
-    pub(crate) fn best(&self) -> Option<&SubscriptionMatch<'a>> {
+    #[must_use]
+    pub fn best(&self) -> Option<&SubscriptionMatch<'a>> {
         self.matches.last()
     }
 }
@@ -595,7 +599,7 @@ fn differ<T: PartialEq>(wanted: Option<&T>, shown: Option<&T>) -> bool {
 }
 
 /// Half of a subscription's duration: its second half is for renewing it.
-pub(super) fn half_duration(seconds: u64) -> TimeDelta {
+pub fn half_duration(seconds: u64) -> TimeDelta {
     let half = i64::try_from(seconds / 2).ok();
     half.and_then(TimeDelta::try_seconds)
         .unwrap_or(DEFAULT_RENEWAL_LEAD)
@@ -606,7 +610,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::subscriptions::units::UnitLookup;
+    use crate::units::UnitLookup;
 
     const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
     const ROOM: &str = "amzn1.alexa.unit.did.ROOM101";

@@ -12,6 +12,7 @@ use super::{
     body,
     error::{AlexaError, ErrorResponse},
     http::HttpAnswer,
+    operation::GrantKind,
     secrets,
     settings::LoginCredentials,
 };
@@ -38,10 +39,29 @@ pub(super) struct LoginClient {
 #[derive(Debug)]
 pub(super) struct AccessToken {
     pub(super) secret: SecretString,
+    scopes: Option<Vec<String>>,
     renew_at: Instant,
+    expires_at: Instant,
+}
+
+/// What may be known of an access token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenDetails {
+    /// How long it is still valid.
+    pub time_left: Duration,
+    /// Its scopes, if Login with Amazon says which.
+    pub scopes: Option<Vec<String>>,
 }
 
 impl AccessToken {
+    /// What may be known of it.
+    pub(super) fn details(&self) -> TokenDetails {
+        TokenDetails {
+            time_left: self.expires_at.saturating_duration_since(Instant::now()),
+            scopes: self.scopes.clone(),
+        }
+    }
+
     /// Whether it is time to get a new one.
     pub(super) fn is_due(&self) -> bool {
         Instant::now() >= self.renew_at
@@ -57,11 +77,31 @@ struct TokenRequest<'a> {
     client_secret: &'a str,
 }
 
+/// The tokens of a response. Only the access token is certain.
 #[derive(Deserialize)]
-struct TokenResponse {
-    access_token: SecretString,
+pub(super) struct TokenAnswer {
+    pub(super) access_token: SecretString,
     expires_in: Option<Value>,
-    refresh_token: Option<SecretString>,
+    pub(super) refresh_token: Option<SecretString>,
+    scope: Option<Value>,
+}
+
+impl TokenAnswer {
+    /// The scopes, in any order: a text with spaces or commas, or a list. Amazon does not document
+    /// the field; RFC 6749 does.
+    pub(super) fn scopes(&self) -> Option<Vec<String>> {
+        let text = match self.scope.as_ref()? {
+            Value::String(text) => text.clone(),
+            Value::Array(items) => {
+                let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                items.join(" ")
+            }
+            _ => return None,
+        };
+        let words = text.split([' ', ',', '+']).filter(|word| !word.is_empty());
+        let scopes: Vec<_> = words.map(str::to_owned).collect();
+        (!scopes.is_empty()).then_some(scopes)
+    }
 }
 
 impl LoginClient {
@@ -86,17 +126,13 @@ impl LoginClient {
         tracing::debug!("POST {} for a new access token", self.url);
         let answer = self.exchange().await?;
         tracing::debug!("{}", answer.status);
-        if let Some(redirect) = answer.as_redirect(TOKEN_CALL) {
-            return Err(redirect);
-        }
-        if !answer.status.is_success() {
-            return Err(read_error(answer));
-        }
-        let response = read_token(&answer.text)?;
-        secrets::remember(&response.access_token);
+        let response = read_answer(answer, GrantKind::RefreshToken)?;
         self.note_rotation(response.refresh_token.as_ref());
+        let (now, lifetime) = (Instant::now(), lifetime(response.expires_in.as_ref()));
         Ok(AccessToken {
-            renew_at: Instant::now() + usable_time(lifetime(response.expires_in.as_ref())),
+            scopes: response.scopes(),
+            renew_at: now + usable_time(lifetime),
+            expires_at: now + lifetime,
             secret: response.access_token,
         })
     }
@@ -117,7 +153,6 @@ impl LoginClient {
     /// has always been the same so far, and the old one stays valid.
     fn note_rotation(&self, refresh_token: Option<&SecretString>) {
         let Some(new) = refresh_token else { return };
-        secrets::remember(new);
         if new.expose_secret() != self.credentials.refresh_token.expose_secret() {
             tracing::warn!(
                 "Login with Amazon returned a different refresh token; aspctl still uses the \
@@ -127,9 +162,25 @@ impl LoginClient {
     }
 }
 
+/// Reads a response of the token endpoint, and remembers its tokens.
+pub(super) fn read_answer(answer: HttpAnswer, grant: GrantKind) -> Result<TokenAnswer, AlexaError> {
+    if let Some(redirect) = answer.as_redirect(TOKEN_CALL) {
+        return Err(redirect);
+    }
+    if !answer.status.is_success() {
+        return Err(read_error(answer, grant));
+    }
+    let tokens = read_token(&answer.text)?;
+    secrets::remember(&tokens.access_token);
+    if let Some(refresh_token) = &tokens.refresh_token {
+        secrets::remember(refresh_token);
+    }
+    Ok(tokens)
+}
+
 /// Reads a token, without quoting anything.
-fn read_token(text: &str) -> Result<TokenResponse, AlexaError> {
-    let response: Result<TokenResponse, _> = serde_json::from_str(text);
+fn read_token(text: &str) -> Result<TokenAnswer, AlexaError> {
+    let response: Result<TokenAnswer, _> = serde_json::from_str(text);
     match response {
         Ok(response) if !response.access_token.expose_secret().is_empty() => Ok(response),
         Err(error) if !error.is_data() => Err(AlexaError::NotJson {
@@ -143,7 +194,7 @@ fn read_token(text: &str) -> Result<TokenResponse, AlexaError> {
     }
 }
 
-fn read_error(answer: HttpAnswer) -> AlexaError {
+fn read_error(answer: HttpAnswer, grant: GrantKind) -> AlexaError {
     let status = answer.status;
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         let response = ErrorResponse::new(None, TOKEN_CALL, status, "", answer.request_id);
@@ -153,7 +204,7 @@ fn read_error(answer: HttpAnswer) -> AlexaError {
     let text = |key: &str| body.get(key).and_then(Value::as_str);
     let page = body::html_page(&answer.text);
     let description = text("error_description").or(page.as_deref());
-    AlexaError::from_login(text("error"), description, status)
+    AlexaError::from_login(grant, text("error"), description, status)
 }
 
 /// The lifetime of a token: a number, which may be a text or a fraction.

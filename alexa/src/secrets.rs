@@ -18,7 +18,7 @@ const HIDDEN: &str = "[hidden]";
 static SECRETS: RwLock<Vec<SecretString>> = RwLock::new(Vec::new());
 
 /// Remembers a secret or token, as soon as it is known.
-pub(crate) fn remember(secret: &SecretString) {
+pub fn remember(secret: &SecretString) {
     let value = secret.expose_secret();
     if value.len() < MIN_LENGTH {
         return;
@@ -30,7 +30,7 @@ pub(crate) fn remember(secret: &SecretString) {
 }
 
 /// Replaces all secrets in a text, as they are and encoded for a URL or for JSON.
-pub(crate) fn redact(text: &str) -> Cow<'_, str> {
+pub fn redact(text: &str) -> Cow<'_, str> {
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     replace(text, &secrets)
 }

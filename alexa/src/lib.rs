@@ -1,4 +1,5 @@
-//! A client of Alexa's Event Messenger API and of the calls that it needs besides.
+//! A client of Alexa's Event Messenger API and of the calls that it needs besides, and the
+//! comparison of the subscriptions that are wanted with those that exist ([`compare`]).
 //!
 //! ```text
 //! operation ─▶ list: pages ─▶ call: token, permit ─▶ retry: attempts, waits ─▶ http
@@ -7,14 +8,19 @@
 //! ```
 //!
 //! Host, operations and request bodies follow "Receive Events for Alexa Smart Properties" and
-//! Amazon's own Postman collection. The responses are hardly documented; therefore [`resource`]
-//! reads them tolerantly, and what Alexa may refuse ([`optional`]) is left out if it does.
+//! Amazon's own Postman collection. The responses are hardly documented; therefore `resource`
+//! reads them tolerantly, and what Alexa may refuse (`optional`) is left out if it does.
 
+pub mod advice;
 mod body;
 mod call;
 mod clock;
+pub mod compare;
+mod consent;
+pub mod entities;
 mod error;
 mod filter;
+mod hierarchy;
 mod http;
 mod limit;
 mod list;
@@ -24,8 +30,9 @@ mod operation;
 mod optional;
 mod resource;
 mod retry;
-pub(crate) mod secrets;
+pub mod secrets;
 mod settings;
+pub mod units;
 
 use std::{pin::pin, time::Duration};
 
@@ -37,27 +44,31 @@ use tokio::time::Instant;
 
 use self::{
     call::{ApiCaller, ApiRequest, ApiResponse},
+    hierarchy::UNITS,
     list::ListReader,
     operation::AlexaOperation,
     optional::{FieldAcceptance, FieldDecision, OptionalField},
 };
-pub(crate) use self::{
+pub use self::{
+    consent::{
+        ConsentCode, ConsentError, ConsentRequest, ConsentSettings, GrantedTokens,
+        MANAGEMENT_SCOPE, USER_ID_SCOPE,
+    },
     error::AlexaError,
     filter::SubscriptionFilter,
+    hierarchy::{AlexaDevice, AlexaUnit, ReadableItems},
+    login::TokenDetails,
     notice::AlexaNotice,
     operation::AlexaResourceKind,
     resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
-    settings::{AlexaSettings, LoginCredentials},
+    settings::{AlexaSettings, LoginCredentials, NoticeObserver},
 };
-
-/// The path of units. Source: "Unit REST API".
-const UNITS: &str = "v2/units";
 
 /// The field of a creation that makes Alexa answer a repeated request with the same resource.
 const IDEMPOTENCY_TOKEN: &str = "idempotencyToken";
 
 /// A client of the API, on behalf of the customer whose credentials it has.
-pub(crate) struct AlexaApi {
+pub struct AlexaApi {
     caller: ApiCaller,
     lists: ListReader,
     idempotency_token: OptionalField,
@@ -66,10 +77,11 @@ pub(crate) struct AlexaApi {
 
 impl AlexaApi {
     /// Sets up the client. No call to Alexa is made yet.
-    pub(crate) fn new(
-        settings: AlexaSettings,
-        credentials: LoginCredentials,
-    ) -> Result<Self, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If a URL would send tokens without TLS, or if the HTTP client cannot be set up.
+    pub fn new(settings: AlexaSettings, credentials: LoginCredentials) -> Result<Self, AlexaError> {
         Ok(Self {
             backoff: settings.backoff,
             caller: ApiCaller::new(settings, credentials)?,
@@ -79,15 +91,47 @@ impl AlexaApi {
     }
 
     /// Gets a token now. Every other call does so when it needs one.
-    pub(crate) async fn log_in(&self) -> Result<(), AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If Login with Amazon rejects the credentials, or does not answer.
+    pub async fn log_in(&self) -> Result<(), AlexaError> {
         self.caller.token().await?;
+        Ok(())
+    }
+
+    /// Gets a token now, and tells what may be known of it.
+    ///
+    /// # Errors
+    ///
+    /// If Login with Amazon rejects the credentials, or does not answer.
+    pub async fn token_details(&self) -> Result<TokenDetails, AlexaError> {
+        let details = self.caller.token_details().await?;
+        Ok(details.unwrap_or_default())
+    }
+
+    /// Reads a page of a list, to see whether Alexa accepts the token.
+    ///
+    /// # Errors
+    ///
+    /// If the call fails, in particular if the client has no API access.
+    pub async fn check_access(&self) -> Result<(), AlexaError> {
+        let (kind, all) = (
+            AlexaResourceKind::Configuration,
+            SubscriptionFilter::default(),
+        );
+        self.lists.accepts_filter(&self.caller, kind, &all).await?;
         Ok(())
     }
 
     /// Reads the account's id, which subscriptions to device events need.
     ///
     /// Requires the scope `profile` or `profile:user_id`.
-    pub(crate) async fn user_id(&self) -> Result<Option<String>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails, in particular without the scope.
+    pub async fn user_id(&self) -> Result<Option<String>, AlexaError> {
         let request = ApiRequest {
             operation: AlexaOperation::GetProfile,
             url: self.caller.profile_url(),
@@ -100,7 +144,11 @@ impl AlexaApi {
 
     /// Reads all configurations of this customer. Those that are listed without their topics are
     /// read one by one.
-    pub(crate) async fn configurations(&self) -> Result<Vec<AlexaConfiguration>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn configurations(&self) -> Result<Vec<AlexaConfiguration>, AlexaError> {
         let (kind, all) = (
             AlexaResourceKind::Configuration,
             SubscriptionFilter::default(),
@@ -124,10 +172,11 @@ impl AlexaApi {
     }
 
     /// Whether Alexa accepts this filter, so that reading several filtered lists is no waste.
-    pub(crate) async fn accepts_filter(
-        &self,
-        filter: &SubscriptionFilter,
-    ) -> Result<bool, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than the filter.
+    pub async fn accepts_filter(&self, filter: &SubscriptionFilter) -> Result<bool, AlexaError> {
         let kind = AlexaResourceKind::Subscription;
         self.lists.accepts_filter(&self.caller, kind, filter).await
     }
@@ -136,7 +185,11 @@ impl AlexaApi {
     /// incompletely are read one by one.
     ///
     /// Those whose event type Alexa does not show are always selected.
-    pub(crate) async fn subscriptions(
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn subscriptions(
         &self,
         filter: &SubscriptionFilter,
     ) -> Result<Vec<AlexaSubscription>, AlexaError> {
@@ -193,7 +246,11 @@ impl AlexaApi {
     }
 
     /// Reads a configuration or subscription, if there is one with this id.
-    pub(crate) async fn get(
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn get(
         &self,
         kind: AlexaResourceKind,
         id: &str,
@@ -203,16 +260,38 @@ impl AlexaApi {
     }
 
     /// Reads a unit, if there is one with this id.
-    pub(crate) async fn unit(&self, id: &str) -> Result<Option<Value>, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn unit(&self, id: &str) -> Result<Option<Value>, AlexaError> {
         self.call_resource(AlexaOperation::GetUnit, UNITS, id).await
     }
 
+    /// Reads the units below another one, on all levels.
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn units_below(&self, parent: &str) -> Result<ReadableItems<AlexaUnit>, AlexaError> {
+        hierarchy::units_below(&self.caller, parent).await
+    }
+
+    /// Reads the devices of a unit.
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn devices_of(&self, unit: &str) -> Result<ReadableItems<AlexaDevice>, AlexaError> {
+        hierarchy::devices_of(&self.caller, unit).await
+    }
+
     /// Deletes a configuration or subscription. Returns whether it existed.
-    pub(crate) async fn delete(
-        &self,
-        kind: AlexaResourceKind,
-        id: &str,
-    ) -> Result<bool, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If the call fails for another reason than that there is none.
+    pub async fn delete(&self, kind: AlexaResourceKind, id: &str) -> Result<bool, AlexaError> {
         let operation = AlexaOperation::Delete(kind);
         let deleted = self.call_resource(operation, kind.path(), id).await?;
         Ok(deleted.is_some())
@@ -238,7 +317,11 @@ impl AlexaApi {
     }
 
     /// Creates the configuration that sends events to a topic. Returns its id.
-    pub(crate) async fn create_configuration(
+    ///
+    /// # Errors
+    ///
+    /// If Alexa rejects the request, or does not return an id.
+    pub async fn create_configuration(
         &self,
         topic: &str,
         token: &str,
@@ -252,7 +335,11 @@ impl AlexaApi {
 
     /// Creates a subscription from a request with configuration and idempotency token. Returns its
     /// id.
-    pub(crate) async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If Alexa rejects the request, or does not return an id.
+    pub async fn create_subscription(&self, request: &Value) -> Result<String, AlexaError> {
         self.create(AlexaResourceKind::Subscription, request).await
     }
 
@@ -313,17 +400,17 @@ impl AlexaApi {
     }
 
     /// How many changes may be made at the same time. While Alexa throttles, some of them wait.
-    pub(crate) fn parallel(&self) -> usize {
+    pub fn parallel(&self) -> usize {
         self.caller.limit.maximum()
     }
 
     /// The first backoff, with which all waits scale.
-    pub(crate) fn backoff(&self) -> Duration {
+    pub fn backoff(&self) -> Duration {
         self.backoff
     }
 
     /// The time: this machine's, or Alexa's where they differ by more than a minute.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.caller.clock.now()
     }
 }

@@ -8,7 +8,7 @@ use super::operation::AlexaResourceKind;
 
 /// Something that the user should know before the result. Its `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AlexaNotice {
+pub enum AlexaNotice {
     /// A call takes more than two seconds.
     Waiting {
         /// The call's name.
@@ -24,8 +24,8 @@ pub(crate) enum AlexaNotice {
     },
     /// A list takes more than two seconds to read.
     Page {
-        /// What is listed.
-        kind: AlexaResourceKind,
+        /// What one of the items is called.
+        noun: &'static str,
         /// The number of pages so far.
         pages: usize,
         /// The number of items on them.
@@ -53,7 +53,7 @@ pub(crate) enum AlexaNotice {
 
 /// Why a call takes long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum WaitReason {
+pub enum WaitReason {
     /// There is no answer yet.
     NoAnswer,
     /// An attempt failed, and the next one starts later.
@@ -86,13 +86,10 @@ impl fmt::Display for AlexaNotice {
                     "{reason} until {until} (try {attempt} of {attempts})…"
                 )
             }
-            Self::Page { kind, pages, items } => {
-                let noun = kind.noun();
-                write!(
-                    formatter,
-                    "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
-                )
-            }
+            Self::Page { noun, pages, items } => write!(
+                formatter,
+                "Reading Alexa's list of {noun}s: {items} on {pages} pages…"
+            ),
             Self::Details { kind, read, total } => {
                 let noun = kind.noun();
                 write!(

@@ -2,7 +2,7 @@
 
 /// A kind of resource. An id does not say of which kind it is: its prefix is not documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum AlexaResourceKind {
+pub enum AlexaResourceKind {
     /// Where events go.
     Configuration,
     /// Which events go to a configuration.
@@ -19,7 +19,8 @@ impl AlexaResourceKind {
     }
 
     /// What one of them is called.
-    pub(crate) fn noun(self) -> &'static str {
+    #[must_use]
+    pub fn noun(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
             Self::Subscription => "subscription",
@@ -35,10 +36,33 @@ pub(super) enum AlexaOperation {
     Create(AlexaResourceKind),
     Delete(AlexaResourceKind),
     GetUnit,
+    ListUnits,
+    ListDevices,
     GetProfile,
 }
 
+/// What is exchanged for tokens. The meaning of an error depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GrantKind {
+    /// A refresh token, again and again.
+    RefreshToken,
+    /// The code of a consent, once.
+    Code,
+}
+
 impl AlexaOperation {
+    /// What a list has, in the singular.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::List(kind) | Self::Get(kind) | Self::Create(kind) | Self::Delete(kind) => {
+                kind.noun()
+            }
+            Self::GetUnit | Self::ListUnits => "unit",
+            Self::ListDevices => "device",
+            Self::GetProfile => "profile",
+        }
+    }
+
     /// Whether it counts towards the calls at the same time. Reads of lists do not: they come one
     /// after another.
     pub(super) fn takes_permit(self) -> bool {

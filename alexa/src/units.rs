@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// How Alexa answered the question for one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UnitLookup {
+pub enum UnitLookup {
     /// This is the unit.
     Found(Value),
     /// There is no such unit (any more).
@@ -21,7 +21,7 @@ pub(crate) enum UnitLookup {
 
 /// The units that were looked up, by the IDs that were asked for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UnitDirectory {
+pub struct UnitDirectory {
     lookups: HashMap<String, UnitLookup>,
     assume_different: bool,
 }
@@ -37,12 +37,12 @@ enum UnitRelation {
 
 impl UnitDirectory {
     /// Adds how Alexa answered for an ID.
-    pub(crate) fn insert(&mut self, id: String, lookup: UnitLookup) {
+    pub fn insert(&mut self, id: String, lookup: UnitLookup) {
         self.lookups.insert(id, lookup);
     }
 
     /// Takes IDs for different units where Alexa's answers do not tell.
-    pub(crate) fn assume_different(&mut self) {
+    pub fn assume_different(&mut self) {
         self.assume_different = true;
     }
 

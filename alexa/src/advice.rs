@@ -7,7 +7,7 @@ use std::{error::Error, fmt, iter};
 
 /// What went wrong and where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Explanation {
+pub struct Explanation {
     place: Option<String>,
     problem: String,
     advice: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Explanation {
 
 impl Explanation {
     /// Explains a problem whose text names the place.
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
+    pub fn new(problem: impl Into<String>) -> Self {
         Self {
             place: None,
             problem: problem.into(),
@@ -24,24 +24,27 @@ impl Explanation {
     }
 
     /// Explains an error with its causes.
-    pub(crate) fn of(error: &dyn Error) -> Self {
+    pub fn of(error: &dyn Error) -> Self {
         Self::new(with_causes(error))
     }
 
     /// Sets the place: a file and its field, an option, a variable or a resource.
-    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
         self
     }
 
     /// Sets what to do: sentences without the final period.
-    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
     /// The problem, prefixed with its place.
-    pub(crate) fn problem(&self) -> String {
+    #[must_use]
+    pub fn problem(&self) -> String {
         match &self.place {
             Some(place) => format!("{place}: {}", self.problem),
             None => self.problem.clone(),
@@ -49,7 +52,8 @@ impl Explanation {
     }
 
     /// What to do.
-    pub(crate) fn advice(&self) -> Option<&str> {
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
     }
 }
@@ -68,7 +72,7 @@ impl fmt::Display for Explanation {
 /// The user's input, or something on this machine, cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
-pub(crate) struct InputError {
+pub struct InputError {
     place: String,
     problem: String,
     advice: String,
@@ -77,7 +81,7 @@ pub(crate) struct InputError {
 
 impl InputError {
     /// The place is a file and its field, an option, a variable or a resource.
-    pub(crate) fn new(
+    pub fn new(
         place: impl Into<String>,
         problem: impl fmt::Display,
         advice: impl Into<String>,
@@ -91,13 +95,15 @@ impl InputError {
     }
 
     /// Sets the cause, which is printed after the problem.
-    pub(crate) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+    #[must_use]
+    pub fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(cause));
         self
     }
 
     /// Explains the error with its causes.
-    pub(crate) fn explain(&self) -> Explanation {
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
         let mut problem = self.problem.clone();
         if let Some(source) = &self.source {
             problem = format!("{problem}: {}", with_causes(source.as_ref()));
@@ -113,7 +119,7 @@ impl InputError {
 /// Errors of the SDK and the HTTP client also contain URLs and signed requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct ShownCause(pub(crate) String);
+pub struct ShownCause(pub String);
 
 /// Formats an error with its causes, separated by colons.
 fn with_causes(error: &dyn Error) -> String {

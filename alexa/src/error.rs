@@ -7,7 +7,7 @@ use reqwest::{StatusCode, Url};
 
 use super::{
     body,
-    operation::{AlexaOperation, AlexaResourceKind},
+    operation::{AlexaOperation, AlexaResourceKind, GrantKind},
 };
 use crate::advice::{Explanation, ShownCause};
 
@@ -19,33 +19,45 @@ const MAX_TOLD_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A call to Alexa or to Login with Amazon failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AlexaError {
+pub enum AlexaError {
     /// The URL would send tokens over a network without TLS.
     #[error("{place}: {url} would send tokens without TLS")]
-    WithoutTls { place: &'static str, url: Url },
+    WithoutTls {
+        /// Where it is set.
+        place: &'static str,
+        /// The URL.
+        url: Url,
+    },
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] ShownCause),
     /// There was no response.
     #[error("{call} got no response from {host}")]
     Unreachable {
+        /// The call's name.
         call: String,
+        /// The host of its URL.
         host: String,
         /// Whether not even a connection was established.
         is_refused: bool,
+        /// Why.
         #[source]
         cause: ShownCause,
     },
     /// Throttled, or a server error. Retryable.
     #[error("{response} on every attempt")]
     Busy {
+        /// The last response.
         response: ErrorResponse,
+        /// The wait that it asks for.
         retry_after: Option<Duration>,
     },
     /// Throttled or a server error, and the next attempt may not come soon.
     #[error("{response}, and no attempt is allowed before {}", in_utc(.retry_at))]
     BusyUntil {
+        /// The response.
         response: ErrorResponse,
+        /// When the next attempt may come.
         retry_at: DateTime<Utc>,
     },
     /// The token was rejected although it is new.
@@ -63,39 +75,65 @@ pub(crate) enum AlexaError {
     /// The response leads elsewhere.
     #[error("{call} returned {status}, a redirect{}", to_host(.host.as_deref()))]
     Redirected {
+        /// The call's name.
         call: String,
+        /// The status of the response.
         status: StatusCode,
         /// The host to which it leads, if it names one.
         host: Option<String>,
     },
     /// The response is a success, but its body is no JSON.
     #[error("the response to {call} is not JSON but {body}")]
-    NotJson { call: String, body: String },
+    NotJson {
+        /// The call's name.
+        call: String,
+        /// Describes the body.
+        body: String,
+    },
     /// The response lacks a field that is needed.
     #[error("the response to {call} has no {missing}")]
-    Unreadable { call: String, missing: &'static str },
+    Unreadable {
+        /// The call's name.
+        call: String,
+        /// The field.
+        missing: &'static str,
+    },
     /// A list has no end.
     #[error("the list of {call} does not end: {bound}")]
-    EndlessList { call: String, bound: String },
+    EndlessList {
+        /// The call's name.
+        call: String,
+        /// The bound that was reached.
+        bound: String,
+    },
     /// Login with Amazon rejected the refresh token.
     #[error("Login with Amazon rejected the refresh token (invalid_grant): {0}")]
     InvalidGrant(String),
+    /// Login with Amazon rejected the code of a consent.
+    #[error("Login with Amazon rejected the code (invalid_grant): {0}")]
+    CodeRejected(String),
+    /// Login with Amazon returned no refresh token for the code of a consent.
+    #[error("Login with Amazon returned no refresh token")]
+    NoRefreshToken,
     /// Login with Amazon rejected the client.
     #[error("Login with Amazon rejected the client (invalid_client): {0}")]
     InvalidClient(String),
     /// The client may not use the refresh token.
-    #[error(
-        "Login with Amazon does not let the client use a refresh token (unauthorized_client): {0}"
-    )]
+    #[error("Login with Amazon does not let the client use this grant (unauthorized_client): {0}")]
     UnauthorizedClient(String),
     /// Login with Amazon rejected the request for another reason.
     #[error("Login with Amazon rejected the request ({code}): {description}")]
-    LoginRejected { code: String, description: String },
+    LoginRejected {
+        /// The OAuth error code, or else the status.
+        code: String,
+        /// Amazon's description.
+        description: String,
+    },
 }
 
 /// A response whose status is an error.
 #[derive(Debug)]
-pub(crate) struct ErrorResponse {
+pub struct ErrorResponse {
     /// What was asked for; `None` for Login with Amazon.
     operation: Option<AlexaOperation>,
     call: String,
@@ -138,7 +176,8 @@ impl fmt::Display for ErrorResponse {
 
 impl AlexaError {
     /// What failed and why, and what to do about it.
-    pub(crate) fn explain(&self) -> Explanation {
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
         Explanation::of(self).advise(self.advice())
     }
 
@@ -152,7 +191,8 @@ impl AlexaError {
 
     /// The status of the response to this request; `None` if there was none, or if the login
     /// failed.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Busy { response, .. }
             | Self::BusyUntil { response, .. }
@@ -166,7 +206,8 @@ impl AlexaError {
     }
 
     /// Whether Alexa rejected this request, and others may succeed.
-    pub(crate) fn is_rejection(&self) -> bool {
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
         let is_of_request = |status: StatusCode| {
             status.is_client_error()
                 && status != StatusCode::UNAUTHORIZED
@@ -176,7 +217,8 @@ impl AlexaError {
     }
 
     /// Whether the same call may succeed soon.
-    pub(crate) fn is_transient(&self) -> bool {
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
     }
 
@@ -248,6 +290,7 @@ impl AlexaError {
     /// Classifies an error of Login with Amazon by its OAuth error code. The description is
     /// Amazon's text and contains no credentials.
     pub(super) fn from_login(
+        grant: GrantKind,
         code: Option<&str>,
         description: Option<&str>,
         status: StatusCode,
@@ -255,7 +298,10 @@ impl AlexaError {
         let description = description.unwrap_or("no reason given");
         let description = body::shortened(description.trim_end_matches('.'));
         match code {
-            Some("invalid_grant") => Self::InvalidGrant(description),
+            Some("invalid_grant") => match grant {
+                GrantKind::RefreshToken => Self::InvalidGrant(description),
+                GrantKind::Code => Self::CodeRejected(description),
+            },
             Some("invalid_client") => Self::InvalidClient(description),
             Some("unauthorized_client") => Self::UnauthorizedClient(description),
             Some(code) if !code.is_empty() => Self::LoginRejected {
@@ -275,13 +321,7 @@ impl AlexaError {
             Self::Setup(_) => {
                 "Check the proxy variables, the system's certificates and AWS_CA_BUNDLE"
             }
-            Self::Unreachable { is_refused, .. } if *is_refused => {
-                "Check the network, the proxy variables and the host (--alexa-url, --lwa-url); a \
-                 proxy that inspects TLS needs its certificate in AWS_CA_BUNDLE"
-            }
-            Self::Unreachable { .. } => {
-                "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
-            }
+            Self::Unreachable { is_refused, .. } => unreachable_advice(*is_refused),
             Self::Busy { .. } => "Alexa is throttling or has an outage: wait a few minutes",
             Self::BusyUntil { retry_at, .. } => {
                 return format!("Run the command again after {}", in_utc(retry_at));
@@ -300,6 +340,8 @@ impl AlexaError {
                  report it"
             }
             Self::InvalidGrant(_) => INVALID_GRANT_ADVICE,
+            Self::CodeRejected(_) => CODE_REJECTED_ADVICE,
+            Self::NoRefreshToken => NO_REFRESH_TOKEN_ADVICE,
             Self::InvalidClient(_) => INVALID_CLIENT_ADVICE,
             Self::UnauthorizedClient(_) => UNAUTHORIZED_CLIENT_ADVICE,
             Self::LoginRejected { .. } => {
@@ -316,6 +358,15 @@ fn to_host(host: Option<&str>) -> String {
 
 fn in_utc(time: &DateTime<Utc>) -> String {
     time.format("%F %T UTC").to_string()
+}
+
+fn unreachable_advice(is_refused: bool) -> &'static str {
+    if is_refused {
+        "Check the network, the proxy variables and the host (--alexa-url, --lwa-url); a proxy \
+         that inspects TLS needs its certificate in AWS_CA_BUNDLE"
+    } else {
+        "Check the network, the proxy variables and the host (--alexa-url, --lwa-url)"
+    }
 }
 
 fn unauthorized_advice(operation: Option<AlexaOperation>) -> &'static str {
@@ -350,7 +401,9 @@ fn not_found_advice(operation: Option<AlexaOperation>) -> &'static str {
              no longer, or not for this customer: check the ids; -v shows the request in full"
         }
         Some(AlexaOperation::GetProfile) | None => "Check the token endpoint (--lwa-url)",
-        Some(AlexaOperation::GetUnit) => "Alexa has no unit with this id for this customer",
+        Some(AlexaOperation::GetUnit | AlexaOperation::ListUnits | AlexaOperation::ListDevices) => {
+            "Alexa has no unit with this id for this customer"
+        }
         Some(AlexaOperation::Get(_) | AlexaOperation::Delete(_)) => {
             "Alexa has no resource with this id for this customer: aspctl list shows what exists"
         }
@@ -372,7 +425,7 @@ fn conflict_advice(operation: Option<AlexaOperation>) -> &'static str {
 }
 
 const PROFILE_ADVICE: &str = "Get a refresh token with the scope profile:user_id besides \
-    alexa::enterprise:management";
+    alexa::enterprise:management: aspctl login asks for both";
 
 const UNAUTHORIZED_ADVICE: &str = "The token is valid for Login with Amazon but not for Alexa: \
     grant the client API access in the Alexa Smart Properties console, and get a refresh token \
@@ -386,9 +439,16 @@ const NOT_JSON_ADVICE: &str = "Probably a proxy or a network with a login page a
     Amazon: open a page in a browser, and check the proxy variables and the host (--alexa-url, \
     --lwa-url)";
 
-const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: authorize the \
-    client again and store the new refresh token (LWA_REFRESH_TOKEN, or where --credentials-file \
-    or --credentials-secret points to)";
+const CODE_REJECTED_ADVICE: &str = "A code can be used once, and expires after a few minutes: run \
+    the command again. The return URL must be the one under Allowed Return URLs, and the code one \
+    of the same client";
+
+const NO_REFRESH_TOKEN_ADVICE: &str = "Nothing was stored. Check that the client id is one of the \
+    Web Settings of the security profile, and run the command again";
+
+const INVALID_GRANT_ADVICE: &str = "It was revoked, or belongs to another client: get a new one \
+    with aspctl login, or store it yourself (LWA_REFRESH_TOKEN, or where --credentials-file or \
+    --credentials-secret points to)";
 
 const INVALID_CLIENT_ADVICE: &str = "Compare client id and client secret with those of the \
     security profile in the Login with Amazon console";
@@ -485,19 +545,34 @@ mod tests {
             assert_eq!(error.is_rejection(), is_rejection, "{status}");
             assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
         }
-        let login = AlexaError::from_login(Some("invalid_grant"), None, StatusCode::BAD_REQUEST);
+        let login = AlexaError::from_login(
+            GrantKind::RefreshToken,
+            Some("invalid_grant"),
+            None,
+            StatusCode::BAD_REQUEST,
+        );
         assert!(!login.is_rejection() && login.status().is_none());
     }
 
     #[test]
     fn errors_of_the_login_are_told_apart() {
-        let error = |code| AlexaError::from_login(code, Some("Why."), StatusCode::BAD_REQUEST);
-        let shown = |code| error(code).explain().to_string();
+        let explained = |grant, code| {
+            let status = StatusCode::BAD_REQUEST;
+            let error = AlexaError::from_login(grant, code, Some("Why."), status);
+            error.explain().to_string()
+        };
+        let shown = |code| explained(GrantKind::RefreshToken, code);
         let text = shown(Some("unauthorized_client"));
         assert!(text.contains("(unauthorized_client): Why. Check"), "{text}");
         assert!(text.contains("same security profile"), "{text}");
         assert!(shown(Some("invalid_client")).contains("Compare client id"));
         assert!(shown(Some("invalid_grant")).contains("revoked"));
         assert!(shown(None).contains("(400 Bad Request): Why"));
+        let text = explained(GrantKind::Code, Some("invalid_grant"));
+        assert!(
+            text.contains("rejected the code (invalid_grant): Why"),
+            "{text}"
+        );
+        assert!(text.contains("expires after a few minutes"), "{text}");
     }
 }

@@ -189,7 +189,7 @@ impl<'a> ListQuery<'a> {
 
 /// The pages of a list so far.
 #[derive(Debug)]
-struct PagedList {
+pub(super) struct PagedList {
     call: String,
     items: Vec<Value>,
     pages: usize,
@@ -200,7 +200,7 @@ struct PagedList {
 }
 
 impl PagedList {
-    fn new(call: String) -> Self {
+    pub(super) fn new(call: String) -> Self {
         Self {
             call,
             items: Vec::new(),
@@ -211,16 +211,26 @@ impl PagedList {
         }
     }
 
+    /// How many pages there were so far, and how many items.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.pages, self.items.len())
+    }
+
+    /// The items so far.
+    pub(super) fn into_items(self) -> Vec<Value> {
+        self.items
+    }
+
     fn progress(&self, kind: AlexaResourceKind) -> AlexaNotice {
         AlexaNotice::Page {
-            kind,
+            noun: kind.noun(),
             pages: self.pages,
             items: self.items.len(),
         }
     }
 
     /// Adds a page. Returns the token of the next one.
-    fn add(&mut self, page: Value) -> Result<Option<String>, AlexaError> {
+    pub(super) fn add(&mut self, page: Value) -> Result<Option<String>, AlexaError> {
         let next = resource::next_token(&page);
         let unreadable = || AlexaError::Unreadable {
             call: self.call.clone(),

@@ -15,35 +15,39 @@ const RESTRICTING: [&str; 4] = ["skill", "group", "resource", "user"];
 ///
 /// Types, names and nulls are left out, and `resource.resourceId` is `resource.id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct EntityPairs(BTreeSet<(String, String)>);
+pub struct EntityPairs(BTreeSet<(String, String)>);
 
 impl EntityPairs {
     /// Reads the entities of a request or of a list item.
-    pub(crate) fn read(entities: &Map<String, Value>) -> Self {
+    #[must_use]
+    pub fn read(entities: &Map<String, Value>) -> Self {
         let mut pairs = BTreeSet::new();
         collect_fields("", entities, &mut pairs);
         Self(pairs)
     }
 
     /// The pairs in the order of their paths.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
             .map(|(path, value)| (path.as_str(), value.as_str()))
     }
 
     /// How many pairs there are.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Describes the pairs for people: `skill amzn1.…, unit amzn1.…`.
-    pub(crate) fn describe(&self) -> String {
+    #[must_use]
+    pub fn describe(&self) -> String {
         let mut words = Vec::new();
         for (path, value) in self.iter() {
             let path = path.strip_suffix(".id").unwrap_or(path);
@@ -61,7 +65,8 @@ impl EntityPairs {
     ///
     /// Every wanted pair must be shown; a value that is not an ID and not shown at all counts as
     /// requested. What is shown besides must not restrict the events further.
-    pub(crate) fn additions_in(&self, shown: &Self) -> Option<Self> {
+    #[must_use]
+    pub fn additions_in(&self, shown: &Self) -> Option<Self> {
         let is_shown = |(path, value): (&str, &str)| {
             shown.has(path, value) || !(is_id(path) || shown.has_path(path))
         };

@@ -1,0 +1,255 @@
+//! `aspctl units` and `devices`: names beside the ids that files and commands take.
+
+mod resolve;
+mod tree;
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Local, Utc};
+use clap::builder::NonEmptyStringValueParser;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(crate) use self::resolve::resolve_unit;
+use self::tree::tree_rows;
+use crate::{
+    alexa::{AlexaApi, AlexaDevice, AlexaError, AlexaUnit, ReadableItems},
+    args::{GlobalArgs, OutputFormat},
+    credentials,
+    customer_cache::CustomerCache,
+    error::CommandError,
+    terminal::{Terminal, counted},
+};
+
+/// The variable with the unit below which all others are.
+const ORGANIZATION_VARIABLE: &str = "ASPCTL_ORGANIZATION";
+
+/// Shown instead of what Alexa does not show.
+const UNKNOWN: &str = "?";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UnitsArgs {
+    /// Only what is below this unit, by its id or its name. The organization's own id is in the
+    /// Alexa Smart Properties console
+    #[arg(
+        long,
+        env = ORGANIZATION_VARIABLE,
+        value_name = "UNIT",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(crate) under: String,
+    /// Show each unit below the one in which it is
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) tree: bool,
+    /// Only units whose name or id has this text, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// Ask Alexa, even if the list was read in the last 10 minutes
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DevicesArgs {
+    /// Unit of the devices, by its id or its name
+    #[arg(long, value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) unit: String,
+    /// Ask Alexa, even if the list was read in the last 10 minutes
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
+}
+
+/// A unit in the output and in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedUnit {
+    id: String,
+    name: Option<String>,
+    parent_id: Option<String>,
+}
+
+/// A device in the output and in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedDevice {
+    id: String,
+    name: Option<String>,
+    model: Option<String>,
+    serial_number: Option<String>,
+    reachability: Option<String>,
+}
+
+impl From<AlexaUnit> for ListedUnit {
+    fn from(unit: AlexaUnit) -> Self {
+        Self {
+            id: unit.id,
+            name: unit.name,
+            parent_id: unit.parent_id,
+        }
+    }
+}
+
+impl From<AlexaDevice> for ListedDevice {
+    fn from(device: AlexaDevice) -> Self {
+        Self {
+            id: device.id,
+            name: device.name,
+            model: device.model,
+            serial_number: device.serial_number,
+            reachability: device.reachability,
+        }
+    }
+}
+
+/// Lists the units below another one.
+pub(crate) async fn units(
+    args: &UnitsArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let under = resolve_unit(&args.under, global, terminal).await?;
+    let list = CachedRead::below(&under, args.no_cache);
+    let read = async |alexa: &AlexaApi| alexa.units_below(&under).await;
+    let all: Vec<ListedUnit> = list.read(global, terminal, read).await?;
+    let total = all.len();
+    let found: Vec<_> = all
+        .into_iter()
+        .filter(|unit| is_found(unit, args))
+        .collect();
+    match args.output {
+        OutputFormat::Json => terminal.json(&found)?,
+        OutputFormat::Table if args.tree => {
+            for row in tree_rows(&found) {
+                terminal.say(row)?;
+            }
+        }
+        OutputFormat::Table => terminal.table(&["NAME", "ID"], found.iter().map(unit_row))?,
+    }
+    if found.is_empty() {
+        terminal.note(format_args!(
+            "None of {} below {} has this name. The console shows other ids than the API: both \
+             stand for the same unit",
+            counted(total, "unit"),
+            args.under
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the devices of a unit.
+pub(crate) async fn devices(
+    args: &DevicesArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let unit = resolve_unit(&args.unit, global, terminal).await?;
+    let list = CachedRead {
+        name: format!("devices of {unit}"),
+        noun: "device",
+        is_fresh: args.no_cache,
+    };
+    let read = async |alexa: &AlexaApi| alexa.devices_of(&unit).await;
+    let found: Vec<ListedDevice> = list.read(global, terminal, read).await?;
+    let head = ["NAME", "MODEL", "SERIAL NUMBER", "REACHABILITY", "ID"];
+    match args.output {
+        OutputFormat::Json => terminal.json(&found)?,
+        OutputFormat::Table => terminal.table(&head, found.iter().map(device_row))?,
+    }
+    if found.is_empty() {
+        terminal.note(format_args!("Alexa shows no device of {unit}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A list that may be cached.
+struct CachedRead {
+    /// What distinguishes it from the customer's other lists.
+    name: String,
+    /// What one of its items is called.
+    noun: &'static str,
+    /// Whether the cache must not answer.
+    is_fresh: bool,
+}
+
+impl CachedRead {
+    /// All units below another one.
+    fn below(unit: &str, is_fresh: bool) -> Self {
+        Self {
+            name: format!("units below {unit}"),
+            noun: "unit",
+            is_fresh,
+        }
+    }
+
+    /// Reads the list from the cache, or from Alexa.
+    async fn read<T, L>(
+        &self,
+        global: &GlobalArgs,
+        terminal: &Terminal,
+        read: impl AsyncFnOnce(&AlexaApi) -> Result<ReadableItems<T>, AlexaError>,
+    ) -> Result<Vec<L>, CommandError>
+    where
+        L: From<T> + Serialize + DeserializeOwned,
+    {
+        let credentials = credentials::read(global, terminal).await?;
+        let cache = CustomerCache::of(&credentials, &global.alexa.alexa_url);
+        let cached = cache.as_ref().filter(|_| !self.is_fresh);
+        if let Some((items, read_at)) = cached.and_then(|cache| cache.read(&self.name)) {
+            terminal.note(cache_note(read_at));
+            return Ok(items);
+        }
+        let alexa = AlexaApi::new(credentials::settings(global, terminal)?, credentials)?;
+        let ReadableItems { items, unreadable } = read(&alexa).await?;
+        let items: Vec<L> = items.into_iter().map(L::from).collect();
+        if unreadable > 0 {
+            let what = counted(unreadable, self.noun);
+            terminal.note(format_args!(
+                "Check: Alexa's list shows {what} without an id, which {} left out; -v shows the \
+                 list in full",
+                if unreadable == 1 { "is" } else { "are" }
+            ));
+        }
+        if let Some(cache) = cache {
+            cache.write(&self.name, &items);
+        }
+        Ok(items)
+    }
+}
+
+fn cache_note(read_at: DateTime<Utc>) -> String {
+    let at = read_at.with_timezone(&Local).format("%T");
+    format!("As Alexa showed it at {at}; --no-cache asks again")
+}
+
+fn is_found(unit: &ListedUnit, args: &UnitsArgs) -> bool {
+    let Some(text) = &args.search else {
+        return true;
+    };
+    let text = text.to_lowercase();
+    let fields = [unit.name.as_deref(), Some(unit.id.as_str())];
+    let mut fields = fields.into_iter().flatten();
+    fields.any(|field| field.to_lowercase().contains(&text))
+}
+
+fn or_unknown(text: Option<&String>) -> String {
+    text.map_or_else(|| UNKNOWN.to_owned(), Clone::clone)
+}
+
+fn unit_row(unit: &ListedUnit) -> Vec<String> {
+    vec![or_unknown(unit.name.as_ref()), unit.id.clone()]
+}
+
+fn device_row(device: &ListedDevice) -> Vec<String> {
+    vec![
+        or_unknown(device.name.as_ref()),
+        or_unknown(device.model.as_ref()),
+        or_unknown(device.serial_number.as_ref()),
+        or_unknown(device.reachability.as_ref()),
+        device.id.clone(),
+    ]
+}

@@ -1,0 +1,109 @@
+//! Finds the unit that a user names.
+
+use std::{collections::HashMap, env};
+
+use super::{CachedRead, ListedUnit, ORGANIZATION_VARIABLE};
+use crate::{
+    alexa::AlexaApi, args::GlobalArgs, credentials, customer_cache::CustomerCache,
+    error::CommandError, names::NameBook, terminal::Terminal,
+};
+
+/// How ids of Amazon's begin.
+const ID_PREFIX: &str = "amzn1.";
+
+/// What a user's words stand for.
+#[derive(Debug, PartialEq, Eq)]
+enum NamedUnit {
+    /// The name of one unit.
+    Found(String),
+    /// The name of several.
+    Ambiguous(Vec<String>),
+    /// No name that is known.
+    Unknown,
+}
+
+/// Returns the id of a unit that is given by its id or its name.
+///
+/// Ids are opaque: what is no known name is an id, unless it has spaces.
+pub(crate) async fn resolve_unit(
+    given: &str,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<String, CommandError> {
+    if given.starts_with(ID_PREFIX) {
+        return Ok(given.to_owned());
+    }
+    match find(given, global, terminal).await {
+        Ok(NamedUnit::Found(id)) => {
+            terminal.note(format_args!("{given} is {id}"));
+            Ok(id)
+        }
+        Ok(NamedUnit::Ambiguous(ids)) => Err(CommandError::input(
+            format!("the unit {given}"),
+            "several units have this name",
+            format!("Name one of these ids: {}", ids.join(", ")),
+        )),
+        Ok(NamedUnit::Unknown) if is_name(given) => Err(CommandError::input(
+            format!("the unit {given}"),
+            "no unit is known by this name",
+            format!(
+                "List the units with aspctl units --under ID, or set {ORGANIZATION_VARIABLE} to \
+                 the organization's id"
+            ),
+        )),
+        Err(error) if is_name(given) => Err(error),
+        Ok(NamedUnit::Unknown) | Err(_) => Ok(given.to_owned()),
+    }
+}
+
+/// Whether this can only be a name.
+fn is_name(given: &str) -> bool {
+    given.contains(char::is_whitespace)
+}
+
+/// Looks for a name in the lists that are kept, or else in all units of the organization.
+async fn find(
+    given: &str,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<NamedUnit, CommandError> {
+    let credentials = credentials::read(global, terminal).await?;
+    let cache = CustomerCache::of(&credentials, &global.alexa.alexa_url);
+    let known = cache.map(|cache| cache.names()).unwrap_or_default();
+    let found = in_names(given, &known);
+    if found != NamedUnit::Unknown {
+        return Ok(found);
+    }
+    let Some(organization) = organization() else {
+        return Ok(found);
+    };
+    let list = CachedRead::below(&organization, false);
+    let read = async |alexa: &AlexaApi| alexa.units_below(&organization).await;
+    let units: Vec<ListedUnit> = list.read(global, terminal, read).await?;
+    Ok(in_names(given, &names_of(units)))
+}
+
+fn organization() -> Option<String> {
+    let organization = env::var(ORGANIZATION_VARIABLE).ok()?;
+    organization.starts_with(ID_PREFIX).then_some(organization)
+}
+
+fn names_of(units: Vec<ListedUnit>) -> NameBook {
+    let mut names = HashMap::new();
+    for ListedUnit { id, name, .. } in units {
+        names.extend(name.map(|name| (id, name)));
+    }
+    NameBook::new(names)
+}
+
+fn in_names(given: &str, names: &NameBook) -> NamedUnit {
+    let mut ids = names.ids_of(given.trim());
+    match (ids.pop(), ids.is_empty()) {
+        (None, _) => NamedUnit::Unknown,
+        (Some(id), true) => NamedUnit::Found(id),
+        (Some(id), false) => {
+            ids.push(id);
+            NamedUnit::Ambiguous(ids)
+        }
+    }
+}

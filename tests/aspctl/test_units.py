@@ -1,0 +1,322 @@
+"""`aspctl units` and `devices`, their cache, and names beside ids in other commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+import unittest
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from alexa import CONFIGURATIONS, PORTAL, SUBSCRIPTIONS, Alexa, Endpoint
+from tool import Result, run
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
+UNIT = "amzn1.alexa.unit.did."
+ORGANIZATION, PROPERTY = f"{UNIT}EXAMPLEORGANIZATION", f"{UNIT}EXAMPLEPROPERTY"
+ROOMS = {f"{UNIT}EXAMPLEROOM{number}": f"Room {number}" for number in range(101, 126)}
+
+
+class UnitsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.alexa = self.enterContext(Alexa())
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        canonical = self.alexa.units.canonical
+        self.organization, self.property = canonical(ORGANIZATION), canonical(PROPERTY)
+        self.rooms = {canonical(id): name for id, name in ROOMS.items()}
+        self.alexa.hierarchy = {self.property: ("Grand Hotel", self.organization)}
+        self.alexa.hierarchy |= {id: (name, self.property) for id, name in self.rooms.items()}
+        self.cache = self.folder / ".cache/aspctl"
+        self.env = self.alexa.environment | {
+            "ASPCTL_ALEXA_BACKOFF": "1ms",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HOME": str(self.folder),
+            "XDG_CACHE_HOME": "",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def aspctl(self, *args: str, **env: str) -> Result:
+        return run(*args, env=self.env | env)
+
+    def ok(self, *args: str, **env: str) -> Result:
+        result = self.aspctl(*args, **env)
+        self.assertEqual(result.status, 0, result.err)
+        return result
+
+    def calls(self, path: str = "/v2/") -> int:
+        return sum(request.path.startswith(path) for request in self.alexa.requests)
+
+
+class Units(UnitsTest):
+    def test_all_pages_are_read(self) -> None:
+        result = self.ok("units", "--under", ORGANIZATION, "--output", "json")
+        self.assertEqual(len(result.json), 1 + len(ROOMS))
+        self.assertEqual(
+            result.json[1],
+            {"id": next(iter(self.rooms)), "name": "Room 101", "parentId": self.property},
+        )
+        self.assertEqual(self.calls(), 3)
+
+    def test_a_table_has_names_and_ids(self) -> None:
+        lines = self.ok("units", "--under", PROPERTY).lines
+        self.assertRegex(lines[0], "^NAME +ID$")
+        self.assertEqual(lines[1].split(), ["Room", "101", next(iter(self.rooms))])
+        self.assertEqual(len(lines), 1 + len(ROOMS))
+
+    def test_the_tree(self) -> None:
+        lines = self.ok("units", "--tree", ASPCTL_ORGANIZATION=ORGANIZATION).lines
+        self.assertEqual(lines[0], f"Grand Hotel  {self.property}")
+        self.assertEqual(lines[1], f"  Room 101  {next(iter(self.rooms))}")
+        self.alexa.shows_parents = False
+        lines = self.ok("units", "--tree", "--no-cache", "--under", ORGANIZATION).lines
+        self.assertEqual(lines[1], f"Room 101  {next(iter(self.rooms))}")
+
+    def test_a_search(self) -> None:
+        found = self.ok("units", "--under", ORGANIZATION, "--search", "room 10", "-o", "json").json
+        self.assertEqual([unit["name"] for unit in found], [f"Room 10{n}" for n in range(1, 10)])
+        id = list(self.rooms)[-1]
+        found = self.ok("units", "--under", ORGANIZATION, "--search", id[-20:].lower()).lines
+        self.assertEqual(found[1].split()[-1], id)
+        result = self.ok("units", "--under", ORGANIZATION, "--search", "Suite")
+        self.assertIn("None of 26 units", result.err)
+
+    def test_a_unit_without_a_name(self) -> None:
+        self.alexa.hierarchy[self.property] = (None, self.organization)
+        lines = self.ok("units", "--under", ORGANIZATION).lines
+        self.assertEqual(lines[1].split(), ["?", self.property])
+
+    def test_a_place_to_start_is_needed(self) -> None:
+        result = self.aspctl("units")
+        self.assertEqual(result.status, 64)
+        self.assertIn("--under", result.err)
+
+    def test_errors(self) -> None:
+        result = self.aspctl("units", "--under", f"{UNIT}NOBODY")
+        self.assertEqual(result.status, 1)
+        self.assertIn("Alexa has no unit with this id for this customer", result.err)
+        self.alexa.always["GET /v2"] = PORTAL
+        result = self.aspctl("units", "--under", ORGANIZATION)
+        self.assertIn("not JSON but an HTML page", result.err)
+        self.assertFalse(self.cache.exists(), "a failure is not cached")
+
+    def test_a_busy_alexa_is_asked_again(self) -> None:
+        self.alexa.fail_next(2, 429, retry_after=0, path="GET /v2/units")
+        self.ok("units", "--under", ORGANIZATION)
+
+    def test_items_without_an_id_are_counted(self) -> None:
+        answer = {"results": [{"name": "x"}, {"id": "u"}], "paginationContext": {}}
+        self.alexa.fail_next(1, 200, path="GET /v2/units", body=answer)
+        result = self.ok("units", "--under", ORGANIZATION)
+        self.assertEqual(len(result.lines), 2)
+        self.assertIn("1 unit without an id", result.err)
+
+
+class Devices(UnitsTest):
+    def test_the_devices_of_a_unit(self) -> None:
+        room = next(iter(ROOMS))
+        for number in range(101, 113):
+            self.alexa.endpoints[f"amzn1.alexa.endpoint.{number}"] = Endpoint("", unit=room)
+        self.alexa.endpoints["amzn1.alexa.endpoint.101"].online = False
+        self.alexa.endpoints["amzn1.alexa.endpoint.999"] = Endpoint("", unit=PROPERTY)
+        found = self.ok("devices", "--unit", room, "--output", "json").json
+        self.assertEqual(len(found), 12)
+        self.assertEqual(
+            found[0],
+            {
+                "id": "amzn1.alexa.endpoint.101",
+                "name": "Echo 101",
+                "model": "Echo Show 8 (3rd Gen)",
+                "serialNumber": "G0101",
+                "reachability": "UNREACHABLE",
+            },
+        )
+        lines = self.ok("devices", "--unit", room).lines
+        self.assertRegex(lines[2], r"^Echo 102 +Echo Show 8 \(3rd Gen\) +G0102 +OK +amzn1")
+
+    def test_none(self) -> None:
+        result = self.ok("devices", "--unit", PROPERTY)
+        self.assertIn(f"Alexa shows no device of {PROPERTY}", result.err)
+
+
+class Cache(UnitsTest):
+    def list(self, *args: str, **env: str) -> Result:
+        return self.ok("units", "--under", PROPERTY, "--output", "json", *args, **env)
+
+    def files(self) -> list[Path]:
+        return sorted(self.cache.iterdir())
+
+    def test_a_list_is_read_once(self) -> None:
+        first = self.list()
+        before = len(self.alexa.requests)
+        second = self.list()
+        self.assertEqual(len(self.alexa.requests), before)
+        self.assertEqual(second.json, first.json)
+        self.assertIn("--no-cache asks again", second.err)
+        self.assertNotIn("--no-cache", first.err)
+
+    def test_no_cache_asks_again(self) -> None:
+        self.list()
+        calls = self.calls()
+        self.alexa.hierarchy[self.property] = ("Renamed", self.organization)
+        self.list("--no-cache")
+        self.assertEqual(self.calls(), 2 * calls)
+        self.list()
+        self.assertEqual(self.calls(), 2 * calls, "it is cached again")
+
+    def test_another_question_is_another_list(self) -> None:
+        self.list()
+        self.ok("units", "--under", ORGANIZATION)
+        self.assertEqual(len(self.files()), 2)
+        self.list("--search", "105")
+        self.assertEqual(len(self.files()), 2, "a search reads the whole list")
+
+    def test_another_customer_does_not_see_it(self) -> None:
+        self.list()
+        self.alexa.rotates_refresh_token = True
+        self.list("--no-cache")
+        calls = self.calls()
+        [other] = self.alexa._rotated
+        self.list(LWA_REFRESH_TOKEN=other)
+        self.assertGreater(self.calls(), calls)
+
+    def test_it_is_private_and_names_nobody(self) -> None:
+        self.list()
+        self.assertEqual(stat.S_IMODE(self.cache.stat().st_mode), 0o700)
+        own = self.alexa.credentials
+        for file in self.files():
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+            for secret in (own.client_id, own.refresh_token, own.client_secret):
+                self.assertNotIn(secret, file.name + file.read_text())
+
+    def age(self, by: timedelta) -> None:
+        for file in self.files():
+            cached = json.loads(file.read_text())
+            at = datetime.now(UTC) - by
+            file.write_text(json.dumps(cached | {"readAt": at.isoformat()}))
+
+    def test_it_is_kept_for_ten_minutes(self) -> None:
+        self.list()
+        calls = self.calls()
+        self.age(timedelta(minutes=9))
+        self.list()
+        self.assertEqual(self.calls(), calls)
+        for other in (timedelta(minutes=10), timedelta(minutes=-5)):
+            self.age(other)
+            self.list()
+        self.assertEqual(self.calls(), 3 * calls)
+
+    def test_a_broken_cache_is_none(self) -> None:
+        self.list()
+        for text in ("", "{", '{"version": 2}', "[]"):
+            self.files()[0].write_text(text)
+            self.list()
+        self.assertIsNotNone(json.loads(self.files()[0].read_text())["items"])
+
+    def test_without_a_folder_nothing_is_cached(self) -> None:
+        self.list(HOME="")
+        self.list(HOME="/dev/null")
+        self.assertFalse(self.cache.exists())
+
+    def test_the_folder_can_be_elsewhere(self) -> None:
+        self.list(XDG_CACHE_HOME=str(self.folder / "x"))
+        self.assertTrue(os.listdir(self.folder / "x/aspctl"))
+
+
+class ByName(UnitsTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.room = next(iter(self.rooms))
+        self.alexa.endpoints["amzn1.alexa.endpoint.101"] = Endpoint("", unit=self.room)
+
+    def devices(self, unit: str, **env: str) -> Result:
+        return self.aspctl("devices", "--output", "json", "--unit", unit, **env)
+
+    def test_a_name_of_a_list_that_is_kept(self) -> None:
+        self.ok("units", "--under", PROPERTY)
+        calls = self.calls("/v2/units")
+        result = self.devices("room 101")
+        self.assertEqual([one["name"] for one in result.json], ["Echo 101"])
+        self.assertIn(f"room 101 is {self.room}", result.err)
+        self.assertEqual(self.calls("/v2/units"), calls)
+        self.assertEqual(self.ok("units", "--under", PROPERTY, "--search", "x").status, 0)
+
+    def test_a_name_of_the_organization(self) -> None:
+        result = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION)
+        self.assertEqual(len(result.json), 1)
+        self.assertEqual(len(self.ok("units", "--under", "Grand Hotel").lines), 1 + len(ROOMS))
+
+    def test_a_name_that_nobody_has(self) -> None:
+        for env in ({}, {"ASPCTL_ORGANIZATION": ORGANIZATION}):
+            result = self.devices("Room 999", **env)
+            self.assertEqual(result.status, 1)
+            self.assertIn("the unit Room 999: no unit is known by this name", result.err)
+        self.ok("devices", "--unit", "an-opaque-id")
+
+    def test_a_name_of_several(self) -> None:
+        self.alexa.hierarchy[self.property] = ("Room 101", self.organization)
+        error = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION).err
+        self.assertIn("several units have this name", error)
+        self.assertIn(self.room, error)
+        self.assertIn(self.property, error)
+
+    def test_the_subscriptions_of_a_room(self) -> None:
+        unit = {"type": "Unit", "id": self.room}
+        configuration = self.alexa.add(
+            CONFIGURATIONS, {"deliveryChannels": [{"type": "SNS", "id": TOPIC}]}
+        )
+        event = {"namespace": "Alexa.Automation.Execution", "name": "Completion"}
+        self.alexa.add(
+            SUBSCRIPTIONS,
+            {
+                "subscriptionConfigurationId": configuration,
+                "eventType": event,
+                "entities": {"unit": unit},
+            },
+        )
+        env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
+        found = self.ok("list", "--unit", "Room 101", "--output", "json", **env).json
+        self.assertEqual(len(found), 1)
+        found = self.ok("list", "--unit", "Room 102", "--output", "json", **env).json
+        self.assertEqual(found, [])
+
+    def test_status_takes_a_name(self) -> None:
+        # Without an account of AWS it gets as far as the region.
+        env = {"AWS_REGION": "", "ASPCTL_ORGANIZATION": ORGANIZATION}
+        result = self.aspctl("status", "--unit", "Room 101", **env)
+        self.assertEqual(result.status, 1)
+        self.assertIn(f"Room 101 is {self.room}", result.err)
+        self.assertIn("AWS region", result.err)
+
+
+class Names(UnitsTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.room = next(iter(self.rooms))
+        self.file = self.folder / "subscriptions.toml"
+        self.file.write_text(
+            f'topic = "{TOPIC}"\n[[subscription]]\n'
+            f'events = ["Alexa.Automation.Execution.Completion"]\nunits = ["{self.room}"]\n'
+        )
+
+    def test_plan_and_list_show_them_once_they_are_known(self) -> None:
+        file = ("--file", str(self.file))
+        self.assertNotIn("Room 101", self.ok("plan", *file).out)
+        self.ok("units", "--under", PROPERTY)
+        self.assertIn(f"unit {self.room} (Room 101)", self.ok("plan", *file).out)
+        self.ok("apply", *file)
+        lines = self.ok("list", "subscriptions").lines
+        self.assertIn(f"{self.room} (Room 101)", lines[1])
+        for command in (["plan", *file], ["list"]):
+            self.assertNotIn("Room 101", self.ok(*command, "--output", "json").out)
+
+    def test_a_name_cannot_change_the_terminal(self) -> None:
+        self.alexa.hierarchy[self.room] = ("\x1b[2JRoom", self.property)
+        self.ok("units", "--under", PROPERTY)
+        shown = self.ok("plan", "--file", str(self.file)).out
+        self.assertIn("(\ufffd[2JRoom)", shown)
+
+
+if __name__ == "__main__":
+    unittest.main()
