@@ -58,7 +58,7 @@ impl MemoryLedger {
     ) {
         for key in delivered {
             self.completed.insert(key, lease.known_until, ENTRY_BYTES);
-            self.claims.insert(key, Default::default(), ENTRY_BYTES);
+            self.claims.remove(key);
         }
         for ReleasedClaim { key, done } in failed {
             let claim = (lease.now, (*done).clone());
@@ -109,6 +109,11 @@ impl<V> RecentMap<V> {
             self.newer_bytes = key.len() + value_bytes;
         }
         self.newer.insert(key.to_owned(), value);
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.newer.remove(key);
+        self.older.remove(key);
     }
 }
 
