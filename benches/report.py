@@ -96,15 +96,15 @@ def calls_cell(row: dict[str, Any]) -> str:
 def event_table(figures: Figures, event: str) -> str:
     heads = [
         *("same work", "calls, in rounds", "start ms", "first ms", "warm p50 ms", "warm p90 ms"),
-        *("CPU ms an event", "peak MiB", "start + first ms at the share"),
+        *("CPU ms an event", "peak MiB", "new connections", "start + first ms at the share"),
     ]
     rows = []
     for name, row in rows_of(figures, event).items():
         full, warm = row["full"], row["warm"]
         cells = [full["start"], full["first"], warm["p50"], warm["p90"], warm["cpu"]]
-        peak = number(warm["peak"]["median"])
-        share = spread(row["share"]["both"])
-        rows.append([PEERS[name], calls_cell(row), *map(spread, cells), peak, share])
+        last = [number(warm["peak"]["median"]), f"{warm['connections']:.1f}"]
+        last.append(spread(row["share"]["both"]))
+        rows.append([PEERS[name], calls_cell(row), *map(spread, cells), *last])
     return table(heads, rows)
 
 
@@ -237,8 +237,9 @@ def tables(figures: Figures) -> str:
 def sections(figures: Figures) -> Iterator[str]:
     latencies, share = figures["latencies"], figures["share"]
     yield (
-        f"Version `{figures['commit']}`, {figures['compiler']}; {figures['machine']}, Python "
-        f"{figures['python']}, Node.js {figures['node']}. The share of a core is enforced by "
+        f"Version `{figures['commit']}`, {figures['compiler']}; {figures['machine']}, load average "
+        f"{figures['load']}; Python {figures['python']}, Node.js {figures['node']}. The share of a "
+        "core is enforced by "
         f"{share['method']}, with periods of {share['period_ms']} ms. "
         f"{figures['authorities']} certificates of authorities in one file."
     )

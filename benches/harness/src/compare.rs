@@ -1,6 +1,6 @@
 //! Compares what functions call for the same event, before any of them is timed.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -75,7 +75,10 @@ impl ObservedCalls {
     /// Says what differs.
     pub fn check(&self, peer: &PeerSpec, reference: &Self) -> Result<(), HarnessError> {
         let differs = |what: &str, found: &Value, expected: &Value| {
-            let problem = format!("{what} differ:\n  found    {found}\n  expected {expected}");
+            let mut problem = format!("{what} differ from those of the function");
+            for line in differences("", found, expected) {
+                problem += &format!("\n  {line}");
+            }
             Err(HarnessError::peer(&peer.name, problem))
         };
         match peer.expects {
@@ -97,6 +100,33 @@ impl ObservedCalls {
         }
         Ok(())
     }
+}
+
+/// Lists what differs between two values, by where it is in them.
+fn differences(path: &str, found: &Value, expected: &Value) -> Vec<String> {
+    let mut differing = Vec::new();
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            let names: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+            for name in names {
+                let (found, expected) = (value_at(found.get(name)), value_at(expected.get(name)));
+                differing.extend(differences(&format!("{path}/{name}"), found, expected));
+            }
+        }
+        (Value::Array(found), Value::Array(expected)) => {
+            for index in 0..found.len().max(expected.len()) {
+                let (found, expected) = (value_at(found.get(index)), value_at(expected.get(index)));
+                differing.extend(differences(&format!("{path}/{index}"), found, expected));
+            }
+        }
+        _ if found == expected => {}
+        _ => differing.push(format!("{path}: {found}, expected {expected}")),
+    }
+    differing
+}
+
+fn value_at(value: Option<&Value>) -> &Value {
+    value.unwrap_or(&Value::Null)
 }
 
 fn json(value: &impl Serialize) -> Value {
@@ -149,6 +179,16 @@ mod tests {
         assert!(!check(PeerExpectation::Effects, vec![other, count()]));
         let twice = vec![publish(), publish(), count()];
         assert!(!check(PeerExpectation::Effects, twice));
+    }
+
+    #[test]
+    fn what_differs_is_told_by_its_place() {
+        let found = json!({"a": [1, {"b": 2}], "c": 3});
+        let expected = json!({"a": [1, {"b": 4}, 5], "c": 3});
+        assert_eq!(
+            differences("", &found, &expected),
+            ["/a/1/b: 2, expected 4", "/a/2: null, expected 5"]
+        );
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub const EVENT_MEMORY: u32 = 128;
 /// The memory whose share batches are measured with, in MB: the template's default.
 pub const BATCH_MEMORY: u32 = 256;
 
+/// The latencies while calls are recorded: far more than a connection takes on a busy machine, and
+/// less than any function's patience.
+const OBSERVED_LATENCIES: ServiceLatencies = ServiceLatencies {
+    dynamodb: 200,
+    sns: 200,
+    cloudwatch: 200,
+};
+
 /// Events before those that count as warm.
 const WARM_UP: usize = 50;
 
@@ -139,8 +147,8 @@ pub struct MemoryResult {
 }
 
 impl MeasuringStation {
-    /// Records the calls that a function makes for an event of which it is not the first, with
-    /// latencies, so that rounds are far apart.
+    /// Records the calls that a function makes for an event that is not its first, while each call
+    /// takes so long that no connection takes longer: calls that overlap are one round.
     ///
     /// # Errors
     /// The function fails.
@@ -150,9 +158,10 @@ impl MeasuringStation {
         first: Vec<u8>,
         event: Vec<u8>,
     ) -> Result<ObservedCalls, HarnessError> {
-        self.aws.set_latencies(self.latencies);
+        self.aws.set_latencies(ServiceLatencies::default());
         let process = FunctionProcess::start(peer, &self.common)?;
         process.invoke(first)?;
+        self.aws.set_latencies(OBSERVED_LATENCIES);
         self.aws.record();
         process.invoke(event)?;
         ObservedCalls::of(&self.aws.recorded())

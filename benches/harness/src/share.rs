@@ -51,16 +51,16 @@ impl ShareMethod {
     #[must_use]
     pub fn detect() -> Self {
         let root = Path::new("/sys/fs/cgroup");
-        let has_cpu = fs::read_to_string(root.join("cgroup.controllers"))
-            .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "cpu"));
-        if has_cpu {
+        let controllers = fs::read_to_string(root.join("cgroup.controllers"));
+        let mut candidates = Vec::new();
+        if controllers.is_ok_and(|names| names.split_whitespace().any(|name| name == "cpu")) {
             // Without effect where it is already so, or not allowed.
             drop(fs::write(root.join("cgroup.subtree_control"), "+cpu"));
+            candidates.push(Self::CpuMax(root.to_owned()));
         }
-        let candidates = [
-            Self::CpuMax(root.to_owned()),
-            Self::CfsQuota(root.join("cpu")),
-        ];
+        if root.join("cpu/cpu.cfs_quota_us").exists() {
+            candidates.push(Self::CfsQuota(root.join("cpu")));
+        }
         for method in candidates {
             if let Ok(group) = method.make_group(1_000) {
                 drop(fs::remove_dir(group));
@@ -108,6 +108,8 @@ impl ShareMethod {
         Ok(limited)
     }
 
+    /// Makes a group with this quota and, if possible, the highest weight: whatever else the machine
+    /// does must not take from the share.
     fn make_group(&self, quota_micros: u128) -> Result<PathBuf, io::Error> {
         static GROUPS: AtomicU64 = AtomicU64::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +120,7 @@ impl ShareMethod {
                 let group = root.join(name);
                 fs::create_dir(&group)?;
                 write_or_remove(&group, "cpu.max", &format!("{quota_micros} {period}"))?;
+                drop(fs::write(group.join("cpu.weight"), "10000"));
                 Ok(group)
             }
             Self::CfsQuota(root) => {
@@ -125,6 +128,7 @@ impl ShareMethod {
                 fs::create_dir(&group)?;
                 write_or_remove(&group, "cpu.cfs_period_us", &period.to_string())?;
                 write_or_remove(&group, "cpu.cfs_quota_us", &quota_micros.to_string())?;
+                drop(fs::write(group.join("cpu.shares"), "262144"));
                 Ok(group)
             }
             Self::DutyCycle => Err(io::Error::other("no control group")),
