@@ -113,8 +113,8 @@ def python_peers() -> list[Peer]:
     if not installed.exists() or installed.read_text() != requirements.read_text():
         try:
             run(sys.executable, "-m", "venv", "--clear", environment)
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            run(*pip, "--no-deps", "--requirement", requirements)
+            pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run(python, *pip, "--no-deps", "--requirement", requirements)
         except (OSError, subprocess.CalledProcessError) as error:
             raise LeftOut("its packages cannot be installed with pip") from error
         shutil.copy(requirements, installed)
@@ -156,8 +156,8 @@ def all_peers(is_quick: bool) -> tuple[list[Peer], dict[str, str]]:
 # ── The plan ─────────────────────────────────────────────────────────────────────────────────────
 
 REPEATS = {
-    "cold": 21,
-    "cold_slow": 7,
+    "cold": 31,
+    "cold_slow": 11,
     "warm_blocks": 5,
     "warm_events": 300,
     "warm_slow": 60,
@@ -265,20 +265,16 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def take_precedence() -> None:
-    """Takes the highest priority, if allowed: the functions inherit it."""
-    with suppress(PermissionError):
-        os.nice(-19)
-
-
 def measure(plan_file: Path, harness: Path) -> dict[str, Any]:
-    harnessed = subprocess.Popen(
-        [harness, plan_file], stdout=subprocess.PIPE, preexec_fn=take_precedence
-    )
-    found, _ = harnessed.communicate()
-    if harnessed.returncode:
-        raise subprocess.CalledProcessError(harnessed.returncode, "the harness")
-    return json.loads(found)
+    """Runs the harness, with the highest priority if allowed, which the functions inherit."""
+    with subprocess.Popen([harness, plan_file], stdout=subprocess.PIPE) as process:
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, -19)
+        found, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, "the harness")
+    results: dict[str, Any] = json.loads(found)
+    return results
 
 
 def main() -> None:

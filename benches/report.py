@@ -206,8 +206,9 @@ def batch_goals(figures: Figures) -> Iterator[Goal]:
             yield Goal(f"CloudWatch calls, {label}", "2", str(calls), calls <= 2)
             yield at_most(f"peak memory, {label}", 40, batch["peak"]["median"], " MiB")
         else:
-            yield at_most(f"time at 256 MB with latencies, {label}", 150,
-                          batch["share"]["median"], " ms")
+            yield at_most(
+                f"time at 256 MB with latencies, {label}", 150, batch["share"]["median"], " ms"
+            )
 
 
 def flatness(run: dict[str, Any]) -> Goal:
@@ -311,25 +312,26 @@ def picture(figures: Figures) -> str:
         scale = (WIDTH - LEFT - 20) / math.log10(most / least)
         return LEFT + scale * math.log10(max(value, least) / least)
 
-    bars = list(picture_bars(values, x))
     height = 96 + BAR * len(values)
     title = "Start and first event of a function with 128 MB"
     told = ", ".join(f"{plain(name)}: {number(value)} ms" for name, value in values.items())
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        'aria-labelledby="title desc">',
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
+    subtitle = "A skill failure: its metric and its report. Logarithmic scale; AWS on this machine."
+    size = f'width="{WIDTH - 1}" height="{height - 1}"'
+    lines = [
+        f'{start} aria-labelledby="title desc">',
         f'  <title id="title">{title}</title>',
         f'  <desc id="desc">{told}</desc>',
         f"  <style>{STYLE}\n  </style>",
-        f'  <rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6"/>',
+        f'  <rect class="page" x="0.5" y="0.5" {size} rx="6"/>',
         f'  <text x="20" y="30">{title}, in milliseconds</text>',
-        '  <text class="soft" x="20" y="50">A skill failure: its metric and its report. '
-        "Logarithmic scale; AWS on the same machine.</text>",
+        f'  <text class="soft" x="20" y="50">{subtitle}</text>',
         *picture_grid(least, most, height, x),
-        *bars,
+        *picture_bars(values, x),
         "</svg>",
         "",
-    ])
+    ]
+    return "\n".join(lines)
 
 
 def picture_grid(least: float, most: float, height: int, x: Any) -> Iterator[str]:

@@ -150,6 +150,4 @@ def count(failure: Failure) -> None:
 
 
 def attributes(values: dict[str, str]) -> dict[str, dict[str, str]]:
-    return {
-        name: {"DataType": "String", "StringValue": value} for name, value in values.items()
-    }
+    return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
