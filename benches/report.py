@@ -262,7 +262,10 @@ def sections(figures: Figures) -> Iterator[str]:
     yield "With the ledger in DynamoDB and the same latencies, in a process that is warm:"
     yield batch_table(figures)
     yield "### Memory"
-    yield "Resident memory while events go by, without latencies:"
+    yield (
+        "Resident memory while activations go by, without latencies, for a minute at most; the "
+        "ledger is in DynamoDB:"
+    )
     yield memory_table(figures)
     yield "### Goals"
     yield goal_table(figures)

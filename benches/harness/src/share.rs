@@ -108,8 +108,8 @@ impl ShareMethod {
         Ok(limited)
     }
 
-    /// Makes a group with this quota and, if possible, the highest weight: whatever else the machine
-    /// does must not take from the share.
+    /// Makes a group with this quota and, if possible, the highest weight: whatever else the
+    /// machine does must not take from the share.
     fn make_group(&self, quota_micros: u128) -> Result<PathBuf, io::Error> {
         static GROUPS: AtomicU64 = AtomicU64::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
