@@ -139,7 +139,8 @@ defects: ## Have the simulation find deliberate defects, of which DEFECTS="…" 
 .PHONY: bench
 bench: ## Measure the function beside others that do the same (many minutes): QUICK=1, or RECORD=1 to write docs/performance.md
 	@$(CHECK_PYTHON)
-	@$(PYTHON) benches/bench.py $(if $(QUICK),--quick) $(if $(RECORD),--record)
+	@$(PYTHON) benches/bench.py $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST)) \
+		$(if $(RECORD),--record)
 
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)

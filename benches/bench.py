@@ -2,9 +2,10 @@
 
 Builds them all, has the harness compare and measure them, and prints the tables.
 
-    python3 benches/bench.py            measures, and prints the tables
-    python3 benches/bench.py --quick    with few repetitions and without Python and Node.js
-    python3 benches/bench.py --record   also writes benches/figures.json and docs/performance.*
+    python3 benches/bench.py                    measures, and prints the tables
+    python3 benches/bench.py --quick            with few repetitions, Rust alone
+    python3 benches/bench.py --against PROGRAM  also measures another build of the function
+    python3 benches/bench.py --record           also writes benches/figures.json and the document
 """
 
 from __future__ import annotations
@@ -80,17 +81,21 @@ def cargo(command: str, package: str, profile: str, **environment: str) -> Path:
     return WORK / profile / package
 
 
-def functions() -> list[Peer]:
-    """The function of this repository, first as it is deployed."""
+def functions(against: Path | None) -> list[Peer]:
+    """The function of this repository, first as it is deployed, and another build of it."""
     build = ["cargo", "build", "--locked", "--release", "--package", "asp-events"]
     run(*build, "--target-dir", ROOT / "target", cwd=ROOT, env=BUILD_ENVIRONMENT)
     command = [str(FUNCTION)]
     alone = {"SSL_CERT_FILE": str(WORK / "run/alone.pem")}
-    return [
+    peers = [
         Peer("asp-events-ledger", command, "all-calls", LEDGER),
         Peer("asp-events-memory", command, "effects"),
         Peer("asp-events-one-certificate", command, "all-calls", LEDGER | alone),
     ]
+    if against:
+        # Its calls may differ; what others see of it may not.
+        peers.append(Peer(report.BEFORE, [str(against.resolve())], "effects", LEDGER))
+    return peers
 
 
 def rust_peers() -> list[Peer]:
@@ -143,9 +148,9 @@ def node_peers() -> list[Peer]:
     return [Peer("node", [node, str(folder / "runtime.mjs")], "effects")]
 
 
-def all_peers(is_quick: bool) -> tuple[list[Peer], dict[str, str]]:
+def all_peers(is_quick: bool, against: Path | None) -> tuple[list[Peer], dict[str, str]]:
     """All functions, and the reasons why others are left out."""
-    peers, left_out = functions() + rust_peers(), dict[str, str]()
+    peers, left_out = functions(against) + rust_peers(), dict[str, str]()
     for name, build in (
         ("sdk-guide", guide_peers),
         ("python", python_peers),
@@ -287,6 +292,7 @@ def measure(plan_file: Path, harness: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few repetitions, Rust alone")
+    parser.add_argument("--against", type=Path, help="another build of the function")
     parser.add_argument("--record", action="store_true", help="write the figures and the document")
     arguments = parser.parse_args()
     if arguments.quick and arguments.record:
@@ -294,7 +300,7 @@ def main() -> None:
     try:
         cargo("test", "harness", "harness")
         harness = cargo("build", "harness", "harness")
-        peers, left_out = all_peers(arguments.quick)
+        peers, left_out = all_peers(arguments.quick, arguments.against)
         (WORK / "run").mkdir(parents=True, exist_ok=True)
         written = WORK / "run/plan.json"
         written.write_text(json.dumps(plan(peers, arguments.quick), indent=2))

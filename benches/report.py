@@ -50,12 +50,15 @@ PEERS = {
     "asp-events-memory": "**asp-events**, ledger in memory",
     "asp-events-ledger": "**asp-events**, ledger in DynamoDB",
     "asp-events-one-certificate": "the same, a file with one certificate",
+    "asp-events-before": "the same, the build of `AGAINST`",
     "same-calls": "Rust with the same calls and nothing else",
     "python": "Python: Powertools, pydantic, boto3",
     "python-once": "the same with Powertools' idempotency",
     "node": "Node.js: SDK v3",
 }
 FUNCTION, SAME, FLOOR = "asp-events-ledger", "same-calls", "floor"
+# Measured only where there is another build to compare with.
+BEFORE = "asp-events-before"
 
 
 # ── The tables ───────────────────────────────────────────────────────────────────────────────────
