@@ -22,6 +22,9 @@ PY := .venv/bin/python
 VENV := .venv/.done
 SAM_VENV := .venv-sam/.done
 CHECKOV_VENV := .venv-checkov/.done
+CONSUMERS_VENV := .venv-consumers/.done
+NODE_TOOLS := tools/consumers/node_modules
+HAS_NPM := $(shell command -v npm 2>/dev/null)
 DENY := .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 FUZZ := .tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 # No sanitizer: it needs a nightly compiler and finds faults of unsafe code, which is forbidden.
@@ -59,7 +62,7 @@ demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a s
 
 # e2e and tool mostly wait; therefore they run in parallel, and so do the files of tool.
 .PHONY: test
-test: fmt house lint unit docs deny template ## Run every check
+test: fmt house lint unit docs deny template consumers ## Run every check
 	@$(MAKE) -j2 $(addprefix --,$(filter output-sync,$(.FEATURES))) e2e tool
 	@echo "All checks passed."
 
@@ -84,8 +87,9 @@ unit: ## Unit, property and wire-level tests
 	cargo test --locked --workspace
 
 .PHONY: schemas
-schemas: ## Write the JSON Schemas of the messages into schemas/ (make unit fails while they are out of date)
-	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::schema
+schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the messages' JSON Schemas, AsyncAPI document and types into schemas/ (make unit and make consumers fail while they are out of date)
+	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::
+	.venv-consumers/bin/python tools/consumers/generate.py
 
 .PHONY: alarm-table
 alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)
@@ -105,6 +109,12 @@ template: $(SAM_VENV) $(CHECKOV_VENV) ## Lint the SAM template: cfn-lint with cf
 	.venv-sam/bin/cfn-lint
 	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
 	.venv-checkov/bin/checkov --config-file .checkov.yaml
+
+# AsyncAPI's parser and the tools for TypeScript come from npm. Without it, their tests are skipped.
+.PHONY: consumers
+consumers: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## What consumers get: AsyncAPI document, types, and the examples of docs/consumers.md
+	$(if $(HAS_NPM),,@echo "npm is missing: AsyncAPI's parser and the tests for TypeScript are left out. Install Node.js 20 or newer.")
+	.venv-consumers/bin/python -m unittest discover -v -s tests/consumers
 
 .PHONY: e2e
 e2e: $(VENV) $(SAM_VENV) .venv-build/.done .venv-emulator/.done ## The template on a local stack, from the events topic to the queues
@@ -141,6 +151,16 @@ bench: ## Measure the function beside others that do the same (many minutes): QU
 	@$(CHECK_PYTHON)
 	@$(PYTHON) benches/bench.py $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST)) \
 		$(if $(RECORD),--record)
+
+# In the CI workflow, and not part of `make test`: the first build takes some minutes.
+.PHONY: guard
+guard: ## Compare the instructions of parsing and routing with the recorded ones (needs valgrind)
+	$(PYTHON) tools/guard.py
+
+.PHONY: figures
+figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions
+	ASP_EVENTS_WRITE_FIGURES=1 cargo test --locked --workspace --test guard
+	$(PYTHON) tools/guard.py --write
 
 .PHONY: audit
 audit: $(DENY) ## Known vulnerabilities in dependencies (needs the network; not part of `make test`)
@@ -204,7 +224,7 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
-	rm -rf target .venv .venv-sam .venv-checkov .venv-build .venv-emulator .tools .aws-sam
+	rm -rf target .venv .venv-sam .venv-checkov .venv-build .venv-emulator .venv-consumers $(NODE_TOOLS) .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.
 
@@ -243,6 +263,18 @@ $(CHECKOV_VENV): tests/stack/requirements-checkov.txt
 	@echo "Installing the second local stack into .venv-emulator …"
 	@rm -rf .venv-emulator && $(PYTHON) -m venv .venv-emulator
 	@.venv-emulator/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
+$(CONSUMERS_VENV): tests/consumers/requirements.txt
+	@$(CHECK_PYTHON)
+	@echo "Installing the generator of the types for Python into .venv-consumers …"
+	@rm -rf .venv-consumers && $(PYTHON) -m venv .venv-consumers
+	@.venv-consumers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(NODE_TOOLS)/.done: tools/consumers/package-lock.json tools/consumers/package.json
+	@echo "Installing AsyncAPI's parser and the tools for TypeScript into $(NODE_TOOLS) …"
+	@npm ci --loglevel error --prefix tools/consumers
 	@touch $@
 
 $(DENY):

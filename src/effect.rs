@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// An effect of an event. An event has each at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EffectName {
@@ -38,7 +40,11 @@ pub struct EffectKey {
 }
 
 /// The effects of an event that are done, so that a repeat of the event does what is left.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// As text, which the ledger stores, they are names separated by commas. One that is not known is
+/// left out: what a newer version did besides is not this version's to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct DoneEffects(BTreeSet<EffectName>);
 
 impl DoneEffects {
@@ -58,26 +64,19 @@ impl DoneEffects {
     pub fn insert(&mut self, effect: EffectName) {
         self.0.insert(effect);
     }
+}
 
-    /// The names, separated by commas, as the ledger stores them.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let names: Vec<_> = self.0.iter().map(|effect| effect.as_str()).collect();
+impl From<DoneEffects> for String {
+    fn from(done: DoneEffects) -> Self {
+        let names: Vec<_> = done.0.iter().map(|effect| effect.as_str()).collect();
         names.join(",")
     }
+}
 
-    /// Reads the names. One that is not known is left out: what a newer version did besides is
-    /// not this version's to do.
-    #[must_use]
-    pub fn from_text(text: &str) -> Self {
-        let mut done = Self::default();
-        for name in text.split(',') {
-            let known = EffectName::ALL
-                .into_iter()
-                .find(|effect| effect.as_str() == name);
-            done.0.extend(known);
-        }
-        done
+impl From<String> for DoneEffects {
+    fn from(text: String) -> Self {
+        let named = |effect: &EffectName| text.split(',').any(|name| name == effect.as_str());
+        Self(EffectName::ALL.into_iter().filter(named).collect())
     }
 }
 
@@ -88,11 +87,11 @@ mod tests {
     #[test]
     fn names_survive_the_ledger() {
         let mut done = DoneEffects::default();
-        assert_eq!(DoneEffects::from_text(&done.to_text()), done);
+        assert_eq!(DoneEffects::from(String::from(done.clone())), done);
         for effect in EffectName::ALL {
             done.insert(effect);
-            assert_eq!(DoneEffects::from_text(&done.to_text()), done);
+            assert_eq!(DoneEffects::from(String::from(done.clone())), done);
         }
-        assert!(DoneEffects::from_text("unheard-of").is_empty());
+        assert!(DoneEffects::from("unheard-of".to_owned()).is_empty());
     }
 }

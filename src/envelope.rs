@@ -10,10 +10,10 @@
 //! itself. The text of a message can be a notification once more, if somebody published the body of
 //! a dead-letter queue's message by hand: it is unwrapped.
 //!
-//! Only what is used is required. The types of `aws_lambda_events` require more; what they cannot
-//! read is read field by field, and what is missing or of another form has its type's default.
+//! Only what is used is read, field by field into the types of `aws_lambda_events`, which require
+//! more as a whole. What is missing or of another form has its type's default.
 
-use std::mem;
+use std::{borrow::Cow, fmt, mem};
 
 use aws_lambda_events::event::{
     sns::{MessageAttribute, SnsMessage},
@@ -36,6 +36,9 @@ const MAX_SHOWN_CHARS: usize = 40;
 
 /// How many notifications are unwrapped from the text of a message.
 const MAX_UNWRAPPED: usize = 2;
+
+/// The attribute of an SQS item that says when the queue accepted it.
+const SENT_TIMESTAMP: &str = "SentTimestamp";
 
 /// The message attribute that marks what a replay sends.
 pub const REPLAY_ATTRIBUTE: &str = "aspevents-replay";
@@ -149,9 +152,9 @@ pub struct UnsupportedEnvelope {
 }
 
 impl UnsupportedEnvelope {
-    fn at(path: impl Into<String>, found: impl Into<String>) -> Self {
+    fn at(path: impl fmt::Display, found: impl Into<String>) -> Self {
         Self {
-            path: path.into(),
+            path: path.to_string(),
             found: found.into(),
             item: None,
         }
@@ -196,7 +199,7 @@ pub fn decode(body: &str) -> Result<Envelope, UnsupportedEnvelope> {
         json::read_text("$", body).map_err(|misfit| describe_body(body, misfit))?;
     let mut read = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
-        read.push(RawRecord::read(index, raw));
+        read.push(RawRecord::read(RecordPath(index), raw));
     }
     let source = invocation_source(&read)?;
     let mut records = Vec::new();
@@ -253,11 +256,20 @@ fn shortened(name: &str) -> String {
     name.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
+/// The path of a record in the body, by its index. It is written only in errors.
+#[derive(Debug, Clone, Copy)]
+struct RecordPath(usize);
+
+impl fmt::Display for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "$.Records[{}]", self.0)
+    }
+}
+
 /// A record whose fields are not read yet, except for its source.
 #[derive(Debug)]
 struct RawRecord<'a> {
-    path: String,
-    raw: &'a RawValue,
+    path: RecordPath,
     fields: RawObject<'a>,
     source: RecordSource,
 }
@@ -271,19 +283,17 @@ enum RecordSource {
 }
 
 impl<'a> RawRecord<'a> {
-    fn read(index: usize, raw: &'a RawValue) -> Result<Self, UnsupportedEnvelope> {
-        let path = format!("$.Records[{index}]");
-        let fields = RawObject::read(&path, raw.get())?;
-        let name: Option<String> = fields.or_default("EventSource");
-        let source = match name.or_else(|| fields.or_default("eventSource")) {
+    fn read(path: RecordPath, raw: &'a RawValue) -> Result<Self, UnsupportedEnvelope> {
+        let fields: RawObject<'_> = json::read_text(path, raw.get())?;
+        let name = fields.text("EventSource");
+        let source = match name.or_else(|| fields.text("eventSource")) {
             Some(name) if name == "aws:sns" => RecordSource::Known(InvocationSource::Sns),
             Some(name) if name == "aws:sqs" => RecordSource::Known(InvocationSource::Sqs),
-            Some(name) => RecordSource::Foreign(name),
+            Some(name) => RecordSource::Foreign(name.into_owned()),
             None => RecordSource::Missing,
         };
         Ok(Self {
             path,
-            raw,
             fields,
             source,
         })
@@ -298,7 +308,7 @@ impl<'a> RawRecord<'a> {
                 self.decode_item()
             }
             (RecordSource::Known(_), _) => Err(UnsupportedEnvelope::at(
-                &self.path,
+                self.path,
                 "SNS and SQS records in one invocation",
             )),
             (RecordSource::Foreign(_) | RecordSource::Missing, _) => Err(self.unsupported_source()),
@@ -306,16 +316,16 @@ impl<'a> RawRecord<'a> {
         record
             .map(Record::unwrapped)
             .map_err(|error| UnsupportedEnvelope {
-                item: self.item_id(),
+                item: self.item_id().map(Cow::into_owned),
                 ..error
             })
     }
 
     fn decode_direct(&self) -> Result<Record, UnsupportedEnvelope> {
-        let sns: &RawValue = self.fields.required("Sns")?;
-        let fields = RawObject::read(self.fields.path_of("Sns"), sns.get())?;
+        let sns: RawObject<'_> = self.fields.required(self.path, "Sns")?;
+        let path = format_args!("{}.Sns", self.path);
         let mut record = Record::default();
-        record.adopt(read_notification(&fields, sns.get())?);
+        record.adopt(read_notification(path, &sns)?);
         Ok(record)
     }
 
@@ -324,17 +334,17 @@ impl<'a> RawRecord<'a> {
     fn decode_item(&self) -> Result<Record, UnsupportedEnvelope> {
         let Some(id) = self.item_id() else {
             return Err(UnsupportedEnvelope::at(
-                self.fields.path_of("messageId"),
+                format_args!("{}.messageId", self.path),
                 "no message id, so a failure of this item could not be reported",
             ));
         };
-        let item = read_item(&self.fields, self.raw.get())?;
-        let sent_at = item.attributes.get("SentTimestamp");
+        let item = read_item(self.path, &self.fields)?;
+        let sent_at = item.attributes.get(SENT_TIMESTAMP);
         let mut record = Record {
             text: item.body.unwrap_or_default(),
-            message_id: id.clone(),
+            message_id: id.to_string(),
             sent_at: sent_at.and_then(|millis| from_millis(millis)),
-            item: Some(id),
+            item: Some(id.into_owned()),
             is_replay: item.message_attributes.contains_key(REPLAY_ATTRIBUTE),
             ..Record::default()
         };
@@ -345,8 +355,8 @@ impl<'a> RawRecord<'a> {
     }
 
     /// The id of an SQS item, even if the item is otherwise malformed.
-    fn item_id(&self) -> Option<String> {
-        let id: Option<String> = self.fields.or_default("messageId");
+    fn item_id(&self) -> Option<Cow<'a, str>> {
+        let id = self.fields.text("messageId");
         id.filter(|id| !id.is_empty())
     }
 
@@ -361,29 +371,30 @@ impl<'a> RawRecord<'a> {
     fn unsupported_source(&self) -> UnsupportedEnvelope {
         match &self.source {
             RecordSource::Foreign(name) => UnsupportedEnvelope::at(
-                self.fields.path_of("EventSource"),
+                format_args!("{}.EventSource", self.path),
                 format!("unsupported event source {:?}", shortened(name)),
             ),
             RecordSource::Known(_) | RecordSource::Missing => UnsupportedEnvelope::at(
-                &self.path,
+                self.path,
                 "missing field `EventSource` (SNS) or `eventSource` (SQS)",
             ),
         }
     }
 }
 
-/// Reads a notification, of which only the message is required.
-fn read_notification(fields: &RawObject<'_>, text: &str) -> Result<SnsMessage, JsonMisfit> {
-    if let Ok(notification) = serde_json::from_str(text) {
-        return Ok(notification);
-    }
+/// Reads a notification whose own path is `path`. Only the message is required.
+fn read_notification(
+    path: impl fmt::Display,
+    fields: &RawObject<'_>,
+) -> Result<SnsMessage, JsonMisfit> {
     let mut notification = SnsMessage::default();
-    notification.message = fields.required("Message")?;
-    notification.sns_message_type = fields.or_default("Type");
-    notification.message_id = fields.or_default("MessageId");
-    notification.topic_arn = fields.or_default("TopicArn");
+    notification.message = fields.required_text(path, "Message")?;
+    notification.sns_message_type = fields.text("Type").unwrap_or_default().into_owned();
+    notification.message_id = fields.text("MessageId").unwrap_or_default().into_owned();
+    notification.topic_arn = fields.text("TopicArn").unwrap_or_default().into_owned();
     notification.timestamp = fields.or_default("Timestamp");
-    for name in fields.object("MessageAttributes").names() {
+    let attributes: RawObject<'_> = fields.or_default("MessageAttributes");
+    for name in attributes.names() {
         let attribute = MessageAttribute::default();
         notification
             .message_attributes
@@ -392,21 +403,20 @@ fn read_notification(fields: &RawObject<'_>, text: &str) -> Result<SnsMessage, J
     Ok(notification)
 }
 
-/// Reads an SQS item, of which only the body must be of the right form.
-fn read_item(fields: &RawObject<'_>, text: &str) -> Result<SqsMessage, JsonMisfit> {
-    if let Ok(item) = serde_json::from_str(text) {
-        return Ok(item);
-    }
+/// Reads an SQS item whose own path is `path`. Only its body must be of the right form.
+fn read_item(path: impl fmt::Display, fields: &RawObject<'_>) -> Result<SqsMessage, JsonMisfit> {
     let mut item = SqsMessage::default();
-    if fields.has("body") {
-        item.body = fields.required("body")?;
+    item.body = match fields.text("body") {
+        None if fields.has("body") => fields.required(path, "body")?,
+        body => body.map(Cow::into_owned),
+    };
+    let attributes: RawObject<'_> = fields.or_default("attributes");
+    if let Some(sent_at) = attributes.text(SENT_TIMESTAMP) {
+        let name = SENT_TIMESTAMP.to_owned();
+        item.attributes.insert(name, sent_at.into_owned());
     }
-    let attributes = fields.object("attributes");
+    let attributes: RawObject<'_> = fields.or_default("messageAttributes");
     for name in attributes.names() {
-        let value = attributes.or_default(name);
-        item.attributes.insert(name.to_owned(), value);
-    }
-    for name in fields.object("messageAttributes").names() {
         let attribute = SqsMessageAttribute::default();
         item.message_attributes.insert(name.to_owned(), attribute);
     }
@@ -425,11 +435,11 @@ fn find_notification(text: &str) -> Option<SnsMessage> {
 }
 
 fn parse_notification(text: &str) -> Option<SnsMessage> {
-    let fields = RawObject::read("$", text).ok()?;
+    let fields: RawObject<'_> = serde_json::from_str(text).ok()?;
     if fields.has("header") || !fields.has("Message") {
         return None;
     }
-    let notification = read_notification(&fields, text).ok()?;
+    let notification = read_notification("$", &fields).ok()?;
     let is_notification = matches!(notification.sns_message_type.as_str(), "" | "Notification");
     is_notification.then_some(notification)
 }

@@ -36,7 +36,8 @@ pub(crate) fn record(
         message_id: message_id.map(Cow::from),
         topic_arn: record.topic_arn.as_deref().map(Cow::from),
     };
-    let message = message::message(&key(record), time.or(record.sent_at), &data)?;
+    let longest = record.received_text().len();
+    let message = message::message(&key(record), time.or(record.sent_at), &data, longest)?;
     Ok(QuarantinedRecord {
         reason,
         detail,

@@ -9,7 +9,9 @@ use std::{borrow::Cow, time::Duration};
 use chrono::{DateTime, SubsecRound as _, Utc};
 
 use crate::{
+    envelope::Record,
     event::{
+        self,
         documented::{AutomationCompletion, AutomationError, AutomationErrorType},
         header::EventHeader,
     },
@@ -56,10 +58,10 @@ impl FailedAutomation {
     ) -> Self {
         Self {
             origin,
-            automation_id: completion.automation.id,
+            automation_id: completion.automation_id,
             unit_id: header.unit_id().map(str::to_owned),
-            status: completion.result.reported.word().map(str::to_owned),
-            errors: completion.result.errors,
+            status: completion.reported.word().map(str::to_owned),
+            errors: completion.errors,
         }
     }
 
@@ -80,12 +82,13 @@ impl FailedAutomation {
         }
     }
 
-    /// Builds the retry trigger with the decision.
+    /// Builds the retry trigger with the decision. The record is that of the event.
     ///
     /// # Errors
     /// The list of errors alone exceeds the maximum message size.
     pub fn trigger(
         &self,
+        record: &Record,
         attempt: u32,
         decision: RetryDecision,
         policy: &RetryPolicy,
@@ -96,7 +99,7 @@ impl FailedAutomation {
             RetryDecision::FixThenRetry | RetryDecision::Exhausted => None,
         };
         let not_before = not_before.and_then(|time| rfc3339(time.trunc_subsecs(3)));
-        self.origin.message(&RetryTrigger {
+        let trigger = RetryTrigger {
             automation_id: Cow::from(&self.automation_id),
             unit_id: self.unit_id.as_deref().map(Cow::from),
             status: self.status.as_deref().map(Cow::from),
@@ -105,7 +108,9 @@ impl FailedAutomation {
             max_attempts: policy.max_attempts,
             not_before: not_before.map(Cow::from),
             errors: self.errors.iter().map(retry_error).collect(),
-        })
+        };
+        let source = event::source_event(&record.text).ok();
+        self.origin.message(&trigger, source.as_deref())
     }
 }
 
@@ -146,7 +151,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use serde_json::{json, value::RawValue};
 
     fn policy() -> RetryPolicy {
         RetryPolicy {
@@ -163,14 +167,16 @@ mod tests {
                 id: "e".into(),
                 time: None,
                 happened_at: None,
-                source: RawValue::from_string("{}".into()).unwrap(),
             },
             automation_id: "a".into(),
             unit_id: None,
             status: None,
             errors: types
                 .iter()
-                .map(|r#type| serde_json::from_value(json!({ "type": r#type })).unwrap())
+                .map(|r#type| AutomationError {
+                    r#type: r#type.map(|name| AutomationErrorType::from(name.to_owned())),
+                    ..AutomationError::default()
+                })
                 .collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! Decides what a record is for: the contract's table of events, as code. Pure.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
     },
     forward::ForwardedTypes,
     message::{
-        DeviceReadiness, ForwardedEvent, MessageOrigin, MessageTooLarge, OutgoingMessage,
-        OutgoingSignal, RoleReadiness, SkillFailureReport, UnitReadiness,
+        DeviceReadiness, ForwardedEvent, MessageData, MessageOrigin, MessageTooLarge,
+        OutgoingMessage, OutgoingSignal, RoleReadiness, SkillFailureReport, UnitReadiness,
     },
     metric::SkillFailureMetric,
     quarantine::{self, QuarantinedRecord},
@@ -111,26 +112,27 @@ pub fn route(record: &Record, settings: &RouteSettings) -> RoutedRecord {
     }
 }
 
-fn route_event(record: &Record, event: AlexaEvent, settings: &RouteSettings) -> RoutedRecord {
+fn route_event(record: &Record, event: AlexaEvent<'_>, settings: &RouteSettings) -> RoutedRecord {
     let AlexaEvent {
         header,
         content,
         source,
     } = event;
-    let is_known = !matches!(content, AspEvent::Unknown(_));
+    let is_known = !matches!(content, AspEvent::Unknown);
     let is_forwarded = settings.forwarded.contains(&header.event_type);
     let key = if is_known || is_forwarded {
         event_key(record, &header)
     } else {
         quarantine::key(record)
     };
-    let origin = origin(key.clone(), record, &header, source);
+    let origin = origin(key.clone(), record, &header);
     let ids = content.ids(&header);
     let mut findings = content.findings().to_vec();
-    let forward = is_forwarded.then(|| forwarded(&header, &origin));
+    let forward = is_forwarded.then(|| forwarded(&header, &origin, &source));
     let mut router = Router {
         record,
         header: &header,
+        source: &source,
         settings,
         is_forwarded,
         findings: &mut findings,
@@ -185,18 +187,12 @@ impl Plan {
 }
 
 /// What the messages about an event have in common.
-fn origin(
-    key: String,
-    record: &Record,
-    header: &EventHeader,
-    source: Box<RawValue>,
-) -> MessageOrigin {
+fn origin(key: String, record: &Record, header: &EventHeader) -> MessageOrigin {
     let event_time = header.event_time();
     MessageOrigin {
         id: key,
         time: event_time.or(record.sent_at),
         happened_at: earlier(event_time, record.sent_at),
-        source,
     }
 }
 
@@ -216,6 +212,7 @@ fn earlier(
 struct Router<'a> {
     record: &'a Record,
     header: &'a EventHeader,
+    source: &'a RawValue,
     settings: &'a RouteSettings,
     is_forwarded: bool,
     findings: &'a mut Vec<EventFinding>,
@@ -232,26 +229,26 @@ impl Router<'_> {
             AspEvent::SubscriptionActivation(activation) => self.activation(&activation, &origin),
             AspEvent::RoleAssignment(role) => {
                 let ready = self.is_complete(&role.result);
-                self.signal(origin.signal(&RoleReadiness::assigned(&role, ready)))
+                self.signal(&RoleReadiness::assigned(&role, ready), &origin)
             }
             AspEvent::RoleRevocation(role) => {
                 self.is_complete(&role.result);
-                self.signal(origin.signal(&RoleReadiness::revoked(&role)))
+                self.signal(&RoleReadiness::revoked(&role), &origin)
             }
             AspEvent::SetupCompletion(setup) => {
                 let ready = self.is_complete(&setup.result);
-                self.signal(origin.signal(&DeviceReadiness::of(&setup, ready)))
+                self.signal(&DeviceReadiness::of(&setup, ready), &origin)
             }
-            AspEvent::Unknown(_) if self.is_forwarded => Plan::ForwardOnly,
-            AspEvent::Unknown(_) => self.unknown_type(&origin),
+            AspEvent::Unknown if self.is_forwarded => Plan::ForwardOnly,
+            AspEvent::Unknown => self.unknown_type(&origin),
         }
     }
 
     fn automation(&self, completion: AutomationCompletion, origin: MessageOrigin) -> Plan {
         let words = &self.settings.words;
-        match words.automation(&completion.result.reported) {
+        match words.automation(&completion.reported) {
             ResultMeaning::Success => Plan::EndRetries {
-                automation_id: completion.automation.id,
+                automation_id: completion.automation_id,
                 at: origin.happened_at,
             },
             ResultMeaning::Failure => {
@@ -270,7 +267,7 @@ impl Router<'_> {
             ResultMeaning::UnknownStatus(word) => return self.unknown_status(word, origin),
             ResultMeaning::Missing => return self.unknown_status("", origin),
         };
-        self.signal(origin.signal(&UnitReadiness::of(self.header, activation, ready)))
+        self.signal(&UnitReadiness::of(self.header, activation, ready), origin)
     }
 
     fn count(
@@ -280,7 +277,7 @@ impl Router<'_> {
         origin: &MessageOrigin,
     ) -> Plan {
         let report = if self.settings.has_report_topic {
-            match origin.message(report) {
+            match origin.message(report, Some(self.source)) {
                 Ok(report) => PlannedReport::Publish(report),
                 Err(too_large) => {
                     PlannedReport::Quarantine(quarantine::oversized(self.record, &too_large))
@@ -292,8 +289,8 @@ impl Router<'_> {
         Plan::Count { failure, report }
     }
 
-    fn signal(&self, signal: Result<OutgoingSignal, MessageTooLarge>) -> Plan {
-        match signal {
+    fn signal<D: MessageData + Serialize>(&self, data: &D, origin: &MessageOrigin) -> Plan {
+        match origin.signal(data, self.source) {
             Ok(signal) => Plan::Signal(signal),
             Err(too_large) => self.oversized(&too_large),
         }
@@ -361,9 +358,10 @@ fn route_undecodable(record: &Record, error: DecodeError) -> RoutedRecord {
 fn forwarded(
     header: &EventHeader,
     origin: &MessageOrigin,
+    source: &RawValue,
 ) -> Result<OutgoingMessage, MessageTooLarge> {
-    let endpoint_id = event::only_endpoint_id(header, &origin.source);
-    origin.forwarded(&ForwardedEvent::of(header, endpoint_id.as_deref()))
+    let endpoint_id = event::only_endpoint_id(header, source);
+    origin.forwarded(&ForwardedEvent::of(header, endpoint_id.as_deref()), source)
 }
 
 /// The key of an event that has an effect.

@@ -30,11 +30,13 @@ SKIPPED_FOLDERS = {
     ".git",
     ".venv",
     ".venv-build",
+    ".venv-consumers",
     ".venv-sam",
     ".tools",
     ".aws-sam",
     ".mypy_cache",
     ".ruff_cache",
+    "node_modules",
 }
 
 COMBINATORS = re.compile(

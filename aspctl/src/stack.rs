@@ -64,11 +64,19 @@ impl SignalConsumer {
             format_args!("it has no {queue} and no {dead_letters}, because {parameter} is None"),
             format!(
                 "The messages of {topic} go to its other subscribers, which keep what they cannot \
-                 process themselves. To have the queues, deploy with sam deploy \
-                 --parameter-overrides {parameter}=Queue"
+                 process themselves. To have the queues, {}",
+                how_to_set(parameter, "Queue")
             ),
         )
     }
+}
+
+/// Advises how to change a parameter of the stack. `make deploy` remembers the others.
+pub(crate) fn how_to_set(parameter: &str, value: &str) -> String {
+    format!(
+        "set {parameter}={value} in parameter_overrides of samconfig.local.toml, then run make \
+         deploy"
+    )
 }
 
 /// Returns the name of a stack that was given by its name or its ARN.
@@ -167,11 +175,6 @@ impl DeployedStack {
     /// Whether an output is absent because the stack leaves its consumer to others.
     pub(crate) fn leaves_out_output(&self, output: &str) -> bool {
         SignalConsumer::of_output(output).is_some_and(|consumer| self.leaves_out(consumer))
-    }
-
-    /// All outputs, by name.
-    pub(crate) fn outputs(&self) -> &BTreeMap<String, String> {
-        &self.outputs
     }
 
     /// Whether there is such an output. A stack of an earlier version lacks those that were added

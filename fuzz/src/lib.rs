@@ -89,7 +89,7 @@ fn record(record: &Record) {
             for attempt in [1, 3] {
                 let decision = failed.decide(attempt, &policy);
                 if let Ok(message) =
-                    failed.trigger(attempt, decision, &policy, DateTime::UNIX_EPOCH)
+                    failed.trigger(record, attempt, decision, &policy, DateTime::UNIX_EPOCH)
                 {
                     assert_eq!(cloud_event(&message)["id"], routed.key);
                 }

@@ -4,15 +4,14 @@
 //! Nothing is required. What is found in an unexpected place is used and noted as a finding; what
 //! is ambiguous counts as absent, because the other id may be that of an administrator.
 
-use serde_json::Value;
-
 use super::{
+    EventBody,
     finding::EventFinding,
     header::EventHeader,
     ids::{self, FoundId},
     status::ReportedResult,
 };
-use crate::json::{self, JsonMisfit};
+use crate::json::{JsonMisfit, JsonTree};
 
 const UNIT: &[&str] = &["amzn1.alexa.unit."];
 const ROLE: &[&str] = &["amzn1.alexa.role."];
@@ -80,22 +79,21 @@ pub struct RoleResource {
 }
 
 impl RoleChange {
-    pub(super) fn find(header: &EventHeader, payload: &Value) -> Self {
+    pub(super) fn find(header: &EventHeader, body: &EventBody<'_>) -> Self {
         let mut findings = Vec::new();
-        let values = [header.entities(), payload];
-        let (unit_id, resource) = role_target(header, payload);
+        let (unit_id, resource) = role_target(header, body);
         if unit_id.is_none() && resource.is_none() {
             findings.push(EventFinding::missing("unitId"));
         }
-        let principal = find_principal(header, payload, &mut findings);
+        let principal = find_principal(body, &mut findings);
         Self {
             unit_id: unit_id.map(str::to_owned),
             resource,
             principal_id: principal.map(str::to_owned),
-            role_id: ids::by_prefix(&values, ROLE, ids::nothing)
+            role_id: ids::by_prefix(&body.values(), ROLE, ids::nothing)
                 .only()
                 .map(str::to_owned),
-            result: reported_result(payload, &mut findings),
+            result: reported_result(&body.payload, &mut findings),
             findings,
         }
     }
@@ -105,9 +103,9 @@ impl RoleChange {
 /// `resourceId` is a unit only where type or prefix says so. Of different resources none is it.
 fn role_target<'a>(
     header: &'a EventHeader,
-    payload: &'a Value,
+    body: &'a EventBody<'a>,
 ) -> (Option<&'a str>, Option<RoleResource>) {
-    for value in [header.entities(), payload] {
+    for value in body.values() {
         let mut resources = resources_in(value);
         if let Some((id, r#type)) = resources.pop() {
             if resources.iter().any(|(other, _)| *other != id) {
@@ -122,43 +120,41 @@ fn role_target<'a>(
             return (None, Some(RoleResource { r#type, id }));
         }
     }
-    (find_unit(header, payload), None)
+    (find_unit(header, body), None)
 }
 
 /// The ids of the resources in a value, with their types: whatever has a `resourceId`, or an `id`
 /// under the key `resource`.
-fn resources_in(value: &Value) -> Vec<(&str, Option<&str>)> {
+fn resources_in<'a>(value: &'a JsonTree<'a>) -> Vec<(&'a str, Option<&'a str>)> {
     let mut resources = Vec::new();
     for resource in ids::under_keys(&[value], &["resource"], is_actor) {
         if resource.get("resourceId").is_none()
-            && let Some(id) = json::text_at(resource, "/id")
+            && let Some(id) = resource.text_at(&["id"])
         {
-            resources.push((id, json::text_at(resource, "/resourceType")));
+            resources.push((id, resource.text_at(&["resourceType"])));
         }
     }
     ids::visit(value, is_actor, &mut |_, object| {
-        if let Some(id) = json::text_at(object, "/resourceId") {
-            resources.push((id, json::text_at(object, "/resourceType")));
+        if let Some(id) = object.text_at(&["resourceId"]) {
+            resources.push((id, object.text_at(&["resourceType"])));
         }
     });
     resources
 }
 
 /// The unit that an event names: that of its header, else the only one in it.
-fn find_unit<'a>(header: &'a EventHeader, payload: &'a Value) -> Option<&'a str> {
-    let values = [header.entities(), payload];
-    let only = ids::by_prefix(&values, UNIT, is_actor_or_parent).only();
+fn find_unit<'a>(header: &'a EventHeader, body: &'a EventBody<'a>) -> Option<&'a str> {
+    let only = ids::by_prefix(&body.values(), UNIT, is_actor_or_parent).only();
     header.unit_id().or(only)
 }
 
 /// By key before by prefix, and never below a key that names who made the change, nor the header's
 /// user. Any id but one of a known form under such a key is noted.
 fn find_principal<'a>(
-    header: &'a EventHeader,
-    payload: &'a Value,
+    body: &'a EventBody<'a>,
     findings: &mut Vec<EventFinding>,
 ) -> Option<&'a str> {
-    let entities = header.entities();
+    let EventBody { entities, payload } = body;
     let mut named = ids::under_keys(&[payload], PRINCIPAL_KEYS, is_actor);
     named.extend(ids::under_keys(
         &[entities],
@@ -204,8 +200,8 @@ impl SetupCompletion {
     /// # Errors
     /// The event names two different devices. Associating the wrong one would reset it, so a person
     /// has to decide.
-    pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
-        let values = [header.entities(), payload];
+    pub(super) fn find(header: &EventHeader, body: &EventBody<'_>) -> Result<Self, JsonMisfit> {
+        let values = body.values();
         let endpoint_id = only_endpoint(&values)?;
         let mut findings = Vec::new();
         if endpoint_id.is_none() {
@@ -217,12 +213,12 @@ impl SetupCompletion {
         }
         Ok(Self {
             endpoint_id: endpoint_id.map(str::to_owned),
-            unit_id: find_unit(header, payload).map(str::to_owned),
+            unit_id: find_unit(header, body).map(str::to_owned),
             user_id: ids::by_prefix(&values, PRINCIPAL, ids::nothing)
                 .only()
                 .map(str::to_owned),
             serial_number: serial_number.only().map(str::to_owned),
-            result: reported_result(payload, &mut findings),
+            result: reported_result(&body.payload, &mut findings),
             findings,
         })
     }
@@ -230,7 +226,7 @@ impl SetupCompletion {
 
 /// The device: the only id with its prefix or, without one, the only id of any form under a key
 /// that names a device.
-fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit> {
+fn only_endpoint<'a>(values: &[&'a JsonTree<'a>]) -> Result<Option<&'a str>, JsonMisfit> {
     let found = match ids::by_prefix(values, ENDPOINT, ids::nothing) {
         FoundId::Nothing => ids::by_key(values, ENDPOINT_KEYS, ids::nothing),
         found => found,
@@ -248,15 +244,15 @@ fn only_endpoint<'a>(values: &[&'a Value]) -> Result<Option<&'a str>, JsonMisfit
 
 /// The result of an undocumented payload: an object or a word `result`, and the payload itself.
 /// What is there and cannot be read is noted, because it may say that something failed.
-fn reported_result(payload: &Value, findings: &mut Vec<EventFinding>) -> ReportedResult {
+fn reported_result(payload: &JsonTree<'_>, findings: &mut Vec<EventFinding>) -> ReportedResult {
     let nested = payload.get("result").map(ReportedResult::read_any);
     let result = nested
         .unwrap_or_default()
         .and(ReportedResult::read(payload));
     if result.word().is_none() && !result.has_errors {
-        for place in ["/result", "/status"] {
-            if let Some(status) = payload.pointer(place).filter(|value| says_something(value)) {
-                findings.push(EventFinding::unknown(json::kind(status)));
+        for name in ["result", "status"] {
+            if let Some(status) = payload.get(name).filter(|value| says_something(value)) {
+                findings.push(EventFinding::unknown(status.kind()));
             }
         }
     }
@@ -264,27 +260,30 @@ fn reported_result(payload: &Value, findings: &mut Vec<EventFinding>) -> Reporte
 }
 
 /// Whether a value can say something about a result: it has content other than an absent status.
-fn says_something(value: &Value) -> bool {
+fn says_something(value: &JsonTree<'_>) -> bool {
     match value {
-        Value::Null => false,
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => fields.values().any(says_something),
+        JsonTree::Null => false,
+        JsonTree::List(items) => !items.is_empty(),
+        JsonTree::Object(fields) => fields.iter().any(|(_, field)| says_something(field)),
         _ => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn role(entities: &Value, payload: &Value) -> RoleChange {
-        let header = json!({
-            "eventType": {"namespace": "Alexa.Role.Management", "name": "Assignment"},
-            "entities": entities
-        });
-        RoleChange::find(&json::read("$.header", &header).unwrap(), payload)
+        let event_type = json!({"namespace": "Alexa.Role.Management", "name": "Assignment"});
+        let header = JsonTree::of(&json!({"eventType": event_type}));
+        let body = EventBody {
+            entities: JsonTree::of(entities),
+            payload: JsonTree::of(payload),
+        };
+        let header = EventHeader::read(&header, &body.entities).unwrap();
+        RoleChange::find(&header, &body)
     }
 
     #[test]
@@ -315,7 +314,7 @@ mod tests {
             (json!({"result": "FAILED"}), false),
         ] {
             let mut findings = Vec::new();
-            reported_result(&payload, &mut findings);
+            reported_result(&JsonTree::of(&payload), &mut findings);
             assert_eq!(!findings.is_empty(), is_noted, "{payload}");
         }
     }

@@ -4,55 +4,59 @@
 //! read leniently: a value of an unexpected type counts as absent. Consumers still find it in the
 //! source event.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned, Unexpected},
-};
-use serde_json::Value;
+use super::{EventBody, finding::EventFinding, header::EventHeader, ids, status::ReportedResult};
+use crate::json::{JsonMisfit, JsonTree};
 
-use super::{finding::EventFinding, header::EventHeader, ids, status::ReportedResult};
-use crate::json::{self, JsonMisfit};
+const PAYLOAD: &str = "$.payload";
+
+const RESULT: &str = "$.payload.result";
 
 /// The payload of `Alexa.Automation.Execution` / `Completion`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AutomationCompletion {
-    /// The automation instance that ran, `amzn1.alexa.automation.…`.
-    pub automation: IdReference,
-    /// The result of the run.
-    pub result: AutomationResult,
-}
-
-/// The result of an automation.
 #[derive(Debug, Clone)]
-pub struct AutomationResult {
+pub struct AutomationCompletion {
+    /// The id of the automation instance that ran, `amzn1.alexa.automation.…`.
+    pub automation_id: String,
     /// The status word, and whether there are errors.
     pub reported: ReportedResult,
     /// The errors per device; may be absent even on failure.
     pub errors: Vec<AutomationError>,
 }
 
-impl<'de> Deserialize<'de> for AutomationResult {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let result = read_result(deserializer)?;
+impl AutomationCompletion {
+    /// # Errors
+    /// There is no automation, no result, or one without a status and without errors.
+    pub(super) fn read(payload: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
+        let automation = payload.required(PAYLOAD, "automation")?;
+        let automation_id = automation.required_text("$.payload.automation", "id")?;
+        let (result, reported) = read_result(payload)?;
+        let errors = entries(result).into_iter().map(AutomationError::read);
         Ok(Self {
-            reported: ReportedResult::read(&result),
-            errors: entries(&result),
+            automation_id: automation_id.to_owned(),
+            reported,
+            errors: errors.collect(),
         })
     }
 }
 
 /// An error of an automation. Every field is documented as optional.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct AutomationError {
     /// The kind of error.
-    #[serde(default, deserialize_with = "json::lenient")]
     pub r#type: Option<AutomationErrorType>,
     /// Documented as for logging only.
-    #[serde(default, deserialize_with = "json::lenient")]
     pub message: Option<String>,
     /// What the error is about: documented as an endpoint, plausibly also a unit.
-    #[serde(default, deserialize_with = "json::lenient")]
     pub id: Option<String>,
+}
+
+impl AutomationError {
+    fn read(error: &JsonTree<'_>) -> Self {
+        Self {
+            r#type: owned_text(error, "type").map(AutomationErrorType::from),
+            message: owned_text(error, "message"),
+            id: owned_text(error, "id"),
+        }
+    }
 }
 
 impl AutomationError {
@@ -78,8 +82,7 @@ fn is_unit(id: &str) -> bool {
 /// The kind of an automation error. Amazon documents only `ENDPOINT_NOT_FOUND`, and as causes
 /// "incorrect endpoint ID or unit ID, or an internal server error"; the other names are assumed, or
 /// those of other Alexa interfaces.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AutomationErrorType {
     /// No device has this id; ids change when a device is re-associated.
     EndpointNotFound,
@@ -160,13 +163,13 @@ pub struct SkillInteractionFailure {
 }
 
 impl SkillInteractionFailure {
-    pub(super) fn find(header: &EventHeader, payload: &Value) -> Self {
-        let text = |pointer: &str| json::text_at(payload, pointer);
-        let owned = |pointer: &str| text(pointer).map(str::to_owned);
-        let skill_id = text("/skill/id").or(header.entity("/skill/id"));
-        let unit_id = header.unit_id().or(text("/unit/id"));
-        let stage = text("/skill/stage").map(|stage| stage.trim().to_ascii_lowercase());
-        let error_type = owned("/error/type");
+    pub(super) fn find(header: &EventHeader, body: &EventBody<'_>) -> Self {
+        let text = |path: &[&str]| body.payload.text_at(path);
+        let owned = |path: &[&str]| text(path).map(str::to_owned);
+        let skill_id = text(&["skill", "id"]).or(body.entities.text_at(&["skill", "id"]));
+        let unit_id = header.unit_id().or(text(&["unit", "id"]));
+        let stage = text(&["skill", "stage"]).map(|stage| stage.trim().to_ascii_lowercase());
+        let error_type = owned(&["error", "type"]);
         let mut findings = Vec::new();
         for (field, is_missing) in [
             ("skillId", skill_id.is_none()),
@@ -186,13 +189,13 @@ impl SkillInteractionFailure {
             skill_id: skill_id.map(str::to_owned),
             stage,
             error_type,
-            error_message: owned("/error/message"),
+            error_message: owned(&["error", "message"]),
             unit_id: unit_id.map(str::to_owned),
-            interaction_type: owned("/interaction/type"),
-            locale: owned("/interaction/locale"),
-            intent: owned("/interaction/intent/name"),
-            request_id: owned("/requestId"),
-            session_id: owned("/session/id"),
+            interaction_type: owned(&["interaction", "type"]),
+            locale: owned(&["interaction", "locale"]),
+            intent: owned(&["interaction", "intent", "name"]),
+            request_id: owned(&["requestId"]),
+            session_id: owned(&["session", "id"]),
             findings,
         }
     }
@@ -214,87 +217,83 @@ pub struct SubscriptionActivation {
 }
 
 /// The error of an activation.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct ActivationError {
     /// `INTERNAL_SERVER_ERROR` or an undocumented value; kept as sent.
-    #[serde(default, deserialize_with = "json::lenient")]
     pub r#type: Option<String>,
     /// Documented as for logging only.
-    #[serde(default, deserialize_with = "json::lenient")]
     pub message: Option<String>,
+}
+
+impl ActivationError {
+    fn read(error: &JsonTree<'_>) -> Self {
+        Self {
+            r#type: owned_text(error, "type"),
+            message: owned_text(error, "message"),
+        }
+    }
 }
 
 impl SubscriptionActivation {
     /// # Errors
     /// There is no result, or one without a status and without errors.
-    pub(super) fn find(header: &EventHeader, payload: &Value) -> Result<Self, JsonMisfit> {
-        #[derive(Deserialize)]
-        struct ActivationPayload {
-            #[serde(deserialize_with = "read_result")]
-            result: Value,
-        }
-        let ActivationPayload { result } = json::read("$.payload", payload)?;
+    pub(super) fn find(header: &EventHeader, payload: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
+        let (result, reported) = read_result(payload)?;
         let mut findings = Vec::new();
         let mut unit_id = header.unit_id();
         if unit_id.is_none() {
             findings.push(EventFinding::missing("unitId"));
-            unit_id = json::text_at(payload, "/unit/id").or(json::text_at(payload, "/unitId"));
+            let of_payload = payload.text_at(&["unit", "id"]);
+            unit_id = of_payload.or(payload.text_at(&["unitId"]));
         }
-        let subscription_id = json::text_at(payload, "/subscription/id");
+        let subscription_id = payload.text_at(&["subscription", "id"]);
         Ok(Self {
             unit_id: unit_id.map(str::to_owned),
             subscription_id: subscription_id.map(str::to_owned),
-            reported: ReportedResult::read(&result),
-            error: entries(&result).into_iter().next(),
+            reported,
+            error: entries(result)
+                .first()
+                .map(|error| ActivationError::read(error)),
             findings,
         })
     }
 }
 
-/// A reference to an object by its id.
-#[derive(Debug, Clone, Deserialize)]
-pub struct IdReference {
-    /// The id.
-    #[serde(deserialize_with = "json::non_empty")]
-    pub id: String,
-}
-
 /// Reads the object of a result, which must have a status or errors.
-fn read_result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let result = Value::deserialize(deserializer)?;
-    if !result.is_object() {
-        let found = Unexpected::Other(json::kind(&result));
-        return Err(de::Error::invalid_type(found, &"an object"));
-    }
-    let reported = ReportedResult::read(&result);
+fn read_result<'t, 'a>(
+    payload: &'t JsonTree<'a>,
+) -> Result<(&'t JsonTree<'a>, ReportedResult), JsonMisfit> {
+    let result = payload.required(PAYLOAD, "result")?;
+    let JsonTree::Object(fields) = result else {
+        return Err(result.misfit(RESULT, "an object"));
+    };
+    let reported = ReportedResult::read(result);
     if reported.word().is_some() || reported.has_errors {
-        return Ok(result);
+        return Ok((result, reported));
     }
-    match result.get("status") {
-        None => Err(de::Error::missing_field("status")),
-        Some(status) => Err(de::Error::custom(format_args!(
-            "the status is {}, and there are no errors",
-            json::kind(status)
-        ))),
-    }
+    let problem = match fields.get("status") {
+        None => "missing field `status`".to_owned(),
+        Some(status) => format!("the status is {}, and there are no errors", status.kind()),
+    };
+    let path = RESULT.to_owned();
+    Err(JsonMisfit { path, problem })
 }
 
 /// The errors of a result: a list or an object under `errors` or `error`. A malformed entry still
 /// counts as an entry.
-fn entries<T: DeserializeOwned + Default>(result: &Value) -> Vec<T> {
+fn entries<'t, 'a>(result: &'t JsonTree<'a>) -> Vec<&'t JsonTree<'a>> {
     let mut entries = Vec::new();
     for key in ["errors", "error"] {
         match result.get(key) {
-            Some(Value::Array(items)) => {
-                for item in items {
-                    entries.push(T::deserialize(item).unwrap_or_default());
-                }
-            }
-            Some(error @ Value::Object(fields)) if !fields.is_empty() => {
-                entries.push(T::deserialize(error).unwrap_or_default());
-            }
+            Some(JsonTree::List(items)) => entries.extend(items),
+            Some(error @ JsonTree::Object(fields)) if !fields.is_empty() => entries.push(error),
             _ => {}
         }
     }
     entries
+}
+
+fn owned_text(value: &JsonTree<'_>, name: &str) -> Option<String> {
+    let text = value.get(name)?.as_text()?;
+    Some(text.to_owned())
 }

@@ -1,38 +1,25 @@
 //! The header that every event has.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Datelike as _, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::json;
+use crate::json::{self, JsonFields, JsonMisfit, JsonTree};
 
 /// The header of an event. Only the event type is required: a skill failure counts even without an
 /// id or a time.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct EventHeader {
-    #[serde(default)]
-    version: Value,
-    #[serde(default, deserialize_with = "json::lenient")]
-    event_id: Option<EventIdField>,
     /// The event type: namespace and name.
     pub event_type: EventType,
-    #[serde(default, deserialize_with = "json::lenient")]
-    event_time: Option<EventTimeField>,
-    #[serde(default)]
-    entities: HeaderEntities,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct EventIdField {
-    id: String,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct EventTimeField {
-    timestamp: String,
+    event_id: Option<String>,
+    event_time: Option<DateTime<Utc>>,
+    unit_id: Option<String>,
+    parent_unit_id: Option<String>,
+    endpoint_id: Option<String>,
+    unexpected_version: Option<String>,
 }
 
 /// An event type, such as `Alexa.Skill.Interaction` / `Failure`.
@@ -47,6 +34,17 @@ pub struct EventType {
 }
 
 impl EventType {
+    fn read(header: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
+        let (path, event_type) = (
+            "$.header.eventType",
+            header.required("$.header", "eventType")?,
+        );
+        Ok(Self {
+            namespace: event_type.required_text(path, "namespace")?.to_owned(),
+            name: event_type.required_text(path, "name")?.to_owned(),
+        })
+    }
+
     /// Parses `namespace.name`, whose dot-separated parts consist of letters and digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -69,67 +67,97 @@ impl fmt::Display for EventType {
 }
 
 impl EventHeader {
+    /// Reads the header and its entities.
+    ///
+    /// # Errors
+    /// There is no event type.
+    pub(super) fn read(header: &JsonTree<'_>, entities: &JsonTree<'_>) -> Result<Self, JsonMisfit> {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Ok(Self {
+            event_type: EventType::read(header)?,
+            event_id: owned(header.text_at(&["eventId", "id"])),
+            event_time: header
+                .text_at(&["eventTime", "timestamp"])
+                .and_then(parse_time),
+            unit_id: owned(entities.text_at(&["unit", "id"])),
+            parent_unit_id: owned(entities.text_at(&["unit", "parent", "id"])),
+            endpoint_id: owned(entities.text_at(&["endpoint", "id"])),
+            unexpected_version: header.get("version").and_then(unexpected_version),
+        })
+    }
+
     /// The event's id: an opaque string, documented as unique.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
-        let id = self.event_id.as_ref()?.id.as_str();
-        (!id.is_empty()).then_some(id)
+        self.event_id.as_deref()
     }
 
     /// When the event happened. Absent if Alexa's timestamp is not RFC 3339, or its year in UTC
     /// cannot be written as RFC 3339.
     #[must_use]
     pub fn event_time(&self) -> Option<DateTime<Utc>> {
-        let time = DateTime::parse_from_rfc3339(&self.event_time.as_ref()?.timestamp)
-            .ok()?
-            .to_utc();
-        (0..=9999).contains(&time.year()).then_some(time)
+        self.event_time
     }
 
     /// The unit that the event is about.
     #[must_use]
     pub fn unit_id(&self) -> Option<&str> {
-        self.entity("/unit/id")
+        self.unit_id.as_deref()
     }
 
     /// The parent of the unit that the event is about.
     #[must_use]
     pub fn parent_unit_id(&self) -> Option<&str> {
-        self.entity("/unit/parent/id")
+        self.parent_unit_id.as_deref()
+    }
+
+    /// The device that the event is about.
+    #[must_use]
+    pub fn endpoint_id(&self) -> Option<&str> {
+        self.endpoint_id.as_deref()
     }
 
     /// The header's version, if it is present and not a spelling of the documented `"2.0"`.
     #[must_use]
-    pub fn unexpected_version(&self) -> Option<&Value> {
-        let expected = match &self.version {
-            Value::Null => true,
-            Value::String(version) => matches!(version.as_str(), "2.0" | "2" | "V2"),
-            _ => false,
-        };
-        (!expected).then_some(&self.version)
-    }
-
-    /// The non-empty string at a JSON pointer into the entities.
-    pub(crate) fn entity(&self, pointer: &str) -> Option<&str> {
-        json::text_at(&self.entities.0, pointer)
-    }
-
-    pub(super) fn entities(&self) -> &Value {
-        &self.entities.0
+    pub fn unexpected_version(&self) -> Option<&str> {
+        self.unexpected_version.as_deref()
     }
 }
 
-/// The entities by name. Amazon's tables describe an array and its examples show a map; both are
-/// accepted.
-#[derive(Debug, Clone, Default)]
-struct HeaderEntities(Value);
+/// Parses RFC 3339.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (0..=9999).contains(&time.year()).then_some(time)
+}
 
-impl<'de> Deserialize<'de> for HeaderEntities {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entities = Value::deserialize(deserializer)?;
-        let by_type = entities.as_array().and_then(|items| by_type(items));
-        Ok(Self(by_type.map_or(entities, Value::Object)))
+fn unexpected_version(version: &JsonTree<'_>) -> Option<String> {
+    let is_expected = match version {
+        JsonTree::Null => true,
+        JsonTree::Text(version) => matches!(version.as_ref(), "2.0" | "2" | "V2"),
+        _ => false,
+    };
+    (!is_expected).then(|| version.to_string())
+}
+
+/// The entities by name. Amazon's tables describe an array and its examples show a map; both are
+/// accepted. An array stays one if an entity has no type.
+pub(super) fn named_entities(entities: JsonTree<'_>) -> JsonTree<'_> {
+    let JsonTree::List(items) = entities else {
+        return entities;
+    };
+    if items.iter().any(|item| type_of(item).is_none()) {
+        return JsonTree::List(items);
     }
+    let mut named = Vec::new();
+    for item in items {
+        let name = name_of_type(type_of(&item).unwrap_or_default());
+        named.push((Cow::Owned(name), item));
+    }
+    JsonTree::Object(JsonFields::new(named))
+}
+
+fn type_of<'a>(entity: &'a JsonTree<'_>) -> Option<&'a str> {
+    entity.get("type")?.as_text()
 }
 
 /// Reads an array of entities as a map, whose keys follow from their types. `None` if one has no
@@ -171,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn entities_are_named_if_each_has_a_type() {
+        let unit = json!({ "type": "Unit", "id": "u" });
+        let named = |entities: Value| named_entities(JsonTree::of(&entities));
+        let as_map = json!({ "unit": unit });
+        assert_eq!(named(json!([unit])), JsonTree::of(&as_map));
+        for kept in [as_map, json!([unit, { "id": "x" }]), json!(null)] {
+            assert_eq!(named(kept.clone()), JsonTree::of(&kept), "{kept}");
+        }
+    }
+
+    #[test]
     fn a_version_is_unexpected_if_it_is_present_and_not_2() {
         for (version, is_unexpected) in [
             (json!(null), false),
@@ -182,9 +221,10 @@ mod tests {
         ] {
             let event_type = json!({"namespace": "A", "name": "B"});
             let header = json!({"eventType": event_type, "version": version});
-            let header: EventHeader = serde_json::from_value(header).unwrap();
-            let unexpected = is_unexpected.then_some(&version);
-            assert_eq!(header.unexpected_version(), unexpected);
+            let header = JsonTree::of(&header);
+            let header = EventHeader::read(&header, &JsonTree::Null).unwrap();
+            let unexpected = is_unexpected.then(|| version.to_string());
+            assert_eq!(header.unexpected_version(), unexpected.as_deref());
         }
     }
 

@@ -4,7 +4,7 @@
 //! documented prefix. An id is a whole text without white space: a sentence that begins with an id
 //! is not one.
 
-use serde_json::Value;
+use crate::json::JsonTree;
 
 /// Whether a text is an id with one of these prefixes.
 pub(super) fn is_id(text: &str, prefixes: &[&str]) -> bool {
@@ -68,14 +68,14 @@ pub(super) fn nothing(_: &str) -> bool {
 ///
 /// Recursion is bounded: `serde_json` reads at most 128 levels.
 pub(super) fn by_prefix<'a>(
-    values: &[&'a Value],
+    values: &[&'a JsonTree<'a>],
     prefixes: &[&str],
     skipped: SkippedKeys,
 ) -> FoundId<'a> {
     let mut found = FoundId::Nothing;
     for value in values {
         visit(value, skipped, &mut |_, value| {
-            if let Value::String(text) = value
+            if let JsonTree::Text(text) = value
                 && is_id(text, prefixes)
             {
                 found = found.and(text);
@@ -87,10 +87,16 @@ pub(super) fn by_prefix<'a>(
 
 /// Searches values for the ids under these keys, at any depth: a text, or an object with the text
 /// `id`.
-pub(super) fn by_key<'a>(values: &[&'a Value], keys: &[&str], skipped: SkippedKeys) -> FoundId<'a> {
+pub(super) fn by_key<'a>(
+    values: &[&'a JsonTree<'a>],
+    keys: &[&str],
+    skipped: SkippedKeys,
+) -> FoundId<'a> {
     let mut found = FoundId::Nothing;
     for value in under_keys(values, keys, skipped) {
-        let id = value.as_str().or(value.get("id").and_then(Value::as_str));
+        let id = value
+            .as_text()
+            .or(value.get("id").and_then(JsonTree::as_text));
         if let Some(id) = id
             && is_whole(id)
         {
@@ -102,10 +108,10 @@ pub(super) fn by_key<'a>(values: &[&'a Value], keys: &[&str], skipped: SkippedKe
 
 /// Searches values for what is under these keys, at any depth.
 pub(super) fn under_keys<'a>(
-    values: &[&'a Value],
+    values: &[&'a JsonTree<'a>],
     keys: &[&str],
     skipped: SkippedKeys,
-) -> Vec<&'a Value> {
+) -> Vec<&'a JsonTree<'a>> {
     let mut found = Vec::new();
     for value in values {
         visit(value, skipped, &mut |key, value| {
@@ -124,34 +130,34 @@ pub(super) fn is_one_of(key: &str, keys: &[&str]) -> bool {
 
 /// Visits every value with the key under which it is; items of a list have the key of the list.
 pub(super) fn visit<'a>(
-    value: &'a Value,
+    value: &'a JsonTree<'a>,
     skipped: SkippedKeys,
-    visitor: &mut impl FnMut(&str, &'a Value),
+    visitor: &mut impl FnMut(&str, &'a JsonTree<'a>),
 ) {
     visit_under("", value, skipped, visitor);
 }
 
 fn visit_under<'a>(
     key: &str,
-    value: &'a Value,
+    value: &'a JsonTree<'a>,
     skipped: SkippedKeys,
-    visitor: &mut impl FnMut(&str, &'a Value),
+    visitor: &mut impl FnMut(&str, &'a JsonTree<'a>),
 ) {
     visitor(key, value);
     match value {
-        Value::Array(items) => {
+        JsonTree::List(items) => {
             for item in items {
                 visit_under(key, item, skipped, visitor);
             }
         }
-        Value::Object(fields) => {
-            for (key, field) in fields {
+        JsonTree::Object(fields) => {
+            for (key, field) in fields.iter() {
                 if !skipped(key) {
                     visit_under(key, field, skipped, visitor);
                 }
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        JsonTree::Null | JsonTree::Bool(_) | JsonTree::Number(_) | JsonTree::Text(_) => {}
     }
 }
 
@@ -178,6 +184,7 @@ mod tests {
     #[test]
     fn different_ids_are_no_answer() {
         let value = json!([{"a": "id.1"}, {"b": ["id.1", "id.x y"]}, {"c": {"d": "id.2"}}]);
+        let value = JsonTree::of(&value);
         assert_eq!(by_prefix(&[&value], &["id."], nothing), FoundId::Several);
         assert_eq!(
             by_prefix(&[&value], &["id."], |key| key == "c"),
@@ -189,7 +196,7 @@ mod tests {
     #[test]
     fn a_key_names_a_text_or_an_object_with_an_id() {
         let deep = json!([{"principal": {"id": "p"}}, {"assignee": "p"}]);
-        let value = json!({"deep": deep, "actor": {"principal": "q"}});
+        let value = JsonTree::of(&json!({"deep": deep, "actor": {"principal": "q"}}));
         let keys = &["principal", "assignee"];
         assert_eq!(
             by_key(&[&value], keys, |key| key == "actor"),

@@ -5,15 +5,14 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::{
+    EventBody,
     assumed::{RoleChange, SetupCompletion},
     documented::{AutomationCompletion, SkillInteractionFailure, SubscriptionActivation},
     finding::EventFinding,
     header::{EventHeader, EventType},
 };
-use crate::json::{self, JsonMisfit};
+use crate::json::JsonMisfit;
 
 /// An event type that this version supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,8 +114,8 @@ pub enum AspEvent {
     RoleRevocation(RoleChange),
     /// See [`EventKind::SetupCompletion`].
     SetupCompletion(SetupCompletion),
-    /// The complete event, of a type that is not supported: Amazon adds types without notice.
-    Unknown(Value),
+    /// A type that is not supported: Amazon adds types without notice.
+    Unknown,
 }
 
 impl AspEvent {
@@ -124,11 +123,11 @@ impl AspEvent {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match self {
-            Self::AutomationCompletion(completion) => Some(&completion.automation.id),
+            Self::AutomationCompletion(completion) => Some(&completion.automation_id),
             Self::SkillInteractionFailure(failure) => failure.skill_id.as_deref(),
             Self::RoleAssignment(role) | Self::RoleRevocation(role) => role.principal_id.as_deref(),
             Self::SetupCompletion(setup) => setup.endpoint_id.as_deref(),
-            Self::SubscriptionActivation(_) | Self::Unknown(_) => None,
+            Self::SubscriptionActivation(_) | Self::Unknown => None,
         }
     }
 
@@ -138,7 +137,7 @@ impl AspEvent {
         let mut ids = EventIds::of_header(header);
         match self {
             Self::AutomationCompletion(completion) => {
-                ids.automation_id = Some(completion.automation.id.clone());
+                ids.automation_id = Some(completion.automation_id.clone());
             }
             Self::SkillInteractionFailure(failure) => {
                 ids.skill_id.clone_from(&failure.skill_id);
@@ -155,7 +154,7 @@ impl AspEvent {
                 ids.unit_id.clone_from(&setup.unit_id);
                 ids.endpoint_id.clone_from(&setup.endpoint_id);
             }
-            Self::Unknown(_) => {}
+            Self::Unknown => {}
         }
         ids
     }
@@ -168,34 +167,31 @@ impl AspEvent {
             Self::SubscriptionActivation(activation) => &activation.findings,
             Self::RoleAssignment(role) | Self::RoleRevocation(role) => &role.findings,
             Self::SetupCompletion(setup) => &setup.findings,
-            Self::AutomationCompletion(_) | Self::Unknown(_) => &[],
+            Self::AutomationCompletion(_) | Self::Unknown => &[],
         }
     }
 
     /// Decodes the content of an event by its type.
-    pub(super) fn read(
-        header: &EventHeader,
-        fields: Map<String, Value>,
-    ) -> Result<Self, JsonMisfit> {
+    pub(super) fn read(header: &EventHeader, body: &EventBody<'_>) -> Result<Self, JsonMisfit> {
         let EventType { namespace, name } = &header.event_type;
         let Some(kind) = EventKind::of(namespace, name) else {
-            return Ok(Self::Unknown(Value::Object(fields)));
+            return Ok(Self::Unknown);
         };
-        let payload = fields.get("payload").unwrap_or(&Value::Null);
+        let payload = &body.payload;
         Ok(match kind {
             EventKind::AutomationCompletion => {
-                Self::AutomationCompletion(json::read("$.payload", payload)?)
+                Self::AutomationCompletion(AutomationCompletion::read(payload)?)
             }
             EventKind::SkillInteractionFailure => {
-                Self::SkillInteractionFailure(SkillInteractionFailure::find(header, payload))
+                Self::SkillInteractionFailure(SkillInteractionFailure::find(header, body))
             }
             EventKind::SubscriptionActivation => {
                 Self::SubscriptionActivation(SubscriptionActivation::find(header, payload)?)
             }
-            EventKind::RoleAssignment => Self::RoleAssignment(RoleChange::find(header, payload)),
-            EventKind::RoleRevocation => Self::RoleRevocation(RoleChange::find(header, payload)),
+            EventKind::RoleAssignment => Self::RoleAssignment(RoleChange::find(header, body)),
+            EventKind::RoleRevocation => Self::RoleRevocation(RoleChange::find(header, body)),
             EventKind::SetupCompletion => {
-                Self::SetupCompletion(SetupCompletion::find(header, payload)?)
+                Self::SetupCompletion(SetupCompletion::find(header, body)?)
             }
         })
     }
@@ -222,7 +218,7 @@ impl EventIds {
     pub fn of_header(header: &EventHeader) -> Self {
         Self {
             unit_id: header.unit_id().map(str::to_owned),
-            endpoint_id: header.entity("/endpoint/id").map(str::to_owned),
+            endpoint_id: header.endpoint_id().map(str::to_owned),
             ..Self::default()
         }
     }

@@ -14,7 +14,9 @@ mod ids;
 mod kind;
 mod status;
 
-use serde_json::{Map, Value, value::RawValue};
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
 
 use self::header::EventHeader;
 pub use self::{
@@ -23,7 +25,7 @@ pub use self::{
     kind::{AspEvent, EventIds, EventKind, SubscriptionEntities},
     status::{ConflictingWord, IgnoredWord, ReportedResult, ResultMeaning, StatusWords},
 };
-use crate::json::{self, JsonMisfit, without_bom};
+use crate::json::{JsonFields, JsonMisfit, JsonTree, without_bom};
 
 /// The maximum nesting of an event. Common JSON parsers accept 127 levels, and a published message
 /// embeds the event at its third level.
@@ -31,100 +33,137 @@ const MAX_DEPTH: usize = 125;
 
 /// The decoded text of an SNS message.
 #[derive(Debug)]
-pub enum DecodedText {
+pub enum DecodedText<'a> {
     /// `{}`, which Alexa may send when a delivery channel is set up.
     Greeting,
     /// An Alexa event.
-    Event(Box<AlexaEvent>),
+    Event(Box<AlexaEvent<'a>>),
 }
 
 /// An Alexa event.
 #[derive(Debug)]
-pub struct AlexaEvent {
+pub struct AlexaEvent<'a> {
     /// The header, common to all event types.
     pub header: EventHeader,
     /// The content, specific to the event type.
     pub content: AspEvent,
     /// The event's JSON as Alexa sent it.
-    pub source: Box<RawValue>,
+    pub source: SourceEvent<'a>,
+}
+
+/// The JSON of an event as Alexa sent it: part of the text, unless that contains it as a string.
+pub type SourceEvent<'a> = Cow<'a, RawValue>;
+
+/// Where the content of an event is read from.
+#[derive(Debug)]
+struct EventBody<'a> {
+    /// The header's entities by name.
+    entities: JsonTree<'a>,
+    /// The payload; `null` if there is none.
+    payload: JsonTree<'a>,
+}
+
+impl<'a> EventBody<'a> {
+    /// Where ids are searched.
+    fn values(&self) -> [&JsonTree<'a>; 2] {
+        [&self.entities, &self.payload]
+    }
 }
 
 /// Decodes the text of an SNS message.
 ///
 /// # Errors
 /// The text is not an Alexa event, or the event lacks a field that its type requires.
-pub fn decode(text: &str) -> Result<DecodedText, DecodeError> {
+pub fn decode(text: &str) -> Result<DecodedText<'_>, DecodeError> {
     let text = without_bom(text);
     match serde_json::from_str(text)? {
-        Value::Object(fields) => decode_object(text, fields),
-        Value::String(inner) => decode_inner(without_bom(&inner)),
-        other => Err(DecodeError::NotAnEvent(format!(
-            "$: expected an object, found {}",
-            json::kind(&other)
-        ))),
+        // Some publishers encode twice.
+        JsonTree::Text(inner) => match serde_json::from_str(without_bom(&inner)) {
+            Ok(event @ JsonTree::Object(_)) => decode_tree(text, event),
+            _ => Err(DecodeError::NotAnEvent(
+                "$: expected an object, found a string that does not contain one".to_owned(),
+            )),
+        },
+        event => decode_tree(text, event),
     }
 }
 
-/// Decodes a JSON string that contains the event: some publishers encode twice.
-fn decode_inner(text: &str) -> Result<DecodedText, DecodeError> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => decode_object(text, fields),
-        _ => Err(DecodeError::NotAnEvent(
-            "$: expected an object, found a string that does not contain one".to_owned(),
-        )),
+/// Finds the JSON of the event in a text, which may be a JSON string that contains it.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn source_event(text: &str) -> Result<SourceEvent<'_>, serde_json::Error> {
+    let source: &RawValue = serde_json::from_str(without_bom(text))?;
+    if !source.get().starts_with('"') {
+        return Ok(Cow::Borrowed(source));
     }
+    let inner: String = serde_json::from_str(source.get())?;
+    let inner: &RawValue = serde_json::from_str(without_bom(&inner))?;
+    Ok(Cow::Owned(inner.to_owned()))
 }
 
 /// The device that an event names: that of the header's entities, else the only id of a device in
 /// the event.
 #[must_use]
 pub fn only_endpoint_id(header: &EventHeader, source: &RawValue) -> Option<String> {
-    if let Some(id) = header.entity("/endpoint/id") {
+    if let Some(id) = header.endpoint_id() {
         return Some(id.to_owned());
     }
-    let event: Value = serde_json::from_str(source.get()).ok()?;
+    let event: JsonTree<'_> = serde_json::from_str(source.get()).ok()?;
     let found = ids::by_prefix(&[&event], &["amzn1.alexa.endpoint."], ids::nothing);
     found.only().map(str::to_owned)
 }
 
-fn decode_object(text: &str, fields: Map<String, Value>) -> Result<DecodedText, DecodeError> {
-    if fields.is_empty() {
-        return Ok(DecodedText::Greeting);
-    }
-    let header = read_header(&fields)?;
-    if 1 + deepest(fields.values()) > MAX_DEPTH {
+fn decode_tree<'a>(text: &'a str, event: JsonTree<'_>) -> Result<DecodedText<'a>, DecodeError> {
+    let depth = event.depth();
+    let mut fields = match event {
+        JsonTree::Object(fields) if fields.is_empty() => return Ok(DecodedText::Greeting),
+        JsonTree::Object(fields) => fields,
+        other => return Err(not_an_object("$", &other)),
+    };
+    let (header, entities) = read_header(&mut fields)?;
+    if depth > MAX_DEPTH {
         return Err(DecodeError::TooDeep);
     }
-    let source = serde_json::from_str(text)?;
-    match AspEvent::read(&header, fields) {
+    let payload = fields.take("payload").unwrap_or_default();
+    match AspEvent::read(&header, &EventBody { entities, payload }) {
         Ok(content) => Ok(DecodedText::Event(Box::new(AlexaEvent {
             header,
             content,
-            source,
+            source: source_event(text)?,
         }))),
         Err(misfit) => Err(invalid(&misfit, Some(Box::new(header)))),
     }
 }
 
-fn read_header(fields: &Map<String, Value>) -> Result<EventHeader, DecodeError> {
-    match fields.get("header") {
-        Some(header @ Value::Object(_)) => {
-            json::read("$.header", header).map_err(|misfit| invalid(&misfit, None))
+/// Reads the header, and the entities in it by name.
+fn read_header<'a>(
+    fields: &mut JsonFields<'a, JsonTree<'a>>,
+) -> Result<(EventHeader, JsonTree<'a>), DecodeError> {
+    let mut header = match fields.take("header") {
+        Some(JsonTree::Object(header)) => header,
+        Some(other) => return Err(not_an_object("$.header", &other)),
+        None => {
+            let problem = describe_other_message(fields);
+            return Err(DecodeError::NotAnEvent(problem.to_owned()));
         }
-        Some(other) => Err(DecodeError::NotAnEvent(format!(
-            "$.header: expected an object, found {}",
-            json::kind(other)
-        ))),
-        None => Err(DecodeError::NotAnEvent(
-            describe_other_message(fields).to_owned(),
-        )),
+    };
+    let entities = header::named_entities(header.take("entities").unwrap_or_default());
+    match EventHeader::read(&JsonTree::Object(header), &entities) {
+        Ok(header) => Ok((header, entities)),
+        Err(misfit) => Err(invalid(&misfit, None)),
     }
+}
+
+fn not_an_object(path: &str, found: &JsonTree<'_>) -> DecodeError {
+    let found = found.kind();
+    DecodeError::NotAnEvent(format!("{path}: expected an object, found {found}"))
 }
 
 /// Says what an object without a header is, and what to do with it. SNS sends its confirmations to
 /// a queue like messages.
-fn describe_other_message(fields: &Map<String, Value>) -> &'static str {
-    match fields.get("Type").and_then(Value::as_str) {
+fn describe_other_message(fields: &JsonFields<'_, JsonTree<'_>>) -> &'static str {
+    match fields.get("Type").and_then(JsonTree::as_text) {
         Some("SubscriptionConfirmation") => {
             "$.Type: not an event but a request by SNS to confirm a subscription to the topic in \
              TopicArn, which delivers nothing before. If the subscription is intended, confirm it: \
@@ -138,19 +177,6 @@ fn describe_other_message(fields: &Map<String, Value>) -> &'static str {
     }
 }
 
-fn deepest<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
-    values.map(depth).max().unwrap_or(0)
-}
-
-/// How deeply arrays and objects are nested.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + deepest(items.iter()),
-        Value::Object(fields) => 1 + deepest(fields.values()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
-}
-
 fn invalid(misfit: &JsonMisfit, header: Option<Box<EventHeader>>) -> DecodeError {
     DecodeError::InvalidEvent {
         problem: misfit.to_string(),
@@ -161,14 +187,14 @@ fn invalid(misfit: &JsonMisfit, header: Option<Box<EventHeader>>) -> DecodeError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn event(namespace: &str, name: &str, payload: &Value) -> Value {
         json!({"header": {"eventType": {"namespace": namespace, "name": name}}, "payload": payload})
     }
 
-    fn decode_value(value: &Value) -> Result<DecodedText, DecodeError> {
-        decode(&value.to_string())
+    fn decode_value(value: &Value) -> Result<DecodedText<'static>, DecodeError> {
+        decode(value.to_string().leak())
     }
 
     fn content_of(value: &Value) -> AspEvent {
@@ -181,7 +207,12 @@ mod tests {
     #[test]
     fn an_unknown_type_keeps_its_json() {
         let value = event("Alexa.New", "Thing", &json!({"a": [1, {"b": null}]}));
-        assert!(matches!(content_of(&value), AspEvent::Unknown(kept) if kept == value));
+        let DecodedText::Event(event) = decode_value(&value).unwrap() else {
+            panic!("a greeting")
+        };
+        assert!(matches!(event.content, AspEvent::Unknown));
+        let source: Value = serde_json::from_str(event.source.get()).unwrap();
+        assert_eq!(source, value);
     }
 
     #[test]
@@ -234,6 +265,17 @@ mod tests {
             panic!("a greeting")
         };
         assert_eq!(event.source.get(), text.trim());
+        assert!(matches!(event.source, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_source_of_an_event_that_is_encoded_twice_is_the_inner_text() {
+        let inner = r#"{"header": {"eventType":{"namespace":"A","name":"B"}}, "n": 1.50}"#;
+        let text = Value::from(format!("\u{feff}{inner}")).to_string();
+        let DecodedText::Event(event) = decode(&text).unwrap() else {
+            panic!("a greeting")
+        };
+        assert_eq!(event.source.get(), inner);
     }
 
     #[test]
@@ -341,7 +383,7 @@ mod tests {
             let AspEvent::AutomationCompletion(completion) = content_of(&value) else {
                 panic!("another type")
             };
-            assert_eq!(completion.result.errors.len(), errors, "{error}");
+            assert_eq!(completion.errors.len(), errors, "{error}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! plausible at best. An unknown word is therefore neither a success nor a failure: it triggers
 //! nothing, and is made visible. New words can be taught by configuration.
 
-use serde_json::Value;
+use crate::json::JsonTree;
 
 /// The words that say that an operation succeeded, whatever the errors beside them.
 const SUCCESS: &[&str] = &["SUCCESS", "SUCCEEDED"];
@@ -151,7 +151,7 @@ impl StatusWords {
 impl ReportedResult {
     /// Reads an object with `status` and `errors` or `error`. The word of a status that is an
     /// object is the only text without white space in it.
-    pub(super) fn read(result: &Value) -> Self {
+    pub(super) fn read(result: &JsonTree<'_>) -> Self {
         Self {
             words: result.get("status").and_then(word_of).into_iter().collect(),
             has_errors: ["errors", "error"]
@@ -161,9 +161,9 @@ impl ReportedResult {
     }
 
     /// The same, and a text is the status word itself.
-    pub(super) fn read_any(result: &Value) -> Self {
+    pub(super) fn read_any(result: &JsonTree<'_>) -> Self {
         match result {
-            Value::String(_) => Self {
+            JsonTree::Text(_) => Self {
                 words: word_of(result).into_iter().collect(),
                 has_errors: false,
             },
@@ -205,15 +205,15 @@ fn partition(words: Vec<String>, built_in: &[&str]) -> (Vec<String>, Vec<String>
     words.partition(|word| built_in.contains(&word.as_str()))
 }
 
-fn word_of(status: &Value) -> Option<String> {
+fn word_of(status: &JsonTree<'_>) -> Option<String> {
     let text = match status {
-        Value::Object(fields) => {
-            let texts = fields.values().filter_map(Value::as_str).map(str::trim);
-            let mut words = texts.filter(|text| is_word(text));
+        JsonTree::Object(fields) => {
+            let texts = fields.iter().filter_map(|(_, field)| field.as_text());
+            let mut words = texts.map(str::trim).filter(|text| is_word(text));
             let only = words.next();
             only.filter(|_| words.next().is_none())
         }
-        other => other.as_str(),
+        other => other.as_text(),
     };
     let word = text?.trim();
     (!word.is_empty()).then(|| word.to_owned())
@@ -224,22 +224,22 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Whether this is a non-empty list or object.
-fn has_content(value: Option<&Value>) -> bool {
+fn has_content(value: Option<&JsonTree<'_>>) -> bool {
     match value {
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(JsonTree::List(items)) => !items.is_empty(),
+        Some(JsonTree::Object(fields)) => !fields.is_empty(),
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(result: &Value) -> ReportedResult {
-        ReportedResult::read(result)
+        ReportedResult::read(&JsonTree::of(result))
     }
 
     #[test]

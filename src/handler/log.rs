@@ -106,7 +106,7 @@ fn log_findings(finished: &FinishedRecord) {
 fn log_unexpected_version(finished: &FinishedRecord) {
     let header = finished.facts.header.as_ref();
     if let Some(version) = header.and_then(EventHeader::unexpected_version) {
-        let version = shortened_version(version);
+        let version = shortened_version(&version);
         line!(
             warn,
             finished,

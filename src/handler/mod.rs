@@ -1,7 +1,7 @@
 //! Handles an invocation by running its records through the stages, from envelope to outcome.
 //!
-//! All records go through each stage together: plan, claim, count and store, deliver, settle. A
-//! record that needs no further work keeps its outcome and skips the remaining stages.
+//! All records go through each stage together: plan, claim, deliver, settle. A record that needs no
+//! further work keeps its outcome and skips the remaining stages.
 
 mod log;
 mod metrics;
@@ -11,19 +11,15 @@ mod schedule;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join;
 use serde_json::Value;
 use tracing::{Instrument as _, info_span};
 
 use self::{
-    records::{FinishedRecord, LedgerAnswer, PlannedDelivery, RecordPlan, RecordTask},
+    records::{FinishedRecord, PlannedDelivery, RecordTask},
     schedule::StageDeadlines,
 };
 use crate::{
-    aws::{
-        Deadline,
-        client::{self, AwsClients, AwsTransport},
-    },
+    aws::client::{self, AwsClients, AwsTransport},
     config::Config,
     deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
     envelope::{self, Envelope, InvocationSource},
@@ -149,39 +145,11 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         } = *invocation;
         let session = self.ledger.open(request_id, now, deadline);
         let tasks = records::plan(records, |record| route::route(record, &self.routing));
-        let tasks = records::claim(&session, tasks, stages.claim).await;
-        let tasks = self.prepare(&session, tasks, stages.claim).await;
+        let tasks = records::claim(&session, tasks, &self.retry, stages.claim).await;
         let finished = self.deliver(&session, tasks, stages).await;
         log::write_lines(&finished);
         (self.emit)(&self.metric_documents(invocation, &session, &finished));
         outcome::answer(source, &finished)
-    }
-
-    /// Counts runs against their budgets, stores signals, and turns plans into deliveries. Signals
-    /// are stored before they are published, so that a consumer which misses one on the topic still
-    /// finds it in the table.
-    async fn prepare(
-        &self,
-        session: &LedgerSession<'_>,
-        tasks: Vec<RecordTask<RecordPlan>>,
-        deadline: Deadline,
-    ) -> Vec<RecordTask<PlannedDelivery>> {
-        let runs: Vec<_> = tasks.iter().filter_map(RecordTask::run).collect();
-        let signals: Vec<_> = tasks.iter().filter_map(RecordTask::signal).collect();
-        let counting = session.count(&runs, deadline);
-        let storing = session.store(&signals, deadline);
-        let (mut counts, mut stored) = join(counting, storing).await;
-        let mut prepared = Vec::new();
-        for task in tasks {
-            let answer = LedgerAnswer {
-                counted: counts.remove(&task.key),
-                stored: stored.remove(&task.key),
-            };
-            prepared.push(task.advance(|key, plan, record| {
-                records::delivery(key, plan, record, answer, &self.retry, deadline.now)
-            }));
-        }
-        prepared
     }
 
     /// Delivers all effects, then completes or releases the claims.

@@ -16,7 +16,9 @@ use crate::{
     event::{EventFinding, EventIds, QuarantineReason, header::EventHeader},
     failure::RecordFailure,
     keyed::Keyed,
-    ledger::{AutomationRun, ClaimAnswer, LedgerSession, RunAnswer, RunOutcome},
+    ledger::{
+        AutomationRun, ClaimAnswer, EventClaim, LedgerRecord, LedgerSession, RunAnswer, RunOutcome,
+    },
     message::{MessageTooLarge, OutgoingMessage, OutgoingSignal, RetryDecision},
     outcome::{AnsweredRecord, Outcome},
     quarantine::{self, QuarantinedRecord},
@@ -111,13 +113,6 @@ pub(super) struct FinishedRecord {
     pub(super) notes: DeliveryNotes,
 }
 
-/// The ledger's answers to what a plan asked of it.
-#[derive(Debug)]
-pub(super) struct LedgerAnswer {
-    pub(super) counted: Option<Result<RunAnswer, AwsError>>,
-    pub(super) stored: Option<Result<(), AwsError>>,
-}
-
 /// Routes the records, and marks those that repeat an earlier record of the invocation.
 pub(super) fn plan(
     records: Vec<ReceivedRecord>,
@@ -135,62 +130,52 @@ pub(super) fn plan(
     tasks
 }
 
-/// Claims the events, and settles those that are already completed or held by another invocation.
+/// Claims the events, and turns the plans of those that are granted into deliveries. Settles those
+/// that are already completed or held by another invocation.
 pub(super) async fn claim(
     session: &LedgerSession<'_>,
-    mut tasks: Vec<RecordTask<RecordPlan>>,
+    tasks: Vec<RecordTask<RecordPlan>>,
+    policy: &RetryPolicy,
     deadline: Deadline,
-) -> Vec<RecordTask<RecordPlan>> {
-    let open = tasks.iter().filter(|task| task.is_open());
-    let keys: Vec<_> = open.map(|task| task.key.as_str()).collect();
-    let mut claims = session.claim(&keys, deadline).await;
-    for task in tasks.iter_mut().filter(|task| task.is_open()) {
-        let outcome = match claims.remove(&task.key) {
-            Some(Ok(ClaimAnswer::Granted(done))) => {
-                task.done = done;
-                continue;
-            }
-            Some(Ok(ClaimAnswer::Completed)) => Outcome::Duplicate,
-            Some(Ok(ClaimAnswer::Held)) => Outcome::Failed(RecordFailure::Held),
-            Some(Err(error)) => Outcome::Failed(error.into()),
-            None => Outcome::Failed(RecordFailure::Defect),
-        };
-        task.step = TaskStep::Settled(outcome);
+) -> Vec<RecordTask<PlannedDelivery>> {
+    let events: Vec<_> = tasks.iter().filter_map(RecordTask::claim).collect();
+    let mut claims = session.claim(&events, deadline).await;
+    let mut claimed = Vec::new();
+    for task in tasks {
+        let claim = claims.remove(&task.key);
+        claimed.push(task.claimed(claim, |key, plan, record, run| {
+            delivery(key, plan, record, run, policy, deadline.now)
+        }));
     }
-    tasks
+    claimed
 }
 
-/// Turns a plan into a delivery, with the ledger's answers. A plan that lacks an answer fails as a
-/// defect.
-pub(super) fn delivery(
+/// Turns a plan into a delivery, with what the ledger answered about a run. A plan that lacks the
+/// answer fails as a defect.
+fn delivery(
     key: &str,
     planned: RecordPlan,
     record: &Record,
-    answer: LedgerAnswer,
+    run: Option<RunAnswer>,
     policy: &RetryPolicy,
     now: DateTime<Utc>,
 ) -> PlannedDelivery {
-    let mut delivery = match planned.plan {
-        Plan::Ignore => PlannedDelivery::of(Outcome::Ignored),
-        Plan::ForwardOnly => PlannedDelivery::of(Outcome::Handled),
-        Plan::Count { failure, report } => {
+    let mut delivery = match (planned.plan, run) {
+        (Plan::Ignore, _) => PlannedDelivery::of(Outcome::Ignored),
+        (Plan::ForwardOnly, _) | (Plan::EndRetries { .. }, Some(_)) => {
+            PlannedDelivery::of(Outcome::Handled)
+        }
+        (Plan::Count { failure, report }, _) => {
             let mut delivery = PlannedDelivery::report(key, report);
             delivery.add(key, EffectName::Count, Effect::Count(failure));
             delivery
         }
-        Plan::Quarantine(quarantined) => PlannedDelivery::quarantine(key, quarantined),
-        Plan::Signal(signal) => match given(answer.stored) {
-            Ok(()) => PlannedDelivery::signal(key, signal),
-            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
-        },
-        Plan::EndRetries { .. } => match given(answer.counted) {
-            Ok(_) => PlannedDelivery::of(Outcome::Handled),
-            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
-        },
-        Plan::Retry(failed) => match given(answer.counted) {
-            Ok(answer) => retry_delivery(key, &failed, record, answer, policy, now),
-            Err(failure) => PlannedDelivery::of(Outcome::Failed(failure)),
-        },
+        (Plan::Quarantine(quarantined), _) => PlannedDelivery::quarantine(key, quarantined),
+        (Plan::Signal(signal), _) => PlannedDelivery::signal(key, signal),
+        (Plan::Retry(failed), Some(run)) => retry_delivery(key, &failed, record, run, policy, now),
+        (Plan::Retry(_) | Plan::EndRetries { .. }, None) => {
+            PlannedDelivery::of(Outcome::Failed(RecordFailure::Defect))
+        }
     };
     if let Some(forward) = planned.forward
         && delivery.outcome == Outcome::Handled
@@ -198,13 +183,6 @@ pub(super) fn delivery(
         delivery.add(key, EffectName::Forward, Effect::Publish(forward));
     }
     delivery
-}
-
-fn given<T>(answer: Option<Result<T, AwsError>>) -> Result<T, RecordFailure> {
-    match answer {
-        Some(answer) => answer.map_err(RecordFailure::from),
-        None => Err(RecordFailure::Defect),
-    }
 }
 
 /// A failure before the last success triggers nothing; the exhaustion of a budget is announced
@@ -231,7 +209,7 @@ fn retry_delivery(
     if decision == RetryDecision::Exhausted && !announces_exhaustion {
         return delivery;
     }
-    match failed.trigger(attempt, decision, policy, now) {
+    match failed.trigger(record, attempt, decision, policy, now) {
         Ok(message) => {
             delivery.add(key, EffectName::Message, Effect::Publish(message));
             delivery
@@ -332,59 +310,70 @@ impl RecordTask<RecordPlan> {
         }
     }
 
-    /// The automation run that the event reports. The ledger counts milliseconds.
-    pub(super) fn run(&self) -> Option<AutomationRun> {
+    /// The event to claim, with what the ledger records of it.
+    fn claim(&self) -> Option<EventClaim<'_>> {
         let TaskStep::Do(RecordPlan { plan, .. }) = &self.step else {
             return None;
         };
-        let (automation_id, at, outcome) = match plan {
+        let record = match plan {
             Plan::Retry(failed) => {
                 let is_retryable = failed.is_retryable();
                 let outcome = RunOutcome::Failed { is_retryable };
-                (&failed.automation_id, failed.origin.happened_at, outcome)
+                self.run(&failed.automation_id, failed.origin.happened_at, outcome)
             }
-            Plan::EndRetries { automation_id, at } => (automation_id, *at, RunOutcome::Succeeded),
-            _ => return None,
+            Plan::EndRetries { automation_id, at } => {
+                self.run(automation_id, *at, RunOutcome::Succeeded)
+            }
+            Plan::Signal(signal) => LedgerRecord::Signal(signal),
+            Plan::Ignore | Plan::ForwardOnly | Plan::Count { .. } | Plan::Quarantine(_) => {
+                LedgerRecord::Nothing
+            }
         };
-        Some(AutomationRun {
+        let key = &self.key;
+        Some(EventClaim { key, record })
+    }
+
+    /// The automation run that the event reports. The ledger counts milliseconds.
+    fn run(
+        &self,
+        automation_id: &str,
+        at: Option<DateTime<Utc>>,
+        outcome: RunOutcome,
+    ) -> LedgerRecord<'_> {
+        LedgerRecord::Run(AutomationRun {
             key: self.key.clone(),
-            automation_id: automation_id.clone(),
+            automation_id: automation_id.to_owned(),
             at: at.map(|at| at.trunc_subsecs(3)),
             outcome,
         })
     }
 
-    /// The signal to publish for the event.
-    pub(super) fn signal(&self) -> Option<Keyed<'_, str, OutgoingSignal>> {
-        match &self.step {
-            TaskStep::Do(RecordPlan {
-                plan: Plan::Signal(signal),
-                ..
-            }) => Some(Keyed {
-                key: self.key.as_str(),
-                item: signal,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Replaces the plan, if any, by the delivery.
-    pub(super) fn advance(
-        self,
-        next: impl FnOnce(&str, RecordPlan, &Record) -> PlannedDelivery,
+    /// Replaces the plan, if any, by the delivery that follows from the claim.
+    fn claimed(
+        mut self,
+        claim: Option<Result<ClaimAnswer, AwsError>>,
+        next: impl FnOnce(&str, RecordPlan, &Record, Option<RunAnswer>) -> PlannedDelivery,
     ) -> RecordTask<PlannedDelivery> {
-        let step = match (self.step, &self.record) {
-            (TaskStep::Do(plan), Ok(record)) => {
-                let delivery = guarded(|| next(&self.key, plan, record));
+        let step = match (self.step, &self.record, claim) {
+            (TaskStep::Settled(outcome), ..) => TaskStep::Settled(outcome),
+            (TaskStep::Repeat, ..) => TaskStep::Repeat,
+            (TaskStep::Do(plan), Ok(record), Some(Ok(ClaimAnswer::Granted(claim)))) => {
+                self.done = claim.done;
+                let delivery = match claim.recorded {
+                    Ok(run) => guarded(|| next(&self.key, plan, record, run)),
+                    Err(error) => Err(error.into()),
+                };
                 let delivery = delivery
                     .unwrap_or_else(|failure| PlannedDelivery::of(Outcome::Failed(failure)));
                 TaskStep::Do(delivery.without(&self.done))
             }
-            (TaskStep::Do(_), Err(error)) => {
-                TaskStep::Settled(Outcome::Failed(error.clone().into()))
+            (_, _, Some(Ok(ClaimAnswer::Completed))) => TaskStep::Settled(Outcome::Duplicate),
+            (_, Err(error), _) => TaskStep::Settled(Outcome::Failed(error.clone().into())),
+            (_, _, Some(Ok(ClaimAnswer::Held))) => {
+                TaskStep::Settled(Outcome::Failed(RecordFailure::Held))
             }
-            (TaskStep::Settled(outcome), _) => TaskStep::Settled(outcome),
-            (TaskStep::Repeat, _) => TaskStep::Repeat,
+            (_, _, Some(Err(error))) => TaskStep::Settled(Outcome::Failed(error.into())),
+            (_, _, None) => TaskStep::Settled(Outcome::Failed(RecordFailure::Defect)),
         };
         RecordTask {
             key: self.key,

@@ -5,12 +5,13 @@
 //! any order. For the same reason the last success is remembered: a failure that happened before it
 //! triggers nothing.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Utc, serde::ts_milliseconds};
+use serde::{Deserialize, Serialize};
 
-use super::happened_at;
-use crate::hash::fnv1a;
+use super::{ClaimLease, happened_at};
+use crate::{hash::fnv1a, retry::RetryPolicy};
 
 /// The size of an event's short name in memory, in bytes.
 pub(super) const EVENT_NAME_BYTES: usize = 40;
@@ -56,41 +57,42 @@ pub enum RunAnswer {
     },
 }
 
-/// How long and how many failures count together, and how long a success is remembered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BudgetRules {
-    pub(super) max_attempts: u32,
-    pub(super) window: Duration,
-    pub(super) success_kept: Duration,
-}
-
 /// What is remembered of an automation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AutomationHistory {
+    #[serde(flatten)]
     pub(super) budget: Option<RetryBudget>,
+    #[serde(flatten)]
     pub(super) success: Option<KnownSuccess>,
 }
 
 /// The last known success of an automation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct KnownSuccess {
     /// When it happened.
-    pub(super) at: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    last_success_at: DateTime<Utc>,
     /// Until when it is remembered.
-    pub(super) known_until: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    success_known_until: DateTime<Utc>,
 }
 
 /// The failures of an automation within a window that opened with the first one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct RetryBudget {
     /// When the window ends and the failures are forgotten.
-    pub(super) window_ends: DateTime<Utc>,
+    #[serde(with = "ts_milliseconds")]
+    window_ends_at: DateTime<Utc>,
     /// When the latest of the failures happened.
-    pub(super) last_failure: Option<DateTime<Utc>>,
+    #[serde(with = "ts_milliseconds")]
+    last_failure_at: DateTime<Utc>,
     /// The short names of the failures' events, in the order in which they arrived.
     pub(super) failures: Vec<String>,
     /// The short name of the event that announces that the budget is exhausted.
-    pub(super) exhausted_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exhausted_by: Option<String>,
 }
 
 impl AutomationRun {
@@ -104,43 +106,59 @@ impl AutomationHistory {
     /// What still counts at this time.
     pub(super) fn current(self, now: DateTime<Utc>) -> Self {
         Self {
-            budget: self.budget.filter(|budget| budget.window_ends > now),
-            success: self.success.filter(|success| success.known_until > now),
+            budget: self.budget.filter(|budget| budget.window_ends_at > now),
+            success: self.success.filter(|known| known.success_known_until > now),
         }
     }
 
     /// Until when anything of it has to be remembered.
     pub(super) fn known_until(&self) -> Option<DateTime<Utc>> {
-        let window_ends = self.budget.as_ref().map(|budget| budget.window_ends);
-        window_ends.max(self.success.map(|success| success.known_until))
+        let window_ends = self.budget.as_ref().map(|budget| budget.window_ends_at);
+        window_ends.max(self.success.map(|known| known.success_known_until))
     }
 
     /// Remembers a success, unless a later one is known.
-    fn succeed(&mut self, at: DateTime<Utc>, now: DateTime<Utc>, rules: BudgetRules) {
-        if self.success.is_none_or(|known| known.at < at) {
+    fn succeed(&mut self, at: DateTime<Utc>, known_until: DateTime<Utc>) {
+        if self.success.is_none_or(|known| known.last_success_at < at) {
             self.success = Some(KnownSuccess {
-                at,
-                known_until: now + rules.success_kept,
+                last_success_at: at,
+                success_known_until: known_until,
             });
         }
     }
 }
 
+/// Groups runs by their automations.
+pub(super) fn by_automation<'r>(
+    runs: &[&'r AutomationRun],
+) -> BTreeMap<&'r str, Vec<&'r AutomationRun>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for run in runs {
+        groups
+            .entry(run.automation_id.as_str())
+            .or_default()
+            .push(*run);
+    }
+    groups
+}
+
 /// Applies the runs of one automation to what is remembered of it, and returns what is to be
-/// remembered and an answer for each run, with the key of its event.
+/// remembered and an answer for each run, with the key of its event. A success is remembered as
+/// long as a completed event.
 ///
 /// An event counts once, however often it is delivered.
 pub(super) fn after(
     runs: &[&AutomationRun],
     history: AutomationHistory,
-    now: DateTime<Utc>,
-    rules: BudgetRules,
+    lease: &ClaimLease,
+    policy: &RetryPolicy,
 ) -> (AutomationHistory, Vec<(String, RunAnswer)>) {
+    let now = lease.now;
     let mut history = history.current(now);
     // Successes first: a failure of the same batch that happened before one triggers nothing.
     for run in runs {
         if run.outcome == RunOutcome::Succeeded {
-            history.succeed(happened_at(run.at, now), now, rules);
+            history.succeed(happened_at(run.at, now), lease.known_until);
         }
     }
     let mut in_order = runs.to_vec();
@@ -150,20 +168,24 @@ pub(super) fn after(
         let at = happened_at(run.at, now);
         let answer = match run.outcome {
             RunOutcome::Succeeded => {
-                history.budget = history.budget.filter(|budget| budget.failed_since(at));
+                history.budget = history.budget.filter(|budget| budget.last_failure_at > at);
                 RunAnswer::Succeeded
             }
-            RunOutcome::Failed { .. } if history.success.is_some_and(|known| at < known.at) => {
+            RunOutcome::Failed { .. }
+                if history
+                    .success
+                    .is_some_and(|known| at < known.last_success_at) =>
+            {
                 RunAnswer::Superseded
             }
             RunOutcome::Failed { is_retryable } => {
                 let budget = history.budget.get_or_insert_with(|| RetryBudget {
-                    window_ends: now + rules.window,
-                    last_failure: None,
+                    window_ends_at: now + policy.window,
+                    last_failure_at: at,
                     failures: Vec::new(),
                     exhausted_by: None,
                 });
-                budget.count(&run.event_name(), at, is_retryable, rules.max_attempts)
+                budget.count(&run.event_name(), at, is_retryable, policy.max_attempts)
             }
         };
         answers.push((run.key.clone(), answer));
@@ -172,10 +194,6 @@ pub(super) fn after(
 }
 
 impl RetryBudget {
-    fn failed_since(&self, success: DateTime<Utc>) -> bool {
-        self.last_failure.is_some_and(|failure| failure > success)
-    }
-
     /// Numbers the failure. The names of more than one failure over the budget decide nothing and
     /// are not kept; all of those get the next number.
     fn count(
@@ -185,7 +203,7 @@ impl RetryBudget {
         is_retryable: bool,
         max_attempts: u32,
     ) -> RunAnswer {
-        self.last_failure = self.last_failure.max(Some(at));
+        self.last_failure_at = self.last_failure_at.max(at);
         let known = self.failures.iter().position(|known| known == event);
         let index = known.unwrap_or(self.failures.len());
         let attempt = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
@@ -204,13 +222,25 @@ impl RetryBudget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const RULES: BudgetRules = BudgetRules {
+    const POLICY: RetryPolicy = RetryPolicy {
         max_attempts: 3,
+        base: Duration::ZERO,
+        max: Duration::ZERO,
         window: Duration::from_secs(100),
-        success_kept: Duration::from_secs(1000),
     };
+
+    fn lease(now: i64) -> ClaimLease {
+        ClaimLease {
+            holder: "h".to_owned(),
+            now: at(now),
+            until: at(now + 30),
+            known_until: at(now + 1000),
+        }
+    }
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -239,7 +269,7 @@ mod tests {
         let mut history = AutomationHistory::default();
         let mut answers = Vec::new();
         for (now, run) in arrivals {
-            let (next, answer) = after(&[run], history, at(*now), RULES);
+            let (next, answer) = after(&[run], history, &lease(*now), &POLICY);
             history = next;
             answers.push(answer[0].1);
         }
@@ -340,10 +370,10 @@ mod tests {
         let first = after(
             &[&succeeded(9)],
             AutomationHistory::default(),
-            at(10),
-            RULES,
+            &lease(10),
+            &POLICY,
         );
-        let again = after(&[&succeeded(9)], first.0.clone(), at(11), RULES);
+        let again = after(&[&succeeded(9)], first.0.clone(), &lease(11), &POLICY);
         assert_eq!(again.0, first.0);
     }
 
@@ -351,7 +381,7 @@ mod tests {
     fn a_failure_is_superseded_by_a_success_of_the_same_batch() {
         let (old, success, new) = (failed("old", 1), succeeded(2), failed("new", 3));
         let runs = [&old, &success, &new];
-        let (history, answers) = after(&runs, AutomationHistory::default(), at(5), RULES);
+        let (history, answers) = after(&runs, AutomationHistory::default(), &lease(5), &POLICY);
         let answer = |key: &str| answers.iter().find(|(of, _)| of == key).unwrap().1;
         assert_eq!(answer("old"), RunAnswer::Superseded);
         assert!(matches!(
@@ -392,7 +422,12 @@ mod tests {
         let mut history = AutomationHistory::default();
         let mut attempts = Vec::new();
         for index in 0..10 {
-            let (next, answers) = after(&[&failed(&index.to_string(), 0)], history, at(0), RULES);
+            let (next, answers) = after(
+                &[&failed(&index.to_string(), 0)],
+                history,
+                &lease(0),
+                &POLICY,
+            );
             let RunAnswer::Failed { attempt, .. } = answers[0].1 else {
                 panic!("{answers:?}")
             };

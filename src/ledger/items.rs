@@ -21,15 +21,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use chrono::{DateTime, TimeDelta, Utc, serde::ts_milliseconds};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use super::{
-    AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers, RunAnswer,
-    budget::{self, AutomationHistory, BudgetRules, KnownSuccess, RetryBudget},
-    reach::TableReach,
-    table::{ConditionalWrite, TableAnswers, TableCalls, TableItem, WriteAnswer, item, string},
+    AutomationRun, ClaimAnswer, ClaimLease, GrantedClaim, LedgerAnswers, LedgerTable, RunAnswer,
+    budget::{self, AutomationHistory},
+    happened_at,
+    table::{ConditionalWrite, TableAnswers, TableItem, WriteAnswer, attributes},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
@@ -37,6 +37,7 @@ use crate::{
     hash::fnv1a,
     message::OutgoingSignal,
     readiness::ReadinessSubject,
+    retry::RetryPolicy,
 };
 
 /// The attribute with the time of the event behind a stored signal, in milliseconds.
@@ -51,9 +52,6 @@ pub const EXPIRES_AT: &str = "expiresAt";
 /// The attribute with the time at which an event took effect, in milliseconds.
 pub const COMPLETED_AT: &str = "completedAt";
 
-/// The attribute with the effects of an event that are done.
-const DONE: &str = "done";
-
 /// How long a signal is stored, for consumers that ask later: twice as long as in a queue.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 
@@ -61,54 +59,85 @@ const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
 /// constraints.
 const MAX_KEY_BYTES: usize = 2048;
 
-/// The DynamoDB table, shared by all execution environments. Its partition key is `pk` (a string)
-/// and its TTL attribute `expiresAt`.
-#[derive(Debug, Clone)]
-pub struct LedgerTable {
-    client: Client,
-    name: String,
+/// An event in the table.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum EventItem {
+    Completed {
+        #[serde(with = "ts_milliseconds")]
+        completed_at: DateTime<Utc>,
+    },
+    Claimed {
+        held_by: String,
+        #[serde(with = "ts_milliseconds")]
+        lease_until: DateTime<Utc>,
+        #[serde(default, skip_serializing_if = "DoneEffects::is_empty")]
+        done: DoneEffects,
+    },
+}
+
+/// An automation in the table.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct HistoryItem {
+    #[serde(flatten)]
+    history: AutomationHistory,
+    /// The last writer.
+    revision: Option<String>,
+}
+
+/// An automation as last read from the table, and the runs to count.
+#[derive(Debug)]
+struct PendingHistory<'a> {
+    pk: String,
+    runs: Vec<&'a AutomationRun>,
+    stored: HistoryItem,
+}
+
+/// What every item has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyedItem<'a, T> {
+    pk: &'a str,
+    expires_at: i64,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// A claim to give back.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleasedClaim<'a> {
+    /// The key of the event.
+    pub key: &'a str,
+    /// What is done of the event's effects.
+    pub done: &'a DoneEffects,
 }
 
 impl LedgerTable {
-    /// Uses the table with this name.
-    #[must_use]
-    pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
-    }
-
-    pub(super) fn calls<'a>(&'a self, reach: TableReach<'a>) -> TableCalls<'a> {
-        TableCalls::new(&self.client, &self.name, reach)
-    }
-}
-
-impl TableCalls<'_> {
     /// Claims the events that are absent or expired, or whose earlier claim has an expired lease.
     ///
     /// An event whose effects are done in part is claimed by a second write, which carries on what
-    /// is done. A table in doubt is first asked for one event alone.
+    /// is done.
     pub(super) async fn claim(
         &self,
         keys: &[&str],
         lease: &ClaimLease,
         deadline: Deadline,
     ) -> LedgerAnswers<ClaimAnswer> {
-        let mut writes = Vec::new();
-        for key in keys {
-            writes.push(claim_write(key, lease));
-        }
-        let alone = usize::from(self.reach.is_in_doubt()).min(writes.len());
-        let (first, others) = writes.split_at(alone);
-        let mut written = self.write(first, deadline).await;
-        written.extend(self.write(others, deadline).await);
-
+        let writes: Vec<_> = keys.iter().map(|key| claim_write(key, lease)).collect();
+        let mut written = self.write(&writes, deadline).await;
         let (mut takeovers, mut done_before) = (Vec::new(), HashMap::new());
-        for key in keys {
-            let pk = event_pk(key);
-            if let Some(Ok(WriteAnswer::Refused(Some(item)))) = written.get(&pk)
-                && let Some(write) = takeover_write(key, item, lease)
+        for (pk, answer) in &written {
+            if let Ok(WriteAnswer::Refused(item)) = answer
+                && let Some(EventItem::Claimed {
+                    held_by,
+                    lease_until,
+                    done,
+                }) = read(item.as_ref())
+                && held_by != lease.holder
+                && lease_until <= lease.now
             {
-                takeovers.push(write);
-                done_before.insert(pk, done_in(item));
+                takeovers.push(takeover_write(pk, &held_by, lease_until, &done, lease));
+                done_before.insert(pk.clone(), done);
             }
         }
         written.extend(self.write(&takeovers, deadline).await);
@@ -130,16 +159,15 @@ impl TableCalls<'_> {
     pub(super) async fn complete(
         &self,
         keys: &[&str],
-        now: DateTime<Utc>,
-        known_until: DateTime<Utc>,
+        lease: &ClaimLease,
         deadline: Deadline,
     ) -> Vec<AwsError> {
-        let mut items = Vec::new();
-        for key in keys {
-            let attributes = [millis(COMPLETED_AT, now), expiry(known_until)];
-            items.push(item(&event_pk(key), attributes));
-        }
-        self.overwrite(&items, deadline).await
+        let completed = EventItem::Completed {
+            completed_at: lease.now,
+        };
+        let items = keys.iter();
+        let items = items.map(|key| item(&event_pk(key), lease.known_until, &completed));
+        self.overwrite(&items.collect::<Vec<_>>(), deadline).await
     }
 
     /// Releases claims by ending their leases, unless another invocation has taken them over, and
@@ -149,55 +177,52 @@ impl TableCalls<'_> {
         &self,
         claims: &[ReleasedClaim<'_>],
         lease: &ClaimLease,
-        known_until: DateTime<Utc>,
         deadline: Deadline,
     ) -> Vec<AwsError> {
         let mut writes = Vec::new();
         for ReleasedClaim { key, done } in claims {
-            let remembered = if done.is_empty() {
+            let known_until = if done.is_empty() {
                 lease.now
             } else {
-                known_until
+                lease.known_until
             };
-            let attributes = [
-                text("heldBy", &lease.holder),
-                millis("leaseUntil", lease.now),
-                expiry(remembered),
-            ];
-            writes.push(ConditionalWrite::new(
-                event_pk(key),
-                attributes.into_iter().chain(done_attribute(done)),
-                "heldBy = :holder",
-                [text(":holder", &lease.holder)],
-            ));
+            writes.push(ConditionalWrite {
+                item: item(&event_pk(key), known_until, lease.item(lease.now, done)),
+                condition: "heldBy = :holder",
+                values: json!({":holder": lease.holder}),
+            });
         }
         let written = self.write(&writes, deadline).await;
         written.into_values().filter_map(Result::err).collect()
     }
 
-    /// Counts runs, those of the same automation in order. Reads all histories, writes the changed
-    /// ones, and repeats for those that another invocation has changed in between.
+    /// Counts runs, those of the same automation in order, against what was read of the
+    /// automations. Writes the changed ones, and repeats for those that another invocation has
+    /// changed in between.
     pub(super) async fn count(
         &self,
-        runs: &[AutomationRun],
+        runs: &[&AutomationRun],
+        mut stored: TableAnswers<Option<TableItem>>,
         lease: &ClaimLease,
-        rules: BudgetRules,
+        policy: &RetryPolicy,
         deadline: Deadline,
     ) -> LedgerAnswers<RunAnswer> {
-        let mut answers = LedgerAnswers::new();
-        let mut pending = self.read_histories(runs, &mut answers, deadline).await;
+        let (mut answers, mut pending) = (LedgerAnswers::new(), Vec::new());
+        for (automation_id, runs) in budget::by_automation(runs) {
+            let pk = automation_pk(automation_id);
+            let stored = stored.remove(&pk);
+            match stored.unwrap_or_else(|| Err(self.contended())) {
+                Ok(item) => pending.push(PendingHistory::new(pk, runs, item.as_ref())),
+                Err(error) => fail(&runs, &error, &mut answers),
+            }
+        }
         for round in 0.. {
             let mut writes = Vec::new();
             for history in &pending {
-                writes.extend(history.count(lease, rules, &mut answers));
+                writes.extend(history.count(lease, policy, &mut answers));
             }
-            let mut written = self.write(&writes, deadline).await;
-            let mut conflicting = Vec::new();
-            for history in pending {
-                let answer = written.remove(&history.pk);
-                conflicting.extend(history.conflict(answer, lease, &mut answers));
-            }
-            pending = conflicting;
+            let written = self.write(&writes, deadline).await;
+            pending = conflicting(pending, written, lease, &mut answers);
             if pending.is_empty() {
                 break;
             }
@@ -208,300 +233,181 @@ impl TableCalls<'_> {
             }
         }
         for history in pending {
-            history.fail(&self.contended(), &mut answers);
+            fail(&history.runs, &self.contended(), &mut answers);
         }
         answers
     }
+}
 
-    /// Reads the histories of the automations, and answers the runs of those that cannot be read.
-    async fn read_histories<'a>(
+impl<'a> PendingHistory<'a> {
+    /// What is unreadable counts as absent and is overwritten.
+    fn new(pk: String, runs: Vec<&'a AutomationRun>, stored: Option<&TableItem>) -> Self {
+        let stored = read(stored).unwrap_or_default();
+        Self { pk, runs, stored }
+    }
+
+    /// Counts the runs, and returns the write that replaces what is stored, if anything changes.
+    fn count(
         &self,
-        runs: &'a [AutomationRun],
+        lease: &ClaimLease,
+        policy: &RetryPolicy,
         answers: &mut LedgerAnswers<RunAnswer>,
-        deadline: Deadline,
-    ) -> Vec<PendingHistory<'a>> {
-        let mut by_automation: BTreeMap<String, Vec<&AutomationRun>> = BTreeMap::new();
-        for run in runs {
-            let runs = by_automation.entry(pk("automation", &run.automation_id));
-            runs.or_default().push(run);
+    ) -> Option<ConditionalWrite> {
+        let before = self.stored.history.clone().current(lease.now);
+        let (history, counted) = budget::after(&self.runs, before.clone(), lease, policy);
+        let counted = counted.into_iter();
+        answers.extend(counted.map(|(key, answer)| (key, Ok(answer))));
+        if history == before {
+            return None;
         }
-        let pks: Vec<_> = by_automation.keys().cloned().collect();
-        let mut items = self.read(&pks, deadline).await;
-        let mut histories = Vec::new();
-        for (pk, runs) in by_automation {
-            let read = items.remove(&pk).unwrap_or_else(|| Err(self.contended()));
-            let mut history = PendingHistory {
-                pk,
-                item: None,
-                runs,
-            };
-            match read {
-                Ok(item) => {
-                    history.item = item;
-                    histories.push(history);
+        let (condition, values) = match &self.stored.revision {
+            Some(seen) => ("revision = :seen", json!({":seen": seen})),
+            None => ("attribute_not_exists(revision)", json!({})),
+        };
+        let known_until = history.known_until().unwrap_or(lease.now);
+        let revision = Some(lease.holder.clone());
+        let content = HistoryItem { history, revision };
+        Some(ConditionalWrite {
+            item: item(&self.pk, known_until, content),
+            condition,
+            values,
+        })
+    }
+}
+
+/// Returns the histories that another invocation has changed in between, as they now are.
+fn conflicting<'a>(
+    histories: Vec<PendingHistory<'a>>,
+    mut written: TableAnswers<WriteAnswer>,
+    lease: &ClaimLease,
+    answers: &mut LedgerAnswers<RunAnswer>,
+) -> Vec<PendingHistory<'a>> {
+    let mut conflicting = Vec::new();
+    for PendingHistory { pk, runs, .. } in histories {
+        match written.remove(&pk) {
+            Some(Ok(WriteAnswer::Refused(item))) => {
+                let history = PendingHistory::new(pk, runs, item.as_ref());
+                // Unless it is our own write, the response to which was lost.
+                if history.stored.revision.as_ref() != Some(&lease.holder) {
+                    conflicting.push(history);
                 }
-                Err(error) => history.fail(&error, answers),
             }
+            Some(Err(error)) => fail(&runs, &error, answers),
+            Some(Ok(WriteAnswer::Done)) | None => {}
         }
-        histories
     }
-
-    /// Stores signals for their subjects, unless those of newer events are stored. Of two signals
-    /// with the same time the last one wins.
-    pub(super) async fn store(
-        &self,
-        signals: &[StoredSignal<'_>],
-        now: DateTime<Utc>,
-        deadline: Deadline,
-    ) -> TableAnswers<WriteAnswer> {
-        let mut writes = Vec::new();
-        for signal in signals {
-            let values = [
-                millis(":eventAt", signal.at),
-                number(":seconds", now.timestamp()),
-            ];
-            let write = ConditionalWrite::new(
-                signal.pk.clone(),
-                signal.attributes(now),
-                "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
-                values,
-            );
-            writes.push(write.probably_new(true));
-        }
-        self.write(&writes, deadline).await
-    }
-}
-
-/// A signal to store under the key of one subject.
-#[derive(Debug)]
-pub(super) struct StoredSignal<'a> {
-    pub(super) pk: String,
-    pub(super) at: DateTime<Utc>,
-    pub(super) subject: &'a ReadinessSubject,
-    pub(super) signal: &'a OutgoingSignal,
-}
-
-impl StoredSignal<'_> {
-    /// What a late reader asks for. The subject is in the key.
-    fn attributes(&self, now: DateTime<Utc>) -> Vec<(String, AttributeValue)> {
-        let mut attributes = vec![
-            millis(EVENT_AT, self.at),
-            text(MESSAGE_ID, &self.signal.id),
-            expiry(now + SIGNALS_KEPT),
-        ];
-        let in_key = self.subject.fields();
-        for (name, value) in &self.signal.fields {
-            if !in_key.iter().any(|(field, _)| field == name) {
-                attributes.push((name.clone(), attribute(value)));
-            }
-        }
-        attributes
-    }
-}
-
-/// A claim to give back.
-#[derive(Debug, Clone, Copy)]
-pub struct ReleasedClaim<'a> {
-    /// The key of the event.
-    pub key: &'a str,
-    /// What is done of the event's effects.
-    pub done: &'a DoneEffects,
+    conflicting
 }
 
 fn claim_write(key: &str, lease: &ClaimLease) -> ConditionalWrite {
-    let write = ConditionalWrite::new(
-        event_pk(key),
-        claim_attributes(lease, lease.until),
-        "attribute_not_exists(pk) OR expiresAt <= :seconds \
-         OR leaseUntil <= :millis AND attribute_not_exists(done)",
-        [
-            number(":seconds", lease.now.timestamp()),
-            millis(":millis", lease.now),
-        ],
-    );
-    write.probably_new(true)
-}
-
-/// Claims an event whose effects are done in part, if the claim on it is over.
-fn takeover_write(key: &str, item: &TableItem, lease: &ClaimLease) -> Option<ConditionalWrite> {
-    let holder = string(item, "heldBy")?;
-    let is_over = time(item, "leaseUntil")? <= lease.now;
-    let done = item.get(DONE)?;
-    if !is_over {
-        return None;
+    let claim = lease.item(lease.until, &DoneEffects::default());
+    ConditionalWrite {
+        item: item(&event_pk(key), lease.until, claim),
+        condition: "attribute_not_exists(pk) OR expiresAt <= :seconds \
+                    OR leaseUntil <= :millis AND attribute_not_exists(done)",
+        values: json!({":seconds": lease.now.timestamp(), ":millis": lease.now.timestamp_millis()}),
     }
-    // As long as what is done has to be remembered, and not shorter than the claim: an expired item
-    // is anybody's, and says nothing of what is done.
-    let known_until = expires_at(item).map_or(lease.until, |at| at.max(lease.until));
-    let attributes = claim_attributes(lease, known_until).into_iter();
-    // A holder that is late may still note more of what is done.
-    Some(ConditionalWrite::new(
-        event_pk(key),
-        attributes.chain(done_attribute(&done_in(item))),
-        "heldBy = :seen AND leaseUntil <= :millis AND done = :done",
-        [
-            text(":seen", holder),
-            millis(":millis", lease.now),
-            (":done".to_owned(), done.clone()),
-        ],
-    ))
 }
 
-fn claim_attributes(
+/// Takes over a claim that is as it was read. What is done has to be remembered for as long as the
+/// claim, because an expired item is anybody's, and says nothing of what is done.
+fn takeover_write(
+    pk: &str,
+    held_by: &str,
+    lease_until: DateTime<Utc>,
+    done: &DoneEffects,
     lease: &ClaimLease,
-    known_until: DateTime<Utc>,
-) -> [(String, AttributeValue); 3] {
-    [
-        text("heldBy", &lease.holder),
-        millis("leaseUntil", lease.until),
-        expiry(known_until),
-    ]
-}
-
-fn done_in(item: &TableItem) -> DoneEffects {
-    let done = string(item, DONE).map(|text| DoneEffects::from_text(text));
-    done.unwrap_or_default()
-}
-
-fn done_attribute(done: &DoneEffects) -> Option<(String, AttributeValue)> {
-    (!done.is_empty()).then(|| text(DONE, &done.to_text()))
+) -> ConditionalWrite {
+    let known_until = lease.known_until.max(lease.until);
+    ConditionalWrite {
+        item: item(pk, known_until, lease.item(lease.until, done)),
+        // A holder that is late may still note more of what is done, which ends its lease anew.
+        condition: "heldBy = :seen AND leaseUntil = :until",
+        values: json!({":seen": held_by, ":until": lease_until.timestamp_millis()}),
+    }
 }
 
 /// Interprets the result of a claim. A claim of our own means that the response to an earlier
 /// attempt was lost.
 fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease, done: DoneEffects) -> ClaimAnswer {
-    match answer {
-        WriteAnswer::Done => ClaimAnswer::Granted(done),
-        WriteAnswer::Refused(Some(item)) if string(item, "heldBy") == Some(&lease.holder) => {
-            ClaimAnswer::Granted(done_in(item))
+    let WriteAnswer::Refused(item) = answer else {
+        return ClaimAnswer::Granted(GrantedClaim::of(done));
+    };
+    match read(item.as_ref()) {
+        Some(EventItem::Completed { .. }) => ClaimAnswer::Completed,
+        Some(EventItem::Claimed { held_by, done, .. }) if held_by == lease.holder => {
+            ClaimAnswer::Granted(GrantedClaim::of(done))
         }
-        WriteAnswer::Refused(Some(item)) if item.contains_key(COMPLETED_AT) => {
-            ClaimAnswer::Completed
-        }
-        WriteAnswer::Refused(_) => ClaimAnswer::Held,
+        Some(EventItem::Claimed { .. }) | None => ClaimAnswer::Held,
     }
 }
 
-/// What is remembered of an automation as last read from the table, and the runs to count.
-#[derive(Debug)]
-struct PendingHistory<'a> {
-    pk: String,
-    item: Option<TableItem>,
-    runs: Vec<&'a AutomationRun>,
-}
-
-impl PendingHistory<'_> {
-    /// Counts the runs, and returns the necessary write, if any.
-    fn count(
-        &self,
-        lease: &ClaimLease,
-        rules: BudgetRules,
-        answers: &mut LedgerAnswers<RunAnswer>,
-    ) -> Option<ConditionalWrite> {
-        let before = self.item.as_ref().map(read_history).unwrap_or_default();
-        let before = before.current(lease.now);
-        let (history, counted) = budget::after(&self.runs, before.clone(), lease.now, rules);
-        for (key, answer) in counted {
-            answers.insert(key, Ok(answer));
-        }
-        (history != before).then(|| self.write(&history, lease))
-    }
-
-    /// Builds the write that replaces the item last read. An ended budget is written without
-    /// failures and with a window that is over.
-    fn write(&self, history: &AutomationHistory, lease: &ClaimLease) -> ConditionalWrite {
-        let budget = history.budget.as_ref();
-        let mut failures = Vec::new();
-        for failure in budget.iter().flat_map(|budget| &budget.failures) {
-            failures.push(AttributeValue::S(failure.clone()));
-        }
-        let window_ends = budget.map_or(lease.now, |budget| budget.window_ends);
-        let mut attributes = vec![
-            ("failures".to_owned(), AttributeValue::L(failures)),
-            millis("windowEndsAt", window_ends),
-            text("revision", &lease.holder),
-            expiry(history.known_until().unwrap_or(lease.now)),
-        ];
-        if let Some(budget) = budget {
-            let last_failure = budget.last_failure.map(|at| millis("lastFailureAt", at));
-            let exhausted_by = budget.exhausted_by.as_ref();
-            attributes.extend(last_failure);
-            attributes.extend(exhausted_by.map(|event| text("exhaustedBy", event)));
-        }
-        if let Some(success) = history.success {
-            attributes.extend([
-                millis("lastSuccessAt", success.at),
-                millis("successKnownUntil", success.known_until),
-            ]);
-        }
-        let pk = self.pk.clone();
-        let revision = self.item.as_ref().and_then(|item| string(item, "revision"));
-        if let Some(seen) = revision {
-            let seen = [text(":seen", seen)];
-            return ConditionalWrite::new(pk, attributes, "revision = :seen", seen);
-        }
-        let write = ConditionalWrite::new(pk, attributes, "attribute_not_exists(revision)", []);
-        write.probably_new(self.item.is_none())
-    }
-
-    /// Returns the history as now stored, if another invocation has changed it in between.
-    fn conflict(
-        self,
-        answer: Option<Result<WriteAnswer, AwsError>>,
-        lease: &ClaimLease,
-        answers: &mut LedgerAnswers<RunAnswer>,
-    ) -> Option<Self> {
-        match answer {
-            Some(Ok(WriteAnswer::Refused(item))) => {
-                let revision = item.as_ref().and_then(|item| string(item, "revision"));
-                // Our own write: DynamoDB accepted it, but the response was lost.
-                let is_own = revision == Some(&lease.holder);
-                (!is_own).then_some(Self { item, ..self })
-            }
-            Some(Err(error)) => {
-                self.fail(&error, answers);
-                None
-            }
-            Some(Ok(WriteAnswer::Done)) | None => None,
-        }
-    }
-
-    fn fail(&self, error: &AwsError, answers: &mut LedgerAnswers<RunAnswer>) {
-        for run in &self.runs {
-            answers.insert(run.key.clone(), Err(error.clone()));
+impl ClaimLease {
+    /// A claim of this holder.
+    fn item(&self, lease_until: DateTime<Utc>, done: &DoneEffects) -> EventItem {
+        EventItem::Claimed {
+            held_by: self.holder.clone(),
+            lease_until,
+            done: done.clone(),
         }
     }
 }
 
-/// Reads an automation's history. What is unreadable counts as absent and is overwritten.
-fn read_history(item: &TableItem) -> AutomationHistory {
-    AutomationHistory {
-        budget: read_budget(item),
-        success: read_success(item),
+fn fail(runs: &[&AutomationRun], error: &AwsError, answers: &mut LedgerAnswers<RunAnswer>) {
+    for run in runs {
+        answers.insert(run.key.clone(), Err(error.clone()));
     }
 }
 
-fn read_budget(item: &TableItem) -> Option<RetryBudget> {
-    let mut failures = Vec::new();
-    for failure in item.get("failures")?.as_l().ok()? {
-        failures.extend(failure.as_s().ok().cloned());
+/// Builds the writes that store each subject's newest signal, unless that of a newer event is
+/// stored. Of two signals with the same time the last one wins. A signal without a time, or with
+/// one that is still to come, counts as current.
+pub(super) fn signal_writes(
+    mut signals: Vec<&OutgoingSignal>,
+    now: DateTime<Utc>,
+) -> Vec<ConditionalWrite> {
+    signals.sort_by_key(|signal| happened_at(signal.at, now));
+    let mut newest = BTreeMap::new();
+    for signal in signals {
+        for subject in signal.subjects() {
+            newest.insert(readiness_key(subject), signal_write(subject, signal, now));
+        }
     }
-    if failures.is_empty() {
-        return None;
+    newest.into_values().collect()
+}
+
+/// Stores what a late reader asks for. The subject is in the key.
+fn signal_write(
+    subject: &ReadinessSubject,
+    signal: &OutgoingSignal,
+    now: DateTime<Utc>,
+) -> ConditionalWrite {
+    let at = happened_at(signal.at, now).timestamp_millis();
+    let mut fields = signal.fields.clone();
+    for (in_key, _) in subject.fields() {
+        fields.remove(in_key);
     }
-    Some(RetryBudget {
-        window_ends: time(item, "windowEndsAt")?,
-        last_failure: time(item, "lastFailureAt"),
-        failures,
-        exhausted_by: string(item, "exhaustedBy").cloned(),
+    fields.insert(EVENT_AT.to_owned(), at.into());
+    fields.insert(MESSAGE_ID.to_owned(), signal.id.as_str().into());
+    ConditionalWrite {
+        item: item(&readiness_key(subject), now + SIGNALS_KEPT, fields),
+        condition: "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+        values: json!({":eventAt": at, ":seconds": now.timestamp()}),
+    }
+}
+
+/// Builds an item. Its TTL is rounded up to whole seconds, so that none expires early.
+fn item(pk: &str, known_until: DateTime<Utc>, content: impl Serialize) -> TableItem {
+    attributes(KeyedItem {
+        pk,
+        expires_at: (known_until.timestamp_millis() + 999).div_euclid(1000),
+        content,
     })
 }
 
-fn read_success(item: &TableItem) -> Option<KnownSuccess> {
-    Some(KnownSuccess {
-        at: time(item, "lastSuccessAt")?,
-        known_until: time(item, "successKnownUntil")?,
-    })
+/// Reads what is stored, unless it has another form.
+fn read<T: DeserializeOwned>(item: Option<&TableItem>) -> Option<T> {
+    serde_dynamo::from_item(item?.clone()).ok()
 }
 
 /// Returns the partition key under which the last readiness of a subject is stored.
@@ -516,6 +422,11 @@ pub fn readiness_key(subject: &ReadinessSubject) -> String {
             unit_id,
         } => pk("readiness#principal", &format!("{principal_id}#{unit_id}")),
     }
+}
+
+/// Returns the partition key of an automation.
+pub(super) fn automation_pk(automation_id: &str) -> String {
+    pk("automation", automation_id)
 }
 
 /// Returns the partition key of an event.
@@ -534,49 +445,6 @@ fn pk(kind: &str, id: &str) -> String {
     let start = pk.floor_char_boundary(MAX_KEY_BYTES - hash.len());
     let start = pk.get(..start).unwrap_or_default();
     format!("{start}{hash}")
-}
-
-fn attribute(value: &Value) -> AttributeValue {
-    match value {
-        Value::Null => AttributeValue::Null(true),
-        Value::Bool(value) => AttributeValue::Bool(*value),
-        Value::Number(number) => AttributeValue::N(number.to_string()),
-        Value::String(text) => AttributeValue::S(text.clone()),
-        Value::Array(values) => AttributeValue::L(values.iter().map(attribute).collect()),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            AttributeValue::M(
-                fields
-                    .map(|(name, value)| (name.clone(), attribute(value)))
-                    .collect(),
-            )
-        }
-    }
-}
-
-fn text(name: &str, value: &str) -> (String, AttributeValue) {
-    (name.to_owned(), AttributeValue::S(value.to_owned()))
-}
-
-fn number(name: &str, value: i64) -> (String, AttributeValue) {
-    (name.to_owned(), AttributeValue::N(value.to_string()))
-}
-
-fn millis(name: &str, time: DateTime<Utc>) -> (String, AttributeValue) {
-    number(name, time.timestamp_millis())
-}
-
-/// The TTL attribute, rounded up to whole seconds, so that no item expires early.
-fn expiry(time: DateTime<Utc>) -> (String, AttributeValue) {
-    number(EXPIRES_AT, (time.timestamp_millis() + 999).div_euclid(1000))
-}
-
-fn expires_at(item: &TableItem) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(item.get(EXPIRES_AT)?.as_n().ok()?.parse().ok()?, 0)
-}
-
-fn time(item: &TableItem, name: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(item.get(name)?.as_n().ok()?.parse().ok()?)
 }
 
 #[cfg(test)]

@@ -5,20 +5,18 @@
 //! environment. Memory stays bounded, in bytes because ids are not: when a map is full, the oldest
 //! entry is dropped.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, mem};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    ClaimAnswer, DoneEffects,
-    budget::{self, AutomationHistory, AutomationRun, BudgetRules, EVENT_NAME_BYTES, RunAnswer},
+    ClaimAnswer, ClaimLease, DoneEffects, GrantedClaim, ReleasedClaim,
+    budget::{self, AutomationHistory, AutomationRun, EVENT_NAME_BYTES, RunAnswer},
 };
+use crate::retry::RetryPolicy;
 
-/// The maximum size of the events, and of the automations, that are remembered, in bytes.
-const CAPACITY_BYTES: usize = 8 * 1024 * 1024;
+/// The maximum size of each map, in bytes: 16 MiB in all.
+const CAPACITY_BYTES: usize = 16 * 1024 * 1024 / 3;
 
 /// More than an entry takes besides its key and its value's texts, in bytes.
 const ENTRY_BYTES: usize = 300;
@@ -26,142 +24,91 @@ const ENTRY_BYTES: usize = 300;
 /// The events and budgets that this execution environment remembers.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLedger {
-    events: RecentMap<MemoryEntry>,
+    /// Until when completed events are remembered.
+    completed: RecentMap<DateTime<Utc>>,
+    /// When claims expire, and what was done before them.
+    claims: RecentMap<(DateTime<Utc>, DoneEffects)>,
     automations: RecentMap<AutomationHistory>,
-}
-
-#[derive(Debug)]
-enum MemoryEntry {
-    Claimed {
-        until: DateTime<Utc>,
-        done: DoneEffects,
-    },
-    Completed {
-        until: DateTime<Utc>,
-    },
 }
 
 impl MemoryLedger {
     pub(super) fn is_completed(&self, key: &str, now: DateTime<Utc>) -> bool {
-        matches!(self.events.get(key), Some(MemoryEntry::Completed { until }) if *until > now)
+        self.completed.get(key).is_some_and(|until| *until > now)
     }
 
-    /// Whether this environment is delivering the event under a claim from memory.
-    pub(super) fn is_claimed(&self, key: &str, now: DateTime<Utc>) -> bool {
-        matches!(self.events.get(key), Some(MemoryEntry::Claimed { until, .. }) if *until > now)
-    }
-
-    pub(super) fn claim(
-        &mut self,
-        key: &str,
-        now: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> ClaimAnswer {
-        let done = match self.events.get(key) {
-            Some(MemoryEntry::Completed { until }) if *until > now => {
-                return ClaimAnswer::Completed;
-            }
-            Some(MemoryEntry::Claimed { until, .. }) if *until > now => return ClaimAnswer::Held,
-            Some(MemoryEntry::Claimed { done, .. }) => done.clone(),
-            Some(MemoryEntry::Completed { .. }) | None => DoneEffects::default(),
-        };
-        let entry = MemoryEntry::Claimed {
-            until,
-            done: done.clone(),
-        };
-        self.events.insert(key, entry, ENTRY_BYTES);
-        ClaimAnswer::Granted(done)
-    }
-
-    pub(super) fn complete(&mut self, key: &str, until: DateTime<Utc>) {
-        let entry = MemoryEntry::Completed { until };
-        self.events.insert(key, entry, ENTRY_BYTES);
-    }
-
-    /// Gives a claim back, with what was done of the event's effects.
-    pub(super) fn release(&mut self, key: &str, done: &DoneEffects, now: DateTime<Utc>) {
-        if done.is_empty() {
-            self.events.remove(key);
-            return;
+    pub(super) fn claim(&mut self, key: &str, lease: &ClaimLease) -> ClaimAnswer {
+        if self.is_completed(key, lease.now) {
+            return ClaimAnswer::Completed;
         }
-        let entry = MemoryEntry::Claimed {
-            until: now,
-            done: done.clone(),
-        };
-        self.events.insert(key, entry, ENTRY_BYTES);
+        let (until, done) = self.claims.get(key).cloned().unwrap_or_default();
+        if until > lease.now {
+            return ClaimAnswer::Held;
+        }
+        let claim = (lease.until, done.clone());
+        self.claims.insert(key, claim, ENTRY_BYTES);
+        ClaimAnswer::Granted(GrantedClaim::of(done))
     }
 
+    /// Completes claims, and gives others back, with what was done of the events' effects.
+    pub(super) fn settle(
+        &mut self,
+        delivered: &[&str],
+        failed: &[ReleasedClaim<'_>],
+        lease: &ClaimLease,
+    ) {
+        for key in delivered {
+            self.completed.insert(key, lease.known_until, ENTRY_BYTES);
+            self.claims.insert(key, Default::default(), ENTRY_BYTES);
+        }
+        for ReleasedClaim { key, done } in failed {
+            let claim = (lease.now, (*done).clone());
+            self.claims.insert(key, claim, ENTRY_BYTES);
+        }
+    }
+
+    /// Counts runs, those of the same automation in order.
     pub(super) fn count(
         &mut self,
         runs: &[&AutomationRun],
-        now: DateTime<Utc>,
-        rules: BudgetRules,
+        lease: &ClaimLease,
+        policy: &RetryPolicy,
     ) -> Vec<(String, RunAnswer)> {
-        let Some(automation_id) = runs.first().map(|run| run.automation_id.as_str()) else {
-            return Vec::new();
-        };
-        let history = self.automations.get(automation_id).cloned();
-        let (history, answers) = budget::after(runs, history.unwrap_or_default(), now, rules);
-        if history.known_until().is_some() {
+        let mut answers = Vec::new();
+        for (automation_id, runs) in budget::by_automation(runs) {
+            let history = self.automations.get(automation_id).cloned();
+            let (history, counted) =
+                budget::after(&runs, history.unwrap_or_default(), lease, policy);
+            answers.extend(counted);
             let budget = history.budget.as_ref();
             let names = budget.map_or(0, |budget| budget.failures.len());
             let bytes = ENTRY_BYTES + names * EVENT_NAME_BYTES;
             self.automations.insert(automation_id, history, bytes);
-        } else {
-            self.automations.remove(automation_id);
         }
         answers
     }
 }
 
-/// A map of bounded size that drops the oldest entry when it is full.
-#[derive(Debug)]
+/// A map of bounded size: when its newer half is full, the older half is forgotten.
+#[derive(Debug, Default)]
 struct RecentMap<V> {
-    /// The values, each with the size of its entry.
-    values: HashMap<Arc<str>, (V, usize)>,
-    order: VecDeque<Arc<str>>,
-    bytes: usize,
-}
-
-impl<V> Default for RecentMap<V> {
-    fn default() -> Self {
-        Self {
-            values: HashMap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-        }
-    }
+    newer: HashMap<String, V>,
+    older: HashMap<String, V>,
+    /// More than the newer half takes: what is replaced counts again.
+    newer_bytes: usize,
 }
 
 impl<V> RecentMap<V> {
     fn get(&self, key: &str) -> Option<&V> {
-        self.values.get(key).map(|(value, _)| value)
+        self.newer.get(key).or_else(|| self.older.get(key))
     }
 
     fn insert(&mut self, key: &str, value: V, value_bytes: usize) {
-        let (shared, bytes): (Arc<str>, _) = (key.into(), key.len() + value_bytes);
-        self.bytes += bytes;
-        match self.values.insert(shared.clone(), (value, bytes)) {
-            Some((_, old)) => self.bytes -= old,
-            None => self.order.push_back(shared),
+        self.newer_bytes += key.len() + value_bytes;
+        if self.newer_bytes > CAPACITY_BYTES / 2 {
+            self.older = mem::take(&mut self.newer);
+            self.newer_bytes = key.len() + value_bytes;
         }
-        while self.bytes > CAPACITY_BYTES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.forget(&oldest);
-        }
-    }
-
-    fn remove(&mut self, key: &str) {
-        if self.forget(key) {
-            self.order.retain(|known| **known != *key);
-        }
-    }
-
-    fn forget(&mut self, key: &str) -> bool {
-        let old = self.values.remove(key);
-        self.bytes -= old.as_ref().map_or(0, |(_, bytes)| *bytes);
-        old.is_some()
+        self.newer.insert(key.to_owned(), value);
     }
 }
 
@@ -170,42 +117,70 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ledger::RunOutcome;
+    use crate::{effect::EffectName, ledger::RunOutcome};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn lease(now: i64) -> ClaimLease {
+        ClaimLease {
+            holder: "h".to_owned(),
+            now: at(now),
+            until: at(now + 30),
+            known_until: at(now + 100),
+        }
+    }
+
+    fn granted(done: DoneEffects) -> ClaimAnswer {
+        ClaimAnswer::Granted(GrantedClaim::of(done))
+    }
+
+    fn release(memory: &mut MemoryLedger, done: &DoneEffects, now: i64) {
+        memory.settle(&[], &[ReleasedClaim { key: "k", done }], &lease(now));
     }
 
     #[test]
     fn a_completed_event_is_remembered_until_it_expires() {
         let mut memory = MemoryLedger::default();
         assert_eq!(
-            memory.claim("k", at(0), at(30)),
-            ClaimAnswer::Granted(DoneEffects::default())
+            memory.claim("k", &lease(0)),
+            granted(DoneEffects::default())
         );
-        assert_eq!(memory.claim("k", at(29), at(60)), ClaimAnswer::Held);
-        memory.complete("k", at(101));
-        assert_eq!(memory.claim("k", at(100), at(130)), ClaimAnswer::Completed);
+        assert_eq!(memory.claim("k", &lease(29)), ClaimAnswer::Held);
+        memory.settle(&["k"], &[], &lease(1));
+        assert_eq!(memory.claim("k", &lease(100)), ClaimAnswer::Completed);
         assert!(memory.is_completed("k", at(100)) && !memory.is_completed("k", at(101)));
         assert_eq!(
-            memory.claim("k", at(101), at(131)),
-            ClaimAnswer::Granted(DoneEffects::default())
+            memory.claim("k", &lease(101)),
+            granted(DoneEffects::default())
         );
     }
 
     #[test]
     fn a_claim_ends_when_released_or_when_its_lease_expires() {
         let mut memory = MemoryLedger::default();
-        memory.claim("k", at(0), at(30));
-        memory.release("k", &DoneEffects::default(), at(1));
+        memory.claim("k", &lease(0));
+        release(&mut memory, &DoneEffects::default(), 1);
         assert_eq!(
-            memory.claim("k", at(1), at(31)),
-            ClaimAnswer::Granted(DoneEffects::default())
+            memory.claim("k", &lease(1)),
+            granted(DoneEffects::default())
         );
+        assert_eq!(memory.claim("k", &lease(30)), ClaimAnswer::Held);
         assert_eq!(
-            memory.claim("k", at(31), at(61)),
-            ClaimAnswer::Granted(DoneEffects::default())
+            memory.claim("k", &lease(31)),
+            granted(DoneEffects::default())
         );
+    }
+
+    #[test]
+    fn a_claim_knows_what_was_done_when_the_last_one_was_given_back() {
+        let mut memory = MemoryLedger::default();
+        let mut done = DoneEffects::default();
+        done.insert(EffectName::Count);
+        memory.claim("k", &lease(0));
+        release(&mut memory, &done, 1);
+        assert_eq!(memory.claim("k", &lease(2)), granted(done));
     }
 
     #[test]
@@ -213,50 +188,28 @@ mod tests {
         for length in [10, 2_000, 200_000] {
             let mut memory = MemoryLedger::default();
             let key = |index: usize| format!("{index:010}{}", "x".repeat(length - 10));
-            let fitting = CAPACITY_BYTES / (length + ENTRY_BYTES);
-            for index in 0..=fitting {
-                memory.claim(&key(index), at(0), at(30));
+            let fitting = CAPACITY_BYTES / 2 / (length + ENTRY_BYTES);
+            for index in 0..=3 * fitting {
+                memory.claim(&key(index), &lease(0));
+                let known = memory.claims.newer.len() + memory.claims.older.len();
+                assert!((index + 1).min(fitting) <= known && known <= 2 * fitting);
             }
-            assert_eq!(memory.events.values.len(), fitting);
-            assert_eq!(memory.events.order.len(), fitting);
-            assert_eq!(
-                memory.claim(&key(0), at(1), at(31)),
-                ClaimAnswer::Granted(DoneEffects::default()),
-                "the oldest was dropped"
-            );
-            assert_eq!(
-                memory.claim(&key(fitting), at(1), at(31)),
-                ClaimAnswer::Held
-            );
+            let forgotten = granted(DoneEffects::default());
+            assert_eq!(memory.claim(&key(0), &lease(1)), forgotten, "the oldest");
+            let newest = key(3 * fitting);
+            assert_eq!(memory.claim(&newest, &lease(1)), ClaimAnswer::Held);
+            let as_many = key(2 * fitting + 1);
+            assert_eq!(memory.claim(&as_many, &lease(1)), ClaimAnswer::Held);
         }
-    }
-
-    #[test]
-    fn what_is_replaced_or_given_back_takes_no_more_memory() {
-        let mut memory = MemoryLedger::default();
-        for _ in 0..3 {
-            memory.claim("k", at(0), at(30));
-            memory.complete("k", at(0));
-        }
-        assert_eq!(memory.events.bytes, 1 + ENTRY_BYTES);
-        memory.release("k", &DoneEffects::default(), at(1));
-        assert_eq!((memory.events.bytes, memory.events.order.len()), (0, 0));
-    }
-    #[test]
-    fn what_fits_exactly_is_kept() {
-        let mut memory = MemoryLedger::default();
-        let key = "x".repeat(CAPACITY_BYTES - ENTRY_BYTES);
-        memory.claim(&key, at(0), at(30));
-        assert_eq!(memory.events.bytes, CAPACITY_BYTES);
-        assert_eq!(memory.claim(&key, at(1), at(31)), ClaimAnswer::Held);
     }
 
     #[test]
     fn an_automation_takes_memory_for_each_failure() {
-        let rules = BudgetRules {
+        let policy = RetryPolicy {
             max_attempts: 3,
+            base: Duration::ZERO,
+            max: Duration::ZERO,
             window: Duration::from_secs(100),
-            success_kept: Duration::from_secs(1000),
         };
         let mut memory = MemoryLedger::default();
         for failures in 1..=3 {
@@ -266,9 +219,10 @@ mod tests {
                 at: Some(at(0)),
                 outcome: RunOutcome::Failed { is_retryable: true },
             };
-            memory.count(&[&run], at(0), rules);
+            let before = memory.automations.newer_bytes;
+            memory.count(&[&run], &lease(0), &policy);
             let bytes = 1 + ENTRY_BYTES + failures * EVENT_NAME_BYTES;
-            assert_eq!(memory.automations.bytes, bytes);
+            assert_eq!(memory.automations.newer_bytes - before, bytes);
         }
     }
 }

@@ -4,12 +4,12 @@
 //! The life of an event, and what a crash at each point of it leaves behind:
 //!
 //! ```text
-//! claim ──▶ count the run, or store the signal ──▶ publish ──▶ put the metric ──▶ complete
-//!   │             │                │                  │              │
-//!   │             │                │                  │              └ counted, and counted again
-//!   │             │                │                  └ published, and again with the same id
-//!   │             │                └ stored, and stored again with the same content
-//!   │             └ counted under the event's key, and not counted again by the next delivery
+//! claim, and store the signal ──▶ count the run ──▶ publish ──▶ put the metric ──▶ complete
+//!   │             │                    │               │              │
+//!   │             │                    │               │              └ counted, and counted again
+//!   │             │                    │               └ published, and again with the same id
+//!   │             │                    └ counted, and not again by the next delivery
+//!   │             └ stored, and stored again with the same content
 //!   └ nothing has happened
 //! ```
 //!
@@ -32,30 +32,26 @@ mod session;
 mod table;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::{
-    budget::BudgetRules,
-    memory::MemoryLedger,
-    reach::{KnownOutage, TableReach},
-};
+use self::memory::MemoryLedger;
 pub use self::{
     budget::{AutomationRun, RunAnswer, RunOutcome},
     items::{
-        COMPLETED_AT, EVENT_AT, EXPIRES_AT, LedgerTable, MESSAGE_ID, ReleasedClaim, event_pk,
-        readiness_key,
+        COMPLETED_AT, EVENT_AT, EXPIRES_AT, MESSAGE_ID, ReleasedClaim, event_pk, readiness_key,
     },
     session::LedgerSession,
-    table::PARTITION_KEY,
+    table::{LedgerTable, PARTITION_KEY},
 };
 use crate::{
     aws::{LONGEST_INVOCATION, error::AwsError},
     effect::DoneEffects,
     keyed::KeyedResults,
+    message::OutgoingSignal,
     retry::RetryPolicy,
 };
 
@@ -68,22 +64,58 @@ const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 #[derive(Debug)]
 pub struct Ledger {
     table: Option<LedgerTable>,
-    outage: KnownOutage,
     memory: Mutex<MemoryLedger>,
     ttl: Duration,
-    rules: BudgetRules,
+    policy: RetryPolicy,
+}
+
+/// An event to claim for delivery.
+#[derive(Debug)]
+pub struct EventClaim<'a> {
+    /// The key of the event.
+    pub key: &'a str,
+    /// What the ledger records of the event before its effects.
+    pub record: LedgerRecord<'a>,
+}
+
+/// What the ledger records of an event before its effects.
+#[derive(Debug)]
+pub enum LedgerRecord<'a> {
+    /// Nothing.
+    Nothing,
+    /// A run, which counts against the retry budget of its automation.
+    Run(AutomationRun),
+    /// A signal, as the last readiness of its subjects, for consumers that look it up later.
+    Signal(&'a OutgoingSignal),
 }
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimAnswer {
-    /// This invocation holds the claim and has to deliver the event, except for the effects that
-    /// are done.
-    Granted(DoneEffects),
+    /// This invocation holds the claim and has to deliver the event.
+    Granted(GrantedClaim),
     /// The event has already taken effect.
     Completed,
     /// Another invocation is delivering the event, and may still fail.
     Held,
+}
+
+/// A claim that this invocation holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedClaim {
+    /// The effects of the event that are done.
+    pub done: DoneEffects,
+    /// What a run means for its automation, once the event is recorded. Without that, the event
+    /// must not take effect.
+    pub recorded: Result<Option<RunAnswer>, AwsError>,
+}
+
+impl GrantedClaim {
+    /// A claim of an event of which nothing is recorded.
+    fn of(done: DoneEffects) -> Self {
+        let recorded = Ok(None);
+        Self { done, recorded }
+    }
 }
 
 /// The answers of the ledger, by the key of the event.
@@ -96,14 +128,9 @@ impl Ledger {
     pub fn new(table: Option<LedgerTable>, ttl: Duration, policy: &RetryPolicy) -> Self {
         Self {
             table,
-            outage: KnownOutage::default(),
             memory: Mutex::default(),
             ttl,
-            rules: BudgetRules {
-                max_attempts: policy.max_attempts,
-                window: policy.window,
-                success_kept: ttl,
-            },
+            policy: policy.clone(),
         }
     }
 
@@ -115,18 +142,21 @@ impl Ledger {
         now: DateTime<Utc>,
         deadline: DateTime<Utc>,
     ) -> LedgerSession<'_> {
-        let reach = TableReach::at_start(&self.outage, now);
-        LedgerSession::new(
-            self,
-            self.table.as_ref().map(|table| table.calls(reach)),
-            ClaimLease {
+        if let Some(table) = &self.table {
+            table.reach.begin(now);
+        }
+        LedgerSession {
+            ledger: self,
+            lease: ClaimLease {
                 // Lambda retries an event with the same request id, so two invocations can share
                 // one.
                 holder: format!("{request_id}/{:016x}", fastrand::u64(..)),
                 now,
                 until: deadline.min(now + LONGEST_INVOCATION) + LEASE_MARGIN,
+                known_until: now + self.ttl,
             },
-        )
+            was_unreachable: AtomicBool::new(false),
+        }
     }
 
     /// Ignores poisoning: no code panics between two changes, so the maps are always consistent.
@@ -141,12 +171,15 @@ fn happened_at(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     at.map_or(now, |at| at.min(now))
 }
 
-/// The holder of a claim, and when the claim expires unless completed or released.
+/// The holder of an invocation's claims.
 #[derive(Debug)]
 struct ClaimLease {
     holder: String,
     now: DateTime<Utc>,
+    /// When the claims expire, unless completed or released.
     until: DateTime<Utc>,
+    /// Until when completed events are remembered.
+    known_until: DateTime<Utc>,
 }
 
 #[cfg(test)]
@@ -174,7 +207,11 @@ mod tests {
                 at,
                 patience: at,
             };
-            session.claim(&["event"], deadline).await
+            let event = EventClaim {
+                key: "event",
+                record: LedgerRecord::Nothing,
+            };
+            session.claim(&[event], deadline).await
         };
         claim(now, TimeDelta::days(1)).await;
         let lease = LONGEST_INVOCATION + LEASE_MARGIN;
@@ -184,7 +221,9 @@ mod tests {
         let granted = claim(now + lease, time).await;
         assert_eq!(
             granted["event"],
-            Ok(ClaimAnswer::Granted(DoneEffects::default()))
+            Ok(ClaimAnswer::Granted(GrantedClaim::of(
+                DoneEffects::default()
+            )))
         );
     }
 }

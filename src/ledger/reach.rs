@@ -1,9 +1,9 @@
-//! Whether the table is in reach: what an invocation finds out, and the next ones remember.
+//! Whether the table is in reach, as an execution environment knows it.
 //!
-//! A call that is not answered puts the table in doubt: the next call has half a second to prove
-//! that it was that call's trouble alone. Without an answer in doubt, the invocation leaves the
-//! table alone, and the next invocations begin in doubt. The first call that is answered ends the
-//! outage; so does a minute without events.
+//! A call that is not answered puts the table in doubt: the next call, which is then the only one,
+//! has half a second to prove that it was that call's trouble alone. Without an answer in doubt,
+//! the invocation leaves the table alone, and the next invocations begin in doubt. The first call
+//! that is answered ends the outage; so does a minute without events.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::sync::{self, Semaphore};
 
 use crate::aws::{
     Deadline,
@@ -35,29 +35,30 @@ const LONGEST_CALL: Duration = Duration::from_secs(3600);
 /// function.
 const CALLS_AT_ONCE: usize = 16;
 
-/// When the table last gave no answer, as an execution environment remembers it.
-#[derive(Debug, Default)]
-pub(super) struct KnownOutage(Mutex<Option<DateTime<Utc>>>);
-
-/// Whether the table is in reach, as one invocation knows it.
+/// Whether the table is in reach.
 #[derive(Debug)]
-pub(super) struct TableReach<'a> {
-    outage: &'a KnownOutage,
-    now: DateTime<Utc>,
+pub(super) struct TableReach {
     calls: Semaphore,
+    /// Held by the call that is made in doubt.
+    doubt: sync::Mutex<()>,
     known: Mutex<KnownReach>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct KnownReach {
     state: ReachState,
-    /// Whether the table has asked to wait, so that time that is up is no outage.
+    /// Whether the table has asked this invocation to wait, so that time that is up is no outage.
     was_throttled: bool,
+    /// When this invocation began.
+    now: DateTime<Utc>,
+    /// When the last invocation began to which the table gave no answer, until it answers again.
+    unanswered: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum ReachState {
     /// Calls have all the time of their stage.
+    #[default]
     Trusted,
     /// Calls have half a second.
     Doubtful,
@@ -65,34 +66,28 @@ enum ReachState {
     OutOfReach,
 }
 
-impl KnownOutage {
-    fn last_met(&self) -> MutexGuard<'_, Option<DateTime<Utc>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for TableReach {
+    fn default() -> Self {
+        Self {
+            calls: Semaphore::new(CALLS_AT_ONCE),
+            doubt: sync::Mutex::default(),
+            known: Mutex::default(),
+        }
     }
 }
 
-impl<'a> TableReach<'a> {
-    pub(super) fn at_start(outage: &'a KnownOutage, now: DateTime<Utc>) -> Self {
+impl TableReach {
+    /// Begins an invocation, in doubt if an outage is remembered.
+    pub(super) fn begin(&self, now: DateTime<Utc>) {
+        let mut known = self.known();
         let is_remembered = |met: DateTime<Utc>| now - met < OUTAGE_REMEMBERED;
-        let state = if outage.last_met().is_some_and(is_remembered) {
+        known.state = if known.unanswered.is_some_and(is_remembered) {
             ReachState::Doubtful
         } else {
             ReachState::Trusted
         };
-        Self {
-            outage,
-            now,
-            calls: Semaphore::new(CALLS_AT_ONCE),
-            known: Mutex::new(KnownReach {
-                state,
-                was_throttled: false,
-            }),
-        }
-    }
-
-    /// Whether only one call should be made now.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.known().state == ReachState::Doubtful
+        known.was_throttled = false;
+        known.now = now;
     }
 
     /// Makes a call as far as the table is trusted, and notes what that says of it.
@@ -103,10 +98,14 @@ impl<'a> TableReach<'a> {
         deadline: Deadline,
         send: &mut impl AsyncFnMut() -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
-        let permit = deadline.run(action, table, self.calls.acquire()).await;
+        let _permit = deadline.run(action, table, self.calls.acquire()).await;
+        let mut doubt = None;
+        if self.known().state == ReachState::Doubtful {
+            doubt = deadline.run(action, table, self.doubt.lock()).await.ok();
+        }
         let state = self.known().state;
+        let _doubt = doubt.filter(|_| state == ReachState::Doubtful);
         let (attempts, time) = match state {
-            _ if permit.is_err() => (0, Duration::ZERO), // the time is up
             ReachState::Trusted => (1, LONGEST_CALL),
             ReachState::Doubtful => (2, DOUBTFUL_ATTEMPT),
             ReachState::OutOfReach => (0, Duration::ZERO),
@@ -138,14 +137,14 @@ impl<'a> TableReach<'a> {
         if error != Some(&Unanswered) {
             known.state = ReachState::Trusted;
             known.was_throttled |= error == Some(&Throttled);
-            *self.outage.last_met() = None;
+            known.unanswered = None;
         } else if known.state == state {
             // No other call has been answered, or not answered, in the meantime.
             known.state = match state {
                 ReachState::Trusted => ReachState::Doubtful,
                 ReachState::Doubtful | ReachState::OutOfReach => ReachState::OutOfReach,
             };
-            *self.outage.last_met() = Some(self.now);
+            known.unanswered = Some(known.now);
         }
     }
 

@@ -1,22 +1,20 @@
 //! The ledger as used by one invocation: the table or, while it is out of reach, the memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use chrono::{DateTime, Utc};
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 
 use super::{
-    AutomationRun, ClaimAnswer, ClaimLease, Ledger, LedgerAnswers, ReleasedClaim, RunAnswer,
-    RunOutcome, happened_at,
-    items::{StoredSignal, readiness_key},
-    table::TableCalls,
+    AutomationRun, ClaimAnswer, ClaimLease, EventClaim, Ledger, LedgerAnswers, LedgerRecord,
+    ReleasedClaim, RunAnswer, RunOutcome,
+    items::{automation_pk, readiness_key, signal_writes},
+    table::{TableAnswers, TableItem, WriteAnswer},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
-    keyed::Keyed,
     message::OutgoingSignal,
 };
 
@@ -26,115 +24,134 @@ const REPEATS: &str = "repeats may take effect twice";
 /// The ledger as used by one invocation.
 #[derive(Debug)]
 pub struct LedgerSession<'a> {
-    ledger: &'a Ledger,
-    table: Option<TableCalls<'a>>,
-    lease: ClaimLease,
-    was_unreachable: AtomicBool,
+    pub(super) ledger: &'a Ledger,
+    pub(super) lease: ClaimLease,
+    pub(super) was_unreachable: AtomicBool,
 }
 
-impl<'a> LedgerSession<'a> {
-    pub(super) fn new(
-        ledger: &'a Ledger,
-        table: Option<TableCalls<'a>>,
-        lease: ClaimLease,
-    ) -> Self {
-        Self {
-            ledger,
-            table,
-            lease,
-            was_unreachable: AtomicBool::new(false),
-        }
-    }
+/// What the table answered: to claims, to reads of automations' histories, and to signals to store.
+type TableFindings = (
+    LedgerAnswers<ClaimAnswer>,
+    TableAnswers<Option<TableItem>>,
+    TableAnswers<WriteAnswer>,
+);
 
-    /// Claims events for delivery; the keys must be distinct.
+impl LedgerSession<'_> {
+    /// Claims events for delivery, and records what they report; the keys must be distinct.
     ///
-    /// The result for a key is an error if the table refuses the request or stays throttled. A
+    /// The result for a key is an error if the table refuses the request or stays throttled. What
+    /// is recorded is an error for the same reasons, or because conflicts with other writers
+    /// persist, or, for a success, because the table went out of reach since the claim. Otherwise a
     /// table that is out of reach is not an error.
-    pub async fn claim(&self, keys: &[&str], deadline: Deadline) -> LedgerAnswers<ClaimAnswer> {
-        let mut unknown = Vec::new();
-        for key in keys {
-            if !self.is_completed_in_memory(key) {
-                unknown.push(*key);
+    pub async fn claim(
+        &self,
+        events: &[EventClaim<'_>],
+        deadline: Deadline,
+    ) -> LedgerAnswers<ClaimAnswer> {
+        let (mut claims, histories, stored) = self.ask_table(events, deadline).await;
+        let (mut answers, mut runs) = (LedgerAnswers::new(), Vec::new());
+        let mut claimed_in_memory = HashSet::new();
+        for event in events {
+            let claim = claims.remove(event.key);
+            if !matches!(claim, Some(Ok(_))) {
+                claimed_in_memory.insert(event.key);
+            }
+            let claim =
+                self.or_from_memory(claim, || self.ledger.memory().claim(event.key, &self.lease));
+            if let (LedgerRecord::Run(run), Ok(ClaimAnswer::Granted(_))) = (&event.record, &claim) {
+                runs.push(run);
+            }
+            answers.insert(event.key.to_owned(), claim);
+        }
+        let mut counts = self
+            .count(&runs, &claimed_in_memory, histories, deadline)
+            .await;
+        for event in events {
+            if let Some(Ok(ClaimAnswer::Granted(claim))) = answers.get_mut(event.key) {
+                claim.recorded = match event.record {
+                    LedgerRecord::Nothing => Ok(None),
+                    LedgerRecord::Run(_) => counts.remove(event.key).transpose(),
+                    LedgerRecord::Signal(signal) => self.is_stored(signal, &stored).map(|()| None),
+                };
             }
         }
-        let mut answers = match &self.table {
-            Some(table) => table.claim(&unknown, &self.lease, deadline).await,
-            None => LedgerAnswers::new(),
-        };
-        let mut claims = LedgerAnswers::new();
-        for key in keys {
-            let claim = self.or_from_memory(answers.remove(*key), || {
-                let mut memory = self.ledger.memory();
-                memory.claim(key, self.lease.now, self.lease.until)
-            });
-            claims.insert((*key).to_owned(), claim);
-        }
-        claims
+        answers
     }
 
-    /// Counts runs of automations against their budgets, in the order in which they happened.
+    /// Asks the table all that does no harm while it is open who holds the claim: repeating an
+    /// event stores its signal once more, and reading a budget changes nothing.
+    async fn ask_table(&self, events: &[EventClaim<'_>], deadline: Deadline) -> TableFindings {
+        let Some(table) = &self.ledger.table else {
+            return TableFindings::default();
+        };
+        let (mut keys, mut signals, mut automations) = (Vec::new(), Vec::new(), Vec::new());
+        for event in events {
+            if self.ledger.memory().is_completed(event.key, self.lease.now) {
+                continue;
+            }
+            keys.push(event.key);
+            match &event.record {
+                LedgerRecord::Nothing => {}
+                LedgerRecord::Run(run) => automations.push(automation_pk(&run.automation_id)),
+                LedgerRecord::Signal(signal) => signals.push(*signal),
+            }
+        }
+        automations.sort_unstable();
+        automations.dedup();
+        let writes = signal_writes(signals, self.lease.now);
+        let claiming = table.claim(&keys, &self.lease, deadline);
+        let reading = table.read(&automations, deadline);
+        let storing = table.write(&writes, deadline);
+        join3(claiming, reading, storing).await
+    }
+
+    /// Counts runs against the budgets of their automations, in the order in which they happened.
     ///
-    /// An error is as in [`Self::claim`], or that conflicts with other writers persist; for a
-    /// success it is also that the table went out of reach since the claim.
-    pub async fn count(
+    /// A success does nothing but end a budget: if the table is out of reach, memory ends it only
+    /// if the claim came from there as well; otherwise the event has to come again. A failure is
+    /// always worth a trigger.
+    async fn count(
         &self,
-        runs: &[AutomationRun],
+        runs: &[&AutomationRun],
+        claimed_in_memory: &HashSet<&str>,
+        histories: TableAnswers<Option<TableItem>>,
         deadline: Deadline,
     ) -> LedgerAnswers<RunAnswer> {
-        let rules = self.ledger.rules;
-        let mut answers = match &self.table {
-            Some(table) => table.count(runs, &self.lease, rules, deadline).await,
+        let (lease, policy) = (&self.lease, &self.ledger.policy);
+        let mut counts = match &self.ledger.table {
+            Some(table) => table.count(runs, histories, lease, policy, deadline).await,
             None => LedgerAnswers::new(),
         };
-        let mut counts = LedgerAnswers::new();
-        let mut uncounted: BTreeMap<&str, Vec<&AutomationRun>> = BTreeMap::new();
+        let mut uncounted = Vec::new();
         for run in runs {
-            match answers.remove(&run.key) {
-                Some(Err(error)) if error.is_outage() && self.can_count_in_memory(run) => {
-                    self.note_outage(&error);
-                    uncounted.entry(&run.automation_id).or_default().push(run);
+            let is_for_memory = run.outcome != RunOutcome::Succeeded
+                || claimed_in_memory.contains(run.key.as_str());
+            match counts.get(&run.key) {
+                Some(Err(error)) if error.is_outage() && is_for_memory => {
+                    self.note_outage(error);
+                    uncounted.push(*run);
                 }
-                None => uncounted.entry(&run.automation_id).or_default().push(run),
-                Some(answer) => {
-                    counts.insert(run.key.clone(), answer);
-                }
+                Some(_) => {}
+                None => uncounted.push(*run),
             }
         }
-        for runs in uncounted.values() {
-            let mut memory = self.ledger.memory();
-            for (key, answer) in memory.count(runs, self.lease.now, rules) {
-                counts.insert(key, Ok(answer));
-            }
-        }
+        let counted = self.ledger.memory().count(&uncounted, lease, policy);
+        counts.extend(counted.into_iter().map(|(key, answer)| (key, Ok(answer))));
         counts
     }
 
-    /// Stores signals in the table as the last readiness of their subjects, for consumers that look
-    /// it up later.
-    ///
-    /// Errors are those of [`Self::claim`]. Without a table nothing is stored, because no consumer
-    /// could read it.
-    pub async fn store(
+    /// Whether a signal is stored for all its subjects. Without a table, none has to be: no
+    /// consumer could read it.
+    fn is_stored(
         &self,
-        signals: &[Keyed<'_, str, OutgoingSignal>],
-        deadline: Deadline,
-    ) -> LedgerAnswers<()> {
-        let newest = newest(signals, self.lease.now);
-        let stored = match &self.table {
-            Some(table) => table.store(&newest, self.lease.now, deadline).await,
-            None => LedgerAnswers::new(),
-        };
-        let mut answers = LedgerAnswers::new();
-        for Keyed { key, item: signal } in signals {
-            let mut answer = Ok(());
-            for subject in signal.subjects() {
-                let stored = stored.get(&readiness_key(subject)).cloned();
-                let stored = stored.map(|stored| stored.map(drop));
-                answer = answer.and(self.or_from_memory(stored, || ()));
-            }
-            answers.insert((*key).to_owned(), answer);
+        signal: &OutgoingSignal,
+        stored: &TableAnswers<WriteAnswer>,
+    ) -> Result<(), AwsError> {
+        for subject in signal.subjects() {
+            let answer = stored.get(&readiness_key(subject)).cloned();
+            self.or_from_memory(answer, || WriteAnswer::Done)?;
         }
-        answers
+        Ok(())
     }
 
     /// Completes the claims of events that took effect, and releases those of events that failed,
@@ -148,49 +165,21 @@ impl<'a> LedgerSession<'a> {
         failed: &[ReleasedClaim<'_>],
         deadline: Deadline,
     ) {
-        let known_until = self.lease.now + self.ledger.ttl;
-        self.settle_in_memory(delivered, failed, known_until);
-        let Some(table) = &self.table else {
+        self.ledger.memory().settle(delivered, failed, &self.lease);
+        let Some(table) = &self.ledger.table else {
             return;
         };
-        let completing = table.complete(delivered, self.lease.now, known_until, deadline);
-        let releasing = table.release(failed, &self.lease, known_until, deadline);
+        let completing = table.complete(delivered, &self.lease, deadline);
+        let releasing = table.release(failed, &self.lease, deadline);
         let (uncompleted, unreleased) = join(completing, releasing).await;
         for error in uncompleted.iter().chain(&unreleased) {
             self.note_outage(error);
         }
     }
 
-    fn settle_in_memory(
-        &self,
-        delivered: &[&str],
-        failed: &[ReleasedClaim<'_>],
-        known_until: DateTime<Utc>,
-    ) {
-        let mut memory = self.ledger.memory();
-        for key in delivered {
-            memory.complete(key, known_until);
-        }
-        for ReleasedClaim { key, done } in failed {
-            memory.release(key, done, self.lease.now);
-        }
-    }
-
     /// Whether the table was out of reach, in which case repeats may take effect twice.
     pub fn was_unreachable(&self) -> bool {
         self.was_unreachable.load(Ordering::Relaxed)
-    }
-
-    /// Whether memory may count a run that the table did not. A success does nothing but end a
-    /// budget: unless its claim came from memory as well, its event has to come again. A failure is
-    /// always worth a trigger.
-    fn can_count_in_memory(&self, run: &AutomationRun) -> bool {
-        let is_claimed_there = || self.ledger.memory().is_claimed(&run.key, self.lease.now);
-        run.outcome != RunOutcome::Succeeded || is_claimed_there()
-    }
-
-    fn is_completed_in_memory(&self, key: &str) -> bool {
-        self.ledger.memory().is_completed(key, self.lease.now)
     }
 
     /// Returns the table's answer, or the memory's if there is no table or it is out of reach.
@@ -226,28 +215,4 @@ impl<'a> LedgerSession<'a> {
             tracing::error!(%error, "{told}: {REPEATS}");
         }
     }
-}
-
-/// Returns the newest signal for each subject; of two with the same time, the last. A signal
-/// without a time, or with one that is still to come, counts as current.
-fn newest<'a>(
-    signals: &[Keyed<'a, str, OutgoingSignal>],
-    now: DateTime<Utc>,
-) -> Vec<StoredSignal<'a>> {
-    let mut sorted = signals.to_vec();
-    sorted.sort_by_key(|keyed| happened_at(keyed.item.at, now));
-    let mut newest = BTreeMap::new();
-    for Keyed { item: signal, .. } in sorted {
-        for subject in signal.subjects() {
-            let pk = readiness_key(subject);
-            let stored = StoredSignal {
-                pk: pk.clone(),
-                at: happened_at(signal.at, now),
-                subject,
-                signal,
-            };
-            newest.insert(pk, stored);
-        }
-    }
-    newest.into_values().collect()
 }

@@ -15,6 +15,8 @@ use aws_sdk_dynamodb::{
     },
 };
 use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::reach::TableReach;
 use crate::aws::{
@@ -32,6 +34,10 @@ const MAX_READS: usize = 100;
 /// DynamoDB API reference.
 const MAX_WRITES: usize = 25;
 
+/// As many writes as one event needs. They go by calls of their own, at the same time: what the
+/// table already has is then found out in the same round.
+const WRITES_OF_ONE_EVENT: usize = 3;
+
 /// The table's partition key, a string.
 pub const PARTITION_KEY: &str = "pk";
 
@@ -47,22 +53,22 @@ pub(super) type TableItem = HashMap<String, AttributeValue>;
 /// Results by partition key.
 pub(super) type TableAnswers<T> = HashMap<String, Result<T, AwsError>>;
 
-/// A table whose partition key is a string, as one invocation uses it.
+/// The DynamoDB table that all execution environments share. Its partition key is `pk`, a string,
+/// and its TTL attribute `expiresAt`.
 #[derive(Debug)]
-pub(super) struct TableCalls<'a> {
-    client: &'a Client,
-    name: &'a str,
-    pub(super) reach: TableReach<'a>,
+pub struct LedgerTable {
+    client: Client,
+    name: String,
+    pub(super) reach: TableReach,
 }
 
 /// An item to write, and the condition that the stored item must meet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ConditionalWrite {
-    pk: String,
     pub(super) item: TableItem,
-    condition: Option<(&'static str, TableItem)>,
-    /// Whether the table probably has no such item, so that an INSERT probably succeeds.
-    is_probably_new: bool,
+    /// If it begins with `attribute_not_exists`, the item is probably new.
+    pub(super) condition: &'static str,
+    pub(super) values: Value,
 }
 
 /// The result of a write.
@@ -74,8 +80,11 @@ pub(super) enum WriteAnswer {
     Refused(Option<TableItem>),
 }
 
-impl<'a> TableCalls<'a> {
-    pub(super) fn new(client: &'a Client, name: &'a str, reach: TableReach<'a>) -> Self {
+impl LedgerTable {
+    /// Uses the table with this name.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        let reach = TableReach::default();
         Self {
             client,
             name,
@@ -99,66 +108,62 @@ impl<'a> TableCalls<'a> {
         pks: &[String],
         deadline: Deadline,
     ) -> TableAnswers<Option<TableItem>> {
-        let (mut answers, mut unread) = (TableAnswers::new(), pks.to_vec());
+        let keys = pks.iter().map(|pk| TableItem::from([partition_key(pk)]));
+        let mut unread: Vec<_> = keys.collect();
+        let mut answers: TableAnswers<_> = pks.iter().map(|pk| (pk.clone(), Ok(None))).collect();
         let read = self.call(GET, deadline, async || {
-            let keys = unread.iter().map(|pk| TableItem::from([partition_key(pk)]));
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
+            let wanted = KeysAndAttributes::builder().set_keys(Some(unread.clone()));
             let wanted = wanted.consistent_read(true).build();
             let wanted = wanted.map_err(|error| self.unbuilt(GET, &error))?;
             let request = self.client.batch_get_item();
-            let answer = request.request_items(self.name, wanted).send().await;
-            let answer = answer.map_err(|error| AwsError::from_sdk(GET, self.name, &error))?;
-            let responses = answer.responses.unwrap_or_default();
-            for item in responses.into_values().flatten() {
+            let answer = request.request_items(&self.name, wanted).send().await;
+            let answer = answer.map_err(|error| AwsError::from_sdk(GET, &self.name, &error))?;
+            for item in answer
+                .responses
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, items)| items)
+            {
                 if let Some(pk) = string(&item, PARTITION_KEY) {
-                    answers.insert(pk.clone(), Ok(Some(item)));
+                    answers.insert(pk.to_owned(), Ok(Some(item)));
                 }
             }
-            unread.clear();
-            let unprocessed = answer.unprocessed_keys.unwrap_or_default();
-            for left in unprocessed.into_values() {
-                let left = left.keys.iter();
-                unread.extend(left.filter_map(|key| string(key, PARTITION_KEY).cloned()));
-            }
+            let unprocessed = answer.unprocessed_keys.into_iter().flatten();
+            unread = unprocessed.flat_map(|(_, left)| left.keys).collect();
             self.all_processed(GET, unread.is_empty())
         });
-        let outcome = read.await;
-        for pk in pks {
-            let absent = match &outcome {
-                Err(error) if unread.contains(pk) => Err(error.clone()),
-                _ => Ok(None),
-            };
-            answers.entry(pk.clone()).or_insert(absent);
+        if let Err(error) = read.await {
+            for pk in unread.iter().filter_map(|key| string(key, PARTITION_KEY)) {
+                answers.insert(pk.to_owned(), Err(error.clone()));
+            }
         }
         answers
     }
 
-    /// Writes items that meet their conditions. Several that are probably new are inserted together
+    /// Writes items that meet their conditions. Many that are probably new are inserted together
     /// first; what that does not write goes by a call of its own, which tells what is there.
     pub(super) async fn write(
         &self,
         writes: &[ConditionalWrite],
         deadline: Deadline,
     ) -> TableAnswers<WriteAnswer> {
-        let (new, mut left): (Vec<_>, Vec<_>) =
-            writes.iter().partition(|write| write.is_probably_new);
+        let is_for_insert = |write: &&ConditionalWrite| {
+            writes.len() > WRITES_OF_ONE_EVENT
+                && write.condition.starts_with("attribute_not_exists")
+        };
+        let (new, mut left): (Vec<_>, Vec<_>) = writes.iter().partition(is_for_insert);
         let mut answers = TableAnswers::new();
-        if new.len() == 1 {
-            left.extend(new);
-        } else {
-            let calls = new.chunks(MAX_WRITES);
-            let calls = calls.map(|writes| self.insert_batch(writes, deadline));
-            for (write, answer) in join_all(calls).await.into_iter().flatten() {
-                match answer {
-                    Some(answer) => drop(answers.insert(write.pk.clone(), answer)),
-                    None => left.push(write),
-                }
+        let inserts = new.chunks(MAX_WRITES);
+        let inserts = inserts.map(|writes| self.insert_batch(writes, deadline));
+        for (write, answer) in join_all(inserts).await.into_iter().flatten() {
+            match answer {
+                Some(answer) => drop(answers.insert(write.pk(), answer)),
+                None => left.push(write),
             }
         }
-        let calls = left.into_iter();
-        let calls =
-            calls.map(async |write| (write.pk.clone(), self.write_one(write, deadline).await));
-        answers.extend(join_all(calls).await);
+        let puts = left.into_iter();
+        let puts = puts.map(async |write| (write.pk(), self.put(write, deadline).await));
+        answers.extend(join_all(puts).await);
         answers
     }
 
@@ -170,50 +175,47 @@ impl<'a> TableCalls<'a> {
         deadline: Deadline,
     ) -> Vec<(&'w ConditionalWrite, Option<Result<WriteAnswer, AwsError>>)> {
         let inserted = self.call(INSERT, deadline, async || {
-            let statements = writes.iter().map(|write| write.insertion(self.name));
+            let statements = writes.iter().map(|write| write.insertion(&self.name));
             let statements: Result<Vec<_>, _> = statements.collect();
             let statements = statements.map_err(|error| self.unbuilt(INSERT, &error))?;
             let request = self.client.batch_execute_statement();
             let answer = request.set_statements(Some(statements)).send().await;
-            answer.map_err(|error| AwsError::from_sdk(INSERT, self.name, &error))
+            answer.map_err(|error| AwsError::from_sdk(INSERT, &self.name, &error))
         });
         let inserted = inserted.await;
-        let mut answers = Vec::new();
-        for (index, write) in writes.iter().enumerate() {
-            let answer = match &inserted {
-                Ok(answer) => {
-                    let answer = answer.responses().get(index);
-                    let is_done = answer.is_some_and(|answer| answer.error().is_none());
-                    is_done.then_some(Ok(WriteAnswer::Done))
-                }
-                Err(error) if error.may_concern_one_item() || error.is_outage() => None,
-                Err(error) => Some(Err(error.clone())),
-            };
-            answers.push((*write, answer));
-        }
+        let answer = |index: usize| match &inserted {
+            Ok(answer) => {
+                let answer = answer.responses().get(index)?;
+                answer.error().is_none().then_some(Ok(WriteAnswer::Done))
+            }
+            Err(error) if error.may_concern_one_item() || error.is_outage() => None,
+            Err(error) => Some(Err(error.clone())),
+        };
+        let answers = writes.iter().enumerate();
         answers
+            .map(|(index, write)| (*write, answer(index)))
+            .collect()
     }
 
-    async fn write_one(
+    async fn put(
         &self,
         write: &ConditionalWrite,
         deadline: Deadline,
     ) -> Result<WriteAnswer, AwsError> {
-        let mut request = self.client.put_item().table_name(self.name);
-        request = request.set_item(Some(write.item.clone()));
-        if let Some((expression, values)) = write.condition.clone() {
-            request = request
-                .condition_expression(expression)
-                .set_expression_attribute_values((!values.is_empty()).then_some(values))
-                .return_values_on_condition_check_failure(AllOld);
-        }
+        let values = attributes(&write.values);
+        let request = self.client.put_item().table_name(&self.name);
+        let request = request
+            .set_item(Some(write.item.clone()))
+            .condition_expression(write.condition)
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
+            .return_values_on_condition_check_failure(AllOld);
         let written = self.call(PUT, deadline, async || match request.clone().send().await {
             Ok(_) => Ok(WriteAnswer::Done),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(WriteAnswer::Refused(failed.item().cloned()))
                 }
-                _ => Err(AwsError::from_sdk(PUT, self.name, &error)),
+                _ => Err(AwsError::from_sdk(PUT, &self.name, &error)),
             },
         });
         written.await
@@ -240,9 +242,9 @@ impl<'a> TableCalls<'a> {
         }
         let written = self.call(PUT_BATCH, deadline, async || {
             let request = self.client.batch_write_item();
-            let answer = request.request_items(self.name, left.clone()).send().await;
+            let answer = request.request_items(&self.name, left.clone()).send().await;
             let answer =
-                answer.map_err(|error| AwsError::from_sdk(PUT_BATCH, self.name, &error))?;
+                answer.map_err(|error| AwsError::from_sdk(PUT_BATCH, &self.name, &error))?;
             let unprocessed = answer.unprocessed_items.into_iter().flatten();
             left = unprocessed.flat_map(|(_, writes)| writes).collect();
             self.all_processed(PUT_BATCH, left.is_empty())
@@ -264,7 +266,11 @@ impl<'a> TableCalls<'a> {
         };
         let mut round = 0;
         loop {
-            match self.reach.ask(action, self.name, deadline, &mut send).await {
+            match self
+                .reach
+                .ask(action, &self.name, deadline, &mut send)
+                .await
+            {
                 Err(error) if error.kind == Throttled && !patience.is_over() => {
                     patience.backoff(round).await;
                 }
@@ -277,42 +283,25 @@ impl<'a> TableCalls<'a> {
     /// A batch of which the table has left something for later is throttled.
     fn all_processed(&self, action: &'static str, is_all: bool) -> Result<(), AwsError> {
         let cause = "a part of the batch was not processed";
-        let throttled = || AwsError::new(Throttled, action, self.name, cause);
+        let throttled = || AwsError::new(Throttled, action, &self.name, cause);
         is_all.then_some(()).ok_or_else(throttled)
     }
 
     pub(super) fn contended(&self) -> AwsError {
-        AwsError::new(Contended, PUT, self.name, "")
+        AwsError::new(Contended, PUT, &self.name, "")
     }
 
     /// A request that lacks a part; none does.
     fn unbuilt(&self, action: &'static str, error: &BuildError) -> AwsError {
-        AwsError::new(Transient, action, self.name, error.to_string())
+        AwsError::new(Transient, action, &self.name, error.to_string())
     }
 }
 
 impl ConditionalWrite {
-    /// Writes an item with these attributes if the stored item meets the condition.
-    pub(super) fn new<const N: usize>(
-        pk: String,
-        attributes: impl IntoIterator<Item = (String, AttributeValue)>,
-        condition: &'static str,
-        values: [(String, AttributeValue); N],
-    ) -> Self {
-        Self {
-            item: item(&pk, attributes),
-            pk,
-            condition: Some((condition, TableItem::from(values))),
-            is_probably_new: false,
-        }
-    }
-
-    /// The same, of an item that the table probably does not have.
-    pub(super) fn probably_new(self, is_probably_new: bool) -> Self {
-        Self {
-            is_probably_new,
-            ..self
-        }
+    fn pk(&self) -> String {
+        string(&self.item, PARTITION_KEY)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Builds a statement of `PartiQL` that writes the item unless the table has one.
@@ -330,19 +319,15 @@ impl ConditionalWrite {
     }
 }
 
-/// Builds an item with these attributes.
-pub(super) fn item(
-    pk: &str,
-    attributes: impl IntoIterator<Item = (String, AttributeValue)>,
-) -> TableItem {
-    attributes.into_iter().chain([partition_key(pk)]).collect()
-}
-
 fn partition_key(pk: &str) -> (String, AttributeValue) {
     (PARTITION_KEY.to_owned(), AttributeValue::S(pk.to_owned()))
 }
 
-/// Reads an attribute that is a string.
-pub(super) fn string<'a>(item: &'a TableItem, name: &str) -> Option<&'a String> {
-    item.get(name)?.as_s().ok()
+/// Converts to attributes. All content can be converted; DynamoDB would refuse a write without any.
+pub(super) fn attributes(content: impl Serialize) -> TableItem {
+    serde_dynamo::to_item(content).unwrap_or_default()
+}
+
+fn string<'a>(item: &'a TableItem, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
 }

@@ -5,6 +5,8 @@
 //! serves for writing, for reading, and for generating the JSON Schema under `schemas/` (`make
 //! schemas`). The doc comments of its fields are the descriptions in the schema.
 
+#[cfg(test)]
+mod asyncapi;
 mod device_readiness;
 mod forwarded_event;
 mod published;
@@ -46,6 +48,12 @@ pub const SOURCE: &str = "urn:alexa:smart-properties";
 
 /// The characters that JSON and SNS let through, and SQS refuses.
 const REFUSED_BY_SQS: [char; 2] = ['\u{fffe}', '\u{ffff}'];
+
+/// The byte with which both begin in UTF-8. Most messages have no such byte.
+const FIRST_BYTE_OF_REFUSED: u8 = 0xef;
+
+/// What a message usually has besides the event that it reports, in bytes.
+const OVERHEAD_BYTES: usize = 1_024;
 
 /// The CloudEvents version.
 const SPEC_VERSION: &str = "1.0";
@@ -177,7 +185,7 @@ impl OutgoingSignal {
     }
 }
 
-/// The event that a message reports.
+/// What the messages about an event have in common.
 #[derive(Debug)]
 pub struct MessageOrigin {
     /// The CloudEvents `id`: identifies the effect.
@@ -186,8 +194,6 @@ pub struct MessageOrigin {
     pub time: Option<DateTime<Utc>>,
     /// When the event happened, for the order of events: the earlier of the two.
     pub happened_at: Option<DateTime<Utc>>,
-    /// The event's JSON as Alexa sent it.
-    pub source: Box<RawValue>,
 }
 
 /// The message exceeds SNS's size limit even without the source event.
@@ -199,53 +205,58 @@ pub struct MessageTooLarge {
 }
 
 impl MessageOrigin {
-    /// Builds the message with the complete Alexa event or, if that exceeds the size limit, with a
-    /// flag that it was omitted.
+    /// Builds the message with the event as Alexa sent it or, if that exceeds the size limit or is
+    /// not known, with a flag that it was omitted.
     pub(crate) fn message<D: MessageData + Serialize>(
         &self,
         data: &D,
+        source: Option<&RawValue>,
     ) -> Result<OutgoingMessage, MessageTooLarge> {
-        self.message_with_id(&self.id, data)
+        self.message_with_id(&self.id, data, source)
     }
 
     fn message_with_id<D: MessageData + Serialize>(
         &self,
         id: &str,
         data: &D,
+        source: Option<&RawValue>,
     ) -> Result<OutgoingMessage, MessageTooLarge> {
-        let whole = SourcedData {
-            data,
-            source_event: Some(&self.source),
-            source_event_omitted: None,
+        let sourced = |source: Option<&RawValue>| {
+            let content = SourcedData {
+                data,
+                source_event: source,
+                source_event_omitted: source.is_none().then_some(true),
+            };
+            assemble(id, self.time, data, &content, source.map_or(0, length))
         };
-        let cut = SourcedData {
-            data,
-            source_event: None,
-            source_event_omitted: Some(true),
-        };
-        assemble(id, self.time, data, &whole).or_else(|_| assemble(id, self.time, data, &cut))
+        match sourced(source) {
+            Err(_) if source.is_some() => sourced(None),
+            message => message,
+        }
     }
 
-    /// Builds the message with the event as it is. Its id differs from that of the event's own
+    /// Builds the message that forwards the event. Its id differs from that of the event's own
     /// message.
     pub(crate) fn forwarded(
         &self,
         data: &ForwardedEvent<'_>,
+        source: &RawValue,
     ) -> Result<OutgoingMessage, MessageTooLarge> {
-        self.message_with_id(&format!("{}/forwarded", self.id), data)
+        self.message_with_id(&format!("{}/forwarded", self.id), data, Some(source))
     }
 
-    /// Builds the same message, with what the ledger needs to store it.
+    /// Builds the same message as [`Self::message`], with what the ledger needs to store it.
     pub(crate) fn signal<D: MessageData + Serialize>(
         &self,
         data: &D,
+        source: &RawValue,
     ) -> Result<OutgoingSignal, MessageTooLarge> {
         let fields = match serde_json::to_value(data) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
         Ok(OutgoingSignal {
-            message: self.message(data)?,
+            message: self.message(data, Some(source))?,
             id: self.id.clone(),
             fields,
             at: self.happened_at,
@@ -254,22 +265,30 @@ impl MessageOrigin {
     }
 }
 
-/// Builds a message without a source event.
+fn length(source: &RawValue) -> usize {
+    source.get().len()
+}
+
+/// Builds a message without a source event. `longest` is the length of the longest text in it.
 pub(crate) fn message<D: MessageData + Serialize>(
     id: &str,
     time: Option<DateTime<Utc>>,
     data: &D,
+    longest: usize,
 ) -> Result<OutgoingMessage, MessageTooLarge> {
-    assemble(id, time, data, data)
+    // A quoted JSON text gets longer by its escapes.
+    assemble(id, time, data, data, longest + longest / 4)
 }
 
 /// Builds a message. `content` is what its field `data` contains: the data, possibly with the
-/// source event.
+/// source event. `length` is that of the source event or the longest text, so that what is written
+/// is not copied again to make room.
 fn assemble<D: MessageData, C: Serialize>(
     id: &str,
     time: Option<DateTime<Utc>>,
     data: &D,
     content: &C,
+    length: usize,
 ) -> Result<OutgoingMessage, MessageTooLarge> {
     let cloud_event = CloudEvent {
         specversion: SPEC_VERSION.into(),
@@ -281,14 +300,17 @@ fn assemble<D: MessageData, C: Serialize>(
         datacontenttype: CONTENT_TYPE.into(),
         data: content,
     };
+    let mut body = Vec::with_capacity(length + OVERHEAD_BYTES);
+    // Cannot fail: the keys of all maps are strings, and a `Vec` takes everything.
+    serde_json::to_writer(&mut body, &cloud_event).unwrap_or_default();
+    let body = String::from_utf8(body).unwrap_or_default();
     let mut attributes = vec![("type", data.r#type().to_owned())];
     for (name, value) in data.attributes() {
         attributes.extend(value.and_then(attribute_value).map(|value| (name, value)));
     }
     let message = OutgoingMessage {
         topic: data.topic(),
-        // Cannot fail: the keys of all maps are strings.
-        body: escaped(serde_json::to_string(&cloud_event).unwrap_or_default()),
+        body: escaped(body),
         attributes,
     };
     match message.size() {
@@ -334,7 +356,7 @@ pub(crate) fn rfc3339(time: DateTime<Utc>) -> Option<String> {
 /// Escapes the characters that SQS refuses and JSON allows. They can stand in strings alone, where
 /// JSON allows any character to be escaped. Source: the SQS API reference, `SendMessage`.
 fn escaped(json: String) -> String {
-    if !json.contains(REFUSED_BY_SQS) {
+    if !json.as_bytes().contains(&FIRST_BYTE_OF_REFUSED) {
         return json;
     }
     let json = json.replace('\u{fffe}', "\\ufffe");
@@ -395,17 +417,22 @@ mod tests {
         }
     }
 
-    fn origin(length: usize) -> MessageOrigin {
+    fn origin() -> MessageOrigin {
         MessageOrigin {
             id: "i".to_owned(),
             time: None,
             happened_at: None,
-            source: RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap(),
         }
     }
 
+    /// A message with a source event of this length, without its quotes.
+    fn sourced(length: usize, data: &TestData<'_>) -> Result<OutgoingMessage, MessageTooLarge> {
+        let source = RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap();
+        origin().message(data, Some(&source))
+    }
+
     fn overhead() -> usize {
-        origin(0).message(&data(&[])).unwrap().size()
+        sourced(0, &data(&[])).unwrap().size()
     }
 
     #[test]
@@ -420,7 +447,7 @@ mod tests {
 
     #[test]
     fn keeps_the_source_event_up_to_the_last_byte() {
-        let message = origin(MAX_MESSAGE_BYTES - overhead()).message(&data(&[]));
+        let message = sourced(MAX_MESSAGE_BYTES - overhead(), &data(&[]));
         let message = message.unwrap();
         assert_eq!(message.size(), MAX_MESSAGE_BYTES);
         assert!(message.body.contains("sourceEvent\":\"xxx"));
@@ -428,7 +455,7 @@ mod tests {
 
     #[test]
     fn leaves_the_source_event_out_one_byte_later() {
-        let message = origin(MAX_MESSAGE_BYTES - overhead() + 1).message(&data(&[]));
+        let message = sourced(MAX_MESSAGE_BYTES - overhead() + 1, &data(&[]));
         let body: Value = serde_json::from_str(&message.unwrap().body).unwrap();
         assert_eq!(
             body["data"],
@@ -440,8 +467,8 @@ mod tests {
     fn attributes_count_against_the_limit() {
         let value = "v".repeat(100);
         let attributes = [("name", Some(value.as_str()))];
-        let origin = origin(MAX_MESSAGE_BYTES - overhead() - 109);
-        let message = origin.message(&data(&attributes)).unwrap();
+        let length = MAX_MESSAGE_BYTES - overhead() - 109;
+        let message = sourced(length, &data(&attributes)).unwrap();
         assert!(message.body.contains("Omitted"));
     }
 
@@ -451,7 +478,7 @@ mod tests {
             a: "x".repeat(MAX_MESSAGE_BYTES),
             attributes: &[],
         };
-        let error = origin(1).message(&data).unwrap_err();
+        let error = sourced(1, &data).unwrap_err();
         assert!(error.bytes > MAX_MESSAGE_BYTES);
     }
 
@@ -463,7 +490,7 @@ mod tests {
             ("control", Some("a\u{1}")),
             ("good", Some("g")),
         ];
-        let message = message("i", None, &data(&attributes)).unwrap();
+        let message = message("i", None, &data(&attributes), 0).unwrap();
         assert_eq!(
             message.attributes,
             [("type", "t".to_owned()), ("good", "g".to_owned())]
@@ -476,7 +503,7 @@ mod tests {
             a: "a\u{fffe}b\u{ffff}\u{fffd}".to_owned(),
             attributes: &[],
         };
-        let body = message("i\u{ffff}", None, &data).unwrap().body;
+        let body = message("i\u{ffff}", None, &data, 0).unwrap().body;
         assert!(!body.contains(REFUSED_BY_SQS), "{body}");
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
@@ -489,7 +516,7 @@ mod tests {
     fn leaves_out_attributes_that_sqs_refuses() {
         for refused in ["a\u{fffe}", "\u{ffff}a"] {
             let attributes = [("refused", Some(refused)), ("good", Some("\u{fffd}"))];
-            let message = message("i", None, &data(&attributes)).unwrap();
+            let message = message("i", None, &data(&attributes), 0).unwrap();
             let good = ("good", "\u{fffd}".to_owned());
             assert_eq!(message.attributes, [("type", "t".to_owned()), good]);
         }

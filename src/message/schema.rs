@@ -73,8 +73,11 @@ fn as_published(schema: &mut Schema) {
 
 /// A schema under `schemas/`, and a message that it accepts.
 pub(super) struct GeneratedSchema {
-    r#type: &'static str,
-    schema: Value,
+    pub(super) r#type: &'static str,
+    pub(super) topic: OutputTopic,
+    /// The names of the attributes besides `type`.
+    pub(super) attributes: Vec<&'static str>,
+    pub(super) schema: Value,
     message: Value,
 }
 
@@ -117,13 +120,16 @@ impl GeneratedSchema {
             schema["else"] = without("subject");
         }
         let message = match example.topic() {
-            OutputTopic::Quarantine => message("id", Some(Utc::now()), example),
+            OutputTopic::Quarantine => message("id", Some(Utc::now()), example, 0),
             OutputTopic::Retry | OutputTopic::Readiness | OutputTopic::Report => {
-                origin().message(example)
+                let source = RawValue::from_string(r#"{"header":{}}"#.to_owned()).unwrap();
+                origin().message(example, Some(&source))
             }
         };
         Self {
             r#type: example.r#type(),
+            topic: example.topic(),
+            attributes: example.attributes().iter().map(|(name, _)| *name).collect(),
             schema,
             message: serde_json::from_str(&message.unwrap().body).unwrap(),
         }
@@ -141,6 +147,11 @@ impl GeneratedSchema {
 
 /// The keywords to write first, in this order.
 const FIRST_KEYWORDS: &[&str] = &[
+    "asyncapi",
+    "info",
+    "servers",
+    "channels",
+    "operations",
     "$schema",
     "$id",
     "title",
@@ -153,7 +164,7 @@ const FIRST_KEYWORDS: &[&str] = &[
 ];
 
 /// Serializes a schema with the most informative keywords first.
-struct InReadingOrder<'a>(&'a Value);
+pub(super) struct InReadingOrder<'a>(pub(super) &'a Value);
 
 impl Serialize for InReadingOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -183,13 +194,18 @@ fn subject_field<D: MessageData + Serialize>(example: &D) -> String {
         .clone()
 }
 
-fn describe<D: MessageData>(example: &D, description: &str) -> String {
-    let topic = match example.topic() {
+/// The name of a topic in the documents.
+pub(super) fn topic_name(topic: OutputTopic) -> &'static str {
+    match topic {
         OutputTopic::Retry => "retry",
         OutputTopic::Readiness => "readiness",
         OutputTopic::Report => "report",
         OutputTopic::Quarantine => "quarantine",
-    };
+    }
+}
+
+fn describe<D: MessageData>(example: &D, description: &str) -> String {
+    let topic = topic_name(example.topic());
     let mut attributes = vec!["type"];
     attributes.extend(example.attributes().iter().map(|(name, _)| *name));
     format!(
@@ -281,7 +297,6 @@ fn origin() -> MessageOrigin {
         id: "id".to_owned(),
         time: Some(Utc::now()),
         happened_at: None,
-        source: RawValue::from_string(r#"{"header":{}}"#.to_owned()).unwrap(),
     }
 }
 

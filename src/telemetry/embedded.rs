@@ -2,6 +2,10 @@
 //!
 //! They need no network call, and a failure to write them does not fail an event. Source of the
 //! format: "CloudWatch embedded metric format".
+//!
+//! The log is paid by the byte. A document can hold many metrics, each with dimensions of its own,
+//! as long as each dimension and each metric has one value in it. So an invocation for one event
+//! writes one document.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +24,16 @@ const MAX_VALUES: usize = 100;
 
 /// The dimensions of a metric, by name.
 type MetricDimensions<'a> = Vec<(&'a str, &'a str)>;
+
+/// A metric with its values in an invocation.
+#[derive(Debug)]
+struct EmbeddedMetric<'a> {
+    name: &'static str,
+    unit: &'static str,
+    dimensions: MetricDimensions<'a>,
+    /// A number, or a list of at most [`MAX_VALUES`].
+    value: Value,
+}
 
 /// What an invocation itself contributes to the function's metrics.
 #[derive(Debug, Clone, Copy)]
@@ -79,25 +93,51 @@ pub fn emit(documents: &[Value]) {
     }
 }
 
-/// Builds the metric documents of an invocation, one per set of dimension values.
+/// Builds the metric documents of an invocation: as few as can hold all metrics.
 #[must_use]
 pub fn documents(
     namespace: &str,
     facts: InvocationFacts<'_>,
     observations: &[RecordObservation],
 ) -> Vec<Value> {
-    let template = DocumentTemplate { namespace, facts };
-    let mut documents = Vec::new();
-    for ((metric, dimensions), count) in counts(facts, observations) {
-        documents.push(template.document(metric, "Count", &dimensions, json!(count)));
-    }
-    for (event_type, ages) in ages(observations) {
-        let dimensions = [("EventType", event_type)];
-        for ages in ages.chunks(MAX_VALUES) {
-            documents.push(template.document("EventAge", "Seconds", &dimensions, json!(ages)));
+    let mut documents: Vec<MetricDocument<'_>> = Vec::new();
+    for metric in metrics(facts, observations) {
+        match documents.iter_mut().find(|known| known.has_room(&metric)) {
+            Some(document) => document.add(metric),
+            None => documents.push(MetricDocument::of(metric)),
         }
     }
+    let documents = documents.into_iter();
     documents
+        .map(|document| document.write(namespace, facts))
+        .collect()
+}
+
+/// The metrics of an invocation.
+fn metrics<'a>(
+    facts: InvocationFacts<'_>,
+    observations: &'a [RecordObservation],
+) -> Vec<EmbeddedMetric<'a>> {
+    let mut metrics = Vec::new();
+    for ((name, dimensions), count) in counts(facts, observations) {
+        metrics.push(EmbeddedMetric {
+            name,
+            unit: "Count",
+            dimensions,
+            value: json!(count),
+        });
+    }
+    for (event_type, ages) in ages(observations) {
+        for ages in ages.chunks(MAX_VALUES) {
+            metrics.push(EmbeddedMetric {
+                name: "EventAge",
+                unit: "Seconds",
+                dimensions: vec![("EventType", event_type)],
+                value: json!(ages),
+            });
+        }
+    }
+    metrics
 }
 
 /// The counts by metric and dimensions. Metrics without dimensions are for alarms, which cannot sum
@@ -176,42 +216,80 @@ fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {
     ages
 }
 
-/// What the documents of an invocation have in common.
-#[derive(Debug, Clone, Copy)]
-struct DocumentTemplate<'a> {
-    namespace: &'a str,
-    facts: InvocationFacts<'a>,
+/// The metrics that share a document.
+#[derive(Debug, Default)]
+struct MetricDocument<'a> {
+    /// The values of all dimensions.
+    dimensions: BTreeMap<&'a str, &'a str>,
+    /// The metrics by name.
+    metrics: BTreeMap<&'static str, SharingMetric<'a>>,
 }
 
-impl DocumentTemplate<'_> {
-    /// Builds a document. Lambda filters log lines by `level`, so the document has one.
-    fn document(
-        &self,
-        metric: &str,
-        unit: &str,
-        dimensions: &[(&str, &str)],
-        value: Value,
-    ) -> Value {
-        let mut fields = Map::new();
-        let mut names = Vec::new();
-        for (name, value) in dimensions {
-            names.push(*name);
-            fields.insert((*name).to_owned(), json!(value));
+/// A metric in a document, with one or several sets of dimensions.
+#[derive(Debug)]
+struct SharingMetric<'a> {
+    unit: &'static str,
+    value: Value,
+    /// The names of the dimensions of each set.
+    dimension_sets: Vec<Vec<&'a str>>,
+}
+
+impl<'a> MetricDocument<'a> {
+    fn of(metric: EmbeddedMetric<'a>) -> Self {
+        let mut document = Self::default();
+        document.add(metric);
+        document
+    }
+
+    /// Whether nothing in the document has the same name and another value.
+    fn has_room(&self, metric: &EmbeddedMetric<'_>) -> bool {
+        let known = self.metrics.get(metric.name);
+        if known.is_some_and(|known| known.value != metric.value) {
+            return false;
         }
-        let directive = json!({
-            "Namespace": self.namespace,
-            "Dimensions": [names],
-            "Metrics": [{"Name": metric, "Unit": unit}],
+        let mut dimensions = metric.dimensions.iter();
+        dimensions.all(|(name, value)| self.dimensions.get(name).is_none_or(|known| known == value))
+    }
+
+    fn add(&mut self, metric: EmbeddedMetric<'a>) {
+        let names = metric.dimensions.iter().map(|(name, _)| *name).collect();
+        let known = self.metrics.entry(metric.name);
+        let known = known.or_insert_with(|| SharingMetric {
+            unit: metric.unit,
+            value: metric.value,
+            dimension_sets: Vec::new(),
         });
+        known.dimension_sets.push(names);
+        self.dimensions.extend(metric.dimensions);
+    }
+
+    /// Writes the document. Lambda filters log lines by `level`, so it has one.
+    fn write(self, namespace: &str, facts: InvocationFacts<'_>) -> Value {
+        let mut fields = Map::new();
+        for (name, value) in self.dimensions {
+            fields.insert(name.to_owned(), json!(value));
+        }
+        let mut definitions: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+        for (name, metric) in self.metrics {
+            let definition = json!({"Name": name, "Unit": metric.unit});
+            let known = definitions.entry(metric.dimension_sets).or_default();
+            known.push(definition);
+            fields.insert(name.to_owned(), metric.value);
+        }
+        let mut directives = Vec::new();
+        for (dimension_sets, metrics) in definitions {
+            directives.push(json!({
+                "Namespace": namespace, "Dimensions": dimension_sets, "Metrics": metrics,
+            }));
+        }
         let metadata = json!({
-            "Timestamp": self.facts.now.timestamp_millis(),
-            "CloudWatchMetrics": [directive],
+            "Timestamp": facts.now.timestamp_millis(),
+            "CloudWatchMetrics": directives,
         });
         fields.insert("_aws".to_owned(), metadata);
         fields.insert("level".to_owned(), json!("INFO"));
-        fields.insert("requestId".to_owned(), json!(self.facts.request_id));
-        fields.insert("timestamp".to_owned(), json!(timestamp(self.facts.now)));
-        fields.insert(metric.to_owned(), value);
+        fields.insert("requestId".to_owned(), json!(facts.request_id));
+        fields.insert("timestamp".to_owned(), json!(timestamp(facts.now)));
         Value::Object(fields)
     }
 }
@@ -235,52 +313,148 @@ mod tests {
         }
     }
 
-    fn documents_of(observations: &[RecordObservation]) -> Vec<Value> {
-        let facts = InvocationFacts {
+    fn facts() -> InvocationFacts<'static> {
+        InvocationFacts {
             request_id: "request",
             now: DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(),
             is_cold_start: true,
             is_ledger_unavailable: true,
-        };
-        documents("Mine", facts, observations)
+        }
+    }
+
+    fn documents_of(observations: &[RecordObservation]) -> Vec<Value> {
+        documents("Mine", facts(), observations)
+    }
+
+    /// A metric as CloudWatch reads it: its name, its dimensions, and its unit and value.
+    type ReadMetric = (String, BTreeMap<String, String>, (String, String));
+
+    /// Reads documents as CloudWatch does.
+    fn read(documents: &[Value]) -> Vec<ReadMetric> {
+        let mut metrics = Vec::new();
+        for document in documents {
+            for directive in document["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                assert_eq!(directive["Namespace"], "Mine");
+                for metric in directive["Metrics"].as_array().unwrap() {
+                    for names in directive["Dimensions"].as_array().unwrap() {
+                        metrics.push(read_metric(document, metric, names));
+                    }
+                }
+            }
+        }
+        metrics.sort();
+        metrics
+    }
+
+    fn read_metric(document: &Value, metric: &Value, names: &Value) -> ReadMetric {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (name, unit) = (text(&metric["Name"]), text(&metric["Unit"]));
+        let names = names.as_array().unwrap().iter().map(text);
+        let dimensions = names.map(|name| (name.clone(), text(&document[&name])));
+        let dimensions = dimensions.collect();
+        let value = &document[&name];
+        assert!(
+            value
+                .as_array()
+                .is_none_or(|values| values.len() <= MAX_VALUES)
+        );
+        (name, dimensions, (unit, value.to_string()))
+    }
+
+    /// What the documents have to say.
+    fn expected(metrics: Vec<EmbeddedMetric<'_>>) -> Vec<ReadMetric> {
+        let mut expected = Vec::new();
+        for metric in metrics {
+            let mut dimensions = BTreeMap::new();
+            for (name, value) in metric.dimensions {
+                dimensions.insert(name.to_owned(), value.to_owned());
+            }
+            let value = (metric.unit.to_owned(), metric.value.to_string());
+            expected.push((metric.name.to_owned(), dimensions, value));
+        }
+        expected.sort();
+        expected
     }
 
     #[test]
-    fn writes_one_document_for_each_set_of_dimension_values() {
-        let documents = documents_of(&[
-            seen("handled", 1.5),
-            seen("handled", 2.0),
-            seen("failed", 3.0),
-        ]);
-        let find = |metric: &str, outcome: Option<&str>| {
-            documents.iter().find(|d| {
-                d.get(metric).is_some() && d.get("Outcome").and_then(Value::as_str) == outcome
-            })
+    fn one_event_makes_one_document() {
+        let documents = documents_of(&[seen("handled", 1.5)]);
+        let directive = |dimensions: &[&str], metrics: &[&str]| {
+            let unit = |name: &str| {
+                if name == "EventAge" {
+                    "Seconds"
+                } else {
+                    "Count"
+                }
+            };
+            let metrics = metrics.iter();
+            let metrics = metrics.map(|name| json!({"Name": name, "Unit": unit(name)}));
+            let metrics: Vec<_> = metrics.collect();
+            json!({"Namespace": "Mine", "Dimensions": [dimensions], "Metrics": metrics})
         };
-        assert_eq!(documents.len(), 8);
-        assert_eq!(find("FailedEvents", None).unwrap()["FailedEvents"], 1);
+        let directives = [
+            directive(&[], &["ColdStarts", "EventsReceived", "LedgerUnavailable"]),
+            directive(&["Decision"], &["RetryDecisions"]),
+            directive(&["EventType"], &["EventAge"]),
+            directive(&["EventType", "Outcome"], &["Events"]),
+        ];
         assert_eq!(
-            find("LedgerUnavailable", None).unwrap()["LedgerUnavailable"],
-            1
-        );
-        assert_eq!(find("Events", Some("handled")).unwrap()["Events"], 2);
-        assert_eq!(find("Events", Some("failed")).unwrap()["Events"], 1);
-        assert_eq!(find("RetryDecisions", None).unwrap()["RetryDecisions"], 3);
-        assert_eq!(
-            find("EventAge", None).unwrap()["EventAge"],
-            json!([1.5, 2.0, 3.0])
-        );
-        assert_eq!(
-            *find("ColdStarts", None).unwrap(),
-            json!({
-                "_aws": {"Timestamp": 1_800_000_000_123_i64, "CloudWatchMetrics": [{
-                    "Namespace": "Mine", "Dimensions": [[]],
-                    "Metrics": [{"Name": "ColdStarts", "Unit": "Count"}],
-                }]},
-                "ColdStarts": 1, "level": "INFO", "requestId": "request",
+            documents,
+            [json!({
+                "_aws": {"Timestamp": 1_800_000_000_123_i64, "CloudWatchMetrics": directives},
+                "ColdStarts": 1, "Decision": "RETRY", "EventAge": [1.5], "EventType": "T",
+                "Events": 1, "EventsReceived": 1, "LedgerUnavailable": 1, "Outcome": "handled",
+                "RetryDecisions": 1, "level": "INFO", "requestId": "request",
                 "timestamp": "2027-01-15T08:00:00.123Z",
-            })
+            })]
         );
+    }
+
+    #[test]
+    fn the_documents_hold_each_metric_once_with_its_own_value_and_dimensions() {
+        let missing = |fields: &[&'static str]| {
+            let fields = fields.iter();
+            fields.map(|field| EventFinding::missing(field)).collect()
+        };
+        let of_type = |event_type: &str, findings| RecordObservation {
+            event_type: event_type.to_owned(),
+            findings,
+            ..seen("handled", 2.0)
+        };
+        for observations in [
+            vec![],
+            vec![
+                seen("handled", 1.5),
+                seen("failed", 3.0),
+                seen("handled", 2.0),
+            ],
+            vec![of_type("A", missing(&["unitId"]))],
+            vec![
+                of_type("A", missing(&["unitId", "roleId"])),
+                of_type("B", missing(&["unitId"])),
+            ],
+            (0..250)
+                .map(|age| seen("handled", f64::from(age)))
+                .collect(),
+        ] {
+            let metrics = metrics(facts(), &observations);
+            assert_eq!(read(&documents_of(&observations)), expected(metrics));
+        }
+    }
+
+    #[test]
+    fn what_differs_in_a_dimension_or_a_value_has_another_document() {
+        let events = [
+            seen("handled", 1.5),
+            seen("failed", 3.0),
+            seen("handled", 2.0),
+        ];
+        let documents = documents_of(&events);
+        assert_eq!(documents.len(), 2, "{documents:?}");
+        let counted = |index: usize| (&documents[index]["Outcome"], &documents[index]["Events"]);
+        assert_eq!(counted(0), (&json!("failed"), &json!(1)));
+        assert_eq!(counted(1), (&json!("handled"), &json!(2)));
+        assert_eq!(documents[0]["EventAge"], json!([1.5, 3.0, 2.0]));
     }
 
     #[test]

@@ -143,7 +143,7 @@ class LeftToOthers(test_doctor.DoctorTest):
                 queues = f"it has no {kind}Queue and no {kind}DeadLetterQueue"
                 problem = f"{queues}, because {kind}Consumer is None"
                 self.assertIn(f"error: the stack asp-events: {problem}", done.err)
-                self.assertIn(f"sam deploy --parameter-overrides {kind}Consumer=Queue", done.err)
+                self.assertIn(f"set {kind}Consumer=Queue in parameter_overrides", done.err)
         self.assertEqual(self.aspctl("replay", "quarantine-dlq", "--dry-run").status, 0)
 
     def test_the_topics_can_be_followed(self) -> None:

@@ -25,7 +25,7 @@ from samtranslator.yaml_helper import yaml_parse
 from tool import ROOT, Result, aws, run, start
 
 from case import BOOTSTRAP  # tool.py knows where it is
-from stack import BUCKET, KEY, Stack, running
+from stack import BUCKET, KEY, NAME, Stack, running
 from watch import Watch
 
 UNIT = {"type": "Unit", "id": "amzn1.alexa.unit.did.EXAMPLE"}
@@ -94,14 +94,13 @@ class DoctorTest(unittest.TestCase):
 
     @classmethod
     def add_alarms(cls) -> None:
-        """Creates simple alarms, with outputs, for those that MiniStack does not support."""
+        """Creates simple alarms for those that MiniStack does not support."""
         template, cloudwatch = yaml_parse((ROOT / "template.yaml").read_text()), cls.client("cloudwatch")
-        outputs = {}
         for name in (name for name in cls.stack.left_out if name.endswith("Alarm")):
             description = template["Resources"][name]["Properties"]["AlarmDescription"]["Fn::Sub"]
             topic = "AlarmTopic" if description.startswith("PAGE: ") else "TicketTopic"
             cloudwatch.put_metric_alarm(
-                AlarmName=name,
+                AlarmName=f"{NAME}-{name}-LOCAL",
                 AlarmDescription=description,
                 AlarmActions=[cls.arn(topic)],
                 Namespace="test",
@@ -112,9 +111,12 @@ class DoctorTest(unittest.TestCase):
                 Threshold=1,
                 ComparisonOperator="GreaterThanThreshold",
             )
-            (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-            outputs[f"{name}Arn"] = alarm["AlarmArn"]
-        cls.stack.update(cls.parameters, outputs=outputs)
+
+    @classmethod
+    def alarm_name(cls, alarm: str) -> str:
+        described = cls.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{NAME}-{alarm}-")
+        (found,) = described["MetricAlarms"]
+        return str(found["AlarmName"])
 
     @classmethod
     def client(cls, service: str) -> Any:
@@ -697,7 +699,7 @@ class Doctor(DoctorTest):
 
     def alarm(self) -> dict[str, Any]:
         """An alarm as a request of PutMetricAlarm."""
-        described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.name("FunctionErrorsAlarm")])
+        described = self.client("cloudwatch").describe_alarms(AlarmNames=[self.alarm_name("FunctionErrorsAlarm")])
         taken = (
             "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions MetricName Namespace "
             "Statistic Dimensions Period EvaluationPeriods Threshold ComparisonOperator "
@@ -709,10 +711,10 @@ class Doctor(DoctorTest):
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
         cloudwatch.delete_alarms(AlarmNames=[alarm["AlarmName"]])
         self.addCleanup(cloudwatch.put_metric_alarm, **alarm)
-        self.assert_fails(ALARMS, f"missing: {alarm['AlarmName']}", "REVERT_DRIFT")
+        self.assert_fails(ALARMS, "missing: FunctionErrorsAlarm", "make deploy", "REVERT_DRIFT")
 
     def test_an_alarm_is_disabled(self) -> None:
-        names, cloudwatch = [self.name("FunctionErrorsAlarm")], self.client("cloudwatch")
+        names, cloudwatch = [self.alarm_name("FunctionErrorsAlarm")], self.client("cloudwatch")
         self.addCleanup(cloudwatch.enable_alarm_actions, AlarmNames=names)
         cloudwatch.disable_alarm_actions(AlarmNames=names)
         self.assert_fails(ALARMS, f"aws cloudwatch enable-alarm-actions --alarm-names {names[0]}")
@@ -724,12 +726,12 @@ class Doctor(DoctorTest):
         self.assert_fails(ALARMS, f"not notifying TicketTopic: {alarm['AlarmName']}", "REVERT_DRIFT")
 
     def test_an_alarm_is_in_alarm(self) -> None:
-        alarm, cloudwatch = {"AlarmName": self.name("FunctionErrorsAlarm")}, self.client("cloudwatch")
+        alarm, cloudwatch = {"AlarmName": self.alarm_name("FunctionErrorsAlarm")}, self.client("cloudwatch")
         self.addCleanup(cloudwatch.set_alarm_state, **alarm, StateValue="OK", StateReason="over")
         cloudwatch.set_alarm_state(**alarm, StateValue="ALARM", StateReason="The function failed.")
         told = f"TICKET: {alarm['AlarmName']} is in ALARM: The function failed"
         self.assert_fails(ALARMS, told, "describe-alarms", "docs/operations.md#functionerrorsalarm")
-        page = {"AlarmName": self.name("FunctionThrottlesAlarm")}
+        page = {"AlarmName": self.alarm_name("FunctionThrottlesAlarm")}
         self.addCleanup(cloudwatch.set_alarm_state, **page, StateValue="OK", StateReason="over")
         cloudwatch.set_alarm_state(**page, StateValue="ALARM", StateReason="It was throttled.")
         status, rows = self.doctor()
@@ -806,7 +808,7 @@ class Doctor(DoctorTest):
             return answer._replace(body=body)
 
         with proxy(self.stack.endpoint, keep_value) as relay:
-            override = "sam deploy --parameter-overrides 'MetricNamespace=\"\"' changes it to"
+            override = 'set MetricNamespace="" in parameter_overrides'
             own = "AlexaSmartProperties/asp-events"
             self.assert_warns(STACK, "default of earlier versions", override, own, AWS_ENDPOINT_URL=relay.endpoint)
 
@@ -958,7 +960,7 @@ class Doctor(DoctorTest):
     def test_the_test_skill_failure_is_counted_outside_of_live(self) -> None:
         # MiniStack shows a metric at once, where CloudWatch takes a minute or two, and its alarms
         # ignore dimensions.
-        alarm = {"AlarmName": self.name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
+        alarm = {"AlarmName": self.alarm_name("LiveSkillFailureAlarm"), "StateReason": "over", "StateValue": "OK"}
         self.addCleanup(self.client("cloudwatch").set_alarm_state, **alarm)
         watch = Watch(self.stack)
         self.assert_rehearsed("skill-failure", "counted in the metric SkillInteractionFailure with the stage development")

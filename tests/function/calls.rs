@@ -1,16 +1,24 @@
 //! How many calls to AWS an event costs. They did not grow with what the function tells, but by the
 //! report and by the write that remembers a success.
 
-use std::slice;
+use std::{slice, time::Duration};
 
+use chrono::Utc;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     Function, alexa_event, automation,
-    aws::Operation::{
-        self, Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets, WriteReadiness,
+    aws::{
+        FakeAws, Fault,
+        Operation::{
+            self, Claim, Complete, Publish, PutMetricData, ReadBudgets, WriteBudgets,
+            WriteReadiness,
+        },
     },
-    message_of, skill_failure, sns_event_from,
+    invocation, message_of,
+    owner::environment,
+    skill_failure, sns_event_from,
 };
 
 const LEDGER: (&str, &str) = ("LEDGER_TABLE", "ledger");
@@ -59,7 +67,7 @@ async fn an_event_costs_as_many_calls_as_its_effect_needs() {
         // For the principal, and for the principal on the unit.
         (
             message_of("role-assigned"),
-            &[Claim, WriteReadiness, Publish, Complete],
+            &[Claim, WriteReadiness, WriteReadiness, Publish, Complete],
         ),
         (
             skill_failure("1", "s", "live", "X"),
@@ -124,4 +132,44 @@ async fn the_runs_of_an_automation_write_what_changes() {
             vec![Claim, ReadBudgets, WriteBudgets, Publish, Complete],
         ]
     );
+}
+
+/// How many rounds of calls go out one after the other, where each call takes a second. The second
+/// event is about what the table already has: a subject's last readiness, an automation's budget.
+#[tokio::test(start_paused = true)]
+async fn an_event_takes_three_rounds_of_calls_and_a_failed_automation_four() {
+    let role = |id: &str| message_of("role-assigned").replace("sample-role-assigned-0001", id);
+    let unit = |id: &str| {
+        message_of("subscription-activated").replace("sample-subscription-activated-0001", id)
+    };
+    for (rounds, events) in [
+        (
+            3,
+            [
+                skill_failure("1", "s", "live", "X"),
+                skill_failure("2", "s", "live", "X"),
+            ],
+        ),
+        (3, [unit("1"), unit("2")]),
+        (3, [role("1"), role("2")]),
+        (3, [run("1", "SUCCESS", 1), run("2", "SUCCESS", 2)]),
+        (4, [run("1", "FAILURE", 1), run("2", "FAILURE", 2)]),
+        (3, [run("1", "ODD", 1), run("2", "ODD", 2)]),
+    ] {
+        let aws = FakeAws::in_memory();
+        for operation in Operation::ALL {
+            aws.fail_every(operation, Fault::Slow(Duration::from_secs(1)));
+        }
+        let handler = environment(&aws, aws.transport());
+        for (number, event) in events.iter().enumerate() {
+            let started = Instant::now();
+            let body = sns_event_from(number, &[event]);
+            handler
+                .handle(&body, &invocation(Utc::now()))
+                .await
+                .unwrap();
+            assert_eq!(started.elapsed().as_secs(), rounds, "{event}");
+        }
+        assert!(aws.count() > 2, "{events:?}");
+    }
 }

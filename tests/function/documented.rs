@@ -124,7 +124,8 @@ async fn all_three_share_an_id_and_are_three_events() {
 }
 
 /// The examples in docs/consumers.md are what the function publishes for the samples, except for
-/// `notBefore`. The sample of an example is the one that publishes a message with its id.
+/// `notBefore`. The sample of an example is the one that publishes a message with its id. Other
+/// blocks of JSON are filter policies, which the tests of the stack try.
 #[tokio::test]
 async fn the_documents_show_what_is_published() {
     let mut published = HashMap::new();
@@ -139,6 +140,9 @@ async fn the_documents_show_what_is_published() {
     let mut examples = 0;
     for block in consumers.split("```json\n").skip(1) {
         let mut shown: Value = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+        if shown.get("specversion").is_none() {
+            continue;
+        }
         let id = &shown["id"];
         let mut published = published.remove(&id.to_string()).unwrap_or_else(|| {
             panic!("docs/consumers.md: no sample publishes a message with the id {id}")

@@ -31,7 +31,9 @@ use serde_json::{Value, json};
 use crate::{
     alexa_event,
     aws::{FakeAws, Fault, Operation},
-    invocation, reporting_config, sqs_event_from,
+    invocation,
+    metrics::counts,
+    reporting_config, sqs_event_from,
 };
 
 /// A table of meanings: the kind of event, its content, and what comes of it.
@@ -157,7 +159,7 @@ fn meaning(event: &str, words: &StatusWords) -> String {
         Plan::EndRetries { .. } => "ends the retries".to_owned(),
         Plan::Retry(failed) => {
             let decision = failed.decide(1, &policy());
-            let trigger = failed.trigger(1, decision, &policy(), Utc::now());
+            let trigger = failed.trigger(&record, 1, decision, &policy(), Utc::now());
             retry(&data(&trigger.unwrap()))
         }
         Plan::Signal(signal) => readiness(&data(&signal.message)),
@@ -597,7 +599,9 @@ fn the_errors_of_an_automation() {
             panic!("no retry")
         };
         let decision = failed.decide(1, &policy());
-        let trigger = failed.trigger(1, decision, &policy(), Utc::now()).unwrap();
+        let trigger = failed
+            .trigger(&record, 1, decision, &policy(), Utc::now())
+            .unwrap();
         data(&trigger)["errors"][0].clone()
     };
     let unit = "amzn1.alexa.unit.did.1";
@@ -859,9 +863,7 @@ async fn what_is_noticed_is_counted() {
     function.deliver(&[odd]).await.unwrap();
     EMITTED.with_borrow(|emitted| {
         for metric in ["FieldNotFound", "UnknownStatus"] {
-            let counted = emitted
-                .iter()
-                .filter(|document| document.get(metric).is_some());
+            let counted = emitted.iter().flat_map(|document| counts(document, metric));
             assert_eq!(counted.count(), 2, "{metric}: {emitted:?}");
         }
     });

@@ -31,21 +31,31 @@ async fn counted(aws: &FakeAws, now: DateTime<Utc>, events: &[&str], metric: &st
     let body = sqs_event(events);
     handler.handle(&body, &invocation(now)).await.unwrap();
     EMITTED.with_borrow(|documents| {
-        let documents = documents.iter();
-        let counts = documents.filter(|document| document.get(metric).is_some());
-        let mut counts: Vec<_> = counts.map(|document| count(document, metric)).collect();
+        let mut counts: Vec<_> = documents
+            .iter()
+            .flat_map(|document| counts(document, metric))
+            .collect();
         counts.sort();
         counts
     })
 }
 
-fn count(document: &Value, metric: &str) -> String {
-    let names = &document["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0];
-    let names = names.as_array().unwrap().iter();
-    let values = names.map(|name| document[name.as_str().unwrap()].as_str().unwrap());
-    let mut words: Vec<_> = values.map(str::to_owned).collect();
-    words.push(document[metric].to_string());
-    words.join(" ")
+/// What a document adds to a metric: the values of the dimensions, and the metric's.
+pub(crate) fn counts(document: &Value, metric: &str) -> Vec<String> {
+    let mut counts = Vec::new();
+    for directive in document["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+        let mut metrics = directive["Metrics"].as_array().unwrap().iter();
+        if metrics.any(|one| one["Name"] == metric) {
+            for names in directive["Dimensions"].as_array().unwrap() {
+                let names = names.as_array().unwrap().iter();
+                let values = names.map(|name| document[name.as_str().unwrap()].as_str().unwrap());
+                let mut words: Vec<_> = values.map(str::to_owned).collect();
+                words.push(document[metric].to_string());
+                counts.push(words.join(" "));
+            }
+        }
+    }
+    counts
 }
 
 /// A role without the principal, which is missed.

@@ -120,7 +120,8 @@ impl OwnedEvent {
             let ends = now.timestamp() + 3600;
             aws.put_item(json!({
                 "pk": format!("automation#{automation}"), "failures": ["an-earlier-one"],
-                "windowEndsAt": ends * 1000, "revision": "an-earlier-one", "expiresAt": ends
+                "windowEndsAt": ends * 1000, "lastFailureAt": 0,
+                "revision": "an-earlier-one", "expiresAt": ends
             }));
         }
     }
@@ -148,7 +149,7 @@ impl OwnedEvent {
             }
             OwedEffect::EndOfBudget(automation) => {
                 let item = aws.item(&format!("automation#{automation}"));
-                usize::from(item.is_some_and(|item| item["failures"] == json!([])))
+                usize::from(item.is_some_and(|item| item.get("failures").is_none()))
             }
         }
     }

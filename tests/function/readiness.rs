@@ -474,14 +474,14 @@ async fn a_signal_is_in_the_table_before_it_goes_out() {
 }
 
 #[tokio::test]
-async fn a_duplicate_is_not_stored_again_but_an_event_whose_publication_failed_is() {
+async fn a_signal_is_stored_at_each_delivery_and_published_once() {
     let aws = FakeAws::start().await;
     aws.fail(
         Operation::Publish,
         [Fault::Error(403, "AuthorizationError")],
     );
     let body = sns_event(&[&activated("1", 0)]);
-    for (stored, is_ok) in [(1, false), (2, true), (2, true)] {
+    for (stored, is_ok) in [(1, false), (2, true), (3, true)] {
         assert_eq!(handle(&aws, NOW, &body).await.is_ok(), is_ok);
         assert_eq!(aws.attempts(Operation::WriteReadiness), stored);
     }
@@ -648,7 +648,7 @@ async fn a_refused_write_fails_the_events_behind_it_and_no_others() {
     let events = [
         activated("1", 1),
         assigned("2", "unit-1", 0),
-        activated("3", 2),
+        assigned("3", "unit-2", 2),
         skill_failure("4", "s", "live", "X"),
         "no event".to_owned(),
     ];

@@ -40,7 +40,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import metric_math
@@ -107,16 +107,26 @@ class MetricStore:
 
     def series(self, key: MetricKey, statistic: str, window: PeriodWindow) -> TimeSeries:
         """The last points of a metric, each over one period; the last period ends now."""
-        periods: list[list[float]] = [[] for _ in range(window.count)]
-        samples = self.samples.get(key, [])
-        for sample in samples[bisect_left(samples, (window.start,)) :]:
+        samples = self.samples.get(key)
+        if not samples:
+            return _unknown(window.count)
+        start = window.start
+        periods: dict[int, list[float]] = defaultdict(list)
+        for sample in samples[bisect_left(samples, (start,)) :]:
             if sample.minute >= window.now:
                 break
             if sample.arrival <= window.now:
-                periods[(sample.minute - window.start) // window.period].append(sample.value)
-        aggregate = STATISTICS[statistic]
-        points = tuple(aggregate(values) if values else None for values in periods)
-        return TimeSeries(points, is_known=self.first_minute(key, window.now) is not None)
+                periods[(sample.minute - start) // window.period].append(sample.value)
+        points: list[float | None] = [None] * window.count
+        for index, values in periods.items():
+            points[index] = STATISTICS[statistic](values)
+        return TimeSeries(tuple(points), is_known=self.first_minute(key, window.now) is not None)
+
+
+@cache
+def _unknown(count: int) -> TimeSeries:
+    """The points of a metric without any value."""
+    return TimeSeries((None,) * count, is_known=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import unittest
 import uuid
 from datetime import datetime
@@ -12,9 +13,14 @@ from typing import Any, ClassVar
 
 from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator, FormatChecker
+from typeguard import check_type
 
 from stack import ROOT, Stack, running
 from watch import FAILURE_QUEUES, Received, Watch, messages
+
+sys.path.insert(0, str(ROOT / "schemas/types"))
+
+from aspevents import AspEventsMessage  # noqa: E402
 
 BOOTSTRAP = Path(os.environ.get("ASP_EVENTS_BOOTSTRAP", ROOT / "target/demo/asp-events")).resolve()
 
@@ -91,13 +97,14 @@ class StackTest(unittest.TestCase):
         return signal, received[0].attributes
 
     def checked(self, message: Received, kind: str) -> dict[str, Any]:
-        """Checks that the SDK and the schema accept a message as an event of this type."""
+        """Checks that a message is an event of this type to the SDK, the schema and the types."""
         accepted = JSONFormat().read(None, message.body)
         self.assertEqual(accepted.get_type(), kind)
         self.assertEqual(accepted.get_source(), "urn:alexa:smart-properties")
         schema = json.loads((ROOT / f"schemas/{kind}.json").read_bytes())
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(message.event)
+        check_type(message.event, AspEventsMessage)
         return message.event
 
     def assert_data(self, signal: dict[str, Any], **wanted: Any) -> None:

@@ -8,6 +8,8 @@ metrics" (AmazonCloudWatch/latest/monitoring/using-metric-math.html):
   missing true value is 0.
 - DIFF: the difference from the preceding value of the series. Between them there may be a gap.
 - FILL: replaces missing values.
+- METRICS(): the list of all metrics, without the results of other expressions. Here it is all
+  series that an expression is given: no alarm has METRICS() next to another expression.
 
 Not from the guide, because it does not say: SUM and MAX of a list take the values that exist, and
 give none if all are missing. A series without a value in the range is filled too, but only if
@@ -158,6 +160,9 @@ class _Parser:
         return items
 
     def _call(self, name: str) -> Formula:
+        if name == "METRICS":
+            self._take(")")
+            return lambda series: list(series.values())
         if name not in FUNCTIONS:
             raise MathError(f"{self.expression}: {name} is not supported here")
         arguments = self._items(")")
@@ -174,8 +179,8 @@ def _series(value: MathValue) -> TimeSeries:
     return value
 
 
-def _at(value: float | TimeSeries, index: int) -> Point:
-    return value.points[index] if isinstance(value, TimeSeries) else value
+def _points(value: float | TimeSeries, count: int) -> tuple[Point, ...]:
+    return value.points if isinstance(value, TimeSeries) else (value,) * count
 
 
 def _length(*values: MathValue) -> int:
@@ -191,7 +196,8 @@ def _combine(binary: Binary, left: MathValue, right: MathValue) -> MathValue:
         raise MathError("operators on lists are not supported here")
     if not isinstance(left, TimeSeries) and not isinstance(right, TimeSeries):
         return binary(left, right)
-    pairs = [(_at(left, index), _at(right, index)) for index in range(_length(left, right))]
+    count = _length(left, right)
+    pairs = zip(_points(left, count), _points(right, count), strict=True)
     are_series = isinstance(left, TimeSeries) and isinstance(right, TimeSeries)
     points = tuple(_combine_points(binary, *pair, are_series) for pair in pairs)
     return TimeSeries(points, _is_known(left, right))
@@ -212,8 +218,8 @@ def _aggregate(name: str, aggregate: Callable[[list[float]], float]) -> Callable
         if others or not isinstance(values, list):
             raise MathError(f"{name} takes one list: of one series it depends on what is fetched")
         points: list[Point] = []
-        for index in range(_length(*values)):
-            at_index = [_at(series, index) for series in values]
+        count = _length(*values)
+        for at_index in zip(*(_points(series, count) for series in values), strict=True):
             real = [point for point in at_index if point is not None]
             points.append(aggregate(real) if real else None)
         return TimeSeries(tuple(points), _is_known(*values))
@@ -247,13 +253,15 @@ def _if(condition: MathValue, true: MathValue, false: MathValue | None = None) -
     if isinstance(true, list) or isinstance(false, list):
         raise MathError("IF takes series and numbers")
     points: list[Point] = []
-    for index, holds in enumerate(series.points):
+    count = len(series.points)
+    otherwise = (None,) * count if false is None else _points(false, count)
+    for holds, if_true, if_false in zip(
+        series.points, _points(true, count), otherwise, strict=True
+    ):
         if holds is None:
             points.append(None)
-        elif holds:
-            points.append(_at(true, index) or 0.0)
         else:
-            points.append(None if false is None else _at(false, index))
+            points.append((if_true or 0.0) if holds else if_false)
     return TimeSeries(tuple(points), series.is_known)
 
 

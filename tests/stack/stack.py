@@ -107,23 +107,11 @@ class Stack:
             "QUARANTINE_TOPIC_ARN": self.outputs["QuarantineTopicArn"],
         }
 
-    def update(
-        self,
-        parameters: Mapping[str, str],
-        seconds: float = 120,
-        outputs: Mapping[str, str] | None = None,
-    ) -> None:
-        """Updates the stack with these parameters; `outputs` replace those that were left out."""
-        cloudformation = self.client("cloudformation")
-        template: dict[str, Any] = {"UsePreviousTemplate": True}
-        if outputs:
-            body = cloudformation.get_template(StackName=NAME)["TemplateBody"]
-            body = json.loads(body) if isinstance(body, str) else body
-            body["Outputs"].update({name: {"Value": value} for name, value in outputs.items()})
-            template = {"TemplateURL": _uploaded(self, body)}
-        cloudformation.update_stack(
+    def update(self, parameters: Mapping[str, str], seconds: float = 120) -> None:
+        """Updates the stack with these parameters."""
+        self.client("cloudformation").update_stack(
             StackName=NAME,
-            **template,
+            UsePreviousTemplate=True,
             Parameters=_parameters(parameters),
             Capabilities=CAPABILITIES,
         )

@@ -275,6 +275,7 @@ class MetricMathTest(unittest.TestCase):
     def test_lists_take_what_is_there(self) -> None:
         self.check("SUM([a, b])", "3 1 2 -", a="1 1 - -", b="2 - 2 -")
         self.check("MAX([a, b, 2 * a])", "2 2 2 -", a="1 1 - -", b="2 - 2 -")
+        self.check("FILL(SUM(METRICS()), 0)", "3 1 2 0", a="1 1 - -", b="2 - 2 -")
 
     def test_refuses_what_depends_on_the_number_of_points(self) -> None:
         for expression in ("SUM(a)", "MAX(a)", "a - MAX(a)"):

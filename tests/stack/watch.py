@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stack import ROOT, Stack
+from stack import NAME, ROOT, Stack
 
 FAILURES = "SkillInteractionFailure"
 QUEUES = ("RetryQueue", "ReadinessQueue", "ReportQueue", "QuarantineQueue")
@@ -251,10 +251,8 @@ class Watch:
 
     def alarms(self) -> dict[str, str]:
         """The state of each alarm, by its logical id in the template."""
-        names = {
-            arn: output.removesuffix("Arn")
-            for output, arn in self.outputs.items()
-            if output.endswith("AlarmArn")
+        states = self.cloudwatch.describe_alarms(AlarmNamePrefix=f"{NAME}-")["MetricAlarms"]
+        return {
+            state["AlarmName"].removeprefix(f"{NAME}-").partition("-")[0]: state["StateValue"]
+            for state in states
         }
-        states = self.cloudwatch.describe_alarms()["MetricAlarms"]
-        return {names[alarm["AlarmArn"]]: alarm["StateValue"] for alarm in states}

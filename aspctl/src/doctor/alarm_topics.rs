@@ -11,10 +11,13 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{
-    alarms::AlarmSeverity,
+    alarms::{ALARMS, AlarmSeverity, StackAlarms},
     key::{EncryptionKey, KeyUse, is_aws_managed_alias},
     permission::judge_permission,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
+    report::{
+        CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless,
+        prerequisite,
+    },
     stack::StackContext,
     stack_key::key_of,
     subscriber::{TopicSubscriber, read_subscribers},
@@ -33,15 +36,16 @@ const SUBSCRIBERS: &str = "alarm subscribers";
 struct AlarmTopic<'a> {
     severity: AlarmSeverity,
     arn: &'a str,
-    /// An alarm that publishes to it.
-    alarm: &'a str,
     /// Whether a parameter names it, instead of the stack's own.
     is_given: bool,
 }
 
 /// Checks the topics, and who is subscribed to them.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let topics = async { check_topics(context.clone()?).await };
+pub(super) async fn links(
+    context: &Result<StackContext<'_>, CheckError>,
+    alarms: &Result<StackAlarms, CheckError>,
+) -> Vec<DoctorLink> {
+    let topics = async { check_topics(context.clone()?, alarms).await };
     let subscribers = async { check_subscribers(context.clone()?).await };
     let (topics, subscribers) = tokio::join!(topics, subscribers);
     vec![
@@ -60,15 +64,21 @@ fn topics_of(context: StackContext<'_>) -> Vec<Result<AlarmTopic<'_>, CheckError
     }
 }
 
-async fn check_topics(context: StackContext<'_>) -> CheckResult {
+async fn check_topics(
+    context: StackContext<'_>,
+    alarms: &Result<StackAlarms, CheckError>,
+) -> CheckResult {
+    let alarms = prerequisite(alarms, ALARMS)?;
     let topics = topics_of(context);
     let mut names = Vec::new();
     for topic in topics.iter().flatten() {
         names.push(resource_name(topic.arn));
     }
-    let checks = topics
-        .into_iter()
-        .map(async |topic| topic?.check(context).await);
+    let checks = topics.into_iter().map(async |topic| {
+        let topic = topic?;
+        let alarm = alarms.example_arn(topic.severity)?;
+        topic.check(context, alarm).await
+    });
     let findings = findings_of_all(join_all(checks).await)?;
     ok_unless(
         findings,
@@ -81,13 +91,16 @@ impl<'a> AlarmTopic<'a> {
         Ok(Self {
             severity,
             arn: context.output(severity.output())?,
-            alarm: context.output(severity.example())?,
             is_given: severity.has_given_topic(context.stack),
         })
     }
 
-    /// Checks its policy and its key.
-    async fn check(self, context: StackContext<'_>) -> Result<Vec<DoctorFinding>, CheckError> {
+    /// Checks whether its policy and its key let an alarm publish to it.
+    async fn check(
+        self,
+        context: StackContext<'_>,
+        alarm: &str,
+    ) -> Result<Vec<DoctorFinding>, CheckError> {
         let arn = self.arn;
         if let Some(finding) = self.judge_region(context.aws.region()) {
             return Ok(vec![finding]);
@@ -99,8 +112,8 @@ impl<'a> AlarmTopic<'a> {
         let read = read.map_err(|error| self.unreadable(context, error, &unknown))?;
         let attributes = read.attributes.unwrap_or_default();
         let mut findings = Vec::new();
-        findings.extend(self.judge_policy(&attributes));
-        findings.extend(self.check_key(context, &attributes).await?);
+        findings.extend(self.judge_policy(alarm, &attributes));
+        findings.extend(self.check_key(context, alarm, &attributes).await?);
         Ok(findings)
     }
 
@@ -154,10 +167,14 @@ impl<'a> AlarmTopic<'a> {
     }
 
     /// Judges whether its policy lets CloudWatch publish.
-    fn judge_policy(self, attributes: &HashMap<String, String>) -> Option<DoctorFinding> {
+    fn judge_policy(
+        self,
+        alarm: &str,
+        attributes: &HashMap<String, String>,
+    ) -> Option<DoctorFinding> {
         let policy = attributes.get("Policy").map_or("", String::as_str);
         let request = AccessRequest {
-            principal: self.publisher(),
+            principal: publisher(alarm),
             action: "sns:Publish",
             resource: self.arn,
             context: &[],
@@ -170,7 +187,7 @@ impl<'a> AlarmTopic<'a> {
         judge_permission(
             iam::evaluate(policy, &request),
             &permission,
-            || self.how_to_grant_publish(),
+            || self.how_to_grant_publish(alarm),
             |name| {
                 format!(
                     "Remove statement {name} from the topic's policy ({}), or exempt CloudWatch \
@@ -181,16 +198,8 @@ impl<'a> AlarmTopic<'a> {
         )
     }
 
-    /// CloudWatch, on behalf of an alarm.
-    fn publisher(self) -> RequestPrincipal<'a> {
-        RequestPrincipal::Service {
-            name: CLOUDWATCH,
-            source_arn: self.alarm,
-        }
-    }
-
-    fn how_to_grant_publish(self) -> String {
-        let account = Arn::parse(self.alarm).map_or("", |arn| arn.account);
+    fn how_to_grant_publish(self, alarm: &str) -> String {
+        let account = Arn::parse(alarm).map_or("", |arn| arn.account);
         let statement = json!({
             "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
             "Action": "sns:Publish", "Resource": self.arn,
@@ -212,6 +221,7 @@ impl<'a> AlarmTopic<'a> {
     async fn check_key(
         self,
         context: StackContext<'_>,
+        alarm: &str,
         attributes: &HashMap<String, String>,
     ) -> Result<Option<DoctorFinding>, CheckError> {
         let id = attributes.get("KmsMasterKeyId").map_or("", String::as_str);
@@ -223,7 +233,7 @@ impl<'a> AlarmTopic<'a> {
             return Ok(Some(self.aws_managed_key(id)));
         }
         match EncryptionKey::read(context.aws, id).await {
-            Ok(key) => Ok(self.judge_key(&key)),
+            Ok(key) => Ok(self.judge_key(alarm, &key)),
             Err(CommandError::Aws(error)) if self.is_given && error.is_denied() => {
                 let unknown = format!("whether CloudWatch may use the key of {}", self.arn);
                 Ok(Some(self.unknown(&error, &unknown)))
@@ -254,7 +264,7 @@ impl<'a> AlarmTopic<'a> {
         )
     }
 
-    fn judge_key(self, key: &EncryptionKey) -> Option<DoctorFinding> {
+    fn judge_key(self, alarm: &str, key: &EncryptionKey) -> Option<DoctorFinding> {
         let arn = &key.arn;
         if key.is_aws_managed {
             return Some(self.aws_managed_key(arn));
@@ -263,7 +273,7 @@ impl<'a> AlarmTopic<'a> {
         if let Some(finding) = key.judge_state(&name) {
             return Some(finding);
         }
-        let gaps = key.gaps(KeyUse::by_publisher(self.publisher()));
+        let gaps = key.gaps(KeyUse::by_publisher(publisher(alarm)));
         gaps.judge(key, &name, "CloudWatch", || how_to_grant_key(key))
     }
 
@@ -294,6 +304,14 @@ impl<'a> AlarmTopic<'a> {
                  --notification-endpoint ADDRESS; then confirm the subscription by e-mail"
             ),
         ))
+    }
+}
+
+/// CloudWatch, on behalf of an alarm.
+fn publisher(alarm: &str) -> RequestPrincipal<'_> {
+    RequestPrincipal::Service {
+        name: CLOUDWATCH,
+        source_arn: alarm,
     }
 }
 
@@ -352,13 +370,14 @@ mod tests {
     const TOPIC: AlarmTopic<'_> = AlarmTopic {
         severity: AlarmSeverity::Page,
         arn: "arn:aws:sns:us-east-1:123456789012:on-call",
-        alarm: "arn:aws:cloudwatch:us-east-1:123456789012:alarm:asp-events-1",
         is_given: true,
     };
 
+    const ALARM: &str = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:asp-events-1";
+
     fn judge_statement(statement: &Value) -> Option<DoctorFinding> {
         let policy = json!({ "Statement": [statement] }).to_string();
-        TOPIC.judge_policy(&[("Policy".to_owned(), policy)].into())
+        TOPIC.judge_policy(ALARM, &[("Policy".to_owned(), policy)].into())
     }
 
     fn statement(change: &Value) -> Value {
@@ -411,7 +430,7 @@ mod tests {
 
     #[test]
     fn the_advised_statement_lets_cloudwatch_publish() {
-        let advice = TOPIC.how_to_grant_publish();
+        let advice = TOPIC.how_to_grant_publish(ALARM);
         let (_, statement) = advice.split_once("): ").unwrap();
         let statement = serde_json::from_str(statement).unwrap();
         assert_eq!(judge_statement(&statement), None);
@@ -423,10 +442,10 @@ mod tests {
         let advice = how_to_grant_key(&key(&json!([])));
         let (_, grant) = advice.split_once("): ").unwrap();
         let grant: Value = serde_json::from_str(grant).unwrap();
-        assert_eq!(TOPIC.judge_key(&key(&grant)), None);
+        assert_eq!(TOPIC.judge_key(ALARM, &key(&grant)), None);
         let mut decrypt = grant.clone();
         decrypt["Action"] = json!("kms:Decrypt");
-        let found = TOPIC.judge_key(&key(&decrypt)).unwrap();
+        let found = TOPIC.judge_key(ALARM, &key(&decrypt)).unwrap();
         assert!(
             found
                 .problem
@@ -437,13 +456,13 @@ mod tests {
             is_aws_managed: true,
             ..key(&grant)
         };
-        let found = TOPIC.judge_key(&managed).unwrap();
+        let found = TOPIC.judge_key(ALARM, &managed).unwrap();
         assert!(found.problem.contains("CloudWatch cannot use"), "{found:?}");
         let disabled = EncryptionKey {
             state: KeyState::Disabled,
             ..key(&grant)
         };
-        let found = TOPIC.judge_key(&disabled).unwrap();
+        let found = TOPIC.judge_key(ALARM, &disabled).unwrap();
         assert!(found.advice.contains("enable-key"), "{found:?}");
     }
 

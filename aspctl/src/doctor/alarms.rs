@@ -1,25 +1,26 @@
 //! Checks the alarms: that they exist and notify the topic of their severity, and that none is in
 //! ALARM.
-
-use std::collections::BTreeMap;
+//!
+//! They are found by the names that CloudFormation generates, so the template needs no outputs.
 
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
 use super::{
     function::IngestionMode,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result},
     stack::StackContext,
 };
 use crate::{
-    aws::{AwsCallError, call_error},
+    aws::call_error,
     stack::{
         DeployedStack,
         SignalConsumer::{self, Readiness, Report, Retry},
+        plain_stack_name,
     },
     terminal::counted,
 };
 
-const ALARMS: &str = "alarms";
+pub(super) const ALARMS: &str = "alarms";
 
 /// When the template has an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,44 +40,44 @@ enum AlarmPresence {
 
 use AlarmPresence::{Always, Buffered, Consumer, Heartbeat, QueueAge, Silence};
 
-/// The outputs with the ARNs of alarms.
-const ALARM_OUTPUTS: [(&str, AlarmPresence); 36] = [
-    ("EmbeddedMetricsAlarmArn", Always),
-    ("EventsDeadLetterQueueAlarmArn", Always),
-    ("EventsRedriveAlarmArn", Always),
-    ("FailedDeliveriesAlarmArn", Always),
-    ("FailedEventsAlarmArn", Buffered),
-    ("FailureQueueAgeAlarmArn", Always),
-    ("FunctionDestinationAlarmArn", Always),
-    ("FunctionDurationAlarmArn", Always),
-    ("FunctionErrorsAlarmArn", Always),
-    ("FunctionEventAgeAlarmArn", Always),
-    ("FunctionThrottlesAlarmArn", Always),
-    ("HeartbeatAlarmArn", Heartbeat),
-    ("IngestionDeadLetterQueueAlarmArn", Always),
-    ("IngestionQueueAgeAlarmArn", Always),
-    ("LateEventsAlarmArn", Always),
-    ("LedgerUnavailableAlarmArn", Always),
-    ("LiveSkillFailureAlarmArn", Always),
-    ("NotReadyAlarmArn", Always),
-    ("OnFailureQueueAlarmArn", Always),
-    ("QuarantineAlarmArn", Always),
-    ("QuarantineDeadLetterQueueAlarmArn", Always),
-    ("QuarantineRedriveAlarmArn", Always),
-    ("ReadinessDeadLetterQueueAlarmArn", Consumer(Readiness)),
-    ("ReadinessQueueAgeAlarmArn", QueueAge(Readiness)),
-    ("ReadinessRedriveAlarmArn", Consumer(Readiness)),
-    ("ReportDeadLetterQueueAlarmArn", Consumer(Report)),
-    ("ReportQueueAgeAlarmArn", QueueAge(Report)),
-    ("ReportRedriveAlarmArn", Consumer(Report)),
-    ("RetryDeadLetterQueueAlarmArn", Consumer(Retry)),
-    ("RetryExhaustedAlarmArn", Always),
-    ("RetryQueueAgeAlarmArn", QueueAge(Retry)),
-    ("RetryRedriveAlarmArn", Consumer(Retry)),
-    ("SilenceAlarmArn", Silence),
-    ("SkillFailureBySkillAlarmArn", Always),
-    ("UnknownStatusAlarmArn", Always),
-    ("UnprocessedEventsAlarmArn", Always),
+/// The alarms by their logical IDs in the template.
+const TEMPLATE_ALARMS: [(&str, AlarmPresence); 36] = [
+    ("EmbeddedMetricsAlarm", Always),
+    ("EventsDeadLetterQueueAlarm", Always),
+    ("EventsRedriveAlarm", Always),
+    ("FailedDeliveriesAlarm", Always),
+    ("FailedEventsAlarm", Buffered),
+    ("FailureQueueAgeAlarm", Always),
+    ("FunctionDestinationAlarm", Always),
+    ("FunctionDurationAlarm", Always),
+    ("FunctionErrorsAlarm", Always),
+    ("FunctionEventAgeAlarm", Always),
+    ("FunctionThrottlesAlarm", Always),
+    ("HeartbeatAlarm", Heartbeat),
+    ("IngestionDeadLetterQueueAlarm", Always),
+    ("IngestionQueueAgeAlarm", Always),
+    ("LateEventsAlarm", Always),
+    ("LedgerUnavailableAlarm", Always),
+    ("LiveSkillFailureAlarm", Always),
+    ("NotReadyAlarm", Always),
+    ("OnFailureQueueAlarm", Always),
+    ("QuarantineAlarm", Always),
+    ("QuarantineDeadLetterQueueAlarm", Always),
+    ("QuarantineRedriveAlarm", Always),
+    ("ReadinessDeadLetterQueueAlarm", Consumer(Readiness)),
+    ("ReadinessQueueAgeAlarm", QueueAge(Readiness)),
+    ("ReadinessRedriveAlarm", Consumer(Readiness)),
+    ("ReportDeadLetterQueueAlarm", Consumer(Report)),
+    ("ReportQueueAgeAlarm", QueueAge(Report)),
+    ("ReportRedriveAlarm", Consumer(Report)),
+    ("RetryDeadLetterQueueAlarm", Consumer(Retry)),
+    ("RetryExhaustedAlarm", Always),
+    ("RetryQueueAgeAlarm", QueueAge(Retry)),
+    ("RetryRedriveAlarm", Consumer(Retry)),
+    ("SilenceAlarm", Silence),
+    ("SkillFailureBySkillAlarm", Always),
+    ("UnknownStatusAlarm", Always),
+    ("UnprocessedEventsAlarm", Always),
 ];
 
 impl AlarmPresence {
@@ -134,14 +135,6 @@ impl AlarmSeverity {
         given.is_some_and(|arn| !arn.is_empty())
     }
 
-    /// An alarm that each stack has.
-    pub(super) fn example(self) -> &'static str {
-        match self {
-            Self::Page => "FunctionThrottlesAlarmArn",
-            Self::Ticket => "FunctionErrorsAlarmArn",
-        }
-    }
-
     /// What it notifies of, as part of a sentence.
     pub(super) fn plural(self) -> &'static str {
         match self {
@@ -151,13 +144,17 @@ impl AlarmSeverity {
     }
 }
 
-/// The most names in one call. Source: Amazon CloudWatch API, `DescribeAlarms`.
-const MAX_NAMES: usize = 100;
+/// The alarms of a stack, as CloudWatch describes them.
+#[derive(Debug)]
+pub(super) struct StackAlarms(Vec<AlarmStatus>);
 
 /// An alarm as CloudWatch describes it.
 #[derive(Debug)]
 struct AlarmStatus {
+    /// The logical ID in the template.
+    id: &'static str,
     name: String,
+    arn: String,
     /// `None` for an alarm of an earlier version.
     severity: Option<AlarmSeverity>,
     has_actions_enabled: bool,
@@ -168,12 +165,14 @@ struct AlarmStatus {
     runbook: Option<String>,
 }
 
-impl From<MetricAlarm> for AlarmStatus {
-    fn from(alarm: MetricAlarm) -> Self {
+impl AlarmStatus {
+    fn new(id: &'static str, alarm: MetricAlarm) -> Self {
         let description = alarm.alarm_description.unwrap_or_default();
         let runbook = description.split_once("Runbook: ");
         Self {
+            id,
             name: alarm.alarm_name.unwrap_or_default(),
+            arn: alarm.alarm_arn.unwrap_or_default(),
             severity: AlarmSeverity::of(&description),
             has_actions_enabled: alarm.actions_enabled.unwrap_or_default(),
             actions: alarm.alarm_actions.unwrap_or_default(),
@@ -182,9 +181,7 @@ impl From<MetricAlarm> for AlarmStatus {
             runbook: runbook.map(|(_, place)| place.trim().to_owned()),
         }
     }
-}
 
-impl AlarmStatus {
     /// Whether it notifies the topic of its severity.
     fn is_told_to(&self, topics: AlarmTopicArns<'_>) -> bool {
         let topic = match self.severity {
@@ -204,31 +201,79 @@ struct AlarmTopicArns<'a> {
     ticket: Option<&'a str>,
 }
 
-/// Checks the alarms.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let alarms = async { check(context.clone()?).await };
-    vec![DoctorLink::new(ALARMS, alarms.await)]
+impl StackAlarms {
+    /// Reads the alarms of the stack.
+    pub(super) async fn read(
+        context: &Result<StackContext<'_>, CheckError>,
+    ) -> Result<Self, CheckError> {
+        let StackContext { aws, stack } = context.clone()?;
+        let stack = plain_stack_name(stack.name());
+        let request = aws.cloudwatch().describe_alarms();
+        let request = request.alarm_name_prefix(format!("{stack}-"));
+        let mut pages = request.into_paginator().send();
+        let mut alarms = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(call_error(
+                "cloudwatch:DescribeAlarms",
+                "the stack's alarms",
+            ))?;
+            for alarm in page.metric_alarms.unwrap_or_default() {
+                let id = logical_id(stack, alarm.alarm_name().unwrap_or_default());
+                alarms.extend(id.map(|id| AlarmStatus::new(id, alarm)));
+            }
+        }
+        Ok(Self(alarms))
+    }
+
+    /// The ARN of an alarm of this severity or, in a stack of an earlier version, of another one.
+    pub(super) fn example_arn(&self, severity: AlarmSeverity) -> Result<&str, CheckError> {
+        let mut alarms = self.0.iter();
+        let alarm = alarms.find(|alarm| alarm.severity == Some(severity));
+        let alarm = alarm.or(self.0.first());
+        let arn = alarm.map(|alarm| alarm.arn.as_str());
+        arn.ok_or_else(|| CheckError::needs(ALARMS))
+    }
 }
 
-async fn check(context: StackContext<'_>) -> CheckResult {
+/// Returns which alarm of the template has a name that CloudFormation generated: the stack's name,
+/// the logical ID and random letters and digits, joined by hyphens. Source: AWS CloudFormation User
+/// Guide, Name type.
+fn logical_id(stack: &str, name: &str) -> Option<&'static str> {
+    let rest = name.strip_prefix(stack)?.strip_prefix('-')?;
+    let (id, suffix) = rest.split_once('-')?;
+    if !suffix.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let known = TEMPLATE_ALARMS.iter().find(|(known, _)| *known == id);
+    known.map(|(id, _)| *id)
+}
+
+/// Checks the alarms.
+pub(super) fn links(
+    context: &Result<StackContext<'_>, CheckError>,
+    alarms: &Result<StackAlarms, CheckError>,
+) -> Vec<DoctorLink> {
+    let result = context.clone();
+    vec![DoctorLink::new(
+        ALARMS,
+        result.and_then(|context| check(context, alarms)),
+    )]
+}
+
+fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckError>) -> CheckResult {
     let topics = AlarmTopicArns {
         page: context.output(AlarmSeverity::Page.output())?,
         ticket: context.output(AlarmSeverity::Ticket.output()).ok(),
     };
-    let expected = expected_outputs(context.stack);
-    let mut names = Vec::new();
-    for output in &expected {
-        // A missing output is a finding below.
-        names.extend(context.resource_name(output));
-    }
-    let alarms = describe_alarms(context, &names).await?;
-    let mut findings = Vec::new();
-    findings.extend(judge_outputs(&expected, context.stack.outputs()));
+    let StackAlarms(alarms) = own_result(alarms)?;
+    let expected = expected_alarms(context.stack);
     let revert = context.how_to_revert_drift();
-    findings.extend(judge_alarms(&names, &alarms, topics, &revert));
+    let mut findings = Vec::new();
+    findings.extend(judge_missing(&expected, alarms, &revert));
+    findings.extend(judge_alarms(alarms, topics, &revert));
     ok_unless(
         findings,
-        format!("{}, all enabled and OK", count_alarms(&alarms)),
+        format!("{}, all enabled and OK", count_alarms(alarms)),
     )
 }
 
@@ -245,64 +290,39 @@ fn count_alarms(alarms: &[AlarmStatus]) -> String {
     format!("{alarms} ({pages} for pages, {tickets} for tickets)")
 }
 
-async fn describe_alarms(
-    context: StackContext<'_>,
-    names: &[&str],
-) -> Result<Vec<AlarmStatus>, AwsCallError> {
+/// Returns the alarms that a stack of this version has.
+fn expected_alarms(stack: &DeployedStack) -> Vec<&'static str> {
     let mut alarms = Vec::new();
-    for names in names.chunks(MAX_NAMES) {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let request = context.aws.cloudwatch().describe_alarms();
-        let mut pages = request.set_alarm_names(Some(names)).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(call_error(
-                "cloudwatch:DescribeAlarms",
-                "the stack's alarms",
-            ))?;
-            let described = page.metric_alarms.unwrap_or_default();
-            alarms.extend(described.into_iter().map(AlarmStatus::from));
-        }
-    }
-    Ok(alarms)
-}
-
-/// Returns the outputs that a stack of this version has.
-fn expected_outputs(stack: &DeployedStack) -> Vec<&'static str> {
-    let mut outputs = Vec::new();
-    for (output, presence) in ALARM_OUTPUTS {
+    for (alarm, presence) in TEMPLATE_ALARMS {
         if presence.is_met(stack) {
-            outputs.push(output);
+            alarms.push(alarm);
         }
     }
-    outputs
+    alarms
 }
 
-/// Reports the alarms that an older template lacks.
-fn judge_outputs(expected: &[&str], outputs: &BTreeMap<String, String>) -> Option<DoctorFinding> {
+/// Reports the alarms that were deleted, or that an earlier template lacks.
+fn judge_missing(expected: &[&str], alarms: &[AlarmStatus], revert: &str) -> Option<DoctorFinding> {
     let mut missing = expected.to_vec();
-    missing.retain(|output| !outputs.contains_key(*output));
+    missing.retain(|id| !alarms.iter().any(|alarm| alarm.id == *id));
     if missing.is_empty() {
         return None;
     }
     Some(DoctorFinding::failed(
-        format!("the stack has no output {}", missing.join(", ")),
-        "Deploy the template of this version",
+        format!("missing: {}", missing.join(", ")),
+        format!(
+            "Deploy the template of this version (make deploy), unless the stack has it already. \
+             Then: {revert}"
+        ),
     ))
 }
 
 fn judge_alarms(
-    names: &[&str],
     alarms: &[AlarmStatus],
     topics: AlarmTopicArns<'_>,
     revert: &str,
 ) -> Vec<DoctorFinding> {
     let mut findings = Vec::new();
-    let mut missing = names.to_vec();
-    missing.retain(|name| !alarms.iter().any(|alarm| alarm.name == *name));
-    if !missing.is_empty() {
-        let problem = format!("missing: {}", missing.join(", "));
-        findings.push(DoctorFinding::failed(problem, revert));
-    }
     let disabled = names_of(alarms, |alarm| !alarm.has_actions_enabled);
     if !disabled.is_empty() {
         findings.push(DoctorFinding::failed(
@@ -362,12 +382,14 @@ fn alarm_finding(alarm: &AlarmStatus) -> DoctorFinding {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::stack::tests::template_outputs, *};
+    use super::*;
 
-    fn alarm(name: &str) -> AlarmStatus {
+    fn alarm(id: &'static str) -> AlarmStatus {
         let actions = vec!["other".to_owned(), "page".to_owned()];
         AlarmStatus {
-            name: name.to_owned(),
+            id,
+            name: id.to_owned(),
+            arn: format!("arn:{id}"),
             severity: None,
             runbook: None,
             has_actions_enabled: true,
@@ -383,21 +405,21 @@ mod tests {
     };
 
     fn one(found: AlarmStatus) -> DoctorFinding {
-        let mut findings = judge_alarms(&["a", "b"], &[alarm("a"), found], TOPICS, "revert");
+        let mut findings = judge_alarms(&[alarm("a"), found], TOPICS, "revert");
         assert_eq!(findings.len(), 1, "{findings:?}");
         findings.remove(0)
     }
 
     #[test]
     fn alarms_exist_notify_somebody_and_are_ok() {
-        assert_eq!(
-            judge_alarms(&["a", "b"], &[alarm("a"), alarm("b")], TOPICS, "revert"),
-            []
-        );
-        assert_eq!(
-            one(alarm("c")),
-            DoctorFinding::failed("missing: b", "revert")
-        );
+        let both = [alarm("a"), alarm("b")];
+        assert_eq!(judge_missing(&["a", "b"], &both, "revert"), None);
+        assert_eq!(judge_alarms(&both, TOPICS, "revert"), []);
+        let missing = judge_missing(&["a", "b", "c", "d"], &both, "revert").unwrap();
+        assert_eq!(missing.problem, "missing: c, d");
+        for advice in ["make deploy", "revert"] {
+            assert!(missing.advice.contains(advice), "{missing:?}");
+        }
         let disabled = one(AlarmStatus {
             has_actions_enabled: false,
             ..alarm("b")
@@ -437,87 +459,107 @@ mod tests {
             actions: vec!["ticket".to_owned()],
             ..alarm("b")
         };
+        assert_eq!(judge_alarms(&[alarm("a"), ticket], TOPICS, "revert"), []);
+    }
+
+    #[test]
+    fn the_alarms_are_those_of_the_template() {
+        let template = include_str!("../../../template.yaml");
+        let mut alarms = Vec::new();
+        for resource in template.split("\n\n  ") {
+            let (_, resource) = resource.rsplit_once("  # ").unwrap_or(("", resource));
+            let lines: Vec<_> = resource.lines().collect();
+            let at = lines
+                .iter()
+                .position(|line| *line == "    Type: AWS::CloudWatch::Alarm");
+            if let Some(at) = at {
+                let id = lines[at - 1].trim().trim_end_matches(':');
+                alarms.push((id, lines[at + 1].starts_with("    Condition: ")));
+            }
+        }
+        alarms.sort_unstable();
+        let known = TEMPLATE_ALARMS.map(|(id, presence)| (id, presence != Always));
+        assert_eq!(alarms, known);
+    }
+
+    #[test]
+    fn alarms_are_found_by_their_names() {
+        for (name, id) in [
+            (
+                "asp-events-FunctionErrorsAlarm-1A2B3C",
+                Some("FunctionErrorsAlarm"),
+            ),
+            (
+                "asp-events-FunctionErrorsAlarm-aB3dE5",
+                Some("FunctionErrorsAlarm"),
+            ),
+            ("asp-events-test-FunctionErrorsAlarm-1A2B3C", None),
+            ("asp-eventsFunctionErrorsAlarm-1A2B3C", None),
+            ("asp-events-FunctionErrorsAlarm", None),
+            ("asp-events-FunctionErrorsAlarm-my-copy", None),
+            ("asp-events-OtherAlarm-1A2B3C", None),
+            ("asp-events", None),
+        ] {
+            assert_eq!(logical_id("asp-events", name), id, "{name}");
+        }
+        let test = "asp-events-test-FunctionErrorsAlarm-1A2B3C";
         assert_eq!(
-            judge_alarms(&["a", "b"], &[alarm("a"), ticket], TOPICS, "revert"),
-            []
+            logical_id("asp-events-test", test),
+            Some("FunctionErrorsAlarm")
         );
     }
 
     #[test]
-    fn the_outputs_are_those_of_the_template() {
-        let template = include_str!("../../../template.yaml");
-        let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
-        let names = ALARM_OUTPUTS.map(|(name, _)| name);
-        assert_eq!(template_outputs(|name| name.ends_with("AlarmArn")), names);
-        for (name, presence) in ALARM_OUTPUTS {
-            assert_eq!(
-                outputs.contains(&format!("  {name}:\n    Condition: ")),
-                presence != Always,
-                "{name}"
-            );
-        }
+    fn an_example_has_the_severity_where_there_is_one() {
+        let with = |id, severity| AlarmStatus {
+            severity,
+            ..alarm(id)
+        };
+        let example = |alarms: Vec<AlarmStatus>| {
+            let alarms = StackAlarms(alarms);
+            let arn = alarms.example_arn(AlarmSeverity::Ticket);
+            arn.map(str::to_owned).ok()
+        };
+        let page = || with("a", Some(AlarmSeverity::Page));
+        let ticket = with("b", Some(AlarmSeverity::Ticket));
+        assert_eq!(example(vec![page(), ticket]).as_deref(), Some("arn:b"));
+        assert_eq!(example(vec![with("a", None)]).as_deref(), Some("arn:a"));
+        assert_eq!(example(Vec::new()), None);
     }
 
     #[test]
     fn parameters_decide_which_alarms_there_are() {
-        let has = |parameters: &[(&str, &str)], output: &str| {
+        let has = |parameters: &[(&str, &str)], alarm: &str| {
             let stack = DeployedStack::with_parameters(parameters, &[]);
-            expected_outputs(&stack).contains(&output)
+            expected_alarms(&stack).contains(&alarm)
         };
-        for (output, with, without) in [
+        for (alarm, with, without) in [
             (
-                "FailedEventsAlarmArn",
+                "FailedEventsAlarm",
                 ("Ingestion", "Buffered"),
                 ("Ingestion", "Direct"),
             ),
+            ("HeartbeatAlarm", ("Heartbeat", "Yes"), ("Heartbeat", "No")),
+            ("SilenceAlarm", ("SilenceHours", "6"), ("SilenceHours", "0")),
             (
-                "HeartbeatAlarmArn",
-                ("Heartbeat", "Yes"),
-                ("Heartbeat", "No"),
-            ),
-            (
-                "SilenceAlarmArn",
-                ("SilenceHours", "6"),
-                ("SilenceHours", "0"),
-            ),
-            (
-                "RetryRedriveAlarmArn",
+                "RetryRedriveAlarm",
                 ("RetryConsumer", "Queue"),
                 ("RetryConsumer", "None"),
             ),
             (
-                "ReportQueueAgeAlarmArn",
+                "ReportQueueAgeAlarm",
                 ("QueueAgeLimitSeconds", "60"),
                 ("QueueAgeLimitSeconds", "0"),
             ),
             (
-                "ReportQueueAgeAlarmArn",
+                "ReportQueueAgeAlarm",
                 ("ReportConsumer", "Queue"),
                 ("ReportConsumer", "None"),
             ),
         ] {
-            assert!(has(&[with], output) && !has(&[without], output), "{output}");
-            assert!(has(&[without], "UnprocessedEventsAlarmArn"));
+            assert!(has(&[with], alarm) && !has(&[without], alarm), "{alarm}");
+            assert!(has(&[without], "UnprocessedEventsAlarm"));
         }
-    }
-
-    #[test]
-    fn an_alarm_that_an_older_template_lacks_is_reported() {
-        let direct = DeployedStack::with_outputs(&[]);
-        let direct = expected_outputs(&direct);
-        let mut outputs: BTreeMap<_, _> = direct
-            .iter()
-            .map(|name| ((*name).to_owned(), "arn".to_owned()))
-            .collect();
-        assert_eq!(judge_outputs(&direct, &outputs), None);
-        outputs.remove("QuarantineAlarmArn");
-        assert_eq!(
-            judge_outputs(&direct, &outputs),
-            Some(DoctorFinding::failed(
-                "the stack has no output QuarantineAlarmArn",
-                "Deploy the template of this version"
-            ))
-        );
     }
 
     #[test]
@@ -527,7 +569,7 @@ mod tests {
                 .alarm_name("a")
                 .alarm_description(description)
                 .state_reason("Threshold Crossed.");
-            alarm_finding(&AlarmStatus::from(alarm.build()))
+            alarm_finding(&AlarmStatus::new("a", alarm.build()))
         };
         for severity in ["PAGE", "TICKET"] {
             let finding = described(&format!("{severity}: Bad. Do this. Runbook: d.md#a"));

@@ -28,6 +28,7 @@ use chrono::Utc;
 use tokio::sync::OnceCell;
 
 use self::{
+    alarms::StackAlarms,
     report::{ChainPart, ChainReport, CheckError},
     stack::StackContext,
 };
@@ -131,15 +132,23 @@ async fn check_stack(
     since: Duration,
     chain: &ChainReport<'_>,
 ) {
+    let once = OnceCell::new();
+    let alarms = async || once.get_or_init(|| StackAlarms::read(context)).await;
     tokio::join!(
         async { chain.add(ChainPart::Topic, topic::links(context).await) },
         async { chain.add(ChainPart::Function, function::links(context).await) },
         async { chain.add(ChainPart::Log, log::links(context, since, Utc::now()).await) },
         async { chain.add(ChainPart::Queues, queues::links(context).await) },
-        async { chain.add(ChainPart::Alarms, alarms::links(context).await) },
-        async { chain.add(ChainPart::AlarmTopics, alarm_topics::links(context).await) },
+        async { chain.add(ChainPart::Alarms, alarms::links(context, alarms().await)) },
+        async {
+            let links = alarm_topics::links(context, alarms().await).await;
+            chain.add(ChainPart::AlarmTopics, links);
+        },
         async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
-        async { chain.add(ChainPart::Key, stack_key::links(context).await) },
+        async {
+            let links = stack_key::links(context, alarms().await).await;
+            chain.add(ChainPart::Key, links);
+        },
     );
 }

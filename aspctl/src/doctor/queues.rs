@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aws::call_error,
-    stack::{DeployedStack, SignalConsumer},
+    stack::{DeployedStack, SignalConsumer, how_to_set},
     terminal::counted,
 };
 
@@ -240,8 +240,8 @@ fn judge_other_subscribers(
              subscription"
         ),
         format!(
-            "Subscribe your consumer to it, or deploy with a queue for it: sam deploy \
-             --parameter-overrides {parameter}=Queue"
+            "Subscribe your consumer to it. To have a queue for it instead, {}",
+            how_to_set(parameter, "Queue")
         ),
     ))
 }

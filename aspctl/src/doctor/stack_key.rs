@@ -8,10 +8,10 @@ use asp_events::arn::{Arn, resource_name};
 use serde_json::{Map, Value, json};
 
 use super::{
-    alarms::AlarmSeverity,
+    alarms::{ALARMS, AlarmSeverity, StackAlarms},
     key::{EncryptionKey, KeyGaps, KeyUse, SENDER_ACTIONS, enumerate},
     queues::topics_with_queues,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, prerequisite},
     stack::StackContext,
 };
 use crate::{
@@ -68,12 +68,15 @@ pub(super) fn key_of(stack: &DeployedStack) -> Option<&str> {
 }
 
 /// Checks the key.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let key = async { check(context.clone()?).await };
+pub(super) async fn links(
+    context: &Result<StackContext<'_>, CheckError>,
+    alarms: &Result<StackAlarms, CheckError>,
+) -> Vec<DoctorLink> {
+    let key = async { check(context.clone()?, alarms).await };
     vec![DoctorLink::new(KEY, key.await)]
 }
 
-async fn check(context: StackContext<'_>) -> CheckResult {
+async fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckError>) -> CheckResult {
     let Some(arn) = key_of(context.stack) else {
         return Ok(format!("none of your own ({PARAMETER} is empty)"));
     };
@@ -85,7 +88,7 @@ async fn check(context: StackContext<'_>) -> CheckResult {
     if let Some(finding) = judge_key(&key) {
         return Err(finding.into());
     }
-    let findings = judge_uses(&key, &required_uses(context)?);
+    let findings = judge_uses(&key, &required_uses(context, alarms)?);
     ok_unless(
         findings,
         format!(
@@ -145,7 +148,10 @@ fn judge_key(key: &EncryptionKey) -> Option<DoctorFinding> {
 }
 
 /// Lists the uses of the key by what the stack has.
-fn required_uses(context: StackContext<'_>) -> Result<Vec<StackKeyUse<'_>>, CheckError> {
+fn required_uses<'a>(
+    context: StackContext<'a>,
+    alarms: &'a Result<StackAlarms, CheckError>,
+) -> Result<Vec<StackKeyUse<'a>>, CheckError> {
     let region = context.aws.region();
     let add = |user, purpose, output| {
         let arn = context.output(output)?;
@@ -162,7 +168,9 @@ fn required_uses(context: StackContext<'_>) -> Result<Vec<StackKeyUse<'_>>, Chec
     }
     for severity in [AlarmSeverity::Page, AlarmSeverity::Ticket] {
         if !severity.has_given_topic(context.stack) {
-            uses.push(add(KeyUser::Alarm, severity.plural(), severity.example()));
+            let arn = prerequisite(alarms, ALARMS)?.example_arn(severity)?;
+            let (user, purpose) = (KeyUser::Alarm, severity.plural());
+            uses.push(Ok(StackKeyUse::new(user, purpose, arn, region)));
         }
     }
     let log = "the function's log group";

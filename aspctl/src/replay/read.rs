@@ -309,9 +309,7 @@ fn status_of(event: &str) -> Option<String> {
         return None;
     };
     match event.content {
-        AspEvent::AutomationCompletion(completion) => {
-            completion.result.reported.word().map(str::to_owned)
-        }
+        AspEvent::AutomationCompletion(completion) => completion.reported.word().map(str::to_owned),
         AspEvent::SubscriptionActivation(activation) => {
             activation.reported.word().map(str::to_owned)
         }

@@ -10,6 +10,8 @@ use asp_events::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::stack::how_to_set;
+
 /// The namespace of the events about devices, and the start of those below it.
 const DEVICE_NAMESPACE: &str = "Alexa.Enterprise.Endpoint";
 
@@ -103,8 +105,8 @@ pub(crate) fn judge_types<'a>(
     notes
 }
 
-/// The command that makes the stack forward what it quarantines. It keeps what the parameter has,
-/// and cures all types at once, because the last deployment wins.
+/// How to make the stack forward what it quarantines. It keeps what the parameter has, and cures
+/// all types at once, because the last deployment wins.
 fn cure(notes: &[TypeNote], forwarded: &str) -> String {
     let mut entries: Vec<_> = forwarded
         .split(',')
@@ -117,8 +119,7 @@ fn cure(notes: &[TypeNote], forwarded: &str) -> String {
             entries.push(note.event_type.to_string());
         }
     }
-    let entries = entries.join(",");
-    format!("sam deploy --parameter-overrides ForwardEventTypes={entries}")
+    how_to_set("ForwardEventTypes", &entries.join(","))
 }
 
 fn advice(note: &TypeNote, cure: &str, forwarded: Option<&str>) -> Option<String> {
@@ -126,7 +127,7 @@ fn advice(note: &TypeNote, cure: &str, forwarded: Option<&str>) -> Option<String
     match (note.handling, forwarded) {
         (TypeHandling::Handled | TypeHandling::Forwarded, _) => {}
         (TypeHandling::Quarantined, _) => advice.push(format!(
-            "Check the spelling; to forward its events instead: {cure}"
+            "Check the spelling; to forward its events instead, {cure}"
         )),
         (TypeHandling::Unknown, None) => advice.push(
             "Check the spelling. If the file names the stack instead of the topic, aspctl reads \
@@ -218,7 +219,7 @@ mod tests {
         assert!(forwarded.is_notable());
         let quarantined = note(GROUP, Some(""));
         assert_eq!(quarantined.handling, TypeHandling::Quarantined);
-        let cure = format!("--parameter-overrides ForwardEventTypes={GROUP}.");
+        let cure = format!("{}.", how_to_set("ForwardEventTypes", GROUP));
         let text = quarantined.to_string();
         assert!(
             text.contains("does not know") && text.ends_with(&cure),

@@ -82,8 +82,18 @@ static SCHEMAS: LazyLock<HashMap<String, jsonschema::Validator>> = LazyLock::new
             validator,
         )
     };
-    folder.map(|entry| schema(entry.unwrap().path())).collect()
+    let paths = folder.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| is_message_schema(path))
+        .map(schema)
+        .collect()
 });
+
+/// Tells the schemas of messages from what else is in the folder.
+fn is_message_schema(path: &std::path::Path) -> bool {
+    let name = path.file_name().unwrap().to_string_lossy();
+    name.starts_with("aspevents.") && name.ends_with(".json")
+}
 
 pub(crate) fn assert_fits_schema(body: &Value) {
     let r#type = body["type"].as_str().unwrap();

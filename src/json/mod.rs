@@ -1,13 +1,16 @@
 //! Reads JSON with errors that name the place and the problem, but never a value.
 
-use std::collections::HashMap;
+mod fields;
+mod tree;
+mod unescape;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
-};
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
+
+pub(crate) use self::{fields::JsonFields, tree::JsonTree};
 
 /// A problem in a JSON text and its path. Safe to log: it holds names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,53 +20,48 @@ pub(crate) struct JsonMisfit {
     pub(crate) problem: String,
 }
 
-/// Reads `T` from a value whose own path is `root`. Errors then name the full path, such as
-/// `$.payload.automation`.
-pub(crate) fn read<'de, T: Deserialize<'de>>(
-    root: &str,
-    value: &'de Value,
-) -> Result<T, JsonMisfit> {
-    serde_path_to_error::deserialize(value).map_err(|error| misfit(root, &error))
-}
-
-/// Reads `T` from a complete JSON text whose own path is `root`.
+/// Reads `T` from a complete JSON text whose own path is `root`. The path of a problem, such as
+/// `$.Records[1].Sns`, is found by reading the text once more.
 pub(crate) fn read_text<'de, T: Deserialize<'de>>(
-    root: &str,
+    root: impl fmt::Display,
     text: &'de str,
 ) -> Result<T, JsonMisfit> {
+    serde_json::from_str(text).map_err(|error| locate::<T>(&root.to_string(), text, &error))
+}
+
+/// Finds where reading a text as `T` fails.
+fn locate<'de, T: Deserialize<'de>>(
+    root: &str,
+    text: &'de str,
+    error: &serde_json::Error,
+) -> JsonMisfit {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| misfit(root, &error))?;
-    match deserializer.end() {
-        Ok(()) => Ok(value),
-        Err(_) => Err(JsonMisfit {
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => misfit(root, &error),
+        // `T` is complete, and something comes after it.
+        Ok(_) => JsonMisfit {
             path: root.to_owned(),
-            problem: "text after the end of the JSON".to_owned(),
-        }),
+            problem: without_value(&error.to_string()),
+        },
     }
 }
 
 /// A JSON object whose values are not read yet, so that an unused one can have any form.
-#[derive(Debug)]
-pub(crate) struct RawObject<'a> {
-    path: String,
-    fields: HashMap<String, &'a RawValue>,
-}
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RawObject<'a>(#[serde(borrow)] JsonFields<'a, &'a RawValue>);
 
 impl<'a> RawObject<'a> {
-    /// Reads the names of the fields of an object whose own path is `path`.
-    pub(crate) fn read(path: impl Into<String>, text: &'a str) -> Result<Self, JsonMisfit> {
-        let path = path.into();
-        let fields = read_text(&path, text)?;
-        Ok(Self { path, fields })
-    }
-
-    /// Reads a field that must be present and of the right form.
-    pub(crate) fn required<T: Deserialize<'a>>(&self, name: &str) -> Result<T, JsonMisfit> {
-        match self.fields.get(name) {
-            Some(value) => read_text(&self.path_of(name), value.get()),
+    /// Reads a field that must be present and of the right form. `path` is the object's own.
+    pub(crate) fn required<T: Deserialize<'a>>(
+        &self,
+        path: impl fmt::Display,
+        name: &str,
+    ) -> Result<T, JsonMisfit> {
+        match self.0.get(name) {
+            Some(value) => read_text(format_args!("{path}.{name}"), value.get()),
             None => Err(JsonMisfit {
-                path: self.path.clone(),
+                path: path.to_string(),
                 problem: format!("missing field `{name}`"),
             }),
         }
@@ -71,32 +69,36 @@ impl<'a> RawObject<'a> {
 
     /// Reads a field. Returns the default if it is missing or of another form.
     pub(crate) fn or_default<T: Deserialize<'a> + Default>(&self, name: &str) -> T {
-        let value = self.fields.get(name);
+        let value = self.0.get(name);
         let value = value.and_then(|value| serde_json::from_str(value.get()).ok());
         value.unwrap_or_default()
     }
 
-    /// Reads the names in an object. Returns none if the field is missing or of another form.
-    pub(crate) fn object(&self, name: &str) -> Self {
-        Self {
-            path: self.path_of(name),
-            fields: self.or_default(name),
+    /// The text under a name. A value of another form counts as absent.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.0.get(name).copied().and_then(unescape::text_of)
+    }
+
+    /// Reads a text that must be there. `path` is the object's own.
+    pub(crate) fn required_text(
+        &self,
+        path: impl fmt::Display,
+        name: &str,
+    ) -> Result<String, JsonMisfit> {
+        match self.text(name) {
+            Some(text) => Ok(text.into_owned()),
+            None => self.required(path, name),
         }
     }
 
     /// Whether the object has the field, of whatever form.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.fields.contains_key(name)
+        self.0.get(name).is_some()
     }
 
     /// The names of the fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().map(String::as_str)
-    }
-
-    /// The path of a field.
-    pub(crate) fn path_of(&self, name: &str) -> String {
-        format!("{}.{name}", self.path)
+        self.0.iter().map(|(name, _)| name)
     }
 }
 
@@ -117,12 +119,6 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The non-empty string at a JSON pointer.
-pub(crate) fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    let text = value.pointer(pointer)?.as_str()?;
-    (!text.is_empty()).then_some(text)
-}
-
 /// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
 pub(crate) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -131,14 +127,6 @@ pub(crate) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     } else {
         Ok(text)
     }
-}
-
-/// Reads an optional field that no effect depends on. A value of an unexpected type counts as
-/// absent.
-pub(crate) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
 fn misfit(root: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> JsonMisfit {
@@ -182,7 +170,6 @@ fn without_value(problem: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[derive(Debug, Deserialize)]
     struct Outer {
@@ -197,13 +184,13 @@ mod tests {
 
     #[test]
     fn names_the_whole_path_of_a_missing_field() {
-        let error = read::<Outer>("$.payload", &json!({"list": [{"id": "a"}, {}]})).unwrap_err();
+        let error = read_text::<Outer>("$.payload", r#"{"list":[{"id":"a"},{}]}"#).unwrap_err();
         assert_eq!(error.to_string(), "$.payload.list[1]: missing field `id`");
     }
 
     #[test]
     fn never_contains_a_value() {
-        let error = read::<Outer>("$", &json!({"list": "guest, expected a secret"})).unwrap_err();
+        let error = read_text::<Outer>("$", r#"{"list":"guest, expected a secret"}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
             "$.list: found string, expected a sequence"
