@@ -21,7 +21,7 @@ use aws_smithy_http_client::{
 use aws_types::SdkConfig;
 use chrono::{DateTime, TimeDelta, Utc};
 use lambda_runtime::Error;
-use peer_effects::{EventEffects, StoredReadiness};
+use peer_effects::EventEffects;
 
 /// The clients of the services, and the settings of their calls.
 #[derive(Debug)]
@@ -91,12 +91,11 @@ impl PeerClients {
         Ok(())
     }
 
-    /// Stores the readiness, unless that of a newer event is stored.
-    pub async fn store(
-        &self,
-        event: &EventEffects,
-        readiness: &StoredReadiness,
-    ) -> Result<(), Error> {
+    /// Stores the readiness, if the event tells of one, unless that of a newer event is stored.
+    pub async fn store(&self, event: &EventEffects) -> Result<(), Error> {
+        let Some(readiness) = &event.readiness else {
+            return Ok(());
+        };
         let now = Utc::now();
         let event_at = millis(readiness.event_time.parse()?);
         self.dynamodb

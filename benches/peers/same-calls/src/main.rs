@@ -30,10 +30,7 @@ async fn main() -> Result<(), Error> {
 impl PeerClients {
     /// Makes the calls for one event, each line of calls at the same time.
     async fn handle(&self, event: &EventEffects) -> Result<(), Error> {
-        self.claim(event).await?;
-        if let Some(readiness) = &event.readiness {
-            self.store(event, readiness).await?;
-        }
+        try_join!(self.claim(event), self.store(event))?;
         try_join!(self.publish(event), self.count(event))?;
         self.complete(event).await
     }
