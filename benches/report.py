@@ -166,8 +166,8 @@ class Goal:
 
 
 def at_most(what: str, limit: float, measured: float, unit: str = "") -> Goal:
-    told = f"{number(measured)}{unit}"
-    return Goal(what, f"{number(limit)}{unit}", told, measured <= limit)
+    told = f"{measured:.3f}" if measured < 1 else number(measured)
+    return Goal(what, f"{number(limit)}{unit}", f"{told}{unit}", measured <= limit)
 
 
 def goals(figures: Figures) -> Iterator[Goal]:
