@@ -39,6 +39,8 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// The status words that are known, and the types of event to forward.
     pub routing: RouteSettings,
+    /// Whether the start opens the connections that the first event needs.
+    pub opens_connections: bool,
     /// A custom endpoint for SNS, such as a local stack's.
     pub sns_endpoint: Option<String>,
     /// A custom endpoint for CloudWatch.
@@ -108,6 +110,7 @@ impl Config {
         let ledger_ttl = env.seconds("LEDGER_TTL_SECONDS", 86_400);
         let retry = env.retry_policy();
         let routing = env.route_settings(topics.report.is_some());
+        let opens_connections = env.keeps_connections("AWS_LAMBDA_INITIALIZATION_TYPE");
         let sns_endpoint = env.endpoint("AWS_ENDPOINT_URL_SNS");
         let cloudwatch_endpoint = env.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH");
         let dynamodb_endpoint = env.endpoint("AWS_ENDPOINT_URL_DYNAMODB");
@@ -125,6 +128,7 @@ impl Config {
             ledger_ttl,
             retry,
             routing,
+            opens_connections,
             sns_endpoint,
             cloudwatch_endpoint,
             dynamodb_endpoint,
@@ -160,6 +164,13 @@ impl<F: Fn(&str) -> Option<String>> VariableReader<F> {
             self.problem(name, "is missing");
             String::new()
         })
+    }
+
+    /// Whether connections that the start opens are there for the first event: Lambda says how it
+    /// starts the function, and it is not from a snapshot, where they would be dead. Elsewhere, as
+    /// in tests, the start calls nobody.
+    fn keeps_connections(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|start| start != "snap-start")
     }
 
     fn optional_topic_arn(&mut self, name: &str, region: &str) -> Option<String> {
@@ -529,6 +540,17 @@ mod tests {
                 "{name}={value}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn opens_connections_where_lambda_says_how_it_starts_the_function() {
+        let opens = |start: &str| {
+            let config = read(&[("AWS_LAMBDA_INITIALIZATION_TYPE", start)]);
+            config.unwrap().opens_connections
+        };
+        assert!(opens("on-demand") && opens("provisioned-concurrency"));
+        assert!(!opens("snap-start") && !opens(""));
+        assert!(!read(&[]).unwrap().opens_connections);
     }
 
     #[test]

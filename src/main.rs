@@ -3,7 +3,7 @@
 use std::{env, num::ParseIntError, process::ExitCode};
 
 use asp_events::{
-    aws::client,
+    aws::{client, warm_up},
     config::Config,
     envelope,
     handler::{Handler, Invocation},
@@ -41,7 +41,11 @@ async fn run() -> Result<(), Error> {
     for warning in &config.warnings {
         tracing::warn!(warning, "a setting does not apply as it was set");
     }
-    let handler = Handler::deployed(config, client::transport(), telemetry::emit);
+    let clients = client::clients(&config, client::transport());
+    if config.opens_connections {
+        warm_up::open_connections(&clients, config.ledger_table.is_some()).await;
+    }
+    let handler = Handler::calling(config, clients, telemetry::emit);
     let service = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = event;
         let invocation = Invocation::received(&context.request_id, Utc::now(), context.deadline);

@@ -15,10 +15,6 @@ use aws_sdk_sns::config::{
     retry::{RetryConfig, RetryPartition, TokenBucket},
     timeout::TimeoutConfig,
 };
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use aws_smithy_runtime_api::client::{
     http::SharedHttpClient,
     interceptors::context::{Error as ClientError, InterceptorContext},
@@ -28,7 +24,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 
-use super::error::is_throttling;
+use super::{error::is_throttling, http};
 use crate::config::Config;
 
 /// The clients of the services that the function calls.
@@ -80,7 +76,7 @@ impl From<SharedHttpClient> for AwsTransport {
 pub fn transport() -> AwsTransport {
     AwsTransport {
         pooled: http(),
-        unpooled: http_with_idle(0),
+        unpooled: http::pooling(0),
         clock: SharedTimeSource::default(),
     }
 }
@@ -88,14 +84,7 @@ pub fn transport() -> AwsTransport {
 /// Builds an HTTP client that keeps connections for the next call.
 #[must_use]
 pub fn http() -> SharedHttpClient {
-    http_with_idle(MAX_IDLE_CONNECTIONS)
-}
-
-fn http_with_idle(connections_per_host: usize) -> SharedHttpClient {
-    Builder::new()
-        .pool_max_idle_per_host(connections_per_host)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+    http::pooling(MAX_IDLE_CONNECTIONS)
 }
 
 /// Builds the service clients. The ledger gets shorter time-outs than SNS, because an event can be

@@ -149,7 +149,7 @@ impl AwsError {
 }
 
 /// An error with its causes. The SDK's own display would show whole responses with all headers.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes
         .map(ToString::to_string)

@@ -2,6 +2,9 @@
 
 pub mod client;
 pub mod error;
+mod http;
+mod tls;
+pub mod warm_up;
 
 use std::time::Duration;
 

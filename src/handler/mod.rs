@@ -77,11 +77,18 @@ impl Handler<SnsPublisher, CloudWatchMetrics> {
         transport: impl Into<AwsTransport>,
         emit: fn(&[Value]),
     ) -> Self {
+        let clients = client::clients(&config, transport);
+        Self::calling(config, clients, emit)
+    }
+
+    /// The same with clients that exist already.
+    #[must_use]
+    pub fn calling(config: Config, clients: AwsClients, emit: fn(&[Value])) -> Self {
         let AwsClients {
             sns,
             cloudwatch,
             dynamodb,
-        } = client::clients(&config, transport);
+        } = clients;
         let table = config.ledger_table;
         let table = table.map(|name| LedgerTable::new(dynamodb, name));
         Self {

@@ -19,6 +19,7 @@ mod corpus;
 mod costs;
 mod crashes;
 mod documented;
+mod encrypted;
 mod envelopes;
 mod failures;
 mod faults;

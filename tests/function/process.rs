@@ -97,10 +97,10 @@ async fn keep(
 }
 
 /// The answers and the log of one run of the process.
-struct ProcessRun {
-    answers: Vec<(&'static str, Value)>,
+pub(crate) struct ProcessRun {
+    pub(crate) answers: Vec<(&'static str, Value)>,
     lines: Vec<Value>,
-    output: String,
+    pub(crate) output: String,
 }
 
 /// Runs the process until it has answered all bodies or exits by itself.
@@ -109,7 +109,11 @@ async fn run(bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
 }
 
 /// The same with an AWS of the test's own.
-async fn run_with(aws: &FakeAws, bodies: Vec<Vec<u8>>, variables: &[(&str, &str)]) -> ProcessRun {
+pub(crate) async fn run_with(
+    aws: &FakeAws,
+    bodies: Vec<Vec<u8>>,
+    variables: &[(&str, &str)],
+) -> ProcessRun {
     let api = RuntimeApi::start(bodies).await;
     run_on(api, aws, variables).await
 }

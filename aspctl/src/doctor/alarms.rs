@@ -1,7 +1,7 @@
 //! Checks the alarms: that they exist and notify the topic of their severity, and that none is in
 //! ALARM.
 //!
-//! They are found by the names that CloudFormation generates, so the template needs no outputs.
+//! They are found by the names that `CloudFormation` generates, so the template needs no outputs.
 
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
@@ -235,9 +235,9 @@ impl StackAlarms {
     }
 }
 
-/// Returns which alarm of the template has a name that CloudFormation generated: the stack's name,
-/// the logical ID and random letters and digits, joined by hyphens. Source: AWS CloudFormation User
-/// Guide, Name type.
+/// Returns which alarm of the template has this name, if `CloudFormation` generated it: the stack's
+/// name, the logical ID and random letters and digits, joined by hyphens. Source: AWS
+/// `CloudFormation` User Guide, Name type.
 fn logical_id(stack: &str, name: &str) -> Option<&'static str> {
     let rest = name.strip_prefix(stack)?.strip_prefix('-')?;
     let (id, suffix) = rest.split_once('-')?;
@@ -467,7 +467,6 @@ mod tests {
         let template = include_str!("../../../template.yaml");
         let mut alarms = Vec::new();
         for resource in template.split("\n\n  ") {
-            let (_, resource) = resource.rsplit_once("  # ").unwrap_or(("", resource));
             let lines: Vec<_> = resource.lines().collect();
             let at = lines
                 .iter()

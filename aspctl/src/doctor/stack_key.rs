@@ -169,8 +169,9 @@ fn required_uses<'a>(
     for severity in [AlarmSeverity::Page, AlarmSeverity::Ticket] {
         if !severity.has_given_topic(context.stack) {
             let arn = prerequisite(alarms, ALARMS)?.example_arn(severity)?;
-            let (user, purpose) = (KeyUser::Alarm, severity.plural());
-            uses.push(Ok(StackKeyUse::new(user, purpose, arn, region)));
+            let purpose = severity.plural();
+            let alarm = StackKeyUse::new(KeyUser::Alarm, purpose, arn, region);
+            uses.push(Ok(alarm));
         }
     }
     let log = "the function's log group";

@@ -237,15 +237,15 @@ mod tests {
     }
 
     #[test]
-    fn one_command_cures_all_types_and_keeps_what_is_forwarded() {
+    fn one_value_cures_all_types_and_keeps_what_is_forwarded() {
         let notes = judge_types(
             &types(&["Alexa.New.B", "Alexa.New.A"]),
             Some(" Alexa.Old.* ,"),
         );
-        let cure = "ForwardEventTypes=Alexa.Old.*,Alexa.New.A,Alexa.New.B";
+        let cure = how_to_set("ForwardEventTypes", "Alexa.Old.*,Alexa.New.A,Alexa.New.B");
         for note in &notes {
             let advice = note.advice.as_ref().unwrap();
-            assert!(advice.ends_with(cure), "{advice}");
+            assert!(advice.ends_with(&cure), "{advice}");
         }
     }
 

@@ -67,7 +67,7 @@ macro_rules! client {
 }
 
 fn http() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_http()
+    asp_events::aws::client::http()
 }
 
 fn dynamodb(aws: &FakeAws) -> aws_sdk_dynamodb::Client {
