@@ -86,11 +86,14 @@ def functions(against: Path | None) -> list[Peer]:
     build = ["cargo", "build", "--locked", "--release", "--package", "asp-events"]
     run(*build, "--target-dir", ROOT / "target", cwd=ROOT, env=BUILD_ENVIRONMENT)
     command = [str(FUNCTION)]
+    # As far as the function knows, it is then not in Lambda.
+    no_warm_up = {"AWS_LAMBDA_INITIALIZATION_TYPE": ""}
     alone = {"SSL_CERT_FILE": str(WORK / "run/alone.pem")}
     peers = [
         Peer("asp-events-ledger", command, "all-calls", LEDGER),
         Peer("asp-events-memory", command, "effects"),
         Peer("asp-events-one-certificate", command, "all-calls", LEDGER | alone),
+        Peer("asp-events-no-warm-up", command, "all-calls", LEDGER | no_warm_up),
     ]
     if against:
         # Its calls may differ; what others see of it may not.
@@ -208,6 +211,7 @@ def environment() -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "METRIC_NAMESPACE": "AlexaSmartProperties/asp-events",
         "NO_PROXY": "localhost,127.0.0.1",
         # What Lambda's system has in one file. Each of the SDKs looks elsewhere for it.
