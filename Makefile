@@ -72,6 +72,7 @@ test: fmt house lint unit docs deny template consumers ## Run every check
 fmt: ## Formatting of the Rust code
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --all --manifest-path benches/Cargo.toml
 
 .PHONY: house
 house: ## Rules of the house: layers, names, line lengths, commands and links in documents
@@ -143,9 +144,13 @@ simulate: ## Simulate whole worlds around the function: make simulate SEEDS=2000
 defects: ## Have the simulation find deliberate defects, of which DEFECTS="…" names some (many minutes)
 	@$(PYTHON) tests/simulation/defects.py $(DEFECTS)
 
+# What is built lands in target/bench, of locked versions. docs/performance.md has the figures of
+# the last run with RECORD=1.
 .PHONY: bench
-bench: ## Time from the start of the process to its first poll for work, release build (minutes)
-	cargo bench --locked --bench start
+bench: ## Measure the function beside others that do the same (many minutes): QUICK=1, or RECORD=1 to write docs/performance.md
+	@$(CHECK_PYTHON)
+	@$(PYTHON) benches/bench.py $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST)) \
+		$(if $(RECORD),--record)
 
 # In the CI workflow, and not part of `make test`: the first build takes some minutes.
 .PHONY: guard
