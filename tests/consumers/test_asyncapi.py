@@ -48,7 +48,7 @@ class ResourceTest(unittest.TestCase):
             with self.subTest(name):
                 kind = "SNS::Topic" if name.endswith("Topic") else "SQS::Queue"
                 self.assertIn(f"\n  {name}:\n    Type: AWS::{kind}\n", template)
-                self.assertIn(f"\n  {name}Arn:\n", template)
+                self.assertTrue(f"\n  {name}Arn:" in template, f"no output {name}Arn")
 
 
 if __name__ == "__main__":
