@@ -167,6 +167,7 @@ mod tests {
                 id: "e".into(),
                 time: None,
                 happened_at: None,
+                is_own_time: false,
             },
             automation_id: "a".into(),
             unit_id: None,

@@ -189,10 +189,12 @@ impl Plan {
 /// What the messages about an event have in common.
 fn origin(key: String, record: &Record, header: &EventHeader) -> MessageOrigin {
     let event_time = header.event_time();
+    let happened_at = earlier(event_time, record.sent_at);
     MessageOrigin {
         id: key,
         time: event_time.or(record.sent_at),
-        happened_at: earlier(event_time, record.sent_at),
+        happened_at,
+        is_own_time: event_time.is_some() && happened_at == event_time,
     }
 }
 

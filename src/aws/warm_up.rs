@@ -9,7 +9,10 @@
 use std::{error::Error, time::Duration};
 
 use aws_sdk_sns::{
-    config::{Intercept, retry::RetryConfig},
+    config::{
+        Intercept,
+        retry::{ReconnectMode, RetryConfig},
+    },
     error::SdkError,
 };
 use aws_smithy_runtime_api::{
@@ -33,17 +36,19 @@ const MAX_WAIT: Duration = Duration::from_millis(300);
 /// one, the two that an event can use at the same time. A connection that cannot be opened is left
 /// to the first event.
 pub async fn open_connections(clients: &AwsClients, has_ledger: bool) {
+    // A connection stays whatever the answer was.
+    let once = RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections);
     let publish = clients.sns.publish_batch().customize();
     let publish = publish
         .interceptor(HealthCheck)
-        .config_override(aws_sdk_sns::config::Builder::new().retry_config(RetryConfig::disabled()));
+        .config_override(aws_sdk_sns::config::Builder::new().retry_config(once.clone()));
     let ledger = async || {
         if has_ledger {
-            let once = aws_sdk_dynamodb::config::Builder::new();
+            let own = aws_sdk_dynamodb::config::Builder::new();
             let read = clients.dynamodb.batch_get_item().customize();
             let read = read
                 .interceptor(HealthCheck)
-                .config_override(once.retry_config(RetryConfig::disabled()));
+                .config_override(own.retry_config(once.clone()));
             open("DynamoDB", read.send()).await;
         }
     };

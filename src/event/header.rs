@@ -3,10 +3,10 @@
 use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Datelike as _, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::json::{self, JsonFields, JsonMisfit, JsonTree};
+use crate::json::{JsonFields, JsonMisfit, JsonTree};
 
 /// The header of an event. Only the event type is required: a skill failure counts even without an
 /// id or a time.
@@ -23,13 +23,11 @@ pub struct EventHeader {
 }
 
 /// An event type, such as `Alexa.Skill.Interaction` / `Failure`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct EventType {
     /// The namespace, which may contain dots.
-    #[serde(deserialize_with = "json::non_empty")]
     pub namespace: String,
     /// The name within the namespace.
-    #[serde(deserialize_with = "json::non_empty")]
     pub name: String,
 }
 

@@ -23,7 +23,8 @@ use crate::{
     config::Config,
     deliver::{self, CloudWatchMetrics, CountFailures, PublishMessages, SnsPublisher},
     envelope::{self, Envelope, InvocationSource},
-    ledger::{Ledger, LedgerSession, LedgerTable, ReleasedClaim},
+    keyed::Keyed,
+    ledger::{Ledger, LedgerSession, LedgerTable},
     outcome::{self, InvocationAnswer, InvocationError},
     retry::RetryPolicy,
     route::{self, RouteSettings},
@@ -173,9 +174,9 @@ impl<P: PublishMessages, C: CountFailures> Handler<P, C> {
         let (mut delivered, mut failed) = (Vec::new(), Vec::new());
         for record in finished.iter().filter(|record| record.is_claimed) {
             if record.outcome.is_failure() {
-                failed.push(ReleasedClaim {
-                    key: &record.key,
-                    done: &record.done,
+                failed.push(Keyed {
+                    key: record.key.as_str(),
+                    item: &record.done,
                 });
             } else {
                 delivered.push(record.key.as_str());

@@ -6,7 +6,7 @@ mod unescape;
 
 use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
 
@@ -116,16 +116,6 @@ pub(crate) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
-    }
-}
-
-/// Refuses an empty string: neither a CloudEvents subject nor an SNS attribute may be empty.
-pub(crate) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        Err(de::Error::custom("must not be empty"))
-    } else {
-        Ok(text)
     }
 }
 

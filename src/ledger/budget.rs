@@ -95,13 +95,6 @@ pub(super) struct RetryBudget {
     exhausted_by: Option<String>,
 }
 
-impl AutomationRun {
-    /// A short, fixed-length name for the event.
-    fn event_name(&self) -> String {
-        format!("{:016x}", fnv1a(&self.key))
-    }
-}
-
 impl AutomationHistory {
     /// What still counts at this time.
     pub(super) fn current(self, now: DateTime<Utc>) -> Self {
@@ -185,7 +178,9 @@ pub(super) fn after(
                     failures: Vec::new(),
                     exhausted_by: None,
                 });
-                budget.count(&run.event_name(), at, is_retryable, policy.max_attempts)
+                // A short name for the event, of a fixed length.
+                let name = format!("{:016x}", fnv1a(&run.key));
+                budget.count(&name, at, is_retryable, policy.max_attempts)
             }
         };
         answers.push((run.key.clone(), answer));

@@ -22,6 +22,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc, serde::ts_milliseconds};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -29,12 +30,13 @@ use super::{
     AutomationRun, ClaimAnswer, ClaimLease, GrantedClaim, LedgerAnswers, LedgerTable, RunAnswer,
     budget::{self, AutomationHistory},
     happened_at,
-    table::{ConditionalWrite, TableAnswers, TableItem, WriteAnswer, attributes},
+    table::{ConditionalWrite, MAX_WRITES, TableAnswers, TableItem, WriteAnswer, attributes},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
     effect::DoneEffects,
     hash::fnv1a,
+    keyed::Keyed,
     message::OutgoingSignal,
     readiness::ReadinessSubject,
     retry::RetryPolicy,
@@ -54,6 +56,13 @@ pub const COMPLETED_AT: &str = "completedAt";
 
 /// How long a signal is stored, for consumers that ask later: twice as long as in a queue.
 const SIGNALS_KEPT: TimeDelta = TimeDelta::days(14);
+
+/// The conditions of a signal that replaces an older one, and of one that also replaces one with
+/// the same time.
+pub(super) const UNLESS_AS_NEW: &str =
+    "attribute_not_exists(pk) OR eventAt < :eventAt OR expiresAt <= :seconds";
+pub(super) const UNLESS_NEWER: &str =
+    "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds";
 
 /// The maximum length of a partition key, in bytes. Source: the DynamoDB developer guide,
 /// constraints.
@@ -101,15 +110,6 @@ struct KeyedItem<'a, T> {
     expires_at: i64,
     #[serde(flatten)]
     content: T,
-}
-
-/// A claim to give back.
-#[derive(Debug, Clone, Copy)]
-pub struct ReleasedClaim<'a> {
-    /// The key of the event.
-    pub key: &'a str,
-    /// What is done of the event's effects.
-    pub done: &'a DoneEffects,
 }
 
 impl LedgerTable {
@@ -167,7 +167,11 @@ impl LedgerTable {
         };
         let items = keys.iter();
         let items = items.map(|key| item(&event_pk(key), lease.known_until, &completed));
-        self.overwrite(&items.collect::<Vec<_>>(), deadline).await
+        let items: Vec<_> = items.collect();
+        let calls = items.chunks(MAX_WRITES);
+        let calls = calls.map(|items| self.overwrite(items, deadline));
+        let answers = join_all(calls).await.into_iter();
+        answers.filter_map(Result::err).collect()
     }
 
     /// Releases claims by ending their leases, unless another invocation has taken them over, and
@@ -175,12 +179,12 @@ impl LedgerTable {
     /// events are.
     pub(super) async fn release(
         &self,
-        claims: &[ReleasedClaim<'_>],
+        claims: &[Keyed<'_, str, DoneEffects>],
         lease: &ClaimLease,
         deadline: Deadline,
     ) -> Vec<AwsError> {
         let mut writes = Vec::new();
-        for ReleasedClaim { key, done } in claims {
+        for Keyed { key, item: done } in claims {
             let known_until = if done.is_empty() {
                 lease.now
             } else {
@@ -359,18 +363,20 @@ fn fail(runs: &[&AutomationRun], error: &AwsError, answers: &mut LedgerAnswers<R
     }
 }
 
-/// Builds the writes that store each subject's newest signal, unless that of a newer event is
-/// stored. Of two signals with the same time the last one wins. A signal without a time, or with
+/// Builds the writes that store each subject's newest signal. Of two signals with the same time the
+/// last one wins. A signal without a time, or with
 /// one that is still to come, counts as current.
 pub(super) fn signal_writes(
     mut signals: Vec<&OutgoingSignal>,
     now: DateTime<Utc>,
+    condition: &'static str,
 ) -> Vec<ConditionalWrite> {
     signals.sort_by_key(|signal| happened_at(signal.at, now));
     let mut newest = BTreeMap::new();
     for signal in signals {
         for subject in signal.subjects() {
-            newest.insert(readiness_key(subject), signal_write(subject, signal, now));
+            let write = signal_write(subject, signal, now, condition);
+            newest.insert(readiness_key(subject), write);
         }
     }
     newest.into_values().collect()
@@ -381,6 +387,7 @@ fn signal_write(
     subject: &ReadinessSubject,
     signal: &OutgoingSignal,
     now: DateTime<Utc>,
+    condition: &'static str,
 ) -> ConditionalWrite {
     let at = happened_at(signal.at, now).timestamp_millis();
     let mut fields = signal.fields.clone();
@@ -391,7 +398,7 @@ fn signal_write(
     fields.insert(MESSAGE_ID.to_owned(), signal.id.as_str().into());
     ConditionalWrite {
         item: item(&readiness_key(subject), now + SIGNALS_KEPT, fields),
-        condition: "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+        condition,
         values: json!({":eventAt": at, ":seconds": now.timestamp()}),
     }
 }

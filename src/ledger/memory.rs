@@ -2,18 +2,18 @@
 //! out of reach.
 //!
 //! It recognizes most repeats, because Lambda reuses environments, and is lost with the
-//! environment. Memory stays bounded, in bytes because ids are not: when a map is full, the oldest
-//! entry is dropped.
+//! environment. Memory stays bounded, in bytes because ids are not: when the newer half of a map is
+//! full, the older half is forgotten.
 
 use std::{collections::HashMap, mem};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    ClaimAnswer, ClaimLease, DoneEffects, GrantedClaim, ReleasedClaim,
+    ClaimAnswer, ClaimLease, DoneEffects, GrantedClaim,
     budget::{self, AutomationHistory, AutomationRun, EVENT_NAME_BYTES, RunAnswer},
 };
-use crate::retry::RetryPolicy;
+use crate::{keyed::Keyed, retry::RetryPolicy};
 
 /// The maximum size of each map, in bytes: 16 MiB in all.
 const CAPACITY_BYTES: usize = 16 * 1024 * 1024 / 3;
@@ -53,14 +53,14 @@ impl MemoryLedger {
     pub(super) fn settle(
         &mut self,
         delivered: &[&str],
-        failed: &[ReleasedClaim<'_>],
+        failed: &[Keyed<'_, str, DoneEffects>],
         lease: &ClaimLease,
     ) {
         for key in delivered {
             self.completed.insert(key, lease.known_until, ENTRY_BYTES);
             self.claims.remove(key);
         }
-        for ReleasedClaim { key, done } in failed {
+        for Keyed { key, item: done } in failed {
             let claim = (lease.now, (*done).clone());
             self.claims.insert(key, claim, ENTRY_BYTES);
         }
@@ -91,28 +91,32 @@ impl MemoryLedger {
 /// A map of bounded size: when its newer half is full, the older half is forgotten.
 #[derive(Debug, Default)]
 struct RecentMap<V> {
-    newer: HashMap<String, V>,
-    older: HashMap<String, V>,
-    /// More than the newer half takes: what is replaced counts again.
+    /// The values, each with the size of its entry in bytes.
+    newer: HashMap<String, (V, usize)>,
+    older: HashMap<String, (V, usize)>,
     newer_bytes: usize,
 }
 
 impl<V> RecentMap<V> {
     fn get(&self, key: &str) -> Option<&V> {
-        self.newer.get(key).or_else(|| self.older.get(key))
+        let known = self.newer.get(key).or_else(|| self.older.get(key));
+        known.map(|(value, _)| value)
     }
 
     fn insert(&mut self, key: &str, value: V, value_bytes: usize) {
-        self.newer_bytes += key.len() + value_bytes;
-        if self.newer_bytes > CAPACITY_BYTES / 2 {
+        let bytes = key.len() + value_bytes;
+        self.remove(key);
+        if self.newer_bytes + bytes > CAPACITY_BYTES / 2 {
             self.older = mem::take(&mut self.newer);
-            self.newer_bytes = key.len() + value_bytes;
+            self.newer_bytes = 0;
         }
-        self.newer.insert(key.to_owned(), value);
+        self.newer_bytes += bytes;
+        self.newer.insert(key.to_owned(), (value, bytes));
     }
 
     fn remove(&mut self, key: &str) {
-        self.newer.remove(key);
+        let known = self.newer.remove(key);
+        self.newer_bytes -= known.map_or(0, |(_, bytes)| bytes);
         self.older.remove(key);
     }
 }
@@ -142,7 +146,14 @@ mod tests {
     }
 
     fn release(memory: &mut MemoryLedger, done: &DoneEffects, now: i64) {
-        memory.settle(&[], &[ReleasedClaim { key: "k", done }], &lease(now));
+        memory.settle(
+            &[],
+            &[Keyed {
+                key: "k",
+                item: done,
+            }],
+            &lease(now),
+        );
     }
 
     #[test]
@@ -224,10 +235,9 @@ mod tests {
                 at: Some(at(0)),
                 outcome: RunOutcome::Failed { is_retryable: true },
             };
-            let before = memory.automations.newer_bytes;
             memory.count(&[&run], &lease(0), &policy);
             let bytes = 1 + ENTRY_BYTES + failures * EVENT_NAME_BYTES;
-            assert_eq!(memory.automations.newer_bytes - before, bytes);
+            assert_eq!(memory.automations.newer_bytes, bytes);
         }
     }
 }

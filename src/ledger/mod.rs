@@ -4,7 +4,7 @@
 //! The life of an event, and what a crash at each point of it leaves behind:
 //!
 //! ```text
-//! claim, and store the signal ──▶ count the run ──▶ publish ──▶ put the metric ──▶ complete
+//! claim, and store the signal ──▶ count the run ──▶ publish, and put the metric ──▶ complete
 //!   │             │                    │               │              │
 //!   │             │                    │               │              └ counted, and counted again
 //!   │             │                    │               └ published, and again with the same id
@@ -41,9 +41,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use self::memory::MemoryLedger;
 pub use self::{
     budget::{AutomationRun, RunAnswer, RunOutcome},
-    items::{
-        COMPLETED_AT, EVENT_AT, EXPIRES_AT, MESSAGE_ID, ReleasedClaim, event_pk, readiness_key,
-    },
+    items::{COMPLETED_AT, EVENT_AT, EXPIRES_AT, MESSAGE_ID, event_pk, readiness_key},
     session::LedgerSession,
     table::{LedgerTable, PARTITION_KEY},
 };

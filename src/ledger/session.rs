@@ -9,12 +9,14 @@ use futures_util::future::{join, join3};
 
 use super::{
     AutomationRun, ClaimAnswer, ClaimLease, EventClaim, Ledger, LedgerAnswers, LedgerRecord,
-    ReleasedClaim, RunAnswer, RunOutcome,
-    items::{automation_pk, readiness_key, signal_writes},
+    RunAnswer, RunOutcome,
+    items::{UNLESS_AS_NEW, UNLESS_NEWER, automation_pk, readiness_key, signal_writes},
     table::{TableAnswers, TableItem, WriteAnswer},
 };
 use crate::{
     aws::{Deadline, error::AwsError},
+    effect::DoneEffects,
+    keyed::Keyed,
     message::OutgoingSignal,
 };
 
@@ -48,8 +50,8 @@ impl LedgerSession<'_> {
         events: &[EventClaim<'_>],
         deadline: Deadline,
     ) -> LedgerAnswers<ClaimAnswer> {
-        let (mut claims, histories, stored) = self.ask_table(events, deadline).await;
-        let (mut answers, mut runs) = (LedgerAnswers::new(), Vec::new());
+        let (mut claims, histories, mut stored) = self.ask_table(events, deadline).await;
+        let (mut answers, mut runs, mut signals) = (LedgerAnswers::new(), Vec::new(), Vec::new());
         let mut claimed_in_memory = HashSet::new();
         for event in events {
             let claim = claims.remove(event.key);
@@ -58,14 +60,17 @@ impl LedgerSession<'_> {
             }
             let claim =
                 self.or_from_memory(claim, || self.ledger.memory().claim(event.key, &self.lease));
-            if let (LedgerRecord::Run(run), Ok(ClaimAnswer::Granted(_))) = (&event.record, &claim) {
-                runs.push(run);
+            if let Ok(ClaimAnswer::Granted(_)) = &claim {
+                match &event.record {
+                    LedgerRecord::Nothing => {}
+                    LedgerRecord::Run(run) => runs.push(run),
+                    LedgerRecord::Signal(signal) => signals.push(*signal),
+                }
             }
             answers.insert(event.key.to_owned(), claim);
         }
-        let mut counts = self
-            .count(&runs, &claimed_in_memory, histories, deadline)
-            .await;
+        let counting = self.count(&runs, &claimed_in_memory, histories, deadline);
+        let (mut counts, ()) = join(counting, self.store(signals, &mut stored, deadline)).await;
         for event in events {
             if let Some(Ok(ClaimAnswer::Granted(claim))) = answers.get_mut(event.key) {
                 claim.recorded = match event.record {
@@ -78,8 +83,9 @@ impl LedgerSession<'_> {
         answers
     }
 
-    /// Asks the table all that does no harm while it is open who holds the claim: repeating an
-    /// event stores its signal once more, and reading a budget changes nothing.
+    /// Asks the table all that does no harm while it is open who holds the claim. To read a budget
+    /// changes nothing, nor does a signal that only replaces an older one, by a time that is the
+    /// same whenever the event comes.
     async fn ask_table(&self, events: &[EventClaim<'_>], deadline: Deadline) -> TableFindings {
         let Some(table) = &self.ledger.table else {
             return TableFindings::default();
@@ -91,14 +97,14 @@ impl LedgerSession<'_> {
             }
             keys.push(event.key);
             match &event.record {
-                LedgerRecord::Nothing => {}
                 LedgerRecord::Run(run) => automations.push(automation_pk(&run.automation_id)),
-                LedgerRecord::Signal(signal) => signals.push(*signal),
+                LedgerRecord::Signal(signal) if signal.is_own_time => signals.push(*signal),
+                LedgerRecord::Nothing | LedgerRecord::Signal(_) => {}
             }
         }
         automations.sort_unstable();
         automations.dedup();
-        let writes = signal_writes(signals, self.lease.now);
+        let writes = signal_writes(signals, self.lease.now, UNLESS_AS_NEW);
         let claiming = table.claim(&keys, &self.lease, deadline);
         let reading = table.read(&automations, deadline);
         let storing = table.write(&writes, deadline);
@@ -140,6 +146,25 @@ impl LedgerSession<'_> {
         counts
     }
 
+    /// Stores the signals of granted events that are not stored yet: those without a time of their
+    /// own, and those that are as new as what is stored.
+    async fn store(
+        &self,
+        mut signals: Vec<&OutgoingSignal>,
+        stored: &mut TableAnswers<WriteAnswer>,
+        deadline: Deadline,
+    ) {
+        let is_left = |subject| {
+            let answer = stored.get(&readiness_key(subject));
+            matches!(answer, None | Some(Ok(WriteAnswer::Refused(_))))
+        };
+        signals.retain(|signal| signal.subjects().iter().any(is_left));
+        if let Some(table) = &self.ledger.table {
+            let writes = signal_writes(signals, self.lease.now, UNLESS_NEWER);
+            stored.extend(table.write(&writes, deadline).await);
+        }
+    }
+
     /// Whether a signal is stored for all its subjects. Without a table, none has to be: no
     /// consumer could read it.
     fn is_stored(
@@ -162,7 +187,7 @@ impl LedgerSession<'_> {
     pub async fn settle(
         &self,
         delivered: &[&str],
-        failed: &[ReleasedClaim<'_>],
+        failed: &[Keyed<'_, str, DoneEffects>],
         deadline: Deadline,
     ) {
         self.ledger.memory().settle(delivered, failed, &self.lease);

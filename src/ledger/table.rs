@@ -32,7 +32,7 @@ const MAX_READS: usize = 100;
 
 /// The maximum number of writes per `BatchWriteItem` and per `BatchExecuteStatement`. Source: the
 /// DynamoDB API reference.
-const MAX_WRITES: usize = 25;
+pub(super) const MAX_WRITES: usize = 25;
 
 /// As many writes as one event needs. They go by calls of their own, at the same time: what the
 /// table already has is then found out in the same round.
@@ -221,15 +221,8 @@ impl LedgerTable {
         written.await
     }
 
-    /// Writes items whatever the table has, in as few calls as possible, and returns what failed.
-    pub(super) async fn overwrite(&self, items: &[TableItem], deadline: Deadline) -> Vec<AwsError> {
-        let calls = items.chunks(MAX_WRITES);
-        let calls = calls.map(|items| self.overwrite_batch(items, deadline));
-        let answers = join_all(calls).await.into_iter();
-        answers.filter_map(Result::err).collect()
-    }
-
-    async fn overwrite_batch(
+    /// Writes items whatever the table has, as many as fit a call.
+    pub(super) async fn overwrite(
         &self,
         items: &[TableItem],
         deadline: Deadline,

@@ -170,6 +170,9 @@ pub struct OutgoingSignal {
     pub fields: Map<String, Value>,
     /// When the event happened.
     pub at: Option<DateTime<Utc>>,
+    /// Whether that is the event's own time, which is the same even if the event is published
+    /// again.
+    pub is_own_time: bool,
     /// What the message says about readiness.
     pub readiness: Option<Readiness>,
 }
@@ -194,6 +197,8 @@ pub struct MessageOrigin {
     pub time: Option<DateTime<Utc>>,
     /// When the event happened, for the order of events: the earlier of the two.
     pub happened_at: Option<DateTime<Utc>>,
+    /// Whether that is the event's own time.
+    pub is_own_time: bool,
 }
 
 /// The message exceeds SNS's size limit even without the source event.
@@ -260,6 +265,7 @@ impl MessageOrigin {
             id: self.id.clone(),
             fields,
             at: self.happened_at,
+            is_own_time: self.is_own_time,
             readiness: data.readiness(),
         })
     }
@@ -422,6 +428,7 @@ mod tests {
             id: "i".to_owned(),
             time: None,
             happened_at: None,
+            is_own_time: false,
         }
     }
 

@@ -297,6 +297,7 @@ fn origin() -> MessageOrigin {
         id: "id".to_owned(),
         time: Some(Utc::now()),
         happened_at: None,
+        is_own_time: false,
     }
 }
 

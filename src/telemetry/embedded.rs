@@ -241,11 +241,14 @@ impl<'a> MetricDocument<'a> {
         document
     }
 
-    /// Whether nothing in the document has the same name and another value.
+    /// Whether nothing in the document has the same name and another value, or is the same metric.
     fn has_room(&self, metric: &EmbeddedMetric<'_>) -> bool {
-        let known = self.metrics.get(metric.name);
-        if known.is_some_and(|known| known.value != metric.value) {
-            return false;
+        if let Some(known) = self.metrics.get(metric.name) {
+            let names = metric.dimensions.iter().map(|(name, _)| *name);
+            let names: Vec<_> = names.collect();
+            if known.value != metric.value || known.dimension_sets.contains(&names) {
+                return false;
+            }
         }
         let mut dimensions = metric.dimensions.iter();
         dimensions.all(|(name, value)| self.dimensions.get(name).is_none_or(|known| known == value))
@@ -496,5 +499,16 @@ mod tests {
             .filter_map(|document| Some(document.get("EventAge")?.as_array()?.len()))
             .collect();
         assert_eq!(lengths, [100, 100, 50]);
+    }
+
+    #[test]
+    fn equal_values_of_one_metric_are_not_taken_for_another() {
+        let observations: Vec<_> = (0..200).map(|_| seen("handled", 7.0)).collect();
+        let mut values = 0;
+        for document in documents_of(&observations) {
+            let ages = document.get("EventAge").and_then(Value::as_array);
+            values += ages.map_or(0, Vec::len);
+        }
+        assert_eq!(values, 200);
     }
 }

@@ -138,10 +138,14 @@ async fn the_runs_of_an_automation_write_what_changes() {
 /// event is about what the table already has: a subject's last readiness, an automation's budget.
 #[tokio::test(start_paused = true)]
 async fn an_event_takes_three_rounds_of_calls_and_a_failed_automation_four() {
-    let role = |id: &str| message_of("role-assigned").replace("sample-role-assigned-0001", id);
-    let unit = |id: &str| {
-        message_of("subscription-activated").replace("sample-subscription-activated-0001", id)
+    let sample = |name: &str, id: &str| {
+        let event = message_of(name).replace(&format!("sample-{name}-0001"), id);
+        // Before SNS had it.
+        let time = format!("T09:00:0{id}Z");
+        event.replace("T09:07:03Z", &time).replace("T09:09:03Z", &time)
     };
+    let role = |id| sample("role-assigned", id);
+    let unit = |id| sample("subscription-activated", id);
     for (rounds, events) in [
         (
             3,

@@ -14,9 +14,10 @@ use asp_events::{
     deliver::{CloudWatchMetrics, SnsPublisher},
     effect::{DoneEffects, EffectName},
     handler::{Handler, Invocation},
+    keyed::Keyed,
     ledger::{
         AutomationRun, ClaimAnswer, EventClaim, GrantedClaim, Ledger, LedgerRecord, LedgerSession,
-        LedgerTable, ReleasedClaim, RunOutcome,
+        LedgerTable, RunOutcome,
     },
     outcome::{InvocationAnswer, InvocationError},
 };
@@ -130,11 +131,11 @@ fn granted_with(done: DoneEffects) -> ClaimAnswer {
 }
 
 /// The claim, given back without any effect.
-fn nothing_done() -> ReleasedClaim<'static> {
+fn nothing_done() -> Keyed<'static, str, DoneEffects> {
     static NOTHING: LazyLock<DoneEffects> = LazyLock::new(DoneEffects::default);
-    ReleasedClaim {
+    Keyed {
         key: KEY,
-        done: &NOTHING,
+        item: &NOTHING,
     }
 }
 
@@ -901,9 +902,9 @@ async fn a_takeover_knows_what_a_late_holder_noted_in_the_meantime() {
     done.insert(EffectName::Report);
     let release = async {
         sleep(Duration::from_millis(500)).await;
-        let released = ReleasedClaim {
+        let released = Keyed {
             key: KEY,
-            done: &done,
+            item: &done,
         };
         late.settle(&[], &[released], soon()).await;
     };

@@ -71,6 +71,7 @@ impl OwnedEvent {
             2 => (
                 message_of("subscription-activated")
                     .replace("sample-subscription-activated-0001", &id)
+                    .replace("T09:07:03Z", "T09:00:00Z") // before SNS had it
                     .replace("amzn1.alexa.unit.did.EXAMPLEROOM105", &format!("unit-{id}")),
                 OwedEffect::Message(format!("Alexa.Enterprise.Subscription.Activation/{id}")),
             ),

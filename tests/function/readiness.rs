@@ -393,6 +393,27 @@ async fn the_newest_event_stays_and_of_equally_old_ones_the_last() {
 }
 
 #[tokio::test]
+async fn a_duplicate_hides_no_event_that_was_later_or_as_late() {
+    let unreadable = activation("1", "unit-1", "SUCCEEDED", "yesterday");
+    for first in [activated("1", 1), unreadable] {
+        let aws = FakeAws::start().await;
+        let at = |event: &str, minute: u32| {
+            sns_event(&[event]).replace("T09:01:00", &format!("T09:{minute:02}:00"))
+        };
+        handle(&aws, NOW, &at(&first, 0)).await.unwrap();
+        let second = activation("2", "unit-1", "FAILED", "2026-11-20T09:00:01Z");
+        handle(&aws, NOW, &at(&second, 1)).await.unwrap();
+        // Published again, and so with a new time of SNS.
+        handle(&aws, NOW, &at(&first, 5)).await.unwrap();
+        assert_eq!(
+            (aws.published().len(), event_in(&aws, UNIT).as_str()),
+            (2, "2"),
+            "{first}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_ahead_hides_no_later_event() {
     let ahead = activation("1", "unit-1", "SUCCEEDED", "2026-11-25T09:00:00Z");
     let later = activation("2", "unit-1", "FAILED", "2026-11-20T09:05:00Z");
@@ -481,7 +502,7 @@ async fn a_signal_is_stored_at_each_delivery_and_published_once() {
         [Fault::Error(403, "AuthorizationError")],
     );
     let body = sns_event(&[&activated("1", 0)]);
-    for (stored, is_ok) in [(1, false), (2, true), (3, true)] {
+    for (stored, is_ok) in [(1, false), (3, true), (4, true)] {
         assert_eq!(handle(&aws, NOW, &body).await.is_ok(), is_ok);
         assert_eq!(aws.attempts(Operation::WriteReadiness), stored);
     }
