@@ -142,7 +142,9 @@ async fn an_event_takes_three_rounds_of_calls_and_a_failed_automation_four() {
         let event = message_of(name).replace(&format!("sample-{name}-0001"), id);
         // Before SNS had it.
         let time = format!("T09:00:0{id}Z");
-        event.replace("T09:07:03Z", &time).replace("T09:09:03Z", &time)
+        event
+            .replace("T09:07:03Z", &time)
+            .replace("T09:09:03Z", &time)
     };
     let role = |id| sample("role-assigned", id);
     let unit = |id| sample("subscription-activated", id);
