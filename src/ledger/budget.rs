@@ -109,16 +109,6 @@ impl AutomationHistory {
         let window_ends = self.budget.as_ref().map(|budget| budget.window_ends_at);
         window_ends.max(self.success.map(|known| known.success_known_until))
     }
-
-    /// Remembers a success, unless a later one is known.
-    fn succeed(&mut self, at: DateTime<Utc>, known_until: DateTime<Utc>) {
-        if self.success.is_none_or(|known| known.last_success_at < at) {
-            self.success = Some(KnownSuccess {
-                last_success_at: at,
-                success_known_until: known_until,
-            });
-        }
-    }
 }
 
 /// Groups runs by their automations.
@@ -150,8 +140,16 @@ pub(super) fn after(
     let mut history = history.current(now);
     // Successes first: a failure of the same batch that happened before one triggers nothing.
     for run in runs {
-        if run.outcome == RunOutcome::Succeeded {
-            history.succeed(happened_at(run.at, now), lease.known_until);
+        let at = happened_at(run.at, now);
+        let is_latest = history
+            .success
+            .is_none_or(|known| known.last_success_at < at);
+        if run.outcome == RunOutcome::Succeeded && is_latest {
+            let (last_success_at, success_known_until) = (at, lease.known_until);
+            history.success = Some(KnownSuccess {
+                last_success_at,
+                success_known_until,
+            });
         }
     }
     let mut in_order = runs.to_vec();

@@ -27,10 +27,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
-    AutomationRun, ClaimAnswer, ClaimLease, GrantedClaim, LedgerAnswers, LedgerTable, RunAnswer,
+    AutomationRun, ClaimAnswer, ClaimLease, LedgerAnswers, LedgerTable, RunAnswer,
     budget::{self, AutomationHistory},
-    happened_at,
-    table::{ConditionalWrite, MAX_WRITES, TableAnswers, TableItem, WriteAnswer, attributes},
+    granted, happened_at,
+    table::{
+        ConditionalWrite, MAX_WRITES, PARTITION_KEY, TableAnswers, TableItem, WriteAnswer,
+        attributes,
+    },
 };
 use crate::{
     aws::{Deadline, error::AwsError},
@@ -102,16 +105,6 @@ struct PendingHistory<'a> {
     stored: HistoryItem,
 }
 
-/// What every item has.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyedItem<'a, T> {
-    pk: &'a str,
-    expires_at: i64,
-    #[serde(flatten)]
-    content: T,
-}
-
 impl LedgerTable {
     /// Claims the events that are absent or expired, or whose earlier claim has an expired lease.
     ///
@@ -145,8 +138,7 @@ impl LedgerTable {
         let mut claims = LedgerAnswers::new();
         for key in keys {
             let pk = event_pk(key);
-            let answer = written.remove(&pk);
-            let answer = answer.unwrap_or_else(|| Err(self.contended()));
+            let answer = written.remove(&pk).unwrap_or_else(|| Err(self.contended()));
             let done = done_before.remove(&pk).unwrap_or_default();
             let claim = answer.map(|answer| claim_answer(&answer, lease, done));
             claims.insert((*key).to_owned(), claim);
@@ -185,13 +177,12 @@ impl LedgerTable {
     ) -> Vec<AwsError> {
         let mut writes = Vec::new();
         for Keyed { key, item: done } in claims {
-            let known_until = if done.is_empty() {
-                lease.now
-            } else {
-                lease.known_until
-            };
             writes.push(ConditionalWrite {
-                item: item(&event_pk(key), known_until, lease.item(lease.now, done)),
+                item: item(
+                    &event_pk(key),
+                    lease.known_until,
+                    lease.item(lease.now, done),
+                ),
                 condition: "heldBy = :holder",
                 values: json!({":holder": lease.holder}),
             });
@@ -214,8 +205,7 @@ impl LedgerTable {
         let (mut answers, mut pending) = (LedgerAnswers::new(), Vec::new());
         for (automation_id, runs) in budget::by_automation(runs) {
             let pk = automation_pk(automation_id);
-            let stored = stored.remove(&pk);
-            match stored.unwrap_or_else(|| Err(self.contended())) {
+            match stored.remove(&pk).unwrap_or_else(|| Err(self.contended())) {
                 Ok(item) => pending.push(PendingHistory::new(pk, runs, item.as_ref())),
                 Err(error) => fail(&runs, &error, &mut answers),
             }
@@ -335,13 +325,11 @@ fn takeover_write(
 /// attempt was lost.
 fn claim_answer(answer: &WriteAnswer, lease: &ClaimLease, done: DoneEffects) -> ClaimAnswer {
     let WriteAnswer::Refused(item) = answer else {
-        return ClaimAnswer::Granted(GrantedClaim::of(done));
+        return granted(done);
     };
     match read(item.as_ref()) {
         Some(EventItem::Completed { .. }) => ClaimAnswer::Completed,
-        Some(EventItem::Claimed { held_by, done, .. }) if held_by == lease.holder => {
-            ClaimAnswer::Granted(GrantedClaim::of(done))
-        }
+        Some(EventItem::Claimed { held_by, done, .. }) if held_by == lease.holder => granted(done),
         Some(EventItem::Claimed { .. }) | None => ClaimAnswer::Held,
     }
 }
@@ -403,13 +391,17 @@ fn signal_write(
     }
 }
 
-/// Builds an item. Its TTL is rounded up to whole seconds, so that none expires early.
+/// Builds an item. Its TTL is rounded up to whole seconds, so that none expires early. Without
+/// content it has no key either, and DynamoDB refuses it; all content can be converted.
 fn item(pk: &str, known_until: DateTime<Utc>, content: impl Serialize) -> TableItem {
-    attributes(KeyedItem {
-        pk,
-        expires_at: (known_until.timestamp_millis() + 999).div_euclid(1000),
-        content,
-    })
+    let expires_at = (known_until.timestamp_millis() + 999).div_euclid(1000);
+    let mut item = attributes(content);
+    if !item.is_empty() {
+        item.extend(attributes(
+            json!({PARTITION_KEY: pk, EXPIRES_AT: expires_at}),
+        ));
+    }
+    item
 }
 
 /// Reads what is stored, unless it has another form.

@@ -10,8 +10,9 @@ use std::{collections::HashMap, mem};
 use chrono::{DateTime, Utc};
 
 use super::{
-    ClaimAnswer, ClaimLease, DoneEffects, GrantedClaim,
+    ClaimAnswer, ClaimLease, DoneEffects,
     budget::{self, AutomationHistory, AutomationRun, EVENT_NAME_BYTES, RunAnswer},
+    granted,
 };
 use crate::{keyed::Keyed, retry::RetryPolicy};
 
@@ -46,7 +47,7 @@ impl MemoryLedger {
         }
         let claim = (lease.until, done.clone());
         self.claims.insert(key, claim, ENTRY_BYTES);
-        ClaimAnswer::Granted(GrantedClaim::of(done))
+        granted(done)
     }
 
     /// Completes claims, and gives others back, with what was done of the events' effects.
@@ -91,32 +92,28 @@ impl MemoryLedger {
 /// A map of bounded size: when its newer half is full, the older half is forgotten.
 #[derive(Debug, Default)]
 struct RecentMap<V> {
-    /// The values, each with the size of its entry in bytes.
-    newer: HashMap<String, (V, usize)>,
-    older: HashMap<String, (V, usize)>,
+    newer: HashMap<String, V>,
+    older: HashMap<String, V>,
+    /// Never less than the newer half takes: what is replaced counts again.
     newer_bytes: usize,
 }
 
 impl<V> RecentMap<V> {
     fn get(&self, key: &str) -> Option<&V> {
-        let known = self.newer.get(key).or_else(|| self.older.get(key));
-        known.map(|(value, _)| value)
+        self.newer.get(key).or_else(|| self.older.get(key))
     }
 
     fn insert(&mut self, key: &str, value: V, value_bytes: usize) {
         let bytes = key.len() + value_bytes;
-        self.remove(key);
-        if self.newer_bytes + bytes > CAPACITY_BYTES / 2 {
-            self.older = mem::take(&mut self.newer);
-            self.newer_bytes = 0;
-        }
         self.newer_bytes += bytes;
-        self.newer.insert(key.to_owned(), (value, bytes));
+        if self.newer_bytes > CAPACITY_BYTES / 2 {
+            (self.older, self.newer_bytes) = (mem::take(&mut self.newer), bytes);
+        }
+        self.newer.insert(key.to_owned(), value);
     }
 
     fn remove(&mut self, key: &str) {
-        let known = self.newer.remove(key);
-        self.newer_bytes -= known.map_or(0, |(_, bytes)| bytes);
+        self.newer.remove(key);
         self.older.remove(key);
     }
 }
@@ -139,10 +136,6 @@ mod tests {
             until: at(now + 30),
             known_until: at(now + 100),
         }
-    }
-
-    fn granted(done: DoneEffects) -> ClaimAnswer {
-        ClaimAnswer::Granted(GrantedClaim::of(done))
     }
 
     fn release(memory: &mut MemoryLedger, done: &DoneEffects, now: i64) {
@@ -235,9 +228,10 @@ mod tests {
                 at: Some(at(0)),
                 outcome: RunOutcome::Failed { is_retryable: true },
             };
+            let before = memory.automations.newer_bytes;
             memory.count(&[&run], &lease(0), &policy);
             let bytes = 1 + ENTRY_BYTES + failures * EVENT_NAME_BYTES;
-            assert_eq!(memory.automations.newer_bytes, bytes);
+            assert_eq!(memory.automations.newer_bytes - before, bytes);
         }
     }
 }

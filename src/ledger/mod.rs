@@ -108,12 +108,10 @@ pub struct GrantedClaim {
     pub recorded: Result<Option<RunAnswer>, AwsError>,
 }
 
-impl GrantedClaim {
-    /// A claim of an event of which nothing is recorded.
-    fn of(done: DoneEffects) -> Self {
-        let recorded = Ok(None);
-        Self { done, recorded }
-    }
+/// A claim of an event of which nothing is recorded.
+fn granted(done: DoneEffects) -> ClaimAnswer {
+    let recorded = Ok(None);
+    ClaimAnswer::Granted(GrantedClaim { done, recorded })
 }
 
 /// The answers of the ledger, by the key of the event.
@@ -216,12 +214,7 @@ mod tests {
         let time = TimeDelta::seconds(30);
         let held = claim(now + lease - TimeDelta::seconds(1), time).await;
         assert_eq!(held["event"], Ok(ClaimAnswer::Held));
-        let granted = claim(now + lease, time).await;
-        assert_eq!(
-            granted["event"],
-            Ok(ClaimAnswer::Granted(GrantedClaim::of(
-                DoneEffects::default()
-            )))
-        );
+        let taken = claim(now + lease, time).await;
+        assert_eq!(taken["event"], Ok(granted(DoneEffects::default())));
     }
 }

@@ -80,14 +80,11 @@ impl TableReach {
     /// Begins an invocation, in doubt if an outage is remembered.
     pub(super) fn begin(&self, now: DateTime<Utc>) {
         let mut known = self.known();
-        let is_remembered = |met: DateTime<Utc>| now - met < OUTAGE_REMEMBERED;
-        known.state = if known.unanswered.is_some_and(is_remembered) {
-            ReachState::Doubtful
-        } else {
-            ReachState::Trusted
+        known.state = match known.unanswered {
+            Some(met) if now - met < OUTAGE_REMEMBERED => ReachState::Doubtful,
+            _ => ReachState::Trusted,
         };
-        known.was_throttled = false;
-        known.now = now;
+        (known.was_throttled, known.now) = (false, now);
     }
 
     /// Makes a call as far as the table is trusted, and notes what that says of it.
@@ -119,13 +116,10 @@ impl TableReach {
                 break;
             }
         }
-        let was_throttled = self.known().was_throttled;
-        if let Err(error) = &mut answer
-            && error.kind == Unanswered
-            && was_throttled
-            && deadline.is_over()
-        {
-            error.kind = Throttled;
+        let is_late = self.known().was_throttled && deadline.is_over();
+        match &mut answer {
+            Err(error) if error.kind == Unanswered && is_late => error.kind = Throttled,
+            _ => {}
         }
         self.note(kind_of(&answer), state);
         answer

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::future::join_all;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::reach::TableReach;
 use crate::aws::{
@@ -108,7 +108,7 @@ impl LedgerTable {
         pks: &[String],
         deadline: Deadline,
     ) -> TableAnswers<Option<TableItem>> {
-        let keys = pks.iter().map(|pk| TableItem::from([partition_key(pk)]));
+        let keys = pks.iter().map(|pk| attributes(json!({PARTITION_KEY: pk})));
         let mut unread: Vec<_> = keys.collect();
         let mut answers: TableAnswers<_> = pks.iter().map(|pk| (pk.clone(), Ok(None))).collect();
         let read = self.call(GET, deadline, async || {
@@ -310,10 +310,6 @@ impl ConditionalWrite {
             .set_parameters(Some(values))
             .build()
     }
-}
-
-fn partition_key(pk: &str) -> (String, AttributeValue) {
-    (PARTITION_KEY.to_owned(), AttributeValue::S(pk.to_owned()))
 }
 
 /// Converts to attributes. All content can be converted; DynamoDB would refuse a write without any.
