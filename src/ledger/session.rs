@@ -158,7 +158,7 @@ impl LedgerSession<'_> {
             let answer = stored.get(&readiness_key(subject));
             matches!(answer, None | Some(Ok(WriteAnswer::Refused(_))))
         };
-        signals.retain(|signal| signal.subjects().iter().any(is_left));
+        signals.retain(|signal| !signal.is_own_time || signal.subjects().iter().any(is_left));
         if let Some(table) = &self.ledger.table {
             let writes = signal_writes(signals, self.lease.now, UNLESS_NEWER);
             stored.extend(table.write(&writes, deadline).await);

@@ -413,6 +413,18 @@ async fn a_duplicate_hides_no_event_that_was_later_or_as_late() {
     }
 }
 
+/// The simulation found it, with seed 101443.
+#[tokio::test]
+async fn an_event_without_a_time_is_stored_beside_an_older_one_of_its_batch() {
+    let aws = FakeAws::start().await;
+    let later = activation("2", "unit-1", "SUCCEEDED", "yesterday");
+    assert_eq!(
+        deliver_batch(&aws, &[activated("1", 1), later]).await,
+        json!([])
+    );
+    assert_eq!(event_in(&aws, UNIT), "2");
+}
+
 #[tokio::test]
 async fn a_clock_that_is_ahead_hides_no_later_event() {
     let ahead = activation("1", "unit-1", "SUCCEEDED", "2026-11-25T09:00:00Z");
