@@ -70,8 +70,8 @@ impl<'a> Invocation<'a> {
 }
 
 impl Handler<SnsPublisher, CloudWatchMetrics> {
-    /// Builds the handler of a deployed function. It calls AWS through `transport`; `emit` writes
-    /// the function's own metrics.
+    /// Builds the handler as it is deployed, with new clients that call AWS through `transport`.
+    /// `emit` writes the function's own metrics.
     #[must_use]
     pub fn deployed(
         config: Config,
@@ -82,7 +82,8 @@ impl Handler<SnsPublisher, CloudWatchMetrics> {
         Self::calling(config, clients, emit)
     }
 
-    /// The same with clients that exist already.
+    /// Builds the same handler with clients that exist already, such as those whose connections the
+    /// start has opened.
     #[must_use]
     pub fn calling(config: Config, clients: AwsClients, emit: fn(&[Value])) -> Self {
         let AwsClients {

@@ -352,8 +352,7 @@ fn fail(runs: &[&AutomationRun], error: &AwsError, answers: &mut LedgerAnswers<R
 }
 
 /// Builds the writes that store each subject's newest signal. Of two signals with the same time the
-/// last one wins. A signal without a time, or with
-/// one that is still to come, counts as current.
+/// last one wins. A signal without a time, or with one that is still to come, counts as current.
 pub(super) fn signal_writes(
     mut signals: Vec<&OutgoingSignal>,
     now: DateTime<Utc>,
@@ -391,8 +390,8 @@ fn signal_write(
     }
 }
 
-/// Builds an item. Its TTL is rounded up to whole seconds, so that none expires early. Without
-/// content it has no key either, and DynamoDB refuses it; all content can be converted.
+/// Builds an item. Its TTL is rounded up to whole seconds, so that none expires early. All content
+/// can be converted; if some could not, the item would lack its key, and DynamoDB would refuse it.
 fn item(pk: &str, known_until: DateTime<Utc>, content: impl Serialize) -> TableItem {
     let expires_at = (known_until.timestamp_millis() + 999).div_euclid(1000);
     let mut item = attributes(content);
