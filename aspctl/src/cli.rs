@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     args::GlobalArgs,
     doctor::DoctorArgs,
+    explain::ExplainArgs,
     generate::GenerateArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
     login::LoginArgs,
@@ -84,6 +85,9 @@ pub(crate) enum AspctlCommand {
     Replay(ReplayArgs),
     /// List, show or discard the messages that the function could not process
     Quarantine(QuarantineArgs),
+    /// Show what the function would do with an event, offline. Exit status: 0 it takes effect, 2 it
+    /// would be quarantined, 3 it would fail
+    Explain(ExplainArgs),
     /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
     Generate(GenerateArgs),
 }
@@ -114,7 +118,8 @@ impl AspctlCommand {
             | Self::Send(_)
             | Self::Wait(_)
             | Self::Status(_)
-            | Self::Replay(_) => BrokenPipe::Ignore,
+            | Self::Replay(_)
+            | Self::Explain(_) => BrokenPipe::Ignore,
         }
     }
 

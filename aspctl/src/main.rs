@@ -13,6 +13,7 @@ mod credentials;
 mod customer_cache;
 mod doctor;
 mod error;
+mod explain;
 mod follow;
 mod generate;
 mod iam;
@@ -137,6 +138,7 @@ async fn run(
         AspctlCommand::Status(args) => readiness::status(&args, &global, terminal).await,
         AspctlCommand::Replay(args) => replay::run(&args, &global, terminal).await,
         AspctlCommand::Quarantine(args) => quarantine::run(&args, &global, terminal).await,
+        AspctlCommand::Explain(args) => explain::run(&args, &global, terminal).await,
         AspctlCommand::Generate(args) => generate::run(&args, AspctlArgs::command(), terminal),
     }
 }

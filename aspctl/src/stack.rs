@@ -40,7 +40,7 @@ impl SignalConsumer {
     }
 
     /// The logical IDs of the queues that exist for this consumer only.
-    fn queues(self) -> [&'static str; 2] {
+    pub(crate) fn queues(self) -> [&'static str; 2] {
         match self {
             Self::Retry => ["RetryQueue", "RetryDeadLetterQueue"],
             Self::Readiness => ["ReadinessQueue", "ReadinessDeadLetterQueue"],

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// One thing that processing a record does outside the function.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// Publishes a message.
     Publish(OutgoingMessage),

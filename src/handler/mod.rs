@@ -3,6 +3,7 @@
 //! All records go through each stage together: plan, claim, deliver, settle. A record that needs no
 //! further work keeps its outcome and skips the remaining stages.
 
+mod dry_run;
 mod log;
 mod metrics;
 mod records;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tracing::{Instrument as _, info_span};
 
+pub use self::dry_run::{DryRun, DryRunLedger, DryRunQuarantine, DryRunSettings, dry_run};
 use self::{
     records::{FinishedRecord, PlannedDelivery, RecordTask},
     schedule::StageDeadlines,

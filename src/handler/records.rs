@@ -152,7 +152,7 @@ pub(super) async fn claim(
 
 /// Turns a plan into a delivery, with what the ledger answered about a run. A plan that lacks the
 /// answer fails as a defect.
-fn delivery(
+pub(super) fn delivery(
     key: &str,
     planned: RecordPlan,
     record: &Record,
@@ -311,7 +311,7 @@ impl RecordTask<RecordPlan> {
     }
 
     /// The event to claim, with what the ledger records of it.
-    fn claim(&self) -> Option<EventClaim<'_>> {
+    pub(super) fn claim(&self) -> Option<EventClaim<'_>> {
         let TaskStep::Do(RecordPlan { plan, .. }) = &self.step else {
             return None;
         };
@@ -349,7 +349,7 @@ impl RecordTask<RecordPlan> {
     }
 
     /// Replaces the plan, if any, by the delivery that follows from the claim.
-    fn claimed(
+    pub(super) fn claimed(
         mut self,
         claim: Option<Result<ClaimAnswer, AwsError>>,
         next: impl FnOnce(&str, RecordPlan, &Record, Option<RunAnswer>) -> PlannedDelivery,

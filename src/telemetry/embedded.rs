@@ -83,6 +83,48 @@ impl RecordObservation {
     }
 }
 
+/// A metric with a value, as the records of an invocation contribute it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordMetric {
+    /// The name.
+    pub name: &'static str,
+    /// The unit.
+    pub unit: &'static str,
+    /// The dimensions by name.
+    pub dimensions: Vec<(String, String)>,
+    /// The count or, for an age, the seconds.
+    pub value: f64,
+}
+
+/// Returns the metrics of records, without those about their invocation.
+#[must_use]
+pub fn record_metrics(observations: &[RecordObservation]) -> Vec<RecordMetric> {
+    let warm_invocation = InvocationFacts {
+        request_id: "",
+        now: DateTime::UNIX_EPOCH,
+        is_cold_start: false,
+        is_ledger_unavailable: false,
+    };
+    let mut found = Vec::new();
+    for metric in metrics(warm_invocation, observations) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let dimensions: Vec<_> = metric.dimensions.iter().map(owned).collect();
+        let values = match metric.value {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        for value in values {
+            found.push(RecordMetric {
+                name: metric.name,
+                unit: metric.unit,
+                dimensions: dimensions.clone(),
+                value: value.as_f64().unwrap_or_default(),
+            });
+        }
+    }
+    found
+}
+
 /// Writes metric documents to standard output, one per line. Write errors are ignored.
 pub fn emit(documents: &[Value]) {
     let mut out = io::stdout().lock();

@@ -6,7 +6,7 @@ mod logging;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 pub use self::{
-    embedded::{InvocationFacts, RecordObservation, documents, emit},
+    embedded::{InvocationFacts, RecordMetric, RecordObservation, documents, emit, record_metrics},
     logging::init_logging,
 };
 

@@ -19,6 +19,7 @@ mod corpus;
 mod costs;
 mod crashes;
 mod documented;
+mod dry_run;
 mod encrypted;
 mod envelopes;
 mod failures;

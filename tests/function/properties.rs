@@ -147,6 +147,7 @@ fn outcomes(summary: &RecordCounts) -> usize {
 
 /// Checks that a message has one outcome, and the effect that the outcome promises.
 fn check_message(text: &str) {
+    crate::dry_run::check(&sns_event(&[text]));
     let (kept, answer) = handle(&sns_event(&[text]));
     match answer {
         Ok(InvocationAnswer::Sns(summary)) => {

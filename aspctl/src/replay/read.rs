@@ -9,7 +9,7 @@ use asp_events::{
 use aws_sdk_sqs::types::MessageAttributeValue;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Deserializer, Value, json, value::RawValue};
+use serde_json::{Deserializer, Map, Value, json, value::RawValue};
 
 use crate::{error::CommandError, kept_queue::QueueMessage};
 
@@ -82,21 +82,49 @@ pub(crate) fn from_queue(
 /// A file is a sequence of JSON texts, each an event, an array of events, or a text that contains
 /// events. Any other text is a mistake, and nothing in the file is sent.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Vec<ReplayEvent>, CommandError> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut texts = Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut events = Vec::new();
+    for FileText { line, text } in file_texts(text) {
+        let found = text.and_then(from_text);
+        events.extend(found.map_err(|problem| file_error(name, line, problem))?);
+    }
+    Ok(events)
+}
+
+/// One of the JSON texts that a file consists of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FileText<'a> {
+    /// The line in which it begins or, if it is not JSON, in which that shows.
+    pub(crate) line: usize,
+    /// The text, or why it is not JSON. That text is the last.
+    pub(crate) text: Result<&'a str, String>,
+}
+
+/// Splits a file into its JSON texts. An array counts as its items.
+pub(crate) fn file_texts(file: &str) -> Vec<FileText<'_>> {
+    let file = file.trim_start_matches('\u{feff}');
+    let mut values = Deserializer::from_str(file).into_iter::<&RawValue>();
+    let mut texts = Vec::new();
     loop {
-        let line = line_after(text, texts.byte_offset());
-        match texts.next() {
-            None => return Ok(events),
+        let line = line_after(file, values.byte_offset());
+        match values.next() {
+            None => return texts,
             Some(Err(error)) => {
-                let problem = format!("not JSON ({error})");
-                return Err(file_error(name, error.line(), problem));
+                texts.push(FileText {
+                    line: error.line(),
+                    text: Err(format!("not JSON ({error})")),
+                });
+                return texts;
             }
-            Some(Ok(value)) => match from_value(value) {
-                Ok(found) => events.extend(found),
-                Err(problem) => return Err(file_error(name, line, problem)),
-            },
+            Some(Ok(value)) => {
+                let items: Vec<&RawValue> = match serde_json::from_str(value.get()) {
+                    Ok(items) => items,
+                    Err(_) => vec![value],
+                };
+                texts.extend(items.into_iter().map(|item| FileText {
+                    line,
+                    text: Ok(item.get()),
+                }));
+            }
         }
     }
 }
@@ -116,18 +144,11 @@ fn line_after(text: &str, offset: usize) -> usize {
 }
 
 /// Extracts the events from a JSON text of a file.
-fn from_value(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
-    let items: Vec<&RawValue> = match serde_json::from_str(value.get()) {
-        Ok(items) => items,
-        Err(_) => vec![value],
-    };
-    let mut events = Vec::new();
-    for item in items {
-        match shape(item.get()) {
-            TextShape::Other => return Err("neither an event nor a container of events".to_owned()),
-            _ => events.extend(unwrapped(item.get())?),
-        }
+fn from_text(text: &str) -> Result<Vec<ReplayEvent>, String> {
+    if shape(text) == TextShape::Other {
+        return Err("neither an event nor a container of events".to_owned());
     }
+    let mut events = unwrapped(text)?;
     for event in &mut events {
         event.fill_in_times(None);
     }
@@ -136,9 +157,13 @@ fn from_value(value: &RawValue) -> Result<Vec<ReplayEvent>, String> {
 
 /// What a text is, recognized by its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TextShape {
+pub(crate) enum TextShape {
     /// The payload of an invocation by SNS or SQS.
     Invocation,
+    /// One record of such a payload.
+    Record,
+    /// What SQS answers to `ReceiveMessage`.
+    Received,
     /// Lambda's record of an invocation, as sent to a destination.
     Destination,
     /// An SNS message, as delivered to a queue.
@@ -151,7 +176,8 @@ enum TextShape {
     Other,
 }
 
-fn shape(text: &str) -> TextShape {
+/// Recognizes a text.
+pub(crate) fn shape(text: &str) -> TextShape {
     let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
         return TextShape::Other;
     };
@@ -160,6 +186,10 @@ fn shape(text: &str) -> TextShape {
         TextShape::Event
     } else if has("Records") {
         TextShape::Invocation
+    } else if is_invocation_record(&fields) {
+        TextShape::Record
+    } else if fields.get("Messages").is_some_and(is_message_list) {
+        TextShape::Received
     } else if has("requestContext") {
         TextShape::Destination
     } else if has("Message") && has("Type") {
@@ -171,10 +201,22 @@ fn shape(text: &str) -> TextShape {
     }
 }
 
+fn is_invocation_record(fields: &Map<String, Value>) -> bool {
+    let source = fields.get("EventSource").or(fields.get("eventSource"));
+    source.is_some_and(|source| source == "aws:sns" || source == "aws:sqs")
+}
+
+fn is_message_list(value: &Value) -> bool {
+    let mut messages = value.as_array().into_iter().flatten();
+    messages.any(|message| message.get("Body").is_some())
+}
+
 /// Extracts the events from a text; any other text counts as one.
 fn unwrapped(text: &str) -> Result<Vec<ReplayEvent>, String> {
     match shape(text) {
         TextShape::Invocation => invocation(text),
+        TextShape::Record => invocation(&payload_of(text)),
+        TextShape::Received => received(text),
         TextShape::Destination => {
             let record: DestinationRecord<'_> = parsed(text)?;
             invocation(record.request_payload.get())
@@ -185,16 +227,57 @@ fn unwrapped(text: &str) -> Result<Vec<ReplayEvent>, String> {
     }
 }
 
-fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+pub(crate) fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Source: the AWS Lambda Developer Guide, "Retaining records of asynchronous invocations".
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct DestinationRecord<'a> {
+pub(crate) struct DestinationRecord<'a> {
     #[serde(borrow)]
-    request_payload: &'a RawValue,
+    pub(crate) request_payload: &'a RawValue,
+}
+
+/// The answer of SQS to `ReceiveMessage`, as the AWS CLI prints it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ReceivedMessages {
+    pub(crate) messages: Vec<PrintedMessage>,
+}
+
+/// A message of a queue, as the AWS CLI prints it. Only its body is required.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PrintedMessage {
+    pub(crate) body: String,
+    pub(crate) message_id: Option<String>,
+    #[serde(default)]
+    pub(crate) attributes: HashMap<String, String>,
+}
+
+impl PrintedMessage {
+    /// When it was sent, if the attributes were asked for.
+    pub(crate) fn sent_at(&self) -> Option<DateTime<Utc>> {
+        let millis = self.attributes.get("SentTimestamp")?.parse().ok()?;
+        DateTime::from_timestamp_millis(millis)
+    }
+}
+
+fn received(text: &str) -> Result<Vec<ReplayEvent>, String> {
+    let mut events = Vec::new();
+    for message in parsed::<ReceivedMessages>(text)?.messages {
+        for mut event in unwrapped(&message.body)? {
+            event.fill_in_times(message.sent_at());
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// The payload of an invocation with this record alone.
+pub(crate) fn payload_of(record: &str) -> String {
+    format!(r#"{{"Records":[{record}]}}"#)
 }
 
 fn invocation(payload: &str) -> Result<Vec<ReplayEvent>, String> {
@@ -242,7 +325,7 @@ fn notification(notification: SnsNotification) -> ReplayEvent {
 
 /// A message of the function. Only `data` is required.
 #[derive(Deserialize)]
-struct FunctionMessage<'a> {
+pub(crate) struct FunctionMessage<'a> {
     #[serde(default)]
     id: String,
     subject: Option<String>,
@@ -329,7 +412,7 @@ pub(super) fn unwrapped_text(text: &str) -> String {
 }
 
 /// Restores the event that caused a message of the function.
-fn original_event(message: FunctionMessage<'_>) -> Result<ReplayEvent, String> {
+pub(crate) fn original_event(message: FunctionMessage<'_>) -> Result<ReplayEvent, String> {
     let Some(text) = message.origin() else {
         return Err("a message that does not contain the event that caused it".to_owned());
     };
