@@ -13,6 +13,8 @@ mod report;
 mod settings;
 mod show;
 mod source;
+#[cfg(test)]
+mod tests;
 mod watchers;
 
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};

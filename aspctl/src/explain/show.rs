@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::report::{
-    ExplainReport, ExplainedEvent, ExplainedMessage, ExplainedOutcome, MetricChannel, ReadFields,
+    ExplainReport, ExplainedEvent, ExplainedMessage, ExplainedMetric, ExplainedOutcome,
+    MetricChannel, ReadFields,
 };
 use crate::{
     error::CommandError,
@@ -16,37 +17,22 @@ const LABEL_WIDTH: usize = 12;
 
 /// Prints each event with everything about it, and what is assumed.
 pub(super) fn show(report: &ExplainReport, terminal: &Terminal) -> Result<(), CommandError> {
-    for event in &report.events {
-        show_event(event, terminal)?;
-        terminal.say("")?;
-    }
-    for assumption in &report.assumptions {
-        terminal.say(format_args!("{FAINT}Assumed: {assumption}{FAINT:#}"))?;
-    }
-    Ok(())
+    let lines = lines(report);
+    lines.iter().try_for_each(|line| terminal.say(line))
 }
 
-fn show_event(event: &ExplainedEvent, terminal: &Terminal) -> Result<(), CommandError> {
-    let event_type = event.event_type.as_deref().unwrap_or("no event");
-    let (style, outcome) = (style(event.outcome), event.outcome.as_str());
-    let number = event.number;
-    terminal.say(format_args!(
-        "{number}. {STRONG}{event_type}{STRONG:#}: {style}{outcome}{style:#}"
-    ))?;
-    let rows = ExplanationRows(terminal);
-    show_origin(event, &rows)?;
-    show_reading(event, &rows)?;
-    for effect in &event.effects {
-        rows.say("effect", effect)?;
+/// The lines to print.
+pub(super) fn lines(report: &ExplainReport) -> Vec<String> {
+    let mut rows = ExplanationRows::default();
+    for event in &report.events {
+        rows.add_event(event);
+        rows.0.push(String::new());
     }
-    for message in &event.messages {
-        show_message(message, &rows)?;
+    for assumption in &report.assumptions {
+        rows.0
+            .push(format!("{FAINT}Assumed: {assumption}{FAINT:#}"));
     }
-    show_watchers(event, &rows)?;
-    for advice in &event.advice {
-        rows.say("do", advice)?;
-    }
-    Ok(())
+    rows.0
 }
 
 fn style(outcome: ExplainedOutcome) -> TextStyle {
@@ -56,104 +42,6 @@ fn style(outcome: ExplainedOutcome) -> TextStyle {
         ExplainedOutcome::Quarantined => WARNING,
         ExplainedOutcome::Failed => BAD,
     }
-}
-
-/// Where the event comes from.
-fn show_origin(event: &ExplainedEvent, rows: &ExplanationRows<'_>) -> Result<(), CommandError> {
-    if !event.containers.is_empty() {
-        let names = event.containers.iter().map(|container| container.name());
-        rows.say("found in", &names.collect::<Vec<_>>().join(" with "))?;
-    }
-    if let Some(earlier) = event.repeats {
-        rows.say("repeats", &format!("event {earlier} of this file"))?;
-    }
-    rows.say_some("message id", event.message_id.as_ref())?;
-    rows.say_some("sent at", event.sent_at.as_ref())?;
-    rows.say("received at", &event.received_at)?;
-    if let Some(kept) = &event.quarantined_before {
-        let reason = kept.reason.as_deref().unwrap_or("?");
-        let detail = kept.detail.as_deref().unwrap_or_default();
-        rows.say("was kept", &format!("{reason} {detail}"))?;
-    }
-    if let Some(failed) = &event.failed_before {
-        let error_type = failed.error_type.as_deref().unwrap_or("?");
-        let message = failed.error_message.as_deref().unwrap_or_default();
-        rows.say("has failed", &format!("{error_type} {message}"))?;
-    }
-    Ok(())
-}
-
-/// What the function reads of the event, and what is wrong with it.
-fn show_reading(event: &ExplainedEvent, rows: &ExplanationRows<'_>) -> Result<(), CommandError> {
-    let ReadFields {
-        event_id,
-        event_time,
-        unit_id,
-        parent_unit_id,
-        skill_id,
-        automation_id,
-        endpoint_id,
-        principal_id,
-        statuses,
-        has_errors,
-    } = &event.read;
-    for (label, value) in [
-        ("event id", event_id),
-        ("event time", event_time),
-        ("unit", unit_id),
-        ("parent", parent_unit_id),
-        ("skill", skill_id),
-        ("automation", automation_id),
-        ("device", endpoint_id),
-        ("principal", principal_id),
-    ] {
-        rows.say_some(label, value.as_ref())?;
-    }
-    if let Some(has_errors) = has_errors {
-        let errors = if *has_errors { "errors" } else { "no errors" };
-        let mut result = statuses.clone();
-        result.push(format!("with {errors}"));
-        rows.say("status", &result.join(" "))?;
-    }
-    for finding in &event.findings {
-        let finding = format!("{}: {}", finding.what, finding.meaning);
-        rows.say("finding", &finding)?;
-    }
-    if let Some(quarantine) = &event.quarantine {
-        rows.say("reason", quarantine.reason)?;
-        rows.say("detail", &quarantine.detail)?;
-    }
-    if let Some(failure) = &event.failure {
-        rows.say("error", &failure.error)?;
-    }
-    rows.say_some("decision", event.decision.as_ref())
-}
-
-fn show_message(
-    message: &ExplainedMessage,
-    rows: &ExplanationRows<'_>,
-) -> Result<(), CommandError> {
-    let ExplainedMessage {
-        topic,
-        queue,
-        r#type,
-        attributes,
-        bytes,
-        body,
-    } = message;
-    let queue = queue.unwrap_or("no queue of the stack");
-    rows.say(
-        "message",
-        &format!("{type} ({bytes} bytes), by {topic} to {queue}"),
-    )?;
-    for (name, value) in attributes {
-        rows.say("attribute", &format!("{name} = {value}"))?;
-    }
-    let body = serde_json::to_string_pretty(&abridged(body)).unwrap_or_default();
-    for (number, line) in body.lines().enumerate() {
-        rows.say(if number == 0 { "body" } else { "" }, line)?;
-    }
-    Ok(())
 }
 
 /// The body without the event in it, which the reader has.
@@ -170,44 +58,146 @@ fn abridged(body: &Value) -> Value {
     body
 }
 
-/// The metrics, and the alarms that see them.
-fn show_watchers(event: &ExplainedEvent, rows: &ExplanationRows<'_>) -> Result<(), CommandError> {
-    for metric in &event.metrics {
-        let dimensions = metric.dimensions.iter();
-        let dimensions = dimensions.map(|(name, value)| format!(" {name}={value}"));
-        let dimensions: String = dimensions.collect();
+/// Rows of a label and a value.
+#[derive(Debug, Default)]
+struct ExplanationRows(Vec<String>);
+
+impl ExplanationRows {
+    fn add(&mut self, label: &str, value: &str) {
+        let line = format!("   {FAINT}{label:LABEL_WIDTH$}{FAINT:#} {value}");
+        self.0.push(line.trim_end().to_owned());
+    }
+
+    fn add_some(&mut self, label: &str, value: Option<impl AsRef<str>>) {
+        if let Some(value) = value {
+            self.add(label, value.as_ref());
+        }
+    }
+
+    fn add_event(&mut self, event: &ExplainedEvent) {
+        let event_type = event.event_type.as_deref().unwrap_or("no event");
+        let (style, outcome) = (style(event.outcome), event.outcome.as_str());
+        let number = event.number;
+        self.0.push(format!(
+            "{number}. {STRONG}{event_type}{STRONG:#}: {style}{outcome}{style:#}"
+        ));
+        self.add_origin(event);
+        self.add_read_fields(&event.read);
+        self.add_problems(event);
+        for effect in &event.effects {
+            self.add("effect", effect);
+        }
+        for message in &event.messages {
+            self.add_message(message);
+        }
+        for metric in &event.metrics {
+            self.add_metric(metric);
+        }
+        for alarm in &event.alarms {
+            let (severity, name) = (alarm.severity.as_str(), alarm.name);
+            let row = format!("{severity} {name}, {}: {}", alarm.when, alarm.runbook);
+            self.add("alarm", &row);
+        }
+        for queue in &event.queues {
+            self.add("queue", queue);
+        }
+        for advice in &event.advice {
+            self.add("do", advice);
+        }
+    }
+
+    /// Where the event comes from.
+    fn add_origin(&mut self, event: &ExplainedEvent) {
+        if !event.containers.is_empty() {
+            let names = event.containers.iter().map(|container| container.name());
+            self.add("found in", &names.collect::<Vec<_>>().join(" with "));
+        }
+        if let Some(earlier) = event.repeats {
+            self.add("repeats", &format!("event {earlier} of this file"));
+        }
+        self.add_some("message id", event.message_id.as_ref());
+        self.add_some("sent at", event.sent_at.as_ref());
+        self.add("received at", &event.received_at);
+        if let Some(kept) = &event.quarantined_before {
+            let reason = kept.reason.as_deref().unwrap_or("?");
+            let detail = kept.detail.as_deref().unwrap_or_default();
+            self.add("was kept", &format!("{reason} {detail}"));
+        }
+        if let Some(failed) = &event.failed_before {
+            let error_type = failed.error_type.as_deref().unwrap_or("?");
+            let message = failed.error_message.as_deref().unwrap_or_default();
+            self.add("has failed", &format!("{error_type}: {message}"));
+        }
+    }
+
+    fn add_read_fields(&mut self, read: &ReadFields) {
+        for (label, value) in [
+            ("event id", &read.event_id),
+            ("event time", &read.event_time),
+            ("unit", &read.unit_id),
+            ("parent", &read.parent_unit_id),
+            ("skill", &read.skill_id),
+            ("automation", &read.automation_id),
+            ("device", &read.endpoint_id),
+            ("principal", &read.principal_id),
+        ] {
+            self.add_some(label, value.as_ref());
+        }
+        if let Some(has_errors) = read.has_errors {
+            let status = match read.statuses.as_slice() {
+                [] => "none".to_owned(),
+                statuses => statuses.join(", "),
+            };
+            let errors = if has_errors {
+                "with errors"
+            } else {
+                "no errors"
+            };
+            self.add("status", &format!("{status}, {errors}"));
+        }
+    }
+
+    /// What is wrong with the event, and what the function decides.
+    fn add_problems(&mut self, event: &ExplainedEvent) {
+        for finding in &event.findings {
+            self.add("finding", &format!("{}: {}", finding.what, finding.meaning));
+        }
+        if let Some(quarantine) = &event.quarantine {
+            self.add("reason", quarantine.reason);
+            self.add("detail", &quarantine.detail);
+        }
+        if let Some(failure) = &event.failure {
+            self.add("error", &failure.error);
+        }
+        self.add_some("decision", event.decision);
+    }
+
+    fn add_message(&mut self, message: &ExplainedMessage) {
+        let queue = message.queue.unwrap_or("no queue of the stack");
+        let (r#type, bytes, topic) = (&message.r#type, message.bytes, message.topic);
+        let row = format!("{type} ({bytes} bytes), by {topic} to {queue}");
+        self.add("message", &row);
+        for (name, value) in &message.attributes {
+            self.add("attribute", &format!("{name} = {value}"));
+        }
+        let body = serde_json::to_string_pretty(&abridged(&message.body));
+        let mut label = "body";
+        for line in body.unwrap_or_default().lines() {
+            self.add(label, line);
+            label = "";
+        }
+    }
+
+    fn add_metric(&mut self, metric: &ExplainedMetric) {
+        let mut row = metric.name.to_owned();
+        for (name, value) in &metric.dimensions {
+            row = format!("{row} {name}={value}");
+        }
+        let unit = if metric.unit == "Seconds" { " s" } else { "" };
         let by = match metric.sent_by {
             MetricChannel::PutMetricData => "",
             MetricChannel::Log => ", by the log",
         };
-        let (name, value) = (metric.name, metric.value);
-        let unit = if metric.unit == "Seconds" { " s" } else { "" };
-        rows.say("metric", &format!("{name}{dimensions}: {value}{unit}{by}"))?;
-    }
-    for alarm in &event.alarms {
-        let (severity, name, when) = (alarm.severity.as_str(), alarm.name, &alarm.when);
-        let runbook = &alarm.runbook;
-        rows.say("alarm", &format!("{severity} {name}, {when}: {runbook}"))?;
-    }
-    for queue in &event.queues {
-        rows.say("queue", queue)?;
-    }
-    Ok(())
-}
-
-/// Prints rows of a label and a value.
-struct ExplanationRows<'a>(&'a Terminal);
-
-impl ExplanationRows<'_> {
-    fn say(&self, label: &str, value: &str) -> Result<(), CommandError> {
-        let line = format!("   {FAINT}{label:LABEL_WIDTH$}{FAINT:#} {value}");
-        self.0.say(line.trim_end())
-    }
-
-    fn say_some(&self, label: &str, value: Option<impl AsRef<str>>) -> Result<(), CommandError> {
-        match value {
-            Some(value) => self.say(label, value.as_ref()),
-            None => Ok(()),
-        }
+        self.add("metric", &format!("{row}: {}{unit}{by}", metric.value));
     }
 }
