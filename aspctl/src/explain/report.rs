@@ -81,7 +81,7 @@ pub(super) struct ExplainedEvent {
     pub(super) quarantine: Option<ExplainedQuarantine>,
     /// Why it would fail.
     pub(super) failure: Option<ExplainedFailure>,
-    /// Decision about a failed automation: RETRY, FIX_THEN_RETRY or EXHAUSTED.
+    /// Decision about a failed automation: RETRY, `FIX_THEN_RETRY` or EXHAUSTED.
     pub(super) decision: Option<&'static str>,
     /// What the function does, in words.
     pub(super) effects: Vec<String>,
@@ -409,7 +409,7 @@ fn findings(run: &DryRun) -> Vec<ExplainedFinding> {
     if let Some(version) = header.unexpected_version() {
         findings.push(ExplainedFinding {
             kind: FindingKind::UnknownVersion,
-            what: version.to_owned(),
+            what: version.trim_matches('"').to_owned(),
             meaning: "the header is read like version 2.0",
         });
     }

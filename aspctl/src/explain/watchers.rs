@@ -482,9 +482,12 @@ mod tests {
                 .1
                 .split_once(" != ")
                 .unwrap();
-            let rule = |dimension: &str| match dimension == stage {
-                true => format!("{dimension}!={}", other.trim_matches('\'')),
-                false => format!("{dimension}=*"),
+            let rule = |dimension: &str| {
+                if dimension == stage {
+                    format!("{dimension}!={}", other.trim_matches('\''))
+                } else {
+                    format!("{dimension}=*")
+                }
             };
             let rules: Vec<_> = dimensions.split(", ").map(rule).collect();
             found.insert(format!("{name} {}", rules.join(" ")));
