@@ -76,6 +76,17 @@ class OfflineTest(unittest.TestCase):
         for text in told:
             self.assertIn(text, shown.out)
 
+    def test_the_sample_of_the_document_is_what_is_printed(self) -> None:
+        document = (ROOT / "docs/aspctl.md").read_text()
+        command = "$ aspctl explain events/bad-unknown-type.json    # exit status 2\n"
+        sample = document.split(command)[1].split("\n```")[0].splitlines()
+        shown = tool.run("explain", ROOT / "events/bad-unknown-type.json", env=OFFLINE)
+        self.assertEqual(shown.status, 2)
+        printed = iter(shown.lines)
+        for line in sample:
+            if line.strip() != "…":  # stands for further lines
+                self.assertIn(line, printed, "in this order")
+
     def test_what_is_printed_is_safe_for_a_terminal(self) -> None:
         event = fresh("bad-unknown-type")
         event["header"]["eventType"]["name"] = "X\x1b[2J"

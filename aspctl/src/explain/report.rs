@@ -33,7 +33,8 @@ const FORMAT_VERSION: u32 = 1;
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExplainReport {
-    /// Version of this format: 1. Fields may be added without a new one.
+    /// Version of this format. Fields may be added without a new one.
+    #[schemars(extend("const" = FORMAT_VERSION))]
     pub(super) version: u32,
     /// Name of the file, or "standard input".
     pub(super) file: String,

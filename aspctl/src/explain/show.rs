@@ -193,11 +193,14 @@ impl ExplanationRows {
         for (name, value) in &metric.dimensions {
             row = format!("{row} {name}={value}");
         }
-        let unit = if metric.unit == "Seconds" { " s" } else { "" };
+        let value = match metric.unit {
+            "Seconds" => format!("{:.1} s", metric.value),
+            _ => metric.value.to_string(),
+        };
         let by = match metric.sent_by {
             MetricChannel::PutMetricData => "",
-            MetricChannel::Log => ", by the log",
+            MetricChannel::Log => ", in the log",
         };
-        self.add("metric", &format!("{row}: {}{unit}{by}", metric.value));
+        self.add("metric", &format!("{row}: {value}{by}"));
     }
 }
