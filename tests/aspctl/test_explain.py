@@ -154,7 +154,7 @@ class StackAgreementTest(StackTest):
                 with self.subTest(path.name, text=text[:80]):
                     self.assertEqual(status, 2 if event["outcome"] == "QUARANTINED" else 0)
                     self.assertEqual(
-                        sorted((message.queue for message in received)), event["queues"]
+                        sorted(message.queue for message in received), event["queues"]
                     )
                     for told, message in zip(event["messages"], received, strict=True):
                         self.assert_same(told, message)
@@ -205,8 +205,9 @@ class StackAgreementTest(StackTest):
         received = self.watch.sqs.receive_message(
             QueueUrl=url, MessageSystemAttributeNames=["All"], WaitTimeSeconds=5
         )
-        messages_ = [{name: one[name] for name in ("MessageId", "Body", "Attributes")} for one in received["Messages"]]
-        status, [event] = explain(json.dumps({"Messages": messages_}))
+        [kept] = received["Messages"]
+        printed = {name: kept[name] for name in ("MessageId", "Body", "Attributes")}
+        status, [event] = explain(json.dumps({"Messages": [printed]}))
         self.assertEqual((status, event["raw"]), (2, text))
         self.assertEqual(event["containers"], ["SQS_MESSAGE", "QUARANTINED_MESSAGE"])
         self.watch.drain("QuarantineQueue")

@@ -20,8 +20,10 @@ mod watchers;
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
 use asp_events::{
+    envelope::{Record, UnsupportedEnvelope},
     event::{self, DecodeError, DecodedText},
     handler::{self, DryRunSettings},
+    outcome::Outcome,
 };
 use chrono::{DateTime, Utc};
 
@@ -101,6 +103,13 @@ fn exit_status(events: &[ExplainedEvent]) -> ExitCode {
     }
 }
 
+/// A record of the file, of which a later one may be a repeat.
+#[derive(Debug, Clone)]
+struct EarlierRecord {
+    number: usize,
+    record: Result<Record, UnsupportedEnvelope>,
+}
+
 /// Explains events with the same settings.
 struct EventExplainer {
     parameters: AssumedParameters,
@@ -132,8 +141,8 @@ impl EventExplainer {
 
     fn report(&self, name: String, found: Vec<FoundRecord>) -> ExplainReport {
         let mut events = Vec::new();
-        // The keys of the events, each with its first number.
-        let mut known: HashMap<String, usize> = HashMap::new();
+        // The first record of each event, by the event's key.
+        let mut known: HashMap<String, EarlierRecord> = HashMap::new();
         for found in found {
             if let Some(mut event) = self.explain(events.len() + 1, found, &mut known) {
                 event.advice = advice::advice(&event);
@@ -149,7 +158,7 @@ impl EventExplainer {
         &self,
         number: usize,
         found: FoundRecord,
-        known: &mut HashMap<String, usize>,
+        known: &mut HashMap<String, EarlierRecord>,
     ) -> Option<ExplainedEvent> {
         let settings = DryRunSettings {
             now: self.received_at(&found),
@@ -163,16 +172,19 @@ impl EventExplainer {
             max_attempts: settings.retry.max_attempts,
             attempt: settings.attempt,
         };
-        let mut runs = handler::dry_run(vec![found.record.clone()], &settings);
-        let run = runs.pop()?;
-        let mut event = ExplainedEvent::new(found, &run, &context);
-        // What cannot be read has no key, and a greeting is never a repeat.
-        let has_key = !run.key.is_empty() && event.outcome != ExplainedOutcome::Ignored;
-        if has_key {
-            let first = *known.entry(run.key).or_insert(number);
-            event.repeats = (first < number).then_some(first);
+        let record = &found.record;
+        let mut run = handler::dry_run(vec![record.clone()], &settings).pop()?;
+        let earlier = known.get(&run.key).cloned();
+        if let Some(EarlierRecord { record: first, .. }) = &earlier {
+            run = handler::dry_run(vec![first.clone(), record.clone()], &settings).pop()?;
+        } else if !run.key.is_empty() && run.outcome != Outcome::Ignored {
+            // What cannot be read has no key, and a greeting is never a repeat.
+            let record = record.clone();
+            known.insert(run.key.clone(), EarlierRecord { number, record });
         }
-        Some(event)
+        let repeats = earlier.map(|earlier| earlier.number);
+        let event = ExplainedEvent::new(found, &run, &context);
+        Some(ExplainedEvent { repeats, ..event })
     }
 
     /// When the function receives a record.

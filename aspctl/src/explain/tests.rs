@@ -330,6 +330,9 @@ fn a_repeat_in_the_file_is_told() {
         repeats,
         [&Value::Null, &Value::Null, &Value::Null, &json!(1)]
     );
+    assert_eq!(events[3]["outcome"], "DUPLICATE");
+    assert_eq!(events[3]["messages"], json!([]));
+    assert_eq!(events[0]["messages"].as_array().unwrap().len(), 1);
 }
 
 #[test]

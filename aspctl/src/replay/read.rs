@@ -730,6 +730,22 @@ mod tests {
             [line.as_str(), "n", line.as_str()]
         );
         assert!(texts(" \n").is_empty() && texts("[]").is_empty());
+        assert_eq!(texts(&record(EVENT).to_string()), [EVENT]);
+    }
+
+    #[test]
+    fn a_file_is_what_sqs_answers() {
+        let sent = json!({"SentTimestamp": "1795165260000"});
+        let first = json!({"MessageId": "q-1", "Body": "no JSON", "Attributes": sent});
+        let bodies = json!([first, {"Body": quarantined(EVENT).to_string()}]);
+        let file = json!({"Messages": bodies}).to_string();
+        assert_eq!(texts(&file), ["no JSON", EVENT]);
+        let events = from_file("f", &file).unwrap();
+        assert_eq!(events[0].sent_at, parse_time("2026-11-20T09:01:00Z"));
+        // What only looks like it is the text of a message, as any other.
+        for text in [r#"{"Messages":[]}"#, r#"{"eventSource":"aws:s3"}"#] {
+            assert_eq!(one(BodyKind::Events, message(text)).text, text);
+        }
     }
 
     #[test]
