@@ -454,32 +454,7 @@ fn explained_finding(finding: &EventFinding) -> ExplainedFinding {
 
 /// Says what the function does, in the order in which it does it.
 fn effects(run: &DryRun, context: &ReportContext<'_>) -> Vec<String> {
-    let mut effects = Vec::new();
-    match &run.ledger {
-        DryRunLedger::Nothing => {}
-        DryRunLedger::FailedRun(automation) => {
-            let ReportContext {
-                attempt,
-                max_attempts,
-                ..
-            } = context;
-            effects.push(format!(
-                "counts failure {attempt} of the automation {automation} in its window \
-                 (RetryMaxAttempts: {max_attempts})"
-            ));
-        }
-        DryRunLedger::EndedBudget(automation) => {
-            effects.push(format!(
-                "ends the retry budget of the automation {automation}"
-            ));
-        }
-        DryRunLedger::Readiness(subjects) => {
-            for subject in subjects {
-                let subject = described(subject);
-                effects.push(format!("stores the readiness of {subject} in LedgerTable"));
-            }
-        }
-    }
+    let mut effects = ledger_effects(&run.ledger, context);
     for effect in &run.effects {
         effects.push(match effect {
             Effect::Count(_) => "counts a failure of the skill in CloudWatch".to_owned(),
@@ -493,6 +468,30 @@ fn effects(run: &DryRun, context: &ReportContext<'_>) -> Vec<String> {
         effects.push("counts a greeting".to_owned());
     }
     effects
+}
+
+fn ledger_effects(ledger: &DryRunLedger, context: &ReportContext<'_>) -> Vec<String> {
+    match ledger {
+        DryRunLedger::Nothing => Vec::new(),
+        DryRunLedger::FailedRun(automation) => {
+            let (attempt, max_attempts) = (context.attempt, context.max_attempts);
+            vec![format!(
+                "counts failure {attempt} of the automation {automation} in its window \
+                 (RetryMaxAttempts: {max_attempts})"
+            )]
+        }
+        DryRunLedger::EndedBudget(automation) => {
+            vec![format!(
+                "ends the retry budget of the automation {automation}"
+            )]
+        }
+        DryRunLedger::Readiness(subjects) => {
+            let subjects = subjects.iter().map(described);
+            let stored =
+                subjects.map(|subject| format!("stores the readiness of {subject} in LedgerTable"));
+            stored.collect()
+        }
+    }
 }
 
 fn described(subject: &ReadinessSubject) -> String {
