@@ -154,11 +154,11 @@ bench: ## Measure the function beside others that do the same (many minutes): QU
 
 # In the CI workflow, and not part of `make test`: the first build takes some minutes.
 .PHONY: guard
-guard: ## Compare the instructions of parsing and routing with the recorded ones (needs valgrind)
+guard: ## Compare with the recorded figures: instructions of parsing and routing (needs valgrind), bytes of the arm64 zip
 	$(PYTHON) tools/guard.py
 
 .PHONY: figures
-figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions
+figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions, the size of the zip
 	ASP_EVENTS_WRITE_FIGURES=1 cargo test --locked --workspace --test guard
 	$(PYTHON) tools/guard.py --write
 
