@@ -51,11 +51,9 @@ STYLE = f"""
     .good {{ fill: var(--good); stroke: var(--good-edge); stroke-width: 1.5; }}
     .line {{ fill: none; stroke: var(--line); stroke-width: 1.5; }}
     .lost {{ stroke: var(--fail-edge); stroke-dasharray: 5 4; }}
-    .back {{ stroke: var(--good-edge); }}
     .grid {{ fill: none; stroke: var(--edge); }}
     .head {{ fill: var(--line); }}
-    .head-lost {{ fill: var(--fail-edge); }}
-    .head-back {{ fill: var(--good-edge); }}"""
+    .head-lost {{ fill: var(--fail-edge); }}"""
 
 # Rectangles that hold text.
 BOXES = ("box", "core", "store", "fail", "good")
@@ -66,7 +64,7 @@ WIDTHS = {
     **dict.fromkeys("ijl", 222),
     **dict.fromkeys(" !,./:;[\\]ftI·", 278),
     **dict.fromkeys("()-r`", 333),
-    **dict.fromkeys("ckstvxyz J", 500),
+    **dict.fromkeys("cksvxyzJ", 500),
     **dict.fromkeys("FTZ", 611),
     **dict.fromkeys("&ABEKPSVXY", 667),
     **dict.fromkeys("CDHNRUw", 722),
@@ -74,9 +72,6 @@ WIDTHS = {
     **dict.fromkeys("Mm", 833),
     **dict.fromkeys("%W@…→←✓✗", 1015),
     **dict.fromkeys("+<=>~×−", 584),
-    " ": 278,
-    "s": 500,
-    "t": 278,
     "'": 191,
     '"': 355,
     "|": 260,
@@ -151,7 +146,7 @@ class Canvas:
         self.add(f'<rect class="{kind}" x="{number(x)}" y="{number(y)}" {size} rx="8"/>')
 
     def arrow(self, path: str, kind: str = "", both: bool = False) -> None:
-        """A line with an arrow head at its end, or at both. Kind: "", "lost" or "back"."""
+        """A line with an arrow head at its end, or at both. Kind: "" or "lost"."""
         marker = f"url(#arrow{f'-{kind}' if kind else ''})"
         start = f' marker-start="{marker}"' if both else ""
         named = f"line {kind}".strip()
@@ -182,7 +177,7 @@ class Canvas:
 
     def _definitions(self) -> Iterator[str]:
         """The arrow heads that the picture uses."""
-        used = [kind for kind in ("", "-lost", "-back") if self._uses(f"url(#arrow{kind})")]
+        used = [kind for kind in ("", "-lost") if self._uses(f"url(#arrow{kind})")]
         if used:
             yield "  <defs>"
         for kind in used:
