@@ -95,6 +95,14 @@ schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the mes
 alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)
 	$(PY) tests/stack/alarm_table.py
 
+# What they show of a run is in tools/pictures/recorded. The run of a retry waits for a quarter of an
+# hour; RECORD="demo doctor" records only these.
+.PHONY: pictures
+pictures: $(if $(RECORD),$(VENV)) ## Draw the pictures of the documents (make house fails while one is out of date); RECORD=1 records their runs first
+	$(if $(RECORD),@$(MAKE) demo)
+	$(if $(RECORD),@ASPCTL=target/demo/aspctl $(PY) tools/pictures/record.py $(filter-out 1,$(RECORD)))
+	@$(PYTHON) tools/pictures/draw.py
+
 .PHONY: docs
 docs: ## Documentation builds without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
