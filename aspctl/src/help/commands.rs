@@ -1,5 +1,4 @@
 //! Examples, exit statuses and variables of each command. What a command lacks here fails a test.
-#![expect(clippy::doc_markdown, reason = "names of variables")]
 
 use super::{HelpEntry, entry};
 
