@@ -44,7 +44,7 @@ UNSET = (
 )
 HEAD = """\
 # Points aspctl, and the AWS CLI, of one shell to the local stack and the stand-in for Alexa.
-# No account and no credentials of yours are used there. For bash, zsh and fish.
+# No account and no credentials of yours are used there. For bash and zsh.
 """
 
 
