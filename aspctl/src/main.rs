@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod follow;
 mod generate;
+mod help;
 mod iam;
 mod interrupt;
 mod inventory;
@@ -40,7 +41,6 @@ use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
 // Under short names, as if they were modules of this crate.
 use asp_alexa::{self as alexa, advice};
-use clap::{CommandFactory as _, Parser as _};
 use futures_util::FutureExt as _;
 use secrecy::SecretString;
 
@@ -58,7 +58,7 @@ const SLOW_END: Duration = Duration::from_secs(3);
 async fn main() -> ExitCode {
     terminal::report_panics();
     remember_variables();
-    let args = match AspctlArgs::try_parse() {
+    let args = match AspctlArgs::parse_own() {
         Ok(args) => args,
         Err(usage) => return terminal::usage(&usage),
     };
@@ -137,6 +137,9 @@ async fn run(
         AspctlCommand::Status(args) => readiness::status(&args, &global, terminal).await,
         AspctlCommand::Replay(args) => replay::run(&args, &global, terminal).await,
         AspctlCommand::Quarantine(args) => quarantine::run(&args, &global, terminal).await,
-        AspctlCommand::Generate(args) => generate::run(&args, AspctlArgs::command(), terminal),
+        AspctlCommand::Completion(args) => {
+            generate::completion(&args, cli::command_line(), terminal)
+        }
+        AspctlCommand::Generate(args) => generate::run(&args, cli::command_line(), terminal),
     }
 }
