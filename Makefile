@@ -53,12 +53,24 @@ DEPLOY = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/python tools/deploy
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo
-demo: $(VENV) ## Deploy to a local stack, send every sample event, subscribe a stand-in for Alexa (KEEP=1: leave it running)
+DEMO = ASPCTL=target/demo/aspctl $(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP)
+.PHONY: demo-programs
+demo-programs: $(VENV)
 	@echo "Building the function and aspctl (the first time takes some minutes) …"
 	@cargo build --locked --profile demo --package asp-events
 	@cargo build --locked --profile demo --package aspctl
-	@ASPCTL=target/demo/aspctl $(PY) tests/stack/demo.py --bootstrap $(BOOTSTRAP) $(if $(KEEP),--keep)
+
+.PHONY: demo
+demo: demo-programs ## Deploy to a local stack, send every sample event, subscribe a stand-in for Alexa (KEEP=1: leave both running)
+	@$(DEMO) $(if $(KEEP),--keep)
+
+.PHONY: playground
+playground: demo-programs ## Leave a local stack and a stand-in for Alexa running, and show ten commands of aspctl there
+	@$(DEMO) --tour
+
+.PHONY: demo-stop
+demo-stop: ## Stop what make demo KEEP=1 or make playground left running
+	@test ! -x $(PY) || $(PY) tests/stack/kept.py stop
 
 # e2e and tool mostly wait; therefore they run in parallel, and so do the files of tool.
 .PHONY: test
@@ -94,6 +106,14 @@ schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the mes
 .PHONY: alarm-table
 alarm-table: $(VENV) ## Write the table of what each alarm does into docs/operations.md (make e2e fails while it is out of date)
 	$(PY) tests/stack/alarm_table.py
+
+# What they show of a run is in tools/pictures/recorded. The run of a retry waits for a quarter of an
+# hour; RECORD="demo doctor" records only these.
+.PHONY: pictures
+pictures: $(if $(RECORD),$(VENV)) ## Draw the pictures of the documents (make house fails while one is out of date); RECORD=1 records their runs first
+	$(if $(RECORD),@$(MAKE) demo)
+	$(if $(RECORD),@ASPCTL=target/demo/aspctl $(PY) tools/pictures/record.py $(filter-out 1,$(RECORD)))
+	@$(PYTHON) tools/pictures/draw.py
 
 .PHONY: docs
 docs: ## Documentation builds without warnings
@@ -154,11 +174,11 @@ bench: ## Measure the function beside others that do the same (many minutes): QU
 
 # In the CI workflow, and not part of `make test`: the first build takes some minutes.
 .PHONY: guard
-guard: ## Compare the instructions of parsing and routing with the recorded ones (needs valgrind)
+guard: ## Compare with the recorded figures: instructions of parsing and routing (needs valgrind), bytes of the arm64 zip
 	$(PYTHON) tools/guard.py
 
 .PHONY: figures
-figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions
+figures: ## Record the figures that make unit and make guard compare: allocations, bytes, instructions, the size of the zip
 	ASP_EVENTS_WRITE_FIGURES=1 cargo test --locked --workspace --test guard
 	$(PYTHON) tools/guard.py --write
 
@@ -203,11 +223,26 @@ release: ## Build everything that a release consists of into target/dist (an hou
 	@rm -rf target/dist
 	@$(MAKE) build aspctl-binary ARCH=arm64
 	@$(MAKE) build aspctl-binary ARCH=x86_64
-	@$(PYTHON) tools/release.py --version $(ASP_EVENTS_VERSION) --packages target/lambda --into target/dist
+	@cargo build --locked --profile demo --package aspctl
+	@$(PYTHON) tools/release.py --version $(ASP_EVENTS_VERSION) --packages target/lambda --aspctl target/demo/aspctl --into target/dist
+
+# Where cargo installs programs, and where a shell and man look for the files of a user. With PREFIX
+# (or CARGO_INSTALL_ROOT) everything is in one folder.
+INSTALL_PREFIX := $(or $(PREFIX),$(CARGO_INSTALL_ROOT))
+INSTALL_ROOT = $(or $(INSTALL_PREFIX),$(CARGO_HOME),$(HOME)/.cargo)
+INSTALL_SHARE = $(if $(INSTALL_PREFIX),$(INSTALL_PREFIX)/share,$(or $(XDG_DATA_HOME),$(HOME)/.local/share))
+INSTALL = $(PYTHON) tools/install.py --root "$(INSTALL_ROOT)" --share "$(INSTALL_SHARE)"
 
 .PHONY: install
-install: ## Build aspctl and install it into ~/.cargo/bin (minutes, or seconds after the demo)
-	cargo install --locked --path aspctl --profile demo
+install: ## Build aspctl and install it with completions and man pages into ~/.cargo/bin and ~/.local/share, or PREFIX=… (many minutes)
+	@$(CHECK_PYTHON)
+	cargo install --locked --path aspctl --profile tool --root "$(INSTALL_ROOT)"
+	@$(INSTALL) install
+
+.PHONY: uninstall
+uninstall: ## Remove what make install installed
+	@$(INSTALL) uninstall
+	@cargo uninstall --root "$(INSTALL_ROOT)" aspctl
 
 .PHONY: watch
 watch: ## Run the function from the working copy against the stack of `make demo KEEP=1`
@@ -224,6 +259,7 @@ invoke: ## Send a sample to the function of `make watch`: make invoke EVENT=even
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed in this folder
+	@test ! -e target/local.json || $(MAKE) demo-stop
 	rm -rf target .venv .venv-sam .venv-checkov .venv-build .venv-emulator .venv-consumers $(NODE_TOOLS) .tools .aws-sam
 
 # Installed once, and again when the pinned versions change.

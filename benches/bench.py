@@ -102,9 +102,12 @@ def functions(against: Path | None) -> list[Peer]:
 
 
 def rust_peers() -> list[Peer]:
+    same_calls = [str(cargo("build", "same-calls", "release"))]
+    opens = {"CONNECTION_FOR_EACH_COUNT": "1"}
     return [
         Peer("floor", [str(cargo("build", "floor", "release"))], "nothing"),
-        Peer("same-calls", [str(cargo("build", "same-calls", "release"))], "all-calls", LEDGER),
+        Peer("same-calls", same_calls, "all-calls", LEDGER),
+        Peer("same-connections", same_calls, "all-calls", LEDGER | opens),
     ]
 
 

@@ -53,11 +53,13 @@ PEERS = {
     "asp-events-no-warm-up": "the same, without its warm-up",
     "asp-events-before": "the same, the build of `AGAINST`",
     "same-calls": "Rust with the same calls and nothing else",
+    "same-connections": "the same, a connection for each count",
     "python": "Python: Powertools, pydantic, boto3",
     "python-once": "the same with Powertools' idempotency",
     "node": "Node.js: SDK v3",
 }
 FUNCTION, SAME, FLOOR = "asp-events-ledger", "same-calls", "floor"
+SAME_CONNECTIONS = "same-connections"
 NO_WARM_UP = "asp-events-no-warm-up"
 # Measured only where there is another build to compare with.
 BEFORE = "asp-events-before"
@@ -198,6 +200,11 @@ def event_goals(figures: Figures, event: str) -> Iterator[Goal]:
     for latency, where in (("warm", ""), ("warm_slow", ", with latencies")):
         ratio = function[latency]["p50"]["median"] / same[latency]["p50"]["median"]
         yield at_most(f"warm p50 against the same calls, {label}{where}", 1.1, ratio, " ×")
+    if event == FAILURE:
+        same = rows[SAME_CONNECTIONS]
+        ratio = warm / same["warm"]["p50"]["median"]
+        what = f"warm p50 against the same calls and connections, {label}"
+        yield at_most(what, 1.1, ratio, " ×")
     cpu = function["warm"]["cpu"]["median"] / calls_of(function)
     yield at_most(f"CPU a call, {label}", 0.15, cpu, " ms")
     yield at_most(f"peak memory, {label}", 10, function["warm"]["peak"]["median"], " MiB")

@@ -4,11 +4,13 @@
     python3 tests/cost.py --write    writes them into docs/cost.md
 
 It needs PyYAML. How many resources exist comes from template.yaml, with its parameters resolved.
-What an event uses is in KINDS: tests/stack/test_cost.py measures it on the function itself.
+What an event uses is in KINDS: tests/stack/test_cost.py measures it on the function itself. How
+long it takes is in benches/figures.json: `make bench RECORD=1` measures it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -150,6 +152,14 @@ KINDS = [
         Usage(1, 0.1, 0, 2, 0, 520, 4),
     ),
 ]
+# What a million events may cost at most for what the function itself does, Direct and Buffered.
+GOALS = {
+    "skill failure": (2.6, 1.6),
+    "failed automation": (3.5, 2.3),
+    "unit ready": (3.3, 2.2),
+    "role assigned": (3.9, 2.8),
+    "device set up": (3.3, 2.2),
+}
 # The greeting that the heartbeat publishes.
 GREETING = Usage(0, 0, 0, 0, 0, 590, 1)
 
@@ -328,10 +338,40 @@ def event_table(template: Mapping[str, Any]) -> Iterator[str]:
     yield from table(heads, rows)
 
 
+def own_prices(template: ResolvedTemplate, usage: Usage, seconds: float) -> dict[str, float]:
+    """The price of a million events for what the function itself does, by service."""
+    batch = 1 if template.values["Ingestion"] == "Direct" else BATCH
+    prices = {
+        "Lambda": price_of_invocation(template, seconds) / batch,
+        "SNS": usage.sns_requests * SNS_REQUEST,
+        "DynamoDB": usage.write_units * WRITE_UNIT + usage.read_units * READ_UNIT,
+        "log": price_of_log(template, usage.log_bytes),
+    }
+    return {service: price * MILLION for service, price in prices.items()}
+
+
+def own_table(template: Mapping[str, Any]) -> Iterator[str]:
+    durations = json.loads((ROOT / "benches/figures.json").read_bytes())["billed"]
+    rows, services = [], list[str]()
+    for index, mode in enumerate(("Direct", "Buffered")):
+        resolved = ResolvedTemplate(template, {"Ingestion": mode})
+        for kind in KINDS:
+            measured = durations[kind.sample]["one" if mode == "Direct" else "batch"]["median"]
+            billed = ceil(measured)
+            prices = own_prices(resolved, kind.usage(mode), billed / 1000)
+            services = list(prices)
+            parts = [dollars(price) for price in prices.values()]
+            goal = f"{GOALS[kind.name][index]:.1f}" if kind.name in GOALS else ""
+            total = f"**{dollars(sum(prices.values()))}**"
+            rows.append([kind.name, mode, str(billed), *parts, total, goal])
+    heads = ["a million events", "mode", "ms an invocation", *services, "**dollars**", "goal"]
+    yield from table(heads, rows)
+
+
 def report() -> str:
     """The tables, as they are in the document."""
     template = load()
-    tables = (idle_table, choice_table, event_table)
+    tables = (idle_table, choice_table, event_table, own_table)
     return "\n\n".join("\n".join(written(template)) for written in tables)
 
 

@@ -93,11 +93,22 @@ def instructions() -> Figures:
     return figures
 
 
+# ── The size of the package ──────────────────────────────────────────────────────────────────────
+
+
+def package_bytes() -> Figures:
+    """The size of the zip that `make build` makes for arm64."""
+    if not shutil.which("rustup"):
+        raise LeftOut("rustup is not installed, which provides the target of arm64")
+    subprocess.run(["make", "build", "ARCH=arm64"], cwd=ROOT, check=True)
+    return {"arm64": (ROOT / "target/lambda/arm64/asp-events-arm64.zip").stat().st_size}
+
+
 # ── All sections ─────────────────────────────────────────────────────────────────────────────────
 
 SECTIONS = [
     Section("instructions", "instructions to parse and route", instructions),
-    # The size of the zip is to become the next one.
+    Section("package_bytes", "bytes of the zip", package_bytes),
 ]
 
 

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Puts together what a release consists of, from what `make build` and `aspctl-binary` built.
 
-    tools/release.py --version v1.2.3 --packages target/lambda --into target/dist
+    tools/release.py --version v1.2.3 --packages target/lambda --aspctl target/demo/aspctl \
+        --into target/dist
 
     asp-events-ARCH.zip           the function
     template-ARCH.yaml            the template that names the zip beside it, with the version
-    aspctl-linux-ARCH.tar.gz      the command-line tool, with the licence
+    aspctl-linux-ARCH.tar.gz      the command-line tool, with completions, man pages and licence
     asp-events.cdx.json           bill of materials of the function (CycloneDX)
     aspctl.cdx.json               bill of materials of the tool
     SHA256SUMS                    checksums of all others: sha256sum --check SHA256SUMS
 
-The same inputs give the same bytes.
+The same inputs give the same bytes. `--aspctl` is the same tool, built for this machine: it writes
+its completions and man pages.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+from install import share_files
 from package import (
     ARCHITECTURES,
     PackageError,
@@ -80,10 +83,11 @@ def check_template(template: Path, version: str) -> None:
         raise PackageError(f"{template} is not of version {version}: run make release")
 
 
-def release(version: str, packages: Path, into: Path) -> None:
+def release(version: str, packages: Path, aspctl: Path, into: Path) -> None:
     check_version(version)
     into.mkdir(parents=True, exist_ok=True)
     licence = (ROOT / "LICENSE").read_bytes()
+    shared = {f"share/{name}": (text, 0o644) for name, text in share_files(aspctl).items()}
     for arch in ARCHITECTURES:
         built = packages / arch
         check_template(built / template_name(arch), version)
@@ -91,7 +95,7 @@ def release(version: str, packages: Path, into: Path) -> None:
             shutil.copyfile(built / name, into / name)
         tool = (built / "aspctl/bootstrap").read_bytes()  # as cargo-lambda names every program
         check_machine(tool, arch)
-        files = {"aspctl": (tool, 0o755), "LICENSE": (licence, 0o644)}
+        files = {"aspctl": (tool, 0o755), "LICENSE": (licence, 0o644), **shared}
         write_archive(into / archive_name(arch), files)
     for program in PROGRAMS:
         text = json.dumps(bill_of(program, version), indent=1) + "\n"
@@ -103,10 +107,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Puts together what a release consists of.")
     parser.add_argument("--version", required=True)
     parser.add_argument("--packages", type=Path, required=True)
+    parser.add_argument("--aspctl", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
     args = parser.parse_args()
     try:
-        release(args.version, args.packages, args.into)
+        release(args.version, args.packages, args.aspctl.resolve(), args.into)
     except (PackageError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"tools/release.py: {error}")
     print((args.into / CHECKSUMS).read_text(), end="")

@@ -57,7 +57,7 @@ pub(crate) struct GlobalArgs {
 }
 
 /// How to reach Alexa. Credentials come from the file or the secret below, otherwise from
-/// LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN.
+/// LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN. `-h` leaves these options to `--help`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Alexa")]
 pub(crate) struct AlexaArgs {
@@ -66,18 +66,25 @@ pub(crate) struct AlexaArgs {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         value_name = "FILE",
         conflicts_with = "credentials_secret"
     )]
     pub(crate) credentials_file: Option<PathBuf>,
     /// AWS Secrets Manager secret with the credentials (JSON: lwa-client-id, lwa-client-secret,
     /// lwa-refresh-token) [default: ASPCTL_CREDENTIALS_SECRET]
-    #[arg(long, global = true, value_name = "NAME OR ARN")]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "NAME OR ARN"
+    )]
     pub(crate) credentials_secret: Option<String>,
     /// Host of the Event Messenger API
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "ASPCTL_ALEXA_URL",
         default_value = "https://api.amazonalexa.com",
         value_name = "URL"
@@ -87,6 +94,7 @@ pub(crate) struct AlexaArgs {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "ASPCTL_LWA_URL",
         default_value = "https://api.amazon.com/auth/o2/token",
         value_name = "URL"
@@ -97,6 +105,7 @@ pub(crate) struct AlexaArgs {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "ASPCTL_ALEXA_BACKOFF",
         default_value = "2s",
         value_name = "DURATION",
@@ -107,6 +116,7 @@ pub(crate) struct AlexaArgs {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         default_value_t = 4,
         value_name = "NUMBER",
         value_parser = clap::value_parser!(u8).range(1..=8)

@@ -2,13 +2,19 @@
 //!
 //! The arguments of a command are in its module, shared ones in [`args`](crate::args).
 
-use clap::{Parser, Subcommand};
+use std::{env, ffi::OsString};
+
+use clap::{
+    Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::Resettable, error::ErrorKind,
+};
 
 use crate::{
     args::GlobalArgs,
     doctor::DoctorArgs,
     explain::ExplainArgs,
-    generate::GenerateArgs,
+    generate::{CompletionArgs, GenerateArgs},
+    help,
     inventory::{DeleteArgs, GetArgs, ListArgs},
     login::LoginArgs,
     quarantine::{QuarantineAction, QuarantineArgs},
@@ -24,9 +30,6 @@ use crate::{
 
 /// Manages the event subscriptions of Alexa Smart Properties, checks the whole chain from Alexa to
 /// the alarms, follows its output, and replays kept events.
-///
-/// Exit status: 0 success, 1 failure (and those that a command documents), 64 wrong usage, 130
-/// interrupted by Ctrl-C, SIGTERM or SIGHUP (tail without --limit and --for: 0).
 #[derive(Debug, Parser)]
 #[command(
     name = "aspctl",
@@ -46,8 +49,7 @@ pub(crate) struct AspctlArgs {
 pub(crate) enum AspctlCommand {
     /// Get the consent of an account in a browser, and store its refresh token
     Login(LoginArgs),
-    /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS. Exit status: 1
-    /// if a part is missing
+    /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS
     Whoami(WhoamiArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
@@ -68,17 +70,15 @@ pub(crate) enum AspctlCommand {
     Get(GetArgs),
     /// Delete subscriptions or configurations
     Delete(DeleteArgs),
-    /// Check every link from Alexa to the alarms. Exit status 0 only if everything is fine
+    /// Check every link from Alexa to the alarms
     Doctor(DoctorArgs),
     /// Publish a well-formed sample event
     Send(SendArgs),
     /// Follow retry triggers, readiness signals, reports and quarantined messages
     Tail(TailArgs),
-    /// Wait until a unit, device or principal is ready. Exit status: 0 ready, 2 not ready, 3 timed
-    /// out
+    /// Wait until a unit, device or principal is ready
     Wait(WaitArgs),
-    /// Show the last readiness of a unit, device or principal. Exit status: 0 ready, 2 not ready, 3
-    /// unknown
+    /// Show the last readiness of a unit, device or principal
     Status(StatusArgs),
     /// Send kept events again, from the on-failure queue, a dead-letter queue, the quarantine or a
     /// file
@@ -88,8 +88,36 @@ pub(crate) enum AspctlCommand {
     /// Show what the function would do with an event, offline. Exit status: 0 it takes effect, 2 it
     /// would be quarantined, 3 it would fail
     Explain(ExplainArgs),
-    /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
+    /// Print the completions of a shell
+    Completion(CompletionArgs),
+    /// Write the man pages, or print the JSON Schema of the subscriptions file
     Generate(GenerateArgs),
+}
+
+/// The command line, with what the help of each command says after its options.
+pub(crate) fn command_line() -> Command {
+    help::with_sections(AspctlArgs::command())
+}
+
+impl AspctlArgs {
+    /// Parses the command line of this process.
+    pub(crate) fn parse_own() -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = env::args_os().collect();
+        match Self::parse_with(command_line(), &words) {
+            // clap shows the help only if nothing is given, and takes a variable for something.
+            Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+                let without_variables = |arg: Arg| arg.env(Resettable::Reset);
+                Self::parse_with(command_line().mut_args(without_variables), &words)
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parse_with(mut command_line: Command, words: &[OsString]) -> Result<Self, clap::Error> {
+        let mut matches = command_line.try_get_matches_from_mut(words)?;
+        let parsed = Self::from_arg_matches_mut(&mut matches);
+        parsed.map_err(|error| error.format(&mut command_line))
+    }
 }
 
 impl AspctlCommand {
@@ -102,6 +130,7 @@ impl AspctlCommand {
             | Self::List(_)
             | Self::Get(_)
             | Self::Tail(_)
+            | Self::Completion(_)
             | Self::Generate(_) => BrokenPipe::End,
             Self::Send(args) if args.print => BrokenPipe::End,
             Self::Quarantine(args) => match args.action {
@@ -131,12 +160,10 @@ impl AspctlCommand {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        AspctlArgs::command().debug_assert();
+        command_line().debug_assert();
     }
 }

@@ -1,8 +1,9 @@
-//! `aspctl generate`: shell completions, man pages and the JSON Schema of the subscriptions file.
+//! `aspctl completion` and `aspctl generate`: completions of shells, man pages, and the JSON Schema
+//! of the subscriptions file.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::Subcommand;
+use clap::{Command, Subcommand};
 use clap_complete::Shell;
 use schemars::{
     Schema,
@@ -11,9 +12,15 @@ use schemars::{
 use serde_json::Value;
 
 use crate::{
-    advice::InputError, error::CommandError, subscriptions::file::SubscriptionsFile,
+    advice::InputError, error::CommandError, help, subscriptions::file::SubscriptionsFile,
     terminal::Terminal,
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionArgs {
+    /// Shell
+    pub(crate) shell: Shell,
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
@@ -23,11 +30,9 @@ pub(crate) struct GenerateArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GeneratedFile {
-    /// Completions for a shell
-    Completions {
-        /// Shell
-        shell: Shell,
-    },
+    /// The name of `aspctl completion` in earlier versions
+    #[command(hide = true)]
+    Completions(CompletionArgs),
     /// Man pages, one per command
     Man {
         /// Folder to write to
@@ -40,20 +45,14 @@ pub(crate) enum GeneratedFile {
 /// Prints the requested file, or writes it to the folder.
 pub(crate) fn run(
     args: &GenerateArgs,
-    mut aspctl: clap::Command,
+    aspctl: Command,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     match &args.what {
-        GeneratedFile::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut aspctl, "aspctl", &mut script);
-            terminal.say_text(String::from_utf8_lossy(&script).trim_end())?;
-        }
+        GeneratedFile::Completions(args) => return completion(args, aspctl, terminal),
         GeneratedFile::Man { folder } => {
             let place = folder.display().to_string();
-            let written =
-                fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(aspctl, folder));
-            written.map_err(|error: io::Error| {
+            help::man::write_pages(aspctl, folder).map_err(|error: io::Error| {
                 let advice = "Name a writable folder";
                 InputError::new(&place, "cannot be written", advice).because(error)
             })?;
@@ -63,6 +62,18 @@ pub(crate) fn run(
         }
         GeneratedFile::Schema => terminal.json(&subscriptions_schema())?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the completions of a shell.
+pub(crate) fn completion(
+    args: &CompletionArgs,
+    mut aspctl: Command,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut aspctl, "aspctl", &mut script);
+    terminal.say_text(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod follow;
 mod generate;
+mod help;
 mod iam;
 mod interrupt;
 mod inventory;
@@ -41,7 +42,6 @@ use std::{convert::Infallible, env, future, process::ExitCode, time::Duration};
 
 // Under short names, as if they were modules of this crate.
 use asp_alexa::{self as alexa, advice};
-use clap::{CommandFactory as _, Parser as _};
 use futures_util::FutureExt as _;
 use secrecy::SecretString;
 
@@ -59,7 +59,7 @@ const SLOW_END: Duration = Duration::from_secs(3);
 async fn main() -> ExitCode {
     terminal::report_panics();
     remember_variables();
-    let args = match AspctlArgs::try_parse() {
+    let args = match AspctlArgs::parse_own() {
         Ok(args) => args,
         Err(usage) => return terminal::usage(&usage),
     };
@@ -139,6 +139,9 @@ async fn run(
         AspctlCommand::Replay(args) => replay::run(&args, &global, terminal).await,
         AspctlCommand::Quarantine(args) => quarantine::run(&args, &global, terminal).await,
         AspctlCommand::Explain(args) => explain::run(&args, &global, terminal).await,
-        AspctlCommand::Generate(args) => generate::run(&args, AspctlArgs::command(), terminal),
+        AspctlCommand::Completion(args) => {
+            generate::completion(&args, cli::command_line(), terminal)
+        }
+        AspctlCommand::Generate(args) => generate::run(&args, cli::command_line(), terminal),
     }
 }

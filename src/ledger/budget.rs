@@ -104,6 +104,14 @@ impl AutomationHistory {
         }
     }
 
+    /// What it takes in memory besides its own size, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let names = self.budget.as_ref().map_or(0, |budget| {
+            budget.failures.len() + usize::from(budget.exhausted_by.is_some())
+        });
+        names * EVENT_NAME_BYTES
+    }
+
     /// Until when anything of it has to be remembered.
     pub(super) fn known_until(&self) -> Option<DateTime<Utc>> {
         let window_ends = self.budget.as_ref().map(|budget| budget.window_ends_at);

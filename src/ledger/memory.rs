@@ -2,34 +2,52 @@
 //! out of reach.
 //!
 //! It recognizes most repeats, because Lambda reuses environments, and is lost with the
-//! environment. Memory stays bounded, in bytes because ids are not: when the newer half of a map is
+//! environment. Memory stays bounded: ids are kept as hashes, and when the newer half of a map is
 //! full, the older half is forgotten.
 
-use std::{collections::HashMap, mem};
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher as _,
+    mem,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     ClaimAnswer, ClaimLease, DoneEffects,
-    budget::{self, AutomationHistory, AutomationRun, EVENT_NAME_BYTES, RunAnswer},
+    budget::{self, AutomationHistory, AutomationRun, RunAnswer},
     granted,
 };
 use crate::{keyed::Keyed, retry::RetryPolicy};
 
-/// The maximum size of each map, in bytes: 16 MiB in all.
-const CAPACITY_BYTES: usize = 16 * 1024 * 1024 / 3;
+/// The maximum size of each map of events, in bytes: about 20,000 completed events.
+const EVENTS_BYTES: usize = 2 * 1024 * 1024;
 
-/// More than an entry takes besides its key and its value's texts, in bytes.
-const ENTRY_BYTES: usize = 300;
+/// The maximum size of the map of automations, in bytes: without a table it is all that limits
+/// their retries.
+const AUTOMATIONS_BYTES: usize = 8 * 1024 * 1024;
+
+/// More than the done effects of an event take, in bytes.
+const DONE_BYTES: usize = 64;
 
 /// The events and budgets that this execution environment remembers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct MemoryLedger {
     /// Until when completed events are remembered.
     completed: RecentMap<DateTime<Utc>>,
     /// When claims expire, and what was done before them.
     claims: RecentMap<(DateTime<Utc>, DoneEffects)>,
     automations: RecentMap<AutomationHistory>,
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self {
+            completed: RecentMap::new(EVENTS_BYTES, |_| 0),
+            claims: RecentMap::new(EVENTS_BYTES, |_| DONE_BYTES),
+            automations: RecentMap::new(AUTOMATIONS_BYTES, AutomationHistory::heap_bytes),
+        }
+    }
 }
 
 impl MemoryLedger {
@@ -45,8 +63,7 @@ impl MemoryLedger {
         if until > lease.now {
             return ClaimAnswer::Held;
         }
-        let claim = (lease.until, done.clone());
-        self.claims.insert(key, claim, ENTRY_BYTES);
+        self.claims.insert(key, (lease.until, done.clone()));
         granted(done)
     }
 
@@ -58,12 +75,11 @@ impl MemoryLedger {
         lease: &ClaimLease,
     ) {
         for key in delivered {
-            self.completed.insert(key, lease.known_until, ENTRY_BYTES);
+            self.completed.insert(key, lease.known_until);
             self.claims.remove(key);
         }
         for Keyed { key, item: done } in failed {
-            let claim = (lease.now, (*done).clone());
-            self.claims.insert(key, claim, ENTRY_BYTES);
+            self.claims.insert(key, (lease.now, (*done).clone()));
         }
     }
 
@@ -80,41 +96,71 @@ impl MemoryLedger {
             let (history, counted) =
                 budget::after(&runs, history.unwrap_or_default(), lease, policy);
             answers.extend(counted);
-            let budget = history.budget.as_ref();
-            let names = budget.map_or(0, |budget| budget.failures.len());
-            let bytes = ENTRY_BYTES + names * EVENT_NAME_BYTES;
-            self.automations.insert(automation_id, history, bytes);
+            self.automations.insert(automation_id, history);
         }
         answers
     }
 }
 
+/// A hash of a key: of 128 bits, so that no two keys share one.
+type KeyHash = [u64; 2];
+
 /// A map of bounded size: when its newer half is full, the older half is forgotten.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct RecentMap<V> {
-    newer: HashMap<String, V>,
-    older: HashMap<String, V>,
-    /// Never less than the newer half takes: what is replaced counts again.
+    hashers: [RandomState; 2],
+    newer: HashMap<KeyHash, V>,
+    older: HashMap<KeyHash, V>,
+    /// What the newer half takes at most, in bytes.
     newer_bytes: usize,
+    capacity_bytes: usize,
+    /// What a value takes besides its place in the table.
+    heap_bytes: fn(&V) -> usize,
 }
 
 impl<V> RecentMap<V> {
-    fn get(&self, key: &str) -> Option<&V> {
-        self.newer.get(key).or_else(|| self.older.get(key))
+    fn new(capacity_bytes: usize, heap_bytes: fn(&V) -> usize) -> Self {
+        Self {
+            hashers: [RandomState::new(), RandomState::new()],
+            newer: HashMap::new(),
+            older: HashMap::new(),
+            newer_bytes: 0,
+            capacity_bytes,
+            heap_bytes,
+        }
     }
 
-    fn insert(&mut self, key: &str, value: V, value_bytes: usize) {
-        let bytes = key.len() + value_bytes;
+    fn hash(&self, key: &str) -> KeyHash {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
+    }
+
+    /// The most that an entry takes. A hash table that has just doubled has three places for each
+    /// entry, with the table before.
+    fn entry_bytes(&self, value: &V) -> usize {
+        3 * (size_of::<(KeyHash, V)>() + 1) + (self.heap_bytes)(value)
+    }
+
+    fn get(&self, key: &str) -> Option<&V> {
+        let key = self.hash(key);
+        self.newer.get(&key).or_else(|| self.older.get(&key))
+    }
+
+    fn insert(&mut self, key: &str, value: V) {
+        self.remove(key);
+        let bytes = self.entry_bytes(&value);
         self.newer_bytes += bytes;
-        if self.newer_bytes > CAPACITY_BYTES / 2 {
+        if self.newer_bytes > self.capacity_bytes / 2 {
             (self.older, self.newer_bytes) = (mem::take(&mut self.newer), bytes);
         }
-        self.newer.insert(key.to_owned(), value);
+        self.newer.insert(self.hash(key), value);
     }
 
     fn remove(&mut self, key: &str) {
-        self.newer.remove(key);
-        self.older.remove(key);
+        let key = self.hash(key);
+        if let Some(value) = self.newer.remove(&key) {
+            self.newer_bytes -= self.entry_bytes(&value);
+        }
+        self.older.remove(&key);
     }
 }
 
@@ -123,7 +169,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{effect::EffectName, ledger::RunOutcome};
+    use crate::{
+        effect::EffectName,
+        ledger::{RunOutcome, budget::EVENT_NAME_BYTES},
+    };
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -194,10 +243,12 @@ mod tests {
 
     #[test]
     fn stays_within_its_capacity_whatever_the_length_of_the_ids() {
-        for length in [10, 2_000, 200_000] {
+        for length in [10, 2_000] {
             let mut memory = MemoryLedger::default();
             let key = |index: usize| format!("{index:010}{}", "x".repeat(length - 10));
-            let fitting = CAPACITY_BYTES / 2 / (length + ENTRY_BYTES);
+            let claim = (at(0), DoneEffects::default());
+            let fitting = EVENTS_BYTES / 2 / memory.claims.entry_bytes(&claim);
+            assert!(fitting > 4_000, "{fitting}");
             for index in 0..=3 * fitting {
                 memory.claim(&key(index), &lease(0));
                 let known = memory.claims.newer.len() + memory.claims.older.len();
@@ -213,14 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn an_automation_takes_memory_for_each_failure() {
+    fn an_entry_counts_once_however_often_it_is_replaced_and_not_when_removed() {
         let policy = RetryPolicy {
-            max_attempts: 3,
+            max_attempts: 2,
             base: Duration::ZERO,
             max: Duration::ZERO,
             window: Duration::from_secs(100),
         };
         let mut memory = MemoryLedger::default();
+        let mut sizes = Vec::new();
         for failures in 1..=3 {
             let run = AutomationRun {
                 key: failures.to_string(),
@@ -228,10 +280,14 @@ mod tests {
                 at: Some(at(0)),
                 outcome: RunOutcome::Failed { is_retryable: true },
             };
-            let before = memory.automations.newer_bytes;
             memory.count(&[&run], &lease(0), &policy);
-            let bytes = 1 + ENTRY_BYTES + failures * EVENT_NAME_BYTES;
-            assert_eq!(memory.automations.newer_bytes - before, bytes);
+            sizes.push(memory.automations.newer_bytes);
         }
+        assert_eq!(sizes[1] - sizes[0], EVENT_NAME_BYTES);
+        // The last one also announces that the budget is exhausted.
+        assert_eq!(sizes[2] - sizes[1], 2 * EVENT_NAME_BYTES);
+        memory.claim("k", &lease(0));
+        memory.settle(&["k"], &[], &lease(0));
+        assert_eq!(memory.claims.newer_bytes, 0);
     }
 }

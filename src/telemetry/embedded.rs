@@ -29,7 +29,8 @@ type MetricDimensions<'a> = Vec<(&'a str, &'a str)>;
 #[derive(Debug)]
 struct EmbeddedMetric<'a> {
     name: &'static str,
-    unit: &'static str,
+    /// Counts have none, which CloudWatch allows, because the log is paid by the byte.
+    unit: Option<&'static str>,
     dimensions: MetricDimensions<'a>,
     /// A number, or a list of at most [`MAX_VALUES`].
     value: Value,
@@ -62,7 +63,7 @@ pub struct RecordObservation {
     pub is_contended: bool,
     /// The outcome's name.
     pub outcome: &'static str,
-    /// The age of the event, in seconds.
+    /// The age of the event, in seconds. Milliseconds are logged, as exact as times of events are.
     pub age: Option<f64>,
     /// The decision about a failed automation.
     pub decision: Option<&'static str>,
@@ -88,7 +89,7 @@ impl RecordObservation {
 pub struct RecordMetric {
     /// The name.
     pub name: &'static str,
-    /// The unit.
+    /// The unit, as CloudWatch names it: `None` if there is none.
     pub unit: &'static str,
     /// The dimensions by name.
     pub dimensions: Vec<(String, String)>,
@@ -116,7 +117,7 @@ pub fn record_metrics(observations: &[RecordObservation]) -> Vec<RecordMetric> {
         for value in values {
             found.push(RecordMetric {
                 name: metric.name,
-                unit: metric.unit,
+                unit: metric.unit.unwrap_or("None"),
                 dimensions: dimensions.clone(),
                 value: value.as_f64().unwrap_or_default(),
             });
@@ -164,7 +165,7 @@ fn metrics<'a>(
     for ((name, dimensions), count) in counts(facts, observations) {
         metrics.push(EmbeddedMetric {
             name,
-            unit: "Count",
+            unit: None,
             dimensions,
             value: json!(count),
         });
@@ -173,7 +174,7 @@ fn metrics<'a>(
         for ages in ages.chunks(MAX_VALUES) {
             metrics.push(EmbeddedMetric {
                 name: "EventAge",
-                unit: "Seconds",
+                unit: Some("Seconds"),
                 dimensions: vec![("EventType", event_type)],
                 value: json!(ages),
             });
@@ -253,7 +254,8 @@ fn finding_metric<'a>(
 fn ages(observations: &[RecordObservation]) -> BTreeMap<&str, Vec<f64>> {
     let mut ages: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for seen in observations {
-        ages.entry(&seen.event_type).or_default().extend(seen.age);
+        let age = seen.age.map(|seconds| (seconds * 1000.0).round() / 1000.0);
+        ages.entry(&seen.event_type).or_default().extend(age);
     }
     ages
 }
@@ -270,7 +272,7 @@ struct MetricDocument<'a> {
 /// A metric in a document, with one or several sets of dimensions.
 #[derive(Debug)]
 struct SharingMetric<'a> {
-    unit: &'static str,
+    unit: Option<&'static str>,
     value: Value,
     /// The names of the dimensions of each set.
     dimension_sets: Vec<Vec<&'a str>>,
@@ -316,7 +318,10 @@ impl<'a> MetricDocument<'a> {
         }
         let mut definitions: BTreeMap<_, Vec<Value>> = BTreeMap::new();
         for (name, metric) in self.metrics {
-            let definition = json!({"Name": name, "Unit": metric.unit});
+            let mut definition = json!({"Name": name});
+            if let Some(unit) = metric.unit {
+                definition["Unit"] = json!(unit);
+            }
             let known = definitions.entry(metric.dimension_sets).or_default();
             known.push(definition);
             fields.insert(name.to_owned(), metric.value);
@@ -372,7 +377,7 @@ mod tests {
     }
 
     /// A metric as CloudWatch reads it: its name, its dimensions, and its unit and value.
-    type ReadMetric = (String, BTreeMap<String, String>, (String, String));
+    type ReadMetric = (String, BTreeMap<String, String>, (Option<String>, String));
 
     /// Reads documents as CloudWatch does.
     fn read(documents: &[Value]) -> Vec<ReadMetric> {
@@ -393,7 +398,7 @@ mod tests {
 
     fn read_metric(document: &Value, metric: &Value, names: &Value) -> ReadMetric {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (name, unit) = (text(&metric["Name"]), text(&metric["Unit"]));
+        let (name, unit) = (text(&metric["Name"]), metric.get("Unit").map(text));
         let names = names.as_array().unwrap().iter().map(text);
         let dimensions = names.map(|name| (name.clone(), text(&document[&name])));
         let dimensions = dimensions.collect();
@@ -414,7 +419,7 @@ mod tests {
             for (name, value) in metric.dimensions {
                 dimensions.insert(name.to_owned(), value.to_owned());
             }
-            let value = (metric.unit.to_owned(), metric.value.to_string());
+            let value = (metric.unit.map(str::to_owned), metric.value.to_string());
             expected.push((metric.name.to_owned(), dimensions, value));
         }
         expected.sort();
@@ -425,16 +430,11 @@ mod tests {
     fn one_event_makes_one_document() {
         let documents = documents_of(&[seen("handled", 1.5)]);
         let directive = |dimensions: &[&str], metrics: &[&str]| {
-            let unit = |name: &str| {
-                if name == "EventAge" {
-                    "Seconds"
-                } else {
-                    "Count"
-                }
+            let definition = |name: &&str| match *name {
+                "EventAge" => json!({"Name": name, "Unit": "Seconds"}),
+                name => json!({"Name": name}),
             };
-            let metrics = metrics.iter();
-            let metrics = metrics.map(|name| json!({"Name": name, "Unit": unit(name)}));
-            let metrics: Vec<_> = metrics.collect();
+            let metrics: Vec<_> = metrics.iter().map(definition).collect();
             json!({"Namespace": "Mine", "Dimensions": [dimensions], "Metrics": metrics})
         };
         let directives = [

@@ -5,8 +5,9 @@
         subprocess.run(["aspctl", "list"], env=os.environ | alexa.environment)
         alexa.publish(event, sns)
 
-Or as a program, until stopped: `python alexa.py --port 0`. Where Amazon's documentation is
-silent, attributes of Alexa select among the behaviours that a client must expect.
+Or as a program, until stopped: `python alexa.py --port 0`, which prints the environment. Where
+Amazon's documentation is silent, attributes of Alexa select among the behaviours that a client must
+expect.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import time
 import uuid
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -215,7 +216,7 @@ class Alexa:
         self.rotates_refresh_token = False  # old refresh tokens stay valid
         self.profile_refusal = 403  # or 401: for the profile without its scope
         # … consent
-        self.allowed_return_urls = {RETURN_URL}  # compared exactly
+        self.allowed_return_urls: Container[str] = {RETURN_URL}  # compared exactly
         self.consent: Literal["accepted", "declined"] | Body = "accepted"  # or an error's fields
         self.answers_with_state: str | None = None  # this one instead of the request's
         self.code_seconds = 300
@@ -1286,14 +1287,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Prints nothing: Alexa.requests is the log."""
 
 
+class _AnyPort(Container[str]):
+    """The return URL with any port: a reader has no console in which to enter another one."""
+
+    def __contains__(self, url: object) -> bool:
+        return re.fullmatch(r"http://127\.0\.0\.1:\d+/cb", str(url)) is not None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as on Ctrl-C
     with Alexa(parser.parse_args().port) as alexa, suppress(KeyboardInterrupt):
         alexa.add_examples()
+        alexa.allowed_return_urls = _AnyPort()
         for name, value in alexa.environment.items():
-            print(f"export {name}={shlex.quote(value)}", flush=True)
+            print(f"export {name}={shlex.quote(value)}")
+        print(f"export ASPCTL_ORGANIZATION={EXAMPLE_ORGANIZATION}")
+        print("# ready", flush=True)
         signal.pause()
 
 

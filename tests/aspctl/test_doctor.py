@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
 from proxy import JSON_DENIED, Answer, proxy
-from samtranslator.yaml_helper import yaml_parse
-from tool import ROOT, Result, aws, run, start
+from tool import Result, aws, run, start
 
 from case import BOOTSTRAP  # tool.py knows where it is
+from completed import complete, destination, time_to_live
 from stack import BUCKET, KEY, NAME, Stack, running
 from watch import Watch
 
@@ -84,33 +84,10 @@ class DoctorTest(unittest.TestCase):
         cls.alexa = cls.enterClassContext(Alexa())
         cls.file = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "subscriptions.toml"
         cls.file.write_text(FILE)
-        cls.add_alarms()
-        # MiniStack ignores the time to live and the on-failure destination of a template.
-        cls.client("dynamodb").update_time_to_live(**cls.time_to_live(True))
-        cls.client("lambda").put_function_event_invoke_config(**cls.destination())
+        complete(cls.stack)
         cls.configuration = cls.configure(cls.arn("EventsTopic"))
         cls.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         cls.subscribe("Alexa.Endpoint.Lifecycle", "SetupCompletion", {"user": USER})
-
-    @classmethod
-    def add_alarms(cls) -> None:
-        """Creates simple alarms for those that MiniStack does not support."""
-        template, cloudwatch = yaml_parse((ROOT / "template.yaml").read_text()), cls.client("cloudwatch")
-        for name in (name for name in cls.stack.left_out if name.endswith("Alarm")):
-            description = template["Resources"][name]["Properties"]["AlarmDescription"]["Fn::Sub"]
-            topic = "AlarmTopic" if description.startswith("PAGE: ") else "TicketTopic"
-            cloudwatch.put_metric_alarm(
-                AlarmName=f"{NAME}-{name}-LOCAL",
-                AlarmDescription=description,
-                AlarmActions=[cls.arn(topic)],
-                Namespace="test",
-                MetricName="none",
-                Statistic="Sum",
-                Period=60,
-                EvaluationPeriods=1,
-                Threshold=1,
-                ComparisonOperator="GreaterThanThreshold",
-            )
 
     @classmethod
     def alarm_name(cls, alarm: str) -> str:
@@ -128,18 +105,15 @@ class DoctorTest(unittest.TestCase):
 
     @classmethod
     def name(cls, resource: str) -> str:
-        return cls.arn(resource).replace("/", ":").rpartition(":")[2]
+        return cls.stack.name(resource)
 
     @classmethod
     def time_to_live(cls, enabled: bool) -> dict[str, Any]:
-        specification = {"Enabled": enabled, "AttributeName": "expiresAt"}
-        return {"TableName": cls.name("LedgerTable"), "TimeToLiveSpecification": specification}
+        return time_to_live(cls.stack, enabled)
 
     @classmethod
     def destination(cls) -> dict[str, Any]:
-        destinations = {"OnFailure": {"Destination": cls.arn("OnFailureQueue")}}
-        function = cls.name("AspEventsFunction")
-        return {"FunctionName": function, "Qualifier": "$LATEST", "DestinationConfig": destinations}
+        return destination(cls.stack)
 
     @classmethod
     def configure(cls, topic: str) -> str:

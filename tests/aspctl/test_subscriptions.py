@@ -892,13 +892,6 @@ class Terminals(AlexaTest):
                 self.assertEqual(self.aspctl(*args).status, 64)
         self.assertEqual((self.ok("--help").err, self.ok("--version").err), ("", ""))
 
-    def test_completions_and_man_pages(self) -> None:
-        for shell in ("bash", "zsh", "fish", "elvish", "powershell"):
-            self.assertIn("aspctl", self.ok("generate", "completions", shell).out)
-        self.ok("generate", "man", str(self.folder / "man"))
-        pages = {page.name for page in (self.folder / "man").iterdir()}
-        self.assertLessEqual({"aspctl.1", "aspctl-apply.1", "aspctl-wait.1"}, pages)
-
 
 if __name__ == "__main__":
     unittest.main()

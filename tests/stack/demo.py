@@ -1,9 +1,11 @@
 """Demonstrates the function: sends every sample through SNS and prints each effect as it happens.
 
-    python tests/stack/demo.py --bootstrap target/demo/asp-events [--keep]
+    python tests/stack/demo.py --bootstrap target/demo/asp-events [--keep | --tour]
 
 Then aspctl subscribes a stand-in for Alexa. The exit status is 0 only if every sample had the
-effects that events/expected.json lists, and the second act succeeded.
+effects that events/expected.json lists, and the second act succeeded. With `--tour` there are ten
+commands of aspctl instead (tour.py). With either option the stack keeps running, with a stand-in
+for Alexa (kept.py).
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 import effects
+import kept
 from effects import Effect
-from stack import REGION, ROOT, Stack, StackError, running
+from kept import Kept, keeping
+from stack import ROOT, Stack, StackError, running
 from watch import Watch, messages, samples
 
 sys.path.insert(0, str(ROOT / "tests/aspctl"))
 from second_act import SecondAct  # noqa: E402
+from tool import ASPCTL  # noqa: E402
+from tour import Tour  # noqa: E402
 
 # The alarms' states at the end. MiniStack has no metrics of queues and of invocations by SNS, so
 # other alarms have no data there.
@@ -49,6 +55,11 @@ class Screen:
 
     def line(self, text: str = "") -> None:
         print(("\r\033[K" if self.tty else "") + text, flush=True)
+
+    def line_without_limits(self, text: str) -> None:
+        """Leaves out what the demo says about the limits of the local stack."""
+        if "MiniStack does not support" not in text:
+            self.line(text)
 
     def waiting(self, seconds: float) -> None:
         if self.tty and seconds >= 0.3:
@@ -171,38 +182,96 @@ def samples_in_order() -> list[Path]:
     return [found.pop(name) for name in effects.EXPECTED] + list(found.values())
 
 
-def write_environment(stack: Stack) -> Path:
-    """Writes the environment with which `make watch` runs the function against this stack."""
-    path = ROOT / "target/local.env"
-    variables = stack.local_environment()
-    path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-    return path
-
-
-def show_how_to_go_on(stack: Stack, screen: Screen) -> None:
-    aws = f"aws --endpoint-url {stack.endpoint}"
-    screen.line()
-    screen.line(screen.paint("The stack keeps running.", "1"))
-    for name, arn in stack.outputs.items():
-        screen.line(f"  {name:<34}{arn}")
-    environment = write_environment(stack)
-    screen.line(screen.paint("Try:", "1"))
-    name = environment.relative_to(ROOT)
+def show_how_to_go_on(left: Kept, screen: Screen) -> None:
+    stack, line, paint = left.stack, screen.line, screen.paint
     log_group = stack.outputs["AspEventsLogGroupArn"].removesuffix(":*").partition(":log-group:")[2]
-    screen.line(f"  make watch    # the function from your working copy, configured by {name}")
-    screen.line("  make invoke EVENT=events/subscription-activated.json    # in another terminal")
+    line()
+    running = "The stack keeps running, and so does a stand-in for Alexa, without subscriptions."
+    line(paint(running, "1"))
+    for name, arn in stack.outputs.items():
+        line(f"  {name:<34}{arn}")
+    line(paint("Try, in this shell or another one:", "1"))
+    line(f"  {left.source_line}    # then every aspctl command of the documents works here")
     for command in (
-        f"export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={REGION}",
-        f"{aws} sns publish --topic-arn {stack.outputs['EventsTopicArn']} --message 'not an event'",
-        f"{aws} sqs receive-message --queue-url {stack.queue_url('QuarantineQueueArn')}",
-        f"{aws} cloudwatch describe-alarms --output text"
+        f"aws sns publish --topic-arn {stack.outputs['EventsTopicArn']} --message 'not an event'",
+        f"aws sqs receive-message --queue-url {stack.queue_url('QuarantineQueueArn')}",
+        "aws cloudwatch describe-alarms --output text"
         " --query 'MetricAlarms[].[AlarmName,StateValue]'",
-        f"{aws} logs tail {log_group}",
+        f"aws logs tail {log_group}",
+        "make watch    # the function from your working copy, against this stack",
+        "make invoke EVENT=events/subscription-activated.json    # in another terminal",
+        f"less {stack.log}",
     ):
-        screen.line(f"  {command}")
-    screen.line(f"  less {stack.log}")
-    screen.line(screen.paint("Stop it:", "1"))
-    screen.line(f"  kill -- -{stack.process.pid}; sleep 2; rm -rf {stack.folder} {name}")
+        line(f"  {command}")
+    show_how_to_stop(screen)
+
+
+def show_how_to_stop(screen: Screen) -> None:
+    screen.line(screen.paint("Stop it, and remove all that it left:", "1"))
+    screen.line("  make demo-stop")
+
+
+def play_samples(stack: Stack, screen: Screen) -> bool:
+    """The first two acts; whether all went as expected."""
+    demo, played = Demo(stack, screen), samples_in_order()
+    try:
+        for sample in played:
+            demo.play(sample)
+        good = demo.summary(len(played))
+        good = demo.second_act(stack) and good
+    except TimeoutError as error:
+        good = False
+        screen.line(screen.paint(f"  ✗ {error}", "31"))
+    if not good:
+        show_logs(demo.watch, stack, screen)
+    return good
+
+
+def play_tour(left: Kept, screen: Screen) -> bool:
+    """The guided tour; whether all went as expected."""
+    watch = Watch(left.stack)
+    tour = Tour(left, watch, screen.line, screen.paint, screen.colours)
+    good = tour.play()
+    screen.line()
+    for wrong in tour.wrong:
+        screen.line(screen.paint(f"✗ {wrong}", "31"))
+    if not good:
+        show_logs(watch, left.stack, screen)
+    bold = screen.paint("Everything keeps running. Go on in this shell or another one:", "1")
+    screen.line(bold)
+    screen.line(f"  {left.source_line}")
+    screen.line("  aspctl --help")
+    show_how_to_stop(screen)
+    return good
+
+
+def show_logs(watch: Watch, stack: Stack, screen: Screen) -> None:
+    own = [
+        line
+        for line in watch.function_log()
+        if not line.startswith(("START ", "END ", "REPORT "))
+    ]
+    screen.line("\n".join(["The end of the function's log:", *own[-20:]]))
+    screen.line(f"The end of MiniStack's log:\n{stack.log_tail(10)}")
+
+
+def play(arguments: argparse.Namespace, screen: Screen) -> bool:
+    """Runs the stack and plays what the arguments say; whether all went as expected."""
+    keep = arguments.keep or arguments.tour
+    folder: Path = arguments.kept
+    if keep and kept.is_kept(folder):
+        kept.stop(folder, screen.line)
+    parameters = kept.PARAMETERS if keep else {}
+    say = screen.line_without_limits if arguments.tour else screen.line
+    with running(arguments.bootstrap.resolve(), say, keep, parameters) as stack:
+        good = arguments.tour or play_samples(stack, screen)
+        if not keep:
+            return good
+        with keeping(stack, ASPCTL, folder) as left:
+            if arguments.tour:
+                return play_tour(left, screen)
+            show_how_to_go_on(left, screen)
+    return good
 
 
 def main() -> int:
@@ -210,37 +279,20 @@ def main() -> int:
     default = ROOT / "target/demo/asp-events"
     parser.add_argument("--bootstrap", type=Path, default=default, help="the function's binary")
     parser.add_argument("--keep", action="store_true", help="leave the stack running at the end")
+    parser.add_argument("--tour", action="store_true", help="show ten commands, and keep the stack")
+    parser.add_argument(
+        "--kept", type=Path, default=kept.FOLDER, help="folder of the files about what is kept"
+    )
     arguments = parser.parse_args()
     screen = Screen()
     try:
-        played = samples_in_order()
-        with running(arguments.bootstrap.resolve(), screen.line, arguments.keep) as stack:
-            demo = Demo(stack, screen)
-            try:
-                for sample in played:
-                    demo.play(sample)
-                good = demo.summary(len(played))
-                good = demo.second_act(stack) and good
-            except TimeoutError as error:
-                good = False
-                screen.line(screen.paint(f"  ✗ {error}", "31"))
-            if not good:
-                own = [
-                    line
-                    for line in demo.watch.function_log()
-                    if not line.startswith(("START ", "END ", "REPORT "))
-                ]
-                screen.line("\n".join(["The end of the function's log:", *own[-20:]]))
-                screen.line(f"The end of MiniStack's log:\n{stack.log_tail(10)}")
-            if arguments.keep:
-                show_how_to_go_on(stack, screen)
+        return 0 if play(arguments, screen) else 1
     except (StackError, BotoCoreError, ClientError) as error:
         print(screen.paint(f"✗ {error}", "31"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -87,6 +87,10 @@ class Stack:
             config=Config(proxies={}, s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
         )
 
+    def name(self, resource: str) -> str:
+        """The name of a resource whose ARN is an output."""
+        return self.outputs[f"{resource}Arn"].replace("/", ":").rpartition(":")[2]
+
     def queue_url(self, output: str) -> str:
         name = self.outputs[output].rpartition(":")[2]
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -31,6 +32,7 @@ from stack import ROOT
 
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 import package  # noqa: E402
+import install  # noqa: E402
 import release  # noqa: E402
 import sbom  # noqa: E402
 from house.documents import make_targets  # noqa: E402
@@ -38,6 +40,11 @@ from house.documents import make_targets  # noqa: E402
 VERSION = "v1.2.3-4-g0a1b2c3"
 TEMPLATE = (ROOT / "template.yaml").read_text()
 SAM = ROOT / ".venv-sam/bin"
+# Variables of the reader's that change what make does.
+MAKE_VARIABLES = {
+    *("ARCH", "ASP_EVENTS_VERSION", "ENVIRONMENT", "MAKEFLAGS", "MAKELEVEL", "PREFIX"),
+    *("CARGO_HOME", "CARGO_INSTALL_ROOT", "XDG_DATA_HOME"),
+}
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -128,10 +135,34 @@ class PackageTest(Folder):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+# Stands for the tool: prints a completion, or writes two man pages into a folder.
+TOOL = """#!/bin/sh
+case "$*" in
+    "completion "*) echo "completion for $2" ;;
+    "--quiet generate man "*) echo page > "$4/aspctl.1"; echo page > "$4/aspctl-wait.1" ;;
+    *) exit 64 ;;
+esac
+"""
+SHARED = {
+    "bash-completion/completions/aspctl": b"completion for bash\n",
+    "zsh/site-functions/_aspctl": b"completion for zsh\n",
+    "fish/vendor_completions.d/aspctl.fish": b"completion for fish\n",
+    "man/man1/aspctl.1": b"page\n",
+    "man/man1/aspctl-wait.1": b"page\n",
+}
+
+
+def write_tool(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(TOOL)
+    path.chmod(0o755)
+    return path
+
+
 class ReleaseTest(Folder):
     def release(self) -> Path:
-        into = self.folder / "dist"
-        release.release(VERSION, self.built(), into)
+        into, tool = self.folder / "dist", write_tool(self.folder / "aspctl")
+        release.release(VERSION, self.built(), tool, into)
         return into
 
     def test_a_release_is_complete_and_the_same_each_time(self) -> None:
@@ -160,15 +191,19 @@ class ReleaseTest(Folder):
         for arch in package.ARCHITECTURES:
             with tarfile.open(dist / f"aspctl-linux-{arch}.tar.gz") as archive:
                 modes = {entry.name: entry.mode for entry in archive}
-                self.assertEqual(modes, {"aspctl": 0o755, "LICENSE": 0o644})
-                content = archive.extractfile("aspctl")
-                assert content is not None
-                self.assertEqual(content.read(), program(arch))
+                shared = {f"share/{name}": text for name, text in SHARED.items()}
+                plain = dict.fromkeys(["LICENSE", *shared], 0o644)
+                self.assertEqual(modes, {"aspctl": 0o755} | plain)
+                for name, text in {"aspctl": program(arch), **shared}.items():
+                    content = archive.extractfile(name)
+                    assert content is not None
+                    self.assertEqual(content.read(), text)
 
     def test_a_package_of_another_version_is_refused(self) -> None:
         packages = self.built("v1.2.2")
         with self.assertRaisesRegex(package.PackageError, f"not of version {VERSION}"):
-            release.release(VERSION, packages, self.folder / "dist")
+            tool = write_tool(self.folder / "aspctl")
+            release.release(VERSION, packages, tool, self.folder / "dist")
 
 
 class BillOfMaterialsTest(unittest.TestCase):
@@ -224,13 +259,76 @@ class BillOfMaterialsTest(unittest.TestCase):
             self.assertEqual((component["name"], component["version"]), (program, VERSION))
 
 
+class InstallTest(Folder):
+    def setUp(self) -> None:
+        super().setUp()
+        self.program, self.share = write_tool(self.folder / "bin/aspctl"), self.folder / "share"
+
+    def run_tool(self, action: str, **variables: str) -> str:
+        """Runs tools/install.py as the Makefile does."""
+        command = [sys.executable, str(ROOT / "tools/install.py"), "--root", str(self.folder)]
+        own = {"HOME": str(self.folder), "PATH": os.environ["PATH"]} | variables
+        done = subprocess.run(
+            [*command, "--share", str(self.share), action],
+            env=own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def files(self) -> dict[str, bytes]:
+        paths = (path for path in self.share.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.share)): path.read_bytes() for path in paths}
+
+    def test_completions_and_man_pages_go_where_shells_and_man_look(self) -> None:
+        of_an_earlier_version = self.share / "man/man1/aspctl-gone.1"
+        of_another = self.share / "man/man1/other.1"
+        for path in (of_an_earlier_version, of_another):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        output = self.run_tool("install")
+        self.assertEqual(self.files(), SHARED | {"man/man1/other.1": b""})
+        for path in install.COMPLETIONS.values():
+            self.assertIn(str(self.share / path), output)
+        removed = self.run_tool("uninstall")
+        self.assertIn(f"Removed {len(SHARED)} completions and man pages", removed)
+        self.assertEqual(self.files(), {"man/man1/other.1": b""})
+
+    def test_the_size_is_told_and_what_a_shell_needs(self) -> None:
+        with open(self.program, "ab") as program:
+            program.write(b"#" * 12_340_000)
+        output = self.run_tool("install")
+        self.assertIn(f"{self.program} (12.3 MB)", output)
+        self.assertIn(f'export PATH="{self.program.parent}:$PATH"', output)
+        self.assertIn(f"fpath=({self.share}/zsh/site-functions $fpath)", output)
+        self.assertIn(f"export XDG_DATA_DIRS={self.share}:", output)
+        first = f"{self.program.parent}{os.pathsep}{os.environ['PATH']}"
+        output = self.run_tool("install", PATH=first, XDG_DATA_HOME=str(self.share))
+        self.assertNotIn("export PATH", output)
+        self.assertNotIn("XDG_DATA_DIRS", output)
+
+    def test_another_aspctl_that_comes_first_is_named(self) -> None:
+        other = write_tool(self.folder / "other/aspctl")
+        path = os.pathsep.join([str(other.parent), str(self.program.parent), os.environ["PATH"]])
+        self.assertIn(f"{other} comes first in PATH", self.run_tool("install", PATH=path))
+
+    @unittest.skipUnless(shutil.which("man"), "man is missing")
+    def test_it_says_how_man_finds_the_pages(self) -> None:
+        advice = f'export MANPATH="{self.share}/man:"'
+        self.assertIn(advice, self.run_tool("install"))
+        found = self.run_tool("install", MANPATH=f"{self.share}/man:")
+        self.assertNotIn("MANPATH", found)
+
+
 class MakefileTest(unittest.TestCase):
-    def make(self, *words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def make(
+        self, *words: str, folder: Path = ROOT, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("ARCH", "ASP_EVENTS_VERSION", "ENVIRONMENT", "MAKEFLAGS", "MAKELEVEL")
-        }
+            name: value for name, value in os.environ.items() if name not in MAKE_VARIABLES
+        } | variables
         command = ["make", "--dry-run", *words]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
@@ -241,6 +339,28 @@ class MakefileTest(unittest.TestCase):
                 self.assertRegex(text, f"cargo lambda build .*{option} .*--bin asp-events")
                 self.assertRegex(text, f"tools/package.py --arch {arch} ")
             self.assertIn(f"target/lambda/{arch}/template-{arch}.yaml", text)
+
+    def test_an_installation_goes_where_cargo_says_or_into_one_prefix(self) -> None:
+        home = {"HOME": "/home/you"}
+        for variables, root, share in (
+            (home, "/home/you/.cargo", "/home/you/.local/share"),
+            (home | {"CARGO_HOME": "/c", "XDG_DATA_HOME": "/x"}, "/c", "/x"),
+            (home | {"CARGO_INSTALL_ROOT": "/opt/you"}, "/opt/you", "/opt/you/share"),
+            (home | {"PREFIX": "/usr/local"}, "/usr/local", "/usr/local/share"),
+        ):
+            with self.subTest(variables):
+                text = self.make("install", **variables).stdout
+                self.assertIn(f'--profile tool --root "{root}"\n', text)
+                self.assertIn(f'--root "{root}" --share "{share}" install', text)
+                text = self.make("uninstall", **variables).stdout
+                self.assertIn(f'--root "{root}" --share "{share}" uninstall', text)
+                self.assertIn(f'cargo uninstall --root "{root}" aspctl', text)
+
+    def test_what_is_installed_is_optimized_and_stripped(self) -> None:
+        profiles = tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]
+        profile = profiles["release"] | profiles["tool"]
+        self.assertEqual((profile["inherits"], profile["strip"]), ("release", "symbols"))
+        self.assertEqual(profile["opt-level"], "s")
 
     def test_an_unknown_arch_stops_the_build(self) -> None:
         [check] = [

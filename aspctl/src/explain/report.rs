@@ -220,7 +220,7 @@ pub(super) struct ExplainedMetric {
     pub(super) name: &'static str,
     /// Dimensions by name.
     pub(super) dimensions: BTreeMap<String, String>,
-    /// Unit: Count or Seconds.
+    /// Unit: Count, Seconds or None.
     pub(super) unit: &'static str,
     /// Value.
     pub(super) value: f64,

@@ -29,7 +29,7 @@ use crate::{
     compare::ObservedCalls,
     error::HarnessError,
     measure::{
-        BATCH_MEMORY, BatchResult, ColdResult, ColdRun, EVENT_MEMORY, EventResult,
+        BATCH_MEMORY, BILLED_BATCH, BatchResult, BilledDurations, ColdResult, ColdRun, EVENT_MEMORY, EventResult,
         MeasuringStation, MemoryResult, WarmResult, WarmRun,
     },
     plan::BenchmarkPlan,
@@ -47,6 +47,8 @@ struct BenchmarkResults {
     events: Vec<EventResult>,
     rounds: BTreeMap<String, ObservedCalls>,
     batches: Vec<BatchResult>,
+    billed_batch: usize,
+    billed: BTreeMap<String, BilledDurations>,
     memory: Vec<MemoryResult>,
 }
 
@@ -150,6 +152,8 @@ fn measure(
         events,
         rounds,
         batches: measure_batches(station, function, plan)?,
+        billed_batch: BILLED_BATCH,
+        billed: measure_durations(station, function, plan)?,
         memory: measure_memory(station, function, &samples)?,
     })
 }
@@ -295,6 +299,21 @@ fn measure_batches(
         });
     }
     Ok(results)
+}
+
+/// Measures what Lambda bills for each kind of event.
+fn measure_durations(
+    station: &MeasuringStation,
+    function: &PeerSpec,
+    plan: &BenchmarkPlan,
+) -> Result<BTreeMap<String, BilledDurations>, HarnessError> {
+    let mut durations = BTreeMap::new();
+    for (name, sample) in read_samples(&plan.samples, &plan.rounds)? {
+        eprintln!("{name}: durations");
+        let measured = station.billed(function, &sample)?;
+        durations.insert(name, measured);
+    }
+    Ok(durations)
 }
 
 /// Watches the memory with single events and with batches.

@@ -32,6 +32,12 @@ const OBSERVED_LATENCIES: ServiceLatencies = ServiceLatencies {
 /// Events before those that count as warm.
 const WARM_UP: usize = 50;
 
+/// The events of a batch whose duration is measured for the costs.
+pub const BILLED_BATCH: usize = 100;
+
+/// Events of which one duration is the median, for the costs.
+const BILLED_EVENTS: usize = 30;
+
 /// Events after which memory is looked at, as shares of all.
 const MEMORY_SAMPLES: usize = 10;
 
@@ -131,6 +137,16 @@ pub struct BatchResult {
     pub peak: MedianSpread,
     /// The calls, by operation.
     pub calls: std::collections::BTreeMap<String, u64>,
+}
+
+/// The durations that Lambda bills, in milliseconds: at the share of [`BATCH_MEMORY`], with latencies,
+/// in processes that are warm.
+#[derive(Debug, Serialize)]
+pub struct BilledDurations {
+    /// One event.
+    pub one: MedianSpread,
+    /// A batch of [`BILLED_BATCH`].
+    pub batch: MedianSpread,
 }
 
 /// Memory while many events go by.
@@ -260,6 +276,34 @@ impl MeasuringStation {
             cpu: MedianSpread::of(cpus),
             peak: MedianSpread::of(peaks),
             calls,
+        })
+    }
+
+    /// Measures the durations that Lambda bills for events of one kind.
+    ///
+    /// # Errors
+    /// The function fails.
+    pub fn billed(
+        &self,
+        peer: &PeerSpec,
+        sample: &EventSample,
+    ) -> Result<BilledDurations, HarnessError> {
+        self.aws.set_latencies(self.latencies);
+        let mut medians = Vec::new();
+        for _ in 0..self.repeats.batches {
+            let mut process = FunctionProcess::start(peer, &self.common)?;
+            process.invoke(sample.event())?;
+            process.limit(&self.method, BATCH_MEMORY)?;
+            let mut times = Vec::new();
+            for _ in 0..BILLED_EVENTS {
+                times.push(millis(process.invoke(sample.event())?.took));
+            }
+            times.sort_by(f64::total_cmp);
+            medians.push(quantile(&times, 0.5));
+        }
+        Ok(BilledDurations {
+            one: MedianSpread::of(medians),
+            batch: self.batch(peer, sample, BILLED_BATCH)?.share,
         })
     }
 

@@ -36,7 +36,8 @@ pub struct PeerClients {
 }
 
 impl PeerClients {
-    /// Builds the clients, with one pool of connections for all.
+    /// Builds the clients, with one pool of connections for all, except for counts if they are to
+    /// open a connection each, as those of asp-events do.
     pub fn from_environment(
         variable: impl Fn(&str) -> Result<String, VarError>,
     ) -> Result<Self, VarError> {
@@ -57,9 +58,17 @@ impl PeerClients {
             .http_client(http);
         config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());
         let config = config.build();
+        let mut counts = aws_sdk_cloudwatch::config::Builder::from(&config);
+        if variable("CONNECTION_FOR_EACH_COUNT").is_ok() {
+            let http = Builder::new()
+                .pool_max_idle_per_host(0)
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .build_https();
+            counts = counts.http_client(http);
+        }
         Ok(Self {
             sns: aws_sdk_sns::Client::new(&config),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(counts.build()),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             readiness_topic: variable("READINESS_TOPIC_ARN")?,
             report_topic: variable("REPORT_TOPIC_ARN")?,
@@ -109,7 +118,7 @@ impl PeerClients {
             .item("parentUnitId", text(&readiness.parent_unit_id))
             .item("subscriptionId", text(&readiness.subscription_id))
             .condition_expression(
-                "attribute_not_exists(pk) OR eventAt <= :eventAt OR expiresAt <= :seconds",
+                "attribute_not_exists(pk) OR eventAt < :eventAt OR expiresAt <= :seconds",
             )
             .expression_attribute_values(":eventAt", event_at)
             .expression_attribute_values(":seconds", seconds(now))

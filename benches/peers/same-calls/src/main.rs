@@ -2,7 +2,8 @@
 //! that each event is new and well-formed, that every call succeeds, and it writes no log.
 //!
 //! `make bench` refuses to time it unless its calls are those of asp-events, in the same rounds.
-//! When asp-events learns to make its calls in another order, [`PeerClients::handle`] follows.
+//! When asp-events learns to make its calls in another order, [`PeerClients::handle`] follows. With
+//! `CONNECTION_FOR_EACH_COUNT` it also opens its connections as asp-events does.
 
 mod calls;
 
