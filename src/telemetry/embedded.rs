@@ -318,12 +318,13 @@ impl<'a> MetricDocument<'a> {
         }
         let mut definitions: BTreeMap<_, Vec<Value>> = BTreeMap::new();
         for (name, metric) in self.metrics {
-            let mut definition = json!({"Name": name});
+            let mut definition = Map::new();
+            definition.insert("Name".to_owned(), json!(name));
             if let Some(unit) = metric.unit {
-                definition["Unit"] = json!(unit);
+                definition.insert("Unit".to_owned(), json!(unit));
             }
             let known = definitions.entry(metric.dimension_sets).or_default();
-            known.push(definition);
+            known.push(Value::Object(definition));
             fields.insert(name.to_owned(), metric.value);
         }
         let mut directives = Vec::new();

@@ -29,8 +29,8 @@ use crate::{
     compare::ObservedCalls,
     error::HarnessError,
     measure::{
-        BATCH_MEMORY, BILLED_BATCH, BatchResult, BilledDurations, ColdResult, ColdRun, EVENT_MEMORY, EventResult,
-        MeasuringStation, MemoryResult, WarmResult, WarmRun,
+        BATCH_MEMORY, BILLED_BATCH, BatchResult, BilledDurations, ColdResult, ColdRun,
+        EVENT_MEMORY, EventResult, MeasuringStation, MemoryResult, WarmResult, WarmRun,
     },
     plan::BenchmarkPlan,
     process::{CommonEnvironment, PeerSpec},

@@ -139,8 +139,8 @@ pub struct BatchResult {
     pub calls: std::collections::BTreeMap<String, u64>,
 }
 
-/// The durations that Lambda bills, in milliseconds: at the share of [`BATCH_MEMORY`], with latencies,
-/// in processes that are warm.
+/// The durations that Lambda bills, in milliseconds: at the share of [`BATCH_MEMORY`], with
+/// latencies, in processes that are warm.
 #[derive(Debug, Serialize)]
 pub struct BilledDurations {
     /// One event.
