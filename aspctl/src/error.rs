@@ -10,6 +10,7 @@ use crate::{
     alexa::{AlexaError, ConsentError},
     aws::AwsCallError,
     interrupt::INTERRUPTED_STATUS,
+    subscriptions::resolve::ResolveError,
 };
 
 /// How many problems of the user's input are shown.
@@ -69,13 +70,20 @@ impl CommandError {
     }
 
     /// Creates the error for input with these problems, unless there are none.
-    pub(crate) fn unless_empty(mut problems: Vec<InputError>) -> Result<(), Self> {
+    pub(crate) fn unless_empty(problems: Vec<InputError>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Self::of_problems(problems))
+    }
+
+    /// Creates the error for input with these problems, of which there is at least one.
+    fn of_problems(mut problems: Vec<InputError>) -> Self {
         match problems.pop() {
-            None => Ok(()),
-            Some(only) if problems.is_empty() => Err(only.into()),
-            Some(last) => {
-                problems.push(last);
-                Err(Self::Inputs(problems))
+            Some(only) if problems.is_empty() => only.into(),
+            last => {
+                problems.extend(last);
+                Self::Inputs(problems)
             }
         }
     }
@@ -157,6 +165,15 @@ impl CommandError {
 fn joined(problems: &[InputError]) -> String {
     let problems = problems.iter().map(ToString::to_string);
     problems.collect::<Vec<_>>().join("; ")
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Alexa(error) => error.into(),
+            ResolveError::Files(problems) => Self::of_problems(problems),
+        }
+    }
 }
 
 impl From<LeftoverError> for CommandError {

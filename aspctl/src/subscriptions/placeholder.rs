@@ -39,7 +39,7 @@ impl ExampleIds {
     }
 
     /// Whether a value has yet to be replaced.
-    pub(super) fn is_placeholder(self, text: &str) -> bool {
+    pub(crate) fn is_placeholder(self, text: &str) -> bool {
         is_blank(text) || (self == Self::Placeholders && is_example(text))
     }
 
