@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// What the file says about itself.
-const ORIGIN: &str = "Written by aspctl export from what Alexa has. aspctl plan shows what differs.";
+const ORIGIN: &str =
+    "Written by aspctl export from what Alexa has. aspctl plan shows what differs.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {

@@ -305,31 +305,30 @@ fn read_sources(
     CommandError::unless_empty(problems)?;
     let (topic_source, topic_origin) = match topic {
         Some(topic) => (topic.topic_source, topic.place),
-        None => {
-            let first = sources.first().map(|source| source.name.clone());
-            (TopicSource::Stack(None), first.unwrap_or_default())
-        }
-    };
-    let contents = FileContents {
-        topic_source,
-        topic_origin,
-        wanted: wanted.subscriptions,
+        None => (TopicSource::Stack(None), first_name(sources)),
     };
     Ok(SubscriptionFiles {
-        contents,
+        contents: FileContents {
+            topic_source,
+            topic_origin,
+            wanted: wanted.subscriptions,
+        },
         unresolved,
     })
+}
+
+fn first_name(sources: &[TextSource]) -> String {
+    let first = sources.first().map(|source| source.name.clone());
+    first.unwrap_or_default()
 }
 
 /// Explains an error of the TOML parser with its line.
 fn malformed(source: &TextSource, error: &toml::de::Error) -> InputError {
     let problem = error.message().trim().trim_end_matches('.');
-    source
-        .position(&error.span().unwrap_or_default())
-        .problem(
-            problem.replace('\n', "; "),
-            "Correct the line; docs/aspctl.md lists the fields",
-        )
+    source.position(&error.span().unwrap_or_default()).problem(
+        problem.replace('\n', "; "),
+        "Correct the line; docs/aspctl.md lists the fields",
+    )
 }
 
 /// A topic or stack that a file names.
@@ -990,8 +989,7 @@ pub(crate) mod tests {
         );
         let found = problems(&[("a.toml", &text)]);
         let column = COMPLETION.len() + 15;
-        let problem =
-            format!("a.toml, line 2, column {column}: events names {COMPLETION} twice");
+        let problem = format!("a.toml, line 2, column {column}: events names {COMPLETION} twice");
         assert_eq!(found, [problem]);
     }
 
@@ -1095,8 +1093,14 @@ pub(crate) mod tests {
         assert_eq!(found.unwrap().unresolved.len(), 1);
         for (fields, problem) in [
             (format!("{under}\nunits = [{UNIT:?}]"), "in several ways"),
-            (format!("{under}\n{skill}"), "takes units, not units and skills"),
-            ("units_under = \" \"".to_owned(), "\" \" in units_under is empty"),
+            (
+                format!("{under}\n{skill}"),
+                "takes units, not units and skills",
+            ),
+            (
+                "units_under = \" \"".to_owned(),
+                "\" \" in units_under is empty",
+            ),
             ("units_under = 5".to_owned(), "invalid type"),
             (
                 "units_under = \"amzn1.ask.skill.a\"".to_owned(),
@@ -1131,13 +1135,25 @@ pub(crate) mod tests {
         for (text, field) in [
             ("topic = \"<topic ARN>\"", "topic"),
             ("stack = \"<stack>\"", "stack"),
-            (&entry(COMPLETION, "units_under = \"<property id>\""), "units_under"),
-            (&entry("Alexa.Group.Management.X", "groups = [\"<group>\"]"), "groups"),
-            (&entry("A.B", "entities.user.id = \"<account id>\""), "entities"),
+            (
+                &entry(COMPLETION, "units_under = \"<property id>\""),
+                "units_under",
+            ),
+            (
+                &entry("Alexa.Group.Management.X", "groups = [\"<group>\"]"),
+                "groups",
+            ),
+            (
+                &entry("A.B", "entities.user.id = \"<account id>\""),
+                "entities",
+            ),
         ] {
             let found = problems(&[("a.toml", text)]);
             let problem = format!("in {field} is a placeholder");
-            assert!(found.len() == 1 && found.concat().ends_with(&problem), "{found:?}");
+            assert!(
+                found.len() == 1 && found.concat().ends_with(&problem),
+                "{found:?}"
+            );
         }
     }
 }

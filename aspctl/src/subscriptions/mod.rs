@@ -50,7 +50,7 @@ pub(crate) use self::{
     export::{ExportArgs, export},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaSubscription},
+    alexa::{AlexaApi, AlexaSubscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
     credentials::connect,
@@ -125,11 +125,7 @@ impl DesiredState {
     }
 
     /// Asks Alexa for the units that the files do not name by their ids.
-    async fn resolve(
-        &mut self,
-        alexa: &AlexaApi,
-        terminal: &Terminal,
-    ) -> Result<(), CommandError> {
+    async fn resolve(&mut self, alexa: &AlexaApi, terminal: &Terminal) -> Result<(), CommandError> {
         let unresolved = mem::take(&mut self.unresolved);
         let resolved = resolve_units(&mut self.wanted, unresolved, organization(), alexa);
         let ResolvedUnits { lists, names } = resolved.await?;
@@ -192,14 +188,16 @@ struct ComparedState {
 }
 
 impl ComparedState {
-    /// Reads both sides; of Alexa's the types of the files, or for pruning everything. Looks up the
-    /// units that may have two IDs.
+    /// Reads both sides; of Alexa's the types of the files, or for pruning everything. Asks for the
+    /// units that the files leave to Alexa, and looks up those that may have two IDs.
     async fn read(
-        desired: DesiredState,
+        mut desired: DesiredState,
         prune: bool,
         assume_different: bool,
         alexa: &AlexaApi,
-    ) -> Result<Self, AlexaError> {
+        terminal: &Terminal,
+    ) -> Result<Self, CommandError> {
+        desired.resolve(alexa, terminal).await?;
         let types = desired.event_types();
         let scope = if prune {
             ListScope::Everything
@@ -254,11 +252,11 @@ pub(crate) async fn plan(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let mut desired = DesiredState::read(&args.file, global, terminal).await?;
+    let desired = DesiredState::read(&args.file, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
-    desired.resolve(&alexa, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
+    let state =
+        ComparedState::read(desired, args.prune, assume_different, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     if args.prune {
         check_lists(&state.desired.lists, &plan.unnamed, &alexa).await?;
@@ -291,7 +289,7 @@ pub(crate) async fn apply(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let mut desired = DesiredState::read(&args.file, global, terminal).await?;
+    let desired = DesiredState::read(&args.file, global, terminal).await?;
     if args.prune && desired.is_empty() {
         return Err(CommandError::input(
             args.file.names(),
@@ -300,9 +298,9 @@ pub(crate) async fn apply(
         ));
     }
     let alexa = connect(global, terminal).await?;
-    desired.resolve(&alexa, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
+    let state =
+        ComparedState::read(desired, args.prune, assume_different, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     if args.prune {
         check_lists(&state.desired.lists, &plan.unnamed, &alexa).await?;
@@ -484,7 +482,7 @@ pub(crate) async fn destroy(
 ) -> Result<ExitCode, CommandError> {
     let nothing = state_to_destroy(args, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
-    let state = ComparedState::read(nothing, true, false, &alexa).await?;
+    let state = ComparedState::read(nothing, true, false, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let mut configurations = Vec::new();
     for configuration in &plan.exclusive_configurations {

@@ -72,7 +72,10 @@ fn is_example(text: &str) -> bool {
     if let Some(arn) = text.strip_prefix("arn:") {
         return arn.split(':').any(|part| EXAMPLE_ACCOUNTS.contains(&part));
     }
-    let Some(last) = text.strip_prefix("amzn1.").and_then(|id| id.rsplit('.').next()) else {
+    let Some(last) = text
+        .strip_prefix("amzn1.")
+        .and_then(|id| id.rsplit('.').next())
+    else {
         return false;
     };
     let start = last.get(..EXAMPLE_PART.len()).unwrap_or_default();

@@ -142,7 +142,10 @@ impl MarkedLine {
         let carets = "^".repeat(self.marked.min(room).max(1));
         let number = self.number.to_string();
         let gutter = " ".repeat(number.len());
-        format!("{gutter} |\n{number} | {text}\n{gutter} | {:offset$}{carets}", "")
+        format!(
+            "{gutter} |\n{number} | {text}\n{gutter} | {:offset$}{carets}",
+            ""
+        )
     }
 }
 
@@ -267,7 +270,10 @@ mod tests {
         let [_, _, line, carets] = shown.lines().collect::<Vec<_>>()[..] else {
             panic!("{shown}");
         };
-        assert_eq!(line, format!("1 | …{}wrong{}…", "a".repeat(20), "b".repeat(55)));
+        assert_eq!(
+            line,
+            format!("1 | …{}wrong{}…", "a".repeat(20), "b".repeat(55))
+        );
         assert_eq!(carets, format!("  | {}^^^^^", " ".repeat(21)));
     }
 
