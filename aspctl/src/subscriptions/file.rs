@@ -288,18 +288,14 @@ fn read_sources(
                 continue;
             }
         };
-        let mut reader = EntryReader {
+        let reader = EntryReader {
             source,
             examples,
             problems: Vec::new(),
             wanted: &mut wanted,
             unresolved: &mut unresolved,
         };
-        topics.extend(reader.topic(&file));
-        for entry in &file.entries {
-            reader.add(entry);
-        }
-        problems.extend(reader.into_problems());
+        topics.extend(reader.read(&file, &mut problems));
     }
     let topic = single_topic(topics, &mut problems);
     CommandError::unless_empty(problems)?;
@@ -513,6 +509,20 @@ impl EntryReader<'_> {
         let position = self.source.position(span);
         let problem = position.problem(problem.into(), advice);
         self.problems.push((span.start, problem));
+    }
+
+    /// Reads the whole file. Returns the topic or stack that it names, if it names one.
+    fn read(
+        mut self,
+        file: &SubscriptionsFile,
+        problems: &mut Vec<InputError>,
+    ) -> Option<NamedTopic> {
+        let topic = self.topic(file);
+        for entry in &file.entries {
+            self.add(entry);
+        }
+        problems.extend(self.into_problems());
+        topic
     }
 
     /// The problems in the order of the text.
