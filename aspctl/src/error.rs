@@ -10,7 +10,6 @@ use crate::{
     alexa::{AlexaError, ConsentError},
     aws::AwsCallError,
     interrupt::INTERRUPTED_STATUS,
-    subscriptions::resolve::ResolveError,
 };
 
 /// How many problems of the user's input are shown.
@@ -78,7 +77,7 @@ impl CommandError {
     }
 
     /// Creates the error for input with these problems, of which there is at least one.
-    fn of_problems(mut problems: Vec<InputError>) -> Self {
+    pub(crate) fn of_problems(mut problems: Vec<InputError>) -> Self {
         match problems.pop() {
             Some(only) if problems.is_empty() => only.into(),
             last => {
@@ -165,15 +164,6 @@ impl CommandError {
 fn joined(problems: &[InputError]) -> String {
     let problems = problems.iter().map(ToString::to_string);
     problems.collect::<Vec<_>>().join("; ")
-}
-
-impl From<ResolveError> for CommandError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Alexa(error) => error.into(),
-            ResolveError::Files(problems) => Self::of_problems(problems),
-        }
-    }
 }
 
 impl From<LeftoverError> for CommandError {

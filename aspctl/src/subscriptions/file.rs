@@ -1,8 +1,8 @@
 //! The subscriptions files: which events to send, about what, and to which topic.
 //!
 //! All files that are named form one set, as if they were one file. A problem stops nothing: all
-//! problems of all files are reported at once, each with its line. What only Alexa can tell, such as
-//! the units below a property, is left to [`resolve`](super::resolve).
+//! problems of all files are reported at once, each with its line. What only Alexa can tell, such
+//! as the units below a property, is left to [`resolve`](super::resolve).
 //!
 //! The comments on the fields are the descriptions in the JSON Schema, which editors show.
 #![expect(
@@ -670,8 +670,8 @@ impl EntryReader<'_> {
             [] => self.problem(
                 span,
                 "it does not say what the events are about",
-                "Name units, units_under, parents, resources or groups; or write entities = {} for no \
-                 entity",
+                "Name units, units_under, parents, resources or groups; or write entities = {} for \
+                 no entity",
             ),
             _ => self.problem(
                 span,

@@ -39,7 +39,7 @@ use self::{
     placeholder::ExampleIds,
     plan::{DeletionChoice, PlanInput, SubscriptionPlan},
     read::{CurrentState, ListScope, look_up_units},
-    resolve::{ResolvedUnits, UnitList, check_lists, resolve_units},
+    resolve::{ResolveError, ResolvedUnits, UnitList, check_lists, resolve_units},
     run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
     show::{PlanView, deletion_line, show_unreadable},
     undone::{UndoneChange, show_undone},
@@ -177,6 +177,15 @@ async fn named_stack(
 
 fn topic_of(stack: &DeployedStack) -> Result<String, CommandError> {
     stack.output("EventsTopicArn").map(str::to_owned)
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Alexa(error) => error.into(),
+            ResolveError::Files(problems) => Self::of_problems(problems),
+        }
+    }
 }
 
 /// What the files ask for beside what Alexa has.
