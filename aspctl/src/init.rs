@@ -347,10 +347,12 @@ impl Questions<'_> {
     /// The units below which all are meant, and single ones: by their ids if Alexa knows them.
     async fn units(&self, has_alexa: bool) -> Result<(Vec<String>, Vec<String>), CommandError> {
         let (mut under, mut units) = (self.args.under.clone(), self.args.units.clone());
+        let mut top = Vec::new();
+        if has_alexa {
+            top = top_units(self.global, self.terminal).await?;
+        }
         if self.is_asked && under.is_empty() && units.is_empty() {
-            if has_alexa {
-                self.show_top_units().await?;
-            }
+            self.show_top_units(&top);
             let what = "Property whose rooms to subscribe to, by its id or its name (empty: later)";
             let answer = self.terminal.ask(what, "--under").await?;
             under.extend(given(&answer));
@@ -363,8 +365,7 @@ impl Questions<'_> {
     }
 
     /// Shows the units of which one may be meant.
-    async fn show_top_units(&self) -> Result<(), CommandError> {
-        let top = top_units(self.global, self.terminal).await?;
+    fn show_top_units(&self, top: &[String]) {
         for id in top.iter().take(MAX_SHOWN_UNITS) {
             self.terminal.note(format_args!("  {id}"));
         }
@@ -373,7 +374,6 @@ impl Questions<'_> {
             self.terminal
                 .note(format_args!("  and {further}: aspctl units shows all"));
         }
-        Ok(())
     }
 
     async fn kinds(&self) -> Result<Vec<EventKind>, CommandError> {
