@@ -1,10 +1,10 @@
 //! Asks Alexa for the units that files do not name by their ids: those below a unit, and those that
 //! have names.
 //!
-//! Every run reads the lists anew. A list that was kept for ten minutes may lack a new room, or show
-//! one that is gone: good enough to show names, but not to create or delete anything by. A list that
-//! is empty or incomplete is a problem of the file, which stops the run: it would make `--prune`
-//! delete what only seems to be gone.
+//! Every run reads the lists anew. A list that was kept for ten minutes may lack a new room, or
+//! show one that is gone: good enough to show names, but not to create or delete anything by. A
+//! list that is empty or incomplete is a problem of the file, which stops the run: it would make
+//! `--prune` delete what only seems to be gone.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
