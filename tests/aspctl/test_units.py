@@ -431,7 +431,8 @@ resources = ["grand hotel"]
 
     def test_a_failed_list_deletes_nothing(self) -> None:
         self.done("apply")
-        for times, status, said in ((7, 503, "503"), (1, 404, "line 4, column 15"), (1, 403, "403")):
+        place = "line 4, column 15"
+        for times, status, said in ((7, 503, "503"), (1, 404, place), (1, 403, "403")):
             with self.subTest(status):
                 self.alexa.fail_next(times, status, path="GET /v2/units")
                 self.assertIn(said, self.refused("apply", "--prune", "--yes"))
@@ -441,7 +442,8 @@ resources = ["grand hotel"]
         unit = {"id": next(iter(self.rooms)), "parentId": self.property}
         answer = {"results": [unit, {"name": "?"}], "paginationContext": {}}
         self.alexa.fail_next(1, 200, path="GET /v2/units", body=answer)
-        self.assertIn("is incomplete: it shows no id of 1 of 2", self.refused("apply", "--prune", "--yes"))
+        error = self.refused("apply", "--prune", "--yes")
+        self.assertIn("is incomplete: it shows no id of 1 of 2", error)
 
     def test_a_truncated_list_deletes_nothing(self) -> None:
         self.done("apply")
@@ -458,10 +460,13 @@ resources = ["grand hotel"]
         self.alexa.hierarchy[self.property] = ("Room 101", self.organization)
         self.write('units = ["Room 101", "Room 999"]', 'units_under = "Room 998"')
         error = self.refused("apply")
-        self.assertIn(f'{self.file}, line 4, column 10: several units have the name "Room 101"', error)
-        self.assertIn(f"Write one of these ids: {min(self.property, next(iter(self.rooms)))}", error)
-        self.assertIn('line 4, column 22: no unit of the organization has the name "Room 999"', error)
-        self.assertIn('line 7, column 15: no unit of the organization has the name "Room 998"', error)
+        place = f"{self.file}, line 4, column 10"
+        self.assertIn(f'{place}: several units have the name "Room 101"', error)
+        first = min(self.property, next(iter(self.rooms)))
+        self.assertIn(f"Write one of these ids: {first}", error)
+        unknown = "no unit of the organization has the name"
+        self.assertIn(f'line 4, column 22: {unknown} "Room 999"', error)
+        self.assertIn(f'line 7, column 15: {unknown} "Room 998"', error)
         error = self.refused("plan", ASPCTL_ORGANIZATION="")
         self.assertIn("Set ASPCTL_ORGANIZATION to the organization's id", error)
 
