@@ -15,6 +15,7 @@ use crate::{
     explain::ExplainArgs,
     generate::{CompletionArgs, GenerateArgs},
     help,
+    init::InitArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
     login::LoginArgs,
     quarantine::{QuarantineAction, QuarantineArgs},
@@ -51,6 +52,8 @@ pub(crate) enum AspctlCommand {
     Login(LoginArgs),
     /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS
     Whoami(WhoamiArgs),
+    /// Ask what Alexa should send, and write a subscriptions file
+    Init(InitArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
@@ -85,8 +88,7 @@ pub(crate) enum AspctlCommand {
     Replay(ReplayArgs),
     /// List, show or discard the messages that the function could not process
     Quarantine(QuarantineArgs),
-    /// Show what the function would do with an event, offline. Exit status: 0 it takes effect, 2 it
-    /// would be quarantined, 3 it would fail
+    /// Show what the function would do with an event, offline
     Explain(ExplainArgs),
     /// Print the completions of a shell
     Completion(CompletionArgs),
@@ -139,6 +141,7 @@ impl AspctlCommand {
             },
             Self::Login(_)
             | Self::Whoami(_)
+            | Self::Init(_)
             | Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)

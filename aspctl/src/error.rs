@@ -69,13 +69,20 @@ impl CommandError {
     }
 
     /// Creates the error for input with these problems, unless there are none.
-    pub(crate) fn unless_empty(mut problems: Vec<InputError>) -> Result<(), Self> {
+    pub(crate) fn unless_empty(problems: Vec<InputError>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Self::of_problems(problems))
+    }
+
+    /// Creates the error for input with these problems, of which there is at least one.
+    pub(crate) fn of_problems(mut problems: Vec<InputError>) -> Self {
         match problems.pop() {
-            None => Ok(()),
-            Some(only) if problems.is_empty() => Err(only.into()),
-            Some(last) => {
-                problems.push(last);
-                Err(Self::Inputs(problems))
+            Some(only) if problems.is_empty() => only.into(),
+            last => {
+                problems.extend(last);
+                Self::Inputs(problems)
             }
         }
     }

@@ -165,6 +165,18 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
         variables: &[ALEXA, AWS, PROXIES, OUTPUT],
     },
     CommandHelp {
+        path: "aspctl init",
+        examples: &[
+            entry("aspctl init", "Ask what Alexa should send, and write subscriptions.toml"),
+            entry(
+                "aspctl init --under \"Grand Hotel\" --yes --file -",
+                "Ask nothing, and print the file for a property",
+            ),
+        ],
+        exit_statuses: &[entry("0", "the file is written"), FAILURE],
+        variables: &[ORGANIZATION, CACHE, ALEXA, AWS, PROXIES, OUTPUT],
+    },
+    CommandHelp {
         path: "aspctl plan",
         examples: &[
             entry(
