@@ -113,6 +113,13 @@ pub(crate) async fn read(
     }
 }
 
+/// Whether no credentials are given at all: neither an option nor a variable names any.
+pub(crate) fn are_absent(args: &AlexaArgs) -> bool {
+    let names = ["LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"];
+    let is_set = |name: &&str| variable(name).is_some();
+    CredentialsSource::of(args) == CredentialsSource::Environment && !names.iter().any(is_set)
+}
+
 /// An environment variable, unless it is blank.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
