@@ -413,9 +413,9 @@ class World:
             self.faults.append(f"aspctl doctor: no JSON: {tail(run.text)}")
             return {}
         for row in rows.values():
-            if row["state"] in ("failed", "warning") and not row["findings"]:
+            if row["state"] in ("FAILED", "WARNING") and not row["findings"]:
                 self.faults.append(f"aspctl doctor: {row['name']} {row['state']} without a reason")
-        return {link: str(rows.get(link, {}).get("state")) for link in links}
+        return {link: str(rows.get(link, {}).get("state")).lower() for link in links}
 
 
 def requested(entry: Entry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import botocore.session
 from botocore import xform_name
-from stack import Stack
+from tool import Stack
 
 # What the AWS CLI adds to the operations of a service. Source: AWS CLI Command Reference.
 CUSTOM = {("logs", "tail"), ("sso", "login"), ("cloudformation", "wait")}

@@ -118,15 +118,18 @@ impl<'a> AlarmTopic<'a> {
             return self.unknown(&error, unknown).into();
         }
         if error.is_missing() {
-            let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
-            return DoctorFinding::new(
-                FindingCode::AlarmTopicMissing,
-                format!("{problem}; {parameter} names it"),
-                format!("Deploy with the ARN of an existing topic in {parameter}"),
-            )
-            .into();
+            return self.missing(&error).into();
         }
         error.into()
+    }
+
+    fn missing(self, error: &AwsCallError) -> DoctorFinding {
+        let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+        DoctorFinding::new(
+            FindingCode::AlarmTopicMissing,
+            format!("{problem}; {parameter} names it"),
+            format!("Deploy with the ARN of an existing topic in {parameter}"),
+        )
     }
 
     fn unknown(self, error: &AwsCallError, unknown: &str) -> DoctorFinding {
@@ -340,11 +343,14 @@ fn describe_subscribers(topic: AlarmTopic<'_>, subscribers: &[TopicSubscriber]) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
     use serde_json::Value;
 
-    use super::{super::key::tests::key_with, *};
+    use super::{
+        super::{key::tests::key_with, report::tests::aws_error},
+        *,
+    };
 
     const TOPIC: AlarmTopic<'_> = AlarmTopic {
         severity: AlarmSeverity::Page,
@@ -484,5 +490,36 @@ mod tests {
         );
         let given = TOPIC.judge_subscribers(&[]).unwrap();
         assert!(!given.advice().contains("AlarmEmail"), "{given:?}");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let own = AlarmTopic {
+            is_given: false,
+            ..TOPIC
+        };
+        let mut found = vec![
+            TOPIC.missing(&aws_error("NotFoundException")),
+            TOPIC.unknown(&aws_error("AccessDenied"), "whether it is so"),
+            TOPIC.aws_managed_key("alias/aws/sns"),
+        ];
+        found.extend(TOPIC.judge_region("eu-west-1"));
+        for policy in ["", "{}"] {
+            found.extend(
+                TOPIC.judge_policy(ALARM, &[("Policy".to_owned(), policy.to_owned())].into()),
+            );
+        }
+        found.extend(judge_statement(&statement(&json!({ "Effect": "Deny" }))));
+        found.extend(TOPIC.judge_key(ALARM, &key_with(&json!([]))));
+        let pending = TopicSubscriber {
+            arn: "PendingConfirmation".to_owned(),
+            protocol: "email".to_owned(),
+            endpoint: "a@b.c".to_owned(),
+        };
+        for topic in [own, TOPIC] {
+            found.extend(topic.judge_subscribers(&[]));
+            found.extend(topic.judge_subscribers(std::slice::from_ref(&pending)));
+        }
+        found
     }
 }

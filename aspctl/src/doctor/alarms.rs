@@ -387,7 +387,7 @@ fn alarm_finding(alarm: &AlarmStatus) -> DoctorFinding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn alarm(id: &'static str) -> AlarmStatus {
@@ -592,5 +592,18 @@ mod tests {
         }
         let earlier = described("Bad: do this.");
         assert_eq!(earlier.problem, "a is in ALARM: Threshold Crossed");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = Vec::from_iter(judge_missing(&["c"], &[], &"revert".into()));
+        let broken = AlarmStatus {
+            has_actions_enabled: false,
+            actions: Vec::new(),
+            is_in_alarm: true,
+            ..alarm("a")
+        };
+        found.extend(judge_alarms(&[broken], TOPICS, &"revert".into()));
+        found
     }
 }

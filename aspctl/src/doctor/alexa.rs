@@ -47,13 +47,7 @@ pub(super) async fn log_in(
     terminal: &Terminal,
 ) -> Result<AlexaApi, CheckError> {
     if are_absent(&global.alexa) {
-        let remedy = how_to_give_credentials();
-        return Err(if is_required {
-            let problem = "there are no Login with Amazon credentials";
-            DoctorFinding::new(FindingCode::LoginCredentialsMissing, problem, remedy).into()
-        } else {
-            CheckError::no_login_credentials(remedy)
-        });
+        return Err(without_credentials(is_required));
     }
     let connected = connect(global, terminal).await;
     connected.map_err(|error| CheckError::of(error, FindingCode::LoginCredentialsUnusable))
@@ -70,6 +64,16 @@ pub(super) async fn read_file(
     }
     let read = file::read(&file.file).await;
     read.map_err(|error| CheckError::of(error, FindingCode::SubscriptionsFileInvalid))
+}
+
+fn without_credentials(is_required: bool) -> CheckError {
+    let remedy = how_to_give_credentials();
+    if is_required {
+        let problem = "there are no Login with Amazon credentials";
+        DoctorFinding::new(FindingCode::LoginCredentialsMissing, problem, remedy).into()
+    } else {
+        CheckError::no_login_credentials(remedy)
+    }
 }
 
 fn how_to_give_credentials() -> Remedy {
@@ -364,10 +368,8 @@ fn judge_near_misses(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFind
         counted(open.len(), "subscription"),
         open.join("; ")
     );
-    let remedy = Remedy::new(
-        "Write the unit IDs of the API into the file (docs/getting-into-alexa.md). This lists them",
-    )
-    .run(aspctl("units --tree", &[]));
+    let remedy = "Write the unit IDs of the API into the file; docs/getting-into-alexa.md tells \
+                  where they are";
     Some(DoctorFinding::new(
         FindingCode::SubscriptionUndetermined,
         problem,
@@ -604,7 +606,7 @@ fn judge_unreadable(unreadable: &[&Value]) -> Option<DoctorFinding> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -800,5 +802,63 @@ mod tests {
             ..devices(user("b"))
         };
         assert!(judge_account(&none, None).is_ok());
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = findings_in(Err(without_credentials(true)));
+        let file = |topic_source, entities: &Value| FileContents {
+            topic_source,
+            topic_origin: String::new(),
+            wanted: vec![wanted("Alexa.Endpoint.Lifecycle.SetupCompletion", entities)],
+        };
+        let other = file(TopicSource::Arn("other".to_owned()), &json!({}));
+        found.extend(findings_in(judge_file(&other, Some(TOPIC), None)));
+        let devices = json!({ "user": { "type": "User", "id": "b" } });
+        let devices = file(TopicSource::Stack(None), &devices);
+        found.extend(findings_in(judge_account(&devices, None)));
+        found.extend(findings_in(judge_account(&devices, Some("a"))));
+        found.extend(findings_in(judge_configurations(TOPIC, &[])));
+        let naming = json!({ "id": ID, "deliveryChannels": [{ "type": "SNS", "id": TOPIC }] });
+        let twice = [naming.clone(), naming].map(AlexaConfiguration::read);
+        found.extend(findings_in(judge_configurations(TOPIC, &twice)));
+        let versioned = WantedSubscription {
+            header_version: Some("2.0".to_owned()),
+            ..same()
+        };
+        for (change, one) in [
+            (json!({ "status": "INACTIVE" }), same()),
+            (json!({ "status": "OTHER" }), same()),
+            (json!({ "eventHeaderVersion": "1.0" }), versioned),
+            (json!({ "eventType": null }), same()),
+        ] {
+            found.extend(judged(&[one], &[listed(&change)]));
+        }
+        for left in [TimeDelta::zero(), TimeDelta::seconds(1)] {
+            found.extend(judged(&[same()], &[ending_in(left)]));
+        }
+        found.extend(judged(&[same()], &[listed(&json!({})), listed(&json!({}))]));
+        found.extend(near_misses());
+        found
+    }
+
+    fn findings_in(result: CheckResult) -> Vec<DoctorFinding> {
+        match result {
+            Err(CheckError::Findings(findings)) => findings,
+            other => panic!("{other:?} is not a finding"),
+        }
+    }
+
+    /// A unit that the file calls by another ID than Alexa.
+    fn near_misses() -> Vec<DoctorFinding> {
+        let console = "amzn1.alexa.unit.did.CONSOLE";
+        let by_console = wanted(
+            "Alexa.Role.Management.Assignment",
+            &json!({ "unit": { "type": "Unit", "id": console } }),
+        );
+        let by_api = json!({ "entities": {
+            "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.API" },
+        } });
+        judged(&[by_console], &[listed(&by_api)])
     }
 }

@@ -12,7 +12,7 @@ use super::check::DoctorCheck;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum FindingSeverity {
     /// Events get through, but something needs attention or cannot be determined.
     Warning,

@@ -279,7 +279,7 @@ fn how_to_remove_statement(name: &str, url: &str) -> Remedy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:t";
@@ -466,5 +466,36 @@ mod tests {
             );
             assert_eq!(found.code, FindingCode::PolicyUndetermined);
         }
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let arns = DeliveryArns {
+            topic: TOPIC,
+            endpoint: "e",
+            dead_letters: QUEUE,
+        };
+        let raw = TopicDelivery {
+            is_raw: true,
+            ..DELIVERY
+        };
+        let mut found = vec![raw.not_subscribed(arns)];
+        found.extend(raw.judge("s", &attributes("", "{\"a\":[1]}", "false"), arns));
+        let statement = |effect: &str, condition: &Value| {
+            let statement = json!({
+                "Sid": "s", "Effect": effect, "Principal": "*", "Action": "sqs:*",
+                "Resource": "*", "Condition": condition,
+            });
+            json!({ "Statement": [statement] }).to_string()
+        };
+        let open = json!({ "StringEquals": { "aws:SourceVpc": "v" } });
+        for policy in [
+            String::new(),
+            statement("Deny", &json!({})),
+            statement("Allow", &open),
+        ] {
+            found.extend(judge_policy(&policy, QUEUE, "https://sqs.example/q", TOPIC));
+        }
+        found
     }
 }

@@ -22,6 +22,9 @@ use crate::{
     stack::DeployedStack,
 };
 
+/// The version that the topic invokes.
+const LATEST: &str = "$LATEST";
+
 /// How events get from the topic to the function: the stack's parameter `Ingestion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IngestionMode {
@@ -175,24 +178,36 @@ async fn read_concurrency(
 fn judge(context: StackContext<'_>, function: Option<&FunctionStatus>) -> CheckResult {
     let name = context.resource_name("AspEventsFunctionArn")?;
     let expected = stack_variables(context)?;
-    let revert = context.how_to_revert_drift();
+    let findings = judge_function(name, function, &expected, &context.how_to_revert_drift());
+    let state = function.map_or("", |function| function.state.as_str());
+    ok_unless(findings, format!("{name} is {state}"))
+}
+
+/// Judges whether the function is there, can run, and works for this stack.
+fn judge_function(
+    name: &str,
+    function: Option<&FunctionStatus>,
+    expected: &[StackVariable<'_>],
+    revert: &Remedy,
+) -> Vec<DoctorFinding> {
     let Some(function) = function else {
         let problem = format!("the function {name} does not exist");
-        return Err(DoctorFinding::new(FindingCode::FunctionMissing, problem, revert).into());
+        return vec![DoctorFinding::new(
+            FindingCode::FunctionMissing,
+            problem,
+            revert,
+        )];
     };
     let mut findings = Vec::new();
     findings.extend(judge_state(function));
     findings.extend(judge_last_update(function));
     findings.extend(judge_concurrency(function));
-    if let Some(problem) = other_variables(function, &expected) {
-        findings.push(DoctorFinding::new(
-            FindingCode::FunctionVariablesDiffer,
-            problem,
-            revert,
-        ));
+    if let Some(problem) = other_variables(function, expected) {
+        let code = FindingCode::FunctionVariablesDiffer;
+        findings.push(DoctorFinding::new(code, problem, revert));
     }
     findings.extend(function.read_errors.clone());
-    ok_unless(findings, format!("{name} is {}", function.state))
+    findings
 }
 
 /// Returns the variables that name resources of the stack. A stack of an earlier version has no
@@ -415,7 +430,7 @@ pub(super) async fn check_destination(
     let function = context.resource_name("AspEventsFunctionArn")?;
     let queue = context.output("OnFailureQueueArn")?;
     let request = context.aws.lambda().get_function_event_invoke_config();
-    let request = request.function_name(function).qualifier("$LATEST");
+    let request = request.function_name(function).qualifier(LATEST);
     let read = request.send().await;
     let config = match read.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
         Ok(read) => Some(read.destination_config),
@@ -443,7 +458,8 @@ fn judge_destination(
         None => "failed events are lost: the function has no on-failure destination".to_owned(),
     };
     let config = json!({ "OnFailure": { "Destination": queue } }).to_string();
-    let options = ["--function-name", function, "--destination-config", &config];
+    let mut options = vec!["--function-name", function, "--qualifier", LATEST];
+    options.extend(["--destination-config", &config]);
     let operation = if is_configured {
         "lambda update-function-event-invoke-config"
     } else {
@@ -454,7 +470,7 @@ fn judge_destination(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const EVENTS: &str = "arn:aws:sns:us-east-1:123456789012:events";
@@ -617,5 +633,39 @@ mod tests {
                 .advice()
                 .contains(QUEUE)
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let revert = Remedy::new("revert");
+        let mut found = judge_function("f", None, &[], &revert);
+        for state in ["Pending", "Failed"] {
+            let broken = FunctionStatus {
+                state: state.to_owned(),
+                last_update: "Failed".to_owned(),
+                reserved_concurrency: Some(0),
+                ..function()
+            };
+            let expected = [variable("A", "1")];
+            found.extend(judge_function("f", Some(&broken), &expected, &revert));
+        }
+        found.push(finding(judge_policy("{}", FUNCTION, EVENTS)));
+        let denial = json!({
+            "Sid": "s", "Effect": "Deny", "Principal": "*", "Action": "lambda:*", "Resource": "*",
+        });
+        let denial = json!({ "Statement": denial }).to_string();
+        found.push(finding(judge_policy(&denial, FUNCTION, EVENTS)));
+        found.push(finding(judge_mappings(&[], QUEUE, &revert)));
+        for state in ["Disabled", "Enabling"] {
+            let mapping = MappingStatus {
+                id: "1".to_owned(),
+                state: state.to_owned(),
+            };
+            found.push(finding(judge_mappings(&[mapping], QUEUE, &revert)));
+        }
+        for is_configured in [true, false] {
+            found.push(finding(judge_destination("f", None, QUEUE, is_configured)));
+        }
+        found
     }
 }

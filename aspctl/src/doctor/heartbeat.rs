@@ -113,7 +113,7 @@ fn judge(status: &HeartbeatStatus, topic: &str, revert: &Remedy) -> Vec<DoctorFi
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -134,5 +134,15 @@ mod tests {
         let elsewhere = "the schedule s sends greetings to other instead of topic";
         assert_eq!(problems(true, "other"), [elsewhere]);
         assert_eq!(problems(false, "other").len(), 2);
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let status = HeartbeatStatus {
+            name: "s".to_owned(),
+            is_enabled: false,
+            target: "other".to_owned(),
+        };
+        judge(&status, "topic", &"revert".into())
     }
 }

@@ -298,4 +298,27 @@ pub(super) mod tests {
         let problem = "the key does not grant kms:GenerateDataKey and kms:Decrypt to the role";
         assert_eq!(missing.problem, problem);
     }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let statement = |effect: &str, condition: &Value| {
+            json!({
+                "Sid": "s", "Effect": effect, "Principal": "*", "Action": "kms:*",
+                "Resource": "*", "Condition": condition,
+            })
+        };
+        let via = json!({ "StringEquals": { "aws:PrincipalOrgID": "o" } });
+        let mut found = Vec::new();
+        for statement in [
+            statement("Deny", &json!({})),
+            statement("Allow", &via),
+            json!({ "Effect": "Other" }),
+        ] {
+            let key = key_with(&json!([statement]));
+            let gaps = key.gaps(KeyUse::by_publisher(ROLE));
+            let grant = || key.how_to_add_statement(&statement, &[json!({ "Sid": "new" })]);
+            found.extend(gaps.judge(&key, "the key", "the role", grant));
+        }
+        found
+    }
 }

@@ -84,7 +84,7 @@ fn judge_time_to_live(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -142,5 +142,11 @@ mod tests {
             );
         }
         assert!(judge_time_to_live("t", None).is_some());
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let found = [judge_status("t", None), judge_time_to_live("t", None)];
+        found.into_iter().flatten().collect()
     }
 }

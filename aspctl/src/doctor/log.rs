@@ -178,7 +178,7 @@ fn text_error(line: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -270,5 +270,25 @@ mod tests {
             group_name("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"),
             "/aws/lambda/asp-events"
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let error = LoggedError {
+            at: DateTime::UNIX_EPOCH,
+            text: "one".to_owned(),
+        };
+        let mut found = Vec::new();
+        for errors in [Vec::new(), vec![error]] {
+            let search = LogSearch {
+                errors,
+                is_complete: false,
+            };
+            match judge(search, "/aws/lambda/s", "1h 30m") {
+                Err(CheckError::Findings(findings)) => found.extend(findings),
+                other => panic!("{other:?} is not a finding"),
+            }
+        }
+        found
     }
 }

@@ -81,7 +81,7 @@ pub(crate) struct DoctorArgs {
         hide_possible_values = true
     )]
     skip: Vec<CheckSelector>,
-    /// Fail if there are no Login with Amazon credentials, instead of leaving Alexa's side unchecked
+    /// Fail if there are no Login with Amazon credentials, instead of leaving Alexa unchecked
     #[arg(long)]
     require_alexa: bool,
     /// After the checks, publish a synthetic event of this type to the events topic and wait for
@@ -326,6 +326,52 @@ impl<'a> ChainInputs<'a> {
                 send::check(kind, timeout, stack, self.terminal).await
             }
             None => Ok("none is sent without --send".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{code::FindingCode, report::DoctorFinding, *};
+
+    /// Findings of every kind, made as the checks make them.
+    fn examples() -> Vec<DoctorFinding> {
+        let modules = [
+            alarm_topics::tests::examples(),
+            alarms::tests::examples(),
+            alexa::tests::examples(),
+            delivery::tests::examples(),
+            function::tests::examples(),
+            heartbeat::tests::examples(),
+            key::tests::examples(),
+            ledger::tests::examples(),
+            log::tests::examples(),
+            queues::tests::examples(),
+            report::tests::examples(),
+            send::tests::examples(),
+            stack::tests::examples(),
+            stack_key::tests::examples(),
+            topic::tests::examples(),
+        ];
+        modules.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn there_is_an_example_of_each_code() {
+        let examples: BTreeSet<_> = examples().iter().map(|finding| finding.code).collect();
+        let mut missing = FindingCode::all().to_vec();
+        missing.retain(|code| !examples.contains(code));
+        assert_eq!(missing, []);
+    }
+
+    #[test]
+    fn every_advice_can_be_followed_as_it_stands() {
+        for finding in examples() {
+            assert!(!finding.problem.is_empty(), "{finding:?}");
+            assert!(!finding.remedy.text.is_empty(), "{finding:?}");
+            remedy::tests::assert_pasteable(&finding.remedy);
         }
     }
 }

@@ -10,15 +10,16 @@ use super::{
     remedy::ShellContext,
 };
 
-/// The version of the shape. A field that is added does not change it.
-const VERSION: u32 = 1;
+/// The version of the shape.
+const VERSION: u8 = 1;
 
 /// The result of `aspctl doctor`: each link of the chain from Alexa to the alarms.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DoctorOutput {
-    /// The version of this shape: 1. It changes only if a field changes its meaning or goes.
-    version: u32,
+    /// Version of this shape. Fields may be added without a new one.
+    #[schemars(extend("const" = VERSION))]
+    version: u8,
     /// Whether everything that counts is in order: the exit status is 0, otherwise 1.
     passed: bool,
     /// When the checks were made (RFC 3339, UTC).
@@ -46,7 +47,7 @@ pub(super) struct CheckOutput {
     /// What is in order, or why the check was not made; null if there are findings.
     pub(super) detail: Option<String>,
     /// Why the check was not made; null if it was.
-    pub(super) skip_reason: Option<SkipReason>,
+    pub(super) skip_reason: Option<UncheckedReason>,
     /// The check that has to pass first; null if none has.
     pub(super) needs: Option<DoctorCheck>,
     /// What is wrong.
@@ -73,7 +74,7 @@ pub(super) struct FindingOutput {
 
 /// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum LinkState {
     Ok,
     Warning,
@@ -84,7 +85,7 @@ pub(super) enum LinkState {
 /// Why a check was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum SkipReason {
+pub(super) enum UncheckedReason {
     /// It depends on another link, which has to be repaired first.
     NeedsCheck,
     /// It depends on an output or a parameter that the deployed stack lacks.
@@ -125,5 +126,29 @@ impl DoctorOutput {
             checks,
             summary,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::PathBuf};
+
+    use schemars::generate::SchemaSettings;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_output() {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas/aspctl/doctor.json");
+        let settings = SchemaSettings::draft2020_12().for_serialize();
+        let schema = settings
+            .into_generator()
+            .into_root_schema_for::<DoctorOutput>();
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if env::var_os("ASP_EVENTS_WRITE_SCHEMAS").is_some() {
+            fs::write(&file, &text).unwrap();
+        }
+        let stored = fs::read_to_string(&file).unwrap_or_default();
+        assert!(stored == text, "doctor.json: out of date");
     }
 }

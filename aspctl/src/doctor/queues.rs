@@ -1,5 +1,7 @@
 //! Checks the queues: that no failed events wait in them, and that each output topic has its own.
 
+use std::collections::HashMap;
+
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 
@@ -139,9 +141,23 @@ async fn count_messages(context: StackContext<'_>, output: &str) -> Result<u64, 
         .set_attribute_names(Some(MESSAGE_COUNTS.into()));
     let queue = request.send().await;
     let queue = queue.map_err(call_error("sqs:GetQueueAttributes", name))?;
-    let attributes = queue.attributes.unwrap_or_default();
-    let counts = attributes.values().flat_map(|count| count.parse::<u64>());
-    Ok(counts.sum())
+    let count = count_in(&queue.attributes.unwrap_or_default());
+    count.ok_or_else(|| {
+        let problem = format!(
+            "cannot check this: sqs:GetQueueAttributes on {name} returned no number of messages"
+        );
+        DoctorFinding::new(FindingCode::AwsCallFailed, problem, "Run it again").into()
+    })
+}
+
+/// Adds up the counts; `None` if one is missing, because an unknown number is not 0.
+fn count_in(attributes: &HashMap<QueueAttributeName, String>) -> Option<u64> {
+    let mut messages = 0_u64;
+    for name in &MESSAGE_COUNTS {
+        let count = attributes.get(name)?.parse::<u64>().ok()?;
+        messages = messages.saturating_add(count);
+    }
+    Some(messages)
 }
 
 fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
@@ -240,7 +256,7 @@ fn judge_other_subscribers(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -266,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_number_of_messages_is_not_none() {
+        let mut counts: HashMap<_, _> = MESSAGE_COUNTS.map(|name| (name, "2".to_owned())).into();
+        assert_eq!(count_in(&counts), Some(6));
+        counts.insert(MESSAGE_COUNTS[1].clone(), "many".to_owned());
+        assert_eq!(count_in(&counts), None);
+        counts.remove(&MESSAGE_COUNTS[1]);
+        assert_eq!(count_in(&counts), None);
+    }
+
+    #[test]
     fn waiting_messages_are_counted_and_can_be_replayed() {
         let queue = FailureQueue::new("OnFailureQueueArn", "on-failure");
         assert_eq!(judge_count(queue, 0), None);
@@ -280,5 +306,15 @@ mod tests {
         );
         let twelve = judge_count(queue, 12).unwrap();
         assert!(twelve.problem.starts_with("12 messages in"), "{twelve:?}");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = Vec::new();
+        for queue in [QUARANTINE_QUEUE, DEAD_LETTER_QUEUES[1]] {
+            found.extend(judge_count(queue, 1));
+        }
+        found.extend(judge_other_subscribers(SignalConsumer::Retry, "t", &[]));
+        found
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
 use super::{
     check::DoctorCheck,
     code::{FindingCode, FindingSeverity},
-    output::{CheckOutput, DoctorOutput, FindingOutput, LinkState, SkipReason},
+    output::{CheckOutput, DoctorOutput, FindingOutput, LinkState, UncheckedReason},
     remedy::{Remedy, ShellContext},
     selection::CheckSelection,
 };
@@ -38,7 +38,7 @@ pub(super) enum CheckError {
 /// Why a check was not made.
 #[derive(Debug, Clone)]
 pub(super) struct SkippedCheck {
-    reason: SkipReason,
+    reason: UncheckedReason,
     /// The link that has to be repaired first.
     needs: Option<DoctorCheck>,
     detail: String,
@@ -100,7 +100,7 @@ impl CheckError {
     /// Skips a check that depends on another one.
     pub(super) fn needs(check: DoctorCheck) -> Self {
         Self::Skipped(SkippedCheck {
-            reason: SkipReason::NeedsCheck,
+            reason: UncheckedReason::NeedsCheck,
             needs: Some(check),
             detail: format!("needs {}", check.name()),
             remedy: Remedy::default(),
@@ -110,7 +110,7 @@ impl CheckError {
     /// Skips a check that depends on a part of the stack, such as an output, which this one lacks.
     pub(super) fn needs_of_stack(part: &str) -> Self {
         Self::Skipped(SkippedCheck {
-            reason: SkipReason::NeedsStackVersion,
+            reason: UncheckedReason::NeedsStackVersion,
             needs: Some(DoctorCheck::Stack),
             detail: format!("needs {part} of the stack"),
             remedy: Remedy::default(),
@@ -120,7 +120,7 @@ impl CheckError {
     /// Skips a check of Alexa's side for which no credentials are given.
     pub(super) fn no_login_credentials(remedy: Remedy) -> Self {
         Self::Skipped(SkippedCheck {
-            reason: SkipReason::NoLoginCredentials,
+            reason: UncheckedReason::NoLoginCredentials,
             needs: None,
             detail: "not checked: no Login with Amazon credentials".to_owned(),
             remedy,
@@ -129,7 +129,7 @@ impl CheckError {
 
     fn by_option(detail: String) -> Self {
         Self::Skipped(SkippedCheck {
-            reason: SkipReason::ByOption,
+            reason: UncheckedReason::ByOption,
             needs: None,
             detail,
             remedy: Remedy::default(),
@@ -138,7 +138,7 @@ impl CheckError {
 
     /// Whether no credentials for Alexa are given.
     pub(super) fn is_without_credentials(&self) -> bool {
-        matches!(self, Self::Skipped(skipped) if skipped.reason == SkipReason::NoLoginCredentials)
+        matches!(self, Self::Skipped(skipped) if skipped.reason == UncheckedReason::NoLoginCredentials)
     }
 
     /// Reports why a link could not be read. The code is that of unusable input, which means
@@ -180,11 +180,11 @@ impl From<&AwsCallError> for DoctorFinding {
         } else {
             FindingCode::AwsCallFailed
         };
-        let mut finding = Self::explained(code, &error.explain());
+        let explanation = error.explain();
         if code == FindingCode::AwsCredentialsRefused {
-            finding.remedy = how_to_log_in();
+            return Self::new(code, explanation.problem(), how_to_log_in());
         }
-        finding
+        Self::explained(code, &explanation)
     }
 }
 
@@ -343,7 +343,7 @@ impl DoctorLink {
         }
     }
 
-    fn skip_reason(&self) -> Option<SkipReason> {
+    fn skip_reason(&self) -> Option<UncheckedReason> {
         self.skipped().map(|skipped| skipped.reason)
     }
 
@@ -357,7 +357,7 @@ impl DoctorLink {
         let reason = self.skip_reason();
         let is_left_out = matches!(
             reason,
-            Some(SkipReason::ByOption | SkipReason::NoLoginCredentials)
+            Some(UncheckedReason::ByOption | UncheckedReason::NoLoginCredentials)
         );
         self.state() == LinkState::Ok || is_left_out
     }
@@ -556,7 +556,7 @@ impl<'a> ChainReport<'a> {
         let needed = known.values().filter_map(DoctorLink::needs);
         let is_left_out = |check: &DoctorCheck| {
             let link = known.get(check);
-            link.is_some_and(|link| link.skip_reason() == Some(SkipReason::ByOption))
+            link.is_some_and(|link| link.skip_reason() == Some(UncheckedReason::ByOption))
         };
         needed.into_iter().find(is_left_out)
     }
@@ -590,7 +590,7 @@ impl<'a> ChainReport<'a> {
         }
         if is_interrupted {
             let made = links.iter();
-            let made = made.filter(|link| link.skip_reason() != Some(SkipReason::ByOption));
+            let made = made.filter(|link| link.skip_reason() != Some(UncheckedReason::ByOption));
             let done = format!("{} checked", counted(made.count(), "link"));
             return Err(CommandError::Interrupted(done));
         }
@@ -622,8 +622,8 @@ fn output(links: &[DoctorLink], shell: &ShellContext) -> DoctorOutput {
 
 /// Says how it ended, and what was left out.
 fn closing_line(links: &[DoctorLink]) -> String {
-    let unselected = count_skipped(links, SkipReason::ByOption);
-    let without = count_skipped(links, SkipReason::NoLoginCredentials);
+    let unselected = count_skipped(links, UncheckedReason::ByOption);
+    let without = count_skipped(links, UncheckedReason::NoLoginCredentials);
     let all = links.len() - unselected;
     let warnings = count(links, LinkState::Warning);
     let failed = count(links, LinkState::Failed);
@@ -662,7 +662,7 @@ fn count(links: &[DoctorLink], state: LinkState) -> usize {
     links.iter().filter(|link| link.state() == state).count()
 }
 
-fn count_skipped(links: &[DoctorLink], reason: SkipReason) -> usize {
+fn count_skipped(links: &[DoctorLink], reason: UncheckedReason) -> usize {
     let skipped = links.iter().filter_map(DoctorLink::skip_reason);
     skipped.filter(|one| *one == reason).count()
 }
@@ -674,9 +674,16 @@ fn passes(links: &[DoctorLink]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use aws_sdk_sns::{
+        error::{ErrorMetadata, SdkError},
+        operation::publish::PublishError,
+    };
+    use aws_smithy_runtime_api::http::{Response, StatusCode};
+    use aws_smithy_types::body::SdkBody;
+
     use super::{super::remedy::aws, *};
-    use crate::printable::unstyled;
+    use crate::{aws::call_error, printable::unstyled};
 
     const CHECK: DoctorCheck = DoctorCheck::Alarms;
 
@@ -738,7 +745,10 @@ mod tests {
         let read: Result<(), _> = Err(CheckError::no_login_credentials("Give them".into()));
         let error = prerequisite(&read, DoctorCheck::LoginWithAmazon).unwrap_err();
         let link = DoctorLink::new(CHECK, Err(error));
-        assert_eq!(link.skip_reason(), Some(SkipReason::NoLoginCredentials));
+        assert_eq!(
+            link.skip_reason(),
+            Some(UncheckedReason::NoLoginCredentials)
+        );
         // How to give them is said once.
         assert_eq!(link.lines(6, &ShellContext::default()).len(), 1);
         let broken: Result<(), _> = Err(failed().into());
@@ -810,5 +820,53 @@ mod tests {
         let some = [link(vec![failed()]), option()];
         let wanted = "1 of 1 links failed; 1 left out (--only, --skip).";
         assert_eq!(line(&some), wanted);
+    }
+
+    /// The error of a call that AWS answered with this code.
+    pub(in super::super) fn aws_error(code: &str) -> AwsCallError {
+        let metadata = ErrorMetadata::builder().code(code).message("no").build();
+        let status = StatusCode::try_from(400).unwrap();
+        let response = Response::new(status, SdkBody::empty());
+        let error = SdkError::service_error(PublishError::generic(metadata), response);
+        call_error("sns:Publish", "t")(error)
+    }
+
+    /// Findings with the codes of errors, which other modules explain.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = Vec::new();
+        for code in [
+            "AccessDenied",
+            "NotFoundException",
+            "ExpiredToken",
+            "Throttling",
+        ] {
+            found.push(DoctorFinding::from(&aws_error(code)));
+        }
+        let unread = AlexaError::EndlessList {
+            call: "c".to_owned(),
+            bound: "b".to_owned(),
+        };
+        let refused = AlexaError::InvalidGrant("refused".to_owned());
+        let mut errors = vec![CheckError::from(unread), CheckError::from(refused)];
+        let input = || InputError::new("place", "it is wrong", "Correct it");
+        for code in [
+            FindingCode::AwsSettingsUnusable,
+            FindingCode::LoginCredentialsUnusable,
+            FindingCode::SubscriptionsFileInvalid,
+        ] {
+            errors.push(CheckError::of_input(&input(), code));
+        }
+        for error in errors {
+            match error {
+                CheckError::Findings(findings) => found.extend(findings),
+                CheckError::Skipped(skipped) => panic!("{skipped:?} is not a finding"),
+            }
+        }
+        let denied = Explanation::new("403").advise("Get one with aspctl login");
+        found.push(DoctorFinding::explained(
+            FindingCode::AlexaAccessDenied,
+            &denied,
+        ));
+        found
     }
 }

@@ -62,6 +62,11 @@ pub(super) async fn check(
 
 /// Reports why the event could not be published or followed.
 fn failure(error: CommandError) -> CheckError {
+    if matches!(error, CommandError::Interrupted(_)) {
+        let again = Remedy::new("Run it again").run(aspctl("doctor --send", &[]));
+        let problem = error.explain().problem();
+        return DoctorFinding::new(FindingCode::SyntheticEventFailed, problem, again).into();
+    }
     CheckError::of(error, FindingCode::SyntheticEventFailed)
 }
 
@@ -307,4 +312,28 @@ impl FailureMetric {
 
 fn dimension(name: &str, value: &str) -> Dimension {
     Dimension::builder().name(name).value(value).build()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let event = SyntheticEvent::new(SampleKind::SkillFailure, FIRST_PAUSE).unwrap();
+        let unseen = event.judge(AwaitedEffect {
+            description: "counted".to_owned(),
+            elapsed: None,
+            caveat: Some("CloudWatch is slow: try --timeout 3m"),
+        });
+        let interrupted = CommandError::Interrupted("The temporary queue was removed".to_owned());
+        let mut found = Vec::new();
+        for error in [unseen.unwrap_err(), failure(interrupted)] {
+            match error {
+                CheckError::Findings(findings) => found.extend(findings),
+                skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
+            }
+        }
+        found
+    }
 }

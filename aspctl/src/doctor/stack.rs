@@ -289,7 +289,7 @@ fn judge_status(name: &str, status: &str) -> Option<DoctorFinding> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Returns the names of the outputs of the template, sorted.
@@ -375,5 +375,25 @@ mod tests {
     #[test]
     fn the_outputs_are_those_of_the_template() {
         assert_eq!(template_outputs(), OUTPUTS);
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let input = CommandError::input("the stack s", "no such stack", "Name another");
+        let mut found = match stack_error(input) {
+            CheckError::Findings(findings) => findings,
+            other => panic!("{other:?} is not a finding"),
+        };
+        found.extend(judge_status("s", "UPDATE_IN_PROGRESS"));
+        found.extend(judge_status("s", "ROLLBACK_COMPLETE"));
+        found.extend(problems(&[("MetricNamespace", SHARED_NAMESPACE)], &[]));
+        let stack = DeployedStack::with_parameters(&[("Ingestion", "Direct")], &[]);
+        let revert = how_to_revert_drift(&stack);
+        found.push(DoctorFinding::new(
+            FindingCode::AwsResourceMissing,
+            "gone",
+            revert,
+        ));
+        found
     }
 }

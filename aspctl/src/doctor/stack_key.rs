@@ -377,10 +377,13 @@ impl KeyUseGroup<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
 
-    use super::{super::key::tests::key_with, *};
+    use super::{
+        super::{key::tests::key_with, report::tests::aws_error},
+        *,
+    };
 
     const REGION: &str = "us-east-1";
     const ROLE: &str = "arn:aws:iam::123456789012:role/asp-events-AspEventsFunctionRole-1";
@@ -564,5 +567,25 @@ mod tests {
         assert_eq!(key(&[]), None);
         assert_eq!(key(&[("KmsKeyArn", "")]), None);
         assert_eq!(key(&[("KmsKeyArn", "k")]).as_deref(), Some("k"));
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = judge(&[]);
+        let key = key_with(&json!([]));
+        found.extend(judge_region(&key.arn, "eu-west-1"));
+        let managed = EncryptionKey {
+            is_aws_managed: true,
+            ..key
+        };
+        found.extend(judge_key(&managed));
+        for code in ["AccessDeniedException", "NotFoundException"] {
+            let error = explain_unread("k", aws_error(code).into());
+            match error {
+                CheckError::Findings(findings) => found.extend(findings),
+                other => panic!("{other:?} is not a finding"),
+            }
+        }
+        found
     }
 }

@@ -234,7 +234,7 @@ fn how_to_grant_key(topic: &EventsTopic, key: &EncryptionKey) -> Remedy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
 
     use super::{super::key::tests::key_with, *};
@@ -382,5 +382,34 @@ mod tests {
                 .contains("does not grant kms:GenerateDataKey to"),
             "{refused:?}"
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let fifo = topic(&format!("{ARN}.fifo"), &[]);
+        let mut found = vec![finding(judge_type(&fifo))];
+        let plain = topic(ARN, &[]);
+        found.push(finding(judge_policy(&plain)));
+        let denial = json!({
+            "Sid": "no", "Effect": "Deny", "Principal": "*", "Action": "sns:*", "Resource": "*",
+        });
+        let denial = json!({ "Statement": denial }).to_string();
+        found.push(finding(judge_policy(&topic(ARN, &[("Policy", &denial)]))));
+        found.push(judge_key(&plain, &alexas_key()));
+        let states = [
+            KeyState::Disabled,
+            KeyState::PendingDeletion,
+            KeyState::Unavailable,
+        ];
+        for state in states {
+            let key = EncryptionKey {
+                state,
+                ..alexas_key()
+            };
+            found.push(judge_key(&plain, &key));
+        }
+        found.push(judge_key(&plain, &key(&json!({}))));
+        found.push(aws_managed_key(&plain, "alias/aws/sns"));
+        found
     }
 }
