@@ -501,17 +501,17 @@ class Doctor(DoctorTest):
         self.addCleanup(sqs.purge_queue, QueueUrl=url)
         sqs.send_message(QueueUrl=url, MessageBody="kept")
         with tempfile.NamedTemporaryFile("w") as config:
-            config.write("[profile on call]\naws_access_key_id = test\naws_secret_access_key = test\nregion = us-east-1\n")
+            config.write('[profile on-call]\naws_access_key_id = test\naws_secret_access_key = test\nregion = us-east-1\n')
             config.flush()
             env = {"AWS_CONFIG_FILE": config.name, "AWS_REGION": ""}
-            _, report = self.report("--profile", "on call", **env)
+            _, report = self.report("--profile", "on-call", **env)
         (quarantine,) = (check for check in report["checks"] if check["name"] == QUARANTINE)
         (finding,) = quarantine["findings"]
-        end = "--stack asp-events --region us-east-1 --profile 'on call'"
+        end = "--stack asp-events --region us-east-1 --profile on-call"
         wanted = [f"aspctl quarantine list {end}", f"aspctl replay quarantine --dry-run {end}"]
         self.assertEqual(finding["commands"], wanted)
         for command in finding["commands"]:
-            assert_pasteable(command, profile="on call", stack="asp-events")
+            assert_pasteable(command, profile="on-call", stack="asp-events")
 
     def test_a_command_of_the_report_works(self) -> None:
         """A finding's command, copied from the text into a shell that has no settings."""

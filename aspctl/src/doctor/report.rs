@@ -138,7 +138,10 @@ impl CheckError {
 
     /// Whether no credentials for Alexa are given.
     pub(super) fn is_without_credentials(&self) -> bool {
-        matches!(self, Self::Skipped(skipped) if skipped.reason == UncheckedReason::NoLoginCredentials)
+        let Self::Skipped(skipped) = self else {
+            return false;
+        };
+        skipped.reason == UncheckedReason::NoLoginCredentials
     }
 
     /// Reports why a link could not be read. The code is that of unusable input, which means
@@ -785,11 +788,12 @@ pub(super) mod tests {
     }
 
     fn plain(link: &DoctorLink) -> String {
-        let lines = link.lines(6, &ShellContext::default()).into_iter();
-        let text = |line| match line {
-            ReportLine::Text(line) | ReportLine::Command(line) => line,
-        };
-        unstyled(&lines.map(text).collect::<Vec<_>>().join("\n"))
+        let mut texts = Vec::new();
+        for line in link.lines(6, &ShellContext::default()) {
+            let (ReportLine::Text(text) | ReportLine::Command(text)) = line;
+            texts.push(text);
+        }
+        unstyled(&texts.join("\n"))
     }
 
     #[test]
