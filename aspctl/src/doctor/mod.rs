@@ -61,7 +61,7 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) file: FileArgs,
     /// Make only these checks: by name (such as alarms or topic-policy), all of Alexa's (alexa), or
-    /// by the code of a finding (such as ALARM_DISABLED). Can be repeated or separated by commas
+    /// by the code of a finding (docs/doctor-codes.md). Can be repeated or separated by commas
     #[arg(
         long,
         value_name = "CHECK OR CODE",

@@ -3,8 +3,6 @@
 //! Checks say which command does what. Where the command works (profile, region, stack) is added
 //! when it is printed, in one place, so that every command can be pasted as it is.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use crate::{
@@ -172,8 +170,8 @@ impl ShellContext {
         };
         let (words, options) = (command.words.iter(), self.options(command));
         for word in words.chain(&options) {
-            // Writing to a string does not fail.
-            let _ = write!(line, " {}", shell_word(word));
+            line.push(' ');
+            line.push_str(&shell_word(word));
         }
         line
     }

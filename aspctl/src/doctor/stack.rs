@@ -382,7 +382,7 @@ pub(super) mod tests {
         let input = CommandError::input("the stack s", "no such stack", "Name another");
         let mut found = match stack_error(input) {
             CheckError::Findings(findings) => findings,
-            other => panic!("{other:?} is not a finding"),
+            skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
         };
         found.extend(judge_status("s", "UPDATE_IN_PROGRESS"));
         found.extend(judge_status("s", "ROLLBACK_COMPLETE"));

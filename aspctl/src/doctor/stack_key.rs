@@ -583,7 +583,7 @@ pub(super) mod tests {
             let error = explain_unread("k", aws_error(code).into());
             match error {
                 CheckError::Findings(findings) => found.extend(findings),
-                other => panic!("{other:?} is not a finding"),
+                skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
             }
         }
         found
