@@ -469,7 +469,13 @@ enum ReportLine {
 fn remedy_lines(remedy: &Remedy, shell: &ShellContext) -> Vec<ReportLine> {
     let mut lines = Vec::new();
     if !remedy.text.is_empty() {
-        let end = if remedy.commands.is_empty() { "" } else { ":" };
+        // JSON stays as it is, so that it can be copied.
+        let is_json = remedy.text.ends_with('}');
+        let end = if remedy.commands.is_empty() || is_json {
+            ""
+        } else {
+            ":"
+        };
         let line = format!("      → {}{end}", remedy.text);
         lines.push(ReportLine::Text(line));
     }
