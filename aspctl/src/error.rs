@@ -68,18 +68,6 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
-    /// Creates the error for input with these problems, unless there are none.
-    pub(crate) fn unless_empty(mut problems: Vec<InputError>) -> Result<(), Self> {
-        match problems.pop() {
-            None => Ok(()),
-            Some(only) if problems.is_empty() => Err(only.into()),
-            Some(last) => {
-                problems.push(last);
-                Err(Self::Inputs(problems))
-            }
-        }
-    }
-
     /// Creates the error for a closed pipe.
     pub(crate) fn closed_pipe() -> Self {
         io::Error::from(io::ErrorKind::BrokenPipe).into()
@@ -157,6 +145,19 @@ impl CommandError {
 fn joined(problems: &[InputError]) -> String {
     let problems = problems.iter().map(ToString::to_string);
     problems.collect::<Vec<_>>().join("; ")
+}
+
+/// Input with these problems, of which there is at least one.
+impl From<Vec<InputError>> for CommandError {
+    fn from(mut problems: Vec<InputError>) -> Self {
+        match problems.pop() {
+            Some(only) if problems.is_empty() => only.into(),
+            last => {
+                problems.extend(last);
+                Self::Inputs(problems)
+            }
+        }
+    }
 }
 
 impl From<LeftoverError> for CommandError {

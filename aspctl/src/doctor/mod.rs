@@ -98,7 +98,7 @@ async fn check(
     terminal: &Terminal,
     chain: &ChainReport<'_>,
 ) {
-    let wanted = subscriptions::file::read(&args.file.file).await;
+    let wanted = subscriptions::text_source::read_files(&args.file.file).await;
     let wanted = wanted.map_err(CheckError::from);
     let aws = AwsClients::load(global, terminal.observer()).await;
     let once = OnceCell::new();

@@ -334,6 +334,7 @@ fn inline(value: &Value) -> String {
 mod tests {
     use std::collections::HashMap;
 
+    use asp_alexa::subscriptions::TextSource;
     use serde_json::json;
 
     use super::*;
@@ -366,7 +367,8 @@ mod tests {
     ) -> (String, Vec<WantedSubscription>) {
         let file = write_file(TOPIC, shown, names);
         assert_eq!(file.left_out, Vec::<String>::new());
-        let wanted = file::tests::wanted(&file.text).unwrap();
+        let source = TextSource::new("exported.toml", &file.text);
+        let wanted = file::read_sources(&[source], Vec::new()).unwrap().wanted;
         (file.text, wanted)
     }
 

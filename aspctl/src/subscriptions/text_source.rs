@@ -1,52 +1,39 @@
-//! Reads the files that `--file` names, and knows on which line each part of them is.
+//! Reads the files that `--file` names.
 
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read as _},
-    ops::Range,
     path::{Path, PathBuf},
 };
 
-use crate::{advice::InputError, args::STANDARD_INPUT};
+use asp_alexa::subscriptions::{
+    TextSource,
+    file::{self, FileContents},
+};
+
+use crate::{
+    advice::InputError, args::STANDARD_INPUT, error::CommandError, interrupt::interruptible,
+};
 
 const READ_ADVICE: &str = "Name the file with --file; docs/aspctl.md shows how to write one";
 
-/// The text of a file, or of standard input.
-#[derive(Debug)]
-pub(super) struct TextSource {
-    /// The name for people: the path as it was given, or "standard input".
-    pub(super) name: String,
-    pub(super) text: String,
-    /// The offset at which each line starts.
-    line_starts: Vec<usize>,
-}
-
-impl TextSource {
-    pub(super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
-        let line_starts = [0].into_iter().chain(breaks).collect();
-        Self {
-            name: name.into(),
-            text,
-            line_starts,
-        }
-    }
-
-    /// The place of a part of the text: `rooms.toml, line 12`.
-    pub(super) fn place(&self, span: &Range<usize>) -> String {
-        let line = self
-            .line_starts
-            .partition_point(|start| *start <= span.start);
-        format!("{}, line {line}", self.name)
-    }
+/// Reads files, folders of files, and standard input for `-`.
+pub(crate) async fn read_files(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
+    let paths = paths.to_vec();
+    let read_texts = move || {
+        let mut problems = Vec::new();
+        let sources = read_all(&paths, &mut problems);
+        Ok((sources, problems))
+    };
+    let (sources, problems) = interruptible(read_texts).await?;
+    file::read_sources(&sources, problems).map_err(CommandError::from)
 }
 
 /// Reads files, the `*.toml` of folders, and standard input for `-`; each of them once.
 ///
 /// What cannot be read is added to the problems.
-pub(super) fn read_all(paths: &[PathBuf], problems: &mut Vec<InputError>) -> Vec<TextSource> {
+fn read_all(paths: &[PathBuf], problems: &mut Vec<InputError>) -> Vec<TextSource> {
     let mut files = Vec::new();
     for path in paths {
         match files_of(path) {
@@ -114,19 +101,4 @@ fn read(path: &Path) -> Result<TextSource, InputError> {
 
 fn is_standard_input(path: &Path) -> bool {
     path == Path::new(STANDARD_INPUT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_the_line_of_the_first_character() {
-        let source = TextSource::new("a.toml", "one\n\nthree\n");
-        for (start, line) in [(0, 1), (3, 1), (4, 2), (5, 3), (9, 3)] {
-            let place = source.place(&(start..start + 1));
-            assert_eq!(place, format!("a.toml, line {line}"), "{start}");
-        }
-        assert_eq!(TextSource::new("b", "").place(&(0..0)), "b, line 1");
-    }
 }

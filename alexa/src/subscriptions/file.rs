@@ -9,7 +9,7 @@
     reason = "the schema's descriptions are plain text"
 )]
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range};
 
 use asp_events::{
     arn::Arn,
@@ -20,22 +20,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use toml::Spanned;
 
-use super::{
-    compare::WantedSubscription,
-    describe::describe_entities,
-    entities::EntityPairs,
-    text_source::{self, TextSource},
-};
-use crate::{advice::InputError, error::CommandError, interrupt::interruptible};
+use super::{describe::describe_entities, text::TextSource};
+use crate::{advice::InputError, compare::WantedSubscription, entities::EntityPairs};
 
 /// The least duration of a subscription: a shorter one would expire before it could be renewed.
-pub(super) const MIN_DURATION_SECONDS: u64 = 60;
+pub const MIN_DURATION_SECONDS: u64 = 60;
 
 /// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file,
 /// or all files that it is given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SubscriptionsFile {
+pub struct SubscriptionsFile {
     /// ARN of the topic for the events, instead of `stack`: a standard topic whose policy allows
     /// Alexa to publish.
     #[schemars(
@@ -102,11 +97,16 @@ struct SubscriptionEntry {
 
 /// The fields that say what an entry's events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EntrySubject {
+pub enum EntrySubject {
+    /// `units`.
     Units,
+    /// `units` and `skills`.
     UnitsAndSkills,
+    /// `parents`.
     Parents,
+    /// `resources`.
     Resources,
+    /// `groups`.
     Groups,
     /// `entities`, which may say anything.
     FreeForm,
@@ -127,41 +127,33 @@ impl EntrySubject {
 
 /// The contents of all files.
 #[derive(Debug)]
-pub(crate) struct FileContents {
+pub struct FileContents {
     /// Which topic the events go to.
-    pub(crate) topic_source: TopicSource,
+    pub topic_source: TopicSource,
     /// Where that is said, in words: a file with its line, or the file that does not say it.
-    pub(crate) topic_origin: String,
+    pub topic_origin: String,
     /// Every subscription that the files stand for, in their order.
-    pub(crate) wanted: Vec<WantedSubscription>,
+    pub wanted: Vec<WantedSubscription>,
 }
 
 /// How the files name the topic.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TopicSource {
+pub enum TopicSource {
     /// By its ARN.
     Arn(String),
     /// By the name of its stack, or else the stack of the command line.
     Stack(Option<String>),
 }
 
-/// Reads files, folders of files, and standard input for `-`.
-pub(crate) async fn read(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
-    let paths = paths.to_vec();
-    let read_texts = move || {
-        let mut problems = Vec::new();
-        let sources = text_source::read_all(&paths, &mut problems);
-        Ok((sources, problems))
-    };
-    let (sources, problems) = interruptible(read_texts).await?;
-    read_sources(&sources, problems)
-}
-
-/// Reads the texts of all files, and reports all problems at once.
-fn read_sources(
+/// Reads the texts of all files. Adds their problems to those that there were in getting them.
+///
+/// # Errors
+///
+/// With all problems, if there are any.
+pub fn read_sources(
     sources: &[TextSource],
     mut problems: Vec<InputError>,
-) -> Result<FileContents, CommandError> {
+) -> Result<FileContents, Vec<InputError>> {
     let (mut topics, mut wanted) = (Vec::new(), WantedList::default());
     for source in sources {
         let file: SubscriptionsFile = match toml::from_str(&source.text) {
@@ -183,7 +175,9 @@ fn read_sources(
         problems.extend(reader.into_problems());
     }
     let topic = single_topic(topics, &mut problems);
-    CommandError::unless_empty(problems)?;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let topic = topic.unwrap_or_else(|| NamedTopic {
         topic_source: TopicSource::Stack(None),
         place: sources
@@ -548,7 +542,8 @@ fn entity(name: &str, value: Value) -> Map<String, Value> {
 }
 
 /// The fields that entries for this event type must have; `None` if that is not documented.
-pub(super) fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
+#[must_use]
+pub fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
     let EventType { namespace, name } = event_type;
     // The function ignores these events, but Amazon's command-line tool subscribes to them.
     if namespace == "Alexa.Group.Management" {
@@ -564,19 +559,18 @@ pub(super) fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::advice::Explanation;
 
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
     const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
 
-    pub(crate) fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
+    fn wanted(text: &str) -> Result<Vec<WantedSubscription>, Vec<InputError>> {
         Ok(read_texts(&[("subscriptions.toml", text)])?.wanted)
     }
 
-    fn read_texts(texts: &[(&str, &str)]) -> Result<FileContents, CommandError> {
+    fn read_texts(texts: &[(&str, &str)]) -> Result<FileContents, Vec<InputError>> {
         let source = |(name, text): &(&str, &str)| TextSource::new(*name, *text);
         let sources: Vec<_> = texts.iter().map(source).collect();
         read_sources(&sources, Vec::new())
@@ -584,8 +578,8 @@ pub(super) mod tests {
 
     /// The problems of the texts, each with its place.
     fn problems(texts: &[(&str, &str)]) -> Vec<String> {
-        let explanations = read_texts(texts).unwrap_err().explanations();
-        explanations.iter().map(Explanation::problem).collect()
+        let problem = |error: &InputError| error.explain().problem();
+        read_texts(texts).unwrap_err().iter().map(problem).collect()
     }
 
     /// The entities of the subscriptions that an entry stands for.
@@ -742,10 +736,6 @@ pub(super) mod tests {
                 "c.toml, line 4"
             ]
         );
-        let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
-        let found = problems(&[("a.toml", &entry(COMPLETION, &format!("units = {many:?}")))]);
-        assert_eq!(found.len(), 21);
-        assert_eq!(found.last().unwrap(), "80 more problems");
     }
 
     #[test]
