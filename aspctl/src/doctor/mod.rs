@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod permission;
 mod queues;
+mod renewal;
 mod report;
 mod send;
 mod stack;
@@ -146,6 +147,12 @@ async fn check_stack(
         },
         async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
+        async {
+            chain.add(
+                ChainPart::Renewal,
+                renewal::links(context, Utc::now()).await,
+            )
+        },
         async {
             let links = stack_key::links(context, alarms().await).await;
             chain.add(ChainPart::Key, links);
