@@ -68,6 +68,17 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
+    /// Creates the error for input with these problems, of which there is at least one.
+    pub(crate) fn of_problems(mut problems: Vec<InputError>) -> Self {
+        match problems.pop() {
+            Some(only) if problems.is_empty() => only.into(),
+            last => {
+                problems.extend(last);
+                Self::Inputs(problems)
+            }
+        }
+    }
+
     /// Creates the error for a closed pipe.
     pub(crate) fn closed_pipe() -> Self {
         io::Error::from(io::ErrorKind::BrokenPipe).into()
@@ -145,19 +156,6 @@ impl CommandError {
 fn joined(problems: &[InputError]) -> String {
     let problems = problems.iter().map(ToString::to_string);
     problems.collect::<Vec<_>>().join("; ")
-}
-
-/// Input with these problems, of which there is at least one.
-impl From<Vec<InputError>> for CommandError {
-    fn from(mut problems: Vec<InputError>) -> Self {
-        match problems.pop() {
-            Some(only) if problems.is_empty() => only.into(),
-            last => {
-                problems.extend(last);
-                Self::Inputs(problems)
-            }
-        }
-    }
 }
 
 impl From<LeftoverError> for CommandError {

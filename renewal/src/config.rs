@@ -33,6 +33,8 @@ pub struct RenewalConfig {
     pub topic_arn: String,
     /// The name of the stack that has the topic.
     pub stack: String,
+    /// The id of the unit below which names of units are looked up.
+    pub organization: Option<String>,
     /// How long it is from one invocation to the next.
     pub interval: Duration,
     /// The host of the Event Messenger API.
@@ -126,6 +128,7 @@ impl RenewalConfig {
         let secret_arn = env.secret("LOGIN_SECRET_ARN", &region);
         let topic_arn = env.topic("EVENTS_TOPIC_ARN");
         let stack = env.required("EVENTS_STACK");
+        let organization = env.get("ORGANIZATION");
         let hours = env.number("INTERVAL_HOURS", 24, 168);
         let milliseconds = env.number("ALEXA_BACKOFF_MILLISECONDS", BACKOFF_MILLISECONDS, 30_000);
         let urls = [
@@ -146,6 +149,7 @@ impl RenewalConfig {
                     secret_arn,
                     topic_arn,
                     stack,
+                    organization,
                     interval: Duration::from_secs(3600 * hours),
                     alexa_url,
                     login_url,

@@ -6,6 +6,7 @@ use asp_alexa::{
     AlexaError,
     advice::{Explanation, InputError},
     secrets::redact,
+    subscriptions::resolve::ResolveError,
 };
 use lambda_runtime::Diagnostic;
 
@@ -53,6 +54,15 @@ pub enum RenewalError {
         /// The interval.
         interval: Duration,
     },
+}
+
+impl From<ResolveError> for RenewalError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Alexa(error) => Self::Alexa(error),
+            ResolveError::Files(problems) => Self::File(problems),
+        }
+    }
 }
 
 /// The file or the credentials could not be read.

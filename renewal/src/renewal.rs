@@ -8,9 +8,11 @@ use asp_alexa::{
     advice::InputError,
     compare::{WantedSubscription, half_duration},
     subscriptions::{
-        file::{FileContents, TopicSource, read_sources},
+        file::{FileContents, SubscriptionFiles, TopicSource, read_sources},
+        placeholder::ExampleIds,
         plan::{CreationCause, DeletionChoice, PlanInput, SubscriptionPlan},
         read::{CurrentState, ListScope, look_up_units},
+        resolve::resolve_units,
         run::{ChangeRunner, RunEnd, RunReport},
         undone::UndoneChange,
     },
@@ -133,17 +135,21 @@ impl ScheduledRenewal {
         Ok(summary)
     }
 
-    /// Reads the file and the credentials, and logs in.
+    /// Reads the file and the credentials, logs in, and asks for the units that the file names
+    /// otherwise than by their ids.
     async fn read_sources(&self) -> Result<(Vec<WantedSubscription>, AlexaApi), RenewalError> {
         let Self { config, sources } = self;
         let (file, credentials) = tokio::try_join!(
             sources.file(&config.file),
             sources.credentials(&config.secret_arn),
         )?;
-        let contents = read_sources(&[file], Vec::new()).map_err(RenewalError::File)?;
-        let wanted = self.check_contents(contents)?;
+        let examples = ExampleIds::of(&config.alexa_url);
+        let files = read_sources(&[file], Vec::new(), examples).map_err(RenewalError::File)?;
+        self.check_files(&files)?;
         let alexa = AlexaApi::new(self.settings(), credentials)?;
         alexa.log_in().await?;
+        let (mut wanted, unresolved) = (files.contents.wanted, files.unresolved);
+        resolve_units(&mut wanted, unresolved, config.organization.clone(), &alexa).await?;
         Ok((wanted, alexa))
     }
 
@@ -159,25 +165,33 @@ impl ScheduledRenewal {
     }
 
     /// Checks that the file is about the topic of the stack, and not empty by mistake.
-    fn check_contents(
-        &self,
-        contents: FileContents,
-    ) -> Result<Vec<WantedSubscription>, RenewalError> {
+    fn check_files(&self, files: &SubscriptionFiles) -> Result<(), RenewalError> {
+        let SubscriptionFiles {
+            contents,
+            unresolved,
+        } = files;
+        let FileContents {
+            topic_source,
+            topic_origin,
+            wanted,
+        } = contents;
         let RenewalConfig {
             topic_arn, stack, ..
         } = &self.config;
-        let problem = match &contents.topic_source {
+        let problem = match topic_source {
             TopicSource::Arn(topic) if topic != topic_arn => {
                 format!("it names the topic {topic}, but this function renews {topic_arn}")
             }
             TopicSource::Stack(Some(name)) if name != stack => {
                 format!("it names the stack {name}, but this function renews that of {stack}")
             }
-            _ if contents.wanted.is_empty() => "it names no subscription".to_owned(),
-            _ => return Ok(contents.wanted),
+            _ if wanted.is_empty() && unresolved.is_empty() => {
+                "it names no subscription".to_owned()
+            }
+            _ => return Ok(()),
         };
         let advice = "Correct the file, or deploy a renewal for each stack";
-        let error = InputError::new(contents.topic_origin, problem, advice);
+        let error = InputError::new(topic_origin, problem, advice);
         Err(RenewalError::File(vec![error]))
     }
 

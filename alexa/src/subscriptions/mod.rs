@@ -2,7 +2,7 @@
 //! scheduled renewal share.
 //!
 //! ```text
-//! texts ─▶ file: wanted ──┐
+//! texts ─▶ file: wanted ──┐         (units that they name otherwise than by ids: resolve)
 //!                         ├─▶ plan ─▶ run: create, look, delete what was replaced
 //! Alexa ─▶ read: lists ───┘
 //! ```
@@ -12,8 +12,10 @@
 pub mod describe;
 pub mod file;
 mod observer;
+pub mod placeholder;
 pub mod plan;
 pub mod read;
+pub mod resolve;
 pub mod run;
 mod text;
 pub mod undone;

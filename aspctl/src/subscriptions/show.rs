@@ -11,9 +11,10 @@ use super::{
     describe::{describe_entities, describe_subscription},
     event_types::TypeNote,
     plan::{CreationCause, KeptSubscription, PlannedCreation, PlannedNearMiss, SubscriptionPlan},
+    resolve::UnitList,
 };
 use crate::{
-    alexa::{AlexaSubscription, ResourceState},
+    alexa::{AlexaSubscription, AlexaUnit, ResourceState},
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
     terminal::{Terminal, counted, counted_as},
@@ -23,6 +24,8 @@ use crate::{
 pub(super) struct PlanView<'a> {
     pub(super) plan: &'a SubscriptionPlan<'a>,
     pub(super) account: &'a RunAccount,
+    /// The units that each `units_under` of the files stands for.
+    pub(super) lists: &'a [UnitList],
     /// What becomes of the events of new subscriptions.
     pub(super) types: Vec<TypeNote>,
     /// The types of the events that the files ask for.
@@ -37,6 +40,15 @@ impl PlanView<'_> {
         let plan = self.plan;
         terminal.say(format_args!("Topic {}", plan.topic))?;
         terminal.say(self.account.line())?;
+        for UnitList {
+            under,
+            origin,
+            units,
+        } in self.lists
+        {
+            let units = counted(units.len(), "unit");
+            terminal.say(format_args!("Below {under}: {units} ({origin})"))?;
+        }
         match plan.configuration {
             Some(id) => {
                 terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?;
@@ -171,6 +183,7 @@ impl PlanView<'_> {
         json!({
             "topic": plan.topic,
             "account": self.account.json(),
+            "unitsUnder": self.lists.iter().map(list_json).collect::<Vec<_>>(),
             "configurationId": plan.configuration,
             "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
             "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
@@ -280,6 +293,16 @@ fn in_parentheses(reason: &str) -> String {
     } else {
         format!("  ({reason})")
     }
+}
+
+/// The units below one that a file names.
+fn list_json(list: &UnitList) -> Value {
+    let unit = |unit: &AlexaUnit| json!({ "id": unit.id, "name": unit.name });
+    json!({
+        "under": list.under,
+        "origin": list.origin,
+        "units": list.units.iter().map(unit).collect::<Vec<_>>(),
+    })
 }
 
 fn creation_json(creation: &PlannedCreation<'_>) -> Value {

@@ -9,7 +9,8 @@ use std::{
 
 use asp_alexa::subscriptions::{
     TextSource,
-    file::{self, FileContents},
+    file::{self, SubscriptionFiles},
+    placeholder::ExampleIds,
 };
 
 use crate::{
@@ -18,8 +19,11 @@ use crate::{
 
 const READ_ADVICE: &str = "Name the file with --file; docs/aspctl.md shows how to write one";
 
-/// Reads files, folders of files, and standard input for `-`.
-pub(crate) async fn read_files(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
+/// Reads files, folders of files, and standard input for `-`. Refuses placeholders.
+pub(crate) async fn read_files(
+    paths: &[PathBuf],
+    examples: ExampleIds,
+) -> Result<SubscriptionFiles, CommandError> {
     let paths = paths.to_vec();
     let read_texts = move || {
         let mut problems = Vec::new();
@@ -27,7 +31,7 @@ pub(crate) async fn read_files(paths: &[PathBuf]) -> Result<FileContents, Comman
         Ok((sources, problems))
     };
     let (sources, problems) = interruptible(read_texts).await?;
-    file::read_sources(&sources, problems).map_err(CommandError::from)
+    file::read_sources(&sources, problems, examples).map_err(CommandError::of_problems)
 }
 
 /// Reads files, the `*.toml` of folders, and standard input for `-`; each of them once.
@@ -101,4 +105,39 @@ fn read(path: &Path) -> Result<TextSource, InputError> {
 
 fn is_standard_input(path: &Path) -> bool {
     path == Path::new(STANDARD_INPUT)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use asp_alexa::compare::WantedSubscription;
+
+    use super::*;
+
+    /// What a text asks for.
+    pub(crate) fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
+        let files = read_texts(&[("subscriptions.toml", text)])?;
+        assert!(files.unresolved.is_empty());
+        Ok(files.contents.wanted)
+    }
+
+    /// Reads texts as if they were files.
+    pub(crate) fn read_texts(texts: &[(&str, &str)]) -> Result<SubscriptionFiles, CommandError> {
+        let source = |(name, text): &(&str, &str)| TextSource::new(*name, *text);
+        let sources: Vec<_> = texts.iter().map(source).collect();
+        let files = file::read_sources(&sources, Vec::new(), ExampleIds::Accepted);
+        files.map_err(CommandError::of_problems)
+    }
+
+    #[test]
+    fn only_the_first_of_many_problems_are_shown() {
+        let entries = "[[subscription]]\n".repeat(100);
+        let error = read_texts(&[(
+            "a.toml",
+            &entries.replace("]]", "]]\nevents = []\nentities = {}"),
+        )]);
+        let explanations = error.unwrap_err().explanations();
+        assert_eq!(explanations.len(), 21);
+        let last = explanations.last().unwrap();
+        assert!(last.problem().ends_with("more problems"), "{last}");
+    }
 }
