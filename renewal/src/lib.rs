@@ -16,8 +16,10 @@ mod error;
 mod log;
 mod renewal;
 mod source;
+mod summary;
 
 pub use self::{
     error::RenewalError,
-    renewal::{RenewalRequest, RenewalSummary, ScheduledRenewal},
+    renewal::{RenewalRequest, ScheduledRenewal},
+    summary::RenewalSummary,
 };

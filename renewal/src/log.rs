@@ -8,7 +8,7 @@ use asp_alexa::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::{error::RenewalError, renewal::RenewalSummary};
+use crate::{error::RenewalError, summary::RenewalSummary};
 
 /// Logs what a run does, and ends it before the invocation's time is up.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use asp_alexa::{
     subscriptions::{
         file::{FileContents, SubscriptionFiles, TopicSource, read_sources},
         placeholder::ExampleIds,
-        plan::{CreationCause, DeletionChoice, PlanInput, SubscriptionPlan},
+        plan::{DeletionChoice, PlanInput, SubscriptionPlan},
         read::{CurrentState, ListScope, look_up_units},
         resolve::resolve_units,
         run::{ChangeRunner, RunEnd, RunReport},
@@ -18,7 +18,7 @@ use asp_alexa::{
     },
     units::UnitDirectory,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     error::RenewalError,
     log::{RunLog, log_failure, log_notice, log_summary, log_undone},
     source::SourceClients,
+    summary::RenewalSummary,
 };
 
 /// How many changes are made at the same time, as by aspctl.
@@ -47,32 +48,6 @@ const NOTHING_ELSE: DeletionChoice = DeletionChoice {
 pub struct RenewalRequest {
     /// Whether to compare only, and to change nothing.
     #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What a renewal found and did: the answer to the invocation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RenewalSummary {
-    /// The subscriptions that the file asks for.
-    pub wanted: usize,
-    /// Those of them that Alexa has and that stay as they are.
-    pub kept: usize,
-    /// Those that Alexa did not have.
-    pub missing: usize,
-    /// Those that end, or that Alexa has otherwise than the file asks for.
-    pub ending: usize,
-    /// How many were created.
-    pub created: usize,
-    /// How many creations Alexa answered with what it had already.
-    pub unchanged: usize,
-    /// How many were deleted, because new ones replaced them.
-    pub deleted: usize,
-    /// How many changes were tried in vain, or are undecided.
-    pub undone: usize,
-    /// How many changes were not tried.
-    pub untried: usize,
-    /// Whether nothing was to be changed.
     pub dry_run: bool,
 }
 
@@ -128,7 +103,7 @@ impl ScheduledRenewal {
             report = runner.apply(&plan, NOTHING_ELSE).await;
         }
         add_near_misses(&mut report, &plan);
-        let summary = summarize(&plan, &report, request.dry_run);
+        let summary = RenewalSummary::new(&plan, &report, request.dry_run);
         log_summary(&summary);
         report.undone.iter().for_each(log_undone);
         self.judge(report, &state.wanted)?;
@@ -274,23 +249,5 @@ fn add_near_misses(report: &mut RunReport, plan: &SubscriptionPlan<'_>) {
         let other = open.near_miss.subscription.id.as_deref().unwrap_or("?");
         let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
         report.undone.push(change);
-    }
-}
-
-fn summarize(plan: &SubscriptionPlan<'_>, report: &RunReport, dry_run: bool) -> RenewalSummary {
-    let is_missing = |cause: &CreationCause| *cause == CreationCause::Missing;
-    let causes = plan.creations.iter().map(|creation| &creation.cause);
-    let missing = causes.filter(|cause| is_missing(cause)).count();
-    RenewalSummary {
-        wanted: plan.kept.len() + plan.creations.len() + plan.near_misses.len(),
-        kept: plan.kept.len(),
-        missing,
-        ending: plan.creations.len() - missing,
-        created: report.counts.created,
-        unchanged: report.counts.renewed,
-        deleted: report.counts.deleted,
-        undone: report.undone.len(),
-        untried: report.untried,
-        dry_run,
     }
 }

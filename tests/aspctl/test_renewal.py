@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -21,7 +21,15 @@ from unittest.mock import patch
 from samtranslator.yaml_helper import yaml_parse
 
 import stack as local
-from alexa import CONFIGURATIONS, SUBSCRIPTIONS, Alexa, Drop, Request
+from alexa import (
+    CONFIGURATIONS,
+    EXAMPLE_HIERARCHY,
+    EXAMPLE_PROPERTY,
+    SUBSCRIPTIONS,
+    Alexa,
+    Drop,
+    Request,
+)
 from case import BOOTSTRAP
 from runtime_api import run_process
 from stack import BUCKET, CAPABILITIES, NAME, REGION, ROOT, Stack, adapt, running
@@ -304,6 +312,22 @@ class Renewing(RenewalTest):
         answer = self.renew({"dryRun": True}, SUBSCRIPTIONS_ARN=arn, **root)
         self.assertEqual(answer["missing"], 1)
 
+    def test_units_below_a_property_are_those_that_alexa_has_now(self) -> None:
+        self.alexa.add_examples()
+        self.write(
+            f'[[subscription]]\nevents = ["{COMPLETION}"]\nunits_under = "{EXAMPLE_PROPERTY}"\n'
+        )
+        rooms = len(EXAMPLE_HIERARCHY) - 1
+        self.assertEqual(self.renew()["created"], rooms)
+        self.alexa.hierarchy["amzn1.alexa.unit.did.NEW"] = ("Room 106", EXAMPLE_PROPERTY)
+        answer = self.renew()
+        self.assertEqual((answer["kept"], answer["created"]), (rooms, 1))
+        with self.subTest("a property without rooms"):
+            self.alexa.hierarchy.clear()
+            self.alexa.requests.clear()
+            self.failure("InvalidInput")
+            self.assertEqual(self.changes(), [])
+
     def test_subscriptions_that_end_between_two_runs_are_told(self) -> None:
         self.write(entry(ROOMS, "duration_seconds = 7200"))
         message = self.failure("TooShort")
@@ -357,21 +381,20 @@ class Failing(RenewalTest):
     def test_what_concerns_every_creation_stops_the_run(self) -> None:
         for status in (403, 429):
             with self.subTest(status=status):
-                self.alexa._faults.clear()
-                path = f"POST /v1/{SUBSCRIPTIONS}"
-                paths = {request.path for request in self.alexa.requests}
-                self.alexa.before = self.failing_creations(status)
-                self.failure("AlexaFailed" if status == 429 else "AlexaFailed")
-                self.assertEqual(self.alexa.subscriptions, [], f"{path} {paths}")
+                self.alexa.before = self.refuse_creations_with(status)
+                self.failure("AlexaFailed")
+                self.assertEqual(self.alexa.subscriptions, [])
         self.alexa.before = None
+        self.alexa._faults.clear()
         self.assertEqual(self.renew()["created"], 2)
 
-    def failing_creations(self, status: int) -> Any:
-        def fail(request: Request) -> None:
+    def refuse_creations_with(self, status: int) -> Callable[[Request], None]:
+        def refuse(request: Request) -> None:
             if request.method == "POST" and request.path.endswith(SUBSCRIPTIONS):
+                self.alexa._faults.clear()
                 self.alexa.fail_next(1, status, retry_after=0, path=f"POST {request.path}")
 
-        return fail
+        return refuse
 
     def test_a_refused_token(self) -> None:
         names = ("lwa-client-id", "lwa-client-secret", "lwa-refresh-token")
@@ -398,17 +421,18 @@ class Failing(RenewalTest):
                 self.assertEqual(self.alexa.requests, [])
 
     def test_a_file_with_problems(self) -> None:
-        self.write(entry(["room"]) + entry(ROOMS, "duration_seconds = 1"))
+        self.write(entry(["amzn1.ask.skill.1"]) + entry(ROOMS, "duration_seconds = 1"))
         message = self.failure("InvalidInput")
         place = f"s3://{FILES}/subscriptions.toml, line"
-        self.assertIn(f'{place} 3: "room" in units does not start with', message)
-        self.assertIn(f"{place} 8: duration_seconds is 1", message)
+        self.assertRegex(message, f'{place} 3, column [0-9]+: "amzn1.ask.skill.1" in units')
+        self.assertRegex(message, f"{place} 8, column [0-9]+: duration_seconds is 1")
         self.assertEqual(len(self.logged(message="the renewal failed")), 2)
         topic = f'topic = "arn:aws:sns:{REGION}:000000000000:other"\n'
         for text, problem in (
             ("", "it names no subscription"),
             ('stack = "other"\n' + entry(ROOMS), "it names the stack other"),
             (topic + entry(ROOMS), "it names the topic"),
+            (entry(["amzn1.alexa.unit.did.…"]), "subscriptions.toml, line 3"),
         ):
             self.write(text)
             self.assertIn(problem, self.failure("InvalidInput"))
