@@ -462,6 +462,7 @@ fn chosen_by_numbers(answer: &str, kinds: Vec<EventKind>) -> Result<Vec<EventKin
 mod tests {
     use super::*;
     use crate::{
+        advice::Explanation,
         names::NameBook,
         subscriptions::{
             placeholder::ExampleIds,
@@ -512,11 +513,8 @@ mod tests {
             ..answers()
         };
         let error = wanted(&text(&nothing)).unwrap_err();
-        let problems: Vec<_> = error
-            .explanations()
-            .iter()
-            .map(|one| one.problem())
-            .collect();
+        let explanations = error.explanations();
+        let problems: Vec<_> = explanations.iter().map(Explanation::problem).collect();
         for field in ["units_under", "skills", "parents", "resources", "entities"] {
             let problem = format!("in {field} is a placeholder");
             let is_found = |one: &String| one.contains(&problem);

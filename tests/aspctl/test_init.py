@@ -55,12 +55,13 @@ class InitTest(unittest.TestCase):
         return self.aspctl("init", "--file", self.file, *args, **env)
 
     def written(self) -> dict[str, Any]:
-        """The file, which must be valid for editors as well."""
+        """The file. Editors, too, find nothing wrong with it but placeholders."""
         text = self.file.read_text()
         self.assertTrue(text.startswith("#:schema schemas/subscriptions.json\n"), text)
         file = tomllib.loads(text)
         schema = json.loads((ROOT / "schemas/subscriptions.json").read_bytes())
-        Draft202012Validator(schema).validate(file)
+        for error in Draft202012Validator(schema).iter_errors(file):
+            self.assertRegex(error.instance, "^<.*>$", error.message)
         return file
 
     def on_terminal(self, *answers: str) -> tuple[int, str]:

@@ -431,11 +431,10 @@ resources = ["grand hotel"]
 
     def test_a_failed_list_deletes_nothing(self) -> None:
         self.done("apply")
-        for times, status, said in ((100, 503, "503"), (1, 404, "line 4, column 15"), (1, 403, "403")):
+        for times, status, said in ((7, 503, "503"), (1, 404, "line 4, column 15"), (1, 403, "403")):
             with self.subTest(status):
                 self.alexa.fail_next(times, status, path="GET /v2/units")
                 self.assertIn(said, self.refused("apply", "--prune", "--yes"))
-                self.alexa.always.clear()
 
     def test_an_incomplete_list_deletes_nothing(self) -> None:
         self.done("apply")

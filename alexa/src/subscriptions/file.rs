@@ -1057,10 +1057,10 @@ mod tests {
     #[test]
     fn units_can_be_left_to_alexa() {
         let under = entry(COMPLETION, &format!("units_under = {UNIT:?}"));
-        let names = entry(COMPLETION, &format!("units = [{UNIT:?}, \"Room 102\"]"));
+        let rooms = entry(COMPLETION, &format!("units = [{UNIT:?}, \"Room 102\"]"));
         let roles = "Alexa.Role.Management.Assignment";
         let roles = entry(roles, "resources = [\"Grand Hotel\"]");
-        let text = format!("{under}{names}{roles}");
+        let text = format!("{under}{rooms}{roles}");
         let files = read_texts(&[("a.toml", &text)]).unwrap();
         let [room] = files.contents.wanted.as_slice() else {
             panic!("{:?}", files.contents.wanted);

@@ -2,8 +2,8 @@
 //! have names.
 //!
 //! Every run reads the lists anew. A list that was kept for ten minutes may lack a new room, or
-//! show one that is gone: good enough to show names, but not to create or delete by it. A list
-//! that is empty or incomplete is a problem of the file, which stops the run: it would make
+//! show one that is gone: good enough to show names, but not to create or delete anything by. A
+//! list that is empty or incomplete is a problem of the file, which stops the run: it would make
 //! `--prune` delete what only seems to be gone.
 
 use std::{

@@ -103,10 +103,9 @@ async fn with_unit_ids(
 ) -> Result<SampleOptions, CommandError> {
     let mut about = args.about.clone();
     about.check(args.kind)?;
-    for unit in [&mut about.unit, &mut about.parent] {
-        if let Some(given) = unit {
-            *given = resolve_unit(given, global, terminal).await?;
-        }
+    let units = [&mut about.unit, &mut about.parent];
+    for given in units.into_iter().flatten() {
+        *given = resolve_unit(given, global, terminal).await?;
     }
     Ok(about)
 }
