@@ -59,13 +59,13 @@ FUNCTION, INVOCATION, DESTINATION, ERRORS = (
 DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signal delivery"
 ALARMS, HEARTBEAT, LEDGER = "alarms", "heartbeat", "ledger"
 ALARM_TOPICS, SUBSCRIBERS = "alarm topics", "alarm subscribers"
-STACK_KEY = "encryption key"
+STACK_KEY, RENEWAL = "encryption key", "renewal"
 
 OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
 OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
 OF_THE_QUEUES = [DEAD_LETTERS, QUARANTINE, SIGNALS]
-OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER, STACK_KEY]
+OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER, STACK_KEY, RENEWAL]
 OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
 ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
 
@@ -492,7 +492,7 @@ class Doctor(DoctorTest):
         sqs.send_message(QueueUrl=url, MessageBody="kept")
         result = self.on_call()
         self.assertEqual(result.status, 1)
-        self.assertRegex(result.err, "^1 of 25 links failed; 5 not checked ")
+        self.assertRegex(result.err, f"^1 of {len(ALL)} links failed; 5 not checked ")
 
     # ── Commands to paste ──
 

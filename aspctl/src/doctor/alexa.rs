@@ -15,17 +15,21 @@ use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, ResourceState, SubscriptionFilter},
     args::{FileArgs, GlobalArgs},
     credentials::{are_absent, connect},
+    error::CommandError,
     subscriptions::{
         compare::{
             ComparedSubscription, MatchQuality, SubscriptionMatch, WantedSubscription, compare,
         },
         describe::describe_entities,
-        file::{self, FileContents, TopicSource},
+        file::{FileContents, SubscriptionFiles, TopicSource},
+        placeholder::ExampleIds,
         plan::TopicResources,
         read::look_up_units,
+        resolve, text_source,
         units::UnitDirectory,
     },
     terminal::{Terminal, counted},
+    units::organization,
 };
 
 /// How long before its end a subscription gives a warning, if its duration is unknown.
@@ -53,17 +57,31 @@ pub(super) async fn log_in(
     connected.map_err(|error| CheckError::of(error, FindingCode::LoginCredentialsUnusable))
 }
 
-/// Reads the subscriptions files. Who has neither credentials for Alexa nor a file needs none.
-pub(super) async fn read_file(
+/// Reads the subscriptions files, and asks Alexa for the units that only it can tell, if there are
+/// any. Who has neither credentials for Alexa nor a file needs none.
+pub(super) async fn read_file<'l>(
     global: &GlobalArgs,
     file: &FileArgs,
     is_required: bool,
+    login: impl AsyncFnOnce() -> &'l Result<AlexaApi, CheckError>,
 ) -> Result<FileContents, CheckError> {
     if !is_required && are_absent(&global.alexa) && !file.is_present() {
         return Err(CheckError::no_login_credentials(Remedy::default()));
     }
-    let read = file::read(&file.file).await;
-    read.map_err(|error| CheckError::of(error, FindingCode::SubscriptionsFileInvalid))
+    let examples = ExampleIds::of(&global.alexa.alexa_url);
+    let files = text_source::read_files(&file.file, examples).await;
+    let invalid = |error| CheckError::of(error, FindingCode::SubscriptionsFileInvalid);
+    let SubscriptionFiles {
+        mut contents,
+        unresolved,
+    } = files.map_err(invalid)?;
+    if !unresolved.is_empty() {
+        let alexa = prerequisite(login().await, DoctorCheck::LoginWithAmazon)?;
+        let wanted = &mut contents.wanted;
+        let resolved = resolve::resolve_units(wanted, unresolved, organization(), alexa).await;
+        resolved.map_err(|error| invalid(CommandError::from(error)))?;
+    }
+    Ok(contents)
 }
 
 fn without_credentials(is_required: bool) -> CheckError {

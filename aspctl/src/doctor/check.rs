@@ -36,6 +36,7 @@ pub(super) enum DoctorCheck {
     Heartbeat,
     Ledger,
     EncryptionKey,
+    Renewal,
     SyntheticEvent,
 }
 
@@ -73,6 +74,7 @@ impl DoctorCheck {
             Self::Heartbeat => "heartbeat",
             Self::Ledger => "ledger",
             Self::EncryptionKey => "encryption key",
+            Self::Renewal => "renewal",
             Self::SyntheticEvent => "synthetic event",
         }
     }
@@ -120,6 +122,7 @@ impl DoctorCheck {
             | Self::AlarmSubscribers
             | Self::Heartbeat
             | Self::Ledger
+            | Self::Renewal
             | Self::SyntheticEvent => &[Self::Stack],
         }
     }

@@ -102,15 +102,16 @@ finding_codes! {
     LoginCredentialsUnusable = "LOGIN_CREDENTIALS_UNUSABLE": Failed [LoginWithAmazon]
         "Correct the variable, the file or the secret that the finding names";
     /// Login with Amazon refuses the client or the refresh token, or the token has no use at Alexa.
-    LoginRefused = "LOGIN_REFUSED": Failed [LoginWithAmazon, AlexaApi, AmazonAccount, Subscriptions]
+    LoginRefused = "LOGIN_REFUSED": Failed
+        [LoginWithAmazon, AlexaApi, SubscriptionsFile, AmazonAccount, Subscriptions]
         "Get a new refresh token with `aspctl login`, or correct the client's id and secret";
     /// Alexa or Login with Amazon refuses a call: the client or the token lacks a right.
     AlexaAccessDenied = "ALEXA_ACCESS_DENIED": Failed
-        [LoginWithAmazon, AlexaApi, AmazonAccount, Subscriptions]
+        [LoginWithAmazon, AlexaApi, SubscriptionsFile, AmazonAccount, Subscriptions]
         "Give the client API access, and get a token with both scopes: `aspctl login`";
     /// A call to Alexa or Login with Amazon failed, so this cannot be checked.
     AlexaCallFailed = "ALEXA_CALL_FAILED": Failed
-        [LoginWithAmazon, AlexaApi, AmazonAccount, Subscriptions]
+        [LoginWithAmazon, AlexaApi, SubscriptionsFile, AmazonAccount, Subscriptions]
         "Look at the cause in the finding: network, host, or Alexa itself. Then run it again";
     /// The subscriptions file cannot be read, or has a fault.
     SubscriptionsFileInvalid = "SUBSCRIPTIONS_FILE_INVALID": Failed [SubscriptionsFile]
@@ -262,16 +263,16 @@ finding_codes! {
         "See why with `aspctl quarantine list`, then replay or discard them";
 
     /// Alarms of this version do not exist.
-    AlarmMissing = "ALARM_MISSING": Failed [Alarms]
+    AlarmMissing = "ALARM_MISSING": Failed [Alarms, Renewal]
         "Deploy this version, or [restore the stack](operations.md#restoring-the-stack)";
     /// Alarms do not act: somebody disabled their actions.
-    AlarmDisabled = "ALARM_DISABLED": Failed [Alarms]
+    AlarmDisabled = "ALARM_DISABLED": Failed [Alarms, Renewal]
         "Run the command, once the maintenance is over for which they were disabled";
     /// Alarms do not notify the topic of their severity.
     AlarmNotNotifying = "ALARM_NOT_NOTIFYING": Failed [Alarms]
         "[Restore the stack](operations.md#restoring-the-stack)";
     /// An alarm is in ALARM.
-    AlarmInAlarm = "ALARM_IN_ALARM": Failed [Alarms]
+    AlarmInAlarm = "ALARM_IN_ALARM": Failed [Alarms, Renewal]
         "Follow [its section](operations.md#alarms), which the finding links to";
     /// The topic that a parameter names for pages or tickets does not exist.
     AlarmTopicMissing = "ALARM_TOPIC_MISSING": Failed [AlarmTopics, AlarmSubscribers]
@@ -300,6 +301,19 @@ finding_codes! {
     /// The ledger's table does not delete old items, and keeps growing.
     LedgerKeepsGrowing = "LEDGER_KEEPS_GROWING": Failed [Ledger]
         "Run the command: it enables the time to live";
+
+    /// The last deployment of the renewal's stack failed, or it lacks an output.
+    RenewalStackFailed = "RENEWAL_STACK_FAILED": Failed [Renewal]
+        "Deploy [the renewal](renewal.md) again";
+    /// The schedule of the renewal is disabled or missing: nothing is renewed.
+    RenewalDisabled = "RENEWAL_DISABLED": Failed [Renewal]
+        "Enable the schedule, or deploy [the renewal](renewal.md) again";
+    /// The last run of the renewal failed: subscriptions may end.
+    RenewalFailed = "RENEWAL_FAILED": Failed [Renewal]
+        "Read why in the log of its function; see [the renewal](renewal.md)";
+    /// The renewal has not run for more than two of its intervals.
+    RenewalNotRunning = "RENEWAL_NOT_RUNNING": Warning [Renewal]
+        "After a deployment wait some minutes; else look at the schedule and at throttles";
 
     /// The synthetic event had no effect in time.
     SyntheticEventUnseen = "SYNTHETIC_EVENT_UNSEEN": Failed [SyntheticEvent]

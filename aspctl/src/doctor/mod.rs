@@ -19,6 +19,7 @@ mod output;
 mod permission;
 mod queues;
 mod remedy;
+mod renewal;
 mod report;
 mod selection;
 mod send;
@@ -224,7 +225,8 @@ impl<'a> ChainInputs<'a> {
 
     async fn wanted(&self) -> &Result<FileContents, CheckError> {
         let file = &self.args.file;
-        let read = || alexa::read_file(self.global, file, self.requires_alexa());
+        let login = async || self.login().await;
+        let read = || alexa::read_file(self.global, file, self.requires_alexa(), login);
         self.wanted.get_or_init(read).await
     }
 
@@ -273,6 +275,7 @@ impl<'a> ChainInputs<'a> {
             DoctorCheck::Heartbeat => heartbeat::check(self.stack().await).await,
             DoctorCheck::Ledger => ledger::check(self.stack().await).await,
             DoctorCheck::EncryptionKey => self.check_key().await,
+            DoctorCheck::Renewal => renewal::check(self.stack().await, Utc::now()).await,
             DoctorCheck::SyntheticEvent => self.send().await,
         }
     }
@@ -349,6 +352,7 @@ mod tests {
             ledger::tests::examples(),
             log::tests::examples(),
             queues::tests::examples(),
+            renewal::tests::examples(),
             report::tests::examples(),
             send::tests::examples(),
             stack::tests::examples(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use asp_alexa::subscriptions::undone::UndoneChange;
 use asp_events::event::header::EventType;
 use serde_json::{Value, json};
 
@@ -10,9 +11,10 @@ use super::{
     describe::{describe_entities, describe_subscription},
     event_types::TypeNote,
     plan::{CreationCause, KeptSubscription, PlannedCreation, PlannedNearMiss, SubscriptionPlan},
+    resolve::UnitList,
 };
 use crate::{
-    alexa::{AlexaSubscription, ResourceState},
+    alexa::{AlexaSubscription, AlexaUnit, ResourceState},
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
     terminal::{Terminal, counted, counted_as},
@@ -22,6 +24,8 @@ use crate::{
 pub(super) struct PlanView<'a> {
     pub(super) plan: &'a SubscriptionPlan<'a>,
     pub(super) account: &'a RunAccount,
+    /// The units that each `units_under` of the files stands for.
+    pub(super) lists: &'a [UnitList],
     /// What becomes of the events of new subscriptions.
     pub(super) types: Vec<TypeNote>,
     /// The types of the events that the files ask for.
@@ -36,6 +40,15 @@ impl PlanView<'_> {
         let plan = self.plan;
         terminal.say(format_args!("Topic {}", plan.topic))?;
         terminal.say(self.account.line())?;
+        for UnitList {
+            under,
+            origin,
+            units,
+        } in self.lists
+        {
+            let units = counted(units.len(), "unit");
+            terminal.say(format_args!("Below {under}: {units} ({origin})"))?;
+        }
         match plan.configuration {
             Some(id) => {
                 terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?;
@@ -170,6 +183,7 @@ impl PlanView<'_> {
         json!({
             "topic": plan.topic,
             "account": self.account.json(),
+            "unitsUnder": self.lists.iter().map(list_json).collect::<Vec<_>>(),
             "configurationId": plan.configuration,
             "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
             "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
@@ -281,6 +295,16 @@ fn in_parentheses(reason: &str) -> String {
     }
 }
 
+/// The units below one that a file names.
+fn list_json(list: &UnitList) -> Value {
+    let unit = |unit: &AlexaUnit| json!({ "id": unit.id, "name": unit.name });
+    json!({
+        "under": list.under,
+        "origin": list.origin,
+        "units": list.units.iter().map(unit).collect::<Vec<_>>(),
+    })
+}
+
 fn creation_json(creation: &PlannedCreation<'_>) -> Value {
     let cause = match creation.cause {
         CreationCause::Missing => "MISSING",
@@ -331,4 +355,46 @@ fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
         values.push(&subscription.raw);
     }
     values
+}
+
+/// Prints what was not done, in the order of the files. Returns what to do about it, each advice
+/// once, with the first place that it is for if there are several.
+pub(super) fn show_undone(
+    mut undone: Vec<UndoneChange>,
+    terminal: &Terminal,
+) -> Result<Vec<String>, CommandError> {
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+    let (mut rows, mut advices) = (Vec::new(), Vec::<(String, String)>::new());
+    for change in undone {
+        if let Some(advice) = change.advice
+            && !advices.iter().any(|(_, other)| *other == advice)
+        {
+            advices.push((change.origin.clone(), advice));
+        }
+        rows.push(vec![
+            change.event,
+            change.about,
+            change.origin,
+            change.problem,
+        ]);
+    }
+    if !rows.is_empty() {
+        terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
+        terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
+    }
+    let has_several = advices.len() > 1;
+    let with_place = |(origin, advice): (String, String)| match origin.as_str() {
+        origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
+        _ => advice,
+    };
+    Ok(advices.into_iter().map(with_place).collect())
+}
+
+/// The file of an origin and the line in it, for sorting.
+fn line_of(origin: &str) -> (String, usize) {
+    let (file, line) = origin.rsplit_once(' ').unwrap_or((origin, ""));
+    match line.parse() {
+        Ok(line) => (file.to_owned(), line),
+        Err(_) => (origin.to_owned(), 0),
+    }
 }
