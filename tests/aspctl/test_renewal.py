@@ -489,7 +489,9 @@ class Deployed(RenewalTest):
         schedule = self.stack.client("scheduler").get_schedule(Name=schedule)
         self.assertEqual(schedule["ScheduleExpression"], "rate(24 hours)")
         self.assertEqual(schedule["Target"]["Arn"], function)
-        self.assertEqual(self.told_by_the_doctor()[0]["state"], "warning", "no metrics here")
+        [told] = self.told_by_the_doctor()
+        self.assertEqual(told["state"], "ok", told)
+        self.assertIn(f"{RENEWAL_STACK} runs every 24 hours; the last run", told["detail"])
 
     def told_by_the_doctor(self) -> list[Answer]:
         environment = aws(self.stack) | self.alexa.environment
