@@ -6,6 +6,7 @@ ASP_EVENTS_BOOTSTRAP=… ASPCTL=… RENEWAL=target/debug/asp-renewal python -m u
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -471,7 +473,10 @@ class Deployed(RenewalTest):
             command = " ".join(renewal.command(TEMPLATE, given))
             self.assertIn(f"--stack-name {RENEWAL_STACK} ", command)
             self.assertIn(" IntervalHours=6", command)
-            renewal.check()
+            with redirect_stdout(io.StringIO()) as told:
+                renewal.check()
+            found = "of 2 subscriptions in the file, 0 are there, 2 are missing"
+            self.assertIn(found, told.getvalue())
             self.assertEqual(self.changes(), [])
             self.write("broken")
             with self.assertRaisesRegex(deploy_renewal.StartError, "subscriptions.toml, line 1"):
@@ -484,7 +489,9 @@ class Deployed(RenewalTest):
         schedule = self.stack.client("scheduler").get_schedule(Name=schedule)
         self.assertEqual(schedule["ScheduleExpression"], "rate(24 hours)")
         self.assertEqual(schedule["Target"]["Arn"], function)
-        self.assertEqual(self.told_by_the_doctor()[0]["state"], "warning", "no metrics here")
+        [told] = self.told_by_the_doctor()
+        self.assertEqual(told["state"], "ok", told)
+        self.assertIn(f"{RENEWAL_STACK} runs every 24 hours; the last run", told["detail"])
 
     def told_by_the_doctor(self) -> list[Answer]:
         environment = aws(self.stack) | self.alexa.environment

@@ -27,8 +27,9 @@ const STACK_SUFFIX: &str = "-renewal";
 /// The outputs with the names of its alarms.
 const ALARM_OUTPUTS: [&str; 2] = ["RenewalFailedAlarmName", "RenewalMissingAlarmName"];
 
-/// The period of the metrics: that of the alarms.
-const PERIOD_SECONDS: i32 = 3600;
+/// The period of the metrics. Two intervals of a day have fewer than the 1,440 data points that one
+/// call may return.
+const PERIOD_SECONDS: i32 = 300;
 
 /// What is known of the renewal.
 #[derive(Debug)]
@@ -51,10 +52,10 @@ struct RenewalAlarm {
     has_actions: bool,
 }
 
-/// The hour in which the renewal ran, and whether a run of that hour failed.
+/// The period in which the renewal ran last, and whether all of its runs failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RenewalRun {
-    hour: DateTime<Utc>,
+    start: DateTime<Utc>,
     failed: bool,
 }
 
@@ -96,9 +97,9 @@ fn describe(status: &RenewalStatus) -> String {
         format!("every {interval} hours")
     };
     match status.last_run {
-        Some(RenewalRun { hour, .. }) => {
-            let hour = hour.format("%Y-%m-%d %H:%M UTC");
-            format!("{stack} runs {every}; the last run, in the hour from {hour}, succeeded")
+        Some(RenewalRun { start, .. }) => {
+            let start = start.format("%Y-%m-%d %H:%M UTC");
+            format!("{stack} runs {every}; the last run, at about {start}, succeeded")
         }
         None => format!("{stack} runs {every}"),
     }
@@ -156,8 +157,8 @@ async fn read_alarms(
     ))?;
     let found = read.metric_alarms.unwrap_or_default();
     let status = |name: String| {
-        let named = |alarm: &&MetricAlarm| alarm.alarm_name.as_deref() == Some(&name);
-        let alarm = found.iter().find(named);
+        let is_it = |alarm: &&MetricAlarm| alarm.alarm_name.as_deref() == Some(&name);
+        let alarm = found.iter().find(is_it);
         RenewalAlarm {
             state: alarm.map(|alarm| alarm.state_value.clone().unwrap_or(StateValue::Ok)),
             has_actions: alarm.is_some_and(|alarm| alarm.actions_enabled.unwrap_or(true)),
@@ -167,7 +168,7 @@ async fn read_alarms(
     Ok(names.into_iter().map(status).collect())
 }
 
-/// The last hour since `start` in which the function ran.
+/// The last run since `start`.
 async fn last_run(
     aws: &AwsClients,
     function: &str,
@@ -175,41 +176,35 @@ async fn last_run(
     now: DateTime<Utc>,
 ) -> Result<Option<RenewalRun>, AwsCallError> {
     let sums = async |metric: &str| {
+        let dimension = Dimension::builder().name("FunctionName").value(function);
         let request = aws.cloudwatch().get_metric_statistics();
         let request = request
             .namespace("AWS/Lambda")
             .metric_name(metric)
-            .dimensions(
-                Dimension::builder()
-                    .name("FunctionName")
-                    .value(function)
-                    .build(),
-            )
+            .dimensions(dimension.build())
             .start_time(Timestamp::from_secs(start.timestamp()))
             .end_time(Timestamp::from_secs(now.timestamp() + 60))
             .period(PERIOD_SECONDS)
             .statistics(Statistic::Sum);
         let read = request.send().await;
         let read = read.map_err(call_error("cloudwatch:GetMetricStatistics", function))?;
-        Ok(hours(read.datapoints.unwrap_or_default()))
+        Ok(read.datapoints.unwrap_or_default())
     };
     let (invocations, errors) = tokio::try_join!(sums("Invocations"), sums("Errors"))?;
-    Ok(invocations.into_iter().max().map(|hour| RenewalRun {
-        hour,
-        failed: errors.contains(&hour),
-    }))
+    Ok(find_last_run(&invocations, &errors))
 }
 
-/// The times of the data points that are not zero.
-fn hours(points: Vec<Datapoint>) -> Vec<DateTime<Utc>> {
-    let mut hours = Vec::new();
-    for point in points {
-        if point.sum.is_some_and(|sum| sum > 0.0) {
-            let seconds = point.timestamp.map(|time| time.secs());
-            hours.extend(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)));
-        }
-    }
-    hours
+/// The last period with invocations. Of several runs in it, one that succeeded counts.
+fn find_last_run(invocations: &[Datapoint], errors: &[Datapoint]) -> Option<RenewalRun> {
+    let sum = |point: &Datapoint| point.sum.unwrap_or_default();
+    let runs = invocations.iter().filter(|point| sum(point) > 0.0);
+    let last = runs.max_by_key(|point| point.timestamp.map(|time| time.secs()))?;
+    let same = |point: &&Datapoint| point.timestamp == last.timestamp;
+    let failures = errors.iter().find(same).map_or(0.0, sum);
+    Some(RenewalRun {
+        start: DateTime::from_timestamp(last.timestamp?.secs(), 0)?,
+        failed: failures >= sum(last),
+    })
 }
 
 fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
@@ -251,7 +246,7 @@ fn judge_last_run(
     interval: i64,
     last_run: Option<RenewalRun>,
 ) -> Option<DoctorFinding> {
-    let Some(RenewalRun { hour, failed }) = last_run else {
+    let Some(RenewalRun { start, failed }) = last_run else {
         let problem = format!("{stack} has not run in the last {} hours", 2 * interval + 1);
         let remedy = "If it was just deployed, wait some minutes; else look at the schedule and \
                       at Throttles of RenewalFunction";
@@ -262,8 +257,8 @@ fn judge_last_run(
         ));
     };
     failed.then(|| {
-        let hour = hour.format("%Y-%m-%d %H:%M UTC");
-        let problem = format!("a run in the hour from {hour} failed: {stack} may not renew");
+        let start = start.format("%Y-%m-%d %H:%M UTC");
+        let problem = format!("the last run of {stack}, at about {start}, failed");
         let remedy = "Read why in the log of RenewalFunction (docs/renewal.md)";
         DoctorFinding::new(FindingCode::RenewalFailed, problem, remedy)
     })
@@ -303,7 +298,7 @@ fn judge_alarm(alarm: &RenewalAlarm) -> Option<DoctorFinding> {
 pub(super) mod tests {
     use super::*;
 
-    const HOUR: DateTime<Utc> = DateTime::UNIX_EPOCH;
+    const TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn healthy() -> RenewalStatus {
         let alarm = |name: &str| RenewalAlarm {
@@ -319,7 +314,7 @@ pub(super) mod tests {
             is_enabled: true,
             alarms: vec![alarm("failed"), alarm("missing")],
             last_run: Some(RenewalRun {
-                hour: HOUR,
+                start: TIME,
                 failed: false,
             }),
         }
@@ -338,8 +333,7 @@ pub(super) mod tests {
         assert_eq!(problems(|_| {}), Vec::<String>::new());
         assert_eq!(
             describe(&healthy()),
-            "s-renewal runs every 24 hours; the last run, in the hour from 1970-01-01 00:00 UTC, \
-             succeeded"
+            "s-renewal runs every 24 hours; the last run, at about 1970-01-01 00:00 UTC, succeeded"
         );
     }
 
@@ -355,10 +349,10 @@ pub(super) mod tests {
                 problems(|status| status.is_enabled = false),
             ),
             (
-                "a run in the hour from 1970-01-01 00:00 UTC failed: s-renewal may not renew",
+                "the last run of s-renewal, at about 1970-01-01 00:00 UTC, failed",
                 problems(|status| {
                     status.last_run = Some(RenewalRun {
-                        hour: HOUR,
+                        start: TIME,
                         failed: true,
                     });
                 }),
@@ -385,12 +379,20 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_hours_with_runs_count() {
-        let point = |seconds: i64, sum: f64| {
-            let time = Timestamp::from_secs(seconds);
+    fn the_last_period_with_runs_counts() {
+        let point = |minutes: i64, sum: f64| {
+            let time = Timestamp::from_secs(minutes * 60);
             Datapoint::builder().timestamp(time).sum(sum).build()
         };
-        assert_eq!(hours(vec![point(0, 1.0), point(3600, 0.0)]), [HOUR]);
+        let last = |invocations: &[Datapoint], errors: &[Datapoint]| {
+            let run = find_last_run(invocations, errors)?;
+            Some((run.start.timestamp() / 60, run.failed))
+        };
+        let invocations = [point(5, 1.0), point(10, 2.0), point(0, 1.0), point(15, 0.0)];
+        assert_eq!(last(&invocations, &[point(5, 1.0)]), Some((10, false)));
+        assert_eq!(last(&invocations, &[point(10, 1.0)]), Some((10, false)));
+        assert_eq!(last(&invocations, &[point(10, 2.0)]), Some((10, true)));
+        assert_eq!(last(&[point(0, 0.0)], &[]), None);
     }
 
     /// Findings with all codes that are made here.
@@ -403,7 +405,7 @@ pub(super) mod tests {
         broken.last_run = None;
         let mut found = judge(&broken);
         broken.last_run = Some(RenewalRun {
-            hour: HOUR,
+            start: TIME,
             failed: true,
         });
         found.extend(judge(&broken));
