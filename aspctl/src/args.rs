@@ -18,6 +18,10 @@ use reqwest::Url;
 /// The stack name in samconfig.toml.
 pub(crate) const DEFAULT_STACK: &str = "asp-events";
 
+/// The host of the Event Messenger API, which Amazon offers at this one only.
+pub(crate) const DEFAULT_ALEXA_URL: &str = "https://api.amazonalexa.com";
+pub(crate) const DEFAULT_LWA_URL: &str = "https://api.amazon.com/auth/o2/token";
+
 /// Options that every command accepts.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
@@ -86,7 +90,7 @@ pub(crate) struct AlexaArgs {
         global = true,
         hide_short_help = true,
         env = "ASPCTL_ALEXA_URL",
-        default_value = "https://api.amazonalexa.com",
+        default_value = DEFAULT_ALEXA_URL,
         value_name = "URL"
     )]
     pub(crate) alexa_url: Url,
@@ -96,7 +100,7 @@ pub(crate) struct AlexaArgs {
         global = true,
         hide_short_help = true,
         env = "ASPCTL_LWA_URL",
-        default_value = "https://api.amazon.com/auth/o2/token",
+        default_value = DEFAULT_LWA_URL,
         value_name = "URL"
     )]
     pub(crate) lwa_url: Url,
@@ -173,6 +177,11 @@ impl FileArgs {
         self.file
             .iter()
             .any(|path| path != default || path.exists())
+    }
+
+    /// Whether nothing but the default is named.
+    pub(crate) fn is_default(&self) -> bool {
+        matches!(self.file.as_slice(), [path] if path == Path::new(DEFAULT_FILE))
     }
 
     /// The paths, for people.

@@ -68,14 +68,6 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
-    /// Creates the error for input with these problems, unless there are none.
-    pub(crate) fn unless_empty(problems: Vec<InputError>) -> Result<(), Self> {
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(Self::of_problems(problems))
-    }
-
     /// Creates the error for input with these problems, of which there is at least one.
     pub(crate) fn of_problems(mut problems: Vec<InputError>) -> Self {
         match problems.pop() {

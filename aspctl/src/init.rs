@@ -465,8 +465,8 @@ mod tests {
         advice::Explanation,
         names::NameBook,
         subscriptions::{
-            file::tests::{read_texts, wanted},
             placeholder::ExampleIds,
+            text_source::tests::{read_texts, wanted},
         },
     };
 

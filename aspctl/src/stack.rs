@@ -167,6 +167,11 @@ impl DeployedStack {
         self.parameters.get(name).map(String::as_str)
     }
 
+    /// The names of its parameters.
+    pub(crate) fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
     /// Whether the stack leaves a consumer to others.
     pub(crate) fn leaves_out(&self, consumer: SignalConsumer) -> bool {
         self.parameter(consumer.parameter()) == Some("None")

@@ -408,14 +408,14 @@ class World:
         """The states of links that `doctor` finds."""
         run = self.run("doctor", "--output", "json")
         try:
-            rows = {row["link"]: row for row in json.loads(run.out)}
+            rows = {check["name"]: check for check in json.loads(run.out)["checks"]}
         except ValueError:
             self.faults.append(f"aspctl doctor: no JSON: {tail(run.text)}")
             return {}
         for row in rows.values():
-            if row["state"] in ("failed", "warning") and not row["detail"]:
-                self.faults.append(f"aspctl doctor: {row['link']} {row['state']} without a reason")
-        return {link: str(rows.get(link, {}).get("state")) for link in links}
+            if row["state"] in ("FAILED", "WARNING") and not row["findings"]:
+                self.faults.append(f"aspctl doctor: {row['name']} {row['state']} without a reason")
+        return {link: str(rows.get(link, {}).get("state")).lower() for link in links}
 
 
 def requested(entry: Entry) -> dict[str, Any]:

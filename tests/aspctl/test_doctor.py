@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
+from jsonschema import Draft202012Validator
 from proxy import JSON_DENIED, Answer, proxy
-from tool import Result, aws, run, start
+from remedies import assert_pasteable, parse
+from tool import ASPCTL, OWN, ROOT, Result, aws, run, start
 
 from case import BOOTSTRAP  # tool.py knows where it is
 from completed import complete, destination, time_to_live
@@ -56,17 +59,46 @@ FUNCTION, INVOCATION, DESTINATION, ERRORS = (
 DEAD_LETTERS, QUARANTINE, SIGNALS = "dead-letter queues", "quarantine", "signal delivery"
 ALARMS, HEARTBEAT, LEDGER = "alarms", "heartbeat", "ledger"
 ALARM_TOPICS, SUBSCRIBERS = "alarm topics", "alarm subscribers"
-STACK_KEY = "encryption key"
+STACK_KEY, RENEWAL = "encryption key", "renewal"
 
 OF_ALEXA = [LOGIN, API, SUBSCRIPTIONS_FILE, ACCOUNT]
 OF_TOPIC = [TOPIC, POLICY, ENCRYPTION]
 OF_FUNCTION = [DELIVERY, FUNCTION, INVOCATION, DESTINATION, ERRORS]
 OF_THE_QUEUES = [DEAD_LETTERS, QUARANTINE, SIGNALS]
-OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER, STACK_KEY]
+OF_THE_REST = [*OF_THE_QUEUES, ALARMS, ALARM_TOPICS, SUBSCRIBERS, HEARTBEAT, LEDGER, STACK_KEY, RENEWAL]
 OF_STACK = [*OF_TOPIC, *OF_FUNCTION, *OF_THE_REST]
 ALL = [CREDENTIALS, STACK, *OF_ALEXA, CONFIGURATION, SUBSCRIBED, *OF_STACK]
 
+CODES = re.compile(r'^\| <a id="\w+"></a>`(\w+)` \| (\w+) \| (.+?) \| ')
+SCHEMA = ROOT / "schemas/aspctl/doctor.json"
+
 Row = dict[str, Any]
+
+
+def slug(link: str) -> str:
+    return link.lower().replace(" ", "-")
+
+
+def documented_codes() -> dict[str, tuple[str, list[str]]]:
+    """The severity and the checks of each code, as the document has them."""
+    lines = (ROOT / "docs/doctor-codes.md").read_text().splitlines()
+    found = filter(None, map(CODES.match, lines))
+    return {row[1]: (row[2], re.findall(r"`([\w-]+)`", row[3])) for row in found}
+
+
+def rows_of(report: dict[str, Any]) -> list[Row]:
+    """A row for each finding that counts, or else for the check."""
+    rows: list[Row] = []
+    for check in report["checks"]:
+        link = {"link": check["name"]}
+        counted = [finding for finding in check["findings"] if finding["counts"]]
+        for finding in counted:
+            text = "\n".join([finding["advice"], *finding["commands"]])
+            row = {"state": finding["severity"].lower(), "detail": finding["problem"], "advice": text}
+            rows.append(link | row | {"code": finding["code"], "commands": finding["commands"]})
+        if not counted:
+            rows.append(link | {"state": check["state"].lower(), "detail": check["detail"], "advice": None})
+    return rows
 
 
 class DoctorTest(unittest.TestCase):
@@ -163,12 +195,42 @@ class DoctorTest(unittest.TestCase):
         environment.pop(without, None)
         return run("doctor", *args, env=environment)
 
-    def doctor(self, *args: str, **env: str) -> tuple[int, list[Row]]:
+    def report(self, *args: str, **env: str) -> tuple[int, dict[str, Any]]:
+        """Runs the doctor; its exit status and its JSON, which is as documented."""
         result = self.run_doctor("--output", "json", *args, **env)
         self.assertTrue(result.out, result.err)
-        rows = json.loads(result.out)
+        report: dict[str, Any] = json.loads(result.out)
+        self.assert_documented(report)
+        self.assertEqual(report["passed"], result.status == 0, report)
+        return result.status, report
+
+    def assert_documented(self, report: dict[str, Any]) -> None:
+        """Checks the shape, and that each code is the one of the document for this check."""
+        Draft202012Validator(json.loads(SCHEMA.read_bytes())).validate(report)
+        codes = documented_codes()
+        for check in report["checks"]:
+            self.assertEqual(check["check"], slug(check["name"]))
+            for finding in check["findings"]:
+                severity, checks = codes[finding["code"]]
+                self.assertEqual(finding["severity"].lower(), severity, finding)
+                self.assertTrue(not checks or check["check"] in checks, (check, checks))
+                for command in finding["commands"]:
+                    assert_pasteable(command, region="us-east-1")
+
+    def doctor(self, *args: str, **env: str) -> tuple[int, list[Row]]:
+        status, report = self.report(*args, **env)
+        rows = rows_of(report)
         self.assertEqual(list(dict.fromkeys(row["link"] for row in rows)), ALL)
-        return result.status, rows
+        return status, rows
+
+    def assert_repairs(self, row: Row) -> None:
+        """Runs the commands of a finding, after which everything is in order."""
+        self.assertTrue(row["commands"], row)
+        for command in row["commands"]:
+            parse(command).run(self.stack)
+        status, rows = self.doctor()
+        self.assertEqual([row for row in rows if row["state"] != "ok"], [])
+        self.assertEqual(status, 0)
 
     def assert_fails(
         self, link: str, *fragments: str, skipped: list[str] | None = None, args: tuple[str, ...] = (), **env: str
@@ -251,6 +313,193 @@ class Doctor(DoctorTest):
         )
         self.assertNotIn(own.client_secret, json.dumps(row))
         self.assert_fails(LOGIN, "nowhere", skipped=skipped, args=("--credentials-secret", "nowhere"), **environment)
+
+    # ── What is checked ──
+
+    def states(self, *args: str, **env: str) -> tuple[int, dict[str, str]]:
+        """The exit status, and the state of each check that is not left out by an option."""
+        status, report = self.report(*args, **env)
+        self.assertEqual([check["name"] for check in report["checks"]], ALL)
+        made = [check for check in report["checks"] if check["skipReason"] != "BY_OPTION"]
+        return status, {check["name"]: check["state"].lower() for check in made}
+
+    def test_only_these_are_checked(self) -> None:
+        self.assertEqual(self.states("--only", "alarms"), (0, {ALARMS: "ok"}))
+        self.assertEqual(self.states("--only", "topic-policy,LEDGER"), (0, {POLICY: "ok", LEDGER: "ok"}))
+        self.assertEqual(self.states("--only", "ALARM_DISABLED", "--only", "ledger"), (0, {ALARMS: "ok", LEDGER: "ok"}))
+        alexa = {name: "ok" for name in (*OF_ALEXA, CONFIGURATION, SUBSCRIBED)}
+        self.assertEqual(self.states("--only", "alexa"), (0, alexa))
+        rest = {name: "ok" for name in ALL if name not in alexa}
+        self.assertEqual(self.states("--skip", "alexa"), (0, rest))
+        self.assertEqual(self.states("--only", "alexa,alarms", "--skip", "alexa"), (0, {ALARMS: "ok"}))
+
+    def test_what_is_left_out_is_shown(self) -> None:
+        result = self.run_doctor("--only", "alarms")
+        self.assertEqual(result.status, 0)
+        lines = result.out.splitlines()
+        self.assertEqual(len(lines), len(ALL))
+        self.assertRegex(result.out, "(?m)^✓ ok +alarms +31 alarms")
+        # What is read all the same is said.
+        for name in (CREDENTIALS, STACK):
+            self.assertRegex(result.out, f"(?m)^- skipped +{name} +by option; was read for other checks$")
+        self.assertRegex(result.out, "(?m)^- skipped +ledger +by option$")
+        self.assertEqual(result.err, f"1 check passed; {len(ALL) - 1} left out (--only, --skip).\n")
+
+    def test_what_is_not_selected_is_not_asked(self) -> None:
+        denied = self.caller_without(["lambda:*", "logs:*", "dynamodb:*", "cloudwatch:*", "kms:*", "scheduler:*"])
+        self.alexa.requests.clear()
+        self.assertEqual(self.states("--only", "topic-policy", **denied), (0, {POLICY: "ok"}))
+        self.assertEqual(self.alexa.requests, [])
+        # Nothing of AWS is needed for the login.
+        self.assertEqual(self.states("--only", "login-with-amazon", AWS_ENDPOINT_URL="http://127.0.0.1:1")[0], 0)
+
+    def test_a_prerequisite_that_is_missing_is_reported(self) -> None:
+        args = ("--only", "alarms", "--stack", "no-such-stack")
+        status, report = self.report(*args)
+        self.assertEqual(status, 1)
+        checks = {check["name"]: check for check in report["checks"]}
+        self.assertEqual([finding["code"] for finding in checks[STACK]["findings"]], ["STACK_NOT_FOUND"])
+        found = (checks[ALARMS]["state"], checks[ALARMS]["skipReason"], checks[ALARMS]["needs"])
+        self.assertEqual(found, ("SKIPPED", "NEEDS_CHECK", "stack"))
+        self.assertEqual(checks[CREDENTIALS]["skipReason"], "BY_OPTION")
+
+    def test_a_code_is_left_out(self) -> None:
+        names, cloudwatch = [self.alarm_name("FunctionErrorsAlarm")], self.client("cloudwatch")
+        self.addCleanup(cloudwatch.enable_alarm_actions, AlarmNames=names)
+        cloudwatch.disable_alarm_actions(AlarmNames=names)
+        ringing = {"AlarmName": self.alarm_name("QuarantineAlarm")}
+        self.addCleanup(cloudwatch.set_alarm_state, **ringing, StateValue="OK", StateReason="over")
+        cloudwatch.set_alarm_state(**ringing, StateValue="ALARM", StateReason="Quarantined.")
+        for args, counted in (
+            ([], ["ALARM_DISABLED", "ALARM_IN_ALARM"]),
+            (["--skip", "ALARM_IN_ALARM"], ["ALARM_DISABLED"]),
+            (["--only", "ALARM_IN_ALARM"], ["ALARM_IN_ALARM"]),
+            (["--only", "alarms", "--skip", "alarm_in_alarm,ALARM_DISABLED"], []),
+        ):
+            with self.subTest(args):
+                status, report = self.report(*args)
+                self.assertEqual(status, 1 if counted else 0)
+                (alarms,) = (check for check in report["checks"] if check["name"] == ALARMS)
+                codes = {finding["code"]: finding["counts"] for finding in alarms["findings"]}
+                self.assertEqual(sorted(codes), ["ALARM_DISABLED", "ALARM_IN_ALARM"])
+                self.assertEqual(sorted(code for code, counts in codes.items() if counts), counted)
+                self.assertEqual(alarms["state"], "FAILED" if counted else "SKIPPED")
+        shown = self.run_doctor("--skip", "ALARM_IN_ALARM,ALARM_DISABLED")
+        self.assertEqual(shown.status, 0)
+        self.assertRegex(shown.out, "(?m)^- skipped +alarms +2 findings left out by option$")
+        self.assertRegex(shown.out, "(?m)^    - ALARM_IN_ALARM, left out by option: .* is in ALARM")
+
+    def test_a_check_that_could_not_be_made_counts_whatever_code_is_selected(self) -> None:
+        denied = self.caller_without(["sns:GetTopicAttributes"])
+        status, report = self.report("--only", "TOPIC_IS_FIFO", **denied)
+        self.assertEqual(status, 1)
+        (topic,) = (check for check in report["checks"] if check["name"] == TOPIC)
+        self.assertEqual([finding["code"] for finding in topic["findings"]], ["AWS_ACCESS_DENIED"])
+        self.assertEqual(self.report("--only", "events-topic", "--skip", "AWS_ACCESS_DENIED", **denied)[0], 0)
+
+    def test_an_unknown_check_is_answered_with_those_there_are(self) -> None:
+        for option in ("--only", "--skip"):
+            result = self.run_doctor(option, "alarms,alarm")
+            self.assertEqual((result.status, result.out), (64, ""))
+            self.assertIn("invalid value 'alarm'", result.err)
+            for name in ("alexa", *map(slug, ALL), "synthetic-event", *documented_codes()):
+                self.assertRegex(result.err, rf"[ \[]{name}[,\]]")
+        for args, why in (
+            (["--only", "ledger", "--skip", "ledger"], "nothing to check"),
+            (["--only", "synthetic-event"], "--send"),
+        ):
+            result = self.run_doctor(*args)
+            self.assertEqual((result.status, result.out), (64, ""))
+            self.assertIn(why, result.err)
+
+    # ── Without credentials for Alexa, as on call ──
+
+    def on_call(self, *args: str, **env: str) -> Result:
+        own = {name: value for name, value in self.environment().items() if not name.startswith("LWA_")}
+        return run("doctor", *args, env=own | env)
+
+    def test_without_credentials_alexa_is_not_checked(self) -> None:
+        self.alexa.requests.clear()
+        result = self.on_call()
+        self.assertEqual(result.status, 0, result.out)
+        for name in (LOGIN, API, ACCOUNT, CONFIGURATION, SUBSCRIBED):
+            reason = "not checked: no Login with Amazon credentials"
+            self.assertRegex(result.out, f"(?m)^- skipped +{name} +{reason}$")
+        # The file needs no credentials.
+        self.assertRegex(result.out, "(?m)^✓ ok +subscriptions file +names 2 subscriptions$")
+        self.assertEqual(result.out.count("--credentials-file"), 1)
+        self.assertRegex(result.out, "(?m)^        aspctl login --stack asp-events --region us-east-1 ")
+        checks = len(ALL) - 5
+        wanted = f"{checks} checks passed; 5 not checked (no Login with Amazon credentials).\n"
+        self.assertEqual(result.err, wanted)
+        self.assertEqual(self.alexa.requests, [])
+
+    def test_without_credentials_and_file_neither_is_missed(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            own = {"ASPCTL_FILE": "subscriptions.toml"}
+            environment = {k: v for k, v in self.environment().items() if not k.startswith("LWA_")}
+            done = subprocess.run(
+                [ASPCTL, "doctor", "--output", "json"],
+                cwd=folder,
+                env=OWN | environment | own,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        report = json.loads(done.stdout)
+        self.assert_documented(report)
+        reasons = {check["name"]: check["skipReason"] for check in report["checks"]}
+        unchecked = [name for name, reason in reasons.items() if reason == "NO_LOGIN_CREDENTIALS"]
+        self.assertEqual(unchecked, [*OF_ALEXA, CONFIGURATION, SUBSCRIBED])
+        self.assertEqual((done.returncode, report["passed"]), (0, True))
+
+    def test_credentials_can_be_required(self) -> None:
+        for args in (["--require-alexa"], ["--only", "alexa"], ["--only", "login-with-amazon"]):
+            with self.subTest(args):
+                result = self.on_call(*args)
+                self.assertEqual(result.status, 1)
+                self.assertRegex(result.out, "(?m)^✗ FAILED +Login with Amazon\n    • LOGIN_CREDENTIALS_MISSING: ")
+
+    def test_what_is_broken_counts_without_credentials_too(self) -> None:
+        url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
+        self.addCleanup(sqs.purge_queue, QueueUrl=url)
+        sqs.send_message(QueueUrl=url, MessageBody="kept")
+        result = self.on_call()
+        self.assertEqual(result.status, 1)
+        self.assertRegex(result.err, f"^1 of {len(ALL)} links failed; 5 not checked ")
+
+    # ── Commands to paste ──
+
+    def test_commands_say_where_they_work(self) -> None:
+        url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
+        self.addCleanup(sqs.purge_queue, QueueUrl=url)
+        sqs.send_message(QueueUrl=url, MessageBody="kept")
+        with tempfile.NamedTemporaryFile("w") as config:
+            config.write('[profile on-call]\naws_access_key_id = test\naws_secret_access_key = test\nregion = us-east-1\n')
+            config.flush()
+            env = {"AWS_CONFIG_FILE": config.name, "AWS_REGION": ""}
+            _, report = self.report("--profile", "on-call", **env)
+        (quarantine,) = (check for check in report["checks"] if check["name"] == QUARANTINE)
+        (finding,) = quarantine["findings"]
+        end = "--stack asp-events --region us-east-1 --profile on-call"
+        wanted = [f"aspctl quarantine list {end}", f"aspctl replay quarantine --dry-run {end}"]
+        self.assertEqual(finding["commands"], wanted)
+        for command in finding["commands"]:
+            assert_pasteable(command, profile="on-call", stack="asp-events")
+
+    def test_a_command_of_the_report_works(self) -> None:
+        """A finding's command, copied from the text into a shell that has no settings."""
+        url, sqs = self.stack.queue_url("QuarantineQueueArn"), self.client("sqs")
+        self.addCleanup(sqs.purge_queue, QueueUrl=url)
+        sqs.send_message(QueueUrl=url, MessageBody="kept")
+        result = self.run_doctor()
+        (line,) = (line for line in result.out.splitlines() if "aspctl quarantine list" in line)
+        own = OWN | {k: v for k, v in aws(self.stack).items() if k != "AWS_REGION"}
+        command = line.strip().replace("aspctl", str(ASPCTL), 1)
+        done = subprocess.run(["sh", "-c", command], env=own, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        head, _ = done.stdout.splitlines()
+        self.assertRegex(head, "^ID +REASON ")
 
     # ── The account and the stack ──
 
@@ -377,14 +626,14 @@ class Doctor(DoctorTest):
         # Subscriptions that the file does not name may expire.
         self.assertEqual(self.doctor()[0], 0)
         self.write(f'{FILE}\n[[subscription]]\nevents = ["{activity}.Voice"]\nentities = {{}}\n')
-        self.assert_warns(SUBSCRIBED, f"1 expires soon: {id}", "aspctl apply renews")
+        self.assert_warns(SUBSCRIBED, f"1 expires soon: {id}", "Renew what expires", "aspctl apply --stack")
         subscriptions[id] = replace(subscriptions[id], expires_at=self.alexa.clock() + 1000)
         self.assertEqual(self.doctor()[0], 0)
 
     def test_a_subscription_exists_twice(self) -> None:
         id = self.subscribe("Alexa.Automation.Execution", "Completion", {"unit": UNIT})
         self.addCleanup(self.alexa.resources[SUBSCRIPTIONS].pop, id)
-        self.assert_warns(SUBSCRIBED, "1 subscription exists more than once", "aspctl apply --prune deletes the surplus")
+        self.assert_warns(SUBSCRIBED, "1 subscription exists more than once", "aspctl apply --prune --stack")
 
     def test_a_subscription_cannot_be_read(self) -> None:
         id = self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": self.configuration})
@@ -421,8 +670,11 @@ class Doctor(DoctorTest):
 
     def test_alexa_may_not_publish(self) -> None:
         self.set_policy(*[one for one in self.policy() if one["Sid"] != "grant-alexa-event-sns-publish"])
+        before = self.policy()
         row = self.assert_fails(POLICY, "no statement grants sns:Publish", "--attribute-name Policy")
-        statement = json.loads(row["advice"].partition("): ")[2])
+        self.assert_repairs(row)
+        *kept, statement = self.policy()
+        self.assertEqual(kept, before)
         self.assertEqual((statement["Principal"], statement["Resource"]), ({"AWS": [ROLE]}, self.arn("EventsTopic")))
 
     def test_alexa_is_denied_publishing(self) -> None:
@@ -439,7 +691,8 @@ class Doctor(DoctorTest):
 
     def test_the_topic_uses_the_key_managed_by_aws(self) -> None:
         self.set_topic("KmsMasterKeyId", "alias/aws/sns")
-        self.assert_fails(ENCRYPTION, "other accounts", "--attribute-name KmsMasterKeyId")
+        row = self.assert_fails(ENCRYPTION, "other accounts", "--attribute-name KmsMasterKeyId")
+        self.assert_repairs(row)
 
     def key(self, *statements: dict[str, Any]) -> str:
         key = self.new_key(*statements)
@@ -485,22 +738,25 @@ class Doctor(DoctorTest):
     def test_the_function_is_not_subscribed(self) -> None:
         self.client("sns").unsubscribe(SubscriptionArn=self.subscription("EventsTopic"))
         self.addCleanup(self.subscribe_function)
-        self.assert_fails(DELIVERY, "aws sns subscribe", self.arn("AspEventsFunction"))
+        self.assert_repairs(self.assert_fails(DELIVERY, "aws sns subscribe", self.arn("AspEventsFunction")))
 
     def test_a_filter_policy_blocks_events(self) -> None:
         self.set_subscription("FilterPolicy", '{"kind": ["other"]}', before="{}")
-        self.assert_fails(DELIVERY, '{"kind": ["other"]}', "--attribute-name FilterPolicy")
+        row = self.assert_fails(DELIVERY, '{"kind": ["other"]}', "--attribute-name FilterPolicy")
+        self.assert_repairs(row)
 
     def test_the_subscription_has_no_dead_letter_queue(self) -> None:
         before = json.dumps({"deadLetterTargetArn": self.arn("EventsDeadLetterQueue")})
         self.set_subscription("RedrivePolicy", "{}", before=before)
-        self.assert_fails(DELIVERY, "lost", "--attribute-name RedrivePolicy", self.arn("EventsDeadLetterQueue"))
+        queue = self.arn("EventsDeadLetterQueue")
+        self.assert_repairs(self.assert_fails(DELIVERY, "lost", "--attribute-name RedrivePolicy", queue))
 
     def test_the_function_is_throttled_to_zero(self) -> None:
         function = {"FunctionName": self.name("AspEventsFunction")}
         self.addCleanup(self.client("lambda").delete_function_concurrency, **function)
         self.client("lambda").put_function_concurrency(**function, ReservedConcurrentExecutions=0)
-        self.assert_fails(FUNCTION, "is disabled", "aws lambda delete-function-concurrency")
+        row = self.assert_fails(FUNCTION, "is disabled", "aws lambda delete-function-concurrency")
+        self.assert_repairs(row)
 
     def set_variables(self, variables: dict[str, str]) -> None:
         function, awslambda = {"FunctionName": self.name("AspEventsFunction")}, self.client("lambda")
@@ -546,7 +802,9 @@ class Doctor(DoctorTest):
         (statement,) = json.loads(awslambda.get_policy(**function)["Policy"])["Statement"]
         awslambda.remove_permission(**function, StatementId=statement["Sid"])
         self.addCleanup(self.permit_sns)
-        self.assert_fails(INVOCATION, "aws lambda add-permission", self.arn("EventsTopic"))
+        row = self.assert_fails(INVOCATION, "aws lambda add-permission", self.arn("EventsTopic"))
+        self.assert_repairs(row)
+        awslambda.remove_permission(**function, StatementId="alexa-events")
 
     def test_the_function_has_no_on_failure_destination(self) -> None:
         awslambda = self.client("lambda")
@@ -554,7 +812,9 @@ class Doctor(DoctorTest):
             FunctionName=self.name("AspEventsFunction"), Qualifier="$LATEST"
         )
         self.addCleanup(awslambda.put_function_event_invoke_config, **self.destination())
-        self.assert_fails(DESTINATION, "lost", "update-function-event-invoke-config", self.arn("OnFailureQueue"))
+        # There is nothing to update any more.
+        row = self.assert_fails(DESTINATION, "lost", "put-function-event-invoke-config", self.arn("OnFailureQueue"))
+        self.assert_repairs(row)
 
     def log_group(self) -> str:
         return self.arn("AspEventsLogGroup").removesuffix(":*").partition(":log-group:")[2]
@@ -629,7 +889,8 @@ class Doctor(DoctorTest):
             self.addCleanup(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes=attributes)
         status, rows = self.doctor()
         self.assertEqual(status, 1)
-        failed = [(row["link"], row["advice"].split()[8]) for row in rows if row["state"] != "ok"]
+        broken = [row for row in rows if row["state"] != "ok"]
+        failed = [(row["link"], parse(row["commands"][0]).parameters["Endpoint"]) for row in broken]
         queues = [self.arn(f"{kind}Queue") for kind in ("Retry", "Readiness", "Report", "Quarantine")]
         self.assertEqual(failed, [(SIGNALS, queue) for queue in queues])
 
@@ -654,12 +915,7 @@ class Doctor(DoctorTest):
     def assert_needs_policy(self, link: str, queue: str, topic: str) -> None:
         """Checks that the doctor finds a missing permission, and that its advice repairs it."""
         self.set_queue_policy(queue, "")
-        row = self.assert_fails(link, "no statement grants", self.arn(queue), self.arn(topic))
-        statement = json.loads(row["advice"].partition("): ")[2])
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        url = self.stack.queue_url(f"{queue}Arn")
-        self.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
-        self.assertEqual(self.doctor()[0], 0)
+        self.assert_repairs(self.assert_fails(link, "no statement grants", self.arn(queue), self.arn(topic)))
         self.doCleanups()
 
     def test_a_queue_policy_refuses_its_topic(self) -> None:
@@ -691,7 +947,8 @@ class Doctor(DoctorTest):
         names, cloudwatch = [self.alarm_name("FunctionErrorsAlarm")], self.client("cloudwatch")
         self.addCleanup(cloudwatch.enable_alarm_actions, AlarmNames=names)
         cloudwatch.disable_alarm_actions(AlarmNames=names)
-        self.assert_fails(ALARMS, f"aws cloudwatch enable-alarm-actions --alarm-names {names[0]}")
+        row = self.assert_fails(ALARMS, f"aws cloudwatch enable-alarm-actions --alarm-names {names[0]}")
+        self.assert_repairs(row)
 
     def test_an_alarm_has_no_action(self) -> None:
         alarm, cloudwatch = self.alarm(), self.client("cloudwatch")
@@ -751,12 +1008,7 @@ class Doctor(DoctorTest):
                 self.set_attribute(topic, "Policy", '{"Statement": []}')
                 problem = f"no statement grants CloudWatch permission to publish {kind} to"
                 row = self.assert_fails(ALARM_TOPICS, problem, "--attribute-name Policy", self.arn(topic))
-                statement = json.loads(row["advice"].partition("): ")[2])
-                policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-                self.client("sns").set_topic_attributes(
-                    TopicArn=self.arn(topic), AttributeName="Policy", AttributeValue=policy
-                )
-                self.assertEqual(self.doctor()[0], 0)
+                self.assert_repairs(row)
                 self.doCleanups()
 
     def test_cloudwatch_may_not_use_the_key_of_an_alarm_topic(self) -> None:
@@ -803,7 +1055,7 @@ class Doctor(DoctorTest):
         dynamodb = self.client("dynamodb")
         self.addCleanup(dynamodb.update_time_to_live, **self.time_to_live(True))
         dynamodb.update_time_to_live(**self.time_to_live(False))
-        self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt")
+        self.assert_repairs(self.assert_fails(LEDGER, "aws dynamodb update-time-to-live", "expiresAt"))
 
     # ── The stack's key ──
 
@@ -843,12 +1095,13 @@ class Doctor(DoctorTest):
             )
             for row, user in zip(broken, users, strict=True):
                 self.assertRegex(row["detail"], f"^the key {key} does not grant kms:.* to {user}$")
+            # A policy is set as a whole: the command of each finding mends all of them.
+            self.assertEqual(len({command for row in broken for command in row["commands"]}), 1)
+            parse(broken[0]["commands"][0]).run(self.stack)
             policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
-            policy["Statement"] += [json.loads(row["advice"].partition("): ")[2]) for row in broken]
             granted = policy["Statement"][1]["Condition"]["ArnLike"]["aws:SourceArn"]
             topics = ("RetryTopic", "ReadinessTopic", "ReportTopic", "QuarantineTopic")
             self.assertEqual(granted, [self.arn(topic) for topic in topics])
-            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
             status, rows = self.doctor(**env)
             self.assertEqual([row for row in rows if row["state"] != "ok"], [])
             self.assertEqual(status, 0)
@@ -863,7 +1116,7 @@ class Doctor(DoctorTest):
         self.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
         with self.stack_key(key) as env:
             denied = "denies kms:Decrypt (statement no-ledger) to the function's role through DynamoDB"
-            self.assert_fails(STACK_KEY, denied, "aws kms put-key-policy", **env)
+            self.assert_fails(STACK_KEY, denied, "aws kms get-key-policy", **env)
 
     def test_the_key_of_the_stack_is_disabled(self) -> None:
         key, kms = self.new_stack_key(), self.client("kms")
@@ -895,7 +1148,9 @@ class Doctor(DoctorTest):
     def rehearse(self, kind: str, *args: str, **env: str) -> tuple[int, Row]:
         """Runs the doctor with a test event; its exit status and the last row."""
         result = self.run_doctor("--output", "json", "--send", kind, *args, **env)
-        rows = json.loads(result.out)
+        report = json.loads(result.out)
+        self.assert_documented(report)
+        rows = rows_of(report)
         self.assertEqual([row["link"] for row in rows], [*ALL, "synthetic event"])
         return result.status, rows[-1]
 
@@ -927,7 +1182,7 @@ class Doctor(DoctorTest):
             out, err = process.communicate(timeout=60)
             go_on.set()
         self.assertEqual(process.returncode, 130)
-        self.assertRegex(out, "(?m)^✗ FAILED +synthetic event\n    • interrupted. The temporary queue was removed$")
+        self.assertRegex(out, "(?m)^✗ FAILED +synthetic event\n    • SYNTHETIC_EVENT_FAILED: interrupted. The temporary queue was removed$")
         self.assertIn(f"error: interrupted. {len(ALL) + 1} links checked\n", err)
         self.assertEqual(self.client("sqs").list_queues(QueueNamePrefix="aspctl-").get("QueueUrls", []), [])
 
@@ -978,7 +1233,8 @@ class Buffered(DoctorTest):
         (mapping,) = awslambda.list_event_source_mappings()["EventSourceMappings"]
         self.addCleanup(awslambda.update_event_source_mapping, UUID=mapping["UUID"], Enabled=True)
         awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-        self.assert_fails(INVOCATION, f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled")
+        enable = f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled"
+        self.assert_repairs(self.assert_fails(INVOCATION, enable))
 
     def test_the_queue_is_not_subscribed(self) -> None:
         sns, topic, queue = self.client("sns"), self.arn("EventsTopic"), self.arn("IngestionQueue")

@@ -807,8 +807,9 @@ class Files(AlexaTest):
 
     def test_doctor_shows_each_problem(self) -> None:
         first, second = self.add("a.toml", SKILL), self.add("b.toml", "amzn1.account.EXAMPLE")
-        links = self.aspctl("doctor", "--file", first, "--file", second, "--output", "json").json
-        details = [link["detail"] for link in links if link["link"] == "subscriptions file"]
+        report = self.aspctl("doctor", "--file", first, "--file", second, "--output", "json").json
+        (file,) = (check for check in report["checks"] if check["check"] == "subscriptions-file")
+        details = [finding["problem"] for finding in file["findings"]]
         self.assertEqual([detail.split(":")[0] for detail in details], [f"{first}, line 4, column 10", f"{second}, line 4, column 10"])
 
     def test_errors_show_the_line_with_a_caret(self) -> None:

@@ -54,6 +54,15 @@ impl AwsCallError {
         self.kind == FailureKind::Answered(ErrorClass::Denied)
     }
 
+    /// Whether there are no credentials, or AWS does not accept them.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::NoCredentials
+                | FailureKind::Answered(ErrorClass::Expired | ErrorClass::BadCredentials)
+        )
+    }
+
     /// What failed and why, and what to do about it.
     pub(crate) fn explain(&self) -> Explanation {
         Explanation::of(self).advise(self.advice())

@@ -155,7 +155,10 @@ fn unknown_profile(place: &str, name: &str, sections: &ProfileSet) -> InputError
     let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials");
     let known = sections.profiles().collect::<BTreeSet<_>>();
     let advice = if known.is_empty() {
-        "Create it with aws configure sso or aws configure".to_owned()
+        format!(
+            "Create it with `aws configure sso --profile {name}` or `aws configure --profile \
+             {name}`"
+        )
     } else {
         format!("Name one of these: {}", Vec::from_iter(known).join(", "))
     };

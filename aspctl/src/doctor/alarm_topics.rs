@@ -11,25 +11,23 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{
-    alarms::{ALARMS, AlarmSeverity, StackAlarms},
+    alarms::{AlarmSeverity, StackAlarms},
+    check::DoctorCheck,
+    code::FindingCode,
     key::{EncryptionKey, KeyUse, is_aws_managed_alias},
     permission::judge_permission,
-    report::{
-        CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless,
-        prerequisite,
-    },
+    remedy::Remedy,
+    report::{CheckError, CheckResult, DoctorFinding, findings_of_all, ok_unless, prerequisite},
     stack::StackContext,
     stack_key::key_of,
     subscriber::{TopicSubscriber, read_subscribers},
+    topic::{remove_key, set_policy, show_policy},
 };
 use crate::{
     aws::{AwsCallError, call_error},
     error::CommandError,
     iam::{self, AccessRequest, CLOUDWATCH, RequestPrincipal},
 };
-
-const TOPICS: &str = "alarm topics";
-const SUBSCRIBERS: &str = "alarm subscribers";
 
 /// The topic that the alarms of a severity notify.
 #[derive(Debug, Clone, Copy)]
@@ -38,20 +36,6 @@ struct AlarmTopic<'a> {
     arn: &'a str,
     /// Whether a parameter names it, instead of the stack's own.
     is_given: bool,
-}
-
-/// Checks the topics, and who is subscribed to them.
-pub(super) async fn links(
-    context: &Result<StackContext<'_>, CheckError>,
-    alarms: &Result<StackAlarms, CheckError>,
-) -> Vec<DoctorLink> {
-    let topics = async { check_topics(context.clone()?, alarms).await };
-    let subscribers = async { check_subscribers(context.clone()?).await };
-    let (topics, subscribers) = tokio::join!(topics, subscribers);
-    vec![
-        DoctorLink::new(TOPICS, topics),
-        DoctorLink::new(SUBSCRIBERS, subscribers),
-    ]
 }
 
 /// Returns the topic of each severity, once if it is the same.
@@ -64,11 +48,13 @@ fn topics_of(context: StackContext<'_>) -> Vec<Result<AlarmTopic<'_>, CheckError
     }
 }
 
-async fn check_topics(
-    context: StackContext<'_>,
+/// Checks that CloudWatch may publish to the topics.
+pub(super) async fn check_topics(
+    context: Result<StackContext<'_>, CheckError>,
     alarms: &Result<StackAlarms, CheckError>,
 ) -> CheckResult {
-    let alarms = prerequisite(alarms, ALARMS)?;
+    let context = context?;
+    let alarms = prerequisite(alarms, DoctorCheck::Alarms)?;
     let topics = topics_of(context);
     let mut names = Vec::new();
     for topic in topics.iter().flatten() {
@@ -132,19 +118,24 @@ impl<'a> AlarmTopic<'a> {
             return self.unknown(&error, unknown).into();
         }
         if error.is_missing() {
-            let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
-            return DoctorFinding::failed(
-                format!("{problem}; {parameter} names it"),
-                format!("Deploy with the ARN of an existing topic in {parameter}"),
-            )
-            .into();
+            return self.missing(&error).into();
         }
         error.into()
     }
 
+    fn missing(self, error: &AwsCallError) -> DoctorFinding {
+        let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
+        DoctorFinding::new(
+            FindingCode::AlarmTopicMissing,
+            format!("{problem}; {parameter} names it"),
+            format!("Deploy with the ARN of an existing topic in {parameter}"),
+        )
+    }
+
     fn unknown(self, error: &AwsCallError, unknown: &str) -> DoctorFinding {
         let (problem, parameter) = (error.explain().problem(), self.severity.parameter());
-        DoctorFinding::warning(
+        DoctorFinding::new(
+            FindingCode::AlarmTopicUnreadable,
             format!("cannot tell {unknown}, which {parameter} names: {problem}"),
             "Ask the owner of the topic, or for the permission to read it",
         )
@@ -153,7 +144,8 @@ impl<'a> AlarmTopic<'a> {
     fn judge_region(self, region: &str) -> Option<DoctorFinding> {
         let own = Arn::parse(self.arn)?.region;
         (own != region).then(|| {
-            DoctorFinding::failed(
+            DoctorFinding::new(
+                FindingCode::AlarmTopicInOtherRegion,
                 format!(
                     "{} is in another region: an alarm can notify only topics of its own",
                     self.arn
@@ -187,34 +179,28 @@ impl<'a> AlarmTopic<'a> {
         judge_permission(
             iam::evaluate(policy, &request),
             &permission,
-            || self.how_to_grant_publish(alarm),
+            || self.how_to_grant_publish(alarm, policy),
             |name| {
-                format!(
-                    "Remove statement {name} from the topic's policy ({}), or exempt CloudWatch \
-                     from it",
-                    self.how_to_set_policy()
-                )
+                let text = format!(
+                    "Remove statement {name} from the topic's policy, or exempt CloudWatch from \
+                     it. This shows the policy"
+                );
+                Remedy::new(text).run(show_policy(self.arn))
             },
         )
     }
 
-    fn how_to_grant_publish(self, alarm: &str) -> String {
+    fn how_to_grant_publish(self, alarm: &str, policy: &str) -> Remedy {
         let account = Arn::parse(alarm).map_or("", |arn| arn.account);
         let statement = json!({
             "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
             "Action": "sns:Publish", "Resource": self.arn,
             "Condition": { "StringEquals": { "aws:SourceAccount": account } },
         });
-        let set = self.how_to_set_policy();
-        format!("Add this statement to the topic's policy ({set}): {statement}")
-    }
-
-    fn how_to_set_policy(self) -> String {
-        format!(
-            "aws sns set-topic-attributes --topic-arn {} --attribute-name Policy replaces the \
-             whole policy",
-            self.arn
-        )
+        Remedy::new(format!(
+            "Add this statement to the topic's policy: {statement}"
+        ))
+        .run_if(set_policy(self.arn, policy, &statement))
     }
 
     /// Checks its key, if it is encrypted. The key that `KmsKeyArn` names has a link of its own.
@@ -238,29 +224,21 @@ impl<'a> AlarmTopic<'a> {
                 let unknown = format!("whether CloudWatch may use the key of {}", self.arn);
                 Ok(Some(self.unknown(&error, &unknown)))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(CheckError::of(error, FindingCode::KeyMissing)),
         }
     }
 
     /// Reports a key that AWS manages, whose policy cannot be changed.
     fn aws_managed_key(self, key: &str) -> DoctorFinding {
-        DoctorFinding::failed(
+        let text = "Encrypt it with a key whose policy grants this, or not at all. This removes \
+                    the key from the topic";
+        DoctorFinding::new(
+            FindingCode::KeyAwsManaged,
             format!(
                 "{} is encrypted with the AWS managed key {key}, which CloudWatch cannot use",
                 self.arn
             ),
-            format!(
-                "Encrypt it with a key whose policy grants this, or not at all: {}",
-                self.how_to_remove_key()
-            ),
-        )
-    }
-
-    fn how_to_remove_key(self) -> String {
-        format!(
-            "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' \
-             --topic-arn {} removes the key from the topic",
-            self.arn
+            Remedy::new(text).run(remove_key(self.arn)),
         )
     }
 
@@ -287,22 +265,22 @@ impl<'a> AlarmTopic<'a> {
         let pending: Vec<_> = pending.collect();
         let nobody = format!("nobody is notified of {kind}");
         if !pending.is_empty() {
-            return Some(DoctorFinding::failed(
+            return Some(DoctorFinding::new(
+                FindingCode::AlarmSubscriberUnconfirmed,
                 format!("{nobody}: {} has not confirmed yet", pending.join(", ")),
                 "Open the link in the e-mail from AWS Notifications (look in the spam folder too)",
             ));
         }
-        let deploy = if self.is_given {
-            "Subscribe somebody to it"
+        let remedy = if self.is_given {
+            "Subscribe somebody to it, and confirm the subscription"
         } else {
-            "Deploy with the parameter AlarmEmail"
+            "Deploy with the parameter AlarmEmail, or subscribe somebody else; then confirm the \
+             subscription"
         };
-        Some(DoctorFinding::failed(
+        Some(DoctorFinding::new(
+            FindingCode::AlarmSubscriberMissing,
             format!("{nobody}: {topic} has no subscriber"),
-            format!(
-                "{deploy}, or run aws sns subscribe --topic-arn {topic} --protocol email \
-                 --notification-endpoint ADDRESS; then confirm the subscription by e-mail"
-            ),
+            remedy,
         ))
     }
 }
@@ -315,15 +293,19 @@ fn publisher(alarm: &str) -> RequestPrincipal<'_> {
     }
 }
 
-fn how_to_grant_key(key: &EncryptionKey) -> String {
+fn how_to_grant_key(key: &EncryptionKey) -> Remedy {
     let statement = json!({
         "Sid": "alarms", "Effect": "Allow", "Principal": { "Service": CLOUDWATCH },
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
-    key.how_to_add_statement(&statement)
+    key.how_to_add_statement(&statement, std::slice::from_ref(&statement))
 }
 
-async fn check_subscribers(context: StackContext<'_>) -> CheckResult {
+/// Checks that somebody is subscribed to the topics.
+pub(super) async fn check_subscribers(
+    context: Result<StackContext<'_>, CheckError>,
+) -> CheckResult {
+    let context = context?;
     let (mut parts, mut confirmed) = (Vec::new(), Vec::new());
     for topic in topics_of(context) {
         parts.push(match read_topic_subscribers(context, topic).await {
@@ -361,11 +343,14 @@ fn describe_subscribers(topic: AlarmTopic<'_>, subscribers: &[TopicSubscriber]) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
     use serde_json::Value;
 
-    use super::{super::key::tests::key_with, *};
+    use super::{
+        super::{key::tests::key_with, report::tests::aws_error},
+        *,
+    };
 
     const TOPIC: AlarmTopic<'_> = AlarmTopic {
         severity: AlarmSeverity::Page,
@@ -413,7 +398,7 @@ mod tests {
             let found = judge_statement(&statement(&change)).unwrap();
             let problem = "no statement grants CloudWatch permission to publish pages to";
             assert!(found.problem.starts_with(problem), "{found:?}");
-            assert!(found.advice.contains(CLOUDWATCH), "{found:?}");
+            assert!(found.advice().contains(CLOUDWATCH), "{found:?}");
         }
         let denied = judge_statement(&statement(&json!({ "Effect": "Deny" }))).unwrap();
         assert!(
@@ -430,8 +415,8 @@ mod tests {
 
     #[test]
     fn the_advised_statement_lets_cloudwatch_publish() {
-        let advice = TOPIC.how_to_grant_publish(ALARM);
-        let (_, statement) = advice.split_once("): ").unwrap();
+        let remedy = TOPIC.how_to_grant_publish(ALARM, "");
+        let (_, statement) = remedy.text.split_once("policy: ").unwrap();
         let statement = serde_json::from_str(statement).unwrap();
         assert_eq!(judge_statement(&statement), None);
     }
@@ -439,8 +424,8 @@ mod tests {
     #[test]
     fn a_key_must_grant_access_to_cloudwatch() {
         let key = |statement: &Value| key_with(&json!([statement]));
-        let advice = how_to_grant_key(&key(&json!([])));
-        let (_, grant) = advice.split_once("): ").unwrap();
+        let remedy = how_to_grant_key(&key(&json!([])));
+        let (_, grant) = remedy.text.split_once("policy: ").unwrap();
         let grant: Value = serde_json::from_str(grant).unwrap();
         assert_eq!(TOPIC.judge_key(ALARM, &key(&grant)), None);
         let mut decrypt = grant.clone();
@@ -463,14 +448,14 @@ mod tests {
             ..key(&grant)
         };
         let found = TOPIC.judge_key(ALARM, &disabled).unwrap();
-        assert!(found.advice.contains("enable-key"), "{found:?}");
+        assert!(found.advice().contains("enable-key"), "{found:?}");
     }
 
     #[test]
     fn an_alarm_notifies_only_topics_of_its_region() {
         assert_eq!(TOPIC.judge_region("us-east-1"), None);
         let elsewhere = TOPIC.judge_region("eu-west-1").unwrap();
-        assert!(elsewhere.advice.contains("PageTopicArn"), "{elsewhere:?}");
+        assert!(elsewhere.advice().contains("PageTopicArn"), "{elsewhere:?}");
     }
 
     #[test]
@@ -494,12 +479,47 @@ mod tests {
         let pending = finding(&[subscriber("PendingConfirmation")]);
         assert!(
             pending.problem.contains("a@b.c has not confirmed")
-                && pending.advice.contains("e-mail"),
+                && pending.advice().contains("e-mail"),
             "{pending:?}"
         );
-        assert!(finding(&[]).advice.contains("AlarmEmail"));
-        assert!(finding(&[subscriber("Deleted")]).advice.contains("e-mail"));
+        assert!(finding(&[]).advice().contains("AlarmEmail"));
+        assert!(
+            finding(&[subscriber("Deleted")])
+                .advice()
+                .contains("e-mail")
+        );
         let given = TOPIC.judge_subscribers(&[]).unwrap();
-        assert!(!given.advice.contains("AlarmEmail"), "{given:?}");
+        assert!(!given.advice().contains("AlarmEmail"), "{given:?}");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let own = AlarmTopic {
+            is_given: false,
+            ..TOPIC
+        };
+        let mut found = vec![
+            TOPIC.missing(&aws_error("NotFoundException")),
+            TOPIC.unknown(&aws_error("AccessDenied"), "whether it is so"),
+            TOPIC.aws_managed_key("alias/aws/sns"),
+        ];
+        found.extend(TOPIC.judge_region("eu-west-1"));
+        for policy in ["", "{}"] {
+            found.extend(
+                TOPIC.judge_policy(ALARM, &[("Policy".to_owned(), policy.to_owned())].into()),
+            );
+        }
+        found.extend(judge_statement(&statement(&json!({ "Effect": "Deny" }))));
+        found.extend(TOPIC.judge_key(ALARM, &key_with(&json!([]))));
+        let pending = TopicSubscriber {
+            arn: "PendingConfirmation".to_owned(),
+            protocol: "email".to_owned(),
+            endpoint: "a@b.c".to_owned(),
+        };
+        for topic in [own, TOPIC] {
+            found.extend(topic.judge_subscribers(&[]));
+            found.extend(topic.judge_subscribers(std::slice::from_ref(&pending)));
+        }
+        found
     }
 }

@@ -6,8 +6,11 @@
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 
 use super::{
+    check::DoctorCheck,
+    code::FindingCode,
     function::IngestionMode,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result},
+    remedy::{Remedy, aws},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, own_result},
     stack::StackContext,
 };
 use crate::{
@@ -19,8 +22,6 @@ use crate::{
     },
     terminal::counted,
 };
-
-pub(super) const ALARMS: &str = "alarms";
 
 /// When the template has an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,9 +205,9 @@ struct AlarmTopicArns<'a> {
 impl StackAlarms {
     /// Reads the alarms of the stack.
     pub(super) async fn read(
-        context: &Result<StackContext<'_>, CheckError>,
+        context: Result<StackContext<'_>, CheckError>,
     ) -> Result<Self, CheckError> {
-        let StackContext { aws, stack } = context.clone()?;
+        let StackContext { aws, stack } = context?;
         let stack = plain_stack_name(stack.name());
         let request = aws.cloudwatch().describe_alarms();
         let request = request.alarm_name_prefix(format!("{stack}-"));
@@ -231,7 +232,7 @@ impl StackAlarms {
         let alarm = alarms.find(|alarm| alarm.severity == Some(severity));
         let alarm = alarm.or(self.0.first());
         let arn = alarm.map(|alarm| alarm.arn.as_str());
-        arn.ok_or_else(|| CheckError::needs(ALARMS))
+        arn.ok_or_else(|| CheckError::needs(DoctorCheck::Alarms))
     }
 }
 
@@ -249,18 +250,11 @@ fn logical_id(stack: &str, name: &str) -> Option<&'static str> {
 }
 
 /// Checks the alarms.
-pub(super) fn links(
-    context: &Result<StackContext<'_>, CheckError>,
+pub(super) fn check(
+    context: Result<StackContext<'_>, CheckError>,
     alarms: &Result<StackAlarms, CheckError>,
-) -> Vec<DoctorLink> {
-    let result = context.clone();
-    vec![DoctorLink::new(
-        ALARMS,
-        result.and_then(|context| check(context, alarms)),
-    )]
-}
-
-fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckError>) -> CheckResult {
+) -> CheckResult {
+    let context = context?;
     let topics = AlarmTopicArns {
         page: context.output(AlarmSeverity::Page.output())?,
         ticket: context.output(AlarmSeverity::Ticket.output()).ok(),
@@ -273,7 +267,7 @@ fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckError>) ->
     findings.extend(judge_alarms(alarms, topics, &revert));
     ok_unless(
         findings,
-        format!("{}, all enabled and OK", count_alarms(alarms)),
+        format!("{}, all enabled and none in ALARM", count_alarms(alarms)),
     )
 }
 
@@ -302,36 +296,41 @@ fn expected_alarms(stack: &DeployedStack) -> Vec<&'static str> {
 }
 
 /// Reports the alarms that were deleted, or that an earlier template lacks.
-fn judge_missing(expected: &[&str], alarms: &[AlarmStatus], revert: &str) -> Option<DoctorFinding> {
+fn judge_missing(
+    expected: &[&str],
+    alarms: &[AlarmStatus],
+    revert: &Remedy,
+) -> Option<DoctorFinding> {
     let mut missing = expected.to_vec();
     missing.retain(|id| !alarms.iter().any(|alarm| alarm.id == *id));
     if missing.is_empty() {
         return None;
     }
-    Some(DoctorFinding::failed(
-        format!("missing: {}", missing.join(", ")),
-        format!(
-            "Deploy the template of this version (make deploy), unless the stack has it already. \
-             Then: {revert}"
-        ),
+    let deploy = "Deploy the template of this version (make deploy). If the stack has it already";
+    let problem = format!("missing: {}", missing.join(", "));
+    let remedy = revert.clone().after(deploy);
+    Some(DoctorFinding::new(
+        FindingCode::AlarmMissing,
+        problem,
+        remedy,
     ))
 }
 
 fn judge_alarms(
     alarms: &[AlarmStatus],
     topics: AlarmTopicArns<'_>,
-    revert: &str,
+    revert: &Remedy,
 ) -> Vec<DoctorFinding> {
     let mut findings = Vec::new();
     let disabled = names_of(alarms, |alarm| !alarm.has_actions_enabled);
     if !disabled.is_empty() {
-        findings.push(DoctorFinding::failed(
-            format!("actions disabled: {}", disabled.join(", ")),
-            format!(
-                "aws cloudwatch enable-alarm-actions --alarm-names {} enables them",
-                disabled.join(" ")
-            ),
-        ));
+        let mut options = vec!["--alarm-names"];
+        options.extend(&disabled);
+        let enable = aws("cloudwatch enable-alarm-actions", &options);
+        let problem = format!("actions disabled: {}", disabled.join(", "));
+        let remedy = Remedy::new("Enable them, unless they are disabled for a maintenance");
+        let code = FindingCode::AlarmDisabled;
+        findings.push(DoctorFinding::new(code, problem, remedy.run(enable)));
     }
     for (severity, topic) in [
         (AlarmSeverity::Page, "AlarmTopic"),
@@ -342,7 +341,8 @@ fn judge_alarms(
         });
         if !silent.is_empty() {
             let problem = format!("not notifying {topic}: {}", silent.join(", "));
-            findings.push(DoctorFinding::failed(problem, revert));
+            let code = FindingCode::AlarmNotNotifying;
+            findings.push(DoctorFinding::new(code, problem, revert));
         }
     }
     let in_alarm = alarms.iter().filter(|alarm| alarm.is_in_alarm);
@@ -369,19 +369,25 @@ fn alarm_finding(alarm: &AlarmStatus) -> DoctorFinding {
         Some(AlarmSeverity::Ticket) => "TICKET: ",
         None => "",
     };
-    let mut advice = format!(
-        "Its description says what to do: aws cloudwatch describe-alarms --alarm-names {name} \
-         --query 'MetricAlarms[].AlarmDescription'"
-    );
-    if let Some(runbook) = runbook {
-        advice = format!("{advice}. Its runbook: {runbook}");
-    }
+    let mut options = vec!["--alarm-names", name.as_str()];
+    options.extend([
+        "--query",
+        "MetricAlarms[].AlarmDescription",
+        "--output",
+        "text",
+    ]);
+    let text = match runbook {
+        Some(runbook) => format!("Its runbook is {runbook}. Its description says what to do too"),
+        None => "Its description says what to do".to_owned(),
+    };
+    let remedy = Remedy::new(text).run(aws("cloudwatch describe-alarms", &options));
     let reason = reason.trim_end_matches('.');
-    DoctorFinding::failed(format!("{severity}{name} is in ALARM: {reason}"), advice)
+    let problem = format!("{severity}{name} is in ALARM: {reason}");
+    DoctorFinding::new(FindingCode::AlarmInAlarm, problem, remedy)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn alarm(id: &'static str) -> AlarmStatus {
@@ -405,7 +411,7 @@ mod tests {
     };
 
     fn one(found: AlarmStatus) -> DoctorFinding {
-        let mut findings = judge_alarms(&[alarm("a"), found], TOPICS, "revert");
+        let mut findings = judge_alarms(&[alarm("a"), found], TOPICS, &"revert".into());
         assert_eq!(findings.len(), 1, "{findings:?}");
         findings.remove(0)
     }
@@ -413,12 +419,12 @@ mod tests {
     #[test]
     fn alarms_exist_notify_somebody_and_are_ok() {
         let both = [alarm("a"), alarm("b")];
-        assert_eq!(judge_missing(&["a", "b"], &both, "revert"), None);
-        assert_eq!(judge_alarms(&both, TOPICS, "revert"), []);
-        let missing = judge_missing(&["a", "b", "c", "d"], &both, "revert").unwrap();
+        assert_eq!(judge_missing(&["a", "b"], &both, &"revert".into()), None);
+        assert_eq!(judge_alarms(&both, TOPICS, &"revert".into()), []);
+        let missing = judge_missing(&["a", "b", "c", "d"], &both, &"revert".into()).unwrap();
         assert_eq!(missing.problem, "missing: c, d");
         for advice in ["make deploy", "revert"] {
-            assert!(missing.advice.contains(advice), "{missing:?}");
+            assert!(missing.advice().contains(advice), "{missing:?}");
         }
         let disabled = one(AlarmStatus {
             has_actions_enabled: false,
@@ -426,7 +432,7 @@ mod tests {
         });
         assert!(
             disabled
-                .advice
+                .advice()
                 .contains("enable-alarm-actions --alarm-names b"),
             "{disabled:?}"
         );
@@ -459,7 +465,10 @@ mod tests {
             actions: vec!["ticket".to_owned()],
             ..alarm("b")
         };
-        assert_eq!(judge_alarms(&[alarm("a"), ticket], TOPICS, "revert"), []);
+        assert_eq!(
+            judge_alarms(&[alarm("a"), ticket], TOPICS, &"revert".into()),
+            []
+        );
     }
 
     #[test]
@@ -576,9 +585,25 @@ mod tests {
                 finding.problem,
                 format!("{severity}: a is in ALARM: Threshold Crossed")
             );
-            assert!(finding.advice.ends_with("runbook: d.md#a"), "{finding:?}");
+            assert!(
+                finding.advice().contains("runbook is d.md#a"),
+                "{finding:?}"
+            );
         }
         let earlier = described("Bad: do this.");
         assert_eq!(earlier.problem, "a is in ALARM: Threshold Crossed");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = Vec::from_iter(judge_missing(&["c"], &[], &"revert".into()));
+        let broken = AlarmStatus {
+            has_actions_enabled: false,
+            actions: Vec::new(),
+            is_in_alarm: true,
+            ..alarm("a")
+        };
+        found.extend(judge_alarms(&[broken], TOPICS, &"revert".into()));
+        found
     }
 }

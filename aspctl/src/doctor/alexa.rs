@@ -5,15 +5,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
-    report::{
-        CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result, prerequisite,
-    },
-    stack::{STACK, StackContext},
+    check::DoctorCheck,
+    code::FindingCode,
+    remedy::{Remedy, aspctl},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, own_result, prerequisite},
+    stack::StackContext,
 };
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, ResourceState, SubscriptionFilter},
-    args::GlobalArgs,
-    credentials::connect,
+    args::{FileArgs, GlobalArgs},
+    credentials::{are_absent, connect},
     error::CommandError,
     subscriptions::{
         compare::{
@@ -21,173 +22,132 @@ use crate::{
         },
         describe::describe_entities,
         file::{FileContents, SubscriptionFiles, TopicSource},
+        placeholder::ExampleIds,
         plan::TopicResources,
         read::look_up_units,
-        resolve,
+        resolve, text_source,
         units::UnitDirectory,
     },
     terminal::{Terminal, counted},
     units::organization,
 };
 
-const LOGIN: &str = "Login with Amazon";
-const API: &str = "Alexa API";
-const FILE: &str = "subscriptions file";
-const ACCOUNT: &str = "Amazon account";
-const CONFIGURATION: &str = "configuration";
-const SUBSCRIPTIONS: &str = "subscriptions";
-
 /// How long before its end a subscription gives a warning, if its duration is unknown.
 const WARNING_PERIOD: TimeDelta = TimeDelta::hours(12);
-
-const RENEWAL_ADVICE: &str = "aspctl apply renews subscriptions that expire: run it on a schedule";
 
 /// Stands for the id of something in which none was found.
 const NO_ID: &str = "one without an id";
 
-/// What Alexa and Login with Amazon answered.
-pub(super) struct AlexaAnswers {
-    login: Result<AlexaApi, CheckError>,
-    user_id: Result<Option<String>, CheckError>,
+/// The lists that Alexa returned.
+pub(super) struct AlexaLists {
     configurations: Result<Vec<AlexaConfiguration>, CheckError>,
     subscriptions: Result<Vec<AlexaSubscription>, CheckError>,
-    /// The units that had to be looked up to compare subscriptions.
-    units: UnitDirectory,
 }
 
-/// Logs in. The link of the login is known before the others of Alexa.
+/// Logs in. Without any credentials nothing of Alexa is checked, unless that is required.
 pub(super) async fn log_in(
     global: &GlobalArgs,
+    is_required: bool,
     terminal: &Terminal,
 ) -> Result<AlexaApi, CheckError> {
-    Ok(connect(global, terminal).await?)
+    if are_absent(&global.alexa) {
+        return Err(without_credentials(is_required));
+    }
+    let connected = connect(global, terminal).await;
+    connected.map_err(|error| CheckError::of(error, FindingCode::LoginCredentialsUnusable))
 }
 
-/// Judges the login.
-pub(super) fn login_link(login: &Result<AlexaApi, CheckError>) -> DoctorLink {
-    let issued = own_result(login).map(|_| "token issued".to_owned());
-    DoctorLink::new(LOGIN, issued)
-}
-
-/// Completes what the files say by the units that only Alexa can tell, if there are any.
-pub(super) async fn resolve_units(
-    files: Result<SubscriptionFiles, CommandError>,
-    login: &Result<AlexaApi, CheckError>,
+/// Reads the subscriptions files, and asks Alexa for the units that only it can tell, if there are
+/// any. Who has neither credentials for Alexa nor a file needs none.
+pub(super) async fn read_file<'l>(
+    global: &GlobalArgs,
+    file: &FileArgs,
+    is_required: bool,
+    login: impl AsyncFnOnce() -> &'l Result<AlexaApi, CheckError>,
 ) -> Result<FileContents, CheckError> {
+    if !is_required && are_absent(&global.alexa) && !file.is_present() {
+        return Err(CheckError::no_login_credentials(Remedy::default()));
+    }
+    let examples = ExampleIds::of(&global.alexa.alexa_url);
+    let files = text_source::read_files(&file.file, examples).await;
+    let invalid = |error| CheckError::of(error, FindingCode::SubscriptionsFileInvalid);
     let SubscriptionFiles {
         mut contents,
         unresolved,
-    } = files?;
+    } = files.map_err(invalid)?;
     if !unresolved.is_empty() {
-        let alexa = prerequisite(login, LOGIN)?;
-        let resolved =
-            resolve::resolve_units(&mut contents.wanted, unresolved, organization(), alexa).await;
-        resolved.map_err(CommandError::from)?;
+        let alexa = prerequisite(login().await, DoctorCheck::LoginWithAmazon)?;
+        let wanted = &mut contents.wanted;
+        let resolved = resolve::resolve_units(wanted, unresolved, organization(), alexa).await;
+        resolved.map_err(|error| invalid(CommandError::from(error)))?;
     }
     Ok(contents)
 }
 
-/// Reads the lists, and the account's id if a subscription needs it.
-pub(super) async fn read(
-    login: Result<AlexaApi, CheckError>,
-    wanted: Option<&FileContents>,
-) -> AlexaAnswers {
-    let alexa = match login {
+fn without_credentials(is_required: bool) -> CheckError {
+    let remedy = how_to_give_credentials();
+    if is_required {
+        let problem = "there are no Login with Amazon credentials";
+        DoctorFinding::new(FindingCode::LoginCredentialsMissing, problem, remedy).into()
+    } else {
+        CheckError::no_login_credentials(remedy)
+    }
+}
+
+fn how_to_give_credentials() -> Remedy {
+    Remedy::new(
+        "To check Alexa too, set LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or pass \
+         --credentials-file or --credentials-secret. To leave it out, pass --skip alexa. This \
+         gets credentials",
+    )
+    .run(aspctl("login", &[]))
+}
+
+/// Judges the login.
+pub(super) fn check_login(login: &Result<AlexaApi, CheckError>) -> CheckResult {
+    own_result(login).map(|_| "token issued".to_owned())
+}
+
+/// Reads the lists.
+pub(super) async fn read_lists(login: &Result<AlexaApi, CheckError>) -> AlexaLists {
+    let alexa = match prerequisite(login, DoctorCheck::LoginWithAmazon) {
         Ok(alexa) => alexa,
         Err(error) => {
-            return AlexaAnswers {
-                login: Err(error),
-                user_id: Err(CheckError::needs(LOGIN)),
-                configurations: Err(CheckError::needs(LOGIN)),
-                subscriptions: Err(CheckError::needs(LOGIN)),
-                units: UnitDirectory::default(),
+            return AlexaLists {
+                configurations: Err(error.clone()),
+                subscriptions: Err(error),
             };
         }
     };
-    let user_id = async {
-        if wanted.is_some_and(|contents| contents.wanted.iter().any(needs_user)) {
-            alexa.user_id().await
-        } else {
-            Ok(None)
-        }
-    };
     let everything = SubscriptionFilter::default();
-    let (user_id, configurations, subscriptions) = tokio::join!(
-        user_id,
-        alexa.configurations(),
-        alexa.subscriptions(&everything)
-    );
-    AlexaAnswers {
-        user_id: user_id.map_err(CheckError::from),
+    let (configurations, subscriptions) =
+        tokio::join!(alexa.configurations(), alexa.subscriptions(&everything));
+    AlexaLists {
         configurations: configurations.map_err(CheckError::from),
         subscriptions: subscriptions.map_err(CheckError::from),
-        units: UnitDirectory::default(),
-        login: Ok(alexa),
     }
-}
-
-impl AlexaAnswers {
-    /// Looks up the units that Alexa may show by another ID than the file, as `aspctl plan` does.
-    pub(super) async fn look_up_units(
-        &mut self,
-        wanted: &Result<FileContents, CheckError>,
-        context: &Result<StackContext<'_>, CheckError>,
-    ) {
-        let topic = prerequisite(context, STACK).and_then(|one| one.output("EventsTopicArn"));
-        if let (Ok(alexa), Ok(contents), Ok(topic), Ok(configurations), Ok(subscriptions)) = (
-            &self.login,
-            wanted,
-            topic,
-            &self.configurations,
-            &self.subscriptions,
-        ) {
-            let resources = TopicResources::select(topic, configurations, subscriptions);
-            let present = &resources.subscriptions;
-            let comparison = compare(&contents.wanted, present, &self.units, alexa.now());
-            look_up_units(alexa, comparison.open_units, &mut self.units).await;
-        }
-    }
-
-    /// The time by which expiries are judged.
-    fn now(&self) -> DateTime<Utc> {
-        self.login
-            .as_ref()
-            .map_or_else(|_| Utc::now(), AlexaApi::now)
-    }
-}
-
-/// Judges the other answers by the file and the stack.
-pub(super) fn links(
-    answers: &AlexaAnswers,
-    wanted: &Result<FileContents, CheckError>,
-    context: &Result<StackContext<'_>, CheckError>,
-) -> Vec<DoctorLink> {
-    let topic = prerequisite(context, STACK).and_then(|context| context.output("EventsTopicArn"));
-    let file = own_result(wanted)
-        .and_then(|contents| judge_file(contents, topic.as_deref().ok(), context.as_ref().ok()));
-    let configuration = topic
-        .clone()
-        .and_then(|topic| judge_configurations(topic, prerequisite(&answers.configurations, API)?));
-    let subscriptions = check_subscriptions(answers, wanted, topic);
-    vec![
-        DoctorLink::new(API, check_api(answers)),
-        DoctorLink::new(FILE, file),
-        DoctorLink::new(ACCOUNT, check_account(answers, wanted)),
-        DoctorLink::new(CONFIGURATION, configuration),
-        DoctorLink::new(SUBSCRIPTIONS, subscriptions),
-    ]
 }
 
 /// Requires both lists, which Alexa returns only to tokens with the scope
 /// `alexa::enterprise:management`.
-fn check_api(answers: &AlexaAnswers) -> CheckResult {
-    let configurations = own_result(&answers.configurations)?.len();
-    let subscriptions = own_result(&answers.subscriptions)?.len();
+pub(super) fn check_api(lists: &AlexaLists) -> CheckResult {
+    let configurations = own_result(&lists.configurations)?.len();
+    let subscriptions = own_result(&lists.subscriptions)?.len();
     Ok(format!(
         "{}, {}",
         counted(configurations, "configuration"),
         counted(subscriptions, "subscription")
     ))
+}
+
+/// Judges the file by the stack, as far as that is known.
+pub(super) fn check_file(
+    wanted: &Result<FileContents, CheckError>,
+    context: &Result<StackContext<'_>, CheckError>,
+) -> CheckResult {
+    let context = context.as_ref().ok();
+    let topic = context.and_then(|context| context.output("EventsTopicArn").ok());
+    judge_file(own_result(wanted)?, topic, context)
 }
 
 /// Requires that the file is about the stack that is checked.
@@ -196,31 +156,45 @@ fn judge_file(
     topic: Option<&str>,
     context: Option<&StackContext<'_>>,
 ) -> CheckResult {
-    let finding = match (&contents.topic_source, topic, context) {
-        (TopicSource::Stack(Some(named)), _, Some(context)) if context.stack.name() != named => {
-            DoctorFinding::failed(
-                format!(
-                    "the file names the stack {named}, but the stack {} is checked",
-                    context.stack.name()
-                ),
-                format!("Check the other stack with --stack {named}, or correct the file"),
-            )
-        }
-        (TopicSource::Arn(named), Some(topic), _) if topic != named => DoctorFinding::failed(
-            format!("the file names the topic {named}, but the topic of the stack is {topic}"),
-            "Check the stack of the other topic with --stack, or correct the file",
+    let (problem, remedy) = match (&contents.topic_source, topic, context) {
+        (TopicSource::Stack(Some(named)), _, Some(context)) if context.stack.name() != named => (
+            format!(
+                "the file names the stack {named}, but the stack {} is checked",
+                context.stack.name()
+            ),
+            format!("Check the other stack with --stack {named}, or correct the file"),
         ),
+        (TopicSource::Arn(named), Some(topic), _) if topic != named => (
+            format!("the file names the topic {named}, but the topic of the stack is {topic}"),
+            "Check the stack of the other topic with --stack, or correct the file".to_owned(),
+        ),
+        (TopicSource::Stack(Some(_)), _, None) | (TopicSource::Arn(_), None, _) => {
+            let count = counted(contents.wanted.len(), "subscription");
+            return Ok(format!(
+                "names {count}; cannot tell whether it is about this stack"
+            ));
+        }
         (TopicSource::Stack(_) | TopicSource::Arn(_), ..) => {
             let count = counted(contents.wanted.len(), "subscription");
             return Ok(format!("names {count}"));
         }
     };
-    Err(finding.into())
+    Err(DoctorFinding::new(FindingCode::SubscriptionsFileDiffers, problem, remedy).into())
 }
 
-fn check_account(answers: &AlexaAnswers, wanted: &Result<FileContents, CheckError>) -> CheckResult {
-    let contents = prerequisite(wanted, FILE)?;
-    judge_account(contents, own_result(&answers.user_id)?.as_deref())
+/// Judges the account, which is read if a subscription of the file needs it.
+pub(super) async fn check_account(
+    login: &Result<AlexaApi, CheckError>,
+    wanted: &Result<FileContents, CheckError>,
+) -> CheckResult {
+    let alexa = prerequisite(login, DoctorCheck::LoginWithAmazon)?;
+    let contents = prerequisite(wanted, DoctorCheck::SubscriptionsFile)?;
+    let user_id = if contents.wanted.iter().any(needs_user) {
+        alexa.user_id().await?
+    } else {
+        None
+    };
+    judge_account(contents, user_id.as_deref())
 }
 
 /// Expects that subscriptions to device setup name the token's own account: they need the account
@@ -233,17 +207,17 @@ fn judge_account(contents: &FileContents, user_id: Option<&str>) -> CheckResult 
         return Ok("not needed by any subscription".to_owned());
     }
     let Some(own) = user_id else {
-        return Err(DoctorFinding::failed(
-            "Login with Amazon does not say to which account the token belongs",
-            "Get a refresh token with the scope profile:user_id",
-        )
-        .into());
+        let problem = "Login with Amazon does not say to which account the token belongs";
+        let remedy =
+            Remedy::new("Get a token with the scope profile:user_id").run(aspctl("login", &[]));
+        return Err(DoctorFinding::new(FindingCode::AccountUnknown, problem, remedy).into());
     };
     let mut findings = Vec::new();
     for wanted in of_devices {
         let user = wanted.entities.get("user").and_then(|user| user.get("id"));
         if let Some(other) = user.and_then(Value::as_str).filter(|id| *id != own) {
-            findings.push(DoctorFinding::warning(
+            findings.push(DoctorFinding::new(
+                FindingCode::AccountDiffers,
                 format!(
                     "the file subscribes to the devices of {other}, but the token belongs to {own}"
                 ),
@@ -262,25 +236,43 @@ fn needs_user(wanted: &WantedSubscription) -> bool {
 }
 
 /// Requires exactly one configuration that names the topic.
+pub(super) fn check_configuration(
+    lists: &AlexaLists,
+    context: &Result<StackContext<'_>, CheckError>,
+) -> CheckResult {
+    let configurations = prerequisite(&lists.configurations, DoctorCheck::AlexaApi)?;
+    judge_configurations(events_topic(context)?, configurations)
+}
+
+fn events_topic<'a>(context: &Result<StackContext<'a>, CheckError>) -> Result<&'a str, CheckError> {
+    let context = prerequisite(context, DoctorCheck::Stack)?;
+    context.output("EventsTopicArn")
+}
+
 fn judge_configurations(topic: &str, configurations: &[AlexaConfiguration]) -> CheckResult {
-    match ids_naming(topic, configurations).as_slice() {
-        [] => Err(DoctorFinding::failed(
+    let (code, problem, remedy) = match ids_naming(topic, configurations).as_slice() {
+        [id] => return Ok((*id).to_owned()),
+        [] => (
+            FindingCode::ConfigurationMissing,
             format!("no configuration names {topic}"),
-            "aspctl apply creates one",
-        )
-        .into()),
-        [id] => Ok((*id).to_owned()),
-        ids => Err(DoctorFinding::warning(
+            Remedy::new("Create one").run(aspctl("apply", &[])),
+        ),
+        ids => (
+            FindingCode::ConfigurationDuplicate,
             format!(
                 "{} configurations name {topic}: {}",
                 ids.len(),
                 ids.join(", ")
             ),
-            "One is enough: if several have subscriptions, events may arrive twice (the function \
-             drops duplicates). aspctl list shows which one has none, and aspctl delete deletes it",
-        )
-        .into()),
-    }
+            Remedy::new(
+                "One is enough: if several have subscriptions, events may arrive twice (the \
+                 function drops duplicates). Look which one has none, and delete that with aspctl \
+                 delete",
+            )
+            .run(aspctl("list", &[])),
+        ),
+    };
+    Err(DoctorFinding::new(code, problem, remedy).into())
 }
 
 /// Returns the ids of the configurations that name the topic.
@@ -295,24 +287,41 @@ fn ids_naming<'a>(topic: &str, configurations: &'a [AlexaConfiguration]) -> Vec<
 }
 
 /// Compares Alexa's subscriptions with the file as `aspctl plan` does.
-fn check_subscriptions(
-    answers: &AlexaAnswers,
+pub(super) async fn check_subscriptions(
+    login: &Result<AlexaApi, CheckError>,
+    lists: &AlexaLists,
     wanted: &Result<FileContents, CheckError>,
-    topic: Result<&str, CheckError>,
+    context: &Result<StackContext<'_>, CheckError>,
 ) -> CheckResult {
-    let contents = prerequisite(wanted, FILE)?;
-    let topic = topic?;
-    let configurations = prerequisite(&answers.configurations, API)?;
+    let alexa = prerequisite(login, DoctorCheck::AlexaApi)?;
+    let contents = prerequisite(wanted, DoctorCheck::SubscriptionsFile)?;
+    let topic = events_topic(context)?;
+    let configurations = prerequisite(&lists.configurations, DoctorCheck::AlexaApi)?;
     if ids_naming(topic, configurations).is_empty() {
-        return Err(CheckError::needs(CONFIGURATION));
+        return Err(CheckError::needs(DoctorCheck::Configuration));
     }
-    let subscriptions = prerequisite(&answers.subscriptions, API)?;
+    let subscriptions = prerequisite(&lists.subscriptions, DoctorCheck::AlexaApi)?;
     let resources = TopicResources::select(topic, configurations, subscriptions);
+    let units = units_of(alexa, contents, &resources).await;
     let count = counted(contents.wanted.len(), "subscription");
     ok_unless(
-        judge_resources(&resources, &contents.wanted, &answers.units, answers.now()),
+        judge_resources(&resources, &contents.wanted, &units, alexa.now()),
         format!("{count}, none missing"),
     )
+}
+
+/// Looks up the units that Alexa may show by another ID than the file, as `aspctl plan` does.
+async fn units_of(
+    alexa: &AlexaApi,
+    contents: &FileContents,
+    resources: &TopicResources<'_>,
+) -> UnitDirectory {
+    let mut units = UnitDirectory::default();
+    let present = &resources.subscriptions;
+    let comparison = compare(&contents.wanted, present, &units, alexa.now());
+    let open = comparison.open_units;
+    look_up_units(alexa, open, &mut units).await;
+    units
 }
 
 fn judge_resources(
@@ -351,8 +360,12 @@ fn judge_missing(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding>
         counted(compared.len(), "subscription"),
         missing.join("; ")
     );
-    let advice = "aspctl apply creates what is missing";
-    Some(DoctorFinding::failed(problem, advice))
+    let remedy = Remedy::new("Create what is missing").run(aspctl("apply", &[]));
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionMissing,
+        problem,
+        remedy,
+    ))
 }
 
 /// Reports what Alexa may have under another unit ID.
@@ -373,8 +386,13 @@ fn judge_near_misses(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFind
         counted(open.len(), "subscription"),
         open.join("; ")
     );
-    let advice = "Use the unit IDs of the API in the file (docs/getting-into-alexa.md)";
-    Some(DoctorFinding::failed(problem, advice))
+    let remedy = "Write the unit IDs of the API into the file; docs/getting-into-alexa.md tells \
+                  where they are";
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionUndetermined,
+        problem,
+        remedy,
+    ))
 }
 
 /// Reports subscriptions that send no events.
@@ -396,8 +414,12 @@ fn judge_inactive(compared: &[ComparedSubscription<'_>]) -> Option<DoctorFinding
         counted(compared.len(), "subscription"),
         inactive.join("; ")
     );
-    let advice = "aspctl apply replaces what is inactive";
-    Some(DoctorFinding::failed(problem, advice))
+    let remedy = Remedy::new("Replace what is inactive").run(aspctl("apply", &[]));
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionInactive,
+        problem,
+        remedy,
+    ))
 }
 
 /// Reports states that this version does not know.
@@ -417,8 +439,12 @@ fn judge_unknown_states(compared: &[ComparedSubscription<'_>]) -> Option<DoctorF
         "Alexa shows a state that this version does not know: {}",
         unknown.join("; ")
     );
-    let advice = "It is taken for active; look for its meaning in Alexa's documentation";
-    Some(DoctorFinding::warning(problem, advice))
+    let remedy = "It is taken for active; look for its meaning in Alexa's documentation";
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionStateUnknown,
+        problem,
+        remedy,
+    ))
 }
 
 /// Reports what has expired. What the file does not name may expire.
@@ -437,7 +463,11 @@ fn judge_expired(
         [id] => format!("1 has expired: {id}"),
         ids => format!("{} have expired: {}", ids.len(), ids.join(", ")),
     };
-    Some(DoctorFinding::failed(problem, RENEWAL_ADVICE))
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionExpired,
+        problem,
+        how_to_renew(),
+    ))
 }
 
 /// Reports what expires soon, long after `aspctl apply` would have renewed it.
@@ -459,7 +489,15 @@ fn judge_expiring(
         [id] => format!("1 expires soon: {id}"),
         ids => format!("{} expire soon: {}", ids.len(), ids.join(", ")),
     };
-    Some(DoctorFinding::warning(problem, RENEWAL_ADVICE))
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionExpiresSoon,
+        problem,
+        how_to_renew(),
+    ))
+}
+
+fn how_to_renew() -> Remedy {
+    Remedy::new("Renew what expires, and do so on a schedule").run(aspctl("apply", &[]))
 }
 
 /// Returns the subscription that lasts longest. As long as one lasts, events arrive.
@@ -503,8 +541,12 @@ fn judge_changed(
             ids.join(", ")
         ),
     };
-    let advice = "aspctl apply replaces what differs";
-    Some(DoctorFinding::warning(problem, advice))
+    let remedy = Remedy::new("Replace what differs").run(aspctl("apply", &[]));
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionDiffers,
+        problem,
+        remedy,
+    ))
 }
 
 /// Reports what Alexa has more than once.
@@ -529,9 +571,16 @@ fn judge_duplicates(
         counted(duplicates.len(), "subscription"),
         duplicates.join("; ")
     );
-    let advice = "Events may arrive twice (the function drops duplicates). aspctl apply \
-                  --prune deletes the surplus";
-    Some(DoctorFinding::warning(problem, advice))
+    let remedy = Remedy::new(
+        "Events may arrive twice (the function drops duplicates). This deletes the surplus, and \
+         all that the file does not name, after a confirmation",
+    )
+    .run(aspctl("apply --prune", &[]));
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionDuplicate,
+        problem,
+        remedy,
+    ))
 }
 
 fn describe_wanted(compared: &ComparedSubscription<'_>) -> String {
@@ -552,22 +601,30 @@ fn judge_unreadable(unreadable: &[&Value]) -> Option<DoctorFinding> {
     if unreadable.is_empty() {
         return None;
     }
-    let mut ids = Vec::new();
+    let (mut ids, mut commands) = (Vec::new(), Vec::new());
     for raw in unreadable {
         let subscription = AlexaSubscription::read((*raw).clone());
         ids.push(id(&subscription).to_owned());
+        let id = subscription.id.as_deref();
+        commands.extend(id.map(|id| aspctl("get", &[id])));
     }
     let problem = format!(
         "{} of Alexa's list cannot be compared with the file: {}",
         ids.len(),
         ids.join(", ")
     );
-    let advice = "aspctl get ID shows one in full; please report what it looks like";
-    Some(DoctorFinding::warning(problem, advice))
+    let all = aspctl("list --output json", &[]);
+    let remedy = Remedy::new("Report what it looks like. This shows it in full")
+        .run(commands.into_iter().next().unwrap_or(all));
+    Some(DoctorFinding::new(
+        FindingCode::SubscriptionUnreadable,
+        problem,
+        remedy,
+    ))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -610,6 +667,10 @@ mod tests {
         )
     }
 
+    fn codes(findings: &[DoctorFinding]) -> Vec<FindingCode> {
+        findings.iter().map(|finding| finding.code).collect()
+    }
+
     /// Judges these subscriptions of the file by those of the topic's one configuration.
     fn judged(
         wanted: &[WantedSubscription],
@@ -641,8 +702,10 @@ mod tests {
                        Alexa.Role.Management.Revocation for resource amzn1.alexa.unit.did.1; \
                        Alexa.Role.Management.Assignment for no entity; \
                        Alexa.Role.Management.Assignment for unit.parent p";
-        let missing = DoctorFinding::failed(problem, "aspctl apply creates what is missing");
-        assert_eq!(judged(&others, &here), [missing]);
+        let missing = judged(&others, &here);
+        assert_eq!(codes(&missing), [FindingCode::SubscriptionMissing]);
+        assert_eq!(missing[0].problem, problem);
+        assert_eq!(missing[0].remedy.commands, [aspctl("apply", &[])]);
     }
 
     fn ending_in(left: TimeDelta) -> AlexaSubscription {
@@ -658,10 +721,12 @@ mod tests {
         let later = ending_in(WARNING_PERIOD);
         assert_eq!(found(&[listed(&json!({}))]), []);
         assert_eq!(found(std::slice::from_ref(&later)), []);
-        let warning = DoctorFinding::warning(format!("1 expires soon: {id}"), RENEWAL_ADVICE);
-        assert_eq!(found(std::slice::from_ref(&soon)), [warning]);
-        let failed = DoctorFinding::failed(format!("1 has expired: {id}"), RENEWAL_ADVICE);
-        assert_eq!(found(std::slice::from_ref(&ended)), [failed]);
+        let warning = found(std::slice::from_ref(&soon));
+        assert_eq!(codes(&warning), [FindingCode::SubscriptionExpiresSoon]);
+        assert_eq!(warning[0].problem, format!("1 expires soon: {id}"));
+        let failed = found(std::slice::from_ref(&ended));
+        assert_eq!(codes(&failed), [FindingCode::SubscriptionExpired]);
+        assert_eq!(failed[0].problem, format!("1 has expired: {id}"));
         // The one that lasts longest counts, and none that the file does not name.
         assert_eq!(found(&[later, ended.clone()]), []);
         let lasting = judged(&[same()], &[listed(&json!({})), soon]);
@@ -702,8 +767,9 @@ mod tests {
         assert_eq!(found(&json!({ "eventHeaderVersion": "2.0" })), []);
         let problem = "1 differs from the file in header version or duration: \
                        amzn1.alexa.aem.subscription.2";
-        let warning = DoctorFinding::warning(problem, "aspctl apply replaces what differs");
-        assert_eq!(found(&json!({ "eventHeaderVersion": "1.0" })), [warning]);
+        let warning = found(&json!({ "eventHeaderVersion": "1.0" }));
+        assert_eq!(codes(&warning), [FindingCode::SubscriptionDiffers]);
+        assert_eq!(warning[0].problem, problem);
         let end = now().to_rfc3339();
         let expired = found(&json!({ "eventHeaderVersion": "1.0", "expiresAt": end }));
         assert_eq!(expired.len(), 1, "{expired:?}");
@@ -724,10 +790,7 @@ mod tests {
             ),
             "{warning:?}"
         );
-        assert_eq!(
-            *warning,
-            DoctorFinding::warning(&warning.problem, &warning.advice)
-        );
+        assert_eq!(warning.code, FindingCode::SubscriptionDuplicate);
         let bare = listed(&json!({ "id": null }));
         let unreadable = found(&[one, bare]);
         assert_eq!(unreadable.len(), 1, "{unreadable:?}");
@@ -757,5 +820,63 @@ mod tests {
             ..devices(user("b"))
         };
         assert!(judge_account(&none, None).is_ok());
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = findings_in(Err(without_credentials(true)));
+        let file = |topic_source, entities: &Value| FileContents {
+            topic_source,
+            topic_origin: String::new(),
+            wanted: vec![wanted("Alexa.Endpoint.Lifecycle.SetupCompletion", entities)],
+        };
+        let other = file(TopicSource::Arn("other".to_owned()), &json!({}));
+        found.extend(findings_in(judge_file(&other, Some(TOPIC), None)));
+        let devices = json!({ "user": { "type": "User", "id": "b" } });
+        let devices = file(TopicSource::Stack(None), &devices);
+        found.extend(findings_in(judge_account(&devices, None)));
+        found.extend(findings_in(judge_account(&devices, Some("a"))));
+        found.extend(findings_in(judge_configurations(TOPIC, &[])));
+        let naming = json!({ "id": ID, "deliveryChannels": [{ "type": "SNS", "id": TOPIC }] });
+        let twice = [naming.clone(), naming].map(AlexaConfiguration::read);
+        found.extend(findings_in(judge_configurations(TOPIC, &twice)));
+        let versioned = WantedSubscription {
+            header_version: Some("2.0".to_owned()),
+            ..same()
+        };
+        for (change, one) in [
+            (json!({ "status": "INACTIVE" }), same()),
+            (json!({ "status": "OTHER" }), same()),
+            (json!({ "eventHeaderVersion": "1.0" }), versioned),
+            (json!({ "eventType": null }), same()),
+        ] {
+            found.extend(judged(&[one], &[listed(&change)]));
+        }
+        for left in [TimeDelta::zero(), TimeDelta::seconds(1)] {
+            found.extend(judged(&[same()], &[ending_in(left)]));
+        }
+        found.extend(judged(&[same()], &[listed(&json!({})), listed(&json!({}))]));
+        found.extend(near_misses());
+        found
+    }
+
+    fn findings_in(result: CheckResult) -> Vec<DoctorFinding> {
+        match result {
+            Err(CheckError::Findings(findings)) => findings,
+            other => panic!("{other:?} is not a finding"),
+        }
+    }
+
+    /// A unit that the file calls by another ID than Alexa.
+    fn near_misses() -> Vec<DoctorFinding> {
+        let console = "amzn1.alexa.unit.did.CONSOLE";
+        let by_console = wanted(
+            "Alexa.Role.Management.Assignment",
+            &json!({ "unit": { "type": "Unit", "id": console } }),
+        );
+        let by_api = json!({ "entities": {
+            "unit": { "type": "Unit", "id": "amzn1.alexa.unit.did.API" },
+        } });
+        judged(&[by_console], &[listed(&by_api)])
     }
 }

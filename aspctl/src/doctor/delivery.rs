@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
+    code::FindingCode,
     permission::judge_permission,
+    remedy::{Remedy, aws, with_statements},
     report::{CheckError, DoctorFinding, findings_of},
     stack::StackContext,
     subscriber::TopicSubscriber,
@@ -97,13 +99,17 @@ impl TopicDelivery {
         } else {
             json!({ "RedrivePolicy": redrive })
         };
-        let advice = format!(
-            "aws sns subscribe --topic-arn {topic} --protocol {} --notification-endpoint \
-             {endpoint} --attributes '{attributes}' subscribes it",
-            self.protocol
-        );
+        let attributes = attributes.to_string();
+        let mut options = vec!["--topic-arn", topic, "--protocol", self.protocol];
+        options.extend([
+            "--notification-endpoint",
+            endpoint,
+            "--attributes",
+            &attributes,
+        ]);
+        let remedy = Remedy::new("Subscribe it").run(aws("sns subscribe", &options));
         let problem = format!("{endpoint} has no confirmed subscription to {topic}");
-        DoctorFinding::failed(problem, advice)
+        DoctorFinding::new(FindingCode::DeliveryMissing, problem, remedy)
     }
 
     /// Judges the attributes of the subscription.
@@ -114,60 +120,74 @@ impl TopicDelivery {
         arns: DeliveryArns<'_>,
     ) -> Vec<DoctorFinding> {
         let attribute = |name| attributes.get(name).map_or("", String::as_str);
-        let set = format!(
-            "aws sns set-subscription-attributes --subscription-arn {subscription} \
-             --attribute-name"
-        );
+        let set = |name: &str, value: &str| {
+            let mut options = vec!["--subscription-arn", subscription, "--attribute-name", name];
+            options.extend(["--attribute-value", value]);
+            aws("sns set-subscription-attributes", &options)
+        };
         let mut findings = Vec::new();
-        findings.extend(self.judge_filter(attribute("FilterPolicy"), &set));
-        findings.extend(self.judge_raw_delivery(attribute("RawMessageDelivery"), &set));
+        if let Some(problem) = self.filter_problem(attribute("FilterPolicy")) {
+            let remedy = Remedy::new("Remove the filter").run(set("FilterPolicy", "{}"));
+            findings.push(DoctorFinding::new(
+                FindingCode::DeliveryFiltered,
+                problem,
+                remedy,
+            ));
+        }
+        if let Some(problem) = self.raw_delivery_problem(attribute("RawMessageDelivery")) {
+            let remedy = Remedy::new("Enable it").run(set("RawMessageDelivery", "true"));
+            findings.push(DoctorFinding::new(
+                FindingCode::DeliveryNotRaw,
+                problem,
+                remedy,
+            ));
+        }
         let redrive = attribute("RedrivePolicy");
-        findings.extend(self.judge_redrive(redrive, arns.dead_letters, &set));
+        if let Some(problem) = self.redrive_problem(redrive, arns.dead_letters) {
+            let policy = json!({ "deadLetterTargetArn": arns.dead_letters }).to_string();
+            let remedy = Remedy::new("Set its dead-letter queue");
+            let remedy = remedy.run(set("RedrivePolicy", &policy));
+            let code = FindingCode::DeliveryDeadLettersLost;
+            findings.push(DoctorFinding::new(code, problem, remedy));
+        }
         findings
     }
 
-    fn judge_filter(&self, filter: &str, set: &str) -> Option<DoctorFinding> {
+    fn filter_problem(&self, filter: &str) -> Option<String> {
         if matches!(filter, "" | "{}" | "null") {
             return None;
         }
         let endpoint = resource(self.endpoint);
-        Some(DoctorFinding::failed(
-            format!("a filter policy withholds messages from {endpoint}: {filter}"),
-            format!("{set} FilterPolicy --attribute-value '{{}}' removes it"),
+        Some(format!(
+            "a filter policy withholds messages from {endpoint}: {filter}"
         ))
     }
 
-    fn judge_raw_delivery(&self, raw: &str, set: &str) -> Option<DoctorFinding> {
+    fn raw_delivery_problem(&self, raw: &str) -> Option<String> {
         if !self.is_raw || raw == "true" {
             return None;
         }
         let endpoint = resource(self.endpoint);
-        Some(DoctorFinding::failed(
-            format!(
-                "{endpoint} receives messages in the SNS envelope, but its consumers expect raw \
-                 delivery"
-            ),
-            format!("{set} RawMessageDelivery --attribute-value true enables it"),
+        Some(format!(
+            "{endpoint} receives messages in the SNS envelope, but its consumers expect raw \
+             delivery"
         ))
     }
 
-    fn judge_redrive(&self, redrive: &str, dead_letters: &str, set: &str) -> Option<DoctorFinding> {
+    fn redrive_problem(&self, redrive: &str, dead_letters: &str) -> Option<String> {
         let redrive: Value = serde_json::from_str(redrive).unwrap_or_default();
         let endpoint = resource(self.endpoint);
         let undelivered = format!("messages that cannot be delivered to {endpoint}");
-        let problem = match redrive.get("deadLetterTargetArn").and_then(Value::as_str) {
-            Some(target) if target == dead_letters => return None,
+        match redrive.get("deadLetterTargetArn").and_then(Value::as_str) {
+            Some(target) if target == dead_letters => None,
             Some(other) => {
                 let queue = resource(self.dead_letters);
-                format!("{undelivered} go to {other} instead of {queue}")
+                Some(format!("{undelivered} go to {other} instead of {queue}"))
             }
-            None => {
-                format!("{undelivered} are lost: the subscription has no dead-letter queue")
-            }
-        };
-        let policy = json!({ "deadLetterTargetArn": dead_letters });
-        let advice = format!("{set} RedrivePolicy --attribute-value '{policy}' sets it");
-        Some(DoctorFinding::failed(problem, advice))
+            None => Some(format!(
+                "{undelivered} are lost: the subscription has no dead-letter queue"
+            )),
+        }
     }
 }
 
@@ -226,35 +246,40 @@ fn judge_policy(policy: &str, queue: &str, url: &str, topic: &str) -> Option<Doc
     judge_permission(
         iam::evaluate(policy, &request),
         &permission,
-        || how_to_grant(queue, url, topic),
+        || how_to_grant(policy, queue, url, topic),
         |statement| how_to_remove_statement(statement, url),
     )
 }
 
-fn how_to_grant(queue: &str, url: &str, topic: &str) -> String {
+fn how_to_grant(policy: &str, queue: &str, url: &str, topic: &str) -> Remedy {
     let statement = json!({
         "Sid": "topic", "Effect": "Allow", "Principal": { "Service": "sns.amazonaws.com" },
         "Action": "sqs:SendMessage", "Resource": queue,
         "Condition": { "ArnEquals": { "aws:SourceArn": topic } },
     });
-    let set = how_to_set_policy(url);
-    format!("Add this statement to the queue's policy ({set}): {statement}")
+    let set = with_statements(policy, std::slice::from_ref(&statement)).map(|policy| {
+        let attributes = json!({ "Policy": policy }).to_string();
+        let options = ["--queue-url", url, "--attributes", &attributes];
+        aws("sqs set-queue-attributes", &options)
+    });
+    Remedy::new(format!(
+        "Add this statement to the queue's policy: {statement}"
+    ))
+    .run_if(set)
 }
 
-fn how_to_remove_statement(name: &str, url: &str) -> String {
-    let set = how_to_set_policy(url);
-    format!("Remove statement {name} from the queue's policy ({set}), or exempt SNS from it")
-}
-
-fn how_to_set_policy(url: &str) -> String {
-    format!(
-        "aws sqs set-queue-attributes --queue-url {url} --attributes replaces the whole attribute \
-         Policy"
-    )
+fn how_to_remove_statement(name: &str, url: &str) -> Remedy {
+    let mut options = vec!["--queue-url", url, "--attribute-names", "Policy"];
+    options.extend(["--query", "Attributes.Policy", "--output", "text"]);
+    Remedy::new(format!(
+        "Remove statement {name} from the queue's policy, or exempt SNS from it. This shows the \
+         policy"
+    ))
+    .run(aws("sqs get-queue-attributes", &options))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:t";
@@ -307,7 +332,7 @@ mod tests {
             endpoint: "e",
             dead_letters: "d",
         };
-        let advice = DELIVERY.not_subscribed(arns).advice;
+        let advice = DELIVERY.not_subscribed(arns).advice();
         assert!(
             advice.contains("--protocol sqs --notification-endpoint e"),
             "{advice}"
@@ -321,7 +346,7 @@ mod tests {
             ..DELIVERY
         }
         .not_subscribed(arns)
-        .advice;
+        .advice();
         assert!(
             raw.contains("deadLetterTargetArn") && raw.contains("\"RawMessageDelivery\":\"true\""),
             "{raw}"
@@ -343,10 +368,10 @@ mod tests {
         let filtered = found(DELIVERY, attributes(&redrive, "{\"a\":[1]}", ""));
         assert!(
             one(&filtered).problem.contains("{\"a\":[1]}")
-                && one(&filtered).advice.contains("FilterPolicy")
+                && one(&filtered).advice().contains("FilterPolicy")
         );
         let lost = found(DELIVERY, HashMap::new());
-        assert!(one(&lost).problem.contains("lost") && one(&lost).advice.contains(QUEUE));
+        assert!(one(&lost).problem.contains("lost") && one(&lost).advice().contains(QUEUE));
         let elsewhere = found(
             DELIVERY,
             attributes("{\"deadLetterTargetArn\":\"other\"}", "", ""),
@@ -365,7 +390,7 @@ mod tests {
         let wrapped = found(raw, attributes(&redrive, "", "false"));
         assert!(
             one(&wrapped)
-                .advice
+                .advice()
                 .contains("RawMessageDelivery --attribute-value true"),
             "{wrapped:?}"
         );
@@ -402,10 +427,10 @@ mod tests {
         let failed = |found: Option<DoctorFinding>, problem: &str, advice: &str| {
             let found = found.unwrap();
             assert!(
-                found.problem.contains(problem) && found.advice.contains(advice),
+                found.problem.contains(problem) && found.advice().contains(advice),
                 "{found:?}"
             );
-            assert_eq!(found, DoctorFinding::failed(&found.problem, &found.advice));
+            assert_ne!(found.code, FindingCode::PolicyUndetermined);
         };
         let other = "arn:aws:sns:us-east-1:123456789012:o";
         let other = json!({ "Condition": { "ArnEquals": { "aws:SourceArn": other } } });
@@ -439,7 +464,38 @@ mod tests {
                     .starts_with(&format!("cannot determine whether statement o {word}")),
                 "{found:?}"
             );
-            assert_eq!(found, DoctorFinding::warning(&found.problem, &found.advice));
+            assert_eq!(found.code, FindingCode::PolicyUndetermined);
         }
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let arns = DeliveryArns {
+            topic: TOPIC,
+            endpoint: "e",
+            dead_letters: QUEUE,
+        };
+        let raw = TopicDelivery {
+            is_raw: true,
+            ..DELIVERY
+        };
+        let mut found = vec![raw.not_subscribed(arns)];
+        found.extend(raw.judge("s", &attributes("", "{\"a\":[1]}", "false"), arns));
+        let statement = |effect: &str, condition: &Value| {
+            let statement = json!({
+                "Sid": "s", "Effect": effect, "Principal": "*", "Action": "sqs:*",
+                "Resource": "*", "Condition": condition,
+            });
+            json!({ "Statement": [statement] }).to_string()
+        };
+        let open = json!({ "StringEquals": { "aws:SourceVpc": "v" } });
+        for policy in [
+            String::new(),
+            statement("Deny", &json!({})),
+            statement("Allow", &open),
+        ] {
+            found.extend(judge_policy(&policy, QUEUE, "https://sqs.example/q", TOPIC));
+        }
+        found
     }
 }

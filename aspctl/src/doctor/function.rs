@@ -7,23 +7,23 @@ use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use serde_json::json;
 
 use super::{
+    check::DoctorCheck,
+    code::FindingCode,
     delivery::TopicDelivery,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    permission::judge_permission,
+    remedy::{Remedy, aspctl, aws},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, own_result},
     stack::StackContext,
     subscriber::read_subscribers,
-    topic::TOPIC,
 };
 use crate::{
-    aws::call_error,
-    error::CommandError,
+    aws::{AwsCallError, call_error},
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
     stack::DeployedStack,
 };
 
-const DELIVERY: &str = "topic delivery";
-const FUNCTION: &str = "function";
-const INVOCATION: &str = "function invocation";
-const DESTINATION: &str = "on-failure destination";
+/// The version that the topic invokes.
+const LATEST: &str = "$LATEST";
 
 /// How events get from the topic to the function: the stack's parameter `Ingestion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl IngestionMode {
 
 /// The function as Lambda describes it.
 #[derive(Debug, Default)]
-struct FunctionStatus {
+pub(super) struct FunctionStatus {
     name: String,
     state: String,
     state_reason: String,
@@ -94,34 +94,16 @@ impl From<EventSourceMappingConfiguration> for MappingStatus {
     }
 }
 
-/// Checks the function and the delivery to it.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let function = async { read(context.clone()?).await };
-    let delivery = async { check_delivery(context.clone()?).await };
-    let (function, delivery) = tokio::join!(function, delivery);
-    // A function that does not exist has neither a policy nor a destination.
-    let existing = match &function {
-        Ok(None) => Err(CheckError::needs(FUNCTION)),
-        _ => context.clone(),
-    };
-    let (invocation, destination) =
-        tokio::join!(check_invocation(&existing), check_destination(&existing));
-    let function = function.and_then(|function| judge(context.clone()?, function.as_ref()));
-    vec![
-        DoctorLink::new(DELIVERY, delivery),
-        DoctorLink::new(FUNCTION, function),
-        DoctorLink::new(INVOCATION, invocation),
-        DoctorLink::new(DESTINATION, destination),
-    ]
-}
-
 /// Checks that the topic delivers all events to the function or its queue, and keeps those that it
 /// cannot deliver.
-async fn check_delivery(context: StackContext<'_>) -> CheckResult {
+pub(super) async fn check_delivery(context: Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context?;
     let delivery = IngestionMode::of(context.stack).delivery();
     let topic = context.output(delivery.topic)?;
     let subscribers = match read_subscribers(context.aws, topic).await {
-        Err(error) if error.is_missing() => return Err(CheckError::needs(TOPIC)),
+        Err(error) if error.is_missing() => {
+            return Err(CheckError::needs(DoctorCheck::EventsTopic));
+        }
         subscribers => subscribers?,
     };
     let findings = delivery.check(context, &subscribers).await?;
@@ -129,8 +111,30 @@ async fn check_delivery(context: StackContext<'_>) -> CheckResult {
     ok_unless(findings, format!("all events go to {endpoint}"))
 }
 
+/// Checks the function itself.
+pub(super) fn check(
+    context: Result<StackContext<'_>, CheckError>,
+    function: &Result<Option<FunctionStatus>, CheckError>,
+) -> CheckResult {
+    judge(context?, own_result(function)?.as_ref())
+}
+
+/// Returns the context for a check of something that a function has only while it exists.
+fn of_existing<'a>(
+    context: Result<StackContext<'a>, CheckError>,
+    function: &Result<Option<FunctionStatus>, CheckError>,
+) -> Result<StackContext<'a>, CheckError> {
+    match function {
+        Ok(None) => Err(CheckError::needs(DoctorCheck::Function)),
+        _ => context,
+    }
+}
+
 /// Reads the function; nothing if it does not exist.
-async fn read(context: StackContext<'_>) -> Result<Option<FunctionStatus>, CheckError> {
+pub(super) async fn read(
+    context: Result<StackContext<'_>, CheckError>,
+) -> Result<Option<FunctionStatus>, CheckError> {
+    let context = context?;
     let name = context.resource_name("AspEventsFunctionArn")?;
     let request = context.aws.lambda().get_function_configuration();
     let read = request.function_name(name).send().await;
@@ -164,7 +168,7 @@ async fn read(context: StackContext<'_>) -> Result<Option<FunctionStatus>, Check
 async fn read_concurrency(
     context: StackContext<'_>,
     name: &str,
-) -> Result<Option<i32>, CommandError> {
+) -> Result<Option<i32>, AwsCallError> {
     let request = context.aws.lambda().get_function_concurrency();
     let read = request.function_name(name).send().await;
     let read = read.map_err(call_error("lambda:GetFunctionConcurrency", name))?;
@@ -174,20 +178,36 @@ async fn read_concurrency(
 fn judge(context: StackContext<'_>, function: Option<&FunctionStatus>) -> CheckResult {
     let name = context.resource_name("AspEventsFunctionArn")?;
     let expected = stack_variables(context)?;
-    let revert = context.how_to_revert_drift();
+    let findings = judge_function(name, function, &expected, &context.how_to_revert_drift());
+    let state = function.map_or("", |function| function.state.as_str());
+    ok_unless(findings, format!("{name} is {state}"))
+}
+
+/// Judges whether the function is there, can run, and works for this stack.
+fn judge_function(
+    name: &str,
+    function: Option<&FunctionStatus>,
+    expected: &[StackVariable<'_>],
+    revert: &Remedy,
+) -> Vec<DoctorFinding> {
     let Some(function) = function else {
         let problem = format!("the function {name} does not exist");
-        return Err(DoctorFinding::failed(problem, revert).into());
+        return vec![DoctorFinding::new(
+            FindingCode::FunctionMissing,
+            problem,
+            revert,
+        )];
     };
     let mut findings = Vec::new();
     findings.extend(judge_state(function));
     findings.extend(judge_last_update(function));
     findings.extend(judge_concurrency(function));
-    if let Some(problem) = other_variables(function, &expected) {
-        findings.push(DoctorFinding::failed(problem, revert));
+    if let Some(problem) = other_variables(function, expected) {
+        let code = FindingCode::FunctionVariablesDiffer;
+        findings.push(DoctorFinding::new(code, problem, revert));
     }
     findings.extend(function.read_errors.clone());
-    ok_unless(findings, format!("{name} is {}", function.state))
+    findings
 }
 
 /// Returns the variables that name resources of the stack. A stack of an earlier version has no
@@ -222,11 +242,13 @@ fn judge_state(function: &FunctionStatus) -> Option<DoctorFinding> {
         // Lambda makes a function inactive after weeks without invocations, and active again at
         // the next one.
         "Active" | "Inactive" => None,
-        "Pending" => Some(DoctorFinding::failed(
+        "Pending" => Some(DoctorFinding::new(
+            FindingCode::FunctionPending,
             format!("{name} is being created"),
-            "Wait a minute, then run aspctl doctor again",
+            Remedy::new("Wait a minute, then run it again").run(aspctl("doctor", &[])),
         )),
-        other => Some(DoctorFinding::failed(
+        other => Some(DoctorFinding::new(
+            FindingCode::FunctionFailed,
             format!("{name} is {other}: {state_reason}"),
             "Fix the cause and deploy again",
         )),
@@ -242,7 +264,11 @@ fn judge_last_update(function: &FunctionStatus) -> Option<DoctorFinding> {
         function.name, function.last_update_reason
     );
     let advice = "Fix the cause and deploy again";
-    Some(DoctorFinding::failed(problem, advice))
+    Some(DoctorFinding::new(
+        FindingCode::FunctionUpdateFailed,
+        problem,
+        advice,
+    ))
 }
 
 fn judge_concurrency(function: &FunctionStatus) -> Option<DoctorFinding> {
@@ -250,9 +276,14 @@ fn judge_concurrency(function: &FunctionStatus) -> Option<DoctorFinding> {
         return None;
     }
     let name = &function.name;
-    Some(DoctorFinding::failed(
+    let enable = aws(
+        "lambda delete-function-concurrency",
+        &["--function-name", name],
+    );
+    Some(DoctorFinding::new(
+        FindingCode::FunctionDisabled,
         format!("{name} is disabled: its reserved concurrency is 0"),
-        format!("aws lambda delete-function-concurrency --function-name {name} enables it"),
+        Remedy::new("Enable it").run(enable),
     ))
 }
 
@@ -276,8 +307,11 @@ fn other_variables(function: &FunctionStatus, expected: &[StackVariable<'_>]) ->
 }
 
 /// Checks that SNS may invoke the function, or that Lambda polls the queue.
-async fn check_invocation(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
-    let context = context.clone()?;
+pub(super) async fn check_invocation(
+    context: Result<StackContext<'_>, CheckError>,
+    function: &Result<Option<FunctionStatus>, CheckError>,
+) -> CheckResult {
+    let context = of_existing(context, function)?;
     match IngestionMode::of(context.stack) {
         IngestionMode::Direct => check_permission(context).await,
         IngestionMode::Buffered => check_mapping(context).await,
@@ -294,10 +328,10 @@ async fn check_permission(context: StackContext<'_>) -> CheckResult {
         Err(error) if error.is_missing() => None,
         Err(error) => return Err(error.into()),
     };
-    judge_permission(policy.as_deref().unwrap_or("{}"), function, topic)
+    judge_policy(policy.as_deref().unwrap_or("{}"), function, topic)
 }
 
-fn judge_permission(policy: &str, function: &str, topic: &str) -> CheckResult {
+fn judge_policy(policy: &str, function: &str, topic: &str) -> CheckResult {
     let request = AccessRequest {
         principal: RequestPrincipal::Service {
             name: "sns.amazonaws.com",
@@ -308,52 +342,46 @@ fn judge_permission(policy: &str, function: &str, topic: &str) -> CheckResult {
         context: &[],
     };
     let verdict = iam::evaluate(policy, &request);
-    let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
-        possible_grant: None,
-    });
-    let invocation = format!("SNS to invoke the function on behalf of {topic}");
-    Err(match verdict {
-        PolicyVerdict::Allowed {
-            by,
-            possible_denial: None,
-        } => return Ok(format!("statement {by} allows invocation by SNS")),
-        PolicyVerdict::Allowed {
-            possible_denial: Some(by),
-            ..
-        } => invocation_denied(function, &by, "may deny"),
-        PolicyVerdict::Denied { by } => invocation_denied(function, &by, "denies"),
-        PolicyVerdict::NotAllowed {
-            possible_grant: Some(name),
-        } => DoctorFinding::failed(
-            format!("cannot determine whether statement {name} allows {invocation}"),
-            how_to_permit(function, topic),
-        ),
-        PolicyVerdict::NotAllowed {
-            possible_grant: None,
-        } => DoctorFinding::failed(
-            format!("no statement allows {invocation}: events end up in EventsDeadLetterQueue"),
-            how_to_permit(function, topic),
-        ),
+    if let Some(PolicyVerdict::Allowed {
+        by,
+        possible_denial: None,
+    }) = &verdict
+    {
+        return Ok(format!("statement {by} allows invocation by SNS"));
     }
-    .into())
+    let finding = judge_permission(
+        verdict,
+        &format!("SNS permission to invoke the function on behalf of {topic}"),
+        || how_to_permit(function, topic),
+        |statement| how_to_remove_permission(function, statement),
+    );
+    ok_unless(finding.into_iter().collect(), "SNS may invoke it")
 }
 
-fn invocation_denied(function: &str, statement: &str, denies: &str) -> DoctorFinding {
-    DoctorFinding::failed(
-        format!("statement {statement} of the function's policy {denies} invocation by SNS"),
-        format!(
-            "aws lambda remove-permission --function-name {function} --statement-id {statement} \
-             removes it"
-        ),
-    )
+fn how_to_remove_permission(function: &str, statement: &str) -> Remedy {
+    let options = ["--function-name", function, "--statement-id", statement];
+    Remedy::new(format!(
+        "Remove statement {statement} from the function's policy"
+    ))
+    .run(aws("lambda remove-permission", &options))
 }
 
-fn how_to_permit(function: &str, topic: &str) -> String {
-    format!(
-        "aws lambda add-permission --function-name {function} --statement-id alexa-events \
-         --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic} \
-         allows it"
-    )
+fn how_to_permit(function: &str, topic: &str) -> Remedy {
+    let mut options = vec![
+        "--function-name",
+        function,
+        "--statement-id",
+        "alexa-events",
+    ];
+    options.extend([
+        "--action",
+        "lambda:InvokeFunction",
+        "--principal",
+        "sns.amazonaws.com",
+    ]);
+    options.extend(["--source-arn", topic]);
+    Remedy::new("Until SNS may invoke it, events end up in EventsDeadLetterQueue. Allow it")
+        .run(aws("lambda add-permission", &options))
 }
 
 async fn check_mapping(context: StackContext<'_>) -> CheckResult {
@@ -365,50 +393,63 @@ async fn check_mapping(context: StackContext<'_>) -> CheckResult {
     let listed = listed.map_err(call_error("lambda:ListEventSourceMappings", function))?;
     let mappings = listed.event_source_mappings.unwrap_or_default();
     let mappings: Vec<_> = mappings.into_iter().map(MappingStatus::from).collect();
-    judge_mappings(&mappings, queue, context.how_to_revert_drift())
+    judge_mappings(&mappings, queue, &context.how_to_revert_drift())
 }
 
 /// Requires an enabled mapping.
-fn judge_mappings(mappings: &[MappingStatus], queue: &str, revert: String) -> CheckResult {
+fn judge_mappings(mappings: &[MappingStatus], queue: &str, revert: &Remedy) -> CheckResult {
     if mappings.iter().any(|mapping| mapping.state == "Enabled") {
         return Ok(format!("Lambda polls {}", resource_name(queue)));
     }
     let Some(MappingStatus { id, state }) = mappings.first() else {
         let problem = format!("no event source mapping polls {queue}");
-        return Err(DoctorFinding::failed(problem, revert).into());
+        return Err(DoctorFinding::new(FindingCode::MappingMissing, problem, revert).into());
     };
     let problem = format!("the event source mapping {id} is {state}, so events stay in {queue}");
-    let advice = if state.ends_with("ing") {
-        "Wait a minute, then run aspctl doctor again".to_owned()
-    } else {
-        format!("aws lambda update-event-source-mapping --uuid {id} --enabled enables it")
-    };
-    Err(DoctorFinding::failed(problem, advice).into())
+    if state.ends_with("ing") {
+        let remedy = Remedy::new("Wait a minute, then run it again").run(aspctl("doctor", &[]));
+        return Err(DoctorFinding::new(FindingCode::MappingBusy, problem, remedy).into());
+    }
+    let enable = aws(
+        "lambda update-event-source-mapping",
+        &["--uuid", id, "--enabled"],
+    );
+    let remedy = Remedy::new("Enable it").run(enable);
+    Err(DoctorFinding::new(FindingCode::MappingDisabled, problem, remedy).into())
 }
 
 /// Checks that Lambda keeps the events that the function fails to process.
-async fn check_destination(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
-    let context = context.clone()?;
+pub(super) async fn check_destination(
+    context: Result<StackContext<'_>, CheckError>,
+    function: &Result<Option<FunctionStatus>, CheckError>,
+) -> CheckResult {
+    let context = of_existing(context, function)?;
     if IngestionMode::of(context.stack) == IngestionMode::Buffered {
         return Ok("not used with Ingestion=Buffered".to_owned());
     }
     let function = context.resource_name("AspEventsFunctionArn")?;
     let queue = context.output("OnFailureQueueArn")?;
     let request = context.aws.lambda().get_function_event_invoke_config();
-    let request = request.function_name(function).qualifier("$LATEST");
+    let request = request.function_name(function).qualifier(LATEST);
     let read = request.send().await;
-    let destinations =
-        match read.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
-            Ok(read) => read.destination_config,
-            Err(error) if error.is_missing() => None,
-            Err(error) => return Err(error.into()),
-        };
-    let on_failure = destinations.and_then(|destinations| destinations.on_failure);
+    let config = match read.map_err(call_error("lambda:GetFunctionEventInvokeConfig", function)) {
+        Ok(read) => Some(read.destination_config),
+        Err(error) if error.is_missing() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let is_configured = config.is_some();
+    let on_failure = config.flatten().and_then(|config| config.on_failure);
     let destination = on_failure.and_then(|on_failure| on_failure.destination);
-    judge_destination(function, destination.as_deref(), queue)
+    judge_destination(function, destination.as_deref(), queue, is_configured)
 }
 
-fn judge_destination(function: &str, destination: Option<&str>, queue: &str) -> CheckResult {
+/// Judges the destination. A configuration that exists is updated, which keeps its other settings.
+fn judge_destination(
+    function: &str,
+    destination: Option<&str>,
+    queue: &str,
+    is_configured: bool,
+) -> CheckResult {
     let problem = match destination {
         Some(destination) if destination == queue => {
             return Ok(format!("failed events go to {}", resource_name(queue)));
@@ -416,16 +457,20 @@ fn judge_destination(function: &str, destination: Option<&str>, queue: &str) -> 
         Some(other) => format!("failed events go to {other} instead of OnFailureQueue"),
         None => "failed events are lost: the function has no on-failure destination".to_owned(),
     };
-    let config = json!({ "OnFailure": { "Destination": queue } });
-    let advice = format!(
-        "aws lambda update-function-event-invoke-config --function-name {function} \
-         --destination-config '{config}' sets it"
-    );
-    Err(DoctorFinding::failed(problem, advice).into())
+    let config = json!({ "OnFailure": { "Destination": queue } }).to_string();
+    let mut options = vec!["--function-name", function, "--qualifier", LATEST];
+    options.extend(["--destination-config", &config]);
+    let operation = if is_configured {
+        "lambda update-function-event-invoke-config"
+    } else {
+        "lambda put-function-event-invoke-config"
+    };
+    let remedy = Remedy::new("Set it").run(aws(operation, &options));
+    Err(DoctorFinding::new(FindingCode::DestinationWrong, problem, remedy).into())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const EVENTS: &str = "arn:aws:sns:us-east-1:123456789012:events";
@@ -472,7 +517,7 @@ mod tests {
             reserved_concurrency: Some(0),
             ..function()
         });
-        assert!(one(&off).advice.contains("delete-function-concurrency"));
+        assert!(one(&off).advice().contains("delete-function-concurrency"));
         assert_eq!(
             judged(&FunctionStatus {
                 reserved_concurrency: Some(1),
@@ -498,7 +543,7 @@ mod tests {
                 state: "Pending".to_owned(),
                 ..function()
             }))
-            .advice
+            .advice()
             .contains("Wait")
         );
         assert_eq!(
@@ -544,11 +589,11 @@ mod tests {
             });
             json!({ "Statement": [statement] }).to_string()
         };
-        assert!(judge_permission(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
+        assert!(judge_policy(&allowing(EVENTS), FUNCTION, EVENTS).is_ok());
         for policy in ["{}", &allowing("arn:aws:sns:us-east-1:123456789012:other")] {
             assert!(
-                finding(judge_permission(policy, FUNCTION, EVENTS))
-                    .advice
+                finding(judge_policy(policy, FUNCTION, EVENTS))
+                    .advice()
                     .contains("add-permission")
             );
         }
@@ -556,8 +601,7 @@ mod tests {
 
     #[test]
     fn a_mapping_polls_the_queue_while_enabled() {
-        let judge =
-            |mappings: &[MappingStatus]| judge_mappings(mappings, QUEUE, "revert".to_owned());
+        let judge = |mappings: &[MappingStatus]| judge_mappings(mappings, QUEUE, &"revert".into());
         let in_state = |state: &str| {
             judge(&[MappingStatus {
                 id: "1".to_owned(),
@@ -566,28 +610,62 @@ mod tests {
         };
         assert!(in_state("Enabled").is_ok());
         let disabled = finding(in_state("Disabled"));
-        assert!(disabled.advice.contains("--uuid 1 --enabled"));
-        assert!(finding(in_state("Enabling")).advice.contains("Wait"));
-        assert_eq!(finding(judge(&[])).advice, "revert");
+        assert!(disabled.advice().contains("--uuid 1 --enabled"));
+        assert!(finding(in_state("Enabling")).advice().contains("Wait"));
+        assert_eq!(finding(judge(&[])).advice(), "revert");
     }
 
     #[test]
     fn failures_go_to_the_stacks_queue() {
-        assert!(judge_destination("f", Some(QUEUE), QUEUE).is_ok());
+        assert!(judge_destination("f", Some(QUEUE), QUEUE, true).is_ok());
         assert!(
-            finding(judge_destination("f", None, QUEUE))
+            finding(judge_destination("f", None, QUEUE, true))
                 .problem
                 .contains("lost")
         );
         assert!(
-            finding(judge_destination("f", Some("other"), QUEUE))
+            finding(judge_destination("f", Some("other"), QUEUE, false))
                 .problem
                 .contains("other")
         );
         assert!(
-            finding(judge_destination("f", None, QUEUE))
-                .advice
+            finding(judge_destination("f", None, QUEUE, true))
+                .advice()
                 .contains(QUEUE)
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let revert = Remedy::new("revert");
+        let mut found = judge_function("f", None, &[], &revert);
+        for state in ["Pending", "Failed"] {
+            let broken = FunctionStatus {
+                state: state.to_owned(),
+                last_update: "Failed".to_owned(),
+                reserved_concurrency: Some(0),
+                ..function()
+            };
+            let expected = [variable("A", "1")];
+            found.extend(judge_function("f", Some(&broken), &expected, &revert));
+        }
+        found.push(finding(judge_policy("{}", FUNCTION, EVENTS)));
+        let denial = json!({
+            "Sid": "s", "Effect": "Deny", "Principal": "*", "Action": "lambda:*", "Resource": "*",
+        });
+        let denial = json!({ "Statement": denial }).to_string();
+        found.push(finding(judge_policy(&denial, FUNCTION, EVENTS)));
+        found.push(finding(judge_mappings(&[], QUEUE, &revert)));
+        for state in ["Disabled", "Enabling"] {
+            let mapping = MappingStatus {
+                id: "1".to_owned(),
+                state: state.to_owned(),
+            };
+            found.push(finding(judge_mappings(&[mapping], QUEUE, &revert)));
+        }
+        for is_configured in [true, false] {
+            found.push(finding(judge_destination("f", None, QUEUE, is_configured)));
+        }
+        found
     }
 }

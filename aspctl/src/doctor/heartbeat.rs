@@ -5,12 +5,12 @@
 use aws_sdk_scheduler::{operation::get_schedule::GetScheduleOutput, types::ScheduleState};
 
 use super::{
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    code::FindingCode,
+    remedy::Remedy,
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless},
     stack::StackContext,
 };
 use crate::aws::call_error;
-
-const HEARTBEAT: &str = "heartbeat";
 
 /// The parameter that turns it on or off.
 const PARAMETER: &str = "Heartbeat";
@@ -39,18 +39,15 @@ impl From<GetScheduleOutput> for HeartbeatStatus {
 }
 
 /// Checks the schedule.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let heartbeat = async { check(context.clone()?).await };
-    vec![DoctorLink::new(HEARTBEAT, heartbeat.await)]
-}
-
-async fn check(context: StackContext<'_>) -> CheckResult {
+pub(super) async fn check(context: Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context?;
     match context.stack.parameter(PARAMETER) {
         Some("No") => return Ok(describe_off()),
         Some(_) => {}
         None => {
-            let needed = format!("needs the parameter {PARAMETER} of the stack");
-            return Err(CheckError::Skipped(needed));
+            return Err(CheckError::needs_of_stack(&format!(
+                "the parameter {PARAMETER}"
+            )));
         }
     }
     let topic = context.output("EventsTopicArn")?;
@@ -84,7 +81,7 @@ async fn read(context: StackContext<'_>) -> Result<HeartbeatStatus, CheckError> 
     Ok(HeartbeatStatus::from(schedule))
 }
 
-fn judge(status: &HeartbeatStatus, topic: &str, revert: &str) -> Vec<DoctorFinding> {
+fn judge(status: &HeartbeatStatus, topic: &str, revert: &Remedy) -> Vec<DoctorFinding> {
     let HeartbeatStatus {
         name,
         is_enabled,
@@ -96,18 +93,27 @@ fn judge(status: &HeartbeatStatus, topic: &str, revert: &str) -> Vec<DoctorFindi
             "the schedule {name} is disabled: no greeting is sent, and HeartbeatAlarm pages after \
              three hours"
         );
-        let advice = format!("To turn the heartbeat off, deploy with {PARAMETER}=No. {revert}");
-        findings.push(DoctorFinding::failed(problem, advice));
+        let off = format!("To turn the heartbeat off, deploy with {PARAMETER}=No");
+        let remedy = revert.clone().after(&off);
+        findings.push(DoctorFinding::new(
+            FindingCode::HeartbeatDisabled,
+            problem,
+            remedy,
+        ));
     }
     if target != topic {
         let problem = format!("the schedule {name} sends greetings to {target} instead of {topic}");
-        findings.push(DoctorFinding::failed(problem, revert));
+        findings.push(DoctorFinding::new(
+            FindingCode::HeartbeatTargetDiffers,
+            problem,
+            revert,
+        ));
     }
     findings
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -118,7 +124,7 @@ mod tests {
                 is_enabled,
                 target: target.to_owned(),
             };
-            let findings = judge(&status, "topic", "revert");
+            let findings = judge(&status, "topic", &"revert".into());
             let problems = findings.into_iter().map(|finding| finding.problem);
             problems.collect::<Vec<_>>()
         };
@@ -128,5 +134,15 @@ mod tests {
         let elsewhere = "the schedule s sends greetings to other instead of topic";
         assert_eq!(problems(true, "other"), [elsewhere]);
         assert_eq!(problems(false, "other").len(), 2);
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let status = HeartbeatStatus {
+            name: "s".to_owned(),
+            is_enabled: false,
+            target: "other".to_owned(),
+        };
+        judge(&status, "topic", &"revert".into())
     }
 }

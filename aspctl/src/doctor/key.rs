@@ -3,7 +3,11 @@
 use aws_sdk_kms::types::KeyState;
 use serde_json::Value;
 
-use super::report::DoctorFinding;
+use super::{
+    code::FindingCode,
+    remedy::{Remedy, aws, with_statements},
+    report::DoctorFinding,
+};
 use crate::{
     aws::{AwsClients, call_error},
     error::CommandError,
@@ -97,20 +101,26 @@ impl EncryptionKey {
 
     /// Judges whether the key can be used at all. `name` is what a sentence calls the key.
     pub(super) fn judge_state(&self, name: &str) -> Option<DoctorFinding> {
-        let arn = &self.arn;
-        let enable = format!("aws kms enable-key --key-id {arn}");
-        let advice = match &self.state {
+        let key = ["--key-id", self.arn.as_str()];
+        let enable = aws("kms enable-key", &key);
+        let remedy = match &self.state {
             KeyState::Enabled => return None,
-            KeyState::PendingDeletion => format!(
-                "aws kms cancel-key-deletion --key-id {arn} keeps it, and then {enable} enables \
-                 it: what it encrypts can never be read again once it is deleted"
-            ),
-            KeyState::Disabled => format!("{enable} enables it"),
-            _ => format!("aws kms describe-key --key-id {arn} shows more about its state"),
+            KeyState::PendingDeletion => Remedy::new(
+                "Keep it, and enable it: what it encrypts can never be read again once it is \
+                 deleted",
+            )
+            .run(aws("kms cancel-key-deletion", &key))
+            .run(enable),
+            KeyState::Disabled => Remedy::new("Enable it").run(enable),
+            _ => Remedy::new("See what its state is about").run(aws("kms describe-key", &key)),
         };
         let state = self.state.as_str();
         let problem = format!("{name} is not enabled: its state is {state}");
-        Some(DoctorFinding::failed(problem, advice))
+        Some(DoctorFinding::new(
+            FindingCode::KeyNotEnabled,
+            problem,
+            remedy,
+        ))
     }
 
     /// Evaluates the key's policy for each action of a use.
@@ -128,17 +138,28 @@ impl EncryptionKey {
         gaps
     }
 
-    /// Explains how to change the policy, as part of a sentence.
-    pub(super) fn how_to_set_policy(&self) -> String {
-        format!(
-            "aws kms put-key-policy --key-id {} replaces the whole policy",
-            self.arn
-        )
+    /// Explains how to add a statement to the policy. A policy can be replaced as a whole only, so
+    /// the command adds all statements that this key needs.
+    pub(super) fn how_to_add_statement(&self, statement: &Value, all: &[Value]) -> Remedy {
+        let remedy = Remedy::new(format!(
+            "Add this statement to the key's policy: {statement}"
+        ));
+        let set = with_statements(&self.policy, all).map(|policy| {
+            let mut options = vec!["--key-id", self.arn.as_str(), "--policy-name", "default"];
+            options.extend(["--policy", &policy]);
+            aws("kms put-key-policy", &options)
+        });
+        remedy.run_if(set)
     }
 
-    pub(super) fn how_to_add_statement(&self, statement: &Value) -> String {
-        let set = self.how_to_set_policy();
-        format!("Add this statement to the key's policy ({set}): {statement}")
+    fn how_to_remove_denial(&self, user: &str) -> Remedy {
+        let mut options = vec!["--key-id", self.arn.as_str(), "--policy-name", "default"];
+        options.extend(["--query", "Policy", "--output", "text"]);
+        Remedy::new(format!(
+            "Remove the statement from the key's policy, or exempt {user} from it. This shows the \
+             policy"
+        ))
+        .run(aws("kms get-key-policy", &options))
     }
 }
 
@@ -175,29 +196,34 @@ impl KeyGaps {
         key: &EncryptionKey,
         name: &str,
         user: &str,
-        how_to_grant: impl FnOnce() -> String,
+        how_to_grant: impl FnOnce() -> Remedy,
     ) -> Option<DoctorFinding> {
-        if !self.denied.is_empty() {
-            let denied = enumerate(&self.denied);
-            let set = key.how_to_set_policy();
-            return Some(DoctorFinding::failed(
-                format!("{name} denies {denied} to {user}"),
+        let (code, problem, remedy) = if !self.denied.is_empty() {
+            (
+                FindingCode::KeyDenies,
+                format!("{name} denies {} to {user}", enumerate(&self.denied)),
+                key.how_to_remove_denial(user),
+            )
+        } else if !self.missing.is_empty() {
+            (
+                FindingCode::KeyGrantMissing,
                 format!(
-                    "Remove the statement from the key's policy ({set}), or exempt {user} from it"
+                    "{name} does not grant {} to {user}",
+                    enumerate(&self.missing)
                 ),
-            ));
-        }
-        if !self.missing.is_empty() {
-            let missing = enumerate(&self.missing);
-            let problem = format!("{name} does not grant {missing} to {user}");
-            return Some(DoctorFinding::failed(problem, how_to_grant()));
-        }
-        if self.undetermined.is_empty() {
+                how_to_grant(),
+            )
+        } else if !self.undetermined.is_empty() {
+            let undetermined = enumerate(&self.undetermined);
+            (
+                FindingCode::KeyUndetermined,
+                format!("cannot determine whether {name} grants {undetermined} to {user}"),
+                how_to_grant(),
+            )
+        } else {
             return None;
-        }
-        let undetermined = enumerate(&self.undetermined);
-        let problem = format!("cannot determine whether {name} grants {undetermined} to {user}");
-        Some(DoctorFinding::warning(problem, how_to_grant()))
+        };
+        Some(DoctorFinding::new(code, problem, remedy))
     }
 }
 
@@ -244,7 +270,7 @@ pub(super) mod tests {
         ] {
             let found = judge(state).unwrap();
             assert!(found.problem.contains(problem), "{found:?}");
-            assert!(found.advice.contains(advice), "{found:?}");
+            assert!(found.advice().contains(advice), "{found:?}");
         }
     }
 
@@ -261,15 +287,38 @@ pub(super) mod tests {
         let judge = |statements: &Value| {
             let key = key_with(statements);
             let gaps = key.gaps(KeyUse::by_publisher(ROLE));
-            gaps.judge(&key, "the key", "the role", || "add this".to_owned())
+            gaps.judge(&key, "the key", "the role", || "add this".into())
         };
         assert_eq!(judge(&json!([own])), None);
         let found = judge(&json!([own, denial])).unwrap();
         let problem = "the key denies kms:Decrypt (statement no) to the role";
         assert_eq!(found.problem, problem);
-        assert!(found.advice.contains("exempt the role"), "{found:?}");
+        assert!(found.advice().contains("exempt the role"), "{found:?}");
         let missing = judge(&json!([])).unwrap();
         let problem = "the key does not grant kms:GenerateDataKey and kms:Decrypt to the role";
         assert_eq!(missing.problem, problem);
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let statement = |effect: &str, condition: &Value| {
+            json!({
+                "Sid": "s", "Effect": effect, "Principal": "*", "Action": "kms:*",
+                "Resource": "*", "Condition": condition,
+            })
+        };
+        let via = json!({ "StringEquals": { "aws:PrincipalOrgID": "o" } });
+        let mut found = Vec::new();
+        for statement in [
+            statement("Deny", &json!({})),
+            statement("Allow", &via),
+            json!({ "Effect": "Other" }),
+        ] {
+            let key = key_with(&json!([statement]));
+            let gaps = key.gaps(KeyUse::by_publisher(ROLE));
+            let grant = || key.how_to_add_statement(&statement, &[json!({ "Sid": "new" })]);
+            found.extend(gaps.judge(&key, "the key", "the role", grant));
+        }
+        found
     }
 }

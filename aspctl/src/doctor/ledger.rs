@@ -4,20 +4,16 @@ use asp_events::ledger::EXPIRES_AT;
 use aws_sdk_dynamodb::types::{TableStatus, TimeToLiveDescription, TimeToLiveStatus};
 
 use super::{
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless},
+    code::FindingCode,
+    remedy::{Remedy, aws},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless},
     stack::StackContext,
 };
 use crate::aws::call_error;
 
-const LEDGER: &str = "ledger";
-
 /// Checks the table.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let ledger = async { check(context.clone()?).await };
-    vec![DoctorLink::new(LEDGER, ledger.await)]
-}
-
-async fn check(context: StackContext<'_>) -> CheckResult {
+pub(super) async fn check(context: Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context?;
     let name = context.resource_name("LedgerTableArn")?;
     let dynamodb = context.aws.dynamodb();
     let (table, time_to_live) = tokio::join!(
@@ -48,9 +44,17 @@ fn judge_status(name: &str, status: Option<&TableStatus>) -> Option<DoctorFindin
         Some(status) => format!("{name} is {}", status.as_str()),
         None => format!("{name} has no status"),
     };
-    let advice = "Until it is ACTIVE, repeated events may take effect twice: check the table in \
-                  the DynamoDB console";
-    Some(DoctorFinding::failed(problem, advice))
+    let describe = aws("dynamodb describe-table", &["--table-name", name]);
+    let remedy = Remedy::new(
+        "Until it is ACTIVE, repeated events may take effect twice: look at the table, here or in \
+         the DynamoDB console",
+    )
+    .run(describe);
+    Some(DoctorFinding::new(
+        FindingCode::LedgerNotActive,
+        problem,
+        remedy,
+    ))
 }
 
 fn judge_time_to_live(
@@ -66,19 +70,21 @@ fn judge_time_to_live(
     if is_enabled && attribute.is_none_or(|attribute| attribute == EXPIRES_AT) {
         return None;
     }
-    Some(DoctorFinding::failed(
+    let specification = format!("Enabled=true,AttributeName={EXPIRES_AT}");
+    let mut options = vec!["--table-name", name];
+    options.extend(["--time-to-live-specification", &specification]);
+    let remedy = Remedy::new("Enable it").run(aws("dynamodb update-time-to-live", &options));
+    Some(DoctorFinding::new(
+        FindingCode::LedgerKeepsGrowing,
         format!(
             "{name} keeps growing: its time to live with the attribute {EXPIRES_AT} is disabled"
         ),
-        format!(
-            "aws dynamodb update-time-to-live --table-name {name} --time-to-live-specification \
-             Enabled=true,AttributeName={EXPIRES_AT} enables it"
-        ),
+        remedy,
     ))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -131,10 +137,16 @@ mod tests {
             assert!(
                 judge_time_to_live("t", Some(&other))
                     .unwrap()
-                    .advice
+                    .advice()
                     .contains("update-time-to-live")
             );
         }
         assert!(judge_time_to_live("t", None).is_some());
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let found = [judge_status("t", None), judge_time_to_live("t", None)];
+        found.into_iter().flatten().collect()
     }
 }

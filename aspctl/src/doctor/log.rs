@@ -8,12 +8,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink},
+    code::FindingCode,
+    remedy::{Remedy, aspctl, aws},
+    report::{CheckError, CheckResult, DoctorFinding},
     stack::StackContext,
 };
 use crate::aws::call_error;
-
-const ERRORS: &str = "function errors";
 
 /// Selects the lines of the function, and of Lambda about it, that report an error. Sources: Amazon
 /// CloudWatch Logs User Guide, filter pattern syntax; for Lambda's lines AWS Lambda Telemetry API,
@@ -58,16 +58,12 @@ struct LogSearch {
 }
 
 /// Searches the log for errors since this long ago.
-pub(super) async fn links(
-    context: &Result<StackContext<'_>, CheckError>,
+pub(super) async fn check(
+    context: Result<StackContext<'_>, CheckError>,
     since: Duration,
     now: DateTime<Utc>,
-) -> Vec<DoctorLink> {
-    let errors = async { check(context.clone()?, since, now).await };
-    vec![DoctorLink::new(ERRORS, errors.await)]
-}
-
-async fn check(context: StackContext<'_>, since: Duration, now: DateTime<Utc>) -> CheckResult {
+) -> CheckResult {
+    let context = context?;
     let group = group_name(context.output("AspEventsLogGroupArn")?);
     let start = TimeDelta::from_std(since).ok();
     let start = start.and_then(|since| now.checked_sub_signed(since));
@@ -120,8 +116,9 @@ fn judge(search: LogSearch, group: &str, since: &str) -> CheckResult {
             let problem = format!(
                 "cannot check this: {group} has too many entries in the last {since} to search all"
             );
-            let advice = "Search a shorter period with --since";
-            return Err(DoctorFinding::failed(problem, advice).into());
+            let remedy = Remedy::new("Search a shorter period with --since")
+                .run(aspctl("doctor --only function-errors --since 10m", &[]));
+            return Err(DoctorFinding::new(FindingCode::LogNotSearched, problem, remedy).into());
         }
         (_, true) => count.to_string(),
         (_, false) => format!("at least {count}"),
@@ -134,8 +131,9 @@ fn judge(search: LogSearch, group: &str, since: &str) -> CheckResult {
         .collect();
     let problem = format!("{count} in the last {since}, newest: {}", shown.join("; "));
     let since = since.replace(' ', "");
-    let advice = format!("aws logs tail {group} --since {since} shows all");
-    Err(DoctorFinding::failed(problem, advice).into())
+    let tail = aws("logs tail", &[group, "--since", &since]);
+    let remedy = Remedy::new("Read them all").run(tail);
+    Err(DoctorFinding::new(FindingCode::FunctionErrorsLogged, problem, remedy).into())
 }
 
 /// Returns the error that a line reports, shortened. The function's own lines hold no event data.
@@ -180,7 +178,7 @@ fn text_error(line: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -272,5 +270,25 @@ mod tests {
             group_name("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"),
             "/aws/lambda/asp-events"
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let error = LoggedError {
+            at: DateTime::UNIX_EPOCH,
+            text: "one".to_owned(),
+        };
+        let mut found = Vec::new();
+        for errors in [Vec::new(), vec![error]] {
+            let search = LogSearch {
+                errors,
+                is_complete: false,
+            };
+            match judge(search, "/aws/lambda/s", "1h 30m") {
+                Err(CheckError::Findings(findings)) => found.extend(findings),
+                other => panic!("{other:?} is not a finding"),
+            }
+        }
+        found
     }
 }

@@ -1,6 +1,6 @@
 //! Judges what a policy says about the permission of an AWS service.
 
-use super::report::DoctorFinding;
+use super::{code::FindingCode, remedy::Remedy, report::DoctorFinding};
 use crate::iam::PolicyVerdict;
 
 /// Judges the verdict on a permission, such as "SNS permission to send to q"; a text that is not a
@@ -9,13 +9,13 @@ use crate::iam::PolicyVerdict;
 pub(super) fn judge_permission(
     verdict: Option<PolicyVerdict>,
     permission: &str,
-    how_to_grant: impl FnOnce() -> String,
-    how_to_remove: impl FnOnce(&str) -> String,
+    how_to_grant: impl FnOnce() -> Remedy,
+    how_to_remove: impl FnOnce(&str) -> Remedy,
 ) -> Option<DoctorFinding> {
     let verdict = verdict.unwrap_or(PolicyVerdict::NotAllowed {
         possible_grant: None,
     });
-    Some(match verdict {
+    let (code, problem, remedy) = match verdict {
         PolicyVerdict::Allowed {
             possible_denial: None,
             ..
@@ -23,22 +23,30 @@ pub(super) fn judge_permission(
         PolicyVerdict::Allowed {
             possible_denial: Some(name),
             ..
-        } => DoctorFinding::warning(
+        } => (
+            FindingCode::PolicyUndetermined,
             format!("cannot determine whether statement {name} denies {permission}"),
             how_to_remove(&name),
         ),
-        PolicyVerdict::Denied { by } => DoctorFinding::failed(
+        PolicyVerdict::Denied { by } => (
+            FindingCode::PolicyDenies,
             format!("statement {by} denies {permission}"),
             how_to_remove(&by),
         ),
         PolicyVerdict::NotAllowed {
             possible_grant: Some(name),
-        } => DoctorFinding::warning(
+        } => (
+            FindingCode::PolicyUndetermined,
             format!("cannot determine whether statement {name} grants {permission}"),
             how_to_grant(),
         ),
         PolicyVerdict::NotAllowed {
             possible_grant: None,
-        } => DoctorFinding::failed(format!("no statement grants {permission}"), how_to_grant()),
-    })
+        } => (
+            FindingCode::PolicyGrantMissing,
+            format!("no statement grants {permission}"),
+            how_to_grant(),
+        ),
+    };
+    Some(DoctorFinding::new(code, problem, remedy))
 }

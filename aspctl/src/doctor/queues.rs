@@ -1,11 +1,15 @@
 //! Checks the queues: that no failed events wait in them, and that each output topic has its own.
 
+use std::collections::HashMap;
+
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::future::join_all;
 
 use super::{
+    code::FindingCode,
     delivery::TopicDelivery,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, findings_of_all, ok_unless},
+    remedy::{Remedy, aspctl},
+    report::{CheckError, CheckResult, DoctorFinding, findings_of_all, ok_unless},
     stack::StackContext,
     subscriber::{TopicSubscriber, read_subscribers},
 };
@@ -14,10 +18,6 @@ use crate::{
     stack::{DeployedStack, SignalConsumer, how_to_set},
     terminal::counted,
 };
-
-const DEAD_LETTERS: &str = "dead-letter queues";
-const QUARANTINE: &str = "quarantine";
-const SIGNALS: &str = "signal delivery";
 
 /// A queue that is empty unless something failed.
 #[derive(Debug, Clone, Copy)]
@@ -105,22 +105,11 @@ const MESSAGE_COUNTS: [QueueAttributeName; 3] = [
     QueueAttributeName::ApproximateNumberOfMessagesDelayed,
 ];
 
-/// Checks that no failed events wait, and that each output topic has its queue.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let (dead_letters, quarantine, signals) = tokio::join!(
-        check_dead_letters(context),
-        check_quarantine(context),
-        check_signals(context)
-    );
-    vec![
-        DoctorLink::new(DEAD_LETTERS, dead_letters),
-        DoctorLink::new(QUARANTINE, quarantine),
-        DoctorLink::new(SIGNALS, signals),
-    ]
-}
-
-async fn check_dead_letters(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
-    let context = context.clone()?;
+/// Checks that no failed events wait.
+pub(super) async fn check_dead_letters(
+    context: Result<StackContext<'_>, CheckError>,
+) -> CheckResult {
+    let context = context?;
     let mut queues = DEAD_LETTER_QUEUES.to_vec();
     queues.retain(|queue| !context.stack.leaves_out_output(queue.output));
     let checks = queues.into_iter().map(|queue| check_empty(context, queue));
@@ -128,8 +117,9 @@ async fn check_dead_letters(context: &Result<StackContext<'_>, CheckError>) -> C
     ok_unless(findings, "all are empty")
 }
 
-async fn check_quarantine(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
-    let findings = check_empty(context.clone()?, QUARANTINE_QUEUE).await?;
+/// Checks that nothing is quarantined.
+pub(super) async fn check_quarantine(context: Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let findings = check_empty(context?, QUARANTINE_QUEUE).await?;
     ok_unless(findings, "empty")
 }
 
@@ -151,9 +141,23 @@ async fn count_messages(context: StackContext<'_>, output: &str) -> Result<u64, 
         .set_attribute_names(Some(MESSAGE_COUNTS.into()));
     let queue = request.send().await;
     let queue = queue.map_err(call_error("sqs:GetQueueAttributes", name))?;
-    let attributes = queue.attributes.unwrap_or_default();
-    let counts = attributes.values().flat_map(|count| count.parse::<u64>());
-    Ok(counts.sum())
+    let count = count_in(&queue.attributes.unwrap_or_default());
+    count.ok_or_else(|| {
+        let problem = format!(
+            "cannot check this: sqs:GetQueueAttributes on {name} returned no number of messages"
+        );
+        DoctorFinding::new(FindingCode::AwsCallFailed, problem, "Run it again").into()
+    })
+}
+
+/// Adds up the counts; `None` if one is missing, because an unknown number is not 0.
+fn count_in(attributes: &HashMap<QueueAttributeName, String>) -> Option<u64> {
+    let mut messages = 0_u64;
+    for name in &MESSAGE_COUNTS {
+        let count = attributes.get(name)?.parse::<u64>().ok()?;
+        messages = messages.saturating_add(count);
+    }
+    Some(messages)
 }
 
 fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
@@ -161,22 +165,26 @@ fn judge_count(queue: FailureQueue, messages: u64) -> Option<DoctorFinding> {
         return None;
     }
     let FailureQueue { output, source } = queue;
-    let mut advice = format!(
-        "Fix the cause, then replay: aspctl replay {source} --dry-run shows what would be sent"
-    );
-    if output == QUARANTINE_QUEUE.output {
-        advice = format!("aspctl quarantine list shows why. {advice}");
-    }
+    let (code, mut remedy) = if output == QUARANTINE_QUEUE.output {
+        let text = "See why, and fix the cause. Then see what a replay would send, and replay it \
+                    without --dry-run";
+        let remedy = Remedy::new(text).run(aspctl("quarantine list", &[]));
+        (FindingCode::MessagesQuarantined, remedy)
+    } else {
+        let text = "Fix the cause. Then see what a replay would send, and replay it without \
+                    --dry-run";
+        (FindingCode::DeadLettersWaiting, Remedy::new(text))
+    };
+    remedy = remedy.run(aspctl("replay", &[source, "--dry-run"]));
     let queue = output.trim_end_matches("Arn");
     let messages = counted(messages, "message");
-    Some(DoctorFinding::failed(
-        format!("{messages} in {queue}, kept for at most 14 days"),
-        advice,
-    ))
+    let problem = format!("{messages} in {queue}, kept for at most 14 days");
+    Some(DoctorFinding::new(code, problem, remedy))
 }
 
-async fn check_signals(context: &Result<StackContext<'_>, CheckError>) -> CheckResult {
-    let context = context.clone()?;
+/// Checks that each output topic has its queue, or somebody else who reads it.
+pub(super) async fn check_signals(context: Result<StackContext<'_>, CheckError>) -> CheckResult {
+    let context = context?;
     let deliveries = OUTPUT_DELIVERIES.map(|delivery| check_delivery(context, delivery));
     let findings = findings_of_all(join_all(deliveries).await)?;
     ok_unless(findings, describe_deliveries(context.stack))
@@ -234,7 +242,8 @@ fn judge_other_subscribers(
         return None;
     }
     let (parameter, name) = (consumer.parameter(), consumer.topic());
-    Some(DoctorFinding::failed(
+    Some(DoctorFinding::new(
+        FindingCode::SignalsUnread,
         format!(
             "the messages of {name} are lost: {parameter} is None, and {topic} has no confirmed \
              subscription"
@@ -247,7 +256,7 @@ fn judge_other_subscribers(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -266,10 +275,20 @@ mod tests {
             assert!(
                 lost.problem
                     .starts_with("the messages of ReportTopic are lost")
-                    && lost.advice.contains("ReportConsumer=Queue"),
+                    && lost.advice().contains("ReportConsumer=Queue"),
                 "{lost:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_unknown_number_of_messages_is_not_none() {
+        let mut counts: HashMap<_, _> = MESSAGE_COUNTS.map(|name| (name, "2".to_owned())).into();
+        assert_eq!(count_in(&counts), Some(6));
+        counts.insert(MESSAGE_COUNTS[1].clone(), "many".to_owned());
+        assert_eq!(count_in(&counts), None);
+        counts.remove(&MESSAGE_COUNTS[1]);
+        assert_eq!(count_in(&counts), None);
     }
 
     #[test]
@@ -282,10 +301,20 @@ mod tests {
             "{one:?}"
         );
         assert!(
-            one.advice.contains("aspctl replay on-failure --dry-run"),
+            one.advice().contains("aspctl replay on-failure --dry-run"),
             "{one:?}"
         );
         let twelve = judge_count(queue, 12).unwrap();
         assert!(twelve.problem.starts_with("12 messages in"), "{twelve:?}");
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = Vec::new();
+        for queue in [QUARANTINE_QUEUE, DEAD_LETTER_QUEUES[1]] {
+            found.extend(judge_count(queue, 1));
+        }
+        found.extend(judge_other_subscribers(SignalConsumer::Retry, "t", &[]));
+        found
     }
 }

@@ -17,7 +17,9 @@ use chrono::Utc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink},
+    code::FindingCode,
+    remedy::{Remedy, aspctl},
+    report::{CheckError, CheckResult, DoctorFinding},
     stack::StackContext,
 };
 use crate::{
@@ -29,8 +31,6 @@ use crate::{
     terminal::Terminal,
 };
 
-const SYNTHETIC_EVENT: &str = "synthetic event";
-
 /// The stage of the synthetic skill failure. No alarm watches it.
 const STAGE: &str = "development";
 /// The error type of the synthetic skill failure.
@@ -39,44 +39,35 @@ const ERROR: &str = "INVALID_RESPONSE";
 /// The first pause between two checks for the effect. It doubles, up to 32 times this.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Publishes an event of this kind to the events topic, and waits for its effect.
-pub(super) async fn link(
+/// Publishes an event of this kind to the events topic, and waits for its effect: a message on a
+/// topic or, if the function publishes none, a metric or the ledger's entry that the event is
+/// complete.
+pub(super) async fn check(
     kind: SampleKind,
     timeout: Duration,
-    context: &Result<StackContext<'_>, CheckError>,
-    terminal: &Terminal,
-) -> DoctorLink {
-    let checked = async { check(kind, timeout, context.clone()?, terminal).await };
-    DoctorLink::new(SYNTHETIC_EVENT, checked.await)
-}
-
-/// Waits for a message on a topic. If the function publishes none, waits for a metric or for the
-/// ledger's entry that the event is complete.
-async fn check(
-    kind: SampleKind,
-    timeout: Duration,
-    context: StackContext<'_>,
+    context: Result<StackContext<'_>, CheckError>,
     terminal: &Terminal,
 ) -> CheckResult {
-    let event = SyntheticEvent::new(kind, timeout)?;
+    let context = context?;
+    let event = SyntheticEvent::new(kind, timeout).map_err(failure)?;
     terminal.note(format_args!(
         "publishing the synthetic event {} ({}) and waiting up to {} for its effect",
         event.sample.id,
         kind.event(),
         humantime::format_duration(timeout)
     ));
-    let interrupts = terminal.interrupts();
-    let await_message = |signal| event.await_message(context, signal, interrupts);
-    let effect = match planned_effect(&event.sample) {
-        Plan::Count { .. } => event.await_metric(context).await?,
-        Plan::EndRetries { .. } => event.await_completion(context).await?,
-        Plan::Retry(_) => await_message(SignalKind::Retry).await?,
-        Plan::Signal(_) => await_message(SignalKind::Readiness).await?,
-        Plan::Ignore | Plan::ForwardOnly | Plan::Quarantine(_) => {
-            await_message(SignalKind::Quarantine).await?
-        }
-    };
-    event.judge(effect)
+    let effect = event.await_effect(context, terminal.interrupts()).await;
+    event.judge(effect.map_err(failure)?)
+}
+
+/// Reports why the event could not be published or followed.
+fn failure(error: CommandError) -> CheckError {
+    if matches!(error, CommandError::Interrupted(_)) {
+        let again = Remedy::new("Run it again").run(aspctl("doctor --send", &[]));
+        let problem = error.explain().problem();
+        return DoctorFinding::new(FindingCode::SyntheticEventFailed, problem, again).into();
+    }
+    CheckError::of(error, FindingCode::SyntheticEventFailed)
 }
 
 /// Returns what the function of this version does with the event.
@@ -120,6 +111,22 @@ impl SyntheticEvent {
             sample,
             timeout,
         })
+    }
+
+    /// Publishes the event, and waits for what the function does with it.
+    async fn await_effect(
+        &self,
+        context: StackContext<'_>,
+        interrupts: &Interrupts,
+    ) -> Result<AwaitedEffect, CommandError> {
+        let signal = match planned_effect(&self.sample) {
+            Plan::Count { .. } => return self.await_metric(context).await,
+            Plan::EndRetries { .. } => return self.await_completion(context).await,
+            Plan::Retry(_) => SignalKind::Retry,
+            Plan::Signal(_) => SignalKind::Readiness,
+            Plan::Ignore | Plan::ForwardOnly | Plan::Quarantine(_) => SignalKind::Quarantine,
+        };
+        self.await_message(context, signal, interrupts).await
     }
 
     /// Follows a topic, publishes the event, and waits for its message.
@@ -232,9 +239,13 @@ impl SyntheticEvent {
         }
         let timeout = humantime::format_duration(self.timeout);
         let problem = format!("{id} was published, but not seen within {timeout}: {description}");
-        let mut advice = Vec::from_iter(caveat);
-        advice.push("Search for this id in the function's log, the quarantine and OnFailureQueue");
-        Err(DoctorFinding::failed(problem, advice.join(". ")).into())
+        let mut text = Vec::from_iter(caveat);
+        text.push(
+            "Search for this id in the function's log, the quarantine and OnFailureQueue. This \
+             lists what is quarantined",
+        );
+        let remedy = Remedy::new(text.join(". ")).run(aspctl("quarantine list", &[]));
+        Err(DoctorFinding::new(FindingCode::SyntheticEventUnseen, problem, remedy).into())
     }
 }
 
@@ -301,4 +312,28 @@ impl FailureMetric {
 
 fn dimension(name: &str, value: &str) -> Dimension {
     Dimension::builder().name(name).value(value).build()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let event = SyntheticEvent::new(SampleKind::SkillFailure, FIRST_PAUSE).unwrap();
+        let unseen = event.judge(AwaitedEffect {
+            description: "counted".to_owned(),
+            elapsed: None,
+            caveat: Some("CloudWatch is slow: try --timeout 3m"),
+        });
+        let interrupted = CommandError::Interrupted("The temporary queue was removed".to_owned());
+        let mut found = Vec::new();
+        for error in [unseen.unwrap_err(), failure(interrupted)] {
+            match error {
+                CheckError::Findings(findings) => found.extend(findings),
+                skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
+            }
+        }
+        found
+    }
 }

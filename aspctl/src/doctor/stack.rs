@@ -2,8 +2,11 @@
 
 use asp_events::arn::resource_name;
 
-use super::report::{
-    CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, own_result, prerequisite,
+use super::{
+    check::DoctorCheck,
+    code::FindingCode,
+    remedy::{Remedy, aspctl, aws},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, own_result, prerequisite},
 };
 use crate::{
     advice::InputError,
@@ -13,8 +16,12 @@ use crate::{
     stack::{DeployedStack, how_to_set, plain_stack_name},
 };
 
-pub(super) const CREDENTIALS: &str = "AWS credentials";
-pub(super) const STACK: &str = "stack";
+/// Selects the failures among the events of a stack.
+const FAILURES: &str = "StackEvents[?contains(ResourceStatus,'FAILED')]\
+                        .[Timestamp,LogicalResourceId,ResourceStatusReason]";
+
+/// The change set with which the stack is restored.
+const CHANGE_SET: &str = "restore";
 
 /// The outputs that the checks read.
 const OUTPUTS: [&str; 23] = [
@@ -56,7 +63,7 @@ pub(super) struct StackContext<'a> {
 impl<'a> StackContext<'a> {
     /// Returns an output. The stack check reports missing outputs.
     pub(super) fn output(self, name: &str) -> Result<&'a str, CheckError> {
-        let needed = |_| CheckError::Skipped(format!("needs the output {name} of the {STACK}"));
+        let needed = |_| CheckError::needs_of_stack(&format!("the output {name}"));
         self.stack.output(name).map_err(needed)
     }
 
@@ -68,30 +75,71 @@ impl<'a> StackContext<'a> {
     /// Returns the URL of the queue whose ARN is in an output.
     pub(super) async fn queue_url(self, output: &str) -> Result<String, CheckError> {
         match self.stack.queue_url(self.aws, output).await {
+            Ok(url) => Ok(url),
             Err(CommandError::Aws(error)) => Err(self.read_error(error)),
-            url => Ok(url?),
+            Err(error) => Err(CheckError::of(error, FindingCode::StackOutputMissing)),
         }
     }
 
     /// Explains why a resource of the stack could not be read: because it is gone, or otherwise.
     pub(super) fn read_error(self, error: AwsCallError) -> CheckError {
         if error.is_missing() {
-            DoctorFinding::failed(error.explain().problem(), self.how_to_revert_drift()).into()
+            let problem = error.explain().problem();
+            let remedy = self.how_to_revert_drift();
+            DoctorFinding::new(FindingCode::AwsResourceMissing, problem, remedy).into()
         } else {
             error.into()
         }
     }
 
     /// Advises on a resource that was changed or deleted by hand.
-    pub(super) fn how_to_revert_drift(self) -> String {
-        format!(
-            "It was changed or deleted outside CloudFormation, and deploying the same template \
-             again does not notice. Create a drift-aware change set for the stack {} \
-             (aws cloudformation create-change-set --deployment-mode REVERT_DRIFT …) and execute \
-             it",
-            self.stack.name()
-        )
+    pub(super) fn how_to_revert_drift(self) -> Remedy {
+        how_to_revert_drift(self.stack)
     }
+}
+
+/// Advises to bring the stack's resources back to its template: a drift-aware change set, with the
+/// parameters as they are.
+fn how_to_revert_drift(stack: &DeployedStack) -> Remedy {
+    let options = [
+        "--stack-name",
+        stack.name(),
+        "--change-set-name",
+        CHANGE_SET,
+    ];
+    let mut create = options.to_vec();
+    create.extend([
+        "--use-previous-template",
+        "--deployment-mode",
+        "REVERT_DRIFT",
+        "--capabilities",
+        "CAPABILITY_IAM",
+    ]);
+    let names = stack.parameter_names();
+    let kept: Vec<_> = names
+        .map(|name| format!("ParameterKey={name},UsePreviousValue=true"))
+        .collect();
+    if !kept.is_empty() {
+        create.push("--parameters");
+        create.extend(kept.iter().map(String::as_str));
+    }
+    let mut look = options.to_vec();
+    look.extend([
+        "--query",
+        "Changes[].ResourceChange.[Action,LogicalResourceId,Replacement]",
+    ]);
+    Remedy::new(
+        "It was changed or deleted outside CloudFormation, and deploying the same template again \
+         does not notice. A drift-aware change set brings it back: create it, look at it, then \
+         execute it",
+    )
+    .run(aws("cloudformation create-change-set", &create))
+    .run(aws(
+        "cloudformation wait change-set-create-complete",
+        &options,
+    ))
+    .run(aws("cloudformation describe-change-set", &look))
+    .run(aws("cloudformation execute-change-set", &options))
 }
 
 /// The caller's account and the stack, as far as they could be read.
@@ -110,8 +158,11 @@ pub(super) async fn look_up(
         Ok(aws) => aws,
         Err(error) => {
             return StackLookup {
-                account: Err(DoctorFinding::from(error.explain()).into()),
-                stack: Err(CheckError::needs(CREDENTIALS)),
+                account: Err(CheckError::of_input(
+                    error,
+                    FindingCode::AwsSettingsUnusable,
+                )),
+                stack: Err(CheckError::needs(DoctorCheck::AwsCredentials)),
             };
         }
     };
@@ -124,7 +175,7 @@ pub(super) async fn look_up(
         let stack = DeployedStack::read(aws, &global.stack).await;
         stack.map_err(stack_error)
     } else {
-        Err(CheckError::needs(CREDENTIALS))
+        Err(CheckError::needs(DoctorCheck::AwsCredentials))
     };
     StackLookup {
         account: match account {
@@ -138,21 +189,27 @@ pub(super) async fn look_up(
 fn stack_error(error: CommandError) -> CheckError {
     match error {
         CommandError::Aws(error) if error.is_missing() => {
-            let advice = "Deploy it (make deploy), or select another stack with \
-                          --stack, --region or --profile";
-            DoctorFinding::failed(error.explain().problem(), advice).into()
+            let remedy = "Deploy it (make deploy), or select another stack with --stack, --region \
+                          or --profile";
+            DoctorFinding::new(
+                FindingCode::StackNotFound,
+                error.explain().problem(),
+                remedy,
+            )
+            .into()
         }
-        error => error.into(),
+        error => CheckError::of(error, FindingCode::StackNotFound),
     }
 }
 
-pub(super) fn links(lookup: &StackLookup) -> Vec<DoctorLink> {
-    let account = own_result(&lookup.account).cloned();
-    let stack = own_result(&lookup.stack).and_then(judge);
-    vec![
-        DoctorLink::new(CREDENTIALS, account),
-        DoctorLink::new(STACK, stack),
-    ]
+/// Judges the credentials.
+pub(super) fn check_account(lookup: &StackLookup) -> CheckResult {
+    own_result(&lookup.account).cloned()
+}
+
+/// Judges the stack.
+pub(super) fn check_stack(lookup: &StackLookup) -> CheckResult {
+    own_result(&lookup.stack).and_then(judge)
 }
 
 /// Returns what the checks of the stack's resources depend on.
@@ -160,8 +217,9 @@ pub(super) fn context<'a>(
     aws: &'a Result<AwsClients, InputError>,
     lookup: &'a StackLookup,
 ) -> Result<StackContext<'a>, CheckError> {
-    let stack = prerequisite(&lookup.stack, STACK)?;
-    let aws = aws.as_ref().map_err(|_| CheckError::needs(CREDENTIALS))?;
+    let stack = prerequisite(&lookup.stack, DoctorCheck::Stack)?;
+    let missing = |_| CheckError::needs(DoctorCheck::AwsCredentials);
+    let aws = aws.as_ref().map_err(missing)?;
     Ok(StackContext { aws, stack })
 }
 
@@ -172,7 +230,8 @@ fn judge(stack: &DeployedStack) -> CheckResult {
     let mut missing = OUTPUTS.to_vec();
     missing.retain(|output| !stack.has_output(output) && !stack.leaves_out_output(output));
     if !missing.is_empty() {
-        findings.push(DoctorFinding::failed(
+        findings.push(DoctorFinding::new(
+            FindingCode::StackOutputMissing,
             format!("the stack {name} has no output {}", missing.join(", ")),
             "Deploy the template of this version (make deploy), or select another \
              stack with --stack",
@@ -189,7 +248,8 @@ fn judge_namespace(stack: &DeployedStack) -> Option<DoctorFinding> {
         return None;
     }
     let own = format!("{SHARED_NAMESPACE}/{}", plain_stack_name(stack.name()));
-    Some(DoctorFinding::warning(
+    Some(DoctorFinding::new(
+        FindingCode::MetricNamespaceShared,
         format!(
             "the metrics are in the namespace {SHARED_NAMESPACE}, the default of earlier versions: \
              two stacks that share it raise each other's alarms"
@@ -209,20 +269,27 @@ fn judge_status(name: &str, status: &str) -> Option<DoctorFinding> {
     ) {
         return None;
     }
-    let advice = if status.ends_with("_IN_PROGRESS") {
-        "Wait until the deployment has finished, then run aspctl doctor again".to_owned()
-    } else {
-        format!(
-            "aws cloudformation describe-stack-events --stack-name {name} shows what failed: fix \
-             it and deploy again"
-        )
-    };
     let problem = format!("the stack {name} is {status}");
-    Some(DoctorFinding::failed(problem, advice))
+    if status.ends_with("_IN_PROGRESS") {
+        let remedy = Remedy::new("Wait until the deployment has finished, then run it again")
+            .run(aspctl("doctor", &[]));
+        return Some(DoctorFinding::new(FindingCode::StackBusy, problem, remedy));
+    }
+    let events = aws(
+        "cloudformation describe-stack-events",
+        &["--stack-name", name, "--query", FAILURES],
+    );
+    let remedy = Remedy::new("Fix what failed, and deploy again. The stack's events show it");
+    let remedy = remedy.run(events);
+    Some(DoctorFinding::new(
+        FindingCode::StackDeploymentFailed,
+        problem,
+        remedy,
+    ))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Returns the names of the outputs of the template, sorted.
@@ -254,7 +321,7 @@ mod tests {
             assert!(
                 judge_status("s", bad)
                     .unwrap()
-                    .advice
+                    .advice()
                     .contains("describe-stack-events"),
                 "{bad}"
             );
@@ -265,7 +332,7 @@ mod tests {
             "UPDATE_ROLLBACK_IN_PROGRESS",
         ] {
             assert!(
-                judge_status("s", moving).unwrap().advice.contains("Wait"),
+                judge_status("s", moving).unwrap().advice().contains("Wait"),
                 "{moving}"
             );
         }
@@ -299,7 +366,7 @@ mod tests {
         let findings = problems(&[("MetricNamespace", "AlexaSmartProperties")], &OUTPUTS);
         let advice = "To change it to AlexaSmartProperties/s, where the metrics start anew, set \
                       MetricNamespace=\"\" in parameter_overrides";
-        assert!(findings[0].advice.starts_with(advice), "{findings:?}");
+        assert!(findings[0].advice().starts_with(advice), "{findings:?}");
         for own in ["", "AlexaSmartProperties/s", "Mine"] {
             assert_eq!(problems(&[("MetricNamespace", own)], &OUTPUTS), []);
         }
@@ -308,5 +375,25 @@ mod tests {
     #[test]
     fn the_outputs_are_those_of_the_template() {
         assert_eq!(template_outputs(), OUTPUTS);
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let input = CommandError::input("the stack s", "no such stack", "Name another");
+        let mut found = match stack_error(input) {
+            CheckError::Findings(findings) => findings,
+            skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
+        };
+        found.extend(judge_status("s", "UPDATE_IN_PROGRESS"));
+        found.extend(judge_status("s", "ROLLBACK_COMPLETE"));
+        found.extend(problems(&[("MetricNamespace", SHARED_NAMESPACE)], &[]));
+        let stack = DeployedStack::with_parameters(&[("Ingestion", "Direct")], &[]);
+        let revert = how_to_revert_drift(&stack);
+        found.push(DoctorFinding::new(
+            FindingCode::AwsResourceMissing,
+            "gone",
+            revert,
+        ));
+        found
     }
 }

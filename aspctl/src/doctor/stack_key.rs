@@ -8,10 +8,12 @@ use asp_events::arn::{Arn, resource_name};
 use serde_json::{Map, Value, json};
 
 use super::{
-    alarms::{ALARMS, AlarmSeverity, StackAlarms},
+    alarms::{AlarmSeverity, StackAlarms},
+    check::DoctorCheck,
+    code::FindingCode,
     key::{EncryptionKey, KeyGaps, KeyUse, SENDER_ACTIONS, enumerate},
     queues::topics_with_queues,
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, ok_unless, prerequisite},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, prerequisite},
     stack::StackContext,
 };
 use crate::{
@@ -19,8 +21,6 @@ use crate::{
     iam::{CLOUDWATCH, RequestPrincipal},
     stack::DeployedStack,
 };
-
-const KEY: &str = "encryption key";
 
 /// The parameter that names the key.
 const PARAMETER: &str = "KmsKeyArn";
@@ -68,15 +68,11 @@ pub(super) fn key_of(stack: &DeployedStack) -> Option<&str> {
 }
 
 /// Checks the key.
-pub(super) async fn links(
-    context: &Result<StackContext<'_>, CheckError>,
+pub(super) async fn check(
+    context: Result<StackContext<'_>, CheckError>,
     alarms: &Result<StackAlarms, CheckError>,
-) -> Vec<DoctorLink> {
-    let key = async { check(context.clone()?, alarms).await };
-    vec![DoctorLink::new(KEY, key.await)]
-}
-
-async fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckError>) -> CheckResult {
+) -> CheckResult {
+    let context = context?;
     let Some(arn) = key_of(context.stack) else {
         return Ok(format!("none of your own ({PARAMETER} is empty)"));
     };
@@ -101,7 +97,8 @@ async fn check(context: StackContext<'_>, alarms: &Result<StackAlarms, CheckErro
 fn judge_region(key: &str, region: &str) -> Option<DoctorFinding> {
     let own = Arn::parse(key)?.region;
     (own != region).then(|| {
-        DoctorFinding::failed(
+        DoctorFinding::new(
+            FindingCode::KeyInOtherRegion,
             format!("the key {key} is in another region: only services of its own can use it"),
             format!("Deploy with a key of {region} in {PARAMETER}"),
         )
@@ -111,11 +108,12 @@ fn judge_region(key: &str, region: &str) -> Option<DoctorFinding> {
 /// Explains why the key could not be read.
 fn explain_unread(key: &str, error: CommandError) -> CheckError {
     let CommandError::Aws(error) = error else {
-        return error.into();
+        return CheckError::of(error, FindingCode::KeyMissing);
     };
     let problem = error.explain().problem();
     if error.is_denied() {
-        return DoctorFinding::warning(
+        return DoctorFinding::new(
+            FindingCode::KeyUnreadable,
             format!(
                 "cannot tell whether the policy of the key {key}, which {PARAMETER} names, allows \
                  what the stack needs: {problem}"
@@ -126,7 +124,8 @@ fn explain_unread(key: &str, error: CommandError) -> CheckError {
         .into();
     }
     if error.is_missing() {
-        return DoctorFinding::failed(
+        return DoctorFinding::new(
+            FindingCode::KeyMissing,
             format!("{problem}; {PARAMETER} names it"),
             format!("Deploy with the ARN of an existing key in {PARAMETER}"),
         )
@@ -139,7 +138,8 @@ fn explain_unread(key: &str, error: CommandError) -> CheckError {
 fn judge_key(key: &EncryptionKey) -> Option<DoctorFinding> {
     let name = format!("the key {}", key.arn);
     if key.is_aws_managed {
-        return Some(DoctorFinding::failed(
+        return Some(DoctorFinding::new(
+            FindingCode::KeyAwsManaged,
             format!("{name} is managed by AWS: its policy cannot grant what the stack needs"),
             format!("Deploy with a customer managed key in {PARAMETER}, or with none"),
         ));
@@ -168,7 +168,7 @@ fn required_uses<'a>(
     }
     for severity in [AlarmSeverity::Page, AlarmSeverity::Ticket] {
         if !severity.has_given_topic(context.stack) {
-            let arn = prerequisite(alarms, ALARMS)?.example_arn(severity)?;
+            let arn = prerequisite(alarms, DoctorCheck::Alarms)?.example_arn(severity)?;
             let purpose = severity.plural();
             let alarm = StackKeyUse::new(KeyUser::Alarm, purpose, arn, region);
             uses.push(Ok(alarm));
@@ -193,7 +193,11 @@ fn judge_uses(key: &EncryptionKey, uses: &[StackKeyUse<'_>]) -> Vec<DoctorFindin
             }),
         }
     }
-    let findings = groups.iter().map(|group| group.judge(key));
+    let broken = groups
+        .iter()
+        .filter(|group| group.gaps != KeyGaps::default());
+    let statements: Vec<_> = broken.filter_map(KeyUseGroup::statement).collect();
+    let findings = groups.iter().map(|group| group.judge(key, &statements));
     findings.flatten().collect()
 }
 
@@ -350,29 +354,36 @@ impl KeyUseGroup<'_> {
         self.uses.iter().any(|one| one.user == user)
     }
 
-    fn judge(&self, key: &EncryptionKey) -> Option<DoctorFinding> {
+    /// The statement that grants all its uses.
+    fn statement(&self) -> Option<Value> {
+        let arns: Vec<_> = self.uses.iter().map(|one| one.arn).collect();
+        Some(self.uses.first()?.statement(&arns))
+    }
+
+    /// Judges the gaps, given the statements that fill those of all groups.
+    fn judge(&self, key: &EncryptionKey, statements: &[Value]) -> Option<DoctorFinding> {
         let first = self.uses.first()?;
+        let own = self.statement()?;
         let mut purposes = Vec::new();
         for one in &self.uses {
             purposes.push(one.purpose.to_owned());
         }
         let user = format!("{} {}", first.user.phrase(), enumerate(&purposes));
         let name = format!("the key {}", key.arn);
-        self.gaps
-            .judge(key, &name, &user, || self.how_to_grant(key, first))
-    }
-
-    fn how_to_grant(&self, key: &EncryptionKey, first: &StackKeyUse<'_>) -> String {
-        let arns: Vec<_> = self.uses.iter().map(|one| one.arn).collect();
-        key.how_to_add_statement(&first.statement(&arns))
+        self.gaps.judge(key, &name, &user, || {
+            key.how_to_add_statement(&own, statements)
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
 
-    use super::{super::key::tests::key_with, *};
+    use super::{
+        super::{key::tests::key_with, report::tests::aws_error},
+        *,
+    };
 
     const REGION: &str = "us-east-1";
     const ROLE: &str = "arn:aws:iam::123456789012:role/asp-events-AspEventsFunctionRole-1";
@@ -409,7 +420,7 @@ mod tests {
     }
 
     fn advised(finding: &DoctorFinding) -> Value {
-        let (_, statement) = finding.advice.split_once("): ").unwrap();
+        let (_, statement) = finding.remedy.text.split_once("policy: ").unwrap();
         serde_json::from_str(statement).unwrap()
     }
 
@@ -424,10 +435,9 @@ mod tests {
         assert_eq!(findings.len(), users.len(), "{findings:?}");
         for (finding, user) in findings.iter().zip(users) {
             assert!(finding.problem.ends_with(user), "{finding:?}");
-            assert_eq!(
-                *finding,
-                DoctorFinding::failed(&finding.problem, &finding.advice)
-            );
+            assert_eq!(finding.code, FindingCode::KeyGrantMissing);
+            // A policy is set as a whole, so each command adds what all of them need.
+            assert_eq!(finding.remedy.commands, findings[0].remedy.commands);
         }
         assert!(findings[0].problem.contains(MISSING_FOR_SENDER));
     }
@@ -441,7 +451,9 @@ mod tests {
         for (left_out, finding) in findings.iter().enumerate() {
             let mut others = statements.clone();
             others.remove(left_out);
-            assert_eq!(judge(&others), std::slice::from_ref(finding));
+            let found = judge(&others);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].problem, finding.problem);
         }
     }
 
@@ -533,7 +545,7 @@ mod tests {
         let key = key_with(&json!([default_statement()]));
         assert_eq!(judge_region(&key.arn, REGION), None);
         let elsewhere = judge_region(&key.arn, "eu-west-1").unwrap();
-        assert!(elsewhere.advice.contains("KmsKeyArn"), "{elsewhere:?}");
+        assert!(elsewhere.advice().contains("KmsKeyArn"), "{elsewhere:?}");
         assert_eq!(judge_key(&key), None);
         let state = KeyState::PendingDeletion;
         let deleted = judge_key(&EncryptionKey { state, ..key }).unwrap();
@@ -543,7 +555,7 @@ mod tests {
             ..key_with(&json!([]))
         };
         let managed = judge_key(&managed).unwrap();
-        assert!(managed.advice.contains("customer managed"), "{managed:?}");
+        assert!(managed.advice().contains("customer managed"), "{managed:?}");
     }
 
     #[test]
@@ -555,5 +567,25 @@ mod tests {
         assert_eq!(key(&[]), None);
         assert_eq!(key(&[("KmsKeyArn", "")]), None);
         assert_eq!(key(&[("KmsKeyArn", "k")]).as_deref(), Some("k"));
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let mut found = judge(&[]);
+        let key = key_with(&json!([]));
+        found.extend(judge_region(&key.arn, "eu-west-1"));
+        let managed = EncryptionKey {
+            is_aws_managed: true,
+            ..key
+        };
+        found.extend(judge_key(&managed));
+        for code in ["AccessDeniedException", "NotFoundException"] {
+            let error = explain_unread("k", aws_error(code).into());
+            match error {
+                CheckError::Findings(findings) => found.extend(findings),
+                skipped @ CheckError::Skipped(_) => panic!("{skipped:?} is not a finding"),
+            }
+        }
+        found
     }
 }

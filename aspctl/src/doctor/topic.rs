@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use asp_events::arn::{Arn, resource_name};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
+    check::DoctorCheck,
+    code::FindingCode,
     key::{EncryptionKey, KeyUse, is_aws_managed_alias},
-    report::{CheckError, CheckResult, DoctorFinding, DoctorLink, own_result, prerequisite},
+    permission::judge_permission,
+    remedy::{Remedy, RemedyCommand, aspctl, aws, with_statements},
+    report::{CheckError, CheckResult, DoctorFinding, ok_unless, own_result, prerequisite},
     stack::StackContext,
 };
 use crate::{
@@ -15,43 +19,24 @@ use crate::{
     iam::{self, AccessRequest, PolicyVerdict, RequestPrincipal},
 };
 
-pub(super) const TOPIC: &str = "events topic";
-const POLICY: &str = "topic policy";
-const ENCRYPTION: &str = "topic encryption";
-
 /// The role with which Alexa publishes, unless the stack names another. Source: "Receive Events for
 /// Alexa Smart Properties".
 const ALEXA_ROLE: &str = "arn:aws:iam::006860194444:role/AlexaEventConsumerSnsIamRole";
 
 /// The topic as SNS describes it.
 #[derive(Debug)]
-struct EventsTopic<'a> {
-    arn: &'a str,
+pub(super) struct EventsTopic {
+    arn: String,
     /// The role with which Alexa publishes.
-    role: &'a str,
+    role: String,
     attributes: HashMap<String, String>,
 }
 
-/// Checks the topic.
-pub(super) async fn links(context: &Result<StackContext<'_>, CheckError>) -> Vec<DoctorLink> {
-    let topic = read(context).await;
-    let exists = own_result(&topic).and_then(judge_type);
-    let policy = prerequisite(&topic, TOPIC).and_then(judge_policy);
-    let encryption = async {
-        let topic = prerequisite(&topic, TOPIC)?;
-        check_encryption(context.clone()?, topic).await
-    };
-    vec![
-        DoctorLink::new(TOPIC, exists),
-        DoctorLink::new(POLICY, policy),
-        DoctorLink::new(ENCRYPTION, encryption.await),
-    ]
-}
-
-async fn read<'a>(
-    context: &Result<StackContext<'a>, CheckError>,
-) -> Result<EventsTopic<'a>, CheckError> {
-    let context = context.clone()?;
+/// Reads the topic.
+pub(super) async fn read(
+    context: Result<StackContext<'_>, CheckError>,
+) -> Result<EventsTopic, CheckError> {
+    let context = context?;
     let arn = context.output("EventsTopicArn")?;
     let role = context.stack.parameter("AlexaPublisherRoleArn");
     let request = context.aws.sns().get_topic_attributes().topic_arn(arn);
@@ -59,13 +44,43 @@ async fn read<'a>(
     let response = response.map_err(call_error("sns:GetTopicAttributes", arn));
     let response = response.map_err(|error| context.read_error(error))?;
     Ok(EventsTopic {
-        arn,
-        role: role.unwrap_or(ALEXA_ROLE),
+        arn: arn.to_owned(),
+        role: role.unwrap_or(ALEXA_ROLE).to_owned(),
         attributes: response.attributes.unwrap_or_default(),
     })
 }
 
-impl EventsTopic<'_> {
+/// Checks its type.
+pub(super) fn check_type(topic: &Result<EventsTopic, CheckError>) -> CheckResult {
+    own_result(topic).and_then(judge_type)
+}
+
+/// Checks whether its policy lets Alexa's role publish.
+pub(super) fn check_policy(topic: &Result<EventsTopic, CheckError>) -> CheckResult {
+    prerequisite(topic, DoctorCheck::EventsTopic).and_then(judge_policy)
+}
+
+/// Checks its key, if it has one.
+pub(super) async fn check_encryption(
+    context: Result<StackContext<'_>, CheckError>,
+    topic: &Result<EventsTopic, CheckError>,
+) -> CheckResult {
+    let context = context?;
+    let topic = prerequisite(topic, DoctorCheck::EventsTopic)?;
+    let Some(id) = topic.key_id() else {
+        return Ok("none, as Alexa requires".to_owned());
+    };
+    let finding = if is_aws_managed_alias(id) {
+        aws_managed_key(topic, id)
+    } else {
+        let key = EncryptionKey::read(context.aws, id).await;
+        let key = key.map_err(|error| CheckError::of(error, FindingCode::KeyMissing))?;
+        judge_key(topic, &key)
+    };
+    Err(finding.into())
+}
+
+impl EventsTopic {
     fn key_id(&self) -> Option<&str> {
         let id = self.attributes.get("KmsMasterKeyId")?;
         (!id.is_empty()).then_some(id)
@@ -75,176 +90,165 @@ impl EventsTopic<'_> {
     /// documented to publish.
     fn is_fifo(&self) -> bool {
         let fifo = self.attributes.get("FifoTopic");
-        Arn::parse(self.arn).is_some_and(|arn| arn.is_fifo())
+        Arn::parse(&self.arn).is_some_and(|arn| arn.is_fifo())
             || fifo.is_some_and(|fifo| fifo == "true")
     }
 }
 
-fn judge_type(topic: &EventsTopic<'_>) -> CheckResult {
+fn judge_type(topic: &EventsTopic) -> CheckResult {
     if topic.is_fifo() {
         let problem = format!("{} is a FIFO topic", topic.arn);
-        let advice = "Deploy the template with a standard topic, which has another name, and run \
-                      aspctl apply";
-        return Err(DoctorFinding::failed(problem, advice).into());
+        let remedy = Remedy::new(
+            "Deploy the template with a standard topic, which has another name. Then subscribe it",
+        )
+        .run(aspctl("apply", &[]));
+        return Err(DoctorFinding::new(FindingCode::TopicIsFifo, problem, remedy).into());
     }
-    Ok(format!("{} is a standard topic", resource_name(topic.arn)))
+    Ok(format!("{} is a standard topic", resource_name(&topic.arn)))
 }
 
-/// Judges whether the topic's policy lets Alexa's role publish.
-fn judge_policy(topic: &EventsTopic<'_>) -> CheckResult {
-    let role = topic.role;
+fn judge_policy(topic: &EventsTopic) -> CheckResult {
+    let role = &topic.role;
     let Some(verdict) = publish_verdict(topic) else {
         let problem = format!("{} has no readable policy", topic.arn);
-        return Err(DoctorFinding::failed(problem, how_to_grant_publish(topic)).into());
+        let remedy = how_to_grant_publish(topic);
+        return Err(DoctorFinding::new(FindingCode::PolicyGrantMissing, problem, remedy).into());
     };
-    Err(match verdict {
-        PolicyVerdict::Allowed {
-            by,
-            possible_denial: None,
-        } => return Ok(format!("statement {by} allows Alexa to publish")),
-        PolicyVerdict::Allowed {
-            by,
-            possible_denial: Some(denial),
-        } => DoctorFinding::warning(
-            format!(
-                "statement {by} grants sns:Publish to {role}, but cannot determine whether \
-                 statement {denial} denies it"
-            ),
-            how_to_exempt_alexa(topic, &denial),
-        ),
-        PolicyVerdict::Denied { by } => DoctorFinding::failed(
-            format!("statement {by} denies sns:Publish to {role}"),
-            how_to_exempt_alexa(topic, &by),
-        ),
-        PolicyVerdict::NotAllowed { possible_grant } => {
-            let problem = match possible_grant {
-                None => format!("no statement grants sns:Publish to {role}"),
-                Some(name) => format!(
-                    "cannot determine whether statement {name} grants sns:Publish to {role}"
-                ),
-            };
-            DoctorFinding::failed(problem, how_to_grant_publish(topic))
-        }
+    if let PolicyVerdict::Allowed {
+        by,
+        possible_denial: None,
+    } = &verdict
+    {
+        return Ok(format!("statement {by} allows Alexa to publish"));
     }
-    .into())
+    let finding = judge_permission(
+        Some(verdict),
+        &format!("sns:Publish to {role}"),
+        || how_to_grant_publish(topic),
+        |statement| how_to_exempt_alexa(topic, statement),
+    );
+    ok_unless(finding.into_iter().collect(), "Alexa may publish")
 }
 
 /// Evaluates the topic's policy, if it has one.
-fn publish_verdict(topic: &EventsTopic<'_>) -> Option<PolicyVerdict> {
+fn publish_verdict(topic: &EventsTopic) -> Option<PolicyVerdict> {
     let request = AccessRequest {
-        principal: RequestPrincipal::Role(topic.role),
+        principal: RequestPrincipal::Role(&topic.role),
         action: "sns:Publish",
-        resource: topic.arn,
+        resource: &topic.arn,
         context: &[],
     };
     iam::evaluate(topic.attributes.get("Policy")?, &request)
 }
 
-fn how_to_grant_publish(topic: &EventsTopic<'_>) -> String {
+fn how_to_grant_publish(topic: &EventsTopic) -> Remedy {
     let statement = json!({
         "Sid": "grant-alexa-event-sns-publish", "Effect": "Allow",
         "Principal": { "AWS": [topic.role] }, "Action": "sns:Publish", "Resource": topic.arn,
     });
-    let set = how_to_set_policy(topic);
-    format!("Add this statement to it ({set}): {statement}")
+    let policy = topic.attributes.get("Policy").map_or("", String::as_str);
+    Remedy::new(format!("Add this statement to its policy: {statement}"))
+        .run_if(set_policy(&topic.arn, policy, &statement))
 }
 
-fn how_to_exempt_alexa(topic: &EventsTopic<'_>, statement: &str) -> String {
+fn how_to_exempt_alexa(topic: &EventsTopic, statement: &str) -> Remedy {
     let condition = json!({ "ArnNotEquals": { "aws:PrincipalArn": topic.role } });
-    let set = how_to_set_policy(topic);
-    format!("Add this to the condition of statement {statement} ({set}): {condition}")
+    Remedy::new(format!(
+        "Add this to the condition of statement {statement} of the topic's policy: {condition}. \
+         This shows the policy"
+    ))
+    .run(show_policy(&topic.arn))
 }
 
-fn how_to_set_policy(topic: &EventsTopic<'_>) -> String {
-    format!(
-        "aws sns set-topic-attributes --topic-arn {} --attribute-name Policy replaces the whole \
-         policy",
-        topic.arn
-    )
+/// Sets a topic's policy to what it is now, with a further statement.
+pub(super) fn set_policy(topic: &str, policy: &str, statement: &Value) -> Option<RemedyCommand> {
+    let policy = with_statements(policy, std::slice::from_ref(statement))?;
+    let mut options = vec!["--topic-arn", topic, "--attribute-name", "Policy"];
+    options.extend(["--attribute-value", &policy]);
+    Some(aws("sns set-topic-attributes", &options))
 }
 
-async fn check_encryption(context: StackContext<'_>, topic: &EventsTopic<'_>) -> CheckResult {
-    let Some(id) = topic.key_id() else {
-        return Ok("none, as Alexa requires".to_owned());
-    };
-    let finding = if is_aws_managed_alias(id) {
-        aws_managed_key(topic, id)
-    } else {
-        judge_key(topic, &EncryptionKey::read(context.aws, id).await?)
-    };
-    Err(finding.into())
+/// Shows a topic's policy.
+pub(super) fn show_policy(topic: &str) -> RemedyCommand {
+    let options = [
+        "--topic-arn",
+        topic,
+        "--query",
+        "Attributes.Policy",
+        "--output",
+        "text",
+    ];
+    aws("sns get-topic-attributes", &options)
 }
 
-fn how_to_remove_key(topic: &EventsTopic<'_>) -> String {
-    format!(
-        "aws sns set-topic-attributes --attribute-name KmsMasterKeyId --attribute-value '' \
-         --topic-arn {} removes the key from the topic",
-        topic.arn
-    )
+/// Removes the key of a topic.
+pub(super) fn remove_key(topic: &str) -> RemedyCommand {
+    let mut options = vec!["--topic-arn", topic, "--attribute-name", "KmsMasterKeyId"];
+    options.extend(["--attribute-value", ""]);
+    aws("sns set-topic-attributes", &options)
 }
 
 /// Reports that the topic is encrypted with an AWS managed key, whose policy cannot be changed.
-fn aws_managed_key(topic: &EventsTopic<'_>, id: &str) -> DoctorFinding {
+fn aws_managed_key(topic: &EventsTopic, id: &str) -> DoctorFinding {
     let problem = format!(
         "the topic is encrypted with the AWS managed key {id}, which publishers in other accounts \
          cannot use"
     );
-    DoctorFinding::failed(problem, how_to_remove_key(topic))
+    let remedy = Remedy::new("Remove the key from the topic").run(remove_key(&topic.arn));
+    DoctorFinding::new(FindingCode::KeyAwsManaged, problem, remedy)
 }
 
 /// Judges a key. Even one that Alexa may use gives a warning, because Amazon documents none.
-fn judge_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> DoctorFinding {
-    let (role, arn) = (topic.role, &key.arn);
-    let remove = how_to_remove_key(topic);
+fn judge_key(topic: &EventsTopic, key: &EncryptionKey) -> DoctorFinding {
+    let (role, arn) = (&topic.role, &key.arn);
     if key.is_aws_managed {
         return aws_managed_key(topic, arn);
     }
     let name = format!("the topic's key {arn}");
     if let Some(mut finding) = key.judge_state(&name) {
-        finding.advice = format!("{}. Or {remove}", finding.advice);
+        finding.remedy.text = format!("{}. Or remove it from the topic", finding.remedy.text);
+        finding.remedy = finding.remedy.run(remove_key(&topic.arn));
         return finding;
     }
     let gaps = key.gaps(KeyUse::by_publisher(RequestPrincipal::Role(role)));
     if let Some(finding) = gaps.judge(key, &name, role, || how_to_grant_key(topic, key)) {
         return finding;
     }
-    DoctorFinding::warning(
-        format!("the topic is encrypted with {arn}, which Alexa's role may use"),
-        format!(
-            "Amazon does not document whether Alexa supports encrypted topics. If no events \
-             arrive, {remove}"
-        ),
+    let remedy = Remedy::new(
+        "Amazon does not document whether Alexa supports encrypted topics. If no events arrive, \
+         remove the key from the topic",
     )
+    .run(remove_key(&topic.arn));
+    let problem = format!("the topic is encrypted with {arn}, which Alexa's role may use");
+    DoctorFinding::new(FindingCode::TopicEncrypted, problem, remedy)
 }
 
-fn how_to_grant_key(topic: &EventsTopic<'_>, key: &EncryptionKey) -> String {
+fn how_to_grant_key(topic: &EventsTopic, key: &EncryptionKey) -> Remedy {
     let statement = json!({
         "Sid": "alexa-events", "Effect": "Allow", "Principal": { "AWS": topic.role },
         "Action": ["kms:GenerateDataKey*", "kms:Decrypt"], "Resource": "*",
     });
-    format!(
-        "{}. Or add this statement to the key's policy ({}): {statement}",
-        how_to_remove_key(topic),
-        key.how_to_set_policy()
-    )
+    let mut remedy = key.how_to_add_statement(&statement, std::slice::from_ref(&statement));
+    remedy.text = format!("{}. Or remove the key from the topic", remedy.text);
+    remedy.run(remove_key(&topic.arn))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aws_sdk_kms::types::KeyState;
 
     use super::{super::key::tests::key_with, *};
 
     const ARN: &str = "arn:aws:sns:us-east-1:123456789012:events";
 
-    fn topic<'a>(arn: &'a str, attributes: &[(&str, &str)]) -> EventsTopic<'a> {
+    fn topic(arn: &str, attributes: &[(&str, &str)]) -> EventsTopic {
         let attributes = attributes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         EventsTopic {
-            arn,
-            role: ALEXA_ROLE,
+            arn: arn.to_owned(),
+            role: ALEXA_ROLE.to_owned(),
             attributes,
         }
     }
@@ -282,8 +286,8 @@ mod tests {
             &[("Policy", "{\"Statement\":[]}")],
         )));
         assert!(
-            found.advice.contains("\"Action\":\"sns:Publish\"")
-                && found.advice.contains(ALEXA_ROLE),
+            found.advice().contains("\"Action\":\"sns:Publish\"")
+                && found.advice().contains(ALEXA_ROLE),
             "{found:?}"
         );
         assert!(
@@ -312,7 +316,7 @@ mod tests {
             "{by_id:?}"
         );
         assert!(
-            by_id.advice.contains("KmsMasterKeyId") && by_id.advice.contains(ARN),
+            by_id.advice().contains("KmsMasterKeyId") && by_id.advice().contains(ARN),
             "{by_id:?}"
         );
     }
@@ -321,10 +325,7 @@ mod tests {
     fn a_customer_managed_key_must_grant_alexa_access() {
         let topic = topic(ARN, &[]);
         let allowed = judge_key(&topic, &alexas_key());
-        assert_eq!(
-            allowed,
-            DoctorFinding::warning(&allowed.problem, &allowed.advice)
-        );
+        assert_eq!(allowed.code, FindingCode::TopicEncrypted);
         let disabled = judge_key(
             &topic,
             &EncryptionKey {
@@ -333,7 +334,7 @@ mod tests {
             },
         );
         assert!(
-            disabled.problem.contains("not enabled") && disabled.advice.contains("enable-key"),
+            disabled.problem.contains("not enabled") && disabled.advice().contains("enable-key"),
             "{disabled:?}"
         );
         let own = json!({
@@ -341,10 +342,7 @@ mod tests {
             "Action": "kms:*", "Resource": "*",
         });
         let refused = judge_key(&topic, &key(&own));
-        assert_eq!(
-            refused,
-            DoctorFinding::failed(&refused.problem, &refused.advice)
-        );
+        assert_eq!(refused.code, FindingCode::KeyGrantMissing);
         assert!(
             refused
                 .problem
@@ -352,7 +350,7 @@ mod tests {
             "{refused:?}"
         );
         assert!(
-            refused.advice.contains("kms:GenerateDataKey*"),
+            refused.advice().contains("kms:GenerateDataKey*"),
             "{refused:?}"
         );
     }
@@ -370,22 +368,48 @@ mod tests {
             }))
         };
         let open = judge_key(&topic, &via("kms:*"));
-        assert_eq!(open, DoctorFinding::warning(&open.problem, &open.advice));
+        assert_eq!(open.code, FindingCode::KeyUndetermined);
         let both = "kms:GenerateDataKey (statement via) and kms:Decrypt (statement via)";
         assert!(
             open.problem.starts_with("cannot determine") && open.problem.contains(both),
             "{open:?}"
         );
         let refused = judge_key(&topic, &via("kms:Decrypt"));
-        assert_eq!(
-            refused,
-            DoctorFinding::failed(&refused.problem, &refused.advice)
-        );
+        assert_eq!(refused.code, FindingCode::KeyGrantMissing);
         assert!(
             refused
                 .problem
                 .contains("does not grant kms:GenerateDataKey to"),
             "{refused:?}"
         );
+    }
+
+    /// Findings with all codes that are made here.
+    pub(in super::super) fn examples() -> Vec<DoctorFinding> {
+        let fifo = topic(&format!("{ARN}.fifo"), &[]);
+        let mut found = vec![finding(judge_type(&fifo))];
+        let plain = topic(ARN, &[]);
+        found.push(finding(judge_policy(&plain)));
+        let denial = json!({
+            "Sid": "no", "Effect": "Deny", "Principal": "*", "Action": "sns:*", "Resource": "*",
+        });
+        let denial = json!({ "Statement": denial }).to_string();
+        found.push(finding(judge_policy(&topic(ARN, &[("Policy", &denial)]))));
+        found.push(judge_key(&plain, &alexas_key()));
+        let states = [
+            KeyState::Disabled,
+            KeyState::PendingDeletion,
+            KeyState::Unavailable,
+        ];
+        for state in states {
+            let key = EncryptionKey {
+                state,
+                ..alexas_key()
+            };
+            found.push(judge_key(&plain, &key));
+        }
+        found.push(judge_key(&plain, &key(&json!({}))));
+        found.push(aws_managed_key(&plain, "alias/aws/sns"));
+        found
     }
 }

@@ -259,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::subscriptions::{compare::WantedSubscription, file};
+    use crate::subscriptions::{compare::WantedSubscription, text_source};
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:t";
     const ROOM: &str = "amzn1.alexa.unit.did.ROOM";
@@ -288,7 +288,7 @@ mod tests {
     ) -> (String, Vec<WantedSubscription>) {
         let file = write_file(TOPIC, shown, names);
         assert_eq!(file.left_out, Vec::<String>::new());
-        let wanted = file::tests::wanted(&file.text).unwrap();
+        let wanted = text_source::tests::wanted(&file.text).unwrap();
         (file.text, wanted)
     }
 

@@ -12,23 +12,24 @@
 mod account;
 mod args;
 mod deletion_limit;
-pub(crate) mod describe;
 mod event_types;
 mod export;
-pub(crate) mod file;
-pub(crate) mod placeholder;
-pub(crate) mod plan;
-pub(crate) mod read;
-pub(crate) mod resolve;
-mod run;
+mod progress;
 mod show;
-mod text_source;
-mod undone;
+pub(crate) mod text_source;
 pub(crate) mod write;
 
 use std::{collections::BTreeSet, mem, process::ExitCode};
 
-pub(crate) use asp_alexa::{compare, entities, units};
+use asp_alexa::subscriptions::{
+    run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
+    undone::{NEAR_MISS_ADVICE, UndoneChange},
+};
+pub(crate) use asp_alexa::{
+    compare, entities,
+    subscriptions::{describe, file, placeholder, plan, read, resolve},
+    units,
+};
 use asp_events::{arn::Arn, event::header::EventType};
 
 use self::{
@@ -38,11 +39,10 @@ use self::{
     file::{FileContents, SubscriptionFiles, TopicSource, UnresolvedUnits},
     placeholder::ExampleIds,
     plan::{DeletionChoice, PlanInput, SubscriptionPlan},
+    progress::RunProgress,
     read::{CurrentState, ListScope, look_up_units},
     resolve::{ResolveError, ResolvedUnits, UnitList, check_lists, resolve_units},
-    run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
-    show::{PlanView, deletion_line, show_unreadable},
-    undone::{UndoneChange, show_undone},
+    show::{PlanView, deletion_line, show_undone, show_unreadable},
     units::UnitDirectory,
 };
 pub(crate) use self::{
@@ -104,7 +104,7 @@ impl DesiredState {
         let SubscriptionFiles {
             contents,
             unresolved,
-        } = file::read(&args.file, examples).await?;
+        } = text_source::read_files(&args.file, examples).await?;
         let FileContents {
             topic_source,
             topic_origin,
@@ -281,7 +281,7 @@ pub(crate) async fn plan(
                 "{} may be there under another unit ID",
                 counted(plan.near_misses.len(), "subscription")
             ),
-            advice: undone::NEAR_MISS_ADVICE.to_owned(),
+            advice: NEAR_MISS_ADVICE.to_owned(),
         });
     }
     if args.detailed_exitcode && !plan.is_empty(args.prune) {
@@ -324,7 +324,8 @@ pub(crate) async fn apply(
     let mut report = RunReport::default();
     if !is_empty {
         let listed = state.current.subscription_ids();
-        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(deletions), listed);
+        let progress = RunProgress::start(terminal, plan.step_count(deletions));
+        let runner = ChangeRunner::new(&alexa, &progress, listed);
         report = runner.apply(&plan, deletions).await;
     }
     for open in &plan.near_misses {
@@ -468,7 +469,7 @@ fn undone_error(count: usize, advices: &[String]) -> CommandError {
 
 /// Stops before a subscription could be created that Alexa has already, but does not show.
 fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), CommandError> {
-    if plan.unreadable.is_empty() || plan.creations.is_empty() || ignore {
+    if ignore || !plan.may_create_twins() {
         return Ok(());
     }
     let problem = format!(
@@ -506,8 +507,10 @@ pub(crate) async fn destroy(
     show_destruction(&subscriptions, &configurations, terminal)?;
     let counts = (subscriptions.len(), configurations.len());
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
-    let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1, BTreeSet::new());
+    let progress = RunProgress::start(terminal, counts.0 + counts.1);
+    let runner = ChangeRunner::new(&alexa, &progress, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
+    drop(progress);
     finish(report, DESTROY, terminal)
 }
 

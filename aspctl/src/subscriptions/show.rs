@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use asp_alexa::subscriptions::undone::UndoneChange;
 use asp_events::event::header::EventType;
 use serde_json::{Value, json};
 
@@ -354,4 +355,46 @@ fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
         values.push(&subscription.raw);
     }
     values
+}
+
+/// Prints what was not done, in the order of the files. Returns what to do about it, each advice
+/// once, with the first place that it is for if there are several.
+pub(super) fn show_undone(
+    mut undone: Vec<UndoneChange>,
+    terminal: &Terminal,
+) -> Result<Vec<String>, CommandError> {
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+    let (mut rows, mut advices) = (Vec::new(), Vec::<(String, String)>::new());
+    for change in undone {
+        if let Some(advice) = change.advice
+            && !advices.iter().any(|(_, other)| *other == advice)
+        {
+            advices.push((change.origin.clone(), advice));
+        }
+        rows.push(vec![
+            change.event,
+            change.about,
+            change.origin,
+            change.problem,
+        ]);
+    }
+    if !rows.is_empty() {
+        terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
+        terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
+    }
+    let has_several = advices.len() > 1;
+    let with_place = |(origin, advice): (String, String)| match origin.as_str() {
+        origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
+        _ => advice,
+    };
+    Ok(advices.into_iter().map(with_place).collect())
+}
+
+/// The file of an origin and the line in it, for sorting.
+fn line_of(origin: &str) -> (String, usize) {
+    let (file, line) = origin.rsplit_once(' ').unwrap_or((origin, ""));
+    match line.parse() {
+        Ok(line) => (file.to_owned(), line),
+        Err(_) => (origin.to_owned(), 0),
+    }
 }

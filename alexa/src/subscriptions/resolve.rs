@@ -14,38 +14,37 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    compare::WantedSubscription,
     describe::describe_wanted,
-    entities::EntityPairs,
     file::{REMOVE_DUPLICATE, UnitReference, UnresolvedUnits, WantedList, is_id},
 };
 use crate::{
-    advice::InputError,
-    alexa::{AlexaApi, AlexaError, AlexaSubscription, AlexaUnit, ReadableItems},
+    AlexaApi, AlexaError, AlexaSubscription, AlexaUnit, ReadableItems, advice::InputError,
+    compare::WantedSubscription, entities::EntityPairs,
 };
 
 /// The units below one that a file names.
 #[derive(Debug)]
-pub(crate) struct UnitList {
+pub struct UnitList {
     /// The id of the unit that they are below.
-    pub(super) under: String,
+    pub under: String,
     /// Where the file names it.
-    pub(super) origin: String,
-    pub(super) units: Vec<AlexaUnit>,
+    pub origin: String,
+    /// All that Alexa shows.
+    pub units: Vec<AlexaUnit>,
 }
 
 /// What Alexa answered for all files.
 #[derive(Debug, Default)]
-pub(crate) struct ResolvedUnits {
+pub struct ResolvedUnits {
     /// For each `units_under`, the units that it stands for.
-    pub(crate) lists: Vec<UnitList>,
+    pub lists: Vec<UnitList>,
     /// The names of all units that were read, by their ids.
-    pub(crate) names: HashMap<String, String>,
+    pub names: HashMap<String, String>,
 }
 
 /// Why the units of the files are not known.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ResolveError {
+pub enum ResolveError {
     /// Alexa does not answer, or not this customer.
     #[error(transparent)]
     Alexa(#[from] AlexaError),
@@ -57,7 +56,11 @@ pub(crate) enum ResolveError {
 /// Adds the subscriptions about units that only Alexa can tell. Makes no call if there are none.
 ///
 /// Names are looked up below the organization.
-pub(crate) async fn resolve_units(
+///
+/// # Errors
+///
+/// If a call fails, or a unit is not found, or a list is empty or incomplete.
+pub async fn resolve_units(
     wanted: &mut Vec<WantedSubscription>,
     unresolved: Vec<UnresolvedUnits>,
     organization: Option<String>,
@@ -307,7 +310,11 @@ fn has_same_settings(one: &WantedSubscription, other: &WantedSubscription) -> bo
 
 /// Fails if Alexa says of a unit that it is below one of the lists', although the list lacks it:
 /// such a list is truncated, and what it lacks must not be deleted.
-pub(super) async fn check_lists(
+///
+/// # Errors
+///
+/// If there is such a unit, or a call fails.
+pub async fn check_lists(
     lists: &[UnitList],
     unnamed: &[&AlexaSubscription],
     alexa: &AlexaApi,

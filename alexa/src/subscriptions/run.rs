@@ -12,7 +12,6 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    fmt,
     pin::pin,
     rc::Rc,
     slice,
@@ -25,21 +24,19 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    compare::{MatchQuality, WantedSubscription, compare},
     describe::{describe_subscription, describe_wanted},
+    observer::{AwaitedListing, MadeChange, RunNotice, RunObserver},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
         random_token,
     },
     read::{ListScope, subscriptions},
     undone::{PlannedDeletion, UndoneChange},
-    units::UnitDirectory,
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription, ResourceState},
-    interrupt::InterruptHold,
-    live::ProgressLine,
-    terminal::{Terminal, counted},
+    AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription, ResourceState,
+    compare::{MatchQuality, WantedSubscription, compare},
+    units::UnitDirectory,
 };
 
 /// How long to look for what was created, in first backoffs: a minute with the default of 2 s.
@@ -53,30 +50,35 @@ const GRACE_BACKOFFS: u32 = 5;
 
 /// How many resources a run created, renewed and deleted.
 #[derive(Debug, Default)]
-pub(super) struct ChangeCounts {
-    pub(super) created: usize,
+pub struct ChangeCounts {
+    /// New ones.
+    pub created: usize,
     /// Alexa answered with a subscription that it had already.
-    pub(super) renewed: usize,
-    pub(super) deleted: usize,
+    pub renewed: usize,
+    /// Those that are gone.
+    pub deleted: usize,
 }
 
 /// What a run did, and what it did not.
 #[derive(Debug, Default)]
-pub(super) struct RunReport {
-    pub(super) counts: ChangeCounts,
-    pub(super) undone: Vec<UndoneChange>,
+pub struct RunReport {
+    /// What was done.
+    pub counts: ChangeCounts,
+    /// What was tried in vain.
+    pub undone: Vec<UndoneChange>,
     /// How many changes were not even tried.
-    pub(super) untried: usize,
-    pub(super) end: RunEnd,
+    pub untried: usize,
+    /// Why the run ended.
+    pub end: RunEnd,
 }
 
 /// Why a run ended.
 #[derive(Debug, Default)]
-pub(super) enum RunEnd {
+pub enum RunEnd {
     /// Everything was tried.
     #[default]
     Finished,
-    /// A signal arrived.
+    /// Its observer ended it.
     Interrupted,
     /// Something concerns every call, such as an outage.
     Stopped(AlexaError),
@@ -89,11 +91,9 @@ struct CreatedSubscription<'p, 'a> {
 }
 
 /// Makes changes, and reports each.
-pub(super) struct ChangeRunner<'a> {
+pub struct ChangeRunner<'a, O> {
     alexa: &'a AlexaApi,
-    terminal: &'a Terminal,
-    progress: ProgressLine,
-    _hold: InterruptHold,
+    observer: &'a O,
     /// No further call starts.
     stops: Rc<Cell<bool>>,
     report: RunReport,
@@ -103,18 +103,12 @@ pub(super) struct ChangeRunner<'a> {
     returned: BTreeSet<String>,
 }
 
-impl<'a> ChangeRunner<'a> {
-    pub(super) fn new(
-        alexa: &'a AlexaApi,
-        terminal: &'a Terminal,
-        steps: usize,
-        listed: BTreeSet<&'a str>,
-    ) -> Self {
+impl<'a, O: RunObserver> ChangeRunner<'a, O> {
+    /// Sets up a run. `listed` are the IDs of the subscriptions that Alexa listed before.
+    pub fn new(alexa: &'a AlexaApi, observer: &'a O, listed: BTreeSet<&'a str>) -> Self {
         Self {
             alexa,
-            terminal,
-            progress: terminal.progress(steps as u64),
-            _hold: terminal.interrupts().hold(),
+            observer,
             stops: Rc::default(),
             report: RunReport::default(),
             listed,
@@ -123,11 +117,7 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Carries out a plan.
-    pub(super) async fn apply(
-        mut self,
-        plan: &SubscriptionPlan<'_>,
-        choice: DeletionChoice,
-    ) -> RunReport {
+    pub async fn apply(mut self, plan: &SubscriptionPlan<'_>, choice: DeletionChoice) -> RunReport {
         let mut replaced = Vec::new();
         if !plan.creations.is_empty() {
             let Some(configuration) = self.ensure_configuration(plan).await else {
@@ -153,7 +143,7 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Deletes subscriptions, and then configurations, and waits until they are not listed either.
-    pub(super) async fn destroy(
+    pub async fn destroy(
         mut self,
         subscriptions: Vec<&AlexaSubscription>,
         configurations: Vec<&str>,
@@ -188,7 +178,8 @@ impl<'a> ChangeRunner<'a> {
             let answer = self.unless_interrupted(create, self.grace()).await?;
             let id = self.or_stop(answer)?;
             if self.look_for_configuration(&id).await? {
-                self.step(format_args!("created {id} for {topic}"));
+                let change = MadeChange::CreatedConfiguration { id: &id, topic };
+                self.observer.changed(&change);
                 return Some(id);
             }
             returned.push(id);
@@ -210,10 +201,8 @@ impl<'a> ChangeRunner<'a> {
             if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
                 return Some(true);
             }
-            if !self
-                .pause(&mut looks, "Alexa lists the new configuration")
-                .await
-            {
+            let event = AwaitedListing::NewConfiguration;
+            if !self.pause(&mut looks, event).await {
                 return (!self.stops.get()).then_some(false);
             }
         }
@@ -329,10 +318,10 @@ impl<'a> ChangeRunner<'a> {
         let what = describe_wanted(creation.wanted);
         if self.listed.contains(id) {
             self.report.counts.renewed += 1;
-            self.step(format_args!("unchanged {id}  {what}"));
+            self.observer.changed(&MadeChange::Unchanged { id, what });
         } else {
             self.report.counts.created += 1;
-            self.step(format_args!("created {id}  {what}"));
+            self.observer.changed(&MadeChange::Created { id, what });
         }
     }
 
@@ -373,8 +362,8 @@ impl<'a> ChangeRunner<'a> {
                 break;
             }
             // If the time is up, the last look follows at once.
-            let what = format!("Alexa lists {}", counted(missing.len(), "new subscription"));
-            self.pause(&mut looks, &what).await;
+            let event = AwaitedListing::NewSubscriptions(missing.len());
+            self.pause(&mut looks, event).await;
         }
         LookResult {
             missing: missing.into_keys().collect(),
@@ -402,34 +391,27 @@ impl<'a> ChangeRunner<'a> {
             if left == 0 {
                 return;
             }
-            let what = format!(
-                "Alexa no longer lists {}",
-                counted(left, "deleted subscription")
-            );
-            if !self.pause(&mut looks, &what).await {
-                let left = counted(left, "deleted subscription");
-                self.terminal.note(format_args!(
-                    "Alexa still lists {left}. Run aspctl list before the next apply."
-                ));
+            let event = AwaitedListing::NoDeletedSubscriptions(left);
+            if !self.pause(&mut looks, event).await {
+                self.observer.notice(&RunNotice::StillListed(left));
                 return;
             }
         }
     }
 
-    /// Pauses before the next look. Returns false if there is none, because time is up or a signal
-    /// arrived.
-    async fn pause(&mut self, looks: &mut LookSchedule, what: &str) -> bool {
+    /// Pauses before the next look. Returns false if there is none, because time is up or the run
+    /// must end.
+    async fn pause(&mut self, looks: &mut LookSchedule, event: AwaitedListing) -> bool {
         let Some(pause) = looks.next_pause() else {
             return false;
         };
         if looks.count == 1 {
-            let limit = humantime::format_duration(looks.limit);
-            self.terminal
-                .note(format_args!("waiting for up to {limit} until {what}"));
+            let limit = looks.limit;
+            self.observer.notice(&RunNotice::Waiting { event, limit });
         }
         tokio::select! {
             () = sleep(pause) => true,
-            () = self.terminal.interrupts().arrived() => {
+            () = self.observer.must_end() => {
                 self.end(RunEnd::Interrupted);
                 false
             }
@@ -486,10 +468,10 @@ impl<'a> ChangeRunner<'a> {
                 None => continue,
                 Some(Ok(true)) => {
                     self.report.counts.deleted += 1;
-                    let what = format!("deleted {id}  {event}  {about}");
-                    self.step(format_args!("{}", what.trim_end()));
+                    let what = format!("{event}  {about}");
+                    self.observer.changed(&MadeChange::Deleted { id, what });
                 }
-                Some(Ok(false)) => self.step(format_args!("{id} was already gone")),
+                Some(Ok(false)) => self.observer.changed(&MadeChange::AlreadyGone { id }),
                 Some(Err(error)) => {
                     let change = UndoneChange::deletion(deletion, &error);
                     self.report.undone.push(change);
@@ -501,14 +483,15 @@ impl<'a> ChangeRunner<'a> {
         self.report.untried += open;
     }
 
-    /// The next answer. After a signal, calls in flight may end, but not for long.
+    /// The next answer. Once the run must end, calls in flight may end, but not for long.
     async fn next_answer<T>(&mut self, answers: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
         let grace = self.grace();
         let answer = self.unless_interrupted(answers.next(), grace).await;
         answer.flatten()
     }
 
-    /// Waits for a call; after a signal only for the grace period. Returns `None` if that is over.
+    /// Waits for a call; once the run must end only for the grace period. Returns `None` if that is
+    /// over.
     async fn unless_interrupted<T>(
         &mut self,
         call: impl Future<Output = T>,
@@ -518,13 +501,13 @@ impl<'a> ChangeRunner<'a> {
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
                 answer = &mut call => return Some(answer),
-                () = self.terminal.interrupts().arrived() => self.end(RunEnd::Interrupted),
+                () = self.observer.must_end() => self.end(RunEnd::Interrupted),
             }
         }
         timeout(grace, call).await.ok()
     }
 
-    /// How long calls in flight may take after a signal.
+    /// How long calls in flight may take once the run must end.
     fn grace(&self) -> Duration {
         self.alexa.backoff() * GRACE_BACKOFFS
     }
@@ -553,12 +536,6 @@ impl<'a> ChangeRunner<'a> {
         if matches!(self.report.end, RunEnd::Finished) {
             self.report.end = end;
         }
-    }
-
-    /// Reports a step.
-    fn step(&self, step: fmt::Arguments<'_>) {
-        self.progress.inc(1);
-        self.terminal.note(step);
     }
 }
 

@@ -25,7 +25,7 @@ const TEST_DOMAINS: [&str; 3] = [".test", ".invalid", ".localhost"];
 
 /// Whether the ids of examples are taken for placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExampleIds {
+pub enum ExampleIds {
     /// They must be replaced, because Alexa has nothing with such ids.
     Placeholders,
     /// They are ids like others: a stand-in for Alexa knows them.
@@ -34,7 +34,8 @@ pub(crate) enum ExampleIds {
 
 impl ExampleIds {
     /// Accepts them only for a stand-in: on this machine, or under a name for tests.
-    pub(crate) fn of(api_url: &Url) -> Self {
+    #[must_use]
+    pub fn of(api_url: &Url) -> Self {
         let host = api_url.host_str().unwrap_or_default();
         let is_test = TEST_DOMAINS.iter().any(|domain| host.ends_with(domain));
         if is_test || matches!(host, "localhost" | "127.0.0.1" | "[::1]") {
@@ -45,7 +46,8 @@ impl ExampleIds {
     }
 
     /// Whether a value has yet to be replaced.
-    pub(crate) fn is_placeholder(self, text: &str) -> bool {
+    #[must_use]
+    pub fn is_placeholder(self, text: &str) -> bool {
         is_blank(text) || (self == Self::Placeholders && is_example(text))
     }
 
