@@ -24,8 +24,13 @@ const RENEWAL: &str = "renewal";
 /// The end of the name of its stack, after that of the events' stack.
 const STACK_SUFFIX: &str = "-renewal";
 
+/// The output with the ARN of its function.
+const FUNCTION_OUTPUT: &str = "RenewalFunctionArn";
+
 /// The outputs with the names of its alarms.
 const ALARM_OUTPUTS: [&str; 2] = ["RenewalFailedAlarmName", "RenewalMissingAlarmName"];
+
+const REDEPLOY: &str = "Deploy it again with make deploy-renewal";
 
 /// The period of the metrics. Two intervals of a day have fewer than the 1,440 data points that one
 /// call may return.
@@ -77,6 +82,13 @@ async fn check(context: StackContext<'_>, now: DateTime<Utc>) -> CheckResult {
         Err(CommandError::Aws(error)) if error.is_missing() => return Ok(describe_absence(&name)),
         Err(error) => return Err(error.into()),
     };
+    if !deployed.has_output(FUNCTION_OUTPUT) {
+        // It was never created to its end, or it is no renewal.
+        return match judge_stack(&name, deployed.status()) {
+            Some(finding) => Err(finding.into()),
+            None => Ok(describe_absence(&name)),
+        };
+    }
     let status = Box::pin(read(aws, &deployed, now)).await?;
     let findings = judge(&status);
     ok_unless(findings, describe(&status))
@@ -114,7 +126,7 @@ async fn read(
         .and_then(|hours| hours.parse().ok());
     let interval = interval.unwrap_or(24);
     let schedule = stack.output("RenewalScheduleName")?;
-    let function = resource_name(stack.output("RenewalFunctionArn")?);
+    let function = resource_name(stack.output(FUNCTION_OUTPUT)?);
     let (is_enabled, alarms, last_run) = tokio::join!(
         is_enabled(aws, schedule),
         read_alarms(aws, stack),
@@ -216,15 +228,11 @@ fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
         alarms,
         last_run,
     } = status;
-    let redeploy = "Deploy it again with make deploy-renewal";
     let mut findings = Vec::new();
-    if !stack_status.ends_with("COMPLETE") || stack_status == "ROLLBACK_COMPLETE" {
-        let problem = format!("the stack {stack} is {stack_status}");
-        findings.push(DoctorFinding::failed(problem, redeploy));
-    }
+    findings.extend(judge_stack(stack, stack_status));
     if !is_enabled {
         let problem = format!("the schedule {schedule} is disabled or missing: nothing is renewed");
-        let advice = format!("Enable it in EventBridge Scheduler. {redeploy}");
+        let advice = format!("Enable it in EventBridge Scheduler. {REDEPLOY}");
         findings.push(DoctorFinding::failed(problem, advice));
     }
     match last_run {
@@ -245,6 +253,13 @@ fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
     }
     findings.extend(alarms.iter().filter_map(judge_alarm));
     findings
+}
+
+/// A stack whose last deployment failed, or is under way.
+fn judge_stack(stack: &str, status: &str) -> Option<DoctorFinding> {
+    let is_complete = status.ends_with("COMPLETE") && status != "ROLLBACK_COMPLETE";
+    let finding = || DoctorFinding::failed(format!("the stack {stack} is {status}"), REDEPLOY);
+    (!is_complete).then(finding)
 }
 
 fn judge_alarm(alarm: &RenewalAlarm) -> Option<DoctorFinding> {
