@@ -24,8 +24,13 @@ use crate::{
 /// The end of the name of its stack, after that of the events' stack.
 const STACK_SUFFIX: &str = "-renewal";
 
+/// The output with the ARN of its function.
+const FUNCTION_OUTPUT: &str = "RenewalFunctionArn";
+
 /// The outputs with the names of its alarms.
 const ALARM_OUTPUTS: [&str; 2] = ["RenewalFailedAlarmName", "RenewalMissingAlarmName"];
+
+const REDEPLOY: &str = "Deploy it again with make deploy-renewal";
 
 /// The period of the metrics. Two intervals of a day have fewer than the 1,440 data points that one
 /// call may return.
@@ -72,6 +77,13 @@ pub(super) async fn check(
         Err(CommandError::Aws(error)) if error.is_missing() => return Ok(describe_absence(&name)),
         Err(error) => return Err(unreadable(error)),
     };
+    if !deployed.has_output(FUNCTION_OUTPUT) {
+        // It was never created to its end, or it is no renewal.
+        return match judge_stack(&name, deployed.status()) {
+            Some(finding) => Err(finding.into()),
+            None => Ok(describe_absence(&name)),
+        };
+    }
     let status = Box::pin(read(aws, &deployed, now)).await;
     let status = status.map_err(unreadable)?;
     let findings = judge(&status);
@@ -115,7 +127,7 @@ async fn read(
         .and_then(|hours| hours.parse().ok());
     let interval = interval.unwrap_or(24);
     let schedule = stack.output("RenewalScheduleName")?;
-    let function = resource_name(stack.output("RenewalFunctionArn")?);
+    let function = resource_name(stack.output(FUNCTION_OUTPUT)?);
     let (is_enabled, alarms, last_run) = tokio::join!(
         is_enabled(aws, schedule),
         read_alarms(aws, stack),
@@ -217,19 +229,11 @@ fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
         alarms,
         last_run,
     } = status;
-    let redeploy = "Deploy it again with make deploy-renewal";
     let mut findings = Vec::new();
-    if !stack_status.ends_with("COMPLETE") || stack_status == "ROLLBACK_COMPLETE" {
-        let problem = format!("the stack {stack} is {stack_status}");
-        findings.push(DoctorFinding::new(
-            FindingCode::RenewalStackFailed,
-            problem,
-            redeploy,
-        ));
-    }
+    findings.extend(judge_stack(stack, stack_status));
     if !is_enabled {
         let problem = format!("the schedule {schedule} is disabled or missing: nothing is renewed");
-        let remedy = format!("Enable it in EventBridge Scheduler. {redeploy}");
+        let remedy = format!("Enable it in EventBridge Scheduler. {REDEPLOY}");
         findings.push(DoctorFinding::new(
             FindingCode::RenewalDisabled,
             problem,
@@ -261,6 +265,15 @@ fn judge_last_run(
         let problem = format!("the last run of {stack}, at about {start}, failed");
         let remedy = "Read why in the log of RenewalFunction (docs/renewal.md)";
         DoctorFinding::new(FindingCode::RenewalFailed, problem, remedy)
+    })
+}
+
+/// A stack whose last deployment failed, or is under way.
+fn judge_stack(stack: &str, status: &str) -> Option<DoctorFinding> {
+    let is_complete = status.ends_with("COMPLETE") && status != "ROLLBACK_COMPLETE";
+    (!is_complete).then(|| {
+        let problem = format!("the stack {stack} is {status}");
+        DoctorFinding::new(FindingCode::RenewalStackFailed, problem, REDEPLOY)
     })
 }
 

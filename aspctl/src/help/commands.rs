@@ -167,7 +167,10 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         path: "aspctl init",
         examples: &[
-            entry("aspctl init", "Ask what Alexa should send, and write subscriptions.toml"),
+            entry(
+                "aspctl init",
+                "Ask what Alexa should send, and write subscriptions.toml",
+            ),
             entry(
                 "aspctl init --under \"Grand Hotel\" --yes --file -",
                 "Ask nothing, and print the file for a property",
