@@ -207,6 +207,13 @@ impl DeployedStack {
         self.output(output).map(resource_name)
     }
 
+    /// The name of the function's log group, whose ARN ends with `:*`.
+    pub(crate) fn log_group(&self) -> Result<&str, CommandError> {
+        let arn = self.output("AspEventsLogGroupArn")?;
+        let name = Arn::parse(arn).map(|arn| arn.resource_id());
+        Ok(name.map_or(arn, |name| name.trim_end_matches(":*")))
+    }
+
     /// The URL of the queue whose ARN is in an output.
     pub(crate) async fn queue_url(
         &self,

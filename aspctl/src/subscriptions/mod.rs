@@ -16,6 +16,7 @@ pub(crate) mod describe;
 mod event_types;
 mod export;
 pub(crate) mod file;
+mod output;
 pub(crate) mod plan;
 pub(crate) mod read;
 mod run;
@@ -37,12 +38,13 @@ use self::{
     read::{CurrentState, ListScope, look_up_units},
     run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
     show::{PlanView, deletion_line, show_unreadable},
-    undone::{UndoneChange, show_undone},
+    undone::{UndoneChange, advices_for, show_undone, sort_undone},
     units::UnitDirectory,
 };
 pub(crate) use self::{
     args::{ApplyArgs, DestroyArgs, PlanArgs},
     export::{ExportArgs, export},
+    output::{PlanOutput, RunOutput},
 };
 use crate::{
     alexa::{AlexaApi, AlexaError, AlexaSubscription},
@@ -50,6 +52,7 @@ use crate::{
     aws::AwsClients,
     credentials::connect,
     error::CommandError,
+    output::versioned,
     printable::{BAD, GOOD},
     stack::DeployedStack,
     terminal::{Terminal, counted},
@@ -215,7 +218,7 @@ pub(crate) async fn plan(
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let view = state.view(&plan, args.prune);
     match args.output {
-        OutputFormat::Json => terminal.json(&view.json())?,
+        OutputFormat::Json => terminal.json(&versioned(view.output()))?,
         OutputFormat::Table => view.show(terminal)?,
     }
     if !plan.near_misses.is_empty() {
@@ -253,11 +256,14 @@ pub(crate) async fn apply(
     let assume_different = args.matching.assume_different;
     let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
-    state.view(&plan, args.prune).show(terminal)?;
+    if args.output == OutputFormat::Table {
+        state.view(&plan, args.prune).show(terminal)?;
+    }
     check_readable(&plan, args.ignore_unreadable)?;
     let deletions = choose_deletions(&plan, args, terminal).await?;
     let is_empty = plan.is_empty(deletions.unnamed) && !deletions.twins;
-    if is_empty && plan.near_misses.is_empty() {
+    let is_text = args.output == OutputFormat::Table;
+    if is_empty && plan.near_misses.is_empty() && is_text {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = RunReport::default();
@@ -271,7 +277,7 @@ pub(crate) async fn apply(
         let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
         report.undone.push(change);
     }
-    finish(report, APPLY, terminal)
+    RunSummary::of(&state, APPLY, args.output).finish(report, terminal)
 }
 
 /// Asks before anything is deleted that no new subscription replaces.
@@ -346,39 +352,65 @@ fn check_limit(
     Err(CommandError::input("--max-delete", problem, advice))
 }
 
-/// Says what a run did and what it did not.
-fn finish(report: RunReport, command: &str, terminal: &Terminal) -> Result<ExitCode, CommandError> {
-    let RunReport {
-        counts,
-        undone,
-        untried,
-        end,
-    } = report;
-    let undone_count = undone.len();
-    let advices = show_undone(undone, terminal)?;
-    let done = describe_counts(&counts, command);
-    let untried = match untried {
-        0 => String::new(),
-        _ => format!(", {} not tried", counted(untried, "change")),
-    };
-    match end {
-        RunEnd::Finished if undone_count == 0 => {
-            terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
-            Ok(ExitCode::SUCCESS)
+/// How to say what a run did.
+struct RunSummary<'a> {
+    topic: &'a str,
+    account: &'a RunAccount,
+    command: &'static str,
+    output: OutputFormat,
+}
+
+impl<'a> RunSummary<'a> {
+    fn of(state: &'a ComparedState, command: &'static str, output: OutputFormat) -> Self {
+        Self {
+            topic: &state.desired.topic,
+            account: &state.account,
+            command,
+            output,
         }
-        RunEnd::Finished => {
-            terminal.say(format_args!("{done}{untried}."))?;
-            Err(undone_error(undone_count, &advices))
+    }
+
+    /// Says what a run did and what it did not.
+    fn finish(&self, mut report: RunReport, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+        sort_undone(&mut report.undone);
+        let is_text = self.output == OutputFormat::Table;
+        if is_text {
+            show_undone(&report.undone, terminal)?;
+        } else {
+            let output = RunOutput::new(self.topic, self.account.output(), &report);
+            terminal.json(&versioned(output))?;
         }
-        RunEnd::Interrupted => Err(CommandError::Interrupted(format!(
-            "{done}{untried}. Run {command} again to continue"
-        ))),
-        RunEnd::Stopped(error) => {
-            terminal.note(format_args!(
-                "Stopped early: {done}{untried}. Run {command} again to continue."
-            ));
-            Err(error.into())
+        let done = describe_counts(&report.counts, self.command);
+        let untried = match report.untried {
+            0 => String::new(),
+            untried => format!(", {} not tried", counted(untried, "change")),
+        };
+        let command = self.command;
+        match report.end {
+            RunEnd::Finished if report.undone.is_empty() && is_text => {
+                terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
+            }
+            RunEnd::Finished if is_text => terminal.say(format_args!("{done}{untried}."))?,
+            RunEnd::Finished => {}
+            RunEnd::Interrupted => {
+                return Err(CommandError::Interrupted(format!(
+                    "{done}{untried}. Run {command} again to continue"
+                )));
+            }
+            RunEnd::Stopped(error) => {
+                terminal.note(format_args!(
+                    "Stopped early: {done}{untried}. Run {command} again to continue."
+                ));
+                return Err(error.into());
+            }
         }
+        if report.undone.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(undone_error(
+            report.undone.len(),
+            &advices_for(&report.undone),
+        ))
     }
 }
 
@@ -436,18 +468,24 @@ pub(crate) async fn destroy(
     for configuration in &plan.exclusive_configurations {
         configurations.extend(configuration.id.as_deref());
     }
-    terminal.say(format_args!("Topic {}", plan.topic))?;
-    terminal.say(state.account.line())?;
+    let summary = RunSummary::of(&state, DESTROY, args.output);
+    let is_text = args.output == OutputFormat::Table;
+    if is_text {
+        terminal.say(format_args!("Topic {}", plan.topic))?;
+        terminal.say(state.account.line())?;
+    }
     if configurations.is_empty() {
-        return nothing_to_destroy(args, &plan, terminal);
+        return nothing_to_destroy(args, &plan, &summary, terminal);
     }
     let subscriptions = state.current.subscriptions_of(&configurations);
-    show_destruction(&subscriptions, &configurations, terminal)?;
+    if is_text {
+        show_destruction(&subscriptions, &configurations, terminal)?;
+    }
     let counts = (subscriptions.len(), configurations.len());
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
     let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
-    finish(report, DESTROY, terminal)
+    summary.finish(report, terminal)
 }
 
 async fn state_to_destroy(
@@ -497,9 +535,12 @@ fn check_topic(topic: &str) -> Result<(), CommandError> {
 fn nothing_to_destroy(
     args: &DestroyArgs,
     plan: &SubscriptionPlan<'_>,
+    summary: &RunSummary<'_>,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    show_unreadable(plan, terminal)?;
+    if args.output == OutputFormat::Table {
+        show_unreadable(plan, terminal)?;
+    }
     let problem = format!("configuration sends events only to {}", plan.topic);
     if args.topic.is_some() {
         let advice = "Check the ARN, and the customer's account; aspctl list configurations shows \
@@ -509,6 +550,9 @@ fn nothing_to_destroy(
             format_args!("no {problem}"),
             advice,
         ));
+    }
+    if args.output == OutputFormat::Json {
+        return summary.finish(RunReport::default(), terminal);
     }
     terminal.say(format_args!("No {problem}."))?;
     Ok(ExitCode::SUCCESS)

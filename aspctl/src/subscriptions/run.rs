@@ -26,7 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     compare::{MatchQuality, WantedSubscription, compare},
-    describe::{describe_subscription, describe_wanted},
+    describe::{describe_entities, describe_subscription, describe_wanted},
+    output::{ChangeAction, ChangeOutput},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
         random_token,
@@ -64,6 +65,8 @@ pub(super) struct ChangeCounts {
 #[derive(Debug, Default)]
 pub(super) struct RunReport {
     pub(super) counts: ChangeCounts,
+    /// What was done, in its order.
+    pub(super) changes: Vec<ChangeOutput>,
     pub(super) undone: Vec<UndoneChange>,
     /// How many changes were not even tried.
     pub(super) untried: usize,
@@ -188,6 +191,8 @@ impl<'a> ChangeRunner<'a> {
             let answer = self.unless_interrupted(create, self.grace()).await?;
             let id = self.or_stop(answer)?;
             if self.look_for_configuration(&id).await? {
+                let change = ChangeOutput::new(ChangeAction::Created, &id, "", topic);
+                self.report.changes.push(change);
                 self.step(format_args!("created {id} for {topic}"));
                 return Some(id);
             }
@@ -240,6 +245,7 @@ impl<'a> ChangeRunner<'a> {
                 } else {
                     if !self.listed.contains(id.as_str()) {
                         self.report.counts.created -= 1; // it is another one's, from long ago
+                        self.report.changes.retain(|change| change.id != id);
                     }
                     match token {
                         TokenChoice::Derived => creations.push(creation),
@@ -327,13 +333,19 @@ impl<'a> ChangeRunner<'a> {
 
     fn report_creation(&mut self, creation: &PlannedCreation<'_>, id: &str) {
         let what = describe_wanted(creation.wanted);
-        if self.listed.contains(id) {
+        let action = if self.listed.contains(id) {
             self.report.counts.renewed += 1;
             self.step(format_args!("unchanged {id}  {what}"));
+            ChangeAction::Unchanged
         } else {
             self.report.counts.created += 1;
             self.step(format_args!("created {id}  {what}"));
-        }
+            ChangeAction::Created
+        };
+        let event = creation.wanted.event_type.to_string();
+        let about = describe_entities(&creation.wanted.entities);
+        let change = ChangeOutput::new(action, id, &event, &about);
+        self.report.changes.push(change);
     }
 
     /// Lists until everything is there that was created, for at most a minute after the first look.
@@ -486,6 +498,7 @@ impl<'a> ChangeRunner<'a> {
                 None => continue,
                 Some(Ok(true)) => {
                     self.report.counts.deleted += 1;
+                    self.report.changes.push(ChangeOutput::deletion(&deletion));
                     let what = format!("deleted {id}  {event}  {about}");
                     self.step(format_args!("{}", what.trim_end()));
                 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use asp_events::event::header::EventType;
-use serde_json::{Value, json};
 
 use super::{
     account::RunAccount,
@@ -157,32 +156,6 @@ impl PlanView<'_> {
         };
         self.plan.unnamed.iter().filter(is_of_them).count()
     }
-
-    /// The plan as JSON, for programs.
-    pub(super) fn json(&self) -> Value {
-        let plan = self.plan;
-        let mut deleted = as_returned(&plan.obsolete);
-        if self.prune {
-            deleted.extend(as_returned(&plan.twins));
-            deleted.extend(as_returned(&plan.unnamed));
-            deleted.extend(plan.surplus.iter().map(|surplus| &surplus.raw));
-        }
-        json!({
-            "topic": plan.topic,
-            "account": self.account.json(),
-            "configurationId": plan.configuration,
-            "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
-            "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
-            "heldBack": as_returned(&plan.held_back),
-            "delete": deleted,
-            "unchanged": plan.kept.iter().map(kept_json).collect::<Vec<_>>(),
-            "additions": plan.kept.iter().filter_map(additions_json).collect::<Vec<_>>(),
-            "duplicates": as_returned(&plan.twins),
-            "notInFile": as_returned(&plan.unnamed),
-            "unreadable": plan.unreadable,
-            "eventTypes": self.types,
-        })
-    }
 }
 
 /// How many additions of Alexa are shown.
@@ -279,56 +252,4 @@ fn in_parentheses(reason: &str) -> String {
     } else {
         format!("  ({reason})")
     }
-}
-
-fn creation_json(creation: &PlannedCreation<'_>) -> Value {
-    let cause = match creation.cause {
-        CreationCause::Missing => "MISSING",
-        CreationCause::Inactive(_) => "INACTIVE",
-        CreationCause::Changed => "CHANGED",
-        CreationCause::Expiring(_) => "EXPIRING",
-        CreationCause::UnknownExpiry => "EXPIRY_UNKNOWN",
-    };
-    let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
-    json!({
-        "eventType": creation.wanted.event_type,
-        "entities": creation.wanted.entities,
-        "origin": creation.wanted.origin,
-        "cause": cause,
-        "replaces": replaces,
-    })
-}
-
-fn near_miss_json(open: &PlannedNearMiss<'_>) -> Value {
-    json!({
-        "eventType": open.wanted.event_type,
-        "entities": open.wanted.entities,
-        "origin": open.wanted.origin,
-        "mayBe": open.near_miss.subscription.raw,
-        "reason": open.near_miss.reason,
-    })
-}
-
-/// A kept subscription as Alexa returned it.
-fn kept_json<'a>(kept: &KeptSubscription<'a>) -> &'a Value {
-    &kept.subscription.raw
-}
-
-/// What Alexa shows for a kept subscription besides what the file asks for, if anything.
-fn additions_json(kept: &KeptSubscription<'_>) -> Option<Value> {
-    let mut pairs = Vec::new();
-    for (path, value) in kept.additions.iter() {
-        pairs.push(json!({ "path": path, "value": value }));
-    }
-    let id = &kept.subscription.id;
-    (!pairs.is_empty()).then(|| json!({ "id": id, "shown": pairs }))
-}
-
-/// The JSON of subscriptions as Alexa returned it.
-fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
-    let mut values = Vec::new();
-    for subscription in subscriptions {
-        values.push(&subscription.raw);
-    }
-    values
 }

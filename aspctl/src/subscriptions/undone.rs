@@ -43,13 +43,13 @@ pub(super) struct PlannedDeletion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UndoneChange {
     /// The type of the events.
-    event: String,
+    pub(super) event: String,
     /// What the events are about.
-    about: String,
+    pub(super) about: String,
     /// Where it is asked for, or the ID of what should go.
-    origin: String,
-    problem: String,
-    advice: Option<String>,
+    pub(super) origin: String,
+    pub(super) problem: String,
+    pub(super) advice: Option<String>,
 }
 
 impl UndoneChange {
@@ -151,37 +151,54 @@ fn unlisted_problem(id: &str) -> String {
     format!("Alexa reported that it created {id}, but does not list it")
 }
 
-/// Prints what was not done, in the order of the files. Returns what to do about it, each advice
-/// once, with the first place that it is for if there are several.
+/// Prints what was not done.
 pub(super) fn show_undone(
-    mut undone: Vec<UndoneChange>,
+    undone: &[UndoneChange],
     terminal: &Terminal,
-) -> Result<Vec<String>, CommandError> {
-    undone.sort_by_cached_key(|change| line_of(&change.origin));
-    let (mut rows, mut advices) = (Vec::new(), Vec::<(String, String)>::new());
-    for change in undone {
-        if let Some(advice) = change.advice
-            && !advices.iter().any(|(_, other)| *other == advice)
-        {
-            advices.push((change.origin.clone(), advice));
-        }
-        rows.push(vec![
-            change.event,
-            change.about,
-            change.origin,
-            change.problem,
-        ]);
+) -> Result<(), CommandError> {
+    if undone.is_empty() {
+        return Ok(());
     }
-    if !rows.is_empty() {
-        terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
-        terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
+    let row = |change: &UndoneChange| {
+        vec![
+            change.event.clone(),
+            change.about.clone(),
+            change.origin.clone(),
+            change.problem.clone(),
+        ]
+    };
+    terminal.say(format_args!(
+        "Not done: {}",
+        counted(undone.len(), "change")
+    ))?;
+    terminal.table(
+        &["EVENT", "ABOUT", "WHERE", "PROBLEM"],
+        undone.iter().map(row),
+    )
+}
+
+/// Sorts changes in the order of the files.
+pub(super) fn sort_undone(undone: &mut [UndoneChange]) {
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+}
+
+/// What to do about what was not done, each advice once, with the first place that it is for if
+/// there are several.
+pub(super) fn advices_for(undone: &[UndoneChange]) -> Vec<String> {
+    let mut advices = Vec::<(String, String)>::new();
+    for change in undone {
+        if let Some(advice) = &change.advice
+            && !advices.iter().any(|(_, other)| other == advice)
+        {
+            advices.push((change.origin.clone(), advice.clone()));
+        }
     }
     let has_several = advices.len() > 1;
     let with_place = |(origin, advice): (String, String)| match origin.as_str() {
         origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
         _ => advice,
     };
-    Ok(advices.into_iter().map(with_place).collect())
+    advices.into_iter().map(with_place).collect()
 }
 
 /// The file of an origin and the line in it, for sorting.

@@ -1,0 +1,140 @@
+//! The JSON Schemas of what `--output json` prints, generated from the types that are printed.
+//!
+//! `schemas/aspctl/` holds them. A command with a new shape is a variant here; the test then names
+//! the file that is missing.
+
+use clap::ValueEnum;
+use schemars::{
+    JsonSchema, Schema,
+    generate::SchemaSettings,
+    transform::{RecursiveTransform, Transform as _},
+};
+use serde_json::Value;
+
+use crate::{
+    inventory::{DeleteOutput, ListOutput},
+    output::{ResourceOutput, VersionedOutput},
+    quarantine::{QuarantineOutput, QuarantinedMessage},
+    readiness::ReadinessOutput,
+    replay::ReplayOutput,
+    send::SendOutput,
+    subscriptions::{PlanOutput, RunOutput},
+    tail::TailLine,
+    units::{DevicesOutput, UnitsOutput},
+    whoami::IdentityOutput,
+};
+
+/// A command whose JSON has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputSchema {
+    Apply,
+    Delete,
+    Destroy,
+    Devices,
+    Get,
+    List,
+    Plan,
+    QuarantineList,
+    QuarantineShow,
+    Replay,
+    Send,
+    Status,
+    Tail,
+    Units,
+    Wait,
+    Whoami,
+}
+
+impl OutputSchema {
+    /// Generates the schema.
+    pub(crate) fn generate(self) -> Schema {
+        let mut schema = match self {
+            Self::Apply | Self::Destroy => of::<VersionedOutput<RunOutput>>(),
+            Self::Delete => of::<VersionedOutput<DeleteOutput>>(),
+            Self::Devices => of::<VersionedOutput<DevicesOutput>>(),
+            Self::Get => of::<VersionedOutput<ResourceOutput>>(),
+            Self::List => of::<VersionedOutput<ListOutput>>(),
+            Self::Plan => of::<VersionedOutput<PlanOutput>>(),
+            Self::QuarantineList => of::<VersionedOutput<QuarantineOutput>>(),
+            Self::QuarantineShow => of::<VersionedOutput<QuarantinedMessage>>(),
+            Self::Replay => of::<VersionedOutput<ReplayOutput>>(),
+            Self::Send => of::<VersionedOutput<SendOutput>>(),
+            Self::Status | Self::Wait => of::<VersionedOutput<ReadinessOutput>>(),
+            // Messages of the function, which have versions of their own.
+            Self::Tail => of::<TailLine>(),
+            Self::Units => of::<VersionedOutput<UnitsOutput>>(),
+            Self::Whoami => of::<VersionedOutput<IdentityOutput>>(),
+        };
+        let command = self.command();
+        schema.insert(
+            "$id".to_owned(),
+            format!("urn:asp-events:schema:aspctl:{}", command.replace(' ', "-")).into(),
+        );
+        let what = match self {
+            Self::Tail => "A line of what",
+            _ => "What",
+        };
+        let title = format!("{what} `aspctl {command} --output json` prints");
+        schema.insert("title".to_owned(), title.into());
+        schema
+    }
+
+    /// The command's words.
+    fn command(self) -> String {
+        let value = self.to_possible_value();
+        let name = value.map(|value| value.get_name().to_owned());
+        let name = name.unwrap_or_default();
+        match name.strip_prefix("quarantine-") {
+            Some(action) => format!("quarantine {action}"),
+            None => name,
+        }
+    }
+}
+
+fn of<T: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    unwrap_descriptions(&mut schema);
+    schema
+}
+
+/// Joins the lines of descriptions, which are wrapped in the source.
+pub(crate) fn unwrap_descriptions(schema: &mut Schema) {
+    RecursiveTransform(unwrap_description).transform(schema);
+}
+
+fn unwrap_description(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn the_schemas_in_the_repository_are_those_of_the_output() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas/aspctl");
+        let is_writing = env::var_os("ASP_EVENTS_WRITE_SCHEMAS").is_some();
+        let mut files = Vec::new();
+        for command in OutputSchema::value_variants() {
+            let name = command.command().replace(' ', "-") + ".json";
+            let (file, schema) = (folder.join(&name), command.generate());
+            let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            if is_writing {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(&file, &text).unwrap();
+            }
+            let stored = fs::read_to_string(&file).unwrap_or_default();
+            assert!(stored == text, "{name}: out of date; run make schemas");
+            files.push(name);
+        }
+        for entry in fs::read_dir(&folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(files.contains(&name), "{name}: no command prints this");
+        }
+    }
+}
