@@ -84,7 +84,7 @@ pub(crate) enum AspctlCommand {
     Replay(ReplayArgs),
     /// List, show or discard the messages that the function could not process
     Quarantine(QuarantineArgs),
-    /// Print shell completions, man pages, or the JSON Schema of the subscriptions file
+    /// Print shell completions, man pages, or JSON Schemas of the subscriptions file and of outputs
     Generate(GenerateArgs),
 }
 

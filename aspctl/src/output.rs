@@ -6,7 +6,7 @@
 
 use asp_events::event::header::EventType;
 use chrono::{DateTime, SecondsFormat, Utc};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,10 +22,14 @@ const VERSION: u8 = 1;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VersionedOutput<T> {
     /// Version of this shape. Fields may be added without a new one.
-    #[schemars(extend("const" = VERSION))]
+    #[schemars(schema_with = "version_schema")]
     version: u8,
     #[serde(flatten)]
     result: T,
+}
+
+fn version_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "const": VERSION })
 }
 
 /// Adds the version to a result.

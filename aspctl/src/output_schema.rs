@@ -49,21 +49,21 @@ impl OutputSchema {
     /// Generates the schema.
     pub(crate) fn generate(self) -> Schema {
         let mut schema = match self {
-            Self::Apply | Self::Destroy => of::<VersionedOutput<RunOutput>>(),
-            Self::Delete => of::<VersionedOutput<DeleteOutput>>(),
-            Self::Devices => of::<VersionedOutput<DevicesOutput>>(),
-            Self::Get => of::<VersionedOutput<ResourceOutput>>(),
-            Self::List => of::<VersionedOutput<ListOutput>>(),
-            Self::Plan => of::<VersionedOutput<PlanOutput>>(),
-            Self::QuarantineList => of::<VersionedOutput<QuarantineOutput>>(),
-            Self::QuarantineShow => of::<VersionedOutput<QuarantinedMessage>>(),
-            Self::Replay => of::<VersionedOutput<ReplayOutput>>(),
-            Self::Send => of::<VersionedOutput<SendOutput>>(),
-            Self::Status | Self::Wait => of::<VersionedOutput<ReadinessOutput>>(),
+            Self::Apply | Self::Destroy => versioned::<RunOutput>(),
+            Self::Delete => versioned::<DeleteOutput>(),
+            Self::Devices => versioned::<DevicesOutput>(),
+            Self::Get => versioned::<ResourceOutput>(),
+            Self::List => versioned::<ListOutput>(),
+            Self::Plan => versioned::<PlanOutput>(),
+            Self::QuarantineList => versioned::<QuarantineOutput>(),
+            Self::QuarantineShow => versioned::<QuarantinedMessage>(),
+            Self::Replay => versioned::<ReplayOutput>(),
+            Self::Send => versioned::<SendOutput>(),
+            Self::Status | Self::Wait => versioned::<ReadinessOutput>(),
             // Messages of the function, which have versions of their own.
             Self::Tail => of::<TailLine>(),
-            Self::Units => of::<VersionedOutput<UnitsOutput>>(),
-            Self::Whoami => of::<VersionedOutput<IdentityOutput>>(),
+            Self::Units => versioned::<UnitsOutput>(),
+            Self::Whoami => versioned::<IdentityOutput>(),
         };
         let command = self.command();
         schema.insert(
@@ -89,6 +89,15 @@ impl OutputSchema {
             None => name,
         }
     }
+}
+
+/// The schema of a result with its version, described as the result is.
+fn versioned<T: JsonSchema>() -> Schema {
+    let mut schema = of::<VersionedOutput<T>>();
+    if let Some(description) = of::<T>().get("description") {
+        schema.insert("description".to_owned(), description.clone());
+    }
+    schema
 }
 
 fn of<T: JsonSchema>() -> Schema {

@@ -117,9 +117,9 @@ pub(crate) async fn run(
             describe(&signals),
             stack.name()
         ));
-        let mut printer = TailPrinter::new(args, &signals, terminal);
+        let mut tail = TailPrinter::new(args, &signals, terminal);
         tokio::select! {
-            printed = printer.print(followed, history.as_ref()) => printed,
+            printed = tail.print(followed, history.as_ref()) => printed,
             () = reader_gone() => Ok(()),
         }
     })

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from jsonschema import Draft202012Validator
 
@@ -696,13 +697,16 @@ class Inventory(AlexaTest):
         self.assertEqual(process.wait(60), 0)
         return written.decode().splitlines()
 
+    def add_as(self, id: str, body: dict[str, Any]) -> None:
+        """Adds a subscription with an id as long as this one."""
+        with mock.patch.object(self.alexa, "_id", return_value=id):
+            self.alexa.add(SUBSCRIPTIONS, self.alexa.subscriptions[0].body | body)
+
     def test_a_list_fits_a_terminal_of_80_columns(self) -> None:
         # As long as Amazon's ids.
         room = "amzn1.alexa.unit.did." + "AEXAMPLE" * 14
         long = f"amzn1.alexa.aem.subscription.{uuid.uuid4()}"
-        self.alexa.resources[SUBSCRIPTIONS][long] = Resource(
-            long, self.alexa.subscriptions[0].body | {"entities": unit(room)}
-        )
+        self.add_as(long, {"entities": unit(room)})
         lines = self.on_terminal(80, "list")
         self.assertLessEqual(max(map(len, lines)), 80)
         ids = [one.id for one in self.alexa.configurations + self.alexa.subscriptions]
@@ -718,7 +722,7 @@ class Inventory(AlexaTest):
 
     def test_an_id_that_is_longer_than_the_terminal_stays_whole(self) -> None:
         long = f"amzn1.alexa.aem.subscription.{'X' * 100}"
-        self.alexa.resources[SUBSCRIPTIONS][long] = Resource(long, self.alexa.subscriptions[0].body)
+        self.add_as(long, {})
         lines = self.on_terminal(80, "list", "subscriptions")
         self.assertIn(long, lines)
         self.assertEqual([line for line in lines if len(line) > 80], [long])
@@ -746,7 +750,7 @@ class Inventory(AlexaTest):
         self.assertEqual(created, {one.id for one in self.alexa.configurations + self.alexa.subscriptions})
         [undone] = result.json["notDone"]
         self.assertIn("404", undone["problem"])
-        self.assertIn("subscriptions.toml, line 5", undone["origin"])
+        self.assertIn("subscriptions.toml, line 6", undone["origin"])
         self.assertEqual(undone["eventType"], AUTOMATION)
         self.ok("apply")
         nothing = self.ok("apply", "--output", "json").json

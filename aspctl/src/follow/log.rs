@@ -170,9 +170,14 @@ impl LoggedEvent {
         if !OUTCOME_MESSAGES.contains(&line.message.as_str()) {
             return None;
         }
+        let at = DateTime::from_timestamp_millis(event.timestamp?)?;
+        // The API documents the id as optional.
+        let message_id = line.message_id.clone().unwrap_or_default();
+        let own_id = || format!("{}/{message_id}", at.timestamp_millis());
+        let line_id = event.event_id.unwrap_or_else(own_id);
         Some(Self {
-            line_id: event.event_id?,
-            at: DateTime::from_timestamp_millis(event.timestamp?)?,
+            line_id,
+            at,
             kind: line.kind()?,
             line,
         })

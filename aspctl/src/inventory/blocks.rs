@@ -127,7 +127,7 @@ mod tests {
                 "amzn1.alexa.aem.subscription.0f6f5c6e-5f6c-4b39-8f3b-2f4e5a6b7c8d",
                 "  event Alexa.Skill.Interaction.Failure",
                 "  skill amzn1.ask.skill.00000000-0000-4000-8000-000000000000",
-                "  unit amzn1.alexa.unit.did.AEXAMPLEAEXAMPL…AMPLEAEXAMPLEAEXAMPLEAEXAMPLEAEXAMPLE",
+                "  unit amzn1.alexa.unit.did.AEXAMPLEAEXAMPL…MPLEAEXAMPLEAEXAMPLEAEXAMPLEAEXAMPLE",
                 "  configuration amzn1.alexa.aem.subscription.configuration.1",
                 "  expires 2026-11-27 10:00:00 UTC",
                 "  state ACTIVE",

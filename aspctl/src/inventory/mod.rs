@@ -539,16 +539,16 @@ async fn delete_all(
             }
         }
     }
-    if output == OutputFormat::Table {
-        for KeptResourceOutput { id, .. } in &done.not_deleted {
-            terminal.say(format_args!("not deleted {id}"))?;
-        }
-    }
     let left = done.not_deleted.len();
     if left == 0 {
         return Ok(ExitCode::SUCCESS);
     }
     terminal.check_interrupt(|| format!("{} of {count} deleted", count - left))?;
+    if output == OutputFormat::Table {
+        for KeptResourceOutput { id, .. } in &done.not_deleted {
+            terminal.say(format_args!("not deleted {id}"))?;
+        }
+    }
     if count > 1 {
         terminal.note(format_args!("{left} of {count} not deleted"));
     }

@@ -11,6 +11,7 @@
 
 mod account;
 mod args;
+mod change;
 mod deletion_limit;
 pub(crate) mod describe;
 mod event_types;

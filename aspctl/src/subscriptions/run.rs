@@ -25,9 +25,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    change::{ChangeAction, ChangeOutput},
     compare::{MatchQuality, WantedSubscription, compare},
     describe::{describe_entities, describe_subscription, describe_wanted},
-    output::{ChangeAction, ChangeOutput},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
         random_token,
