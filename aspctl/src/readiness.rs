@@ -277,29 +277,31 @@ impl ReadinessState {
 
 /// A unit, a device or a principal: the IDs that were asked about.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
 struct SubjectOutput {
     /// The unit; for a principal the unit of its role, if that was asked about.
-    unit_id: Option<String>,
+    #[serde(rename = "unitId")]
+    unit: Option<String>,
     /// The device.
-    endpoint_id: Option<String>,
+    #[serde(rename = "endpointId")]
+    endpoint: Option<String>,
     /// The principal.
-    principal_id: Option<String>,
+    #[serde(rename = "principalId")]
+    principal: Option<String>,
 }
 
 impl From<&ReadinessSubject> for SubjectOutput {
     fn from(subject: &ReadinessSubject) -> Self {
         let mut output = Self::default();
         match subject.clone() {
-            ReadinessSubject::Unit(id) => output.unit_id = Some(id),
-            ReadinessSubject::Device(id) => output.endpoint_id = Some(id),
-            ReadinessSubject::Principal(id) => output.principal_id = Some(id),
+            ReadinessSubject::Unit(id) => output.unit = Some(id),
+            ReadinessSubject::Device(id) => output.endpoint = Some(id),
+            ReadinessSubject::Principal(id) => output.principal = Some(id),
             ReadinessSubject::PrincipalOnUnit {
                 principal_id,
                 unit_id,
             } => {
-                output.principal_id = Some(principal_id);
-                output.unit_id = Some(unit_id);
+                output.principal = Some(principal_id);
+                output.unit = Some(unit_id);
             }
         }
         output

@@ -20,8 +20,11 @@ ROOM = "amzn1.alexa.unit.did.EXAMPLEROOM101"
 FILE = """
 stack = "asp-events"
 [[subscription]]
-events = ["Alexa.Automation.Execution.Completion", "Alexa.Group.Management.Created"]
+events = ["Alexa.Automation.Execution.Completion"]
 units = ["amzn1.alexa.unit.did.EXAMPLEROOM101"]
+[[subscription]]
+events = ["Alexa.Group.Management.Created"]
+groups = ["amzn1.alexa.endpointGroup.1"]
 """
 
 

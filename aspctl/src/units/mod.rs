@@ -9,6 +9,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::builder::NonEmptyStringValueParser;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 pub(crate) use self::resolve::resolve_unit;
 use self::tree::tree_rows;
@@ -90,6 +91,8 @@ struct ListedUnit {
     name: Option<String>,
     /// The ID of the unit in which it is.
     parent_id: Option<String>,
+    /// What Alexa returned.
+    raw: Value,
 }
 
 /// A device. What Alexa does not show is null.
@@ -106,6 +109,8 @@ struct ListedDevice {
     serial_number: Option<String>,
     /// `OK` if it is online, or another word of Alexa's.
     reachability: Option<String>,
+    /// What Alexa returned.
+    raw: Value,
 }
 
 impl From<AlexaUnit> for ListedUnit {
@@ -114,6 +119,7 @@ impl From<AlexaUnit> for ListedUnit {
             id: unit.id,
             name: unit.name,
             parent_id: unit.parent_id,
+            raw: unit.raw,
         }
     }
 }
@@ -126,6 +132,7 @@ impl From<AlexaDevice> for ListedDevice {
             model: device.model,
             serial_number: device.serial_number,
             reachability: device.reachability,
+            raw: device.raw,
         }
     }
 }
