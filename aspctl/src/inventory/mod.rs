@@ -517,7 +517,7 @@ async fn delete_all(
     done: &mut DeleteOutput,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let (count, mut can_continue) = (targets.len(), true);
+    let mut can_continue = true;
     let _hold = terminal.interrupts().hold();
     for target in targets {
         let id = target.id;
@@ -539,11 +539,21 @@ async fn delete_all(
             }
         }
     }
-    let left = done.not_deleted.len();
+    report_kept(done, output, terminal)
+}
+
+/// Says what was not deleted, and returns the exit status.
+fn report_kept(
+    done: &DeleteOutput,
+    output: OutputFormat,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let (deleted, left) = (done.deleted.len(), done.not_deleted.len());
+    let count = deleted + left;
     if left == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    terminal.check_interrupt(|| format!("{} of {count} deleted", count - left))?;
+    terminal.check_interrupt(|| format!("{deleted} of {count} deleted"))?;
     if output == OutputFormat::Table {
         for KeptResourceOutput { id, .. } in &done.not_deleted {
             terminal.say(format_args!("not deleted {id}"))?;

@@ -388,11 +388,11 @@ impl<'a> RunSummary<'a> {
         };
         let command = self.command;
         match report.end {
-            RunEnd::Finished if report.undone.is_empty() && is_text => {
+            RunEnd::Finished if !is_text => {}
+            RunEnd::Finished if report.undone.is_empty() => {
                 terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
             }
-            RunEnd::Finished if is_text => terminal.say(format_args!("{done}{untried}."))?,
-            RunEnd::Finished => {}
+            RunEnd::Finished => terminal.say(format_args!("{done}{untried}."))?,
             RunEnd::Interrupted => {
                 return Err(CommandError::Interrupted(format!(
                     "{done}{untried}. Run {command} again to continue"
@@ -405,13 +405,16 @@ impl<'a> RunSummary<'a> {
                 return Err(error.into());
             }
         }
-        if report.undone.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(undone_error(
-            report.undone.len(),
-            &advices_for(&report.undone),
-        ))
+        all_done(&report.undone)
+    }
+}
+
+/// Succeeds if everything was done.
+fn all_done(undone: &[UndoneChange]) -> Result<ExitCode, CommandError> {
+    if undone.is_empty() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(undone_error(undone.len(), &advices_for(undone)))
     }
 }
 
