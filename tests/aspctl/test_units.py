@@ -122,6 +122,8 @@ class Devices(UnitsTest):
         self.alexa.endpoints["amzn1.alexa.endpoint.999"] = Endpoint("", unit=PROPERTY)
         found = self.ok("devices", "--unit", room, "--output", "json").json["devices"]
         self.assertEqual(len(found), 12)
+        raw = found[0].pop("raw")
+        self.assertEqual((raw["id"], raw["serialNumber"]["value"]["text"]), (found[0]["id"], "G0101"))
         self.assertEqual(
             found[0],
             {
