@@ -109,6 +109,7 @@ deny: $(DENY) ## Dependency policy: licences, banned crates, sources
 template: $(SAM_VENV) $(CHECKOV_VENV) ## Lint the SAM template: cfn-lint with cfn-lint-serverless, sam validate, checkov
 	.venv-sam/bin/cfn-lint
 	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint --template-file renewal/template.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml
 
 # AsyncAPI's parser and the tools for TypeScript come from npm. Without it, their tests are skipped.
@@ -189,6 +190,17 @@ build: .venv-build/.done ## Build the function for Lambda: make build ARCH=x86_6
 .PHONY: deploy
 deploy: build $(SAM_VENV) ## Build, deploy to AWS and check that the function starts; no questions with ENVIRONMENT=test or production
 	@$(DEPLOY) deploy --template $(PACKAGE)/template-$(ARCH).yaml --version $(ASP_EVENTS_VERSION) $(if $(GUIDED),--guided)
+
+# A stack of its own beside the deployed one: docs/renewal.md. Its first deployment needs FILE and
+# SECRET, the ARNs of the subscriptions file and of the credentials; later ones keep them.
+.PHONY: deploy-renewal
+deploy-renewal: .venv-build/.done $(SAM_VENV) ## Deploy the scheduled renewal: make deploy-renewal FILE=arn:… SECRET=arn:… (PARAMETERS="IntervalHours=6 …")
+	@$(CHECK_ARCH)
+	$(CARGO_LAMBDA) --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) --package asp-renewal --bin asp-renewal --lambda-dir $(PACKAGE)
+	@$(PYTHON) tools/package.py --renewal --arch $(ARCH) --version $(ASP_EVENTS_VERSION) --binary $(PACKAGE)/asp-renewal/bootstrap --into $(PACKAGE)
+	@PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/python tools/deploy_renewal.py $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) \
+		--template $(PACKAGE)/renewal-template-$(ARCH).yaml \
+		$(if $(FILE),SubscriptionsArn=$(FILE)) $(if $(SECRET),LoginSecretArn=$(SECRET)) $(PARAMETERS)
 
 .PHONY: rollback
 rollback: $(SAM_VENV) ## Deploy again what the last make deploy replaced: code, template and parameters

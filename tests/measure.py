@@ -295,7 +295,10 @@ class CodeBase:
         self.tool = Package("aspctl", tool)
         client = root / "alexa/src"
         self.client = Package("alexa", client) if client.is_dir() else None
-        self.packages = tuple(filter(None, (self.function, self.client, self.tool)))
+        renewal = root / "renewal/src"
+        self.renewal = Package("renewal", renewal) if renewal.is_dir() else None
+        every = (self.function, self.client, self.tool, self.renewal)
+        self.packages = tuple(filter(None, every))
 
     def files(self, *patterns: str) -> Iterator[Path]:
         """The files with matching names, without those that were built or installed."""

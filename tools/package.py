@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Packages a built function: a zip for Lambda, and beside it a template that names the zip.
 
-    tools/package.py --arch arm64 --version v1.2.3 --binary BOOTSTRAP --into FOLDER
+    tools/package.py --arch arm64 --version v1.2.3 --binary BOOTSTRAP --into FOLDER [--renewal]
 
 `sam deploy --template-file` of that template needs neither Rust nor `sam build`. It is
-template.yaml, comments included, with three lines of the function changed: its description gets the
-version, `CodeUri` names the zip, and `Architectures` is what the binary was built for. The same
-binary and version give the same bytes.
+template.yaml, or with `--renewal` renewal/template.yaml, comments included, with three lines of the
+function changed: its description gets the version, `CodeUri` names the zip, and `Architectures` is
+what the binary was built for. The same binary and version give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import argparse
 import re
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FUNCTION = "AspEventsFunction"
 ARCHITECTURES = ("arm64", "x86_64")
 # The start of an ELF file and its machine, at byte 18.
 MACHINES = {"arm64": 183, "x86_64": 62}
@@ -28,16 +28,32 @@ VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+/-]{0,99}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+@dataclass(frozen=True)
+class Program:
+    """A function with its template. `prefix` precedes the name of the packaged template."""
+
+    name: str
+    template: Path
+    function: str
+    prefix: str = ""
+
+
+EVENTS = Program("asp-events", ROOT / "template.yaml", "AspEventsFunction")
+RENEWAL = Program(
+    "asp-renewal", ROOT / "renewal/template.yaml", "RenewalFunction", prefix="renewal-"
+)
+
+
 class PackageError(Exception):
     """The function cannot be packaged. The message says why."""
 
 
-def zip_name(arch: str) -> str:
-    return f"asp-events-{arch}.zip"
+def zip_name(arch: str, program: Program = EVENTS) -> str:
+    return f"{program.name}-{arch}.zip"
 
 
-def template_name(arch: str) -> str:
-    return f"template-{arch}.yaml"
+def template_name(arch: str, program: Program = EVENTS) -> str:
+    return f"{program.prefix}template-{arch}.yaml"
 
 
 def check_version(version: str) -> str:
@@ -46,32 +62,38 @@ def check_version(version: str) -> str:
     return version
 
 
-def packaged_template(template: str, arch: str, version: str) -> str:
+def packaged_template(template: str, arch: str, version: str, program: Program = EVENTS) -> str:
     """The template for the zip of this architecture and version."""
     check_version(version)
-    block = _block(template)
-    changed = _replaced(block, r"^( {6}Description: \S.*)$", rf"\g<1> ({version})")
-    changed = _replaced(changed, r"^( {6}CodeUri: )\.$", rf"\g<1>{zip_name(arch)}")
-    changed = _replaced(changed, r"^( {6}Architectures: )\[\w+\]$", rf"\g<1>[{arch}]")
+    changed = block = _block(template, program)
+    for pattern, by in (
+        (r"^( {6}Description: \S.*)$", rf"\g<1> ({version})"),
+        (r"^( {6}CodeUri: )\.{1,2}$", rf"\g<1>{zip_name(arch, program)}"),
+        (r"^( {6}Architectures: )\[\w+\]$", rf"\g<1>[{arch}]"),
+    ):
+        changed = _replaced(changed, pattern, by, program)
+    stack = f"asp-events{'-renewal' if program is RENEWAL else ''}"
+    name = template_name(arch, program)
     head = (
-        f"# asp-events {version} for {arch}. To deploy it:\n"
-        f"# sam deploy --guided --stack-name asp-events --template-file {template_name(arch)}\n\n"
+        f"# {program.name} {version} for {arch}. To deploy it:\n"
+        f"# sam deploy --guided --stack-name {stack} --template-file {name}\n\n"
     )
     return head + template.replace(block, changed)
 
 
-def _block(template: str) -> str:
+def _block(template: str, program: Program) -> str:
     """The lines of the function."""
-    found = re.search(rf"^  {FUNCTION}:\n(?:(?: {{3,}}.*)?\n)+", template, re.MULTILINE)
+    found = re.search(rf"^  {program.function}:\n(?:(?: {{3,}}.*)?\n)+", template, re.MULTILINE)
     if found is None:
-        raise PackageError(f"template.yaml has no resource {FUNCTION}")
+        raise PackageError(f"the template has no resource {program.function}")
     return found[0]
 
 
-def _replaced(block: str, pattern: str, by: str) -> str:
+def _replaced(block: str, pattern: str, by: str, program: Program) -> str:
     changed, count = re.subn(pattern, by, block, flags=re.MULTILINE)
     if count != 1:
-        raise PackageError(f"{FUNCTION} in template.yaml has {count} lines like {pattern}, not one")
+        name = program.function
+        raise PackageError(f"{name} in the template has {count} lines like {pattern}, not one")
     return changed
 
 
@@ -91,13 +113,15 @@ def write_zip(path: Path, binary: bytes, level: int = 9) -> None:
         archive.writestr(entry, binary, compresslevel=level)
 
 
-def package(arch: str, version: str, binary: Path, into: Path) -> None:
+def package(
+    arch: str, version: str, binary: Path, into: Path, program: Program = EVENTS
+) -> None:
     content = binary.read_bytes()
     check_machine(content, arch)
-    template = packaged_template((ROOT / "template.yaml").read_text(), arch, version)
+    template = packaged_template(program.template.read_text(), arch, version, program)
     into.mkdir(parents=True, exist_ok=True)
-    write_zip(into / zip_name(arch), content)
-    (into / template_name(arch)).write_text(template)
+    write_zip(into / zip_name(arch, program), content)
+    (into / template_name(arch, program)).write_text(template)
 
 
 def main() -> None:
@@ -106,12 +130,15 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--renewal", action="store_true", help="the renewal, not the function")
     args = parser.parse_args()
+    program = RENEWAL if args.renewal else EVENTS
     try:
-        package(args.arch, args.version, args.binary, args.into)
+        package(args.arch, args.version, args.binary, args.into, program)
     except (PackageError, OSError) as error:
         sys.exit(f"tools/package.py: {error}")
-    print(f"{args.into / zip_name(args.arch)} and {template_name(args.arch)}: {args.version}")
+    names = zip_name(args.arch, program), template_name(args.arch, program)
+    print(f"{args.into / names[0]} and {names[1]}: {args.version}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ use std::{error::Error, fmt, iter};
 pub struct Explanation {
     place: Option<String>,
     problem: String,
+    excerpt: Option<String>,
     advice: Option<String>,
 }
 
@@ -19,6 +20,7 @@ impl Explanation {
         Self {
             place: None,
             problem: problem.into(),
+            excerpt: None,
             advice: None,
         }
     }
@@ -40,6 +42,19 @@ impl Explanation {
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+
+    /// Sets the part of a text that the problem is about: lines to print below it.
+    #[must_use]
+    pub fn with_excerpt(mut self, excerpt: Option<String>) -> Self {
+        self.excerpt = excerpt;
+        self
+    }
+
+    /// The part of a text that the problem is about.
+    #[must_use]
+    pub fn excerpt(&self) -> Option<&str> {
+        self.excerpt.as_deref()
     }
 
     /// The problem, prefixed with its place.
@@ -75,6 +90,7 @@ impl fmt::Display for Explanation {
 pub struct InputError {
     place: String,
     problem: String,
+    excerpt: Option<String>,
     advice: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -89,9 +105,17 @@ impl InputError {
         Self {
             place: place.into(),
             problem: problem.to_string(),
+            excerpt: None,
             advice: advice.into(),
             source: None,
         }
+    }
+
+    /// Sets the part of a text that the problem is about: lines to print below it.
+    #[must_use]
+    pub fn with_excerpt(mut self, excerpt: Option<String>) -> Self {
+        self.excerpt = excerpt;
+        self
     }
 
     /// Sets the cause, which is printed after the problem.
@@ -110,6 +134,7 @@ impl InputError {
         }
         Explanation::new(problem)
             .at(&self.place)
+            .with_excerpt(self.excerpt.clone())
             .advise(&self.advice)
     }
 }

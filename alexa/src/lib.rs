@@ -1,5 +1,6 @@
-//! A client of Alexa's Event Messenger API and of the calls that it needs besides, and the
-//! comparison of the subscriptions that are wanted with those that exist ([`compare`]).
+//! A client of Alexa's Event Messenger API and of the calls that it needs besides, the comparison
+//! of the subscriptions that are wanted with those that exist ([`compare`]), and the changes that
+//! make them the same ([`subscriptions`]).
 //!
 //! ```text
 //! operation ─▶ list: pages ─▶ call: token, permit ─▶ retry: attempts, waits ─▶ http
@@ -32,6 +33,8 @@ mod resource;
 mod retry;
 pub mod secrets;
 mod settings;
+mod stored_credentials;
+pub mod subscriptions;
 pub mod units;
 
 use std::{pin::pin, time::Duration};
@@ -62,6 +65,7 @@ pub use self::{
     operation::AlexaResourceKind,
     resource::{AlexaConfiguration, AlexaSubscription, ResourceState, is_resource, kind_of},
     settings::{AlexaSettings, LoginCredentials, NoticeObserver},
+    stored_credentials::{StoredCredentials, parse_secret},
 };
 
 /// The field of a creation that makes Alexa answer a repeated request with the same resource.

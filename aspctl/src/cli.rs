@@ -8,6 +8,7 @@ use crate::{
     args::GlobalArgs,
     doctor::DoctorArgs,
     generate::GenerateArgs,
+    init::InitArgs,
     inventory::{DeleteArgs, GetArgs, ListArgs},
     login::LoginArgs,
     quarantine::{QuarantineAction, QuarantineArgs},
@@ -48,6 +49,8 @@ pub(crate) enum AspctlCommand {
     /// Show whose credentials the commands use, at Login with Amazon, Alexa and AWS. Exit status: 1
     /// if a part is missing
     Whoami(WhoamiArgs),
+    /// Ask what Alexa should send, and write a subscriptions file
+    Init(InitArgs),
     /// Show what `apply` would change
     Plan(PlanArgs),
     /// Create the subscriptions that are in the file but not at Alexa, and renew those about to
@@ -106,6 +109,7 @@ impl AspctlCommand {
             },
             Self::Login(_)
             | Self::Whoami(_)
+            | Self::Init(_)
             | Self::Plan(_)
             | Self::Apply(_)
             | Self::Destroy(_)

@@ -10,12 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
-
 use crate::{
     advice::InputError,
-    alexa::{AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials},
+    alexa::{
+        AlexaApi, AlexaNotice, AlexaSettings, LoginCredentials, StoredCredentials, parse_secret,
+    },
     args::{AlexaArgs, GlobalArgs},
     aws::{AwsClients, call_error},
     customer_cache::CustomerCache,
@@ -158,30 +157,6 @@ fn source(args: &AlexaArgs, variable: impl Fn(&str) -> Option<String>) -> Creden
     }
 }
 
-/// The credentials as a file or a secret holds them. The keys with dashes are those in Amazon's own
-/// samples.
-#[derive(Deserialize)]
-struct StoredCredentials {
-    #[serde(alias = "lwa-client-id")]
-    client_id: String,
-    #[serde(alias = "lwa-client-secret")]
-    client_secret: SecretString,
-    #[serde(alias = "lwa-refresh-token")]
-    refresh_token: SecretString,
-}
-
-impl StoredCredentials {
-    /// Trims the values. `None` if one is blank.
-    fn trimmed(&self) -> Option<LoginCredentials> {
-        let credentials = LoginCredentials::new(
-            &self.client_id,
-            self.client_secret.expose_secret(),
-            self.refresh_token.expose_secret(),
-        );
-        credentials.is_complete().then_some(credentials)
-    }
-}
-
 fn from_environment(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<LoginCredentials, InputError> {
@@ -273,24 +248,10 @@ async fn from_secrets_manager(
     Ok(parse_secret(id, secret.secret_string())?)
 }
 
-fn parse_secret(id: &str, text: Option<&str>) -> Result<LoginCredentials, InputError> {
-    let invalid = |problem| {
-        InputError::new(
-            format!("the secret {id}"),
-            problem,
-            "Store {\"lwa-client-id\":…,\"lwa-client-secret\":…,\"lwa-refresh-token\":…}",
-        )
-    };
-    let malformed =
-        || invalid("it is not a JSON object with the three keys (the content is not shown here)");
-    let text = text.unwrap_or_default().trim_start_matches('\u{feff}');
-    let stored: StoredCredentials = serde_json::from_str(text).map_err(|_| malformed())?;
-    let blank = || invalid("one of the three values is blank");
-    stored.trimmed().ok_or_else(blank)
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
     use crate::args::parse;
 

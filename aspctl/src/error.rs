@@ -68,14 +68,13 @@ impl CommandError {
         InputError::new(place, problem, advice).into()
     }
 
-    /// Creates the error for input with these problems, unless there are none.
-    pub(crate) fn unless_empty(mut problems: Vec<InputError>) -> Result<(), Self> {
+    /// Creates the error for input with these problems, of which there is at least one.
+    pub(crate) fn of_problems(mut problems: Vec<InputError>) -> Self {
         match problems.pop() {
-            None => Ok(()),
-            Some(only) if problems.is_empty() => Err(only.into()),
-            Some(last) => {
-                problems.push(last);
-                Err(Self::Inputs(problems))
+            Some(only) if problems.is_empty() => only.into(),
+            last => {
+                problems.extend(last);
+                Self::Inputs(problems)
             }
         }
     }

@@ -16,6 +16,7 @@ mod error;
 mod follow;
 mod generate;
 mod iam;
+mod init;
 mod interrupt;
 mod inventory;
 mod kept_queue;
@@ -126,6 +127,7 @@ async fn run(
         AspctlCommand::Plan(args) => subscriptions::plan(&args, &global, terminal).await,
         AspctlCommand::Apply(args) => subscriptions::apply(&args, &global, terminal).await,
         AspctlCommand::Destroy(args) => subscriptions::destroy(&args, &global, terminal).await,
+        AspctlCommand::Init(args) => Box::pin(init::run(&args, &global, terminal)).await,
         AspctlCommand::Export(args) => subscriptions::export(&args, &global, terminal).await,
         AspctlCommand::Units(args) => units::units(&args, &global, terminal).await,
         AspctlCommand::Devices(args) => units::devices(&args, &global, terminal).await,

@@ -14,6 +14,11 @@ impl NameBook {
         Self(names)
     }
 
+    /// Adds names. They count where others were known.
+    pub(crate) fn learn(&mut self, names: Self) {
+        self.0.extend(names.0);
+    }
+
     /// The name of an id.
     pub(crate) fn name(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)

@@ -37,6 +37,7 @@ use crate::{
     },
     stack::DeployedStack,
     terminal::Terminal,
+    units::resolve_units_given,
 };
 
 /// The duration of a tail without `--for`: a century.
@@ -55,14 +56,14 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// How old a line of the log must be beside the topic, whose messages say more.
 const TOPIC_FIRST: TimeDelta = TimeDelta::seconds(15);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "help is plain text")]
 pub(crate) struct TailArgs {
     /// Only this kind of message (repeatable) [default: all]
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<SignalKind>,
-    /// Only messages about this unit (repeatable)
-    #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// Only messages about this unit, by its id or its name (repeatable)
+    #[arg(long = "unit", value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only retry triggers with this decision: RETRY, FIX_THEN_RETRY or EXHAUSTED (repeatable)
     #[arg(
@@ -98,6 +99,9 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    let mut args = args.clone();
+    args.units = resolve_units_given(&args.units, global, terminal).await?;
+    let args = &args;
     let mut signals = followed_signals(args)?;
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;

@@ -10,7 +10,7 @@ use std::{
     panic::{self, PanicHookInfo},
     process::ExitCode,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -57,7 +57,7 @@ pub(crate) struct Terminal {
     reader_is_gone: Arc<AtomicBool>,
     live: LiveArea,
     interrupts: Interrupts,
-    names: Arc<OnceLock<NameBook>>,
+    names: Arc<Mutex<NameBook>>,
 }
 
 impl Terminal {
@@ -101,22 +101,22 @@ impl Terminal {
         self.print(&printable::line(&self.with_names(&line.to_string())))
     }
 
-    /// Shows these names beside ids from now on, in lines and tables.
+    /// Shows these names beside ids from now on, in lines and tables. What is learned last counts.
     pub(crate) fn learn_names(&self, names: NameBook) {
-        // What was learned first stays.
-        drop(self.names.set(names));
+        self.known_names().learn(names);
     }
 
     /// The names that are known.
     pub(crate) fn names(&self) -> NameBook {
-        self.names.get().cloned().unwrap_or_default()
+        self.known_names().clone()
+    }
+
+    fn known_names(&self) -> MutexGuard<'_, NameBook> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_names<'l>(&self, line: &'l str) -> Cow<'l, str> {
-        match self.names.get() {
-            Some(names) => names.annotate(line),
-            None => Cow::Borrowed(line),
-        }
+        self.known_names().annotate(line)
     }
 
     /// Prints a result of several lines, such as a script.
@@ -158,7 +158,8 @@ impl Terminal {
     /// Prints a note to standard error, unless `--quiet`. Write errors are ignored.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
-            self.live.around(|| note(line));
+            let line = line.to_string();
+            self.live.around(|| note(self.with_names(&line)));
         }
     }
 
@@ -330,6 +331,9 @@ impl Terminal {
         let mut following = explanations.iter().skip(1);
         for explanation in &explanations {
             note(format_args!("{BAD}error:{BAD:#} {}", explanation.problem()));
+            for line in explanation.excerpt().unwrap_or_default().lines() {
+                note(line);
+            }
             let next = following.next().and_then(Explanation::advice);
             let mut hints = Vec::new();
             hints.extend(explanation.advice().filter(|advice| next != Some(advice)));

@@ -27,7 +27,8 @@ pub fn init_logging() {
     let level = level.as_deref().map_or(LevelFilter::INFO, level_filter);
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target("asp_events", level);
+        .with_target("asp_events", level)
+        .with_target("asp_renewal", level);
     let registry = tracing_subscriber::registry().with(targets);
     let format = env::var("AWS_LAMBDA_LOG_FORMAT").unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer()

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -30,6 +31,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 OTHER_TOPIC = "arn:aws:sns:us-east-1:123456789012:another"
 ROOMS = [f"amzn1.alexa.unit.did.EXAMPLEROOM{number}" for number in range(101, 104)]
 PROPERTY, SKILL = "amzn1.alexa.unit.did.EXAMPLEPROPERTY", "amzn1.ask.skill.00000000-0000-0000-0000-000000000101"
+EXCERPT = re.compile(r" *\d* \|( |$)")  # a line of the file, or what is around it
 AUTOMATION = {"namespace": "Alexa.Automation.Execution", "name": "Completion"}
 
 FILE = f"""
@@ -96,7 +98,9 @@ class AlexaTest(unittest.TestCase):
         """Runs aspctl, which must fail; the problem and the hint of its error."""
         result = self.aspctl(*args)
         self.assertEqual(result.status, 1, f"{args}\n{result.out}\n{result.err}")
-        problem, *hint = result.err[result.err.index("error: ") :].splitlines()
+        lines = result.err[result.err.index("error: ") :].splitlines()
+        problem, *hint = [line for line in lines if not EXCERPT.match(line)]
+        self.assertIn(len(lines) - len(hint), (1, 4), "an excerpt has three lines")
         self.assertTrue(problem.startswith("error: ") and len(hint) <= 1, result.err)
         self.assertTrue(all(line.startswith("hint: ") for line in hint), result.err)
         return "\n".join([problem, *hint])
@@ -804,11 +808,11 @@ class Inventory(AlexaTest):
 class Files(AlexaTest):
     def test_an_error_in_the_file_is_located_before_any_call(self) -> None:
         for text, said in (
-            ("unit = 1", "subscriptions.toml, line 1: unknown field `unit`"),
+            ("unit = 1", "subscriptions.toml, line 1, column 1: unknown field `unit`"),
             ("topic = ", "line 1"),
             (f'topic = "{TOPIC}.fifo"', "FIFO"),
-            (ONE_ROOM.replace("units", "parents"), "subscriptions.toml, line 4: Alexa.Automation.Execution.Completion takes units, not parents"),
-            (ONE_ROOM + "duration_seconds = 59", "subscriptions.toml, line 6: duration_seconds is 59, and must be at least 60"),
+            (ONE_ROOM.replace("units", "parents"), "subscriptions.toml, line 4, column 11: Alexa.Automation.Execution.Completion takes units, not parents"),
+            (ONE_ROOM + "duration_seconds = 59", "subscriptions.toml, line 6, column 20: duration_seconds is 59, and must be at least 60"),
         ):
             with self.subTest(text=text):
                 self.write(text)
@@ -871,16 +875,16 @@ class Files(AlexaTest):
         ):
             first, second = self.add("a.toml", ROOMS[0]), self.add("b.toml", ROOMS[1], topic=line)
             error = self.refused("plan", "--file", first, "--file", second)
-            self.assertIn(f"error: {second}, line 1: {said}, but {first}, line 1 names the topic {TOPIC}", error)
+            self.assertIn(f"error: {second}, line 1, column 9: {said}, but {first}, line 1 names the topic {TOPIC}", error)
         self.assertEqual(self.alexa.requests, [])
 
     def test_a_duplicate_is_named_with_both_places(self) -> None:
         first, second = self.add("a.toml", ROOMS[0]), self.add("b.toml", ROOMS[0])
         error = self.refused("apply", "--file", first, "--file", second)
         duplicate = f"duplicates Alexa.Automation.Execution.Completion for unit {ROOMS[0]}"
-        self.assertIn(f"{second}, line 4: it {duplicate} of {first}, line 4", error)
+        self.assertIn(f"{second}, line 4, column 10: it {duplicate} of {first}, line 4", error)
         result = run("apply", "--file", first, "--file", "-", env=self.environment, stdin=ONE_ROOM)
-        self.assertIn(f"standard input, line 5: it {duplicate} of {first}, line 4", result.err)
+        self.assertIn(f"standard input, line 5, column 10: it {duplicate} of {first}, line 4", result.err)
 
     def test_a_folder_without_files_is_an_error(self) -> None:
         (self.folder / "empty").mkdir()
@@ -890,7 +894,7 @@ class Files(AlexaTest):
         first, second = self.add("a.toml", SKILL), self.add("b.toml", "amzn1.account.EXAMPLE")
         result = self.aspctl("apply", "--file", first, "--file", second, "--file", "nowhere.toml")
         self.assertEqual((result.status, self.alexa.requests), (1, []))
-        lines = result.err.splitlines()
+        lines = [line for line in result.err.splitlines() if not EXCERPT.match(line)]
         starts = ["error: nowhere.toml: cannot be read", "hint: ", f"error: {first}, line 4", f"error: {second}, line 4", "hint: "]
         self.assertEqual(len(lines), len(starts), "the same hint is given once")
         for line, start in zip(lines, starts, strict=True):
@@ -900,7 +904,55 @@ class Files(AlexaTest):
         first, second = self.add("a.toml", SKILL), self.add("b.toml", "amzn1.account.EXAMPLE")
         links = self.aspctl("doctor", "--file", first, "--file", second, "--output", "json").json
         details = [link["detail"] for link in links if link["link"] == "subscriptions file"]
-        self.assertEqual([detail.split(":")[0] for detail in details], [f"{first}, line 4", f"{second}, line 4"])
+        self.assertEqual([detail.split(":")[0] for detail in details], [f"{first}, line 4, column 10", f"{second}, line 4, column 10"])
+
+    def test_errors_show_the_line_with_a_caret(self) -> None:
+        for text, line, carets in (
+            ("\nunit = 1", "2 | unit = 1", "  | ^^^^"),
+            ("topic =\n", "1 | topic =", "  |        ^"),
+            (ONE_ROOM + "duration_seconds = 59", "6 | duration_seconds = 59", "  |                    ^^"),
+            (ONE_ROOM + 'skills = "a"', '6 | skills = "a"', "  |          ^^^"),
+            (ONE_ROOM.replace("Completion", "\x1b"), "4 |", "  |"),
+        ):
+            with self.subTest(text=text):
+                self.write(text)
+                shown = self.aspctl("plan").err
+                self.assertNotIn("\x1b", shown)
+                first, *lines = shown.splitlines()
+                self.assertIn("column", first)
+                self.assertTrue(lines[0].strip() == "|" and lines[1].startswith(line), shown)
+                self.assertTrue(lines[2].startswith(carets), shown)
+                self.assertTrue(lines[3].startswith("hint: "), shown)
+
+    def test_a_credentials_file_is_not_quoted(self) -> None:
+        path = self.folder / "credentials.toml"
+        path.write_text('client_secret = "not-for-a-terminal"\nclient_id = "x"\n')
+        error = self.refused("plan", "--file", str(path))
+        self.assertIn("unknown field `client_", error)
+        self.assertNotIn("not-for-a-terminal", self.aspctl("plan", "--file", str(path)).err)
+
+    def test_placeholders_are_never_sent(self) -> None:
+        amazon = {"ASPCTL_ALEXA_URL": "https://api.amazonalexa.com"}
+        example = (ROOT / "docs/subscriptions.example.toml").read_text()
+        room = "amzn1.alexa.unit.did.EXAMPLEROOM101"
+        for text, env, said in (
+            (example, amazon, f'"{room}" in units is a placeholder'),
+            (example, amazon, '"amzn1.account.EXAMPLE" in entities is a placeholder'),
+            (ONE_ROOM, amazon, f'line 2, column 9: "{TOPIC}" in topic is a placeholder'),
+            (ONE_ROOM.replace(ROOMS[0], "<room>"), {}, 'line 5, column 10: "<room>" in units is a placeholder'),
+            (ONE_ROOM.replace(ROOMS[0], "amzn1.alexa.unit.did.…"), {}, "in units is a placeholder"),
+        ):
+            for command in ("plan", "apply", "doctor"):
+                with self.subTest(said=said, command=command):
+                    self.write(text)
+                    # Should it be sent all the same, it goes nowhere.
+                    nowhere = {"ASPCTL_LWA_URL": "http://127.0.0.1:1"} if env else {}
+                    result = run(command, env=self.environment | env | nowhere)
+                    self.assertEqual(result.status, 1)
+                    self.assertIn(said, result.out + result.err)
+            if not env:
+                self.assertIn("hint: Put your own unit in: aspctl units --tree", self.refused("plan"))
+        self.assertEqual(self.called("POST"), [])
 
     def test_the_example_is_valid_for_the_tool_and_the_schema(self) -> None:
         example = (ROOT / "docs/subscriptions.example.toml").read_text()

@@ -16,6 +16,7 @@ from tool import Result, run
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 UNIT = "amzn1.alexa.unit.did."
 ORGANIZATION, PROPERTY = f"{UNIT}EXAMPLEORGANIZATION", f"{UNIT}EXAMPLEPROPERTY"
+COMPLETION = "Alexa.Automation.Execution.Completion"
 ROOMS = {f"{UNIT}EXAMPLEROOM{number}": f"Room {number}" for number in range(101, 126)}
 
 
@@ -292,6 +293,213 @@ class ByName(UnitsTest):
         self.assertIn("AWS region", result.err)
 
 
+    def test_send_takes_names(self) -> None:
+        env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
+        names = ("--unit", "room 101", "--parent", "Grand Hotel")
+        event = self.aspctl("send", "skill-failure", "--print", *names, **env).json
+        parent = {"type": "Unit", "id": self.property}
+        unit = {"type": "Unit", "id": self.room, "parent": parent}
+        self.assertEqual(event["header"]["entities"]["unit"], unit)
+        self.assertEqual(event["payload"]["unit"]["id"], self.room)
+        unknown = self.aspctl("send", "skill-failure", "--print", "--unit", "Room 999", **env)
+        self.assertEqual((unknown.status, unknown.out), (1, ""))
+
+    def test_tail_and_replay_take_names(self) -> None:
+        # Without an account of AWS they get as far as the region.
+        env = {"AWS_REGION": "", "ASPCTL_ORGANIZATION": ORGANIZATION}
+        for command in (["tail"], ["replay", "on-failure"]):
+            result = self.aspctl(*command, "--unit", "Room 101", **env)
+            self.assertIn(f"Room 101 is {self.room}", result.err)
+            self.assertIn("AWS region", result.err)
+
+
+class InFiles(UnitsTest):
+    """Files name units by their names, and all units below one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.env |= {"ASPCTL_ORGANIZATION": ORGANIZATION}
+        self.file = self.folder / "subscriptions.toml"
+        self.write(f'units_under = "{PROPERTY}"')
+
+    def write(self, *fields: str, more: str = "") -> None:
+        """Writes a file with an entry for each of the fields."""
+        text = f'topic = "{TOPIC}"\n'
+        for field in fields:
+            text += f'[[subscription]]\nevents = ["{COMPLETION}"]\n{field}\n'
+        self.file.write_text(text + more)
+
+    def file_command(self, command: str, *args: str, **env: str) -> Result:
+        return self.aspctl(command, "--file", str(self.file), *args, **env)
+
+    def done(self, command: str, *args: str) -> Result:
+        return self.ok(command, "--file", str(self.file), *args)
+
+    def refused(self, command: str, *args: str, **env: str) -> str:
+        """The error of a command that changes nothing."""
+        before = [one.id for one in self.alexa.subscriptions]
+        result = self.file_command(command, *args, **env)
+        self.assertEqual(result.status, 1, result.out)
+        self.assertEqual([one.id for one in self.alexa.subscriptions], before)
+        return result.err
+
+    def subscribed(self) -> list[str]:
+        return [one.body["entities"]["unit"]["id"] for one in self.alexa.subscriptions]
+
+    def test_all_units_below_a_property(self) -> None:
+        plan = self.done("plan")
+        place = f"{self.file}, line 4"
+        self.assertIn(f"Below {PROPERTY}: {len(ROOMS)} units ({place})", plan.lines)
+        self.assertIn(f"unit {next(iter(self.rooms))} (Room 101)", plan.out)
+        self.assertIn(f"{len(ROOMS)} to create", plan.out)
+        self.done("apply")
+        self.assertCountEqual(self.subscribed(), self.rooms)
+        self.assertIn(f"Nothing to do: {len(ROOMS)} subscriptions match", self.done("plan").out)
+        plan = self.done("plan", "--output", "json").json
+        [below] = plan["unitsUnder"]
+        self.assertEqual((below["under"], below["origin"]), (PROPERTY, place))
+        rooms = [{"id": id, "name": name} for id, name in self.rooms.items()]
+        self.assertEqual(below["units"], rooms)
+
+    def test_all_levels_count_and_the_unit_itself_does_not(self) -> None:
+        self.write(f'units_under = "{ORGANIZATION}"')
+        self.done("apply")
+        self.assertCountEqual(self.subscribed(), [self.property, *self.rooms])
+
+    def test_each_unit_with_each_skill(self) -> None:
+        more = f'''[[subscription]]
+events = ["Alexa.Skill.Interaction.Failure"]
+units_under = "grand hotel"
+skills = ["amzn1.ask.skill.example-1", "amzn1.ask.skill.example-2"]
+'''
+        self.write(more=more)
+        self.assertIn(f"{2 * len(ROOMS)} to create", self.done("plan").out)
+
+    def test_names_stand_for_units_parents_and_resources(self) -> None:
+        more = '''[[subscription]]
+events = ["Alexa.Enterprise.Subscription.Activation"]
+parents = ["Grand Hotel"]
+[[subscription]]
+events = ["Alexa.Role.Management.Assignment"]
+resources = ["grand hotel"]
+'''
+        self.write(f'units = ["room 101", "{list(self.rooms)[1]}"]', more=more)
+        self.done("apply")
+        entities = [one.body["entities"] for one in self.alexa.subscriptions]
+        unit = [one["unit"]["id"] for one in entities if "id" in one.get("unit", {})]
+        self.assertCountEqual(unit, list(self.rooms)[:2])
+        self.assertIn({"unit": {"parent": {"type": "Unit", "id": self.property}}}, entities)
+        [resource] = [one["resource"] for one in entities if "resource" in one]
+        self.assertEqual(resource["resourceId"], self.property)
+
+    def test_what_is_new_and_what_is_gone_is_drift(self) -> None:
+        self.done("apply")
+        gone, *_ = self.rooms
+        new = self.alexa.units.canonical(f"{UNIT}EXAMPLEROOM200")
+        del self.alexa.hierarchy[gone]
+        self.alexa.unit_statuses[gone] = 404
+        self.alexa.hierarchy[new] = ("Room 200", self.property)
+        plan = self.file_command("plan", "--prune", "--detailed-exitcode")
+        self.assertEqual(plan.status, 2, plan.err)
+        self.assertIn(f"+ create  {COMPLETION}  unit {new} (Room 200)", plan.lines)
+        self.assertRegex(plan.out, rf"- delete  {COMPLETION}  unit {gone}.*\(not in the file\)")
+        self.done("apply")
+        self.assertIn(gone, self.subscribed(), "nothing is deleted without --prune")
+        self.done("apply", "--prune", "--yes")
+        self.assertCountEqual(self.subscribed(), [*list(self.rooms)[1:], new])
+
+    def test_a_list_that_is_kept_decides_nothing(self) -> None:
+        self.ok("units", "--under", PROPERTY)
+        self.ok("units", "--under", ORGANIZATION)
+        new = self.alexa.units.canonical(f"{UNIT}EXAMPLEROOM200")
+        self.alexa.hierarchy[new] = ("Room 200", self.property)
+        self.write('units_under = "Grand Hotel"')
+        self.done("apply")
+        self.assertIn(new, self.subscribed())
+        first, second, *_ = self.rooms
+        self.alexa.hierarchy[first] = ("Room 102", self.property)
+        self.alexa.hierarchy[second] = ("Room 101", self.property)
+        self.write('units = ["Room 101"]')
+        [created] = self.done("plan", "--output", "json").json["unchanged"]
+        self.assertEqual(created["entities"]["unit"]["id"], second)
+
+    def test_an_empty_list_deletes_nothing(self) -> None:
+        self.done("apply")
+        self.alexa.hierarchy = {self.property: ("Grand Hotel", self.organization)}
+        for command in (["plan"], ["apply"], ["apply", "--prune", "--yes"]):
+            error = self.refused(*command)
+            self.assertIn(f"{self.file}, line 4, column 15: Alexa shows no unit below", error)
+            self.assertIn("Nothing was changed", error)
+
+    def test_a_failed_list_deletes_nothing(self) -> None:
+        self.done("apply")
+        for times, status, said in ((7, 503, "503"), (1, 404, "line 4, column 15"), (1, 403, "403")):
+            with self.subTest(status):
+                self.alexa.fail_next(times, status, path="GET /v2/units")
+                self.assertIn(said, self.refused("apply", "--prune", "--yes"))
+
+    def test_an_incomplete_list_deletes_nothing(self) -> None:
+        self.done("apply")
+        unit = {"id": next(iter(self.rooms)), "parentId": self.property}
+        answer = {"results": [unit, {"name": "?"}], "paginationContext": {}}
+        self.alexa.fail_next(1, 200, path="GET /v2/units", body=answer)
+        self.assertIn("is incomplete: it shows no id of 1 of 2", self.refused("apply", "--prune", "--yes"))
+
+    def test_a_truncated_list_deletes_nothing(self) -> None:
+        self.done("apply")
+        unit = {"id": next(iter(self.rooms)), "parentId": self.property}
+        answer = {"results": [unit], "paginationContext": {}}
+        prune = ["apply", "--prune", "--yes", "--max-delete", "100%"]
+        for command in (prune, ["plan", "--prune"]):
+            self.alexa.fail_next(1, 200, path="GET /v2/units", body=answer)
+            error = self.refused(*command)
+            self.assertIn("Alexa's list of units is incomplete: it lacks", error)
+            self.assertIn("one of 24", error)
+
+    def test_names_that_do_not_stand_for_one_unit(self) -> None:
+        self.alexa.hierarchy[self.property] = ("Room 101", self.organization)
+        self.write('units = ["Room 101", "Room 999"]', 'units_under = "Room 998"')
+        error = self.refused("apply")
+        self.assertIn(f'{self.file}, line 4, column 10: several units have the name "Room 101"', error)
+        self.assertIn(f"Write one of these ids: {min(self.property, next(iter(self.rooms)))}", error)
+        self.assertIn('line 4, column 22: no unit of the organization has the name "Room 999"', error)
+        self.assertIn('line 7, column 15: no unit of the organization has the name "Room 998"', error)
+        error = self.refused("plan", ASPCTL_ORGANIZATION="")
+        self.assertIn("Set ASPCTL_ORGANIZATION to the organization's id", error)
+
+    def test_entries_that_overlap(self) -> None:
+        room = next(iter(self.rooms))
+        under = f'units_under = "{PROPERTY}"'
+        self.write(f'units = ["{room}"]\nheader_version = "V2"', under, under)
+        plan = self.done("plan", "--output", "json").json
+        self.assertEqual(len(plan["create"]), len(ROOMS), "the room's own entry counts")
+        self.done("apply")
+        version = {
+            one.body["entities"]["unit"]["id"]: one.body.get("eventHeaderVersion")
+            for one in self.alexa.subscriptions
+        }
+        self.assertEqual([id for id, shown in version.items() if shown == "V2"], [room])
+        self.write(under, f'{under}\nheader_version = "V2"')
+        error = self.refused("plan")
+        self.assertIn("line 7, column 15: it wants another header version or duration than", error)
+        self.write(f'units = ["{room}", "Room 101"]')
+        self.assertIn("it duplicates", self.refused("plan"))
+
+    def test_doctor_asks_for_the_units_too(self) -> None:
+        self.done("apply")
+        shown = self.file_command("doctor", AWS_REGION="").out
+        self.assertRegex(shown, rf"subscriptions file +names {len(ROOMS)} subscriptions")
+        self.alexa.hierarchy = {self.property: ("Grand Hotel", self.organization)}
+        shown = self.file_command("doctor", AWS_REGION="").out
+        self.assertIn(f"Alexa shows no unit below {PROPERTY}", shown)
+
+    def test_destroy_needs_no_units(self) -> None:
+        self.done("apply")
+        self.alexa.hierarchy = {self.property: ("Grand Hotel", self.organization)}
+        self.done("destroy", "--yes")
+        self.assertEqual(self.alexa.subscriptions, [])
+
+
 class Names(UnitsTest):
     def setUp(self) -> None:
         super().setUp()
@@ -307,7 +515,7 @@ class Names(UnitsTest):
         self.assertNotIn("Room 101", self.ok("plan", *file).out)
         self.ok("units", "--under", PROPERTY)
         self.assertIn(f"unit {self.room} (Room 101)", self.ok("plan", *file).out)
-        self.ok("apply", *file)
+        self.assertIn(f"unit {self.room} (Room 101)", self.ok("apply", *file).err)
         lines = self.ok("list", "subscriptions").lines
         self.assertIn(f"{self.room} (Room 101)", lines[1])
         for command in (["plan", *file], ["list"]):

@@ -14,17 +14,20 @@ use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription, ResourceState, SubscriptionFilter},
     args::GlobalArgs,
     credentials::connect,
+    error::CommandError,
     subscriptions::{
         compare::{
             ComparedSubscription, MatchQuality, SubscriptionMatch, WantedSubscription, compare,
         },
         describe::describe_entities,
-        file::{FileContents, TopicSource},
+        file::{FileContents, SubscriptionFiles, TopicSource},
         plan::TopicResources,
         read::look_up_units,
+        resolve,
         units::UnitDirectory,
     },
     terminal::{Terminal, counted},
+    units::organization,
 };
 
 const LOGIN: &str = "Login with Amazon";
@@ -64,6 +67,24 @@ pub(super) async fn log_in(
 pub(super) fn login_link(login: &Result<AlexaApi, CheckError>) -> DoctorLink {
     let issued = own_result(login).map(|_| "token issued".to_owned());
     DoctorLink::new(LOGIN, issued)
+}
+
+/// Completes what the files say by the units that only Alexa can tell, if there are any.
+pub(super) async fn resolve_units(
+    files: Result<SubscriptionFiles, CommandError>,
+    login: &Result<AlexaApi, CheckError>,
+) -> Result<FileContents, CheckError> {
+    let SubscriptionFiles {
+        mut contents,
+        unresolved,
+    } = files?;
+    if !unresolved.is_empty() {
+        let alexa = prerequisite(login, LOGIN)?;
+        let resolved =
+            resolve::resolve_units(&mut contents.wanted, unresolved, organization(), alexa).await;
+        resolved.map_err(CommandError::from)?;
+    }
+    Ok(contents)
 }
 
 /// Reads the lists, and the account's id if a subscription needs it.

@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod permission;
 mod queues;
+mod renewal;
 mod report;
 mod send;
 mod stack;
@@ -37,7 +38,7 @@ use crate::{
     aws::AwsClients,
     error::CommandError,
     send::sample::SampleKind,
-    subscriptions,
+    subscriptions::{self, placeholder::ExampleIds},
     terminal::Terminal,
 };
 
@@ -98,8 +99,8 @@ async fn check(
     terminal: &Terminal,
     chain: &ChainReport<'_>,
 ) {
-    let wanted = subscriptions::file::read(&args.file.file).await;
-    let wanted = wanted.map_err(CheckError::from);
+    let examples = ExampleIds::of(&global.alexa.alexa_url);
+    let files = subscriptions::text_source::read_files(&args.file.file, examples).await;
     let aws = AwsClients::load(global, terminal.observer()).await;
     let once = OnceCell::new();
     let look_up = async || once.get_or_init(|| stack::look_up(&aws, global)).await;
@@ -112,6 +113,7 @@ async fn check(
     let check_alexa = async {
         let login = alexa::log_in(global, terminal).await;
         chain.add(ChainPart::Login, vec![alexa::login_link(&login)]);
+        let wanted = alexa::resolve_units(files, &login).await;
         let mut answers = alexa::read(login, wanted.as_ref().ok()).await;
         let context = stack::context(&aws, look_up().await);
         answers.look_up_units(&wanted, &context).await;
@@ -146,6 +148,12 @@ async fn check_stack(
         },
         async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
+        async {
+            chain.add(
+                ChainPart::Renewal,
+                renewal::links(context, Utc::now()).await,
+            )
+        },
         async {
             let links = stack_key::links(context, alarms().await).await;
             chain.add(ChainPart::Key, links);

@@ -329,6 +329,7 @@ pub(super) enum ChainPart {
     Heartbeat,
     Ledger,
     Key,
+    Renewal,
     SyntheticEvent,
 }
 

@@ -9,7 +9,7 @@ use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::args::{OutputFormat, since};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReplayArgs {
     /// Where the events are kept
     #[arg(value_name = "SOURCE", required_unless_present = "file")]
@@ -24,8 +24,8 @@ pub(crate) struct ReplayArgs {
     /// Only events of this type, such as Alexa.Skill.Interaction.Failure (repeatable)
     #[arg(long = "event", value_name = "TYPE")]
     pub(crate) events: Vec<String>,
-    /// Only events that mention this unit in any field (repeatable)
-    #[arg(long = "unit", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// Only events that mention this unit in any field, by its id or its name (repeatable)
+    #[arg(long = "unit", value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) units: Vec<String>,
     /// Only messages quarantined for this reason (repeatable)
     #[arg(

@@ -42,6 +42,7 @@ use crate::{
     live::ProgressLine,
     stack::DeployedStack,
     terminal::{Terminal, counted},
+    units::resolve_units_given,
 };
 
 /// How many messages to load for the preview. The rest is read in batches.
@@ -56,6 +57,9 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    let mut args = args.clone();
+    args.units = resolve_units_given(&args.units, global, terminal).await?;
+    let args = &args;
     let input = ReplayInput::of(args).await?;
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;

@@ -16,6 +16,7 @@ use crate::{
     output::versioned,
     stack::DeployedStack,
     terminal::{Terminal, counted},
+    units::resolve_unit,
 };
 
 /// How many events are published at the same time.
@@ -83,7 +84,8 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let samples = samples(args)?;
+    let about = with_unit_ids(args, global, terminal).await?;
+    let samples = samples(args, &about)?;
     if args.print {
         for sample in &samples {
             terminal.say_json(&sample.text)?;
@@ -150,9 +152,24 @@ async fn publish_all(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The values of the events, with the ids of units that are given by their names.
+async fn with_unit_ids(
+    args: &SendArgs,
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<SampleOptions, CommandError> {
+    let mut about = args.about.clone();
+    about.check(args.kind)?;
+    let units = [&mut about.unit, &mut about.parent];
+    for given in units.into_iter().flatten() {
+        *given = resolve_unit(given, global, terminal).await?;
+    }
+    Ok(about)
+}
+
 /// Builds the events.
-fn samples(args: &SendArgs) -> Result<Vec<SampleEvent>, CommandError> {
-    if args.count > 1 && args.about.event_id.is_some() {
+fn samples(args: &SendArgs, about: &SampleOptions) -> Result<Vec<SampleEvent>, CommandError> {
+    if args.count > 1 && about.event_id.is_some() {
         return Err(CommandError::input(
             "--event-id",
             "all events would have the same id, and count as one",
@@ -161,7 +178,7 @@ fn samples(args: &SendArgs) -> Result<Vec<SampleEvent>, CommandError> {
     }
     let mut samples = Vec::new();
     for _ in 0..args.count {
-        samples.push(SampleEvent::new(args.kind, &args.about)?);
+        samples.push(SampleEvent::new(args.kind, about)?);
     }
     Ok(samples)
 }

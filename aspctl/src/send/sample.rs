@@ -169,13 +169,13 @@ impl SampleOption {
 }
 
 /// The values of a sample event. A value that is not given is obviously made up.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SampleOptions {
-    /// Unit
-    #[arg(long, value_name = "ID")]
+    /// Unit, by its id or its name
+    #[arg(long, value_name = "UNIT")]
     pub(crate) unit: Option<String>,
-    /// Parent of the unit (skill-failure, subscription-activation)
-    #[arg(long, value_name = "ID")]
+    /// Parent of the unit, by its id or its name (skill-failure, subscription-activation)
+    #[arg(long, value_name = "UNIT")]
     pub(crate) parent: Option<String>,
     /// Skill (skill-failure), or the vertical's skill (subscription-activation)
     #[arg(long, value_name = "ID")]
@@ -256,7 +256,7 @@ impl SampleOptions {
     }
 
     /// Refuses empty values, and options that the kind does not support and would ignore.
-    fn check(&self, kind: SampleKind) -> Result<(), CommandError> {
+    pub(super) fn check(&self, kind: SampleKind) -> Result<(), CommandError> {
         let options = kind.options();
         for (option, value) in self.given() {
             if !options.contains(&option) {

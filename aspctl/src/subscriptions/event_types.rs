@@ -1,5 +1,4 @@
-//! Judges event types: what the function does with their events, and what to try if Alexa refuses a
-//! subscription to them. Pure.
+//! Judges event types: what the function does with their events. Pure.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -9,7 +8,6 @@ use asp_events::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::{output::EventTypeOutput, stack::how_to_set};
 
@@ -158,30 +156,6 @@ fn is_of_devices(event_type: &EventType) -> bool {
     below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
 }
 
-/// What to try after Alexa refused a subscription as an invalid request (400); `None` where no
-/// other way is known.
-///
-/// Amazon documents that a subscription to device setup needs the account that sets up the devices,
-/// but not how the request names it. Its own tool sends a unit, or no entity at all.
-pub(crate) fn advice_for_refusal(
-    event_type: &EventType,
-    entities: &Map<String, Value>,
-) -> Option<String> {
-    let kind = EventKind::of(&event_type.namespace, &event_type.name);
-    if kind != Some(EventKind::SetupCompletion) {
-        return None;
-    }
-    let advice = if entities.contains_key("unit") {
-        "Try entities = {}, as Amazon's own tool does where it names no unit"
-    } else if entities.is_empty() {
-        "Try units = [\"amzn1.alexa.unit.did.…\"], as Amazon's own tool does"
-    } else {
-        "Try what Amazon's own tool sends: units = [\"amzn1.alexa.unit.did.…\"], and if Alexa \
-         refuses that too, entities = {}"
-    };
-    Some(advice.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -279,30 +253,5 @@ mod tests {
             serde_json::to_value(&note).unwrap(),
             json!({ "eventType": event_type, "handling": "FORWARDED", "advice": null })
         );
-    }
-
-    #[test]
-    fn a_refused_subscription_to_device_setup_has_other_ways() {
-        let advice = |name: &str, entities: Value| {
-            let event_type = EventType::parse(name).unwrap();
-            advice_for_refusal(&event_type, entities.as_object().unwrap())
-        };
-        let setup = "Alexa.Endpoint.Lifecycle.SetupCompletion";
-        let user = advice(setup, json!({ "user": { "type": "User", "id": "a" } })).unwrap();
-        assert!(
-            user.contains("units = [") && user.contains("entities = {}"),
-            "{user}"
-        );
-        let unit = advice(setup, json!({ "unit": { "type": "Unit", "id": "a" } })).unwrap();
-        assert!(
-            !unit.contains("units = [") && unit.contains("entities = {}"),
-            "{unit}"
-        );
-        let none = advice(setup, json!({})).unwrap();
-        assert!(
-            none.contains("units = [") && !none.contains("entities = {}"),
-            "{none}"
-        );
-        assert_eq!(advice(GROUP, json!({})), None);
     }
 }

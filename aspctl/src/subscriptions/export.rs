@@ -19,6 +19,7 @@ use super::{
     entities::EntityPairs,
     file::{EntrySubject, MIN_DURATION_SECONDS, required_subject},
     read::{ListScope, subscriptions},
+    write::{WrittenEntry, WrittenSubject, WrittenTopic, file_text, inline},
 };
 use crate::{
     alexa::{AlexaApi, AlexaConfiguration, AlexaSubscription},
@@ -29,10 +30,9 @@ use crate::{
     terminal::{Terminal, counted},
 };
 
-/// The first lines of the file.
-const HEAD: &str = "#:schema schemas/subscriptions.json
-# Written by aspctl export from what Alexa has. aspctl plan shows what differs.
-";
+/// What the file says about itself.
+const ORIGIN: &str =
+    "Written by aspctl export from what Alexa has. aspctl plan shows what differs.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
@@ -80,7 +80,7 @@ fn chosen_topic(
         (None, []) => Err(CommandError::input(
             "aspctl export",
             "Alexa sends no events to any topic",
-            "Start from docs/subscriptions.example.toml, and run aspctl apply",
+            "Write a file with aspctl init, and run aspctl apply",
         )),
         (None, topics) => Err(CommandError::input(
             "--topic",
@@ -151,11 +151,26 @@ fn write_file(topic: &str, shown: &[AlexaSubscription], names: &NameBook) -> Exp
     for ((key, event_type), ids) in by_type {
         entries.entry((key, ids)).or_default().push(event_type);
     }
-    let mut text = format!("{HEAD}topic = {}\n", quoted(topic));
-    for ((key, ids), event_types) in &entries {
-        text.push_str(&entry_text(key, ids, event_types, names));
+    let mut written = Vec::new();
+    for ((key, ids), event_types) in entries {
+        written.push(written_entry(key, ids, event_types));
     }
+    let text = file_text(ORIGIN, &WrittenTopic::Arn(topic), &written, names);
     ExportedFile { text, left_out }
+}
+
+fn written_entry(key: EntryKey, ids: EntryIds, event_types: Vec<EventType>) -> WrittenEntry {
+    let about = match key.free_form {
+        Some(entities) => WrittenSubject::FreeForm(entities),
+        None => WrittenSubject::Ids(key.subject, ids.into_iter().collect()),
+    };
+    WrittenEntry {
+        event_types,
+        about,
+        skills: key.skill.into_iter().collect(),
+        header_version: key.header_version,
+        duration_seconds: key.duration_seconds,
+    }
 }
 
 /// What the file says of a subscription; or else why it cannot.
@@ -237,99 +252,6 @@ fn is_unit(entities: &Map<String, Value>) -> bool {
         .is_none_or(|kind| kind == "Unit")
 }
 
-fn entry_text(
-    key: &EntryKey,
-    ids: &EntryIds,
-    event_types: &[EventType],
-    names: &NameBook,
-) -> String {
-    let types: Vec<_> = event_types
-        .iter()
-        .map(|one| quoted(&one.to_string()))
-        .collect();
-    let mut lines = vec![
-        String::new(),
-        "[[subscription]]".to_owned(),
-        format!("events = [{}]", types.join(", ")),
-    ];
-    if let Some(entities) = &key.free_form {
-        lines.push(format!("entities = {entities}"));
-    } else {
-        lines.push(format!("{} = [", id_field(key.subject)));
-        for id in ids {
-            lines.push(format!("    {},{}", quoted(id), comment(names.name(id))));
-        }
-        lines.push("]".to_owned());
-    }
-    let skill = key.skill.as_deref();
-    lines.extend(skill.map(|skill| format!("skills = [{}]", quoted(skill))));
-    let version = key.header_version.as_deref();
-    lines.extend(version.map(|version| format!("header_version = {}", quoted(version))));
-    let seconds = key.duration_seconds;
-    lines.extend(seconds.map(|seconds| format!("duration_seconds = {seconds}")));
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-fn id_field(subject: EntrySubject) -> &'static str {
-    match subject {
-        EntrySubject::Units | EntrySubject::UnitsAndSkills => "units",
-        EntrySubject::Parents => "parents",
-        EntrySubject::Resources => "resources",
-        EntrySubject::Groups => "groups",
-        EntrySubject::FreeForm => "entities",
-    }
-}
-
-/// A name as a comment. It must not end the comment.
-fn comment(name: Option<&str>) -> String {
-    let Some(name) = name else {
-        return String::new();
-    };
-    let name: String = name
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
-    format!(" # {name}")
-}
-
-/// A string of TOML. JSON's escapes are also those of TOML, which forbids DEL besides.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
-}
-
-/// A value of TOML on one line. TOML has no null: such fields are left out.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut pairs = Vec::new();
-            for (key, value) in fields {
-                if !value.is_null() {
-                    pairs.push(format!("{} = {}", quoted(key), inline(value)));
-                }
-            }
-            if pairs.is_empty() {
-                "{}".to_owned()
-            } else {
-                format!("{{ {} }}", pairs.join(", "))
-            }
-        }
-        Value::Array(items) => {
-            let items = items.iter().filter(|item| !item.is_null());
-            let items: Vec<_> = items.map(inline).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::String(text) => quoted(text),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -337,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::subscriptions::{compare::WantedSubscription, file};
+    use crate::subscriptions::{compare::WantedSubscription, text_source};
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:t";
     const ROOM: &str = "amzn1.alexa.unit.did.ROOM";
@@ -366,7 +288,7 @@ mod tests {
     ) -> (String, Vec<WantedSubscription>) {
         let file = write_file(TOPIC, shown, names);
         assert_eq!(file.left_out, Vec::<String>::new());
-        let wanted = file::tests::wanted(&file.text).unwrap();
+        let wanted = text_source::tests::wanted(&file.text).unwrap();
         (file.text, wanted)
     }
 

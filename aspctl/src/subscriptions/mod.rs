@@ -2,7 +2,7 @@
 //! files.
 //!
 //! ```text
-//! files ─▶ wanted ──┐
+//! files ─▶ wanted ──┐          (units that they name otherwise than by ids: asked of Alexa)
 //!                   ├─▶ plan ─▶ shown, or carried out: create, look, delete what was replaced
 //! Alexa ─▶ lists ───┘
 //! ```
@@ -11,35 +11,39 @@
 
 mod account;
 mod args;
-mod change;
 mod deletion_limit;
-pub(crate) mod describe;
 mod event_types;
 mod export;
-pub(crate) mod file;
 mod output;
-pub(crate) mod plan;
-pub(crate) mod read;
-mod run;
+mod progress;
 mod show;
-mod text_source;
-mod undone;
+pub(crate) mod text_source;
+pub(crate) mod write;
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{collections::BTreeSet, mem, process::ExitCode};
 
-pub(crate) use asp_alexa::{compare, entities, units};
+use asp_alexa::subscriptions::{
+    run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
+    undone::{NEAR_MISS_ADVICE, UndoneChange},
+};
+pub(crate) use asp_alexa::{
+    compare, entities,
+    subscriptions::{describe, file, placeholder, plan, read, resolve},
+    units,
+};
 use asp_events::{arn::Arn, event::header::EventType};
 
 use self::{
     account::RunAccount,
     compare::WantedSubscription,
     event_types::judge_types,
-    file::{FileContents, TopicSource},
+    file::{FileContents, SubscriptionFiles, TopicSource, UnresolvedUnits},
+    placeholder::ExampleIds,
     plan::{DeletionChoice, PlanInput, SubscriptionPlan},
+    progress::RunProgress,
     read::{CurrentState, ListScope, look_up_units},
-    run::{ChangeCounts, ChangeRunner, RunEnd, RunReport},
-    show::{PlanView, deletion_line, show_unreadable},
-    undone::{UndoneChange, advices_for, show_undone, sort_undone},
+    resolve::{ResolveError, ResolvedUnits, UnitList, check_lists, resolve_units},
+    show::{PlanView, advices_for, deletion_line, show_undone, show_unreadable, sort_undone},
     units::UnitDirectory,
 };
 pub(crate) use self::{
@@ -48,15 +52,17 @@ pub(crate) use self::{
     output::{PlanOutput, RunOutput},
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaSubscription},
+    alexa::{AlexaApi, AlexaSubscription},
     args::{DEFAULT_STACK, FileArgs, GlobalArgs, OutputFormat},
     aws::AwsClients,
     credentials::connect,
     error::CommandError,
+    names::NameBook,
     output::versioned,
     printable::{BAD, GOOD},
     stack::DeployedStack,
     terminal::{Terminal, counted},
+    units::organization,
 };
 
 /// The exit status of `plan --detailed-exitcode` if there is something to do.
@@ -73,20 +79,40 @@ struct DesiredState {
     /// The stack that has the topic, if it is named rather than the topic.
     stack: Option<DeployedStack>,
     wanted: Vec<WantedSubscription>,
+    /// What is missing in them until Alexa tells the units.
+    unresolved: Vec<UnresolvedUnits>,
+    /// The units below others, as Alexa has told them.
+    lists: Vec<UnitList>,
 }
 
 impl DesiredState {
+    /// Nothing, of a topic.
+    fn nothing(topic: String, stack: Option<DeployedStack>) -> Self {
+        Self {
+            topic,
+            stack,
+            wanted: Vec::new(),
+            unresolved: Vec::new(),
+            lists: Vec::new(),
+        }
+    }
+
     /// Reads the files, and the stack if that names the topic.
     async fn read(
         args: &FileArgs,
         global: &GlobalArgs,
         terminal: &Terminal,
     ) -> Result<Self, CommandError> {
+        let examples = ExampleIds::of(&global.alexa.alexa_url);
+        let SubscriptionFiles {
+            contents,
+            unresolved,
+        } = text_source::read_files(&args.file, examples).await?;
         let FileContents {
             topic_source,
             topic_origin,
             wanted,
-        } = file::read(&args.file).await?;
+        } = contents;
         let (topic, stack) = match topic_source {
             TopicSource::Arn(topic) => (topic, None),
             TopicSource::Stack(name) => {
@@ -95,10 +121,24 @@ impl DesiredState {
             }
         };
         Ok(Self {
-            topic,
-            stack,
             wanted,
+            unresolved,
+            ..Self::nothing(topic, stack)
         })
+    }
+
+    /// Asks Alexa for the units that the files do not name by their ids.
+    async fn resolve(&mut self, alexa: &AlexaApi, terminal: &Terminal) -> Result<(), CommandError> {
+        let unresolved = mem::take(&mut self.unresolved);
+        let resolved = resolve_units(&mut self.wanted, unresolved, organization(), alexa);
+        let ResolvedUnits { lists, names } = resolved.await?;
+        self.lists = lists;
+        terminal.learn_names(NameBook::new(names));
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.unresolved.is_empty()
     }
 
     /// The types of the events that are asked for.
@@ -142,6 +182,15 @@ fn topic_of(stack: &DeployedStack) -> Result<String, CommandError> {
     stack.output("EventsTopicArn").map(str::to_owned)
 }
 
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Alexa(error) => error.into(),
+            ResolveError::Files(problems) => Self::of_problems(problems),
+        }
+    }
+}
+
 /// What the files ask for beside what Alexa has.
 struct ComparedState {
     desired: DesiredState,
@@ -151,14 +200,16 @@ struct ComparedState {
 }
 
 impl ComparedState {
-    /// Reads both sides; of Alexa's the types of the files, or for pruning everything. Looks up the
-    /// units that may have two IDs.
+    /// Reads both sides; of Alexa's the types of the files, or for pruning everything. Asks for the
+    /// units that the files leave to Alexa, and looks up those that may have two IDs.
     async fn read(
-        desired: DesiredState,
+        mut desired: DesiredState,
         prune: bool,
         assume_different: bool,
         alexa: &AlexaApi,
-    ) -> Result<Self, AlexaError> {
+        terminal: &Terminal,
+    ) -> Result<Self, CommandError> {
+        desired.resolve(alexa, terminal).await?;
         let types = desired.event_types();
         let scope = if prune {
             ListScope::Everything
@@ -199,6 +250,7 @@ impl ComparedState {
         PlanView {
             plan,
             account: &self.account,
+            lists: &self.desired.lists,
             types: judge_types(types, self.desired.forwarded_types()),
             wanted_types: self.desired.event_types(),
             prune,
@@ -215,8 +267,12 @@ pub(crate) async fn plan(
     let desired = DesiredState::read(&args.file, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
+    let state =
+        ComparedState::read(desired, args.prune, assume_different, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
+    if args.prune {
+        check_lists(&state.desired.lists, &plan.unnamed, &alexa).await?;
+    }
     let view = state.view(&plan, args.prune);
     match args.output {
         OutputFormat::Json => terminal.json(&versioned(view.output()))?,
@@ -228,7 +284,7 @@ pub(crate) async fn plan(
                 "{} may be there under another unit ID",
                 counted(plan.near_misses.len(), "subscription")
             ),
-            advice: undone::NEAR_MISS_ADVICE.to_owned(),
+            advice: NEAR_MISS_ADVICE.to_owned(),
         });
     }
     if args.detailed_exitcode && !plan.is_empty(args.prune) {
@@ -246,7 +302,7 @@ pub(crate) async fn apply(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let desired = DesiredState::read(&args.file, global, terminal).await?;
-    if args.prune && desired.wanted.is_empty() {
+    if args.prune && desired.is_empty() {
         return Err(CommandError::input(
             args.file.names(),
             "it names no subscription",
@@ -255,8 +311,12 @@ pub(crate) async fn apply(
     }
     let alexa = connect(global, terminal).await?;
     let assume_different = args.matching.assume_different;
-    let state = ComparedState::read(desired, args.prune, assume_different, &alexa).await?;
+    let state =
+        ComparedState::read(desired, args.prune, assume_different, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
+    if args.prune {
+        check_lists(&state.desired.lists, &plan.unnamed, &alexa).await?;
+    }
     if args.output == OutputFormat::Table {
         state.view(&plan, args.prune).show(terminal)?;
     }
@@ -270,15 +330,23 @@ pub(crate) async fn apply(
     let mut report = RunReport::default();
     if !is_empty {
         let listed = state.current.subscription_ids();
-        let runner = ChangeRunner::new(&alexa, terminal, plan.step_count(deletions), listed);
+        let progress = RunProgress::start(terminal, plan.step_count(deletions));
+        let runner = ChangeRunner::new(&alexa, &progress, listed);
         report = runner.apply(&plan, deletions).await;
     }
+    report.undone.extend(near_misses(&plan));
+    RunSummary::of(&state, APPLY, args.output).finish(report, terminal)
+}
+
+/// What is not done because Alexa may have it.
+fn near_misses(plan: &SubscriptionPlan<'_>) -> Vec<UndoneChange> {
+    let mut undone = Vec::new();
     for open in &plan.near_misses {
         let other = open.near_miss.subscription.id.as_deref().unwrap_or("?");
         let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
-        report.undone.push(change);
+        undone.push(change);
     }
-    RunSummary::of(&state, APPLY, args.output).finish(report, terminal)
+    undone
 }
 
 /// Asks before anything is deleted that no new subscription replaces.
@@ -443,7 +511,7 @@ fn undone_error(count: usize, advices: &[String]) -> CommandError {
 
 /// Stops before a subscription could be created that Alexa has already, but does not show.
 fn check_readable(plan: &SubscriptionPlan<'_>, ignore: bool) -> Result<(), CommandError> {
-    if plan.unreadable.is_empty() || plan.creations.is_empty() || ignore {
+    if ignore || !plan.may_create_twins() {
         return Ok(());
     }
     let problem = format!(
@@ -466,7 +534,7 @@ pub(crate) async fn destroy(
 ) -> Result<ExitCode, CommandError> {
     let nothing = state_to_destroy(args, global, terminal).await?;
     let alexa = connect(global, terminal).await?;
-    let state = ComparedState::read(nothing, true, false, &alexa).await?;
+    let state = ComparedState::read(nothing, true, false, &alexa, terminal).await?;
     let plan = SubscriptionPlan::new(state.plan_input(&alexa));
     let mut configurations = Vec::new();
     for configuration in &plan.exclusive_configurations {
@@ -487,8 +555,10 @@ pub(crate) async fn destroy(
     }
     let counts = (subscriptions.len(), configurations.len());
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
-    let runner = ChangeRunner::new(&alexa, terminal, counts.0 + counts.1, BTreeSet::new());
+    let progress = RunProgress::start(terminal, counts.0 + counts.1);
+    let runner = ChangeRunner::new(&alexa, &progress, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
+    drop(progress);
     summary.finish(report, terminal)
 }
 
@@ -497,27 +567,16 @@ async fn state_to_destroy(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<DesiredState, CommandError> {
-    let mut state = match &args.topic {
-        Some(topic) => {
-            check_topic(topic)?;
-            DesiredState {
-                topic: topic.clone(),
-                stack: None,
-                wanted: Vec::new(),
-            }
-        }
-        None if args.file.is_present() => DesiredState::read(&args.file, global, terminal).await?,
-        None => {
-            let stack = named_stack(None, String::new(), global, terminal).await?;
-            DesiredState {
-                topic: topic_of(&stack)?,
-                stack: Some(stack),
-                wanted: Vec::new(),
-            }
-        }
-    };
-    state.wanted = Vec::new();
-    Ok(state)
+    if let Some(topic) = &args.topic {
+        check_topic(topic)?;
+        return Ok(DesiredState::nothing(topic.clone(), None));
+    }
+    if args.file.is_present() {
+        let state = DesiredState::read(&args.file, global, terminal).await?;
+        return Ok(DesiredState::nothing(state.topic, state.stack));
+    }
+    let stack = named_stack(None, String::new(), global, terminal).await?;
+    Ok(DesiredState::nothing(topic_of(&stack)?, Some(stack)))
 }
 
 fn check_topic(topic: &str) -> Result<(), CommandError> {

@@ -1,17 +1,19 @@
 //! What `plan`, `apply` and `destroy` print for programs.
 
+use asp_alexa::subscriptions::{
+    run::{RunAction, RunChange, RunEnd, RunReport},
+    undone::UndoneChange,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
     account::AccountOutput,
-    change::ChangeOutput,
     event_types::TypeNote,
     plan::{CreationCause, KeptSubscription, PlannedCreation, PlannedNearMiss, SubscriptionPlan},
-    run::{RunEnd, RunReport},
+    resolve::UnitList,
     show::PlanView,
-    undone::UndoneChange,
 };
 use crate::{
     alexa::AlexaSubscription,
@@ -28,6 +30,8 @@ pub(crate) struct PlanOutput {
     topic: String,
     /// Whose topic and whose subscriptions these are.
     account: AccountOutput,
+    /// The units that each `units_under` of the files stands for.
+    units_under: Vec<UnitListOutput>,
     /// The configuration for new subscriptions; null if there is none yet.
     configuration_id: Option<String>,
     /// What is to be created.
@@ -52,6 +56,43 @@ pub(crate) struct PlanOutput {
     unreadable: Vec<Value>,
     /// What becomes of the events of new subscriptions, by type.
     event_types: Vec<TypeNote>,
+}
+
+/// The units below one that a file names.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UnitListOutput {
+    /// The ID of the unit that they are below.
+    under: String,
+    /// Where the file names it: file and line.
+    origin: String,
+    /// All that Alexa shows.
+    units: Vec<NamedUnitOutput>,
+}
+
+/// A unit below another one.
+#[derive(Debug, Serialize, JsonSchema)]
+struct NamedUnitOutput {
+    /// Its ID.
+    id: String,
+    /// Its name; null if Alexa shows none.
+    name: Option<String>,
+}
+
+impl From<&UnitList> for UnitListOutput {
+    fn from(list: &UnitList) -> Self {
+        let mut units = Vec::new();
+        for unit in &list.units {
+            units.push(NamedUnitOutput {
+                id: unit.id.clone(),
+                name: unit.name.clone(),
+            });
+        }
+        Self {
+            under: list.under.clone(),
+            origin: list.origin.clone(),
+            units,
+        }
+    }
 }
 
 /// A subscription to create.
@@ -128,6 +169,7 @@ impl PlanView<'_> {
         PlanOutput {
             topic: plan.topic.to_owned(),
             account: self.account.output(),
+            units_under: self.lists.iter().map(UnitListOutput::from).collect(),
             configuration_id: plan.configuration.map(str::to_owned),
             create: plan.creations.iter().map(CreationOutput::from).collect(),
             undecided: plan.near_misses.iter().map(NearMissOutput::from).collect(),
@@ -239,6 +281,47 @@ enum RunEndOutput {
     Stopped,
 }
 
+/// What was done to a subscription or configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ChangeAction {
+    /// It is new.
+    Created,
+    /// Alexa answered its request with one that it had already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ChangeOutput {
+    /// What was done.
+    action: ChangeAction,
+    /// The ID of the subscription or configuration.
+    id: String,
+    /// The type of the subscription's events; null for a configuration.
+    event_type: Option<EventTypeOutput>,
+    /// What it is about, for people; a configuration's topic.
+    about: String,
+}
+
+impl From<&RunChange> for ChangeOutput {
+    fn from(change: &RunChange) -> Self {
+        Self {
+            action: match change.action {
+                RunAction::Created => ChangeAction::Created,
+                RunAction::Unchanged => ChangeAction::Unchanged,
+                RunAction::Deleted => ChangeAction::Deleted,
+            },
+            id: change.id.clone(),
+            event_type: EventTypeOutput::parse(&change.event),
+            about: change.about.clone(),
+        }
+    }
+}
+
 /// A change that was not made.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -277,7 +360,7 @@ impl RunOutput {
                 RunEnd::Interrupted => RunEndOutput::Interrupted,
                 RunEnd::Stopped(_) => RunEndOutput::Stopped,
             },
-            changes: report.changes.clone(),
+            changes: report.changes.iter().map(ChangeOutput::from).collect(),
             not_done: report.undone.iter().map(UndoneOutput::from).collect(),
             not_tried: report.untried,
         }

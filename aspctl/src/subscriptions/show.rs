@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use asp_alexa::subscriptions::undone::UndoneChange;
 use asp_events::event::header::EventType;
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
     describe::{describe_entities, describe_subscription},
     event_types::TypeNote,
     plan::{CreationCause, KeptSubscription, PlannedCreation, PlannedNearMiss, SubscriptionPlan},
+    resolve::UnitList,
 };
 use crate::{
     alexa::{AlexaSubscription, ResourceState},
@@ -21,6 +23,8 @@ use crate::{
 pub(super) struct PlanView<'a> {
     pub(super) plan: &'a SubscriptionPlan<'a>,
     pub(super) account: &'a RunAccount,
+    /// The units that each `units_under` of the files stands for.
+    pub(super) lists: &'a [UnitList],
     /// What becomes of the events of new subscriptions.
     pub(super) types: Vec<TypeNote>,
     /// The types of the events that the files ask for.
@@ -35,6 +39,15 @@ impl PlanView<'_> {
         let plan = self.plan;
         terminal.say(format_args!("Topic {}", plan.topic))?;
         terminal.say(self.account.line())?;
+        for UnitList {
+            under,
+            origin,
+            units,
+        } in self.lists
+        {
+            let units = counted(units.len(), "unit");
+            terminal.say(format_args!("Below {under}: {units} ({origin})"))?;
+        }
         match plan.configuration {
             Some(id) => {
                 terminal.say(format_args!("{FAINT}= keep    configuration {id}{FAINT:#}"))?;
@@ -251,5 +264,64 @@ fn in_parentheses(reason: &str) -> String {
         String::new()
     } else {
         format!("  ({reason})")
+    }
+}
+
+/// Prints what was not done.
+pub(super) fn show_undone(
+    undone: &[UndoneChange],
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    if undone.is_empty() {
+        return Ok(());
+    }
+    let row = |change: &UndoneChange| {
+        vec![
+            change.event.clone(),
+            change.about.clone(),
+            change.origin.clone(),
+            change.problem.clone(),
+        ]
+    };
+    terminal.say(format_args!(
+        "Not done: {}",
+        counted(undone.len(), "change")
+    ))?;
+    terminal.table(
+        &["EVENT", "ABOUT", "WHERE", "PROBLEM"],
+        undone.iter().map(row),
+    )
+}
+
+/// Sorts changes in the order of the files.
+pub(super) fn sort_undone(undone: &mut [UndoneChange]) {
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+}
+
+/// What to do about what was not done, each advice once, with the first place that it is for if
+/// there are several.
+pub(super) fn advices_for(undone: &[UndoneChange]) -> Vec<String> {
+    let mut advices = Vec::<(String, String)>::new();
+    for change in undone {
+        if let Some(advice) = &change.advice
+            && !advices.iter().any(|(_, other)| other == advice)
+        {
+            advices.push((change.origin.clone(), advice.clone()));
+        }
+    }
+    let has_several = advices.len() > 1;
+    let with_place = |(origin, advice): (String, String)| match origin.as_str() {
+        origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
+        _ => advice,
+    };
+    advices.into_iter().map(with_place).collect()
+}
+
+/// The file of an origin and the line in it, for sorting.
+fn line_of(origin: &str) -> (String, usize) {
+    let (file, line) = origin.rsplit_once(' ').unwrap_or((origin, ""));
+    match line.parse() {
+        Ok(line) => (file.to_owned(), line),
+        Err(_) => (origin.to_owned(), 0),
     }
 }

@@ -1,52 +1,43 @@
-//! Reads the files that `--file` names, and knows on which line each part of them is.
+//! Reads the files that `--file` names.
 
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read as _},
-    ops::Range,
     path::{Path, PathBuf},
 };
 
-use crate::{advice::InputError, args::STANDARD_INPUT};
+use asp_alexa::subscriptions::{
+    TextSource,
+    file::{self, SubscriptionFiles},
+    placeholder::ExampleIds,
+};
+
+use crate::{
+    advice::InputError, args::STANDARD_INPUT, error::CommandError, interrupt::interruptible,
+};
 
 const READ_ADVICE: &str = "Name the file with --file; docs/aspctl.md shows how to write one";
 
-/// The text of a file, or of standard input.
-#[derive(Debug)]
-pub(super) struct TextSource {
-    /// The name for people: the path as it was given, or "standard input".
-    pub(super) name: String,
-    pub(super) text: String,
-    /// The offset at which each line starts.
-    line_starts: Vec<usize>,
-}
-
-impl TextSource {
-    pub(super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
-        let line_starts = [0].into_iter().chain(breaks).collect();
-        Self {
-            name: name.into(),
-            text,
-            line_starts,
-        }
-    }
-
-    /// The place of a part of the text: `rooms.toml, line 12`.
-    pub(super) fn place(&self, span: &Range<usize>) -> String {
-        let line = self
-            .line_starts
-            .partition_point(|start| *start <= span.start);
-        format!("{}, line {line}", self.name)
-    }
+/// Reads files, folders of files, and standard input for `-`. Refuses placeholders.
+pub(crate) async fn read_files(
+    paths: &[PathBuf],
+    examples: ExampleIds,
+) -> Result<SubscriptionFiles, CommandError> {
+    let paths = paths.to_vec();
+    let read_texts = move || {
+        let mut problems = Vec::new();
+        let sources = read_all(&paths, &mut problems);
+        Ok((sources, problems))
+    };
+    let (sources, problems) = interruptible(read_texts).await?;
+    file::read_sources(&sources, problems, examples).map_err(CommandError::of_problems)
 }
 
 /// Reads files, the `*.toml` of folders, and standard input for `-`; each of them once.
 ///
 /// What cannot be read is added to the problems.
-pub(super) fn read_all(paths: &[PathBuf], problems: &mut Vec<InputError>) -> Vec<TextSource> {
+fn read_all(paths: &[PathBuf], problems: &mut Vec<InputError>) -> Vec<TextSource> {
     let mut files = Vec::new();
     for path in paths {
         match files_of(path) {
@@ -117,16 +108,36 @@ fn is_standard_input(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use asp_alexa::compare::WantedSubscription;
+
     use super::*;
 
+    /// What a text asks for.
+    pub(crate) fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
+        let files = read_texts(&[("subscriptions.toml", text)])?;
+        assert!(files.unresolved.is_empty());
+        Ok(files.contents.wanted)
+    }
+
+    /// Reads texts as if they were files.
+    pub(crate) fn read_texts(texts: &[(&str, &str)]) -> Result<SubscriptionFiles, CommandError> {
+        let source = |(name, text): &(&str, &str)| TextSource::new(*name, *text);
+        let sources: Vec<_> = texts.iter().map(source).collect();
+        let files = file::read_sources(&sources, Vec::new(), ExampleIds::Accepted);
+        files.map_err(CommandError::of_problems)
+    }
+
     #[test]
-    fn a_place_is_the_line_of_the_first_character() {
-        let source = TextSource::new("a.toml", "one\n\nthree\n");
-        for (start, line) in [(0, 1), (3, 1), (4, 2), (5, 3), (9, 3)] {
-            let place = source.place(&(start..start + 1));
-            assert_eq!(place, format!("a.toml, line {line}"), "{start}");
-        }
-        assert_eq!(TextSource::new("b", "").place(&(0..0)), "b, line 1");
+    fn only_the_first_of_many_problems_are_shown() {
+        let entries = "[[subscription]]\n".repeat(100);
+        let error = read_texts(&[(
+            "a.toml",
+            &entries.replace("]]", "]]\nevents = []\nentities = {}"),
+        )]);
+        let explanations = error.unwrap_err().explanations();
+        assert_eq!(explanations.len(), 21);
+        let last = explanations.last().unwrap();
+        assert!(last.problem().ends_with("more problems"), "{last}");
     }
 }

@@ -3,7 +3,7 @@
 mod resolve;
 mod tree;
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use chrono::{DateTime, Local, Utc};
 use clap::builder::NonEmptyStringValueParser;
@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub(crate) use self::resolve::resolve_unit;
-use self::tree::tree_rows;
+pub(crate) use self::resolve::{organization, resolve_unit, resolve_units_given};
+use self::{resolve::names_of, tree::tree_rows};
 use crate::{
     alexa::{AlexaApi, AlexaDevice, AlexaError, AlexaUnit, ReadableItems},
     args::{GlobalArgs, OutputFormat},
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The variable with the unit below which all others are.
-const ORGANIZATION_VARIABLE: &str = "ASPCTL_ORGANIZATION";
+pub(crate) const ORGANIZATION_VARIABLE: &str = "ASPCTL_ORGANIZATION";
 
 /// Shown instead of what Alexa does not show.
 const UNKNOWN: &str = "?";
@@ -171,6 +171,30 @@ pub(crate) async fn units(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ids of the units right below the organization, if that is known. The terminal learns the
+/// names of all units.
+pub(crate) async fn top_units(
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<Vec<String>, CommandError> {
+    let Some(organization) = organization() else {
+        return Ok(Vec::new());
+    };
+    let list = CachedRead::below(&organization, false);
+    let read = async |alexa: &AlexaApi| alexa.units_below(&organization).await;
+    let units: Vec<ListedUnit> = list.read(global, terminal, read).await?;
+    let ids: HashSet<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
+    let mut top = Vec::new();
+    for unit in &units {
+        let parent = unit.parent_id.as_deref();
+        if parent.is_none_or(|parent| !ids.contains(parent)) {
+            top.push(unit.id.clone());
+        }
+    }
+    terminal.learn_names(names_of(units));
+    Ok(top)
 }
 
 /// Lists the devices of a unit.

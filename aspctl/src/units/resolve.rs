@@ -56,6 +56,19 @@ pub(crate) async fn resolve_unit(
     }
 }
 
+/// Does the same for every unit of an option that can be repeated.
+pub(crate) async fn resolve_units_given(
+    given: &[String],
+    global: &GlobalArgs,
+    terminal: &Terminal,
+) -> Result<Vec<String>, CommandError> {
+    let mut ids = Vec::new();
+    for unit in given {
+        ids.push(resolve_unit(unit, global, terminal).await?);
+    }
+    Ok(ids)
+}
+
 /// Whether this can only be a name.
 fn is_name(given: &str) -> bool {
     given.contains(char::is_whitespace)
@@ -83,12 +96,13 @@ async fn find(
     Ok(in_names(given, &names_of(units)))
 }
 
-fn organization() -> Option<String> {
+/// The id of the unit below which all others are, if it is known.
+pub(crate) fn organization() -> Option<String> {
     let organization = env::var(ORGANIZATION_VARIABLE).ok()?;
     organization.starts_with(ID_PREFIX).then_some(organization)
 }
 
-fn names_of(units: Vec<ListedUnit>) -> NameBook {
+pub(super) fn names_of(units: Vec<ListedUnit>) -> NameBook {
     let mut names = HashMap::new();
     for ListedUnit { id, name, .. } in units {
         names.extend(name.map(|name| (id, name)));

@@ -1,7 +1,8 @@
 //! The subscriptions files: which events to send, about what, and to which topic.
 //!
 //! All files that are named form one set, as if they were one file. A problem stops nothing: all
-//! problems of all files are reported at once, each with its line.
+//! problems of all files are reported at once, each with its line. What only Alexa can tell, such
+//! as the units below a property, is left to [`resolve`](super::resolve).
 //!
 //! The comments on the fields are the descriptions in the JSON Schema, which editors show.
 #![expect(
@@ -9,7 +10,7 @@
     reason = "the schema's descriptions are plain text"
 )]
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range};
 
 use asp_events::{
     arn::Arn,
@@ -21,21 +22,26 @@ use serde_json::{Map, Value, json};
 use toml::Spanned;
 
 use super::{
-    compare::WantedSubscription,
     describe::describe_entities,
-    entities::EntityPairs,
-    text_source::{self, TextSource},
+    placeholder::ExampleIds,
+    text::{TextPosition, TextSource},
 };
-use crate::{advice::InputError, error::CommandError, interrupt::interruptible};
+use crate::{advice::InputError, compare::WantedSubscription, entities::EntityPairs};
+
+/// How ids of Amazon's begin. Everything else in a field for units is a name.
+const ID_PREFIX: &str = "amzn1.";
+
+/// The id of a unit, or a name: not the id of something else, and not blank.
+const UNIT_PATTERN: &str = r"^(?!amzn1\.(?!alexa\.unit\.)).*\S";
 
 /// The least duration of a subscription: a shorter one would expire before it could be renewed.
-pub(super) const MIN_DURATION_SECONDS: u64 = 60;
+pub const MIN_DURATION_SECONDS: u64 = 60;
 
 /// Which events Alexa should send, and to which topic. `aspctl apply` makes Alexa match this file,
 /// or all files that it is given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SubscriptionsFile {
+pub struct SubscriptionsFile {
     /// ARN of the topic for the events, instead of `stack`: a standard topic whose policy allows
     /// Alexa to publish.
     #[schemars(
@@ -53,8 +59,8 @@ pub(crate) struct SubscriptionsFile {
     entries: Vec<Spanned<SubscriptionEntry>>,
 }
 
-/// Event types, and what the events are about: exactly one of `units`, `parents`, `resources`,
-/// `groups` and `entities`.
+/// Event types, and what the events are about: exactly one of `units`, `units_under`, `parents`,
+/// `resources`, `groups` and `entities`. Units can be given by their ids or by their names.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SubscriptionEntry {
@@ -65,23 +71,27 @@ struct SubscriptionEntry {
         inner(regex(pattern = r"^[A-Za-z0-9]+(\.[A-Za-z0-9]+)+$"))
     )]
     events: Vec<Spanned<String>>,
-    /// Units that the events are about, such as rooms: amzn1.alexa.unit.did.…
+    /// Units that the events are about, such as rooms: amzn1.alexa.unit.did.…, or their names.
     #[serde(default)]
-    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = UNIT_PATTERN)))]
     units: Vec<Spanned<String>>,
+    /// A unit, such as a property: the events are about every unit below it, on all levels, but not
+    /// about itself. aspctl asks Alexa for them in each run.
+    #[schemars(with = "Option<String>", regex(pattern = UNIT_PATTERN))]
+    units_under: Option<Spanned<String>>,
     /// Parents of the units that the events are about, for
-    /// Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…
+    /// Alexa.Enterprise.Subscription.Activation: amzn1.alexa.unit.did.…, or their names.
     #[serde(default)]
-    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = UNIT_PATTERN)))]
     parents: Vec<Spanned<String>>,
     /// Skills, each combined with each unit, for Alexa.Skill.Interaction.Failure: amzn1.ask.skill.…
     #[serde(default)]
     #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.ask\.skill\.")))]
     skills: Vec<Spanned<String>>,
     /// Units on which roles are assigned or revoked, for Alexa.Role.Management.*:
-    /// amzn1.alexa.unit.did.…
+    /// amzn1.alexa.unit.did.…, or their names.
     #[serde(default)]
-    #[schemars(with = "Vec<String>", inner(regex(pattern = r"^amzn1\.alexa\.unit\.")))]
+    #[schemars(with = "Vec<String>", inner(regex(pattern = UNIT_PATTERN)))]
     resources: Vec<Spanned<String>>,
     /// Groups, for Alexa.Group.Management.*.
     #[serde(default)]
@@ -102,17 +112,27 @@ struct SubscriptionEntry {
 
 /// The fields that say what an entry's events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EntrySubject {
+pub enum EntrySubject {
+    /// `units`.
     Units,
+    /// `units` and `skills`.
     UnitsAndSkills,
+    /// `parents`.
     Parents,
+    /// `resources`.
     Resources,
+    /// `groups`.
     Groups,
     /// `entities`, which may say anything.
     FreeForm,
 }
 
 impl EntrySubject {
+    /// Whether the ids are those of units, which have names.
+    fn takes_names(self) -> bool {
+        !matches!(self, Self::Groups | Self::FreeForm)
+    }
+
     fn fields(self) -> &'static str {
         match self {
             Self::Units => "units",
@@ -123,46 +143,136 @@ impl EntrySubject {
             Self::FreeForm => "entities",
         }
     }
+
+    /// The entities of each subscription about an id, as in Amazon's requests. None for free-form
+    /// ones. Source: Amazon's Postman collection and CLI.
+    fn entity_maps(self, id: &str, skills: &[String]) -> Vec<Map<String, Value>> {
+        let unit = || json!({ "type": "Unit", "id": id });
+        let about = |name: &str, value| vec![Map::from_iter([(name.to_owned(), value)])];
+        match self {
+            Self::Units => about("unit", unit()),
+            Self::UnitsAndSkills => {
+                let skill = |skill: &String| json!({ "type": "Skill", "id": skill });
+                let both = |one| [("unit", unit()), ("skill", skill(one))];
+                let both = |one| both(one).map(|(name, value)| (name.to_owned(), value));
+                skills.iter().map(|one| Map::from_iter(both(one))).collect()
+            }
+            Self::Parents => about("unit", json!({ "parent": unit() })),
+            Self::Resources => about(
+                "resource",
+                json!({ "type": "Resource", "resourceType": "Unit", "resourceId": id }),
+            ),
+            Self::Groups => about("group", json!({ "type": "AlexaGroup", "id": id })),
+            Self::FreeForm => Vec::new(),
+        }
+    }
+}
+
+/// What the files say.
+#[derive(Debug)]
+pub struct SubscriptionFiles {
+    /// What needs nobody's answer.
+    pub contents: FileContents,
+    /// The units that only Alexa can tell. Their subscriptions are not in the contents yet.
+    pub unresolved: Vec<UnresolvedUnits>,
+}
+
+/// Units that a file does not name by their ids, and what it asks for about each of them.
+#[derive(Debug)]
+pub struct UnresolvedUnits {
+    pub(super) reference: UnitReference,
+    pub(super) request: EntryRequest,
+    /// The file and the line.
+    pub(super) origin: String,
+    pub(super) position: TextPosition,
+}
+
+/// How a file names units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum UnitReference {
+    /// One unit, by its name.
+    Named(String),
+    /// All units below one, which is given by its id or its name.
+    Below(String),
+}
+
+/// What an entry asks for about each of its ids.
+#[derive(Debug, Clone)]
+pub(super) struct EntryRequest {
+    pub(super) event_types: Vec<EventType>,
+    subject: EntrySubject,
+    skills: Vec<String>,
+    header_version: Option<String>,
+    duration_seconds: Option<u64>,
+}
+
+impl EntryRequest {
+    /// The subscriptions to a type of events about an id.
+    pub(super) fn about(
+        &self,
+        event_type: &EventType,
+        id: &str,
+        origin: &str,
+    ) -> Vec<WantedSubscription> {
+        let maps = self.subject.entity_maps(id, &self.skills);
+        let wanted = |entities| self.wanted(event_type, entities, origin);
+        maps.into_iter().map(wanted).collect()
+    }
+
+    fn wanted(
+        &self,
+        event_type: &EventType,
+        entities: Map<String, Value>,
+        origin: &str,
+    ) -> WantedSubscription {
+        WantedSubscription {
+            event_type: event_type.clone(),
+            entities,
+            header_version: self.header_version.clone(),
+            duration_seconds: self.duration_seconds,
+            origin: origin.to_owned(),
+        }
+    }
+}
+
+/// Whether a text is an id of Amazon's, and not a name.
+pub(super) fn is_id(text: &str) -> bool {
+    text.starts_with(ID_PREFIX)
 }
 
 /// The contents of all files.
 #[derive(Debug)]
-pub(crate) struct FileContents {
+pub struct FileContents {
     /// Which topic the events go to.
-    pub(crate) topic_source: TopicSource,
+    pub topic_source: TopicSource,
     /// Where that is said, in words: a file with its line, or the file that does not say it.
-    pub(crate) topic_origin: String,
+    pub topic_origin: String,
     /// Every subscription that the files stand for, in their order.
-    pub(crate) wanted: Vec<WantedSubscription>,
+    pub wanted: Vec<WantedSubscription>,
 }
 
 /// How the files name the topic.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TopicSource {
+pub enum TopicSource {
     /// By its ARN.
     Arn(String),
     /// By the name of its stack, or else the stack of the command line.
     Stack(Option<String>),
 }
 
-/// Reads files, folders of files, and standard input for `-`.
-pub(crate) async fn read(paths: &[PathBuf]) -> Result<FileContents, CommandError> {
-    let paths = paths.to_vec();
-    let read_texts = move || {
-        let mut problems = Vec::new();
-        let sources = text_source::read_all(&paths, &mut problems);
-        Ok((sources, problems))
-    };
-    let (sources, problems) = interruptible(read_texts).await?;
-    read_sources(&sources, problems)
-}
-
-/// Reads the texts of all files, and reports all problems at once.
-fn read_sources(
+/// Reads the texts of all files, and refuses placeholders. Adds their problems to those that there
+/// were in getting them.
+///
+/// # Errors
+///
+/// With all problems, if there are any.
+pub fn read_sources(
     sources: &[TextSource],
     mut problems: Vec<InputError>,
-) -> Result<FileContents, CommandError> {
-    let (mut topics, mut wanted) = (Vec::new(), WantedList::default());
+    examples: ExampleIds,
+) -> Result<SubscriptionFiles, Vec<InputError>> {
+    let (mut topics, mut unresolved) = (Vec::new(), Vec::new());
+    let mut wanted = WantedList::default();
     for source in sources {
         let file: SubscriptionsFile = match toml::from_str(&source.text) {
             Ok(file) => file,
@@ -171,37 +281,42 @@ fn read_sources(
                 continue;
             }
         };
-        let mut reader = EntryReader {
+        let reader = EntryReader {
             source,
+            examples,
             problems: Vec::new(),
             wanted: &mut wanted,
+            unresolved: &mut unresolved,
         };
-        topics.extend(reader.topic(&file));
-        for entry in &file.entries {
-            reader.add(entry);
-        }
-        problems.extend(reader.into_problems());
+        topics.extend(reader.read(&file, &mut problems));
     }
     let topic = single_topic(topics, &mut problems);
-    CommandError::unless_empty(problems)?;
-    let topic = topic.unwrap_or_else(|| NamedTopic {
-        topic_source: TopicSource::Stack(None),
-        place: sources
-            .first()
-            .map_or_else(String::new, |source| source.name.clone()),
-    });
-    Ok(FileContents {
-        topic_source: topic.topic_source,
-        topic_origin: topic.place,
-        wanted: wanted.subscriptions,
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (topic_source, topic_origin) = match topic {
+        Some(topic) => (topic.topic_source, topic.place),
+        None => (TopicSource::Stack(None), first_name(sources)),
+    };
+    Ok(SubscriptionFiles {
+        contents: FileContents {
+            topic_source,
+            topic_origin,
+            wanted: wanted.subscriptions,
+        },
+        unresolved,
     })
+}
+
+fn first_name(sources: &[TextSource]) -> String {
+    let first = sources.first().map(|source| source.name.clone());
+    first.unwrap_or_default()
 }
 
 /// Explains an error of the TOML parser with its line.
 fn malformed(source: &TextSource, error: &toml::de::Error) -> InputError {
     let problem = error.message().trim().trim_end_matches('.');
-    InputError::new(
-        source.place(&error.span().unwrap_or_default()),
+    source.position(&error.span().unwrap_or_default()).problem(
         problem.replace('\n', "; "),
         "Correct the line; docs/aspctl.md lists the fields",
     )
@@ -211,6 +326,7 @@ fn malformed(source: &TextSource, error: &toml::de::Error) -> InputError {
 struct NamedTopic {
     topic_source: TopicSource,
     place: String,
+    position: TextPosition,
 }
 
 impl NamedTopic {
@@ -230,9 +346,25 @@ fn single_topic(named: Vec<NamedTopic>, problems: &mut Vec<InputError>) -> Optio
     for other in named.filter(|other| other.topic_source != first.topic_source) {
         let (own, place, named) = (other.description(), &first.place, first.description());
         let problem = format!("it names {own}, but {place} names {named}");
-        problems.push(InputError::new(other.place, problem, ONE_TOPIC_ADVICE));
+        problems.push(other.position.problem(problem, ONE_TOPIC_ADVICE));
     }
     Some(first)
+}
+
+/// What to do about two subscriptions to the same events.
+pub(super) const REMOVE_DUPLICATE: &str = "Remove one of the two";
+
+/// What to do about a placeholder.
+fn placeholder_advice(field: &str) -> &'static str {
+    match field {
+        "topic" | "stack" => {
+            "Put the name of your stack in as stack, or the ARN of your own topic as topic"
+        }
+        "skills" => "Put the id of your own skill in: the Alexa developer console shows it",
+        "groups" => "Put the id of your own group in",
+        "entities" => "Put your own id in: aspctl whoami shows that of the account",
+        _ => "Put your own unit in: aspctl units --tree shows ids and names",
+    }
 }
 
 const ONE_TOPIC_ADVICE: &str = "All files of one run share one topic: name the same one in each, \
@@ -240,14 +372,24 @@ const ONE_TOPIC_ADVICE: &str = "All files of one run share one topic: name the s
 
 /// Every subscription so far, and where each is asked for.
 #[derive(Default)]
-struct WantedList {
-    subscriptions: Vec<WantedSubscription>,
+pub(super) struct WantedList {
+    pub(super) subscriptions: Vec<WantedSubscription>,
     origins: BTreeMap<(EventType, EntityPairs), String>,
+}
+
+impl From<Vec<WantedSubscription>> for WantedList {
+    fn from(subscriptions: Vec<WantedSubscription>) -> Self {
+        let mut list = Self::default();
+        for subscription in subscriptions {
+            list.add(subscription);
+        }
+        list
+    }
 }
 
 impl WantedList {
     /// Adds a subscription. Returns where the same one is asked for already, if it is.
-    fn add(&mut self, subscription: WantedSubscription) -> Option<String> {
+    pub(super) fn add(&mut self, subscription: WantedSubscription) -> Option<String> {
         let (key, origin) = (subscription.identity(), subscription.origin.clone());
         let first = self.origins.get(&key).cloned();
         if first.is_none() {
@@ -268,10 +410,16 @@ impl SubscriptionEntry {
     /// The fields that say what the entry is about. There should be exactly one.
     fn subjects(&self) -> Vec<EntrySubject> {
         let mut subjects = Vec::new();
-        if !self.units.is_empty() && self.skills.is_empty() {
-            subjects.push(EntrySubject::Units);
-        } else if !self.units.is_empty() {
-            subjects.push(EntrySubject::UnitsAndSkills);
+        let units = if self.skills.is_empty() {
+            EntrySubject::Units
+        } else {
+            EntrySubject::UnitsAndSkills
+        };
+        if !self.units.is_empty() {
+            subjects.push(units);
+        }
+        if self.units_under.is_some() {
+            subjects.push(units);
         }
         if !self.parents.is_empty() {
             subjects.push(EntrySubject::Parents);
@@ -288,41 +436,35 @@ impl SubscriptionEntry {
         subjects
     }
 
-    /// The entities of each subscription, as in Amazon's requests. Source: Amazon's Postman
-    /// collection and CLI.
-    fn entity_sets(&self) -> Vec<EntitySet> {
+    /// The ids of the field that says what the entry is about, and names in their place.
+    fn ids(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let fields = [&self.units, &self.parents, &self.resources, &self.groups];
+        fields.into_iter().flatten()
+    }
+
+    /// What the entry asks for about each of its ids.
+    fn request(&self, event_types: Vec<EventType>, subject: EntrySubject) -> EntryRequest {
+        let duration_seconds = self.duration_seconds.as_ref();
+        EntryRequest {
+            event_types,
+            subject,
+            skills: self.skills.iter().map(|id| id.as_ref().clone()).collect(),
+            header_version: self.header_version.clone(),
+            duration_seconds: duration_seconds.map(|seconds| *seconds.as_ref()),
+        }
+    }
+
+    /// What the entry is about, as far as it says so by ids.
+    fn entity_sets(&self, request: &EntryRequest) -> Vec<EntitySet> {
         let mut sets = Vec::new();
-        let mut add = |id: &Spanned<String>, entities| {
-            let span = id.span();
-            sets.push(EntitySet { span, entities });
-        };
-        for id in &self.units {
-            let unit = entity("unit", json!({ "type": "Unit", "id": id.as_ref() }));
-            if self.skills.is_empty() {
-                add(id, unit.clone());
+        for id in self.ids() {
+            if request.subject.takes_names() && !is_id(id.as_ref()) {
+                continue;
             }
-            for skill in &self.skills {
-                let mut both = unit.clone();
-                both.extend(entity(
-                    "skill",
-                    json!({ "type": "Skill", "id": skill.as_ref() }),
-                ));
-                add(id, both);
+            for entities in request.subject.entity_maps(id.as_ref(), &request.skills) {
+                let span = id.span();
+                sets.push(EntitySet { span, entities });
             }
-        }
-        for id in &self.parents {
-            let parent = json!({ "type": "Unit", "id": id.as_ref() });
-            add(id, entity("unit", json!({ "parent": parent })));
-        }
-        for id in &self.resources {
-            let unit = id.as_ref();
-            let resource =
-                json!({ "type": "Resource", "resourceType": "Unit", "resourceId": unit });
-            add(id, entity("resource", resource));
-        }
-        for id in &self.groups {
-            let group = json!({ "type": "AlexaGroup", "id": id.as_ref() });
-            add(id, entity("group", group));
         }
         if let Some(entities) = &self.entities {
             let (span, entities) = (entities.span(), entities.as_ref().clone());
@@ -330,21 +472,52 @@ impl SubscriptionEntry {
         }
         sets
     }
+
+    /// The units that the entry does not name by their ids.
+    fn references(&self, subject: EntrySubject) -> Vec<(Range<usize>, UnitReference)> {
+        let mut references = Vec::new();
+        if let Some(unit) = &self.units_under {
+            let below = UnitReference::Below(unit.as_ref().clone());
+            references.push((unit.span(), below));
+        }
+        let is_name = |id: &&Spanned<String>| subject.takes_names() && !is_id(id.as_ref());
+        for name in self.ids().filter(is_name) {
+            let named = UnitReference::Named(name.as_ref().clone());
+            references.push((name.span(), named));
+        }
+        references
+    }
 }
 
 /// Reads what one file says, and collects problems and subscriptions.
 struct EntryReader<'a> {
     source: &'a TextSource,
+    examples: ExampleIds,
     /// Each problem with its offset in the text.
     problems: Vec<(usize, InputError)>,
     wanted: &'a mut WantedList,
+    unresolved: &'a mut Vec<UnresolvedUnits>,
 }
 
 impl EntryReader<'_> {
     fn problem(&mut self, span: &Range<usize>, problem: impl Into<String>, advice: &str) {
-        let place = self.source.place(span);
-        let problem = InputError::new(place, problem.into(), advice);
+        let position = self.source.position(span);
+        let problem = position.problem(problem.into(), advice);
         self.problems.push((span.start, problem));
+    }
+
+    /// Reads the whole file. Returns the topic or stack that it names, if it names one.
+    fn read(
+        mut self,
+        file: &SubscriptionsFile,
+        problems: &mut Vec<InputError>,
+    ) -> Option<NamedTopic> {
+        let topic = self.topic(file);
+        for entry in &file.entries {
+            self.add(entry);
+        }
+        problems.extend(self.into_problems());
+        topic
     }
 
     /// The problems in the order of the text.
@@ -363,10 +536,13 @@ impl EntryReader<'_> {
                 return None;
             }
             (Some(topic), None) => {
-                self.check_topic(topic);
+                if !self.refuse_placeholder("topic", topic) {
+                    self.check_topic(topic);
+                }
                 (TopicSource::Arn(topic.as_ref().clone()), topic.span())
             }
             (None, Some(stack)) => {
+                self.refuse_placeholder("stack", stack);
                 let name = stack.as_ref().clone();
                 (TopicSource::Stack(Some(name)), stack.span())
             }
@@ -375,6 +551,7 @@ impl EntryReader<'_> {
         Some(NamedTopic {
             topic_source,
             place: self.source.place(&span),
+            position: self.source.position(&span),
         })
     }
 
@@ -403,27 +580,49 @@ impl EntryReader<'_> {
         let Some(subject) = self.subject(entry, &span) else {
             return;
         };
-        let sets = entry.entity_sets();
+        let mut event_types = Vec::new();
         for (span, event_type) in types {
-            if !self.takes(&event_type, subject, &span) {
-                continue;
-            }
-            for set in &sets {
-                let duration_seconds = entry.duration_seconds.as_ref();
-                let wanted = WantedSubscription {
-                    event_type: event_type.clone(),
-                    entities: set.entities.clone(),
-                    header_version: entry.header_version.clone(),
-                    duration_seconds: duration_seconds.map(|seconds| *seconds.as_ref()),
-                    origin: self.source.place(&set.span),
-                };
-                if let Some(first) = self.wanted.add(wanted) {
-                    let about = describe_entities(&set.entities);
-                    let problem = format!("it duplicates {event_type} for {about} of {first}");
-                    self.problem(&set.span, problem, "Remove one of the two");
-                }
+            if self.takes(&event_type, subject, &span) {
+                event_types.push(event_type);
             }
         }
+        let request = entry.request(event_types, subject);
+        let sets = entry.entity_sets(&request);
+        for event_type in &request.event_types {
+            for set in &sets {
+                self.want(&request, event_type, set);
+            }
+        }
+        for (span, reference) in entry.references(subject) {
+            self.unresolved.push(UnresolvedUnits {
+                reference,
+                request: request.clone(),
+                origin: self.source.place(&span),
+                position: self.source.position(&span),
+            });
+        }
+    }
+
+    /// Adds a subscription, unless there is the same already.
+    fn want(&mut self, request: &EntryRequest, event_type: &EventType, set: &EntitySet) {
+        let origin = self.source.place(&set.span);
+        let wanted = request.wanted(event_type, set.entities.clone(), &origin);
+        if let Some(first) = self.wanted.add(wanted) {
+            let about = describe_entities(&set.entities);
+            let problem = format!("it duplicates {event_type} for {about} of {first}");
+            self.problem(&set.span, problem, REMOVE_DUPLICATE);
+        }
+    }
+
+    /// Reports a value that somebody has yet to replace. Returns whether it is one.
+    fn refuse_placeholder(&mut self, field: &'static str, value: &Spanned<String>) -> bool {
+        let (span, text) = (value.span(), value.as_ref());
+        if !self.examples.is_placeholder(text) {
+            return false;
+        }
+        let problem = format!("{text:?} in {field} is a placeholder");
+        self.problem(&span, problem, placeholder_advice(field));
+        true
     }
 
     /// The entry's event types, each once.
@@ -455,7 +654,8 @@ impl EntryReader<'_> {
 
     /// Which fields say what the entry is about.
     fn subject(&mut self, entry: &SubscriptionEntry, span: &Range<usize>) -> Option<EntrySubject> {
-        if let (Some(skill), true) = (entry.skills.first(), entry.units.is_empty()) {
+        let has_units = !entry.units.is_empty() || entry.units_under.is_some();
+        if let (Some(skill), false) = (entry.skills.first(), has_units) {
             let advice = "Name the units in which the skills run";
             self.problem(&skill.span(), "it has skills without units", advice);
             return None;
@@ -465,12 +665,14 @@ impl EntryReader<'_> {
             [] => self.problem(
                 span,
                 "it does not say what the events are about",
-                "Name units, parents, resources or groups; or write entities = {} for no entity",
+                "Name units, units_under, parents, resources or groups; or write entities = {} for \
+                 no entity",
             ),
             _ => self.problem(
                 span,
                 "it says in several ways what the events are about",
-                "Write one entry for each of units, parents, resources, groups and entities",
+                "Write one entry for each of units, units_under, parents, resources, groups and \
+                 entities",
             ),
         }
         None
@@ -479,21 +681,39 @@ impl EntryReader<'_> {
     /// Rejects ids in the wrong field, with which a subscription would never get an event.
     fn check_ids(&mut self, entry: &SubscriptionEntry) {
         const UNIT: &str = "amzn1.alexa.unit.";
+        let under = entry.units_under.as_slice();
         for (field, ids, prefix) in [
-            ("units", &entry.units, UNIT),
+            ("units", entry.units.as_slice(), UNIT),
+            ("units_under", under, UNIT),
             ("parents", &entry.parents, UNIT),
             ("resources", &entry.resources, UNIT),
             ("skills", &entry.skills, "amzn1.ask.skill."),
             ("groups", &entry.groups, ""),
         ] {
             for id in ids {
-                self.check_id(field, id, prefix);
+                if !self.refuse_placeholder(field, id) {
+                    self.check_id(field, id, prefix);
+                }
             }
+        }
+        if let Some(entities) = &entry.entities
+            && let Some(text) = self.examples.find_placeholder(entities.as_ref())
+        {
+            let problem = format!("{text:?} in entities is a placeholder");
+            self.problem(&entities.span(), problem, placeholder_advice("entities"));
         }
     }
 
     fn check_id(&mut self, field: &str, id: &Spanned<String>, prefix: &str) {
         let (span, id) = (id.span(), id.as_ref());
+        let is_unit = prefix.starts_with("amzn1.alexa.unit.");
+        if is_unit && !is_id(id) {
+            if id.trim().is_empty() {
+                let problem = format!("{id:?} in {field} is empty");
+                self.problem(&span, problem, placeholder_advice(field));
+            }
+            return;
+        }
         let rest = id.strip_prefix(prefix).unwrap_or_default();
         if !rest.is_empty() && !id.contains(char::is_whitespace) {
             return;
@@ -543,12 +763,9 @@ impl EntryReader<'_> {
     }
 }
 
-fn entity(name: &str, value: Value) -> Map<String, Value> {
-    Map::from_iter([(name.to_owned(), value)])
-}
-
 /// The fields that entries for this event type must have; `None` if that is not documented.
-pub(super) fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
+#[must_use]
+pub fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
     let EventType { namespace, name } = event_type;
     // The function ignores these events, but Amazon's command-line tool subscribes to them.
     if namespace == "Alexa.Group.Management" {
@@ -564,28 +781,36 @@ pub(super) fn required_subject(event_type: &EventType) -> Option<EntrySubject> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::advice::Explanation;
 
     const UNIT: &str = "amzn1.alexa.unit.did.ROOM101";
 
     const COMPLETION: &str = "Alexa.Automation.Execution.Completion";
 
-    pub(crate) fn wanted(text: &str) -> Result<Vec<WantedSubscription>, CommandError> {
-        Ok(read_texts(&[("subscriptions.toml", text)])?.wanted)
+    fn wanted(text: &str) -> Result<Vec<WantedSubscription>, Vec<InputError>> {
+        let files = read_texts(&[("subscriptions.toml", text)])?;
+        assert!(files.unresolved.is_empty());
+        Ok(files.contents.wanted)
     }
 
-    fn read_texts(texts: &[(&str, &str)]) -> Result<FileContents, CommandError> {
+    fn read_texts(texts: &[(&str, &str)]) -> Result<SubscriptionFiles, Vec<InputError>> {
+        read_for(texts, ExampleIds::Accepted)
+    }
+
+    fn read_for(
+        texts: &[(&str, &str)],
+        examples: ExampleIds,
+    ) -> Result<SubscriptionFiles, Vec<InputError>> {
         let source = |(name, text): &(&str, &str)| TextSource::new(*name, *text);
         let sources: Vec<_> = texts.iter().map(source).collect();
-        read_sources(&sources, Vec::new())
+        read_sources(&sources, Vec::new(), examples)
     }
 
     /// The problems of the texts, each with its place.
     fn problems(texts: &[(&str, &str)]) -> Vec<String> {
-        let explanations = read_texts(texts).unwrap_err().explanations();
-        explanations.iter().map(Explanation::problem).collect()
+        let problem = |error: &InputError| error.explain().problem();
+        read_texts(texts).unwrap_err().iter().map(problem).collect()
     }
 
     /// The entities of the subscriptions that an entry stands for.
@@ -712,7 +937,7 @@ pub(super) mod tests {
             let [found] = found.as_slice() else {
                 panic!("{text}\n{found:?}");
             };
-            let place = format!("subscriptions.toml, line {line}: ");
+            let place = format!("subscriptions.toml, line {line}, column ");
             assert!(
                 found.starts_with(&place) && found.contains(problem),
                 "{text}\n{found}"
@@ -723,7 +948,7 @@ pub(super) mod tests {
 
     #[test]
     fn all_problems_of_all_files_are_reported_at_once() {
-        let ids = "duration_seconds = 1\nunits = [\"a\", \"b\"]";
+        let ids = "duration_seconds = 1\nunits = [\"amzn1.a\", \"amzn1.b\"]";
         let (broken, wrong) = (entry("Failure", "entities = {}"), entry(COMPLETION, ids));
         let found = problems(&[
             ("a.toml", "units = 1"),
@@ -735,17 +960,13 @@ pub(super) mod tests {
         assert_eq!(
             places,
             [
-                "a.toml, line 1",
-                "b.toml, line 2",
-                "c.toml, line 3",
-                "c.toml, line 4",
-                "c.toml, line 4"
+                "a.toml, line 1, column 1",
+                "b.toml, line 2, column 11",
+                "c.toml, line 3, column 20",
+                "c.toml, line 4, column 10",
+                "c.toml, line 4, column 21"
             ]
         );
-        let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
-        let found = problems(&[("a.toml", &entry(COMPLETION, &format!("units = {many:?}")))]);
-        assert_eq!(found.len(), 21);
-        assert_eq!(found.last().unwrap(), "80 more problems");
     }
 
     #[test]
@@ -754,11 +975,11 @@ pub(super) mod tests {
         let first = format!("# rooms\n{entry}");
         let found = problems(&[("a.toml", &first), ("b.toml", &entry)]);
         let problem = format!("it duplicates {COMPLETION} for unit {UNIT} of a.toml, line 5");
-        assert_eq!(found, [format!("b.toml, line 4: {problem}")]);
+        assert_eq!(found, [format!("b.toml, line 4, column 1: {problem}")]);
         let text = format!("{entry}{entry}duration_seconds = 60");
         let found = problems(&[("a.toml", &text)]);
         let problem = format!("it duplicates {COMPLETION} for unit {UNIT} of a.toml, line 4");
-        assert_eq!(found, [format!("a.toml, line 8: {problem}")]);
+        assert_eq!(found, [format!("a.toml, line 8, column 1: {problem}")]);
     }
 
     #[test]
@@ -768,7 +989,8 @@ pub(super) mod tests {
             &format!("units = [{UNIT:?}]"),
         );
         let found = problems(&[("a.toml", &text)]);
-        let problem = format!("a.toml, line 2: events names {COMPLETION} twice");
+        let column = COMPLETION.len() + 15;
+        let problem = format!("a.toml, line 2, column {column}: events names {COMPLETION} twice");
         assert_eq!(found, [problem]);
     }
 
@@ -786,7 +1008,7 @@ pub(super) mod tests {
             ("standard input", second),
             ("c.toml", third),
         ];
-        let contents = read_texts(&texts).unwrap();
+        let contents = read_texts(&texts).unwrap().contents;
         let origins: Vec<_> = contents
             .wanted
             .iter()
@@ -810,23 +1032,125 @@ pub(super) mod tests {
         let (stack, other) = ("stack = \"s\"", "\nstack = \"t\"");
         let topic = "topic = \"arn:aws:sns:us-east-1:1:a\"";
         let contents = read_texts(&[("a.toml", ""), ("b.toml", stack), ("c.toml", stack)]);
-        let contents = contents.unwrap();
+        let contents = contents.unwrap().contents;
         let named = TopicSource::Stack(Some("s".to_owned()));
         assert_eq!(contents.topic_source, named);
         assert_eq!(contents.topic_origin, "b.toml, line 1");
-        let contents = read_texts(&[("a.toml", ""), ("b.toml", "")]).unwrap();
+        let contents = read_texts(&[("a.toml", ""), ("b.toml", "")]);
+        let contents = contents.unwrap().contents;
         assert_eq!(contents.topic_source, TopicSource::Stack(None));
         for (second, problem) in [
-            (other, "b.toml, line 2: it names the stack t"),
+            (other, "b.toml, line 2, column 9: it names the stack t"),
             (
                 topic,
-                "b.toml, line 1: it names the topic arn:aws:sns:us-east-1:1:a",
+                "b.toml, line 1, column 9: it names the topic arn:aws:sns:us-east-1:1:a",
             ),
         ] {
             let found = problems(&[("a.toml", stack), ("b.toml", second)]);
             assert_eq!(
                 found,
                 [format!("{problem}, but a.toml, line 1 names the stack s")]
+            );
+        }
+    }
+
+    #[test]
+    fn units_can_be_left_to_alexa() {
+        let under = entry(COMPLETION, &format!("units_under = {UNIT:?}"));
+        let rooms = entry(COMPLETION, &format!("units = [{UNIT:?}, \"Room 102\"]"));
+        let roles = "Alexa.Role.Management.Assignment";
+        let roles = entry(roles, "resources = [\"Grand Hotel\"]");
+        let text = format!("{under}{rooms}{roles}");
+        let files = read_texts(&[("a.toml", &text)]).unwrap();
+        let [room] = files.contents.wanted.as_slice() else {
+            panic!("{:?}", files.contents.wanted);
+        };
+        assert_eq!(room.origin, "a.toml, line 6");
+        let found = files.unresolved.into_iter();
+        let found: Vec<_> = found.map(|one| (one.reference, one.origin)).collect();
+        let named = |name: &str| UnitReference::Named(name.to_owned());
+        assert_eq!(
+            found,
+            [
+                (UnitReference::Below(UNIT.to_owned()), "a.toml, line 3"),
+                (named("Room 102"), "a.toml, line 6"),
+                (named("Grand Hotel"), "a.toml, line 9"),
+            ]
+            .map(|(reference, origin)| (reference, origin.to_owned()))
+        );
+    }
+
+    #[test]
+    fn all_units_below_one_are_a_subject_of_their_own() {
+        let skill = "skills = [\"amzn1.ask.skill.a\"]";
+        let under = format!("units_under = {UNIT:?}");
+        let found = read_texts(&[(
+            "a.toml",
+            &entry(
+                "Alexa.Skill.Interaction.Failure",
+                &format!("{under}\n{skill}"),
+            ),
+        )]);
+        assert_eq!(found.unwrap().unresolved.len(), 1);
+        for (fields, problem) in [
+            (format!("{under}\nunits = [{UNIT:?}]"), "in several ways"),
+            (
+                format!("{under}\n{skill}"),
+                "takes units, not units and skills",
+            ),
+            (
+                "units_under = \" \"".to_owned(),
+                "\" \" in units_under is empty",
+            ),
+            ("units_under = 5".to_owned(), "invalid type"),
+            (
+                "units_under = \"amzn1.ask.skill.a\"".to_owned(),
+                "in units_under does not start with",
+            ),
+        ] {
+            let found = problems(&[("a.toml", &entry(COMPLETION, &fields))]);
+            assert!(found.concat().contains(problem), "{fields}\n{found:?}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_refused_with_their_key() {
+        let text = include_str!("../../../docs/subscriptions.example.toml");
+        assert!(read_texts(&[("a.toml", text)]).is_ok());
+        let error = read_for(&[("a.toml", text)], ExampleIds::Placeholders).unwrap_err();
+        let found = error.iter().map(|problem| problem.explain().problem());
+        let found: Vec<_> = found.collect();
+        for problem in [
+            "\"amzn1.alexa.unit.did.EXAMPLEROOM102\" in units is a placeholder",
+            "\"amzn1.ask.skill.00000000-0000-0000-0000-000000000101\" in skills is a placeholder",
+            "\"amzn1.alexa.unit.did.EXAMPLEPROPERTY\" in parents is a placeholder",
+            "\"amzn1.alexa.unit.did.EXAMPLEPROPERTY\" in resources is a placeholder",
+            "\"amzn1.account.EXAMPLE\" in entities is a placeholder",
+        ] {
+            let is_found = |one: &String| one.ends_with(problem);
+            assert!(found.iter().any(is_found), "{problem}\n{found:?}");
+        }
+        for (text, field) in [
+            ("topic = \"<topic ARN>\"", "topic"),
+            ("stack = \"<stack>\"", "stack"),
+            (
+                &entry(COMPLETION, "units_under = \"<property id>\""),
+                "units_under",
+            ),
+            (
+                &entry("Alexa.Group.Management.X", "groups = [\"<group>\"]"),
+                "groups",
+            ),
+            (
+                &entry("A.B", "entities.user.id = \"<account id>\""),
+                "entities",
+            ),
+        ] {
+            let found = problems(&[("a.toml", text)]);
+            let problem = format!("in {field} is a placeholder");
+            assert!(
+                found.len() == 1 && found.concat().ends_with(&problem),
+                "{found:?}"
             );
         }
     }

@@ -1,16 +1,13 @@
 //! What a run did not do, and why.
 
-use super::{
-    compare::WantedSubscription, describe::describe_entities, event_types::advice_for_refusal,
-};
-use crate::{
-    alexa::AlexaError,
-    error::CommandError,
-    terminal::{Terminal, counted},
-};
+use asp_events::event::{EventKind, header::EventType};
+use serde_json::{Map, Value};
+
+use super::describe::describe_entities;
+use crate::{AlexaError, compare::WantedSubscription};
 
 /// What to do about near misses.
-pub(super) const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the file \
+pub const NEAR_MISS_ADVICE: &str = "Use the unit IDs of the API in the file \
     (docs/getting-into-alexa.md), or let --assume-different take the units for different ones";
 
 /// What to do about what is not listed.
@@ -41,15 +38,17 @@ pub(super) struct PlannedDeletion {
 
 /// A change that was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct UndoneChange {
+pub struct UndoneChange {
     /// The type of the events.
-    pub(super) event: String,
+    pub event: String,
     /// What the events are about.
-    pub(super) about: String,
+    pub about: String,
     /// Where it is asked for, or the ID of what should go.
-    pub(super) origin: String,
-    pub(super) problem: String,
-    pub(super) advice: Option<String>,
+    pub origin: String,
+    /// Why it was not made.
+    pub problem: String,
+    /// What to do: sentences without the final period.
+    pub advice: Option<String>,
 }
 
 impl UndoneChange {
@@ -138,7 +137,8 @@ impl UndoneChange {
     }
 
     /// A wanted subscription for which nothing was done, because Alexa may have it.
-    pub(super) fn near_miss(wanted: &WantedSubscription, other: &str, reason: &str) -> Self {
+    #[must_use]
+    pub fn near_miss(wanted: &WantedSubscription, other: &str, reason: &str) -> Self {
         let problem = format!("it may be {other}, which differs only in the unit ID: {reason}");
         Self {
             advice: Some(NEAR_MISS_ADVICE.to_owned()),
@@ -151,61 +151,55 @@ fn unlisted_problem(id: &str) -> String {
     format!("Alexa reported that it created {id}, but does not list it")
 }
 
-/// Prints what was not done.
-pub(super) fn show_undone(
-    undone: &[UndoneChange],
-    terminal: &Terminal,
-) -> Result<(), CommandError> {
-    if undone.is_empty() {
-        return Ok(());
+/// What to try after Alexa refused a subscription as an invalid request (400); `None` where no
+/// other way is known.
+///
+/// Amazon documents that a subscription to device setup needs the account that sets up the devices,
+/// but not how the request names it. Its own tool sends a unit, or no entity at all.
+fn advice_for_refusal(event_type: &EventType, entities: &Map<String, Value>) -> Option<String> {
+    let kind = EventKind::of(&event_type.namespace, &event_type.name);
+    if kind != Some(EventKind::SetupCompletion) {
+        return None;
     }
-    let row = |change: &UndoneChange| {
-        vec![
-            change.event.clone(),
-            change.about.clone(),
-            change.origin.clone(),
-            change.problem.clone(),
-        ]
+    let advice = if entities.contains_key("unit") {
+        "Try entities = {}, as Amazon's own tool does where it names no unit"
+    } else if entities.is_empty() {
+        "Try units = [\"amzn1.alexa.unit.did.…\"], as Amazon's own tool does"
+    } else {
+        "Try what Amazon's own tool sends: units = [\"amzn1.alexa.unit.did.…\"], and if Alexa \
+         refuses that too, entities = {}"
     };
-    terminal.say(format_args!(
-        "Not done: {}",
-        counted(undone.len(), "change")
-    ))?;
-    terminal.table(
-        &["EVENT", "ABOUT", "WHERE", "PROBLEM"],
-        undone.iter().map(row),
-    )
+    Some(advice.to_owned())
 }
 
-/// Sorts changes in the order of the files.
-pub(super) fn sort_undone(undone: &mut [UndoneChange]) {
-    undone.sort_by_cached_key(|change| line_of(&change.origin));
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// What to do about what was not done, each advice once, with the first place that it is for if
-/// there are several.
-pub(super) fn advices_for(undone: &[UndoneChange]) -> Vec<String> {
-    let mut advices = Vec::<(String, String)>::new();
-    for change in undone {
-        if let Some(advice) = &change.advice
-            && !advices.iter().any(|(_, other)| other == advice)
-        {
-            advices.push((change.origin.clone(), advice.clone()));
-        }
-    }
-    let has_several = advices.len() > 1;
-    let with_place = |(origin, advice): (String, String)| match origin.as_str() {
-        origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
-        _ => advice,
-    };
-    advices.into_iter().map(with_place).collect()
-}
+    use super::*;
 
-/// The file of an origin and the line in it, for sorting.
-fn line_of(origin: &str) -> (String, usize) {
-    let (file, line) = origin.rsplit_once(' ').unwrap_or((origin, ""));
-    match line.parse() {
-        Ok(line) => (file.to_owned(), line),
-        Err(_) => (origin.to_owned(), 0),
+    #[test]
+    fn a_refused_subscription_to_device_setup_has_other_ways() {
+        let advice = |name: &str, entities: Value| {
+            let event_type = EventType::parse(name).unwrap();
+            advice_for_refusal(&event_type, entities.as_object().unwrap())
+        };
+        let setup = "Alexa.Endpoint.Lifecycle.SetupCompletion";
+        let user = advice(setup, json!({ "user": { "type": "User", "id": "a" } })).unwrap();
+        assert!(
+            user.contains("units = [") && user.contains("entities = {}"),
+            "{user}"
+        );
+        let unit = advice(setup, json!({ "unit": { "type": "Unit", "id": "a" } })).unwrap();
+        assert!(
+            !unit.contains("units = [") && unit.contains("entities = {}"),
+            "{unit}"
+        );
+        let none = advice(setup, json!({})).unwrap();
+        assert!(
+            none.contains("units = [") && !none.contains("entities = {}"),
+            "{none}"
+        );
+        assert_eq!(advice("Alexa.Group.Management.Created", json!({})), None);
     }
 }

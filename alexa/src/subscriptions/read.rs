@@ -9,14 +9,14 @@ use futures_util::{
     stream,
 };
 
-use super::units::{UnitDirectory, UnitLookup};
-use crate::alexa::{
+use crate::{
     AlexaApi, AlexaConfiguration, AlexaError, AlexaSubscription, SubscriptionFilter,
+    units::{UnitDirectory, UnitLookup},
 };
 
 /// Which subscriptions to read.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ListScope<'t> {
+pub enum ListScope<'t> {
     /// All of the customer.
     Everything,
     /// Those to events of these types.
@@ -25,14 +25,20 @@ pub(super) enum ListScope<'t> {
 
 /// What Alexa has.
 #[derive(Debug)]
-pub(super) struct CurrentState {
-    pub(super) configurations: Vec<AlexaConfiguration>,
-    pub(super) subscriptions: Vec<AlexaSubscription>,
+pub struct CurrentState {
+    /// All configurations of the customer.
+    pub configurations: Vec<AlexaConfiguration>,
+    /// The subscriptions that were to be read.
+    pub subscriptions: Vec<AlexaSubscription>,
 }
 
 impl CurrentState {
     /// Reads the lists side by side. The pages of one list come one after another.
-    pub(super) async fn read(alexa: &AlexaApi, scope: ListScope<'_>) -> Result<Self, AlexaError> {
+    ///
+    /// # Errors
+    ///
+    /// If a call fails.
+    pub async fn read(alexa: &AlexaApi, scope: ListScope<'_>) -> Result<Self, AlexaError> {
         let subscriptions = subscriptions(alexa, scope);
         let (configurations, subscriptions) =
             try_join(alexa.configurations(), subscriptions).await?;
@@ -43,7 +49,8 @@ impl CurrentState {
     }
 
     /// The subscriptions of these configurations, also those that show nothing else.
-    pub(super) fn subscriptions_of(&self, configurations: &[&str]) -> Vec<&AlexaSubscription> {
+    #[must_use]
+    pub fn subscriptions_of(&self, configurations: &[&str]) -> Vec<&AlexaSubscription> {
         let is_of_them = |one: &&AlexaSubscription| {
             let id = one.configuration_id.as_deref();
             id.is_some_and(|id| configurations.contains(&id))
@@ -52,7 +59,8 @@ impl CurrentState {
     }
 
     /// The IDs of all subscriptions.
-    pub(super) fn subscription_ids(&self) -> BTreeSet<&str> {
+    #[must_use]
+    pub fn subscription_ids(&self) -> BTreeSet<&str> {
         let ids = self.subscriptions.iter();
         ids.filter_map(|one| one.id.as_deref()).collect()
     }
@@ -62,7 +70,11 @@ impl CurrentState {
 ///
 /// The filter by type is known only from Amazon's own tool. One that Alexa refuses, or that finds
 /// nothing of a type, may not work; then everything is read.
-pub(super) async fn subscriptions(
+///
+/// # Errors
+///
+/// If a call fails.
+pub async fn subscriptions(
     alexa: &AlexaApi,
     scope: ListScope<'_>,
 ) -> Result<Vec<AlexaSubscription>, AlexaError> {
@@ -104,7 +116,8 @@ fn by_type(event_type: &EventType) -> SubscriptionFilter {
 }
 
 /// Joins lists. An API that ignores the filter shows the same in each.
-pub(crate) fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSubscription> {
+#[must_use]
+pub fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSubscription> {
     let (mut by_id, mut without_id) = (BTreeMap::new(), Vec::<AlexaSubscription>::new());
     for subscription in lists.into_iter().flatten() {
         match &subscription.id {
@@ -119,11 +132,7 @@ pub(crate) fn without_repeats(lists: Vec<Vec<AlexaSubscription>>) -> Vec<AlexaSu
 }
 
 /// Asks Alexa for units. What cannot be read is noted as such.
-pub(crate) async fn look_up_units(
-    alexa: &AlexaApi,
-    ids: BTreeSet<String>,
-    units: &mut UnitDirectory,
-) {
+pub async fn look_up_units(alexa: &AlexaApi, ids: BTreeSet<String>, units: &mut UnitDirectory) {
     let look_up = async |id: String| {
         let lookup = match alexa.unit(&id).await {
             Ok(Some(unit)) => UnitLookup::Found(unit),

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{
+use crate::{
+    AlexaConfiguration, AlexaSubscription,
     compare::{
         ComparedSubscription, MatchQuality, NearMiss, SubscriptionComparison, SubscriptionMatch,
         WantedSubscription, compare, half_duration,
@@ -14,76 +15,75 @@ use super::{
     entities::EntityPairs,
     units::UnitDirectory,
 };
-use crate::alexa::{AlexaConfiguration, AlexaSubscription};
 
 /// What to change for one topic, and what stays.
 #[derive(Debug)]
-pub(crate) struct SubscriptionPlan<'a> {
+pub struct SubscriptionPlan<'a> {
     /// The topic's ARN.
-    pub(crate) topic: &'a str,
+    pub topic: &'a str,
     /// The id of the configuration for new subscriptions, if there is one.
-    pub(crate) configuration: Option<&'a str>,
+    pub configuration: Option<&'a str>,
     /// The subscriptions to create; what each replaces is deleted after it was created.
-    pub(crate) creations: Vec<PlannedCreation<'a>>,
+    pub creations: Vec<PlannedCreation<'a>>,
     /// What an earlier run has replaced and not deleted yet.
-    pub(crate) obsolete: Vec<&'a AlexaSubscription>,
+    pub obsolete: Vec<&'a AlexaSubscription>,
     /// Twins of subscriptions that stay.
-    pub(crate) twins: Vec<&'a AlexaSubscription>,
+    pub twins: Vec<&'a AlexaSubscription>,
     /// Subscriptions that the file does not name.
-    pub(crate) unnamed: Vec<&'a AlexaSubscription>,
+    pub unnamed: Vec<&'a AlexaSubscription>,
     /// All configurations whose only topic this is.
-    pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
+    pub exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// Those of them that no subscription needs.
-    pub(crate) surplus: Vec<&'a AlexaConfiguration>,
+    pub surplus: Vec<&'a AlexaConfiguration>,
     /// Subscriptions that match the file.
-    pub(crate) kept: Vec<KeptSubscription<'a>>,
+    pub kept: Vec<KeptSubscription<'a>>,
     /// Wanted subscriptions of which Alexa may have one under another unit ID. Nothing is created
     /// or deleted for them.
-    pub(crate) near_misses: Vec<PlannedNearMiss<'a>>,
+    pub near_misses: Vec<PlannedNearMiss<'a>>,
     /// The subscriptions of which these may be.
-    pub(crate) held_back: Vec<&'a AlexaSubscription>,
+    pub held_back: Vec<&'a AlexaSubscription>,
     /// Entries of Alexa's list that may belong to this topic, but cannot be compared.
-    pub(crate) unreadable: Vec<&'a Value>,
+    pub unreadable: Vec<&'a Value>,
     /// How many subscriptions the topic has now.
-    pub(crate) listed_count: usize,
+    pub listed_count: usize,
 }
 
 /// A subscription that matches the file.
 #[derive(Debug, Clone)]
-pub(crate) struct KeptSubscription<'a> {
+pub struct KeptSubscription<'a> {
     /// What Alexa has.
-    pub(crate) subscription: &'a AlexaSubscription,
+    pub subscription: &'a AlexaSubscription,
     /// What Alexa shows besides what the file asks for.
-    pub(crate) additions: EntityPairs,
+    pub additions: EntityPairs,
     /// Whether Alexa shows a unit by another ID than the file.
-    pub(crate) has_other_id: bool,
+    pub has_other_id: bool,
 }
 
 /// A wanted subscription of which Alexa may have one under another unit ID.
 #[derive(Debug, Clone)]
-pub(crate) struct PlannedNearMiss<'a> {
+pub struct PlannedNearMiss<'a> {
     /// What is wanted.
-    pub(crate) wanted: &'a WantedSubscription,
+    pub wanted: &'a WantedSubscription,
     /// What may be the same.
-    pub(crate) near_miss: NearMiss<'a>,
+    pub near_miss: NearMiss<'a>,
 }
 
 /// A subscription to create.
 #[derive(Debug)]
-pub(crate) struct PlannedCreation<'a> {
+pub struct PlannedCreation<'a> {
     /// What to create.
-    pub(crate) wanted: &'a WantedSubscription,
+    pub wanted: &'a WantedSubscription,
     /// Why.
-    pub(crate) cause: CreationCause,
+    pub cause: CreationCause,
     /// What it replaces.
-    pub(crate) replaces: Vec<&'a AlexaSubscription>,
+    pub replaces: Vec<&'a AlexaSubscription>,
     /// Makes its idempotency token differ from that of an earlier, equal request.
     salt: String,
 }
 
 /// Why a subscription is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum CreationCause {
+pub enum CreationCause {
     /// There is none.
     Missing,
     /// The present one sends no events; Alexa calls its state so.
@@ -98,38 +98,40 @@ pub(crate) enum CreationCause {
 
 /// Which subscriptions to delete, besides those that are replaced.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DeletionChoice {
+pub struct DeletionChoice {
     /// Those that the files do not name, and unused configurations.
-    pub(crate) unnamed: bool,
+    pub unnamed: bool,
     /// Twins of subscriptions that stay.
-    pub(crate) twins: bool,
+    pub twins: bool,
 }
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PlanInput<'a> {
+pub struct PlanInput<'a> {
     /// The topic's ARN.
-    pub(crate) topic: &'a str,
+    pub topic: &'a str,
     /// What the file asks for.
-    pub(crate) wanted: &'a [WantedSubscription],
+    pub wanted: &'a [WantedSubscription],
     /// What Alexa has.
-    pub(crate) configurations: &'a [AlexaConfiguration],
+    pub configurations: &'a [AlexaConfiguration],
     /// What Alexa has.
-    pub(crate) subscriptions: &'a [AlexaSubscription],
+    pub subscriptions: &'a [AlexaSubscription],
     /// The units that were looked up.
-    pub(crate) units: &'a UnitDirectory,
+    pub units: &'a UnitDirectory,
     /// The current time.
-    pub(crate) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 impl<'a> PlanInput<'a> {
     /// What Alexa has for the topic.
-    pub(crate) fn resources(&self) -> TopicResources<'a> {
+    #[must_use]
+    pub fn resources(&self) -> TopicResources<'a> {
         TopicResources::select(self.topic, self.configurations, self.subscriptions)
     }
 
     /// Compares what is wanted with what Alexa has for the topic.
-    pub(crate) fn compare(&self, resources: &TopicResources<'a>) -> SubscriptionComparison<'a> {
+    #[must_use]
+    pub fn compare(&self, resources: &TopicResources<'a>) -> SubscriptionComparison<'a> {
         compare(self.wanted, &resources.subscriptions, self.units, self.now)
     }
 }
@@ -139,7 +141,8 @@ impl<'a> SubscriptionPlan<'a> {
     ///
     /// The subscriptions of a configuration that also names other topics count, but nothing of such
     /// a configuration is deleted.
-    pub(crate) fn new(input: PlanInput<'a>) -> Self {
+    #[must_use]
+    pub fn new(input: PlanInput<'a>) -> Self {
         let resources = input.resources();
         let comparison = input.compare(&resources);
         let mut plan = Self {
@@ -238,24 +241,34 @@ impl<'a> SubscriptionPlan<'a> {
         surplus
     }
 
+    /// Whether what is missing may be there, among what cannot be compared.
+    #[must_use]
+    pub fn may_create_twins(&self) -> bool {
+        !self.unreadable.is_empty() && !self.creations.is_empty()
+    }
+
     /// Whether there is nothing to do.
-    pub(crate) fn is_empty(&self, prune: bool) -> bool {
+    #[must_use]
+    pub fn is_empty(&self, prune: bool) -> bool {
         self.creations.is_empty() && self.deletion_count(prune) == 0
     }
 
     /// How many subscriptions and configurations `--prune` deletes.
-    pub(crate) fn pruned_count(&self) -> usize {
+    #[must_use]
+    pub fn pruned_count(&self) -> usize {
         self.twins.len() + self.unnamed.len() + self.surplus.len()
     }
 
     /// How many subscriptions and configurations are deleted, besides those that new ones replace.
-    pub(crate) fn deletion_count(&self, prune: bool) -> usize {
+    #[must_use]
+    pub fn deletion_count(&self, prune: bool) -> usize {
         let pruned = if prune { self.pruned_count() } else { 0 };
         self.obsolete.len() + pruned
     }
 
     /// How many calls change something.
-    pub(crate) fn step_count(&self, deletions: DeletionChoice) -> usize {
+    #[must_use]
+    pub fn step_count(&self, deletions: DeletionChoice) -> usize {
         let mut steps = self.obsolete.len();
         if deletions.twins {
             steps += self.twins.len();
@@ -286,18 +299,19 @@ fn creation_cause(best: Option<&MatchQuality>) -> Option<CreationCause> {
 }
 
 /// What Alexa has for a topic.
-pub(crate) struct TopicResources<'a> {
+pub struct TopicResources<'a> {
     /// The configurations whose only topic this is. Only they may be changed.
-    pub(crate) exclusive_configurations: Vec<&'a AlexaConfiguration>,
+    pub exclusive_configurations: Vec<&'a AlexaConfiguration>,
     /// The subscriptions of all configurations that name the topic.
-    pub(crate) subscriptions: Vec<&'a AlexaSubscription>,
+    pub subscriptions: Vec<&'a AlexaSubscription>,
     /// Entries that may belong to the topic, but lack a field that is needed to decide.
-    pub(crate) unreadable: Vec<&'a Value>,
+    pub unreadable: Vec<&'a Value>,
 }
 
 impl<'a> TopicResources<'a> {
     /// Selects what belongs to the topic.
-    pub(crate) fn select(
+    #[must_use]
+    pub fn select(
         topic: &str,
         configurations: &'a [AlexaConfiguration],
         subscriptions: &'a [AlexaSubscription],
@@ -403,7 +417,8 @@ impl PlannedCreation<'_> {
     ///
     /// The derived token is the same whenever the same is requested for the same reason, so that a
     /// retry after a lost response creates nothing twice.
-    pub(crate) fn request(&self, configuration: &str, token: Option<&str>) -> Value {
+    #[must_use]
+    pub fn request(&self, configuration: &str, token: Option<&str>) -> Value {
         let WantedSubscription {
             event_type,
             entities,
@@ -435,7 +450,7 @@ impl PlannedCreation<'_> {
 ///
 /// Amazon's own tool sends a constant, for which Alexa answers a second request with the resource
 /// of the first.
-pub(crate) fn derived_token(request: &Value, salt: &str) -> String {
+pub(super) fn derived_token(request: &Value, salt: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(request.to_string());
     hash.update([0]);
@@ -446,7 +461,7 @@ pub(crate) fn derived_token(request: &Value, salt: &str) -> String {
 
 /// A token that no request had before. Tokens may outlive what they created: Alexa then answers
 /// with the ID of something that was deleted since.
-pub(crate) fn random_token() -> String {
+pub(super) fn random_token() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
@@ -457,7 +472,7 @@ mod tests {
     use asp_events::event::header::EventType;
 
     use super::*;
-    use crate::subscriptions::units::UnitLookup;
+    use crate::units::UnitLookup;
 
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:events";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;

@@ -12,7 +12,6 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    fmt,
     pin::pin,
     rc::Rc,
     slice,
@@ -25,22 +24,19 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    change::{ChangeAction, ChangeOutput},
-    compare::{MatchQuality, WantedSubscription, compare},
     describe::{describe_entities, describe_subscription, describe_wanted},
+    observer::{AwaitedListing, MadeChange, RunNotice, RunObserver},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
         random_token,
     },
     read::{ListScope, subscriptions},
     undone::{PlannedDeletion, UndoneChange},
-    units::UnitDirectory,
 };
 use crate::{
-    alexa::{AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription, ResourceState},
-    interrupt::InterruptHold,
-    live::ProgressLine,
-    terminal::{Terminal, counted},
+    AlexaApi, AlexaError, AlexaResourceKind, AlexaSubscription, ResourceState,
+    compare::{MatchQuality, WantedSubscription, compare},
+    units::UnitDirectory,
 };
 
 /// How long to look for what was created, in first backoffs: a minute with the default of 2 s.
@@ -52,34 +48,66 @@ const MAX_PAUSE_BACKOFFS: u32 = 5;
 /// How long calls in flight may take after an interrupt, in first backoffs.
 const GRACE_BACKOFFS: u32 = 5;
 
+/// What stands for the type of the events of a configuration.
+const CONFIGURATION: &str = "configuration";
+
 /// How many resources a run created, renewed and deleted.
 #[derive(Debug, Default)]
-pub(super) struct ChangeCounts {
-    pub(super) created: usize,
+pub struct ChangeCounts {
+    /// New ones.
+    pub created: usize,
     /// Alexa answered with a subscription that it had already.
-    pub(super) renewed: usize,
-    pub(super) deleted: usize,
+    pub renewed: usize,
+    /// Those that are gone.
+    pub deleted: usize,
 }
 
 /// What a run did, and what it did not.
 #[derive(Debug, Default)]
-pub(super) struct RunReport {
-    pub(super) counts: ChangeCounts,
-    /// What was done, in its order.
-    pub(super) changes: Vec<ChangeOutput>,
-    pub(super) undone: Vec<UndoneChange>,
+pub struct RunReport {
+    /// What was done.
+    pub counts: ChangeCounts,
+    /// The changes, in their order.
+    pub changes: Vec<RunChange>,
+    /// What was tried in vain.
+    pub undone: Vec<UndoneChange>,
     /// How many changes were not even tried.
-    pub(super) untried: usize,
-    pub(super) end: RunEnd,
+    pub untried: usize,
+    /// Why the run ended.
+    pub end: RunEnd,
+}
+
+/// What a run did to a subscription or a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunChange {
+    /// What was done.
+    pub action: RunAction,
+    /// Its ID.
+    pub id: String,
+    /// The type of the events; of a configuration another word.
+    pub event: String,
+    /// What the events are about; the topic of a configuration.
+    pub about: String,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAction {
+    /// It is new.
+    Created,
+    /// Alexa answered a creation with one that it had already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
 }
 
 /// Why a run ended.
 #[derive(Debug, Default)]
-pub(super) enum RunEnd {
+pub enum RunEnd {
     /// Everything was tried.
     #[default]
     Finished,
-    /// A signal arrived.
+    /// Its observer ended it.
     Interrupted,
     /// Something concerns every call, such as an outage.
     Stopped(AlexaError),
@@ -92,11 +120,9 @@ struct CreatedSubscription<'p, 'a> {
 }
 
 /// Makes changes, and reports each.
-pub(super) struct ChangeRunner<'a> {
+pub struct ChangeRunner<'a, O> {
     alexa: &'a AlexaApi,
-    terminal: &'a Terminal,
-    progress: ProgressLine,
-    _hold: InterruptHold,
+    observer: &'a O,
     /// No further call starts.
     stops: Rc<Cell<bool>>,
     report: RunReport,
@@ -106,18 +132,12 @@ pub(super) struct ChangeRunner<'a> {
     returned: BTreeSet<String>,
 }
 
-impl<'a> ChangeRunner<'a> {
-    pub(super) fn new(
-        alexa: &'a AlexaApi,
-        terminal: &'a Terminal,
-        steps: usize,
-        listed: BTreeSet<&'a str>,
-    ) -> Self {
+impl<'a, O: RunObserver> ChangeRunner<'a, O> {
+    /// Sets up a run. `listed` are the IDs of the subscriptions that Alexa listed before.
+    pub fn new(alexa: &'a AlexaApi, observer: &'a O, listed: BTreeSet<&'a str>) -> Self {
         Self {
             alexa,
-            terminal,
-            progress: terminal.progress(steps as u64),
-            _hold: terminal.interrupts().hold(),
+            observer,
             stops: Rc::default(),
             report: RunReport::default(),
             listed,
@@ -126,11 +146,7 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Carries out a plan.
-    pub(super) async fn apply(
-        mut self,
-        plan: &SubscriptionPlan<'_>,
-        choice: DeletionChoice,
-    ) -> RunReport {
+    pub async fn apply(mut self, plan: &SubscriptionPlan<'_>, choice: DeletionChoice) -> RunReport {
         let mut replaced = Vec::new();
         if !plan.creations.is_empty() {
             let Some(configuration) = self.ensure_configuration(plan).await else {
@@ -156,7 +172,7 @@ impl<'a> ChangeRunner<'a> {
     }
 
     /// Deletes subscriptions, and then configurations, and waits until they are not listed either.
-    pub(super) async fn destroy(
+    pub async fn destroy(
         mut self,
         subscriptions: Vec<&AlexaSubscription>,
         configurations: Vec<&str>,
@@ -171,6 +187,16 @@ impl<'a> ChangeRunner<'a> {
             self.wait_until_gone(ids).await;
         }
         self.finish()
+    }
+
+    /// Notes a change for the report.
+    fn note(&mut self, action: RunAction, id: &str, event: &str, about: &str) {
+        self.report.changes.push(RunChange {
+            action,
+            id: id.to_owned(),
+            event: event.to_owned(),
+            about: about.to_owned(),
+        });
     }
 
     fn finish(self) -> RunReport {
@@ -191,9 +217,9 @@ impl<'a> ChangeRunner<'a> {
             let answer = self.unless_interrupted(create, self.grace()).await?;
             let id = self.or_stop(answer)?;
             if self.look_for_configuration(&id).await? {
-                let change = ChangeOutput::new(ChangeAction::Created, &id, "", topic);
-                self.report.changes.push(change);
-                self.step(format_args!("created {id} for {topic}"));
+                let change = MadeChange::CreatedConfiguration { id: &id, topic };
+                self.observer.changed(&change);
+                self.note(RunAction::Created, &id, CONFIGURATION, topic);
                 return Some(id);
             }
             returned.push(id);
@@ -215,10 +241,8 @@ impl<'a> ChangeRunner<'a> {
             if listed.iter().any(|one| one.id.as_deref() == Some(id)) {
                 return Some(true);
             }
-            if !self
-                .pause(&mut looks, "Alexa lists the new configuration")
-                .await
-            {
+            let event = AwaitedListing::NewConfiguration;
+            if !self.pause(&mut looks, event).await {
                 return (!self.stops.get()).then_some(false);
             }
         }
@@ -335,17 +359,16 @@ impl<'a> ChangeRunner<'a> {
         let what = describe_wanted(creation.wanted);
         let action = if self.listed.contains(id) {
             self.report.counts.renewed += 1;
-            self.step(format_args!("unchanged {id}  {what}"));
-            ChangeAction::Unchanged
+            self.observer.changed(&MadeChange::Unchanged { id, what });
+            RunAction::Unchanged
         } else {
             self.report.counts.created += 1;
-            self.step(format_args!("created {id}  {what}"));
-            ChangeAction::Created
+            self.observer.changed(&MadeChange::Created { id, what });
+            RunAction::Created
         };
         let event = creation.wanted.event_type.to_string();
         let about = describe_entities(&creation.wanted.entities);
-        let change = ChangeOutput::new(action, id, &event, &about);
-        self.report.changes.push(change);
+        self.note(action, id, &event, &about);
     }
 
     /// Lists until everything is there that was created, for at most a minute after the first look.
@@ -385,8 +408,8 @@ impl<'a> ChangeRunner<'a> {
                 break;
             }
             // If the time is up, the last look follows at once.
-            let what = format!("Alexa lists {}", counted(missing.len(), "new subscription"));
-            self.pause(&mut looks, &what).await;
+            let event = AwaitedListing::NewSubscriptions(missing.len());
+            self.pause(&mut looks, event).await;
         }
         LookResult {
             missing: missing.into_keys().collect(),
@@ -414,34 +437,27 @@ impl<'a> ChangeRunner<'a> {
             if left == 0 {
                 return;
             }
-            let what = format!(
-                "Alexa no longer lists {}",
-                counted(left, "deleted subscription")
-            );
-            if !self.pause(&mut looks, &what).await {
-                let left = counted(left, "deleted subscription");
-                self.terminal.note(format_args!(
-                    "Alexa still lists {left}. Run aspctl list before the next apply."
-                ));
+            let event = AwaitedListing::NoDeletedSubscriptions(left);
+            if !self.pause(&mut looks, event).await {
+                self.observer.notice(&RunNotice::StillListed(left));
                 return;
             }
         }
     }
 
-    /// Pauses before the next look. Returns false if there is none, because time is up or a signal
-    /// arrived.
-    async fn pause(&mut self, looks: &mut LookSchedule, what: &str) -> bool {
+    /// Pauses before the next look. Returns false if there is none, because time is up or the run
+    /// must end.
+    async fn pause(&mut self, looks: &mut LookSchedule, event: AwaitedListing) -> bool {
         let Some(pause) = looks.next_pause() else {
             return false;
         };
         if looks.count == 1 {
-            let limit = humantime::format_duration(looks.limit);
-            self.terminal
-                .note(format_args!("waiting for up to {limit} until {what}"));
+            let limit = looks.limit;
+            self.observer.notice(&RunNotice::Waiting { event, limit });
         }
         tokio::select! {
             () = sleep(pause) => true,
-            () = self.terminal.interrupts().arrived() => {
+            () = self.observer.must_end() => {
                 self.end(RunEnd::Interrupted);
                 false
             }
@@ -471,7 +487,7 @@ impl<'a> ChangeRunner<'a> {
         for id in ids {
             deletions.push(PlannedDeletion {
                 id: id.to_owned(),
-                event: "configuration".to_owned(),
+                event: CONFIGURATION.to_owned(),
                 about: String::new(),
             });
         }
@@ -498,11 +514,11 @@ impl<'a> ChangeRunner<'a> {
                 None => continue,
                 Some(Ok(true)) => {
                     self.report.counts.deleted += 1;
-                    self.report.changes.push(ChangeOutput::deletion(&deletion));
-                    let what = format!("deleted {id}  {event}  {about}");
-                    self.step(format_args!("{}", what.trim_end()));
+                    let what = format!("{event}  {about}");
+                    self.observer.changed(&MadeChange::Deleted { id, what });
+                    self.note(RunAction::Deleted, id, event, about);
                 }
-                Some(Ok(false)) => self.step(format_args!("{id} was already gone")),
+                Some(Ok(false)) => self.observer.changed(&MadeChange::AlreadyGone { id }),
                 Some(Err(error)) => {
                     let change = UndoneChange::deletion(deletion, &error);
                     self.report.undone.push(change);
@@ -514,14 +530,15 @@ impl<'a> ChangeRunner<'a> {
         self.report.untried += open;
     }
 
-    /// The next answer. After a signal, calls in flight may end, but not for long.
+    /// The next answer. Once the run must end, calls in flight may end, but not for long.
     async fn next_answer<T>(&mut self, answers: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
         let grace = self.grace();
         let answer = self.unless_interrupted(answers.next(), grace).await;
         answer.flatten()
     }
 
-    /// Waits for a call; after a signal only for the grace period. Returns `None` if that is over.
+    /// Waits for a call; once the run must end only for the grace period. Returns `None` if that is
+    /// over.
     async fn unless_interrupted<T>(
         &mut self,
         call: impl Future<Output = T>,
@@ -531,13 +548,13 @@ impl<'a> ChangeRunner<'a> {
         if !matches!(self.report.end, RunEnd::Interrupted) {
             tokio::select! {
                 answer = &mut call => return Some(answer),
-                () = self.terminal.interrupts().arrived() => self.end(RunEnd::Interrupted),
+                () = self.observer.must_end() => self.end(RunEnd::Interrupted),
             }
         }
         timeout(grace, call).await.ok()
     }
 
-    /// How long calls in flight may take after a signal.
+    /// How long calls in flight may take once the run must end.
     fn grace(&self) -> Duration {
         self.alexa.backoff() * GRACE_BACKOFFS
     }
@@ -566,12 +583,6 @@ impl<'a> ChangeRunner<'a> {
         if matches!(self.report.end, RunEnd::Finished) {
             self.report.end = end;
         }
-    }
-
-    /// Reports a step.
-    fn step(&self, step: fmt::Arguments<'_>) {
-        self.progress.inc(1);
-        self.terminal.note(step);
     }
 }
 
