@@ -303,9 +303,9 @@ mod tests {
 
     fn read(changes: &[(&str, &str)]) -> Result<RenewalConfig, RenewalConfigError> {
         RenewalConfig::read(|name| {
-            let changed = changes.iter().find(|(changed, _)| *changed == name);
+            let other = changes.iter().find(|(changed, _)| *changed == name);
             let value = match name {
-                _ if changed.is_some() => changed.unwrap().1,
+                _ if other.is_some() => other.unwrap().1,
                 "AWS_REGION" => "us-east-1",
                 "AWS_ACCESS_KEY_ID" => "AKIDEXAMPLE",
                 "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" => "secret-key",

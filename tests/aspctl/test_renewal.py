@@ -6,6 +6,7 @@ ASP_EVENTS_BOOTSTRAP=… ASPCTL=… RENEWAL=target/debug/asp-renewal python -m u
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,13 +15,11 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from samtranslator.yaml_helper import yaml_parse
-
-import stack as local
 from alexa import (
     CONFIGURATIONS,
     EXAMPLE_HIERARCHY,
@@ -30,10 +29,13 @@ from alexa import (
     Drop,
     Request,
 )
+from samtranslator.yaml_helper import yaml_parse
+from tool import ROOT, aws, run
+
+import stack as local  # tool.py knows where it is
 from case import BOOTSTRAP
 from runtime_api import run_process
-from stack import BUCKET, CAPABILITIES, NAME, REGION, ROOT, Stack, adapt, running
-from tool import aws, run
+from stack import BUCKET, CAPABILITIES, NAME, REGION, Stack, adapt, running
 
 sys.path.insert(0, str(ROOT / "tools"))
 import deploy_renewal  # noqa: E402
@@ -187,6 +189,11 @@ class RenewalTest(unittest.TestCase):
                     found.append(f"{request.method} {kind}")
         return found
 
+    def let_pass(self, seconds: float) -> None:
+        """Lets time pass for Alexa, whose clock the client follows."""
+        self.alexa.advance(seconds)
+        self.alexa.date_offset = (self.alexa.date_offset or 0) + seconds
+
     def logged(self, **fields: Any) -> list[Answer]:
         """The lines of the log with these fields."""
         lines = [json.loads(line) for line in self.log]
@@ -214,10 +221,10 @@ class Renewing(RenewalTest):
         self.renew()
         before = {one.id for one in self.alexa.subscriptions}
         self.alexa.requests.clear()
-        self.alexa.advance(DAY - 3600)
+        self.let_pass(DAY - 3600)
         self.assertEqual(self.renew()["kept"], 2)
         self.assertEqual(self.changes(), [])
-        self.alexa.advance(7200)
+        self.let_pass(7200)
         answer = self.renew()
         counts = {key: answer[key] for key in ("ending", "created", "deleted")}
         self.assertEqual(counts, {"ending": 2, "created": 2, "deleted": 2})
@@ -251,7 +258,7 @@ class Renewing(RenewalTest):
         # One room is taken out of the file; the other one ends.
         taken_out = first["entities"]["unit"]["id"]
         self.write(entry([room for room in ROOMS if room != taken_out], TWO_DAYS))
-        self.alexa.advance(DAY + 3600)
+        self.let_pass(DAY + 3600)
         answer = self.renew()
         self.assertEqual((answer["created"], answer["deleted"]), (1, 1))
         left = {one.id: one.body["entities"] for one in self.alexa.subscriptions}
@@ -270,7 +277,7 @@ class Renewing(RenewalTest):
         self.write(entry(ROOMS[:1], TWO_DAYS))
         self.renew()
         [old] = self.alexa.subscriptions
-        self.alexa.advance(DAY + 3600)
+        self.let_pass(DAY + 3600)
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         number, program = folder / "number", folder / "program"
         program.write_text(f"#!/bin/sh\necho $$ > {number}\nexec {RENEWAL}\n")
@@ -351,7 +358,7 @@ class Failing(RenewalTest):
         self.addCleanup(secrets.put_secret_value, SecretId=arn, SecretString=before)
 
     def test_a_list_that_is_not_answered(self) -> None:
-        self.alexa.fail_next(7, 503, path="GET", retry_after=0)
+        self.alexa.fail_next(100, 503, path=f"GET /v1/eventMessenger/{SUBSCRIPTIONS}")
         self.failure("AlexaFailed")
         self.assertEqual(self.changes(), [])
         self.assertEqual(len(self.logged(message="the renewal failed")), 1)
@@ -364,7 +371,8 @@ class Failing(RenewalTest):
     def test_an_item_that_may_be_the_missing_one(self) -> None:
         channel = {"type": "SNS", "id": self.parameters["EventsTopicArn"]}
         configuration = self.alexa.add(CONFIGURATIONS, {"deliveryChannels": [channel]})
-        self.alexa.add(SUBSCRIPTIONS, {"subscriptionConfigurationId": configuration})
+        body = {"subscriptionConfigurationId": configuration, "entities": {}}
+        self.alexa.add(SUBSCRIPTIONS, body)
         self.assertIn("cannot compare 1 items", self.failure("ListNotReadable"))
         self.assertEqual(self.changes(), [])
 
@@ -378,11 +386,11 @@ class Failing(RenewalTest):
         self.alexa.refused_units = {}
         self.assertEqual(self.renew()["created"], 1)
 
-    def test_what_concerns_every_creation_stops_the_run(self) -> None:
-        for status in (403, 429):
+    def test_when_all_creations_fail_the_next_run_makes_them(self) -> None:
+        for status, error_type in ((403, "ChangesNotMade"), (429, "AlexaFailed")):
             with self.subTest(status=status):
                 self.alexa.before = self.refuse_creations_with(status)
-                self.failure("AlexaFailed")
+                self.failure(error_type)
                 self.assertEqual(self.alexa.subscriptions, [])
         self.alexa.before = None
         self.alexa._faults.clear()
@@ -465,7 +473,10 @@ class Deployed(RenewalTest):
             command = " ".join(renewal.command(TEMPLATE, given))
             self.assertIn(f"--stack-name {RENEWAL_STACK} ", command)
             self.assertIn(" IntervalHours=6", command)
-            renewal.check()
+            with redirect_stdout(io.StringIO()) as told:
+                renewal.check()
+            found = "of 2 subscriptions in the file, 0 are there, 2 are missing"
+            self.assertIn(found, told.getvalue())
             self.assertEqual(self.changes(), [])
             self.write("broken")
             with self.assertRaisesRegex(deploy_renewal.StartError, "subscriptions.toml, line 1"):
@@ -478,7 +489,9 @@ class Deployed(RenewalTest):
         schedule = self.stack.client("scheduler").get_schedule(Name=schedule)
         self.assertEqual(schedule["ScheduleExpression"], "rate(24 hours)")
         self.assertEqual(schedule["Target"]["Arn"], function)
-        self.assertEqual(self.told_by_the_doctor()[0]["state"], "warning", "no metrics here")
+        [told] = self.told_by_the_doctor()
+        self.assertEqual(told["state"], "ok", told)
+        self.assertIn(f"{RENEWAL_STACK} runs every 24 hours; the last run", told["detail"])
 
     def told_by_the_doctor(self) -> list[Answer]:
         environment = aws(self.stack) | self.alexa.environment

@@ -1118,8 +1118,8 @@ mod tests {
         let text = include_str!("../../../docs/subscriptions.example.toml");
         assert!(read_texts(&[("a.toml", text)]).is_ok());
         let error = read_for(&[("a.toml", text)], ExampleIds::Placeholders).unwrap_err();
-        let found = error.iter().map(|problem| problem.explain().problem());
-        let found: Vec<_> = found.collect();
+        let problem = |error: &InputError| error.explain().problem();
+        let found: Vec<_> = error.iter().map(problem).collect();
         for problem in [
             "\"amzn1.alexa.unit.did.EXAMPLEROOM102\" in units is a placeholder",
             "\"amzn1.ask.skill.00000000-0000-0000-0000-000000000101\" in skills is a placeholder",

@@ -149,10 +149,8 @@ async fn check_stack(
         async { chain.add(ChainPart::Heartbeat, heartbeat::links(context).await) },
         async { chain.add(ChainPart::Ledger, ledger::links(context).await) },
         async {
-            chain.add(
-                ChainPart::Renewal,
-                renewal::links(context, Utc::now()).await,
-            )
+            let links = renewal::links(context, Utc::now()).await;
+            chain.add(ChainPart::Renewal, links);
         },
         async {
             let links = stack_key::links(context, alarms().await).await;

@@ -27,8 +27,9 @@ const STACK_SUFFIX: &str = "-renewal";
 /// The outputs with the names of its alarms.
 const ALARM_OUTPUTS: [&str; 2] = ["RenewalFailedAlarmName", "RenewalMissingAlarmName"];
 
-/// The period of the metrics: that of the alarms.
-const PERIOD_SECONDS: i32 = 3600;
+/// The period of the metrics. Two intervals of a day have fewer than the 1,440 data points that one
+/// call may return.
+const PERIOD_SECONDS: i32 = 300;
 
 /// What is known of the renewal.
 #[derive(Debug)]
@@ -51,10 +52,10 @@ struct RenewalAlarm {
     has_actions: bool,
 }
 
-/// The hour in which the renewal ran, and whether a run of that hour failed.
+/// The period in which the renewal ran last, and whether all of its runs failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RenewalRun {
-    hour: DateTime<Utc>,
+    start: DateTime<Utc>,
     failed: bool,
 }
 
@@ -76,7 +77,7 @@ async fn check(context: StackContext<'_>, now: DateTime<Utc>) -> CheckResult {
         Err(CommandError::Aws(error)) if error.is_missing() => return Ok(describe_absence(&name)),
         Err(error) => return Err(error.into()),
     };
-    let status = read(aws, &deployed, now).await?;
+    let status = Box::pin(read(aws, &deployed, now)).await?;
     let findings = judge(&status);
     ok_unless(findings, describe(&status))
 }
@@ -95,9 +96,9 @@ fn describe(status: &RenewalStatus) -> String {
         format!("every {interval} hours")
     };
     match status.last_run {
-        Some(RenewalRun { hour, .. }) => {
-            let hour = hour.format("%Y-%m-%d %H:%M UTC");
-            format!("{stack} runs {every}; the last run, in the hour from {hour}, succeeded")
+        Some(RenewalRun { start, .. }) => {
+            let start = start.format("%Y-%m-%d %H:%M UTC");
+            format!("{stack} runs {every}; the last run, at about {start}, succeeded")
         }
         None => format!("{stack} runs {every}"),
     }
@@ -155,8 +156,8 @@ async fn read_alarms(
     ))?;
     let found = read.metric_alarms.unwrap_or_default();
     let status = |name: String| {
-        let named = |alarm: &&MetricAlarm| alarm.alarm_name.as_deref() == Some(&name);
-        let alarm = found.iter().find(named);
+        let is_it = |alarm: &&MetricAlarm| alarm.alarm_name.as_deref() == Some(&name);
+        let alarm = found.iter().find(is_it);
         RenewalAlarm {
             state: alarm.map(|alarm| alarm.state_value.clone().unwrap_or(StateValue::Ok)),
             has_actions: alarm.is_some_and(|alarm| alarm.actions_enabled.unwrap_or(true)),
@@ -166,7 +167,7 @@ async fn read_alarms(
     Ok(names.into_iter().map(status).collect())
 }
 
-/// The last hour since `start` in which the function ran.
+/// The last run since `start`.
 async fn last_run(
     aws: &AwsClients,
     function: &str,
@@ -174,41 +175,35 @@ async fn last_run(
     now: DateTime<Utc>,
 ) -> Result<Option<RenewalRun>, AwsCallError> {
     let sums = async |metric: &str| {
+        let dimension = Dimension::builder().name("FunctionName").value(function);
         let request = aws.cloudwatch().get_metric_statistics();
         let request = request
             .namespace("AWS/Lambda")
             .metric_name(metric)
-            .dimensions(
-                Dimension::builder()
-                    .name("FunctionName")
-                    .value(function)
-                    .build(),
-            )
+            .dimensions(dimension.build())
             .start_time(Timestamp::from_secs(start.timestamp()))
             .end_time(Timestamp::from_secs(now.timestamp() + 60))
             .period(PERIOD_SECONDS)
             .statistics(Statistic::Sum);
         let read = request.send().await;
         let read = read.map_err(call_error("cloudwatch:GetMetricStatistics", function))?;
-        Ok(hours(read.datapoints.unwrap_or_default()))
+        Ok(read.datapoints.unwrap_or_default())
     };
     let (invocations, errors) = tokio::try_join!(sums("Invocations"), sums("Errors"))?;
-    Ok(invocations.into_iter().max().map(|hour| RenewalRun {
-        hour,
-        failed: errors.contains(&hour),
-    }))
+    Ok(find_last_run(&invocations, &errors))
 }
 
-/// The times of the data points that are not zero.
-fn hours(points: Vec<Datapoint>) -> Vec<DateTime<Utc>> {
-    let mut hours = Vec::new();
-    for point in points {
-        if point.sum.is_some_and(|sum| sum > 0.0) {
-            let seconds = point.timestamp.map(|time| time.secs());
-            hours.extend(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)));
-        }
-    }
-    hours
+/// The last period with invocations. Of several runs in it, one that succeeded counts.
+fn find_last_run(invocations: &[Datapoint], errors: &[Datapoint]) -> Option<RenewalRun> {
+    let sum = |point: &Datapoint| point.sum.unwrap_or_default();
+    let runs = invocations.iter().filter(|point| sum(point) > 0.0);
+    let last = runs.max_by_key(|point| point.timestamp.map(|time| time.secs()))?;
+    let same = |point: &&Datapoint| point.timestamp == last.timestamp;
+    let failures = errors.iter().find(same).map_or(0.0, sum);
+    Some(RenewalRun {
+        start: DateTime::from_timestamp(last.timestamp?.secs(), 0)?,
+        failed: failures >= sum(last),
+    })
 }
 
 fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
@@ -234,9 +229,9 @@ fn judge(status: &RenewalStatus) -> Vec<DoctorFinding> {
     }
     match last_run {
         Some(RenewalRun { failed: false, .. }) => {}
-        Some(RenewalRun { hour, .. }) => {
-            let hour = hour.format("%Y-%m-%d %H:%M UTC");
-            let problem = format!("a run in the hour from {hour} failed: {stack} may not renew");
+        Some(RenewalRun { start, .. }) => {
+            let start = start.format("%Y-%m-%d %H:%M UTC");
+            let problem = format!("the last run of {stack}, at about {start}, failed");
             let advice = "Read why in the log of RenewalFunction (docs/renewal.md)";
             findings.push(DoctorFinding::failed(problem, advice));
         }
@@ -279,7 +274,7 @@ fn judge_alarm(alarm: &RenewalAlarm) -> Option<DoctorFinding> {
 mod tests {
     use super::*;
 
-    const HOUR: DateTime<Utc> = DateTime::UNIX_EPOCH;
+    const TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn healthy() -> RenewalStatus {
         let alarm = |name: &str| RenewalAlarm {
@@ -295,7 +290,7 @@ mod tests {
             is_enabled: true,
             alarms: vec![alarm("failed"), alarm("missing")],
             last_run: Some(RenewalRun {
-                hour: HOUR,
+                start: TIME,
                 failed: false,
             }),
         }
@@ -314,8 +309,7 @@ mod tests {
         assert_eq!(problems(|_| {}), Vec::<String>::new());
         assert_eq!(
             describe(&healthy()),
-            "s-renewal runs every 24 hours; the last run, in the hour from 1970-01-01 00:00 UTC, \
-             succeeded"
+            "s-renewal runs every 24 hours; the last run, at about 1970-01-01 00:00 UTC, succeeded"
         );
     }
 
@@ -331,10 +325,10 @@ mod tests {
                 problems(|status| status.is_enabled = false),
             ),
             (
-                "a run in the hour from 1970-01-01 00:00 UTC failed: s-renewal may not renew",
+                "the last run of s-renewal, at about 1970-01-01 00:00 UTC, failed",
                 problems(|status| {
                     status.last_run = Some(RenewalRun {
-                        hour: HOUR,
+                        start: TIME,
                         failed: true,
                     });
                 }),
@@ -361,11 +355,19 @@ mod tests {
     }
 
     #[test]
-    fn only_hours_with_runs_count() {
-        let point = |seconds: i64, sum: f64| {
-            let time = Timestamp::from_secs(seconds);
+    fn the_last_period_with_runs_counts() {
+        let point = |minutes: i64, sum: f64| {
+            let time = Timestamp::from_secs(minutes * 60);
             Datapoint::builder().timestamp(time).sum(sum).build()
         };
-        assert_eq!(hours(vec![point(0, 1.0), point(3600, 0.0)]), [HOUR]);
+        let last = |invocations: &[Datapoint], errors: &[Datapoint]| {
+            let run = find_last_run(invocations, errors)?;
+            Some((run.start.timestamp() / 60, run.failed))
+        };
+        let invocations = [point(5, 1.0), point(10, 2.0), point(0, 1.0), point(15, 0.0)];
+        assert_eq!(last(&invocations, &[point(5, 1.0)]), Some((10, false)));
+        assert_eq!(last(&invocations, &[point(10, 1.0)]), Some((10, false)));
+        assert_eq!(last(&invocations, &[point(10, 2.0)]), Some((10, true)));
+        assert_eq!(last(&[point(0, 0.0)], &[]), None);
     }
 }
