@@ -99,8 +99,9 @@ unit: ## Unit, property and wire-level tests
 	cargo test --locked --workspace
 
 .PHONY: schemas
-schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the messages' JSON Schemas, AsyncAPI document and types into schemas/ (make unit and make consumers fail while they are out of date)
+schemas: $(CONSUMERS_VENV) $(if $(HAS_NPM),$(NODE_TOOLS)/.done) ## Write the JSON Schemas of messages and of aspctl's output, the AsyncAPI document and the types into schemas/ (make unit and make consumers fail while they are out of date)
 	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --lib message::
+	ASP_EVENTS_WRITE_SCHEMAS=1 cargo test --locked --workspace --bin aspctl output_schema::
 	.venv-consumers/bin/python tools/consumers/generate.py
 
 .PHONY: alarm-table

@@ -28,6 +28,8 @@ pub struct AlexaUnit {
     pub name: Option<String>,
     /// The unit in which it is, if Alexa shows that.
     pub parent_id: Option<String>,
+    /// The JSON that Alexa returned.
+    pub raw: Value,
 }
 
 /// A device of a unit.
@@ -43,6 +45,8 @@ pub struct AlexaDevice {
     pub serial_number: Option<String>,
     /// `OK` if it is online, or another word of Alexa's.
     pub reachability: Option<String>,
+    /// The JSON that Alexa returned.
+    pub raw: Value,
 }
 
 /// A list, and how many of its items could not be read because they show no id.
@@ -62,6 +66,7 @@ impl AlexaUnit {
             id: text(raw.get("id")?)?,
             name: raw.get("name").and_then(value_text),
             parent_id: raw.get("parentId").and_then(text),
+            raw: raw.clone(),
         })
     }
 }
@@ -75,6 +80,7 @@ impl AlexaDevice {
             model: shown("model"),
             serial_number: shown("serialNumber"),
             reachability: reachability(raw),
+            raw: raw.clone(),
         })
     }
 }

@@ -92,7 +92,7 @@ pub(crate) enum AspctlCommand {
     Explain(ExplainArgs),
     /// Print the completions of a shell
     Completion(CompletionArgs),
-    /// Write the man pages, or print the JSON Schema of the subscriptions file
+    /// Write the man pages, or print JSON Schemas of the subscriptions file and of outputs
     Generate(GenerateArgs),
 }
 

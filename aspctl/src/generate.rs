@@ -1,18 +1,18 @@
-//! `aspctl completion` and `aspctl generate`: completions of shells, man pages, and the JSON Schema
-//! of the subscriptions file.
+//! `aspctl completion` and `aspctl generate`: completions of shells, man pages, and JSON Schemas of
+//! the subscriptions file and of outputs.
 
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Command, Subcommand};
 use clap_complete::Shell;
-use schemars::{
-    Schema,
-    transform::{RecursiveTransform, Transform as _},
-};
-use serde_json::Value;
+use schemars::Schema;
 
 use crate::{
-    advice::InputError, error::CommandError, help, subscriptions::file::SubscriptionsFile,
+    advice::InputError,
+    error::CommandError,
+    help,
+    output_schema::{OutputSchema, unwrap_descriptions},
+    subscriptions::file::SubscriptionsFile,
     terminal::Terminal,
 };
 
@@ -38,8 +38,11 @@ pub(crate) enum GeneratedFile {
         /// Folder to write to
         folder: PathBuf,
     },
-    /// JSON Schema of the subscriptions file
-    Schema,
+    /// JSON Schema of the subscriptions file, or of what a command prints with --output json
+    Schema {
+        /// Command [default: the subscriptions file]
+        command: Option<OutputSchema>,
+    },
 }
 
 /// Prints the requested file, or writes it to the folder.
@@ -60,7 +63,10 @@ pub(crate) fn run(
                 "wrote the man pages to {place}; start with: man -l {place}/aspctl.1"
             ));
         }
-        GeneratedFile::Schema => terminal.json(&subscriptions_schema())?,
+        GeneratedFile::Schema { command } => {
+            let schema = command.map_or_else(subscriptions_schema, OutputSchema::generate);
+            terminal.json(&schema)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,13 +86,6 @@ pub(crate) fn completion(
 /// Generates the JSON Schema of the subscriptions file.
 fn subscriptions_schema() -> Schema {
     let mut schema = schemars::schema_for!(SubscriptionsFile);
-    RecursiveTransform(unwrap_description).transform(&mut schema);
+    unwrap_descriptions(&mut schema);
     schema
-}
-
-/// Joins the lines of a description, which are wrapped in the source.
-fn unwrap_description(schema: &mut Schema) {
-    if let Some(Value::String(description)) = schema.get_mut("description") {
-        *description = description.replace('\n', " ");
-    }
 }

@@ -25,6 +25,8 @@ mod kept_queue;
 mod live;
 mod login;
 mod names;
+mod output;
+mod output_schema;
 mod printable;
 mod private_file;
 mod quarantine;

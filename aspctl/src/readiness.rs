@@ -3,6 +3,10 @@
 //! `wait` first follows the topic, then reads the ledger. The function writes to the ledger before
 //! it publishes, so no signal is missed. `wait` keeps reading the ledger at intervals, because a
 //! new subscription may take effect late.
+//!
+//! Without the right to make a temporary queue, the ledger alone has to do. What it holds is the
+//! last signal about the subject by the time of its event, so `--since` means the same as on the
+//! topic. It lacks only what the function could not store, because the table was out of reach.
 
 use std::{cell::Cell, collections::HashMap, process::ExitCode, time::Duration};
 
@@ -13,14 +17,18 @@ use asp_events::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use clap::builder::NonEmptyStringValueParser;
-use tokio::time::{Instant, timeout, timeout_at};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
     args::{GlobalArgs, OutputFormat, since},
-    aws::{AwsClients, call_error},
+    aws::{AwsCallError, AwsClients, call_error},
     credentials::learn_names_if_known,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
+    output::{output_time, versioned},
     stack::DeployedStack,
     stored_readiness::stored_signal,
     terminal::Terminal,
@@ -32,8 +40,11 @@ const NOT_READY_STATUS: u8 = 2;
 /// The exit status if nothing is known about the subject.
 const UNKNOWN_STATUS: u8 = 3;
 
-/// How often to read the ledger.
+/// How often to read the ledger beside the topic.
 const READ_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often to read the ledger if nothing else tells: one read of a small item.
+const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a read of the ledger may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,6 +94,10 @@ pub(crate) struct WaitArgs {
     /// subject was ready, or failed, earlier
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
+    /// Do not follow the topic, which needs a temporary queue: read the ledger every 5 seconds.
+    /// This is also done if the identity may not make such a queue
+    #[arg(long)]
+    pub(crate) no_queue: bool,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
@@ -105,42 +120,34 @@ pub(crate) async fn wait(
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject, global, terminal).await?;
     learn_names_if_known(global, terminal);
-    let started = Instant::now();
+    let deadline = Instant::now().checked_add(args.timeout);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    let ledger = LedgerReader::of(&stack, &aws)?;
-    let (signals, interrupts) = ([SignalKind::Readiness], terminal.interrupts());
-    follow(&aws, &stack, &signals, interrupts, async |followed| {
-        terminal.note(format_args!(
-            "following the readiness signals of {} until {} is ready; Ctrl-C stops",
-            stack.name(),
-            describe(subject)
-        ));
-        let wait = ReadinessWait {
-            subject,
-            since: args.since,
-            ledger: &ledger,
-            followed,
-            terminal,
-            has_noted_failure: Cell::default(),
-        };
-        let deadline = started.checked_add(args.timeout);
-        match wait.until(deadline).await? {
-            Some(readiness) => readiness.show(args.output, terminal),
-            None => Ok(note_timeout(args.timeout, subject, terminal)),
-        }
-    })
-    .await
+    let wait = ReadinessWait {
+        subject,
+        since: args.since,
+        ledger: &LedgerReader::of(&stack, &aws)?,
+        terminal,
+        has_noted_failure: Cell::default(),
+    };
+    let known = if args.no_queue {
+        wait.on_ledger("--no-queue", deadline).await?
+    } else {
+        wait.on_topic_or_ledger(&aws, &stack, deadline).await?
+    };
+    if known.is_none() {
+        note_timeout(args.timeout, subject, terminal);
+    }
+    show_readiness(subject, known.as_ref(), args.output, terminal)
 }
 
-/// Notes that no signal arrived in time, and returns the exit status.
-fn note_timeout(timeout: Duration, subject: &ReadinessSubject, terminal: &Terminal) -> ExitCode {
+/// Notes that no signal arrived in time.
+fn note_timeout(timeout: Duration, subject: &ReadinessSubject, terminal: &Terminal) {
     terminal.note(format_args!(
         "timed out after {}: no signal about {}. {CHECK_ID}",
         humantime::format_duration(timeout),
         describe(subject)
     ));
-    ExitCode::from(UNKNOWN_STATUS)
 }
 
 /// Shows the last readiness of the subject from the ledger.
@@ -153,15 +160,15 @@ pub(crate) async fn status(
     learn_names_if_known(global, terminal);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
-    if let Some(readiness) = LedgerReader::of(&stack, &aws)?.read(subject).await? {
-        return readiness.show(args.output, terminal);
+    let known = LedgerReader::of(&stack, &aws)?.read(subject).await?;
+    if known.is_none() {
+        terminal.note(format_args!(
+            "nothing is known about {}: no event about it was processed in the last 14 days. \
+             {CHECK_ID}",
+            describe(subject)
+        ));
     }
-    terminal.note(format_args!(
-        "nothing is known about {}: no event about it was processed in the last 14 days. \
-         {CHECK_ID}",
-        describe(subject)
-    ));
-    Ok(ExitCode::from(UNKNOWN_STATUS))
+    show_readiness(subject, known.as_ref(), args.output, terminal)
 }
 
 /// Returns the subject that the options select. A unit may be given by its name.
@@ -213,7 +220,126 @@ struct KnownReadiness {
     /// The earlier of the event's own time and the time at which it was received.
     at: DateTime<Utc>,
     ready: bool,
+    origin: SignalOrigin,
     message: ReceivedMessage,
+}
+
+/// Where a signal was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum SignalOrigin {
+    /// The topic: it arrived while the command waited.
+    Topic,
+    /// The ledger: the function stored it.
+    Ledger,
+}
+
+/// The readiness of a subject.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReadinessOutput {
+    /// What is known of the subject.
+    readiness: ReadinessState,
+    /// What was asked about.
+    subject: SubjectOutput,
+    /// When the subject's last event happened, in UTC (RFC 3339); null if none is known.
+    at: Option<String>,
+    /// Where the signal was found; null if there is none.
+    origin: Option<SignalOrigin>,
+    /// Why it is not ready, if the event says so.
+    error: Option<Value>,
+    /// The signal as published (its type says by which schema); from the ledger without the Alexa
+    /// event. Null if there is none.
+    raw: Option<Value>,
+}
+
+/// What is known of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ReadinessState {
+    /// It is ready. Exit status 0.
+    Ready,
+    /// It is not. Exit status 2.
+    NotReady,
+    /// No event about it is known, or arrived in time. Exit status 3.
+    Unknown,
+}
+
+impl ReadinessState {
+    fn exit_status(self) -> ExitCode {
+        match self {
+            Self::Ready => ExitCode::SUCCESS,
+            Self::NotReady => ExitCode::from(NOT_READY_STATUS),
+            Self::Unknown => ExitCode::from(UNKNOWN_STATUS),
+        }
+    }
+}
+
+/// A unit, a device or a principal: the IDs that were asked about.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct SubjectOutput {
+    /// The unit; for a principal the unit of its role, if that was asked about.
+    #[serde(rename = "unitId")]
+    unit: Option<String>,
+    /// The device.
+    #[serde(rename = "endpointId")]
+    endpoint: Option<String>,
+    /// The principal.
+    #[serde(rename = "principalId")]
+    principal: Option<String>,
+}
+
+impl From<&ReadinessSubject> for SubjectOutput {
+    fn from(subject: &ReadinessSubject) -> Self {
+        let mut output = Self::default();
+        match subject.clone() {
+            ReadinessSubject::Unit(id) => output.unit = Some(id),
+            ReadinessSubject::Device(id) => output.endpoint = Some(id),
+            ReadinessSubject::Principal(id) => output.principal = Some(id),
+            ReadinessSubject::PrincipalOnUnit {
+                principal_id,
+                unit_id,
+            } => {
+                output.principal = Some(principal_id);
+                output.unit = Some(unit_id);
+            }
+        }
+        output
+    }
+}
+
+/// Prints what is known of the subject, and returns the exit status.
+fn show_readiness(
+    subject: &ReadinessSubject,
+    known: Option<&KnownReadiness>,
+    output: OutputFormat,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let readiness = match known {
+        Some(known) if known.ready => ReadinessState::Ready,
+        Some(_) => ReadinessState::NotReady,
+        None => ReadinessState::Unknown,
+    };
+    match output {
+        OutputFormat::Table => {
+            if let Some(known) = known {
+                terminal.say(known.message.line())?;
+            }
+        }
+        OutputFormat::Json => {
+            let raw = known.and_then(|known| known.message.json());
+            let error = raw.as_ref().and_then(|raw| raw.pointer("/data/error"));
+            terminal.json(&versioned(ReadinessOutput {
+                readiness,
+                subject: subject.into(),
+                at: known.map(|known| output_time(known.at)),
+                origin: known.map(|known| known.origin),
+                error: error.cloned(),
+                raw,
+            }))?;
+        }
+    }
+    Ok(readiness.exit_status())
 }
 
 impl KnownReadiness {
@@ -230,20 +356,8 @@ impl KnownReadiness {
         readiness.subjects.contains(subject).then_some(Self {
             at,
             ready: readiness.ready,
+            origin: SignalOrigin::Topic,
             message,
-        })
-    }
-
-    /// Prints the signal, and returns the exit status.
-    fn show(&self, output: OutputFormat, terminal: &Terminal) -> Result<ExitCode, CommandError> {
-        match output {
-            OutputFormat::Table => terminal.say(self.message.line())?,
-            OutputFormat::Json => terminal.say_json(self.message.text())?,
-        }
-        Ok(if self.ready {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(NOT_READY_STATUS)
         })
     }
 }
@@ -302,7 +416,12 @@ fn stored_readiness(
 ) -> Option<KnownReadiness> {
     let (at, message) = stored_signal(subject, item, Utc::now())?;
     let ready = message.published().data.as_ref()?.readiness()?.ready;
-    Some(KnownReadiness { at, ready, message })
+    Some(KnownReadiness {
+        at,
+        ready,
+        origin: SignalOrigin::Ledger,
+        message,
+    })
 }
 
 /// A wait for the readiness of a subject.
@@ -310,28 +429,87 @@ struct ReadinessWait<'a> {
     subject: &'a ReadinessSubject,
     since: Option<DateTime<Utc>>,
     ledger: &'a LedgerReader,
-    followed: &'a FollowedQueue,
     terminal: &'a Terminal,
     /// Whether a note has said that the ledger cannot be read.
     has_noted_failure: Cell<bool>,
 }
 
 impl ReadinessWait<'_> {
+    /// Follows the topic. If the identity may not make the temporary queue for it, the ledger alone
+    /// has to do.
+    async fn on_topic_or_ledger(
+        &self,
+        aws: &AwsClients,
+        stack: &DeployedStack,
+        deadline: Option<Instant>,
+    ) -> Result<Option<KnownReadiness>, CommandError> {
+        let (signals, interrupts) = ([SignalKind::Readiness], self.terminal.interrupts());
+        let followed = follow(aws, stack, &signals, interrupts, async |followed| {
+            self.terminal.note(format_args!(
+                "following the readiness signals of {} until {} is ready; Ctrl-C stops",
+                stack.name(),
+                describe(self.subject)
+            ));
+            self.until(followed, deadline).await
+        });
+        match followed.await {
+            Err(CommandError::Aws(error)) if error.is_denied() => {
+                let reason = format!("cannot follow the topic: {}", error.explain().problem());
+                self.on_ledger(&reason, deadline).await
+            }
+            waited => waited,
+        }
+    }
+
+    /// Reads the ledger until it has the readiness, at least at start and end.
+    async fn on_ledger(
+        &self,
+        reason: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Option<KnownReadiness>, CommandError> {
+        self.terminal.note(format_args!(
+            "reading the ledger every {} until {} is ready ({reason}); Ctrl-C stops",
+            humantime::format_duration(LEDGER_INTERVAL),
+            describe(self.subject)
+        ));
+        loop {
+            let next = Instant::now() + LEDGER_INTERVAL;
+            let (known, problem) = match self.try_ledger().await {
+                Ok(known) => (newest(known, self.since), None),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => (None, Some(error)),
+            };
+            if known.is_some() {
+                return Ok(known);
+            }
+            // Nothing is known if the ledger was not read at the end.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return problem.map_or(Ok(None), Err);
+            }
+            if let Some(problem) = problem {
+                self.note_failure(&problem.explain().problem(), "it is read again");
+            }
+            sleep_until(deadline.map_or(next, |deadline| deadline.min(next))).await;
+        }
+    }
+
     /// Waits for the readiness until the deadline. Reads the ledger at least at start and end.
     async fn until(
         &self,
+        followed: &FollowedQueue,
         deadline: Option<Instant>,
     ) -> Result<Option<KnownReadiness>, CommandError> {
         let known = newest(self.read_ledger().await, self.since);
         match (known, deadline) {
             // The queue may already hold a newer signal.
             (Some(known), _) => {
-                let received = timeout(READ_TIMEOUT, self.receive(Duration::ZERO)).await;
+                let received = self.receive(followed, Duration::ZERO);
+                let received = timeout(READ_TIMEOUT, received).await;
                 let received = received.ok().transpose()?.unwrap_or_default();
                 Ok(newest(received.into_iter().chain([known]), self.since))
             }
-            (None, None) => self.next().await.map(Some),
-            (None, Some(deadline)) => match timeout_at(deadline, self.next()).await {
+            (None, None) => self.next(followed).await.map(Some),
+            (None, Some(deadline)) => match timeout_at(deadline, self.next(followed)).await {
                 Ok(readiness) => readiness.map(Some),
                 Err(_) => Ok(newest(self.read_ledger().await, self.since)),
             },
@@ -339,12 +517,11 @@ impl ReadinessWait<'_> {
     }
 
     /// Waits for the next readiness, without a deadline.
-    async fn next(&self) -> Result<KnownReadiness, CommandError> {
+    async fn next(&self, followed: &FollowedQueue) -> Result<KnownReadiness, CommandError> {
         let mut read_at = Instant::now();
         loop {
-            let mut known = self
-                .receive(READ_INTERVAL.saturating_sub(read_at.elapsed()))
-                .await?;
+            let longest = READ_INTERVAL.saturating_sub(read_at.elapsed());
+            let mut known = self.receive(followed, longest).await?;
             if read_at.elapsed() >= READ_INTERVAL {
                 known.extend(self.read_ledger().await);
                 read_at = Instant::now();
@@ -356,9 +533,13 @@ impl ReadinessWait<'_> {
     }
 
     /// Receives the next signals about the subject; empty after `longest`.
-    async fn receive(&self, longest: Duration) -> Result<Vec<KnownReadiness>, CommandError> {
+    async fn receive(
+        &self,
+        followed: &FollowedQueue,
+        longest: Duration,
+    ) -> Result<Vec<KnownReadiness>, CommandError> {
         let mut known = Vec::new();
-        for message in self.followed.receive(longest).await? {
+        for message in followed.receive(longest).await? {
             known.extend(KnownReadiness::of(message, self.subject, Utc::now()));
         }
         Ok(known)
@@ -366,21 +547,38 @@ impl ReadinessWait<'_> {
 
     /// Reads the ledger. If it is unavailable, only the topic counts, and a note says so once.
     async fn read_ledger(&self) -> Option<KnownReadiness> {
-        let problem = match timeout(READ_TIMEOUT, self.ledger.read(self.subject)).await {
-            Ok(Ok(known)) => return known,
-            Ok(Err(error)) => error.explain().to_string(),
-            Err(_) => format!(
-                "DynamoDB did not respond within {}.",
-                humantime::format_duration(READ_TIMEOUT)
-            ),
-        };
+        match self.try_ledger().await {
+            Ok(known) => known,
+            Err(error) => {
+                let problem = error.explain().to_string();
+                self.note_failure(&problem, "only signals from now on count");
+                None
+            }
+        }
+    }
+
+    async fn try_ledger(&self) -> Result<Option<KnownReadiness>, CommandError> {
+        let read = timeout(READ_TIMEOUT, self.ledger.read(self.subject)).await;
+        read.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(READ_TIMEOUT);
+            let problem = format!("DynamoDB did not respond within {limit}");
+            let advice = "Check the network and the region (--region)";
+            Err(CommandError::input("the ledger", problem, advice))
+        })
+    }
+
+    fn note_failure(&self, problem: &str, consequence: &str) {
         if !self.has_noted_failure.replace(true) {
             self.terminal.note(format_args!(
-                "the ledger cannot be read, so only signals from now on count: {problem}"
+                "the ledger cannot be read, so {consequence}: {problem}"
             ));
         }
-        None
     }
+}
+
+/// Whether the next read of the ledger fares no better.
+fn is_final(error: &CommandError) -> bool {
+    matches!(error, CommandError::Aws(error) if !AwsCallError::is_transient(error))
 }
 
 #[cfg(test)]
@@ -413,6 +611,7 @@ mod tests {
         KnownReadiness {
             at: at(seconds),
             ready,
+            origin: SignalOrigin::Ledger,
             message,
         }
     }

@@ -71,6 +71,12 @@ impl SignalConsumer {
     }
 }
 
+/// Returns the name in the ARN of a log group, which ends with `:*`.
+pub(crate) fn log_group_name(arn: &str) -> &str {
+    let name = Arn::parse(arn).map(|arn| arn.resource_id());
+    name.map_or(arn, |name| name.trim_end_matches(":*"))
+}
+
 /// Advises how to change a parameter of the stack. `make deploy` remembers the others.
 pub(crate) fn how_to_set(parameter: &str, value: &str) -> String {
     format!(
@@ -212,6 +218,11 @@ impl DeployedStack {
         self.output(output).map(resource_name)
     }
 
+    /// The name of the function's log group, whose ARN ends with `:*`.
+    pub(crate) fn log_group(&self) -> Result<&str, CommandError> {
+        self.output("AspEventsLogGroupArn").map(log_group_name)
+    }
+
     /// The URL of the queue whose ARN is in an output.
     pub(crate) async fn queue_url(
         &self,
@@ -243,5 +254,15 @@ mod tests {
             assert!(error.contains(&format!("no output {output}")), "{error}");
             assert!(!stack.leaves_out_output(output));
         }
+    }
+
+    #[test]
+    fn the_name_of_a_log_group_is_in_its_arn() {
+        assert_eq!(
+            log_group_name(
+                "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"
+            ),
+            "/aws/lambda/asp-events"
+        );
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use anstream::ColorChoice;
 use comfy_table::{Table, presets::NOTHING};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use secrecy::SecretString;
 use serde::Serialize;
 use tracing::Level;
@@ -181,6 +181,28 @@ impl Terminal {
         head: &[&str],
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> Result<(), CommandError> {
+        self.say_tables(&[self.table_lines(head, rows)])
+    }
+
+    /// Prints tables, with an empty line between two.
+    pub(crate) fn say_tables(&self, tables: &[Vec<String>]) -> Result<(), CommandError> {
+        for (index, lines) in tables.iter().enumerate() {
+            if index > 0 {
+                self.print("")?;
+            }
+            lines
+                .iter()
+                .try_for_each(|line| self.print(&printable::line(line)))?;
+        }
+        Ok(())
+    }
+
+    /// The lines of a table.
+    pub(crate) fn table_lines(
+        &self,
+        head: &[&str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> Vec<String> {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(head);
         for row in rows {
@@ -193,8 +215,16 @@ impl Terminal {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        let mut lines = table.lines();
-        lines.try_for_each(|line| self.print(&printable::line(line.trim_end())))
+        let lines = table.lines();
+        lines.map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// How many characters fit on a line of the terminal to which results go; `None` if they go
+    /// elsewhere.
+    #[expect(clippy::unused_self, reason = "all output goes through a terminal")]
+    pub(crate) fn width(&self) -> Option<usize> {
+        let size = tcgetwinsize(io::stdout()).ok()?;
+        (size.ws_col > 0).then(|| size.ws_col.into())
     }
 
     /// Whether somebody can be asked.

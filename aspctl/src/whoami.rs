@@ -4,7 +4,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     advice::Explanation,
@@ -15,6 +16,7 @@ use crate::{
     aws::{AwsClients, caller_account},
     credentials::{self, CredentialsSource},
     error::CommandError,
+    output::{ProblemOutput, versioned},
     printable::{BAD, STRONG},
     stack::DeployedStack,
     terminal::Terminal,
@@ -67,7 +69,7 @@ pub(crate) async fn run(
     let identity = CallerIdentity { source, alexa, aws };
     let missing = identity.missing();
     match args.output {
-        OutputFormat::Json => terminal.json(&identity.json(&missing))?,
+        OutputFormat::Json => terminal.json(&versioned(identity.output(&missing)))?,
         OutputFormat::Table => identity.show(&missing, terminal)?,
     }
     if missing.is_empty() {
@@ -201,22 +203,90 @@ impl CallerIdentity {
         Ok(())
     }
 
-    fn json(&self, missing: &[MissingPart<'_>]) -> Value {
+    fn output(&self, missing: &[MissingPart<'_>]) -> IdentityOutput {
         let mut parts = Vec::new();
         for (name, reason) in missing {
-            parts.push(json!({
-                "part": name,
-                "problem": reason.problem(),
-                "advice": reason.advice(),
-            }));
+            parts.push(MissingPartOutput {
+                part: name,
+                reason: ProblemOutput {
+                    problem: reason.problem(),
+                    advice: reason.advice().map(str::to_owned),
+                },
+            });
         }
-        json!({
-            "credentials": self.source.to_string(),
-            "alexa": self.alexa.as_ref().ok().map(AlexaIdentity::json),
-            "aws": self.aws.as_ref().ok().map(AwsIdentity::json),
-            "missing": parts,
-        })
+        IdentityOutput {
+            credentials: self.source.to_string(),
+            alexa: self.alexa.as_ref().ok().map(AlexaIdentity::output),
+            aws: self.aws.as_ref().ok().map(AwsIdentity::output),
+            missing: parts,
+        }
     }
+}
+
+/// Whose credentials the commands use.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IdentityOutput {
+    /// Where the credentials for Alexa come from.
+    credentials: String,
+    /// The client and its account; null if the credentials cannot be read.
+    alexa: Option<AlexaIdentityOutput>,
+    /// The AWS account; null if there are no settings for AWS.
+    aws: Option<AwsIdentityOutput>,
+    /// What could not be found out. Exit status 1 if there is anything.
+    missing: Vec<MissingPartOutput>,
+}
+
+/// Who acts at Login with Amazon and Alexa.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct AlexaIdentityOutput {
+    /// The Login with Amazon client.
+    client_id: String,
+    /// How long the access token is valid; null if there is none.
+    token_seconds_left: Option<u64>,
+    /// The scopes of the token, as far as they are known.
+    scopes: Vec<String>,
+    /// How the scopes are known.
+    scopes_from: ScopesOrigin,
+    /// The account, which is the customer in all calls to Alexa; null if it is not known.
+    account: Option<String>,
+    /// Whether Alexa answers.
+    has_access: bool,
+}
+
+/// How scopes are known.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+enum ScopesOrigin {
+    /// Login with Amazon says so.
+    #[serde(rename = "Login with Amazon")]
+    LoginWithAmazon,
+    /// By the calls that succeed.
+    #[serde(rename = "what works")]
+    WhatWorks,
+}
+
+/// Who acts at AWS.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct AwsIdentityOutput {
+    /// The account's ID; null if it is not known.
+    account: Option<String>,
+    /// The region.
+    region: String,
+    /// The stack; null if it is not there.
+    stack: Option<String>,
+    /// Its status, such as `UPDATE_COMPLETE`.
+    stack_status: Option<String>,
+}
+
+/// A part that could not be found out.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MissingPartOutput {
+    /// Its name.
+    part: &'static str,
+    #[serde(flatten)]
+    reason: ProblemOutput,
 }
 
 fn named<'a, T>(name: &'static str, part: &'a IdentityPart<T>) -> Option<MissingPart<'a>> {
@@ -250,17 +320,21 @@ impl AlexaIdentity {
         rows
     }
 
-    fn json(&self) -> Value {
+    fn output(&self) -> AlexaIdentityOutput {
         let token = self.token.as_ref().ok();
         let (scopes, is_told) = self.scopes();
-        json!({
-            "clientId": self.client_id,
-            "tokenSecondsLeft": token.map(|token| token.time_left.as_secs()),
-            "scopes": scopes,
-            "scopesFrom": if is_told { "Login with Amazon" } else { "what works" },
-            "account": self.account.as_ref().ok(),
-            "hasAccess": self.access.is_ok(),
-        })
+        AlexaIdentityOutput {
+            client_id: self.client_id.clone(),
+            token_seconds_left: token.map(|token| token.time_left.as_secs()),
+            scopes,
+            scopes_from: if is_told {
+                ScopesOrigin::LoginWithAmazon
+            } else {
+                ScopesOrigin::WhatWorks
+            },
+            account: self.account.as_ref().ok().cloned(),
+            has_access: self.access.is_ok(),
+        }
     }
 }
 
@@ -277,14 +351,14 @@ impl AwsIdentity {
         rows
     }
 
-    fn json(&self) -> Value {
+    fn output(&self) -> AwsIdentityOutput {
         let stack = self.stack.as_ref().ok();
-        json!({
-            "account": self.account.as_ref().ok(),
-            "region": self.region,
-            "stack": stack.map(DeployedStack::name),
-            "stackStatus": stack.map(DeployedStack::status),
-        })
+        AwsIdentityOutput {
+            account: self.account.as_ref().ok().cloned(),
+            region: self.region.clone(),
+            stack: stack.map(|stack| stack.name().to_owned()),
+            stack_status: stack.map(|stack| stack.status().to_owned()),
+        }
     }
 }
 

@@ -345,7 +345,10 @@ class FollowTest(StackTest):
         ended = self.end(wait)
         self.assertEqual(ended.status, 0)
         [message] = [m for m in self.watch.drain("ReadinessQueue") if m.event["subject"] == subject]
-        self.assertEqual(ended.out, message.body + "\n")
+        shown = json.loads(ended.out)
+        self.assertEqual((shown["raw"], shown["origin"]), (message.event, "TOPIC"))
+        self.assertEqual((shown["version"], shown["readiness"]), (1, "READY"))
+        self.assertEqual((shown["subject"]["unitId"], shown["at"]), (subject, message.event["time"]))
 
     def test_wait_sees_an_earlier_message(self) -> None:
         subject = unit()
@@ -426,7 +429,7 @@ class FollowTest(StackTest):
         new = self.sent("subscription-activation", "--unit", subject)
         ended = self.end(wait)
         self.assertEqual(ended.status, 0, ended.err)
-        self.assertTrue(json.loads(ended.out)["id"].endswith(f"/{new}"))
+        self.assertTrue(json.loads(ended.out)["raw"]["id"].endswith(f"/{new}"))
 
     def test_wait_for_a_principal_on_a_unit(self) -> None:
         subject, principal = unit(), f"amzn1.account.{uuid.uuid4()}"
@@ -480,6 +483,165 @@ class FollowTest(StackTest):
             ended = self.end(wait)
             self.assertEqual(ended.status, 0, ended.err)
 
+    # ── wait without a queue ──
+
+    def test_wait_reads_the_ledger_if_it_may_not_make_a_queue(self) -> None:
+        subject = unit()
+        self.remember(self.signal_of(subject))
+        for denied in ({"CreateQueue": lambda: JSON_DENIED}, {"Subscribe": lambda: XML_DENIED}):
+            with self.subTest(denied), proxy(self.stack.endpoint, **denied) as relay:
+                ended = self.run_tool("wait", "--unit", subject, endpoint=relay.endpoint)
+                self.assertEqual(ended.status, 0, ended.err)
+                self.assertIn(subject, ended.out)
+                [said] = [line for line in ended.err.splitlines() if "reading the ledger" in line]
+                self.assertIn("reading the ledger every 5s until", said)
+                [action] = denied
+                self.assertRegex(said, rf"cannot follow the topic: \w+:{action} on .* failed")
+                self.assertNotIn("ReceiveMessage", relay.calls)
+
+    def test_wait_without_a_queue_sees_what_is_stored_later(self) -> None:
+        subject, reads = unit(), []
+
+        def later() -> Answer | None:
+            reads.append(subject)
+            if len(reads) == 2:
+                self.remember(self.signal_of(subject, ready=False))
+            return None
+
+        with proxy(self.stack.endpoint, GetItem=later) as relay:
+            ended = self.run_tool("wait", "--no-queue", "--unit", subject, endpoint=relay.endpoint)
+        self.assertEqual((ended.status, len(reads)), (2, 2), ended.err)
+        self.assertIn("(--no-queue); Ctrl-C stops", ended.err)
+        self.assertEqual({"CreateQueue", "Subscribe"} & set(relay.calls), set())
+
+    def test_wait_without_a_queue_ignores_what_happened_before_since(self) -> None:
+        subject = unit()
+        self.remember(self.signal_of(subject, at=datetime.now(UTC) - timedelta(hours=2)))
+        args = ("wait", "--no-queue", "--unit", subject, "--timeout", "1s", "--output", "json")
+        ended = self.run_tool(*args, "--since", "1h")
+        self.assertEqual((ended.status, ended.json["readiness"]), (3, "UNKNOWN"))
+        self.assertIn("timed out after 1s: no signal about the unit", ended.err)
+        ended = self.run_tool(*args)
+        self.assertEqual((ended.status, ended.json["origin"]), (0, "LEDGER"))
+
+    def test_wait_without_a_queue_reads_the_ledger_at_its_end(self) -> None:
+        subject, reads = unit(), []
+
+        def only_the_second() -> Answer | None:
+            reads.append(subject)
+            item = {"Item": self.item(self.signal_of(subject))} if len(reads) == 2 else {}
+            return Answer(200, json.dumps(item).encode())
+
+        with proxy(self.stack.endpoint, GetItem=only_the_second) as relay:
+            args = ("wait", "--no-queue", "--unit", subject, "--timeout", "1s")
+            ended = self.run_tool(*args, endpoint=relay.endpoint)
+        self.assertEqual((ended.status, len(reads)), (0, 2), ended.err)
+
+    def test_wait_without_a_queue_fails_if_the_ledger_cannot_be_read(self) -> None:
+        args = ("wait", "--no-queue", "--unit", unit(), "--timeout", "0s")
+        with proxy(self.stack.endpoint, GetItem=lambda: JSON_DENIED) as relay:
+            ended = self.run_tool(*args, endpoint=relay.endpoint)
+        self.assertEqual((ended.status, ended.out), (1, ""))
+        self.assertIn("Allow dynamodb:GetItem", ended.err)
+        with proxy(self.stack.endpoint, GetItem=lambda: Answer(503, b"")) as relay:
+            ended = self.run_tool(*args, endpoint=relay.endpoint)
+        self.assertEqual((ended.status, ended.out), (1, ""), "not 3: nobody knows")
+
+    # ── tail --since ──
+
+    def logged(self, subject: str) -> dict[str, Any]:
+        """The line of the log about a unit, as CloudWatch Logs shows it, a minute old."""
+        [line] = [line for line in self.watch.function_log() if subject in line and '"done"' in line]
+        at = int((time.time() - 60) * 1000)
+        return {"eventId": f"line-{subject}", "timestamp": at, "message": line}
+
+    def test_tail_since_shows_the_log_and_goes_on(self) -> None:
+        subject = unit()
+        self.sent("subscription-activation", "--unit", subject)
+        self.sent("subscription-activation")
+        tail = self.start("tail", "--since", "1h", "--unit", subject, "--limit", "2")
+        logged = json.loads(tail.stdout.readline())
+        self.sent("subscription-activation", "--unit", subject, "--error", "E")
+        published = json.loads(self.end(tail).out)
+        self.assertEqual((logged["type"], logged["subject"]), ("aspctl.logged-event.v1", subject))
+        self.assertEqual((logged["data"]["outcome"], logged["data"]["ready"]), ("handled", True))
+        self.assertEqual((published["type"], published["data"]["ready"]), ("aspevents.unit.readiness.v1", False))
+
+    def test_tail_since_shows_nothing_twice(self) -> None:
+        subject, first = unit(), []
+
+        def process_meanwhile() -> Answer | None:
+            if not first:
+                first.append(self.sent("subscription-activation", "--unit", subject))
+            return None
+
+        # The first event is in the log and on the topic.
+        with proxy(self.stack.endpoint, FilterLogEvents=process_meanwhile) as relay:
+            args = ("tail", "--since", "1h", "--unit", subject, "--limit", "2")
+            tail = self.start(*args, endpoint=relay.endpoint)
+            logged = json.loads(tail.stdout.readline())
+            second = self.sent("subscription-activation", "--unit", subject)
+            published = json.loads(self.end(tail).out)
+        self.assertEqual((logged["type"], logged["data"]["eventId"]), ("aspctl.logged-event.v1", first[0]))
+        self.assertTrue(published["id"].endswith(f"/{second}"), published["id"])
+
+    def test_tail_since_misses_nothing_that_the_log_shows_late(self) -> None:
+        subject = unit()
+        self.sent("subscription-activation", "--unit", subject)
+        line = self.logged(subject)
+
+        def late() -> Answer | None:
+            lines = [line] if relay.calls.count("FilterLogEvents") > 1 else []
+            return Answer(200, json.dumps({"events": lines}).encode(), "application/x-amz-json-1.1")
+
+        with proxy(self.stack.endpoint, FilterLogEvents=late) as relay:
+            args = ("tail", "--since", "1h", "--unit", subject, "--limit", "1")
+            ended = self.end(self.start(*args, endpoint=relay.endpoint))
+        self.assertEqual((ended.status, json.loads(ended.out)["id"]), (0, line["eventId"]))
+
+    def test_tail_since_reads_all_pages_and_no_message(self) -> None:
+        subject, pages = unit(), []
+        self.sent("subscription-activation", "--unit", subject)
+        line = self.logged(subject)
+
+        def page() -> Answer | None:
+            pages.append(json.loads(relay.bodies["FilterLogEvents"][-1]))
+            number = len(pages)
+            events = {"events": [line | {"eventId": f"line-{number}", "timestamp": line["timestamp"] - 3_600_000}]}
+            more = {"nextToken": f"page-{number + 1}"} if number < 3 else {}
+            return Answer(200, json.dumps(events | more).encode(), "application/x-amz-json-1.1")
+
+        with proxy(self.stack.endpoint, FilterLogEvents=page) as relay:
+            args = ("tail", "--since", "2h", "--for", "0s", "--output", "text", "--unit", subject)
+            ended = self.run_tool(*args, endpoint=relay.endpoint)
+        self.assertEqual((ended.status, len(ended.lines)), (0, 3), ended.err)
+        for shown in ended.lines:
+            self.assertRegex(shown, rf"^\S+Z  unit        {subject}  ready \(log\)$")
+        self.assertEqual([one.get("nextToken") for one in pages], [None, "page-2", "page-3"])
+        self.assertIn("marked (log): what was decided about each event, without the messages", ended.err)
+
+    def test_tail_since_filters_the_log(self) -> None:
+        subject = unit()
+        self.sent("automation-failure", "--unit", subject, "--error", "ENDPOINT_NOT_FOUND")
+        self.sent("automation-success", "--unit", subject)
+        self.sent("subscription-activation", "--unit", subject)
+        for args, shown in {
+            ("--type", "retry"): ["FIX_THEN_RETRY"],
+            ("--decision", "FIX_THEN_RETRY"): ["FIX_THEN_RETRY"],
+            ("--decision", "RETRY"): [],
+            ("--type", "quarantine"): [],
+            (): ["FIX_THEN_RETRY", None],
+        }.items():
+            args = ("--since", "1h", "--for", "0s", "--unit", subject, *args)
+            lines = [json.loads(line) for line in self.run_tool("tail", *args).lines]
+            self.assertEqual([line["data"].get("decision") for line in lines], shown, args)
+
+    def test_tail_since_needs_the_log(self) -> None:
+        with proxy(self.stack.endpoint, FilterLogEvents=lambda: JSON_DENIED) as relay:
+            denied = self.run_tool("tail", "--since", "1h", endpoint=relay.endpoint)
+        self.assertEqual((denied.status, denied.out), (1, ""))
+        self.assertIn("Allow logs:FilterLogEvents for the identity that runs aspctl", denied.err)
+
     # ── status ──
 
     def test_status_shows_the_last_readiness(self) -> None:
@@ -489,7 +651,8 @@ class FollowTest(StackTest):
         self.remember(expired, expires_in=-1)
         shown = self.run_tool("status", "--unit", ready["subject"], "--output", "json")
         stored = {**ready, "data": {"ready": True, "unitId": ready["subject"]}}
-        self.assertEqual((shown.status, shown.err, json.loads(shown.out)), (0, "", stored))
+        self.assertEqual((shown.status, shown.err, shown.json["raw"]), (0, "", stored))
+        self.assertEqual((shown.json["readiness"], shown.json["origin"]), ("READY", "LEDGER"))
         shown = self.run_tool("status", "--unit", failed["subject"])
         self.assertEqual(shown.status, 2)
         self.assertIn("not ready", shown.out)
@@ -497,6 +660,8 @@ class FollowTest(StackTest):
             shown = self.run_tool("status", "--unit", unknown)
             self.assertEqual((shown.status, shown.out), (3, ""))
             self.assertIn(f"nothing is known about the unit {unknown}", shown.err)
+        shown = self.run_tool("status", "--unit", unknown, "--output", "json")
+        self.assertEqual((shown.status, shown.json["readiness"], shown.json["raw"]), (3, "UNKNOWN", None))
 
     def test_status_reads_what_the_function_stored(self) -> None:
         subject, device, principal = unit(), f"amzn1.alexa.endpoint.{uuid.uuid4()}", f"amzn1.account.{uuid.uuid4()}"

@@ -63,7 +63,7 @@ class Reading(QuarantineTest):
     def test_list_shows_what_the_function_quarantined(self) -> None:
         id = self.watch.publish("not JSON")
         self.eventually(lambda: self.counts(QUEUE) == (1, 0))
-        [listed] = self.succeed("list", "--output", "json").json
+        [listed] = self.succeed("list", "--output", "json").json["messages"]
         self.assertEqual((listed["id"], listed["reason"]), (id, "NOT_JSON"))
         [kept] = self.watch.settle(1)
         self.assertEqual(listed["detail"], kept.event["data"]["detail"])
@@ -79,7 +79,7 @@ class Reading(QuarantineTest):
         self.fill("m-1")
         self.put(QUEUE, quarantined("m-2", "UNKNOWN_STATUS"), quarantined("m-3", "NOT_AN_EVENT"))
         args = ("--reason", "UNKNOWN_STATUS", "--reason", "NOT_AN_EVENT")
-        listed = self.succeed("list", *args, "--output", "json").json
+        listed = self.succeed("list", *args, "--output", "json").json["messages"]
         self.assertEqual({entry["id"] for entry in listed}, {"m-2", "m-3"})
         self.assertEqual(self.quarantine("list", "--reason", "OTHER").status, 64)
         self.assert_kept("m-1", "m-2", "m-3")
@@ -87,7 +87,7 @@ class Reading(QuarantineTest):
     def test_nothing_is_quarantined(self) -> None:
         done = self.succeed("list")
         self.assertEqual((done.out, done.err), ("", "Nothing found.\n"))
-        self.assertEqual(self.succeed("list", "--output", "json").json, [])
+        self.assertEqual(self.succeed("list", "--output", "json").json["messages"], [])
 
     def test_show_prints_the_text_byte_for_byte(self) -> None:
         text = '{ "header": {\n  "n": [1.50, 1e3] } }'
@@ -111,7 +111,7 @@ class Reading(QuarantineTest):
 
     def test_what_the_function_did_not_send_is_shown_too(self) -> None:
         self.put(QUEUE, "hello\u202e", quarantined(None))
-        listed = self.succeed("list", "--output", "json").json
+        listed = self.succeed("list", "--output", "json").json["messages"]
         self.assertEqual(Counter(entry["reason"] for entry in listed), Counter([None, "NOT_JSON"]))
         [foreign] = [entry["id"] for entry in listed if entry["reason"] is None]
         done = self.succeed("show", foreign)
@@ -121,7 +121,7 @@ class Reading(QuarantineTest):
     def test_a_large_quarantine_is_read_in_part(self) -> None:
         self.fill(*(f"m-{number}" for number in range(2_050)))
         done = self.succeed("list", "--output", "json")
-        self.assertEqual(len(done.json), 2_000)
+        self.assertEqual((len(done.json["messages"]), done.json["unread"]), (2_000, 50))
         self.assertIn("About 50 more messages were not read from QuarantineQueue", done.err)
         self.assertIn("at most 2000 are hidden from other consumers at once", done.err)
         self.assertEqual(self.counts(QUEUE), (2_050, 0))

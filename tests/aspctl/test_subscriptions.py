@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import tomllib
 import unittest
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from jsonschema import Draft202012Validator
 
@@ -620,28 +627,40 @@ class Inventory(AlexaTest):
         self.assertEqual(len(lines), 2 + 1 + 1 + 7)
         listed = self.ok("list", "--output", "json").json
         self.assertEqual([len(listed[kind]) for kind in ("configurations", "subscriptions")], [1, 7])
-        self.assertEqual(len(self.ok("list", "configurations", "--output", "json").json), 1)
+        self.assertEqual((listed["configurations"][0]["topics"], listed["undecided"]), ([TOPIC], 0))
+        for one in listed["subscriptions"]:
+            raw = one["raw"]
+            self.assertEqual((raw["id"], raw["eventType"]), (one["id"], one["eventType"]))
+            self.assertEqual(raw["subscriptionConfigurationId"], one["configurationId"])
+        listed = self.ok("list", "configurations", "--output", "json").json
+        self.assertEqual((len(listed["configurations"]), listed["subscriptions"]), (1, None))
+
+    def listed(self, *args: str) -> list[dict[str, Any]]:
+        """The subscriptions that are listed."""
+        listed = self.ok("list", *args, "--output", "json").json
+        self.assertIsNone(listed["configurations"])
+        return listed["subscriptions"]
 
     def test_list_filters(self) -> None:
-        listed = self.ok("list", "--unit", ROOMS[0], "--output", "json").json
+        listed = self.listed("--unit", ROOMS[0])
         self.assertEqual(len(listed), 2)
-        listed = self.ok("list", "--unit", ROOMS[0], "--event", "Alexa.Skill.Interaction.Failure", "-o", "json").json
+        listed = self.listed("--unit", ROOMS[0], "--event", "Alexa.Skill.Interaction.Failure")
         self.assertEqual([item["entities"]["skill"]["id"] for item in listed], [SKILL])
         self.assertEqual(self.ok("list", "--unit", ROOMS[2]).lines[1:], [])
         self.assertIn("not an event type", self.aspctl("list", "--event", "Failure").err)
 
     def test_a_filter_by_unit_finds_parents_resources_and_arrays(self) -> None:
         types = {"Alexa.Enterprise.Subscription.Activation", "Alexa.Role.Management.Assignment", "Alexa.Role.Management.Revocation"}
-        listed = self.ok("list", "--unit", PROPERTY, "--output", "json").json
+        listed = self.listed("--unit", PROPERTY)
         self.assertEqual({".".join(item["eventType"][key] for key in ("namespace", "name")) for item in listed}, types)
         entities = {"unit": {"type": "Unit", "id": ROOMS[2]}, "skill": {"type": "Skill", "id": SKILL}}
         id = self.alexa.add(SUBSCRIPTIONS, {"eventType": AUTOMATION, "entities": entities})
         self.alexa.echoes = {"array"}
-        self.assertEqual([item["id"] for item in self.ok("list", "--unit", ROOMS[2], "--output", "json").json], [id])
+        self.assertEqual([item["id"] for item in self.listed("--unit", ROOMS[2])], [id])
 
     def test_nothing_found_is_said(self) -> None:
         result = self.ok("list", "--unit", ROOMS[2], "--output", "json")
-        self.assertEqual((result.json, result.err), ([], "Nothing found.\n"))
+        self.assertEqual((result.json["subscriptions"], result.err), ([], "Nothing found.\n"))
         self.assertEqual(self.ok("--quiet", "list", "--unit", ROOMS[2]).err, "")
         self.assertEqual(self.ok("list").err, "", "there is something")
         self.alexa.add(SUBSCRIPTIONS, {"entities": unit(ROOMS[0])})
@@ -664,6 +683,82 @@ class Inventory(AlexaTest):
         self.assertEqual(self.ok("get", subscription.id, "--output", "json").json["id"], subscription.id)
         self.assertIn("no subscription or configuration with this id", self.refused("get", "amzn1.alexa.aem.subscription.nothing"))
         self.assertIn("not the id of a subscription", self.refused("get", ROOMS[0]))
+
+    def on_terminal(self, columns: int, *args: str) -> list[str]:
+        """What aspctl prints to a terminal of this width, by lines; the stream for notes is none."""
+        user, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        env = OWN | self.environment | {"TERM": "xterm"}
+        process = subprocess.Popen(
+            [ASPCTL, *args, "--color", "never"], env=env, stdout=terminal, stderr=subprocess.DEVNULL
+        )
+        os.close(terminal)
+        written = b""
+        with suppress(OSError):  # Linux: the other end is closed
+            while more := os.read(user, 65536):
+                written += more
+        os.close(user)
+        self.assertEqual(process.wait(60), 0)
+        return written.decode().splitlines()
+
+    def add_as(self, id: str, body: dict[str, Any]) -> None:
+        """Adds a subscription with an id as long as this one."""
+        with mock.patch.object(self.alexa, "_id", return_value=id):
+            self.alexa.add(SUBSCRIPTIONS, self.alexa.subscriptions[0].body | body)
+
+    def test_a_list_fits_a_terminal_of_80_columns(self) -> None:
+        # As long as Amazon's ids.
+        room = "amzn1.alexa.unit.did." + "AEXAMPLE" * 14
+        long = f"amzn1.alexa.aem.subscription.{uuid.uuid4()}"
+        self.add_as(long, {"entities": unit(room)})
+        lines = self.on_terminal(80, "list")
+        self.assertLessEqual(max(map(len, lines)), 80)
+        ids = [one.id for one in self.alexa.configurations + self.alexa.subscriptions]
+        self.assertLessEqual(set(ids), set(lines), "each id has a line of its own")
+        [shortened] = [line for line in lines if "…" in line]
+        self.assertTrue(shortened.startswith("  unit amzn1.alexa.unit.did.AEX"), shortened)
+        self.assertIn(f"  topic {TOPIC}", lines)
+        # Everything is in the table: with --wide, where it fits, and elsewhere.
+        table = self.ok("list").lines
+        self.assertTrue(any(room in line for line in table))
+        self.assertEqual(self.on_terminal(80, "list", "--wide"), table)
+        self.assertEqual(self.on_terminal(400, "list"), table)
+
+    def test_an_id_that_is_longer_than_the_terminal_stays_whole(self) -> None:
+        long = f"amzn1.alexa.aem.subscription.{'X' * 100}"
+        self.add_as(long, {})
+        lines = self.on_terminal(80, "list", "subscriptions")
+        self.assertIn(long, lines)
+        self.assertEqual([line for line in lines if len(line) > 80], [long])
+
+    def test_delete_says_for_programs_what_it_did(self) -> None:
+        first, second, *_ = [subscription.id for subscription in self.alexa.subscriptions]
+        gone = "amzn1.alexa.aem.subscription.000000"
+        self.alexa.fail_next(1, 403, path=f"DELETE /v1/eventMessenger/{SUBSCRIPTIONS}/{second}")
+        result = self.aspctl("delete", "--yes", first, second, gone, "--output", "json")
+        self.assertEqual((result.status, result.json["deleted"]), (1, [first]))
+        left = {one["id"]: one["reason"]["problem"] for one in result.json["notDeleted"]}
+        self.assertEqual(set(left), {second, gone})
+        self.assertIn("403", left[second])
+
+    def test_apply_and_destroy_say_for_programs_what_they_did(self) -> None:
+        done = self.ok("destroy", "--yes", "--output", "json").json
+        self.assertEqual([one["action"] for one in done["changes"]], ["DELETED"] * 8)
+        self.assertEqual((done["end"], done["notDone"], done["topic"]), ("COMPLETED", [], TOPIC))
+        again = self.ok("destroy", "--yes", "--output", "json").json
+        self.assertEqual((again["changes"], again["end"]), ([], "COMPLETED"))
+        self.alexa.fail_next(1, 404, path=f"POST /v1/eventMessenger/{SUBSCRIPTIONS}")
+        result = self.aspctl("apply", "--output", "json", "--parallel", "1")
+        self.assertEqual(result.status, 1, result.err)
+        created = {one["id"] for one in result.json["changes"] if one["action"] == "CREATED"}
+        self.assertEqual(created, {one.id for one in self.alexa.configurations + self.alexa.subscriptions})
+        [undone] = result.json["notDone"]
+        self.assertIn("404", undone["problem"])
+        self.assertIn("subscriptions.toml, line 6", undone["origin"])
+        self.assertEqual(undone["eventType"], AUTOMATION)
+        self.ok("apply")
+        nothing = self.ok("apply", "--output", "json").json
+        self.assertEqual((nothing["changes"], nothing["notDone"], nothing["end"]), ([], [], "COMPLETED"))
 
     def test_delete_removes_subscriptions_before_their_configuration(self) -> None:
         ids = [resource.id for resource in self.alexa.configurations + self.alexa.subscriptions]

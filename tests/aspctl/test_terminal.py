@@ -278,7 +278,7 @@ class Secrets(TerminalTest):
         self.alexa.add(SUBSCRIPTIONS, body)
         self.assert_silent("list")
         self.assert_silent("plan", "-v")
-        [listed] = json.loads(self.assert_silent("list", "subscriptions", "--output", "json"))
+        [listed] = json.loads(self.assert_silent("list", "subscriptions", "--output", "json"))["subscriptions"]
         self.assertEqual(listed["entities"]["unit"]["id"], "[hidden]")
 
     def test_in_an_error_and_a_header(self) -> None:

@@ -53,11 +53,11 @@ class UnitsTest(unittest.TestCase):
 class Units(UnitsTest):
     def test_all_pages_are_read(self) -> None:
         result = self.ok("units", "--under", ORGANIZATION, "--output", "json")
-        self.assertEqual(len(result.json), 1 + len(ROOMS))
-        self.assertEqual(
-            result.json[1],
-            {"id": next(iter(self.rooms)), "name": "Room 101", "parentId": self.property},
-        )
+        self.assertEqual(len(result.json["units"]), 1 + len(ROOMS))
+        unit, id = result.json["units"][1], next(iter(self.rooms))
+        raw = unit.pop("raw")
+        self.assertEqual(unit, {"id": id, "name": "Room 101", "parentId": self.property})
+        self.assertEqual((raw["id"], raw["parentId"]), (id, self.property))
         self.assertEqual(self.calls(), 3)
 
     def test_a_table_has_names_and_ids(self) -> None:
@@ -75,7 +75,7 @@ class Units(UnitsTest):
         self.assertEqual(lines[1], f"Room 101  {next(iter(self.rooms))}")
 
     def test_a_search(self) -> None:
-        found = self.ok("units", "--under", ORGANIZATION, "--search", "room 10", "-o", "json").json
+        found = self.ok("units", "--under", ORGANIZATION, "--search", "room 10", "-o", "json").json["units"]
         self.assertEqual([unit["name"] for unit in found], [f"Room 10{n}" for n in range(1, 10)])
         id = list(self.rooms)[-1]
         found = self.ok("units", "--under", ORGANIZATION, "--search", id[-20:].lower()).lines
@@ -121,8 +121,10 @@ class Devices(UnitsTest):
             self.alexa.endpoints[f"amzn1.alexa.endpoint.{number}"] = Endpoint("", unit=room)
         self.alexa.endpoints["amzn1.alexa.endpoint.101"].online = False
         self.alexa.endpoints["amzn1.alexa.endpoint.999"] = Endpoint("", unit=PROPERTY)
-        found = self.ok("devices", "--unit", room, "--output", "json").json
+        found = self.ok("devices", "--unit", room, "--output", "json").json["devices"]
         self.assertEqual(len(found), 12)
+        raw = found[0].pop("raw")
+        self.assertEqual((raw["id"], raw["serialNumber"]["value"]["text"]), (found[0]["id"], "G0101"))
         self.assertEqual(
             found[0],
             {
@@ -238,14 +240,14 @@ class ByName(UnitsTest):
         self.ok("units", "--under", PROPERTY)
         calls = self.calls("/v2/units")
         result = self.devices("room 101")
-        self.assertEqual([one["name"] for one in result.json], ["Echo 101"])
+        self.assertEqual([one["name"] for one in result.json["devices"]], ["Echo 101"])
         self.assertIn(f"room 101 is {self.room}", result.err)
         self.assertEqual(self.calls("/v2/units"), calls)
         self.assertEqual(self.ok("units", "--under", PROPERTY, "--search", "x").status, 0)
 
     def test_a_name_of_the_organization(self) -> None:
         result = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION)
-        self.assertEqual(len(result.json), 1)
+        self.assertEqual(len(result.json["devices"]), 1)
         self.assertEqual(len(self.ok("units", "--under", "Grand Hotel").lines), 1 + len(ROOMS))
 
     def test_a_name_that_nobody_has(self) -> None:
@@ -277,9 +279,9 @@ class ByName(UnitsTest):
             },
         )
         env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
-        found = self.ok("list", "--unit", "Room 101", "--output", "json", **env).json
+        found = self.ok("list", "--unit", "Room 101", "--output", "json", **env).json["subscriptions"]
         self.assertEqual(len(found), 1)
-        found = self.ok("list", "--unit", "Room 102", "--output", "json", **env).json
+        found = self.ok("list", "--unit", "Room 102", "--output", "json", **env).json["subscriptions"]
         self.assertEqual(found, [])
 
     def test_status_takes_a_name(self) -> None:

@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/stack"))  # for `stack`, `case` and `watch`
 
 from stack import Stack  # noqa: E402
 
+SCHEMAS = ROOT / "schemas/aspctl"
 ASPCTL = Path(os.environ.get("ASPCTL", ROOT / "target/debug/aspctl")).resolve()
 
 # aspctl would ignore what this process ignores, such as SIGHUP under nohup. What it handles, aspctl
@@ -33,6 +36,18 @@ OWN = {
 }
 
 
+def command_of(args: Sequence[str | Path]) -> str:
+    """The command of these arguments, as `aspctl generate schema` names it."""
+    words = [str(arg) for arg in args if not str(arg).startswith("-")]
+    return "-".join(words[: 2 if words[:1] == ["quarantine"] else 1])
+
+
+def output_schema(command: str) -> dict[str, Any] | None:
+    """The schema of what a command prints with `--output json`; None if it has none."""
+    file = SCHEMAS / f"{command}.json"
+    return json.loads(file.read_bytes()) if file.exists() else None
+
+
 @dataclass(frozen=True)
 class Result:
     """The result of a run of aspctl."""
@@ -40,10 +55,15 @@ class Result:
     status: int
     out: str
     err: str
+    command: str = ""
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """What was printed, which is valid for the command's schema."""
+        printed = json.loads(self.out)
+        if schema := output_schema(self.command):
+            Draft202012Validator(schema).validate(printed)
+        return printed
 
     @property
     def lines(self) -> list[str]:
@@ -62,7 +82,7 @@ def run(
         text=True,
         timeout=timeout,
     )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr, command_of(args))
 
 
 def start(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    describe::{describe_subscription, describe_wanted},
+    describe::{describe_entities, describe_subscription, describe_wanted},
     observer::{AwaitedListing, MadeChange, RunNotice, RunObserver},
     plan::{
         CreationCause, DeletionChoice, PlannedCreation, SubscriptionPlan, derived_token,
@@ -48,6 +48,9 @@ const MAX_PAUSE_BACKOFFS: u32 = 5;
 /// How long calls in flight may take after an interrupt, in first backoffs.
 const GRACE_BACKOFFS: u32 = 5;
 
+/// What stands for the type of the events of a configuration.
+const CONFIGURATION: &str = "configuration";
+
 /// How many resources a run created, renewed and deleted.
 #[derive(Debug, Default)]
 pub struct ChangeCounts {
@@ -64,12 +67,38 @@ pub struct ChangeCounts {
 pub struct RunReport {
     /// What was done.
     pub counts: ChangeCounts,
+    /// The changes, in their order.
+    pub changes: Vec<RunChange>,
     /// What was tried in vain.
     pub undone: Vec<UndoneChange>,
     /// How many changes were not even tried.
     pub untried: usize,
     /// Why the run ended.
     pub end: RunEnd,
+}
+
+/// What a run did to a subscription or a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunChange {
+    /// What was done.
+    pub action: RunAction,
+    /// Its ID.
+    pub id: String,
+    /// The type of the events; of a configuration another word.
+    pub event: String,
+    /// What the events are about; the topic of a configuration.
+    pub about: String,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAction {
+    /// It is new.
+    Created,
+    /// Alexa answered a creation with one that it had already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
 }
 
 /// Why a run ended.
@@ -160,6 +189,16 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
         self.finish()
     }
 
+    /// Notes a change for the report.
+    fn note(&mut self, action: RunAction, id: &str, event: &str, about: &str) {
+        self.report.changes.push(RunChange {
+            action,
+            id: id.to_owned(),
+            event: event.to_owned(),
+            about: about.to_owned(),
+        });
+    }
+
     fn finish(self) -> RunReport {
         self.report
     }
@@ -180,6 +219,7 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
             if self.look_for_configuration(&id).await? {
                 let change = MadeChange::CreatedConfiguration { id: &id, topic };
                 self.observer.changed(&change);
+                self.note(RunAction::Created, &id, CONFIGURATION, topic);
                 return Some(id);
             }
             returned.push(id);
@@ -229,6 +269,7 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
                 } else {
                     if !self.listed.contains(id.as_str()) {
                         self.report.counts.created -= 1; // it is another one's, from long ago
+                        self.report.changes.retain(|change| change.id != id);
                     }
                     match token {
                         TokenChoice::Derived => creations.push(creation),
@@ -316,13 +357,18 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
 
     fn report_creation(&mut self, creation: &PlannedCreation<'_>, id: &str) {
         let what = describe_wanted(creation.wanted);
-        if self.listed.contains(id) {
+        let action = if self.listed.contains(id) {
             self.report.counts.renewed += 1;
             self.observer.changed(&MadeChange::Unchanged { id, what });
+            RunAction::Unchanged
         } else {
             self.report.counts.created += 1;
             self.observer.changed(&MadeChange::Created { id, what });
-        }
+            RunAction::Created
+        };
+        let event = creation.wanted.event_type.to_string();
+        let about = describe_entities(&creation.wanted.entities);
+        self.note(action, id, &event, &about);
     }
 
     /// Lists until everything is there that was created, for at most a minute after the first look.
@@ -441,7 +487,7 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
         for id in ids {
             deletions.push(PlannedDeletion {
                 id: id.to_owned(),
-                event: "configuration".to_owned(),
+                event: CONFIGURATION.to_owned(),
                 about: String::new(),
             });
         }
@@ -470,6 +516,7 @@ impl<'a, O: RunObserver> ChangeRunner<'a, O> {
                     self.report.counts.deleted += 1;
                     let what = format!("{event}  {about}");
                     self.observer.changed(&MadeChange::Deleted { id, what });
+                    self.note(RunAction::Deleted, id, event, about);
                 }
                 Some(Ok(false)) => self.observer.changed(&MadeChange::AlreadyGone { id }),
                 Some(Err(error)) => {

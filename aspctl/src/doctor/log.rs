@@ -2,7 +2,6 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use asp_events::arn::Arn;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -13,7 +12,7 @@ use super::{
     report::{CheckError, CheckResult, DoctorFinding},
     stack::StackContext,
 };
-use crate::aws::call_error;
+use crate::{aws::call_error, stack::log_group_name};
 
 /// Selects the lines of the function, and of Lambda about it, that report an error. Sources: Amazon
 /// CloudWatch Logs User Guide, filter pattern syntax; for Lambda's lines AWS Lambda Telemetry API,
@@ -64,7 +63,7 @@ pub(super) async fn check(
     now: DateTime<Utc>,
 ) -> CheckResult {
     let context = context?;
-    let group = group_name(context.output("AspEventsLogGroupArn")?);
+    let group = log_group_name(context.output("AspEventsLogGroupArn")?);
     let start = TimeDelta::from_std(since).ok();
     let start = start.and_then(|since| now.checked_sub_signed(since));
     let start = start.map_or(0, |start| start.timestamp_millis().max(0));
@@ -96,12 +95,6 @@ async fn search(
         search.errors.extend(events.filter_map(LoggedError::read));
     }
     Ok(search)
-}
-
-/// Returns the name in the ARN of a log group, which ends with `:*`.
-fn group_name(arn: &str) -> &str {
-    let name = Arn::parse(arn).map(|arn| arn.resource_id());
-    name.map_or(arn, |name| name.trim_end_matches(":*"))
 }
 
 fn judge(search: LogSearch, group: &str, since: &str) -> CheckResult {
@@ -262,14 +255,6 @@ pub(super) mod tests {
         };
         assert!(problem(&[]).starts_with("cannot check this"));
         assert!(problem(&[error]).starts_with("at least 1 "));
-    }
-
-    #[test]
-    fn the_name_of_a_group_is_in_its_arn() {
-        assert_eq!(
-            group_name("arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/asp-events:*"),
-            "/aws/lambda/asp-events"
-        );
     }
 
     /// Findings with all codes that are made here.

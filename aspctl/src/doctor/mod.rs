@@ -35,6 +35,7 @@ use clap::error::ErrorKind;
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
+pub(crate) use self::output::DoctorOutput;
 use self::{
     alarms::StackAlarms,
     alexa::AlexaLists,

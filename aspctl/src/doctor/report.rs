@@ -16,6 +16,7 @@ use crate::{
     aws::AwsCallError,
     error::CommandError,
     live::LiveList,
+    output::versioned,
     printable::{BAD, FAINT, GOOD, STRONG, TextStyle, WARNING},
     terminal::{Terminal, counted},
 };
@@ -594,7 +595,7 @@ impl<'a> ChainReport<'a> {
         let is_interrupted = self.terminal.interrupts().has_arrived();
         match self.format {
             OutputFormat::Json if is_interrupted => {}
-            OutputFormat::Json => self.terminal.json(&output(&links, shell))?,
+            OutputFormat::Json => self.terminal.json(&versioned(output(&links, shell)))?,
             OutputFormat::Table => self.print_lines(&links, shell)?,
         }
         if is_interrupted {

@@ -36,6 +36,7 @@ use self::{
 use crate::{
     args::{GlobalArgs, OutputFormat, since},
     error::CommandError,
+    output::versioned,
     terminal::Terminal,
 };
 
@@ -85,7 +86,7 @@ pub(crate) async fn run(
     }
     let report = explainer.report(name, found);
     match args.output {
-        OutputFormat::Json => terminal.json(&report)?,
+        OutputFormat::Json => terminal.json(&versioned(&report))?,
         OutputFormat::Table => show::show(&report, terminal)?,
     }
     Ok(exit_status(&report.events))

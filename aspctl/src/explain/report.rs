@@ -26,16 +26,10 @@ use super::{
     watchers::{self, AlarmSighting},
 };
 
-/// The version of the format. It changes if a field goes or means something else.
-const FORMAT_VERSION: u32 = 1;
-
 /// What the function would do with the events of a file.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExplainReport {
-    /// Version of this format. Fields may be added without a new one.
-    #[schemars(extend("const" = FORMAT_VERSION))]
-    pub(super) version: u32,
     /// Name of the file, or "standard input".
     pub(super) file: String,
     /// What is assumed, because it depends on what happened before, on the time or on the stack.
@@ -256,7 +250,6 @@ impl ExplainReport {
         parameters: &AssumedParameters,
     ) -> Self {
         Self {
-            version: FORMAT_VERSION,
             file,
             assumptions,
             parameters: parameters.all().clone(),

@@ -37,6 +37,11 @@ impl ReceivedMessage {
         &self.text
     }
 
+    /// The message as JSON.
+    pub(crate) fn json(&self) -> Option<Value> {
+        serde_json::from_str(&self.text).ok()
+    }
+
     /// The parsed message.
     pub(crate) fn published(&self) -> &PublishedMessage {
         &self.published
@@ -57,7 +62,7 @@ impl ReceivedMessage {
 
     /// Whether the message is about the unit, or is a quarantined message that mentions it.
     pub(crate) fn is_about(&self, unit_id: &str) -> bool {
-        let Ok(Value::Object(event)) = serde_json::from_str(&self.text) else {
+        let Some(Value::Object(event)) = self.json() else {
             return false;
         };
         let data = event.get("data").unwrap_or(&Value::Null);

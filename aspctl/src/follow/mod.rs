@@ -6,6 +6,7 @@
 //! queue, so any number of them can run concurrently. The subscriptions have no filter policies,
 //! because a change to one takes up to 15 minutes to take effect; the commands filter on their own.
 
+pub(crate) mod log;
 pub(crate) mod message;
 
 use std::{cell::RefCell, time::Duration};

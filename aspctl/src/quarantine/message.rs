@@ -1,5 +1,6 @@
 //! A quarantined message, as it is shown.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -13,32 +14,37 @@ use crate::{
 };
 
 /// What is known about a quarantined message, without its text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct QuarantineEntry {
-    /// The SNS message id, or the id in the queue if there is none.
+pub(crate) struct QuarantineEntry {
+    /// The SNS message ID, or the ID in the queue if there is none.
     pub(super) id: String,
     /// The id in the queue.
     #[serde(skip)]
     pub(super) queue_id: String,
+    /// Why it was quarantined, such as `NOT_JSON`; null if the function did not send it.
     pub(super) reason: Option<String>,
     /// The problem with it.
     pub(super) detail: Option<String>,
+    /// The event's type, `namespace.name`.
     pub(super) event_type: Option<String>,
+    /// The ID that the event is about.
     pub(super) subject: Option<String>,
     /// The status that the function did not know, if that is the reason.
     pub(super) status: Option<String>,
+    /// When the event happened, in UTC (RFC 3339).
     pub(super) event_time: Option<String>,
-    /// When it arrived in the queue.
+    /// When it arrived in the queue, in UTC (RFC 3339).
     pub(super) queued_at: Option<String>,
 }
 
 /// A quarantined message with its text.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct QuarantinedMessage {
+pub(crate) struct QuarantinedMessage {
     #[serde(flatten)]
     pub(super) entry: QuarantineEntry,
+    /// The topic that delivered it.
     topic_arn: Option<String>,
     /// The text that the function could not process, byte for byte.
     message: String,

@@ -11,14 +11,15 @@ use std::process::ExitCode;
 
 use asp_events::event::QuarantineReason;
 use clap::{Subcommand, builder::NonEmptyStringValueParser};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use self::{
-    message::{QuarantineEntry, QuarantinedMessage},
-    reader::QuarantineReader,
-};
+pub(crate) use self::message::QuarantinedMessage;
+use self::{message::QuarantineEntry, reader::QuarantineReader};
 use crate::{
     args::{GlobalArgs, OutputFormat},
     error::CommandError,
+    output::versioned,
     terminal::Terminal,
 };
 
@@ -82,6 +83,16 @@ pub(crate) struct QuarantineDiscardArgs {
     pub(crate) yes: bool,
 }
 
+/// The messages of the quarantine.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QuarantineOutput {
+    /// The messages that could be seen, oldest first.
+    messages: Vec<QuarantineEntry>,
+    /// About how many messages could not be seen: at most 2,000 are read, and others may be
+    /// reading.
+    unread: u64,
+}
+
 /// Runs one of the commands.
 pub(crate) async fn run(
     args: &QuarantineArgs,
@@ -108,7 +119,10 @@ async fn list(
     let mut entries = entries?;
     entries.retain(|entry| entry.has_reason(&args.reasons));
     match args.output {
-        OutputFormat::Json => terminal.json(&entries)?,
+        OutputFormat::Json => terminal.json(&versioned(QuarantineOutput {
+            messages: entries,
+            unread: reader.unseen(),
+        }))?,
         OutputFormat::Table if entries.is_empty() => terminal.note("Nothing found."),
         OutputFormat::Table => message::show_table(&entries, terminal)?,
     }
@@ -131,7 +145,7 @@ async fn show(
         return Err(not_found(&args.id));
     };
     match args.output {
-        OutputFormat::Json => terminal.json(&message)?,
+        OutputFormat::Json => terminal.json(&versioned(message))?,
         OutputFormat::Table => message.show(terminal)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -91,9 +91,18 @@ impl<'a> QuarantineReader<'a> {
         self.queue.release(self.terminal).await;
     }
 
+    /// About how many messages could not be seen.
+    pub(super) fn unseen(&self) -> u64 {
+        self.unreceived() + self.depth.hidden
+    }
+
+    fn unreceived(&self) -> u64 {
+        self.depth.visible.saturating_sub(self.queue.seen())
+    }
+
     /// Notes how many messages could not be seen.
     pub(super) fn note_unseen(&self) {
-        let unseen = self.depth.visible.saturating_sub(self.queue.seen());
+        let unseen = self.unreceived();
         if unseen > 0 {
             let unseen = counted_as(unseen, "more message was", "more messages were");
             self.terminal.note(format_args!(

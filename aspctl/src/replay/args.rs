@@ -7,7 +7,7 @@ use asp_events::event::QuarantineReason;
 use chrono::{DateTime, Utc};
 use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 
-use crate::args::since;
+use crate::args::{OutputFormat, since};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReplayArgs {
@@ -54,6 +54,9 @@ pub(crate) struct ReplayArgs {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }
 
 /// Where events are kept.

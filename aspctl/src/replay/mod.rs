@@ -10,6 +10,7 @@
 
 mod args;
 mod filter;
+mod output;
 pub(crate) mod preview;
 pub(crate) mod read;
 mod report;
@@ -24,16 +25,17 @@ use asp_events::event::StatusWords;
 use chrono::Utc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-pub(crate) use self::{args::ReplayArgs, tally::as_u64};
+pub(crate) use self::{args::ReplayArgs, output::ReplayOutput, tally::as_u64};
 use self::{
     filter::{EventFilter, SelectedMessage},
+    output::EventGroupOutput,
     preview::ReplayPreview,
     sink::{EventSink, OutgoingEvent, SentEvent},
     source::{EventSource, ReplayInput},
     tally::ReplayTally,
 };
 use crate::{
-    args::GlobalArgs,
+    args::{GlobalArgs, OutputFormat},
     aws::{AwsClients, CallerAccount, account_line},
     error::CommandError,
     interrupt::Interrupts,
@@ -82,6 +84,9 @@ pub(crate) async fn run(
         batch_size,
         pace,
         tally: ReplayTally::default(),
+        output: args.output,
+        selected: Vec::new(),
+        has_more: false,
     };
     let outcome = replay.run(args).await;
     let released = replay.source.release(terminal).await;
@@ -131,6 +136,11 @@ struct ReplayRun<'a> {
     /// Ticks once per call.
     pace: Interval,
     tally: ReplayTally,
+    output: OutputFormat,
+    /// The events of the preview.
+    selected: Vec<EventGroupOutput>,
+    /// Whether there may be more than those of the preview.
+    has_more: bool,
 }
 
 impl ReplayRun<'_> {
@@ -141,6 +151,7 @@ impl ReplayRun<'_> {
             return Ok(ReplayEnd::Interrupted);
         };
         let preview = ReplayPreview::of(&loaded.selected);
+        (self.selected, self.has_more) = (preview.output(), loaded.has_more);
         self.show_preview(&preview, &loaded)?;
         if self.terminal.reader_is_gone() && !args.yes {
             return Err(CommandError::closed_pipe());

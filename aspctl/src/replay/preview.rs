@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{filter::SelectedMessage, read::EventSummary};
+use super::{filter::SelectedMessage, output::EventGroupOutput, read::EventSummary};
 
 /// How many subjects to show for each event type.
 const MAX_SUBJECTS: usize = 2;
@@ -93,6 +93,29 @@ impl ReplayPreview {
             rows.push(row);
         }
         rows
+    }
+
+    /// The groups for programs.
+    pub(super) fn output(&self) -> Vec<EventGroupOutput> {
+        let mut output = Vec::new();
+        for (key, group) in &self.groups {
+            let GroupKey {
+                event_type,
+                reason,
+                status,
+            } = key.clone();
+            output.push(EventGroupOutput {
+                event_type,
+                reason,
+                status,
+                events: group.events,
+                oldest: group.oldest.map(format_time),
+                newest: group.newest.map(format_time),
+                subjects: group.subjects.clone(),
+                has_more_subjects: group.has_more_subjects,
+            });
+        }
+        output
     }
 
     fn has_reasons(&self) -> bool {

@@ -12,6 +12,7 @@ use super::{
     tally::{ProblemCount, as_u64},
 };
 use crate::{
+    args::OutputFormat,
     error::CommandError,
     printable::{BAD, GOOD},
     terminal::counted,
@@ -42,10 +43,12 @@ impl ReplayRun<'_> {
         } else {
             String::new()
         };
-        self.terminal
-            .say(format_args!("{events}{more} from {name} to {sink}"))?;
-        if preview.events() > 0 {
-            self.terminal.table(&preview.head(), preview.rows())?;
+        if self.output == OutputFormat::Table {
+            self.terminal
+                .say(format_args!("{events}{more} from {name} to {sink}"))?;
+            if preview.events() > 0 {
+                self.terminal.table(&preview.head(), preview.rows())?;
+            }
         }
         self.note_skipped();
         self.note_refusals(&loaded.selected);
@@ -126,30 +129,33 @@ impl ReplayRun<'_> {
         outcome: Result<ReplayEnd, CommandError>,
         released: u64,
     ) -> Result<ExitCode, CommandError> {
-        if !self.tally.has_begun {
-            return match outcome? {
-                ReplayEnd::Interrupted => {
-                    Err(CommandError::Interrupted("Nothing was sent".to_owned()))
-                }
-                ReplayEnd::Previewed | ReplayEnd::Completed => Ok(ExitCode::SUCCESS),
-            };
+        let has_seen_all =
+            matches!(outcome, Ok(ReplayEnd::Completed)) && !self.filter.is_limit_reached();
+        let unseen = if has_seen_all { 0 } else { self.unseen() };
+        match self.output {
+            OutputFormat::Json => self.report_json(&outcome, released + unseen)?,
+            OutputFormat::Table if self.tally.has_begun => self.report_text(released, unseen)?,
+            OutputFormat::Table => {}
         }
+        let rest = if self.tally.has_begun {
+            "Events that were not sent remain where they were"
+        } else {
+            "Nothing was sent"
+        };
+        match outcome? {
+            ReplayEnd::Interrupted => Err(CommandError::Interrupted(rest.to_owned())),
+            _ if self.tally.refused.count + self.tally.undeleted > 0 => Ok(ExitCode::FAILURE),
+            ReplayEnd::Previewed | ReplayEnd::Completed => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn report_text(&self, released: u64, unseen: u64) -> Result<(), CommandError> {
         let events = counted(self.tally.sent, "event");
         let sink = self.sink.describe();
         self.terminal
             .say(format_args!("{GOOD}{events} sent{GOOD:#} to {sink}"))?;
-        let has_seen_all =
-            matches!(outcome, Ok(ReplayEnd::Completed)) && !self.filter.is_limit_reached();
-        let unseen = if has_seen_all { 0 } else { self.unseen() };
         self.report_remaining(released, unseen)?;
-        self.report_problems()?;
-        match outcome? {
-            ReplayEnd::Interrupted => Err(CommandError::Interrupted(
-                "Events that were not sent remain where they were".to_owned(),
-            )),
-            _ if self.tally.refused.count + self.tally.undeleted > 0 => Ok(ExitCode::FAILURE),
-            ReplayEnd::Previewed | ReplayEnd::Completed => Ok(ExitCode::SUCCESS),
-        }
+        self.report_problems()
     }
 
     /// Prints how many messages remain in the queue, and why.

@@ -5,12 +5,15 @@ pub(crate) mod sample;
 use std::process::ExitCode;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use self::sample::{SampleEvent, SampleKind, SampleOptions};
 use crate::{
-    args::GlobalArgs,
+    args::{GlobalArgs, OutputFormat},
     aws::{AwsClients, CallerAccount, account_line},
     error::CommandError,
+    output::versioned,
     stack::DeployedStack,
     terminal::{Terminal, counted},
     units::resolve_unit,
@@ -38,6 +41,41 @@ pub(crate) struct SendArgs {
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     pub(crate) count: u32,
+    /// Output format
+    #[arg(
+        short,
+        long,
+        default_value = "table",
+        value_name = "FORMAT",
+        conflicts_with = "print"
+    )]
+    pub(crate) output: OutputFormat,
+}
+
+/// The sample events that were published.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SendOutput {
+    /// The ARN of the topic.
+    topic: String,
+    /// The AWS account of the credentials.
+    account: String,
+    /// The AWS region.
+    region: String,
+    /// The stack of the topic.
+    stack: String,
+    /// The events, in the order of their publication.
+    events: Vec<SentEventOutput>,
+}
+
+/// A published event.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SentEventOutput {
+    /// The event's own ID.
+    event_id: String,
+    /// The ID that SNS gave its message.
+    message_id: String,
 }
 
 /// Publishes sample events, or prints them.
@@ -59,17 +97,32 @@ pub(crate) async fn run(
     let topic = stack.output("EventsTopicArn")?;
     let CallerAccount { account, region } = CallerAccount::read(&aws, topic).await;
     terminal.note(account_line(&account, &region, Some(stack.name())));
-    terminal.note(format_args!(
-        "publishing to {topic}: event id, SNS message id"
-    ));
-    publish_all(&samples, &aws, &stack, terminal).await
+    if args.output == OutputFormat::Table {
+        terminal.note(format_args!(
+            "publishing to {topic}: event id, SNS message id"
+        ));
+    }
+    let mut published = SendOutput {
+        topic: topic.to_owned(),
+        account,
+        region,
+        stack: stack.name().to_owned(),
+        events: Vec::new(),
+    };
+    let events = &mut published.events;
+    let outcome = publish_all(&samples, events, args.output, (&aws, &stack), terminal).await;
+    if args.output == OutputFormat::Json {
+        terminal.json(&versioned(published))?;
+    }
+    outcome
 }
 
 /// Publishes events side by side, and says how many if a signal cuts it short.
 async fn publish_all(
     samples: &[SampleEvent],
-    aws: &AwsClients,
-    stack: &DeployedStack,
+    events: &mut Vec<SentEventOutput>,
+    output: OutputFormat,
+    (aws, stack): (&AwsClients, &DeployedStack),
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let publish = async |sample: &SampleEvent| {
@@ -82,14 +135,18 @@ async fn publish_all(
     let samples_to_send = stream::iter(samples).take_until(Box::pin(interrupts.arrived()));
     let published = samples_to_send.map(publish);
     let mut published = published.buffered(CONCURRENT_PUBLISHES);
-    let mut count = 0;
-    while let Some((id, message_id)) = published.try_next().await? {
-        count += 1;
-        terminal.say(format_args!("{id}  {message_id}"))?;
+    while let Some((event_id, message_id)) = published.try_next().await? {
+        if output == OutputFormat::Table {
+            terminal.say(format_args!("{event_id}  {message_id}"))?;
+        }
+        events.push(SentEventOutput {
+            event_id,
+            message_id,
+        });
     }
-    if count < samples.len() {
-        let events = counted(samples.len(), "event");
-        let done = format!("{count} of {events} published");
+    if events.len() < samples.len() {
+        let all = counted(samples.len(), "event");
+        let done = format!("{} of {all} published", events.len());
         return Err(CommandError::Interrupted(done));
     }
     Ok(ExitCode::SUCCESS)

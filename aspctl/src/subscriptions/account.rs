@@ -1,7 +1,8 @@
 //! Says whose topic and whose subscriptions a command is about.
 
 use asp_events::arn::Arn;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     alexa::{AlexaApi, AlexaError},
@@ -49,18 +50,31 @@ impl RunAccount {
     }
 
     /// The same for programs.
-    pub(super) fn json(&self) -> Value {
-        let customer = match &self.customer {
-            AlexaCustomer::Known(id) => Some(id),
-            AlexaCustomer::Unknown(_) => None,
-        };
-        json!({
-            "account": self.account,
-            "region": self.region,
-            "stack": self.stack,
-            "alexaCustomer": customer,
-        })
+    pub(super) fn output(&self) -> AccountOutput {
+        AccountOutput {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            stack: self.stack.clone(),
+            alexa_customer: match &self.customer {
+                AlexaCustomer::Known(id) => Some(id.clone()),
+                AlexaCustomer::Unknown(_) => None,
+            },
+        }
     }
+}
+
+/// Whose topic and whose subscriptions these are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountOutput {
+    /// The AWS account of the topic.
+    account: String,
+    /// The AWS region of the topic.
+    region: String,
+    /// The stack; null if a file names the topic itself.
+    stack: Option<String>,
+    /// The customer whose subscriptions Alexa shows; null if it is not known.
+    alexa_customer: Option<String>,
 }
 
 fn customer(user_id: Result<Option<String>, AlexaError>) -> AlexaCustomer {

@@ -40,6 +40,9 @@ pub(crate) struct ApplyArgs {
     /// Create what seems to be missing even if entries of Alexa's list cannot be read
     #[arg(long)]
     pub(crate) ignore_unreadable: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }
 
 /// How to compare the file with what Alexa has.
@@ -62,4 +65,7 @@ pub(crate) struct DestroyArgs {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }

@@ -6,9 +6,10 @@ use asp_events::{
     event::{EventKind, header::EventType},
     forward::ForwardedTypes,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::stack::how_to_set;
+use crate::{output::EventTypeOutput, stack::how_to_set};
 
 /// The namespace of the events about devices, and the start of those below it.
 const DEVICE_NAMESPACE: &str = "Alexa.Enterprise.Endpoint";
@@ -18,7 +19,7 @@ const ENABLER_ADVICE: &str = "First enable on the unit the skill with which Amaz
     events, the premium events enabler: ask your Amazon contact for its id";
 
 /// What happens to the events of a type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum TypeHandling {
     /// This version acts on them.
@@ -32,12 +33,15 @@ pub(crate) enum TypeHandling {
 }
 
 /// What happens to the events of one type, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TypeNote {
+    /// The type.
+    #[schemars(with = "EventTypeOutput")]
     pub(crate) event_type: EventType,
+    /// What happens to its events.
     pub(crate) handling: TypeHandling,
-    /// Sentences without the final period.
+    /// Sentences without the final period; null if there is nothing to do.
     pub(crate) advice: Option<String>,
 }
 

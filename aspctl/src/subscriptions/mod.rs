@@ -14,6 +14,7 @@ mod args;
 mod deletion_limit;
 mod event_types;
 mod export;
+mod output;
 mod progress;
 mod show;
 pub(crate) mod text_source;
@@ -42,12 +43,13 @@ use self::{
     progress::RunProgress,
     read::{CurrentState, ListScope, look_up_units},
     resolve::{ResolveError, ResolvedUnits, UnitList, check_lists, resolve_units},
-    show::{PlanView, deletion_line, show_undone, show_unreadable},
+    show::{PlanView, advices_for, deletion_line, show_undone, show_unreadable, sort_undone},
     units::UnitDirectory,
 };
 pub(crate) use self::{
     args::{ApplyArgs, DestroyArgs, PlanArgs},
     export::{ExportArgs, export},
+    output::{PlanOutput, RunOutput},
 };
 use crate::{
     alexa::{AlexaApi, AlexaSubscription},
@@ -56,6 +58,7 @@ use crate::{
     credentials::connect,
     error::CommandError,
     names::NameBook,
+    output::versioned,
     printable::{BAD, GOOD},
     stack::DeployedStack,
     terminal::{Terminal, counted},
@@ -272,7 +275,7 @@ pub(crate) async fn plan(
     }
     let view = state.view(&plan, args.prune);
     match args.output {
-        OutputFormat::Json => terminal.json(&view.json())?,
+        OutputFormat::Json => terminal.json(&versioned(view.output()))?,
         OutputFormat::Table => view.show(terminal)?,
     }
     if !plan.near_misses.is_empty() {
@@ -314,11 +317,14 @@ pub(crate) async fn apply(
     if args.prune {
         check_lists(&state.desired.lists, &plan.unnamed, &alexa).await?;
     }
-    state.view(&plan, args.prune).show(terminal)?;
+    if args.output == OutputFormat::Table {
+        state.view(&plan, args.prune).show(terminal)?;
+    }
     check_readable(&plan, args.ignore_unreadable)?;
     let deletions = choose_deletions(&plan, args, terminal).await?;
     let is_empty = plan.is_empty(deletions.unnamed) && !deletions.twins;
-    if is_empty && plan.near_misses.is_empty() {
+    let is_text = args.output == OutputFormat::Table;
+    if is_empty && plan.near_misses.is_empty() && is_text {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = RunReport::default();
@@ -328,12 +334,19 @@ pub(crate) async fn apply(
         let runner = ChangeRunner::new(&alexa, &progress, listed);
         report = runner.apply(&plan, deletions).await;
     }
+    report.undone.extend(near_misses(&plan));
+    RunSummary::of(&state, APPLY, args.output).finish(report, terminal)
+}
+
+/// What is not done because Alexa may have it.
+fn near_misses(plan: &SubscriptionPlan<'_>) -> Vec<UndoneChange> {
+    let mut undone = Vec::new();
     for open in &plan.near_misses {
         let other = open.near_miss.subscription.id.as_deref().unwrap_or("?");
         let change = UndoneChange::near_miss(open.wanted, other, &open.near_miss.reason);
-        report.undone.push(change);
+        undone.push(change);
     }
-    finish(report, APPLY, terminal)
+    undone
 }
 
 /// Asks before anything is deleted that no new subscription replaces.
@@ -408,39 +421,68 @@ fn check_limit(
     Err(CommandError::input("--max-delete", problem, advice))
 }
 
-/// Says what a run did and what it did not.
-fn finish(report: RunReport, command: &str, terminal: &Terminal) -> Result<ExitCode, CommandError> {
-    let RunReport {
-        counts,
-        undone,
-        untried,
-        end,
-    } = report;
-    let undone_count = undone.len();
-    let advices = show_undone(undone, terminal)?;
-    let done = describe_counts(&counts, command);
-    let untried = match untried {
-        0 => String::new(),
-        _ => format!(", {} not tried", counted(untried, "change")),
-    };
-    match end {
-        RunEnd::Finished if undone_count == 0 => {
-            terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
-            Ok(ExitCode::SUCCESS)
+/// How to say what a run did.
+struct RunSummary<'a> {
+    topic: &'a str,
+    account: &'a RunAccount,
+    command: &'static str,
+    output: OutputFormat,
+}
+
+impl<'a> RunSummary<'a> {
+    fn of(state: &'a ComparedState, command: &'static str, output: OutputFormat) -> Self {
+        Self {
+            topic: &state.desired.topic,
+            account: &state.account,
+            command,
+            output,
         }
-        RunEnd::Finished => {
-            terminal.say(format_args!("{done}{untried}."))?;
-            Err(undone_error(undone_count, &advices))
+    }
+
+    /// Says what a run did and what it did not.
+    fn finish(&self, mut report: RunReport, terminal: &Terminal) -> Result<ExitCode, CommandError> {
+        sort_undone(&mut report.undone);
+        let is_text = self.output == OutputFormat::Table;
+        if is_text {
+            show_undone(&report.undone, terminal)?;
+        } else {
+            let output = RunOutput::new(self.topic, self.account.output(), &report);
+            terminal.json(&versioned(output))?;
         }
-        RunEnd::Interrupted => Err(CommandError::Interrupted(format!(
-            "{done}{untried}. Run {command} again to continue"
-        ))),
-        RunEnd::Stopped(error) => {
-            terminal.note(format_args!(
-                "Stopped early: {done}{untried}. Run {command} again to continue."
-            ));
-            Err(error.into())
+        let done = describe_counts(&report.counts, self.command);
+        let untried = match report.untried {
+            0 => String::new(),
+            untried => format!(", {} not tried", counted(untried, "change")),
+        };
+        let command = self.command;
+        match report.end {
+            RunEnd::Finished if !is_text => {}
+            RunEnd::Finished if report.undone.is_empty() => {
+                terminal.say(format_args!("{GOOD}Done:{GOOD:#} {done}."))?;
+            }
+            RunEnd::Finished => terminal.say(format_args!("{done}{untried}."))?,
+            RunEnd::Interrupted => {
+                return Err(CommandError::Interrupted(format!(
+                    "{done}{untried}. Run {command} again to continue"
+                )));
+            }
+            RunEnd::Stopped(error) => {
+                terminal.note(format_args!(
+                    "Stopped early: {done}{untried}. Run {command} again to continue."
+                ));
+                return Err(error.into());
+            }
         }
+        all_done(&report.undone)
+    }
+}
+
+/// Succeeds if everything was done.
+fn all_done(undone: &[UndoneChange]) -> Result<ExitCode, CommandError> {
+    if undone.is_empty() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(undone_error(undone.len(), &advices_for(undone)))
     }
 }
 
@@ -498,20 +540,26 @@ pub(crate) async fn destroy(
     for configuration in &plan.exclusive_configurations {
         configurations.extend(configuration.id.as_deref());
     }
-    terminal.say(format_args!("Topic {}", plan.topic))?;
-    terminal.say(state.account.line())?;
+    let summary = RunSummary::of(&state, DESTROY, args.output);
+    let is_text = args.output == OutputFormat::Table;
+    if is_text {
+        terminal.say(format_args!("Topic {}", plan.topic))?;
+        terminal.say(state.account.line())?;
+    }
     if configurations.is_empty() {
-        return nothing_to_destroy(args, &plan, terminal);
+        return nothing_to_destroy(args, &plan, &summary, terminal);
     }
     let subscriptions = state.current.subscriptions_of(&configurations);
-    show_destruction(&subscriptions, &configurations, terminal)?;
+    if is_text {
+        show_destruction(&subscriptions, &configurations, terminal)?;
+    }
     let counts = (subscriptions.len(), configurations.len());
     confirm_destruction(plan.topic, counts, args.yes, terminal).await?;
     let progress = RunProgress::start(terminal, counts.0 + counts.1);
     let runner = ChangeRunner::new(&alexa, &progress, BTreeSet::new());
     let report = runner.destroy(subscriptions, configurations).await;
     drop(progress);
-    finish(report, DESTROY, terminal)
+    summary.finish(report, terminal)
 }
 
 async fn state_to_destroy(
@@ -550,9 +598,12 @@ fn check_topic(topic: &str) -> Result<(), CommandError> {
 fn nothing_to_destroy(
     args: &DestroyArgs,
     plan: &SubscriptionPlan<'_>,
+    summary: &RunSummary<'_>,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    show_unreadable(plan, terminal)?;
+    if args.output == OutputFormat::Table {
+        show_unreadable(plan, terminal)?;
+    }
     let problem = format!("configuration sends events only to {}", plan.topic);
     if args.topic.is_some() {
         let advice = "Check the ARN, and the customer's account; aspctl list configurations shows \
@@ -562,6 +613,9 @@ fn nothing_to_destroy(
             format_args!("no {problem}"),
             advice,
         ));
+    }
+    if args.output == OutputFormat::Json {
+        return summary.finish(RunReport::default(), terminal);
     }
     terminal.say(format_args!("No {problem}."))?;
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use asp_alexa::subscriptions::undone::UndoneChange;
 use asp_events::event::header::EventType;
-use serde_json::{Value, json};
 
 use super::{
     account::RunAccount,
@@ -14,7 +13,7 @@ use super::{
     resolve::UnitList,
 };
 use crate::{
-    alexa::{AlexaSubscription, AlexaUnit, ResourceState},
+    alexa::{AlexaSubscription, ResourceState},
     error::CommandError,
     printable::{BAD, FAINT, GOOD, WARNING},
     terminal::{Terminal, counted, counted_as},
@@ -170,33 +169,6 @@ impl PlanView<'_> {
         };
         self.plan.unnamed.iter().filter(is_of_them).count()
     }
-
-    /// The plan as JSON, for programs.
-    pub(super) fn json(&self) -> Value {
-        let plan = self.plan;
-        let mut deleted = as_returned(&plan.obsolete);
-        if self.prune {
-            deleted.extend(as_returned(&plan.twins));
-            deleted.extend(as_returned(&plan.unnamed));
-            deleted.extend(plan.surplus.iter().map(|surplus| &surplus.raw));
-        }
-        json!({
-            "topic": plan.topic,
-            "account": self.account.json(),
-            "unitsUnder": self.lists.iter().map(list_json).collect::<Vec<_>>(),
-            "configurationId": plan.configuration,
-            "create": plan.creations.iter().map(creation_json).collect::<Vec<_>>(),
-            "undecided": plan.near_misses.iter().map(near_miss_json).collect::<Vec<_>>(),
-            "heldBack": as_returned(&plan.held_back),
-            "delete": deleted,
-            "unchanged": plan.kept.iter().map(kept_json).collect::<Vec<_>>(),
-            "additions": plan.kept.iter().filter_map(additions_json).collect::<Vec<_>>(),
-            "duplicates": as_returned(&plan.twins),
-            "notInFile": as_returned(&plan.unnamed),
-            "unreadable": plan.unreadable,
-            "eventTypes": self.types,
-        })
-    }
 }
 
 /// How many additions of Alexa are shown.
@@ -295,99 +267,54 @@ fn in_parentheses(reason: &str) -> String {
     }
 }
 
-/// The units below one that a file names.
-fn list_json(list: &UnitList) -> Value {
-    let unit = |unit: &AlexaUnit| json!({ "id": unit.id, "name": unit.name });
-    json!({
-        "under": list.under,
-        "origin": list.origin,
-        "units": list.units.iter().map(unit).collect::<Vec<_>>(),
-    })
-}
-
-fn creation_json(creation: &PlannedCreation<'_>) -> Value {
-    let cause = match creation.cause {
-        CreationCause::Missing => "MISSING",
-        CreationCause::Inactive(_) => "INACTIVE",
-        CreationCause::Changed => "CHANGED",
-        CreationCause::Expiring(_) => "EXPIRING",
-        CreationCause::UnknownExpiry => "EXPIRY_UNKNOWN",
-    };
-    let replaces: Vec<_> = creation.replaces.iter().map(|old| &old.id).collect();
-    json!({
-        "eventType": creation.wanted.event_type,
-        "entities": creation.wanted.entities,
-        "origin": creation.wanted.origin,
-        "cause": cause,
-        "replaces": replaces,
-    })
-}
-
-fn near_miss_json(open: &PlannedNearMiss<'_>) -> Value {
-    json!({
-        "eventType": open.wanted.event_type,
-        "entities": open.wanted.entities,
-        "origin": open.wanted.origin,
-        "mayBe": open.near_miss.subscription.raw,
-        "reason": open.near_miss.reason,
-    })
-}
-
-/// A kept subscription as Alexa returned it.
-fn kept_json<'a>(kept: &KeptSubscription<'a>) -> &'a Value {
-    &kept.subscription.raw
-}
-
-/// What Alexa shows for a kept subscription besides what the file asks for, if anything.
-fn additions_json(kept: &KeptSubscription<'_>) -> Option<Value> {
-    let mut pairs = Vec::new();
-    for (path, value) in kept.additions.iter() {
-        pairs.push(json!({ "path": path, "value": value }));
-    }
-    let id = &kept.subscription.id;
-    (!pairs.is_empty()).then(|| json!({ "id": id, "shown": pairs }))
-}
-
-/// The JSON of subscriptions as Alexa returned it.
-fn as_returned<'a>(subscriptions: &[&'a AlexaSubscription]) -> Vec<&'a Value> {
-    let mut values = Vec::new();
-    for subscription in subscriptions {
-        values.push(&subscription.raw);
-    }
-    values
-}
-
-/// Prints what was not done, in the order of the files. Returns what to do about it, each advice
-/// once, with the first place that it is for if there are several.
+/// Prints what was not done.
 pub(super) fn show_undone(
-    mut undone: Vec<UndoneChange>,
+    undone: &[UndoneChange],
     terminal: &Terminal,
-) -> Result<Vec<String>, CommandError> {
-    undone.sort_by_cached_key(|change| line_of(&change.origin));
-    let (mut rows, mut advices) = (Vec::new(), Vec::<(String, String)>::new());
-    for change in undone {
-        if let Some(advice) = change.advice
-            && !advices.iter().any(|(_, other)| *other == advice)
-        {
-            advices.push((change.origin.clone(), advice));
-        }
-        rows.push(vec![
-            change.event,
-            change.about,
-            change.origin,
-            change.problem,
-        ]);
+) -> Result<(), CommandError> {
+    if undone.is_empty() {
+        return Ok(());
     }
-    if !rows.is_empty() {
-        terminal.say(format_args!("Not done: {}", counted(rows.len(), "change")))?;
-        terminal.table(&["EVENT", "ABOUT", "WHERE", "PROBLEM"], rows)?;
+    let row = |change: &UndoneChange| {
+        vec![
+            change.event.clone(),
+            change.about.clone(),
+            change.origin.clone(),
+            change.problem.clone(),
+        ]
+    };
+    terminal.say(format_args!(
+        "Not done: {}",
+        counted(undone.len(), "change")
+    ))?;
+    terminal.table(
+        &["EVENT", "ABOUT", "WHERE", "PROBLEM"],
+        undone.iter().map(row),
+    )
+}
+
+/// Sorts changes in the order of the files.
+pub(super) fn sort_undone(undone: &mut [UndoneChange]) {
+    undone.sort_by_cached_key(|change| line_of(&change.origin));
+}
+
+/// What to do about what was not done, each advice once, with the first place that it is for if
+/// there are several.
+pub(super) fn advices_for(undone: &[UndoneChange]) -> Vec<String> {
+    let mut advices = Vec::<(String, String)>::new();
+    for change in undone {
+        if let Some(advice) = &change.advice
+            && !advices.iter().any(|(_, other)| other == advice)
+        {
+            advices.push((change.origin.clone(), advice.clone()));
+        }
     }
     let has_several = advices.len() > 1;
     let with_place = |(origin, advice): (String, String)| match origin.as_str() {
         origin if has_several && !origin.is_empty() => format!("{origin}: {advice}"),
         _ => advice,
     };
-    Ok(advices.into_iter().map(with_place).collect())
+    advices.into_iter().map(with_place).collect()
 }
 
 /// The file of an origin and the line in it, for sorting.

@@ -7,7 +7,9 @@ use std::{collections::HashSet, process::ExitCode};
 
 use chrono::{DateTime, Local, Utc};
 use clap::builder::NonEmptyStringValueParser;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 pub(crate) use self::resolve::{organization, resolve_unit, resolve_units_given};
 use self::{resolve::names_of, tree::tree_rows};
@@ -17,6 +19,7 @@ use crate::{
     credentials,
     customer_cache::CustomerCache,
     error::CommandError,
+    output::versioned,
     terminal::{Terminal, counted},
 };
 
@@ -64,24 +67,50 @@ pub(crate) struct DevicesArgs {
     pub(crate) output: OutputFormat,
 }
 
-/// A unit in the output and in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedUnit {
-    id: String,
-    name: Option<String>,
-    parent_id: Option<String>,
+/// Units of Alexa's.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UnitsOutput {
+    /// The units, on all levels below the one that was asked about.
+    units: Vec<ListedUnit>,
 }
 
-/// A device in the output and in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Devices of a unit.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DevicesOutput {
+    /// The devices.
+    devices: Vec<ListedDevice>,
+}
+
+/// A unit. What Alexa does not show is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ListedUnit {
+    /// Its ID.
+    id: String,
+    /// Its name.
+    name: Option<String>,
+    /// The ID of the unit in which it is.
+    parent_id: Option<String>,
+    /// What Alexa returned.
+    raw: Value,
+}
+
+/// A device. What Alexa does not show is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListedDevice {
+    /// Its endpoint ID.
     id: String,
+    /// Its name.
     name: Option<String>,
+    /// Its model.
     model: Option<String>,
+    /// Its serial number.
     serial_number: Option<String>,
+    /// `OK` if it is online, or another word of Alexa's.
     reachability: Option<String>,
+    /// What Alexa returned.
+    raw: Value,
 }
 
 impl From<AlexaUnit> for ListedUnit {
@@ -90,6 +119,7 @@ impl From<AlexaUnit> for ListedUnit {
             id: unit.id,
             name: unit.name,
             parent_id: unit.parent_id,
+            raw: unit.raw,
         }
     }
 }
@@ -102,6 +132,7 @@ impl From<AlexaDevice> for ListedDevice {
             model: device.model,
             serial_number: device.serial_number,
             reachability: device.reachability,
+            raw: device.raw,
         }
     }
 }
@@ -121,8 +152,9 @@ pub(crate) async fn units(
         .into_iter()
         .filter(|unit| is_found(unit, args))
         .collect();
+    let is_empty = found.is_empty();
     match args.output {
-        OutputFormat::Json => terminal.json(&found)?,
+        OutputFormat::Json => terminal.json(&versioned(UnitsOutput { units: found }))?,
         OutputFormat::Table if args.tree => {
             for row in tree_rows(&found) {
                 terminal.say(row)?;
@@ -130,7 +162,7 @@ pub(crate) async fn units(
         }
         OutputFormat::Table => terminal.table(&["NAME", "ID"], found.iter().map(unit_row))?,
     }
-    if found.is_empty() {
+    if is_empty {
         terminal.note(format_args!(
             "None of {} below {} has this name. The console shows other ids than the API: both \
              stand for the same unit",
@@ -180,11 +212,12 @@ pub(crate) async fn devices(
     let read = async |alexa: &AlexaApi| alexa.devices_of(&unit).await;
     let found: Vec<ListedDevice> = list.read(global, terminal, read).await?;
     let head = ["NAME", "MODEL", "SERIAL NUMBER", "REACHABILITY", "ID"];
+    let is_empty = found.is_empty();
     match args.output {
-        OutputFormat::Json => terminal.json(&found)?,
+        OutputFormat::Json => terminal.json(&versioned(DevicesOutput { devices: found }))?,
         OutputFormat::Table => terminal.table(&head, found.iter().map(device_row))?,
     }
-    if found.is_empty() {
+    if is_empty {
         terminal.note(format_args!("Alexa shows no device of {unit}"));
     }
     Ok(ExitCode::SUCCESS)

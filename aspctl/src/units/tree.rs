@@ -48,6 +48,8 @@ fn row(unit: &ListedUnit, level: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn rows(units: &[(&str, Option<&str>)]) -> Vec<String> {
@@ -57,6 +59,7 @@ mod tests {
                 id: (*id).to_owned(),
                 name: Some(id.to_uppercase()),
                 parent_id: parent.map(str::to_owned),
+                raw: Value::Null,
             })
             .collect();
         tree_rows(&units)

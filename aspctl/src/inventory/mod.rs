@@ -1,12 +1,17 @@
 //! `aspctl list`, `get` and `delete`: the customer's subscriptions and configurations at Alexa.
 
+mod blocks;
+
 use std::{collections::BTreeSet, process::ExitCode};
 
 use asp_events::event::{EventKind, SubscriptionEntities, header::EventType};
 use clap::ValueEnum;
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
+use self::blocks::{configuration_block, subscription_block};
 use crate::{
     alexa::{
         AlexaApi, AlexaConfiguration, AlexaError, AlexaResourceKind, AlexaSubscription,
@@ -15,6 +20,7 @@ use crate::{
     args::{GlobalArgs, OutputFormat},
     credentials::connect,
     error::CommandError,
+    output::{ConfigurationOutput, ProblemOutput, ResourceOutput, SubscriptionOutput, versioned},
     subscriptions::{describe::describe_subscription, read::without_repeats},
     terminal::{Terminal, counted},
     units::resolve_unit,
@@ -37,6 +43,10 @@ pub(crate) struct ListArgs {
     /// Only subscriptions about this unit, its roles, or the units below it. By its id or its name
     #[arg(long, value_name = "UNIT")]
     pub(crate) unit: Option<String>,
+    /// Show one line for each, however wide. Otherwise a terminal for which lines are too wide gets
+    /// a paragraph for each, in which all but its own id may be shortened
+    #[arg(long)]
+    pub(crate) wide: bool,
     /// Output format
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
@@ -60,6 +70,9 @@ pub(crate) struct DeleteArgs {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
 }
 
 /// Parses an event type of the command line.
@@ -91,8 +104,8 @@ pub(crate) async fn list(
     let alexa = connect(global, terminal).await?;
     let listed = read_listed(args, unit, &alexa).await?;
     match args.output {
-        OutputFormat::Json => terminal.json(&as_json(&listed))?,
-        OutputFormat::Table => show(&listed, terminal)?,
+        OutputFormat::Json => terminal.json(&versioned(ListOutput::from(&listed)))?,
+        OutputFormat::Table => show(&listed, args.wide, terminal)?,
     }
     note_missing(&listed, terminal);
     Ok(ExitCode::SUCCESS)
@@ -217,31 +230,49 @@ fn note_missing(listed: &ListedResources, terminal: &Terminal) {
     }
 }
 
-fn as_json(listed: &ListedResources) -> Value {
-    let configurations = listed.configurations.as_ref().map(|all| {
-        let all = all.iter().map(|configuration| &configuration.raw);
-        all.collect::<Vec<_>>()
-    });
-    let subscriptions = listed.subscriptions.as_ref().map(|all| {
-        let all = all.iter().map(|subscription| &subscription.raw);
-        all.collect::<Vec<_>>()
-    });
-    match (configurations, subscriptions) {
-        (Some(configurations), None) => json!(configurations),
-        (None, subscriptions) => json!(subscriptions),
-        (configurations, subscriptions) => {
-            json!({ "configurations": configurations, "subscriptions": subscriptions })
+/// What there is at Alexa.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListOutput {
+    /// The configurations; null if they were not asked for.
+    configurations: Option<Vec<ConfigurationOutput>>,
+    /// The subscriptions; null if they were not asked for.
+    subscriptions: Option<Vec<SubscriptionOutput>>,
+    /// How many subscriptions are left out, because Alexa shows too little to apply the filter.
+    undecided: usize,
+}
+
+impl From<&ListedResources> for ListOutput {
+    fn from(listed: &ListedResources) -> Self {
+        let configurations = listed.configurations.as_ref();
+        let subscriptions = listed.subscriptions.as_ref();
+        Self {
+            configurations: configurations
+                .map(|all| all.iter().map(ConfigurationOutput::from).collect()),
+            subscriptions: subscriptions
+                .map(|all| all.iter().map(SubscriptionOutput::from).collect()),
+            undecided: listed.undecided,
         }
     }
 }
 
-fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandError> {
+/// Shows tables, or paragraphs on a terminal that is too narrow for them.
+fn show(listed: &ListedResources, wide: bool, terminal: &Terminal) -> Result<(), CommandError> {
+    let tables = tables(listed, terminal);
+    let mut lines = tables.iter().flatten();
+    let width = terminal.width().filter(|_| !wide);
+    match width.filter(|width| lines.any(|line| line.chars().count() > *width)) {
+        None => terminal.say_tables(&tables),
+        Some(width) => show_blocks(listed, width, terminal),
+    }
+}
+
+/// The lines of the tables.
+fn tables(listed: &ListedResources, terminal: &Terminal) -> Vec<Vec<String>> {
+    let mut tables = Vec::new();
     if let Some(configurations) = &listed.configurations {
         let rows = configurations.iter().map(configuration_row);
-        terminal.table(&["CONFIGURATION", "TOPIC"], rows)?;
-    }
-    if listed.configurations.is_some() && listed.subscriptions.is_some() {
-        terminal.say("")?;
+        tables.push(terminal.table_lines(&["CONFIGURATION", "TOPIC"], rows));
     }
     if let Some(subscriptions) = &listed.subscriptions {
         let mut head = vec!["SUBSCRIPTION", "EVENT", "ABOUT", "CONFIGURATION", "EXPIRES"];
@@ -250,8 +281,31 @@ fn show(listed: &ListedResources, terminal: &Terminal) -> Result<(), CommandErro
             head.push("STATE");
         }
         let row = |one: &AlexaSubscription| subscription_row(one, has_states);
-        terminal.table(&head, subscriptions.iter().map(row))?;
+        tables.push(terminal.table_lines(&head, subscriptions.iter().map(row)));
     }
+    tables
+}
+
+/// Shows a paragraph for each.
+fn show_blocks(
+    listed: &ListedResources,
+    width: usize,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
+    let names = terminal.names();
+    let mut blocks = Vec::new();
+    for configuration in listed.configurations.iter().flatten() {
+        blocks.push(configuration_block(configuration, width));
+    }
+    for subscription in listed.subscriptions.iter().flatten() {
+        blocks.push(subscription_block(subscription, width, &names));
+    }
+    for block in blocks {
+        for line in block {
+            terminal.say(line)?;
+        }
+    }
+    terminal.note("Shortened to the width of this terminal; --wide shows everything.");
     Ok(())
 }
 
@@ -264,25 +318,29 @@ fn configuration_row(configuration: &AlexaConfiguration) -> Vec<String> {
 
 fn subscription_row(subscription: &AlexaSubscription, has_states: bool) -> Vec<String> {
     let (event_type, entities) = describe_subscription(subscription);
-    let end = match subscription.expires_at {
-        Some(end) => end.format("%F %T UTC").to_string(),
-        None => "-".to_owned(),
-    };
     let mut row = vec![
         or_unknown(subscription.id.as_ref()),
         event_type,
         entities,
         or_unknown(subscription.configuration_id.as_ref()),
-        end,
+        end_of(subscription).unwrap_or_else(|| "-".to_owned()),
     ];
     if has_states {
-        row.push(match &subscription.state {
-            Some(ResourceState::Active) => "ACTIVE".to_owned(),
-            Some(ResourceState::Inactive(word) | ResourceState::Unknown(word)) => word.clone(),
-            None => "-".to_owned(),
-        });
+        row.push(state_of(subscription).unwrap_or_else(|| "-".to_owned()));
     }
     row
+}
+
+fn end_of(subscription: &AlexaSubscription) -> Option<String> {
+    let end = subscription.expires_at?;
+    Some(end.format("%F %T UTC").to_string())
+}
+
+fn state_of(subscription: &AlexaSubscription) -> Option<String> {
+    Some(match subscription.state.as_ref()? {
+        ResourceState::Active => "ACTIVE".to_owned(),
+        ResourceState::Inactive(word) | ResourceState::Unknown(word) => word.clone(),
+    })
 }
 
 fn or_unknown(text: Option<&String>) -> String {
@@ -297,9 +355,9 @@ pub(crate) async fn get(
 ) -> Result<ExitCode, CommandError> {
     check_id(&args.id)?;
     let alexa = connect(global, terminal).await?;
-    let (_, resource) = find(&alexa, &args.id).await?;
+    let (kind, resource) = find(&alexa, &args.id).await?;
     match args.output {
-        OutputFormat::Json => terminal.json(&resource)?,
+        OutputFormat::Json => terminal.json(&versioned(ResourceOutput::read(kind, resource)))?,
         OutputFormat::Table => {
             let mut rows = Vec::new();
             flatten("", &resource, &mut rows);
@@ -416,42 +474,93 @@ pub(crate) async fn delete(
         ),
     };
     terminal.confirm(question, args.yes).await?;
-    delete_all(targets, &alexa, terminal).await
+    let mut done = DeleteOutput::default();
+    let deleted = delete_all(targets, &alexa, args.output, &mut done, terminal).await;
+    if args.output == OutputFormat::Json {
+        terminal.json(&versioned(done))?;
+    }
+    deleted
+}
+
+/// What was deleted, and what was not.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteOutput {
+    /// The IDs of what was deleted.
+    deleted: Vec<String>,
+    /// What was not deleted.
+    not_deleted: Vec<KeptResourceOutput>,
+}
+
+/// A subscription or configuration that was not deleted.
+#[derive(Debug, Serialize, JsonSchema)]
+struct KeptResourceOutput {
+    /// Its ID.
+    id: String,
+    /// Why it was not deleted; null if that was not tried.
+    reason: Option<ProblemOutput>,
+}
+
+impl DeleteOutput {
+    fn keep(&mut self, id: &str, reason: Option<ProblemOutput>) {
+        self.not_deleted.push(KeptResourceOutput {
+            id: id.to_owned(),
+            reason,
+        });
+    }
 }
 
 async fn delete_all(
     targets: Vec<DeletionTarget<'_>>,
     alexa: &AlexaApi,
+    output: OutputFormat,
+    done: &mut DeleteOutput,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let (count, mut remaining) = (targets.len(), Vec::new());
     let mut can_continue = true;
     let _hold = terminal.interrupts().hold();
-    for (tried, target) in targets.into_iter().enumerate() {
-        let deleted = tried - remaining.len();
-        terminal.check_interrupt(|| format!("{deleted} of {count} deleted"))?;
+    for target in targets {
         let id = target.id;
-        if !can_continue {
-            remaining.push(id);
+        if !can_continue || terminal.interrupts().has_arrived() {
+            done.keep(id, None);
             continue;
         }
         match target.delete(alexa).await {
-            Ok(()) => terminal.say(format_args!("deleted {id}"))?,
+            Ok(()) => {
+                done.deleted.push(id.to_owned());
+                if output == OutputFormat::Table {
+                    terminal.say(format_args!("deleted {id}"))?;
+                }
+            }
             Err(error) => {
                 terminal.fail(&error);
                 can_continue = is_about_one_id(&error);
-                remaining.push(id);
+                done.keep(id, Some(ProblemOutput::of(&error)));
             }
         }
     }
-    for id in &remaining {
-        terminal.say(format_args!("not deleted {id}"))?;
-    }
-    if remaining.is_empty() {
+    report_kept(done, output, terminal)
+}
+
+/// Says what was not deleted, and returns the exit status.
+fn report_kept(
+    done: &DeleteOutput,
+    output: OutputFormat,
+    terminal: &Terminal,
+) -> Result<ExitCode, CommandError> {
+    let (deleted, left) = (done.deleted.len(), done.not_deleted.len());
+    let count = deleted + left;
+    if left == 0 {
         return Ok(ExitCode::SUCCESS);
     }
+    terminal.check_interrupt(|| format!("{deleted} of {count} deleted"))?;
+    if output == OutputFormat::Table {
+        for KeptResourceOutput { id, .. } in &done.not_deleted {
+            terminal.say(format_args!("not deleted {id}"))?;
+        }
+    }
     if count > 1 {
-        terminal.note(format_args!("{} of {count} not deleted", remaining.len()));
+        terminal.note(format_args!("{left} of {count} not deleted"));
     }
     Ok(ExitCode::FAILURE)
 }
@@ -501,6 +610,8 @@ fn missing_error(id: &str) -> CommandError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn listed(raw: Value) -> AlexaSubscription {
