@@ -184,7 +184,10 @@ mod tests {
     fn a_check_is_selected_by_name_group_or_code() {
         let alarms = [DoctorCheck::Alarms];
         assert_eq!(selected(&selection(&["alarms"], &[])), alarms);
-        assert_eq!(selected(&selection(&["alarm_disabled"], &[])), alarms);
+        assert_eq!(
+            selected(&selection(&["alarm_disabled"], &[])),
+            [DoctorCheck::Alarms, DoctorCheck::Renewal]
+        );
         let alexa = selected(&selection(&["ALEXA"], &["subscriptions"]));
         assert_eq!(alexa.len(), 5, "{alexa:?}");
         let stack = selected(&selection(&[], &["alexa"]));
