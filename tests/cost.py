@@ -112,43 +112,43 @@ KINDS = [
     EventKind(
         "skill failure",
         "skill-failure-invalid-response",
-        Usage(1, 1, 1, 2, 0, 1150, 5),
-        Usage(1, 0.1, 0.01, 2, 0, 480, 5),
+        Usage(1, 1, 1, 2, 0, 1110, 5),
+        Usage(1, 0.1, 0.01, 2, 0, 470, 5),
     ),
     EventKind(
         "failed automation",
         "automation-failure-internal-error",
-        Usage(1, 1, 0, 3, 1, 1350, 4),
+        Usage(1, 1, 0, 3, 1, 1300, 4),
         Usage(1, 0.1, 0, 3, 1, 510, 4),
     ),
     EventKind(
         "automation's success",
         "automation-success",
-        Usage(0, 0, 0, 3, 1, 1150, 3),
-        Usage(0, 0, 0, 3, 1, 480, 3),
+        Usage(0, 0, 0, 3, 1, 1120, 3),
+        Usage(0, 0, 0, 3, 1, 470, 3),
     ),
     EventKind(
         "unit ready",
         "subscription-activated",
-        Usage(1, 1, 0, 3, 0, 1280, 4),
+        Usage(1, 1, 0, 3, 0, 1230, 4),
         Usage(1, 0.1, 0, 3, 0, 430, 4),
     ),
     EventKind(
         "role assigned",
         "role-assigned",
-        Usage(1, 1, 0, 4, 0, 1290, 4),
-        Usage(1, 0.1, 0, 4, 0, 460, 4),
+        Usage(1, 1, 0, 4, 0, 1240, 4),
+        Usage(1, 0.1, 0, 4, 0, 450, 4),
     ),
     EventKind(
         "device set up",
         "device-setup-completed",
-        Usage(1, 1, 0, 3, 0, 1290, 4),
+        Usage(1, 1, 0, 3, 0, 1240, 4),
         Usage(1, 0.1, 0, 3, 0, 440, 4),
     ),
     EventKind(
         "quarantined",
         "bad-unknown-type",
-        Usage(1, 1, 0, 2, 0, 1340, 4),
+        Usage(1, 1, 0, 2, 0, 1290, 4),
         Usage(1, 0.1, 0, 2, 0, 520, 4),
     ),
 ]
@@ -161,7 +161,7 @@ GOALS = {
     "device set up": (3.3, 2.2),
 }
 # The greeting that the heartbeat publishes.
-GREETING = Usage(0, 0, 0, 0, 0, 590, 1)
+GREETING = Usage(0, 0, 0, 0, 0, 580, 1)
 
 
 @dataclass(frozen=True)
