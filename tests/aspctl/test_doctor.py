@@ -326,7 +326,8 @@ class Doctor(DoctorTest):
     def test_only_these_are_checked(self) -> None:
         self.assertEqual(self.states("--only", "alarms"), (0, {ALARMS: "ok"}))
         self.assertEqual(self.states("--only", "topic-policy,LEDGER"), (0, {POLICY: "ok", LEDGER: "ok"}))
-        self.assertEqual(self.states("--only", "ALARM_DISABLED", "--only", "ledger"), (0, {ALARMS: "ok", LEDGER: "ok"}))
+        checks = {ALARMS: "ok", LEDGER: "ok", RENEWAL: "ok"}
+        self.assertEqual(self.states("--only", "ALARM_DISABLED", "--only", "ledger"), (0, checks))
         alexa = {name: "ok" for name in (*OF_ALEXA, CONFIGURATION, SUBSCRIBED)}
         self.assertEqual(self.states("--only", "alexa"), (0, alexa))
         rest = {name: "ok" for name in ALL if name not in alexa}

@@ -489,14 +489,15 @@ class Deployed(RenewalTest):
         schedule = self.stack.client("scheduler").get_schedule(Name=schedule)
         self.assertEqual(schedule["ScheduleExpression"], "rate(24 hours)")
         self.assertEqual(schedule["Target"]["Arn"], function)
-        [told] = self.told_by_the_doctor()
-        self.assertEqual(told["state"], "ok", told)
+        told = self.told_by_the_doctor()
+        self.assertEqual(told["state"], "OK", told)
         self.assertIn(f"{RENEWAL_STACK} runs every 24 hours; the last run", told["detail"])
 
-    def told_by_the_doctor(self) -> list[Answer]:
+    def told_by_the_doctor(self) -> Answer:
         environment = aws(self.stack) | self.alexa.environment
-        rows = run("doctor", "--output", "json", env=environment).json
-        return [row for row in rows if row["link"] == "renewal"]
+        checks = run("doctor", "--output", "json", env=environment).json["checks"]
+        [told] = [check for check in checks if check["check"] == "renewal"]
+        return told
 
     def test_a_disabled_schedule_is_told(self) -> None:
         scheduler, name = self.stack.client("scheduler"), self.outputs["RenewalScheduleName"]
@@ -505,7 +506,7 @@ class Deployed(RenewalTest):
         same = {key: schedule[key] for key in kept}
         scheduler.update_schedule(**same, State="DISABLED")
         self.addCleanup(scheduler.update_schedule, **same, State="ENABLED")
-        problems = [row["detail"] for row in self.told_by_the_doctor()]
+        problems = [finding["problem"] for finding in self.told_by_the_doctor()["findings"]]
         self.assertIn(f"the schedule {name} is disabled or missing: nothing is renewed", problems)
 
     def test_the_first_deployment_needs_a_file_and_a_secret(self) -> None:

@@ -296,7 +296,7 @@ class ByName(UnitsTest):
     def test_send_takes_names(self) -> None:
         env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
         names = ("--unit", "room 101", "--parent", "Grand Hotel")
-        event = self.aspctl("send", "skill-failure", "--print", *names, **env).json
+        event = json.loads(self.aspctl("send", "skill-failure", "--print", *names, **env).out)
         parent = {"type": "Unit", "id": self.property}
         unit = {"type": "Unit", "id": self.room, "parent": parent}
         self.assertEqual(event["header"]["entities"]["unit"], unit)
