@@ -329,13 +329,21 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
                 "Also send a synthetic event through the chain, and wait for its effect",
             ),
             entry(
+                "aspctl doctor --skip alexa",
+                "Check what is in AWS, without credentials of Alexa",
+            ),
+            entry(
+                "aspctl doctor --only alarms,ledger",
+                "Make two checks, and those that they need",
+            ),
+            entry(
                 "aspctl doctor --quiet --output json",
-                "The same for a monitor",
+                "The whole chain for a monitor",
             ),
         ],
         exit_statuses: &[
-            entry("0", "everything is fine"),
-            entry("1", "a check failed or gave a warning"),
+            entry("0", "everything is fine that is to be checked"),
+            entry("1", "a check failed, gave a warning or could not be made"),
         ],
         variables: &[FILES, ALEXA, AWS, CACHE, PROXIES, OUTPUT],
     },
@@ -374,6 +382,10 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
                 "aspctl tail --for 10m > messages.jsonl",
                 "Keep what comes in 10 minutes",
             ),
+            entry(
+                "aspctl tail --since 1h",
+                "First show what the log knows of the last hour",
+            ),
         ],
         exit_statuses: &[
             entry("0", "success; without --limit and --for also after Ctrl-C"),
@@ -391,6 +403,10 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry(
                 "aspctl wait --device amzn1.alexa.endpoint.example-101 --since 5m --timeout 30m",
                 "Ignore what is older than 5 minutes",
+            ),
+            entry(
+                "aspctl wait --unit amzn1.alexa.unit.did.EXAMPLEROOM105 --no-queue",
+                "Read the ledger, without the right to make a queue",
             ),
         ],
         exit_statuses: &[
