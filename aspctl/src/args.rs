@@ -164,7 +164,8 @@ pub(crate) struct FileArgs {
     pub(crate) file: Vec<PathBuf>,
 }
 
-const DEFAULT_FILE: &str = "subscriptions.toml";
+/// The subscriptions file that commands read if none is named.
+pub(crate) const DEFAULT_FILE: &str = "subscriptions.toml";
 
 /// Separates paths, as in `PATH`. This program runs on Unix only.
 const PATH_SEPARATOR: char = ':';
@@ -215,6 +216,15 @@ fn before_now(text: &str) -> Option<DateTime<Utc>> {
     Utc::now().checked_sub_signed(ago)
 }
 
+/// Quotes a word for a shell, if it needs that.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Parses arguments, without the command's name.
 #[cfg(test)]
 pub(crate) fn parse<A: clap::Args + clap::FromArgMatches>(line: &[&str]) -> A {
@@ -237,5 +247,15 @@ mod tests {
         for text in ["", "yesterday", "300000000y"] {
             assert!(since(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_is_quoted_if_the_shell_would_change_it() {
+        for plain in ["--topic-arn", "arn:aws:sns:us-east-1:1:t", "a=b,c"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("$LATEST"), "'$LATEST'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
     }
 }

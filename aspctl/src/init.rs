@@ -7,7 +7,11 @@
 //! What nobody answers becomes a placeholder, which `plan` refuses: the file never asks Alexa for
 //! something that nobody meant.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use asp_events::event::{EventKind, SubscriptionEntities, header::EventType};
 use clap::builder::NonEmptyStringValueParser;
@@ -16,7 +20,7 @@ use serde_json::json;
 use crate::{
     advice::InputError,
     alexa::AlexaApi,
-    args::{DEFAULT_STACK, GlobalArgs, STANDARD_INPUT},
+    args::{DEFAULT_FILE, DEFAULT_STACK, GlobalArgs, STANDARD_INPUT, shell_word},
     credentials::connect,
     error::CommandError,
     interrupt::interruptible,
@@ -42,7 +46,7 @@ const MAX_SHOWN_UNITS: usize = 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// File to write, or - for standard output
-    #[arg(short, long, default_value = "subscriptions.toml", value_name = "FILE")]
+    #[arg(short, long, default_value = DEFAULT_FILE, value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// ARN of the topic for the events, instead of the stack that --stack selects
     #[arg(long, value_name = "ARN")]
@@ -117,7 +121,10 @@ pub(crate) async fn run(
             ));
         }
     }
-    terminal.note("Next: aspctl plan shows what aspctl apply would create");
+    terminal.note(format_args!(
+        "Next: aspctl plan{} shows what aspctl apply would create",
+        file_option(&args.file)
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,6 +133,14 @@ fn counted_entries(count: usize) -> String {
         return "1 entry".to_owned();
     }
     format!("{count} entries")
+}
+
+/// How other commands are told where the file is, if they have to be.
+fn file_option(path: &Path) -> String {
+    if path == Path::new(STANDARD_INPUT) || path == Path::new(DEFAULT_FILE) {
+        return String::new();
+    }
+    format!(" --file {}", shell_word(&path.display().to_string()))
 }
 
 fn writes_to_output(args: &InitArgs) -> bool {

@@ -55,13 +55,13 @@ const CHECK_ID: &str = "Check the id: the console shows other unit ids than the 
 
 /// Selects the subject.
 #[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = true)]
 pub(crate) struct SubjectArgs {
     /// Unit, by its id or its name; with --principal, the unit of the role
     #[arg(
         long,
         value_name = "UNIT",
         conflicts_with = "device",
-        required_unless_present_any = ["device", "principal"],
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) unit: Option<String>,

@@ -111,6 +111,7 @@ class WithOptions(InitTest):
             "--event", TYPES[0], "--unit", "room 101", "--unit", other, "--stack", "mine"
         )  # fmt: skip
         self.assertEqual(result.status, 0, result.err)
+        self.assertIn(f"Next: aspctl plan --file {self.file} shows", result.err)
         entry = {"events": TYPES[:1], "units": [ROOM, other]}
         self.assertEqual(self.written(), {"stack": "mine", "subscription": [entry]})
 

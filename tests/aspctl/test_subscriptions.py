@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import tempfile
-import termios
 import threading
 import tomllib
 import unittest
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +20,7 @@ from unittest import mock
 from jsonschema import Draft202012Validator
 
 from alexa import CONFIGURATIONS, PROFILE, SUBSCRIPTIONS, Alexa, Drop, Request, Resource
-from tool import ASPCTL, OWN, ROOT, Result, run, start
+from tool import ASPCTL, OWN, ROOT, Result, on_terminal, run, start
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 OTHER_TOPIC = "arn:aws:sns:us-east-1:123456789012:another"
@@ -685,21 +680,7 @@ class Inventory(AlexaTest):
         self.assertIn("not the id of a subscription", self.refused("get", ROOMS[0]))
 
     def on_terminal(self, columns: int, *args: str) -> list[str]:
-        """What aspctl prints to a terminal of this width, by lines; the stream for notes is none."""
-        user, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = OWN | self.environment | {"TERM": "xterm"}
-        process = subprocess.Popen(
-            [ASPCTL, *args, "--color", "never"], env=env, stdout=terminal, stderr=subprocess.DEVNULL
-        )
-        os.close(terminal)
-        written = b""
-        with suppress(OSError):  # Linux: the other end is closed
-            while more := os.read(user, 65536):
-                written += more
-        os.close(user)
-        self.assertEqual(process.wait(60), 0)
-        return written.decode().splitlines()
+        return on_terminal(columns, *args, env=self.environment)
 
     def add_as(self, id: str, body: dict[str, Any]) -> None:
         """Adds a subscription with an id as long as this one."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alexa import CONFIGURATIONS, PORTAL, SUBSCRIPTIONS, Alexa, Endpoint
-from tool import Result, run
+from tool import Result, on_terminal, run
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 UNIT = "amzn1.alexa.unit.did."
@@ -244,6 +244,13 @@ class ByName(UnitsTest):
         self.assertIn(f"room 101 is {self.room}", result.err)
         self.assertEqual(self.calls("/v2/units"), calls)
         self.assertEqual(self.ok("units", "--under", PROPERTY, "--search", "x").status, 0)
+
+    def test_a_narrow_list_says_each_name_once(self) -> None:
+        self.ok("units", "--under", PROPERTY)
+        entities = {"unit": {"type": "Unit", "id": self.room}}
+        self.alexa.add(SUBSCRIPTIONS, {"entities": entities})
+        lines = on_terminal(80, "list", env=self.env)
+        self.assertIn(f"  unit {self.room} (Room 101)", lines)
 
     def test_a_name_of_the_organization(self) -> None:
         result = self.devices("Room 101", ASPCTL_ORGANIZATION=ORGANIZATION)

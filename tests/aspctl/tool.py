@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +88,24 @@ def run(
         timeout=timeout,
     )
     return Result(done.returncode, done.stdout, done.stderr, command_of(args))
+
+
+def on_terminal(columns: int, *args: str | Path, env: Mapping[str, str]) -> list[str]:
+    """What aspctl prints to a terminal of this width, by lines; the stream for notes is none."""
+    user, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [ASPCTL, *args, "--color", "never"]
+    own = OWN | dict(env) | {"TERM": "xterm"}
+    process = subprocess.Popen(command, env=own, stdout=terminal, stderr=subprocess.DEVNULL)
+    os.close(terminal)
+    written = b""
+    with suppress(OSError):  # Linux: the other end is closed
+        while more := os.read(user, 65536):
+            written += more
+    os.close(user)
+    if process.wait(60) != 0:
+        raise AssertionError(written.decode())
+    return written.decode().splitlines()
 
 
 def start(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -115,7 +115,9 @@ def _start_stand_in(stack: Stack) -> tuple[subprocess.Popen[str], dict[str, str]
 def _environment(stack: Stack, stand_in: Mapping[str, str]) -> dict[str, str]:
     """The variables with which the commands of the documents work."""
     direct = [one for one in ("127.0.0.1,localhost", os.environ.get("NO_PROXY")) if one]
-    return dict.fromkeys(UNSET, "") | {
+    return {
+        # Names of units, which are not to lie among the reader's own files.
+        "XDG_CACHE_HOME": str(stack.folder / "cache"),
         "AWS_ENDPOINT_URL": stack.endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -130,7 +132,8 @@ def _environment(stack: Stack, stand_in: Mapping[str, str]) -> dict[str, str]:
 
 
 def _script(environment: Mapping[str, str], programs: Path) -> str:
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    lines = [f"unset {' '.join(UNSET)}\n"]  # the AWS CLI takes an empty profile for one
+    lines += [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     return HEAD + "".join(lines) + f'export PATH={shlex.quote(str(programs))}:"$PATH"\n'
 
 

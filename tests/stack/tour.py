@@ -178,10 +178,7 @@ class RunningCommand:
 
     def __init__(self, step: Step, kept: Kept, colours: bool) -> None:
         self.step, self.output = step, ""
-        # The names of units are kept with the stack and not among the reader's files.
-        own = {"XDG_CACHE_HOME": str(kept.stack.folder / "cache")}
-        if colours:
-            own["CLICOLOR_FORCE"] = "1"
+        own = {"CLICOLOR_FORCE": "1"} if colours else {}
         script = f'source "$0" && {step.command.removesuffix(" &")}'
         self.process = subprocess.Popen(
             ["bash", "-c", script, str(kept.file)],

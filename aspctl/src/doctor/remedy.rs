@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::{
-    args::{DEFAULT_ALEXA_URL, DEFAULT_LWA_URL, FileArgs, GlobalArgs},
+    args::{DEFAULT_ALEXA_URL, DEFAULT_LWA_URL, FileArgs, GlobalArgs, shell_word},
     credentials::variable,
 };
 
@@ -244,15 +244,6 @@ fn file_options(file: &FileArgs) -> Vec<String> {
     options
 }
 
-/// Quotes a word for a shell, if it needs that.
-fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// Adds statements to a policy; `None` if the text is not a policy. An empty one is a new policy. A
 /// statement whose `Sid` is taken goes in without.
 pub(super) fn with_statements(policy: &str, statements: &[Value]) -> Option<String> {
@@ -398,17 +389,6 @@ pub(super) mod tests {
         assert_eq!(profile(None, &["AWS_PROFILE", "AWS_ACCESS_KEY_ID"]), None);
         let by_option = profile(Some("p"), &["AWS_PROFILE", "AWS_ACCESS_KEY_ID"]);
         assert_eq!(by_option.as_deref(), Some("p"));
-    }
-
-    #[test]
-    fn a_word_is_quoted_if_the_shell_would_change_it() {
-        for plain in ["--topic-arn", "arn:aws:sns:us-east-1:1:t", "a=b,c"] {
-            assert_eq!(shell_word(plain), plain);
-        }
-        assert_eq!(shell_word(""), "''");
-        assert_eq!(shell_word("$LATEST"), "'$LATEST'");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(words_of(&shell_word("a 'b' c")), ["a 'b' c"]);
     }
 
     #[test]

@@ -300,12 +300,12 @@ fn show_blocks(
     for subscription in listed.subscriptions.iter().flatten() {
         blocks.push(subscription_block(subscription, width, &names));
     }
-    for block in blocks {
-        for line in block {
-            terminal.say(line)?;
-        }
+    // They have their names already.
+    let text = blocks.concat().join("\n");
+    if !text.is_empty() {
+        terminal.say_text(text)?;
     }
-    terminal.note("Shortened to the width of this terminal; --wide shows everything.");
+    terminal.note("This terminal is narrower than the table, which --wide shows.");
     Ok(())
 }
 
