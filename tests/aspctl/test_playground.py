@@ -172,13 +172,13 @@ class DemoTest(KeptTest):
         with subprocess.Popen(own, start_new_session=True) as process:
             self.addCleanup(process.kill)
             for command, ends in (("python -m ministack", False), (None, True)):
-                command = command or kept.command_of(process.pid)
+                command = command or " ".join(own)
                 groups = [{"leader": process.pid, "command": command}]
                 record = {"folder": str(self.folder / "stack"), "groups": groups}
                 (self.folder / kept.RECORD).write_text(json.dumps(record))
                 kept.stop(self.folder, lambda _: None)
                 if ends:
-                    process.wait(SECONDS)  # its command is gone a moment before it is
+                    process.wait(20)  # its command is gone a moment before it is
                 else:
                     self.assertIsNone(process.poll())
 
