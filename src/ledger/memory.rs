@@ -146,17 +146,21 @@ impl<V> RecentMap<V> {
     }
 
     fn insert(&mut self, key: &str, value: V) {
-        self.remove(key);
+        let key = self.hash(key);
+        self.forget(key);
         let bytes = self.entry_bytes(&value);
         self.newer_bytes += bytes;
         if self.newer_bytes > self.capacity_bytes / 2 {
             (self.older, self.newer_bytes) = (mem::take(&mut self.newer), bytes);
         }
-        self.newer.insert(self.hash(key), value);
+        self.newer.insert(key, value);
     }
 
     fn remove(&mut self, key: &str) {
-        let key = self.hash(key);
+        self.forget(self.hash(key));
+    }
+
+    fn forget(&mut self, key: KeyHash) {
         if let Some(value) = self.newer.remove(&key) {
             self.newer_bytes -= self.entry_bytes(&value);
         }
