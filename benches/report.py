@@ -18,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools/pictures"))
+
+from canvas import PALETTE, SANS, scheme  # noqa: E402
+
 FIGURES = ROOT / "benches/figures.json"
 DOCUMENT = ROOT / "docs/performance.md"
 PICTURE = ROOT / "docs/performance.svg"
@@ -299,21 +303,19 @@ def write(figures: Figures) -> None:
 # ── The picture ──────────────────────────────────────────────────────────────────────────────────
 
 BAR, LEFT, WIDTH = 30, 330, 860
-STYLE = """
-    :root { --page: #ffffff; --edge: #d0d7de; --ink: #1f2328; --soft: #59636e;
-            --own: #0969da; --other: #afb8c1; --grid: #eaeef2; }
-    @media (prefers-color-scheme: dark) {
-      :root { --page: #0d1117; --edge: #3d444d; --ink: #f0f6fc; --soft: #9198a1;
-              --own: #4493f8; --other: #656c76; --grid: #21262d; }
-    }
-    text { font-family: -apple-system, BlinkMacSystemFont, "Segoe UI", "Noto Sans", Helvetica,
-           Arial, sans-serif; font-size: 14px; fill: var(--ink); }
-    .soft { font-size: 12px; fill: var(--soft); }
-    .label { text-anchor: end; }
-    .page { fill: var(--page); stroke: var(--edge); }
-    .grid { stroke: var(--grid); }
-    .own { fill: var(--own); }
-    .other { fill: var(--other); }"""
+COLOURS = {name: PALETTE[name] for name in ("page", "edge", "ink", "soft")} | {
+    "own": PALETTE["core-edge"],
+    "other": ("#afb8c1", "#656c76"),
+    "grid": ("#eaeef2", "#21262d"),
+}
+STYLE = f"""{scheme(COLOURS)}
+    text {{ font-family: {SANS}; font-size: 14px; fill: var(--ink); }}
+    .soft {{ font-size: 12px; fill: var(--soft); }}
+    .label {{ text-anchor: end; }}
+    .page {{ fill: var(--page); stroke: var(--edge); }}
+    .grid {{ stroke: var(--grid); }}
+    .own {{ fill: var(--own); }}
+    .other {{ fill: var(--other); }}"""
 
 
 def picture(figures: Figures) -> str:
