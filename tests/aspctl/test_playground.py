@@ -172,7 +172,7 @@ class DemoTest(KeptTest):
         with subprocess.Popen(own, start_new_session=True) as process:
             self.addCleanup(process.kill)
             for command, ends in (("python -m ministack", False), (None, True)):
-                command = command or " ".join(own)
+                command = command or kept.command_of(process.pid)
                 groups = [{"leader": process.pid, "command": command}]
                 record = {"folder": str(self.folder / "stack"), "groups": groups}
                 (self.folder / kept.RECORD).write_text(json.dumps(record))
