@@ -37,3 +37,11 @@ pub mod retry;
 pub mod route;
 pub mod telemetry;
 mod text;
+
+/// The version of the build: what `git describe` says, if the Makefile builds for AWS.
+///
+/// Other builds, such as those of `sam build` and the tests, have the package's version.
+pub const VERSION: &str = match option_env!("ASP_EVENTS_VERSION") {
+    Some(described) => described,
+    None => env!("CARGO_PKG_VERSION"),
+};

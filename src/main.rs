@@ -3,6 +3,7 @@
 use std::{env, num::ParseIntError, process::ExitCode};
 
 use asp_events::{
+    VERSION,
     aws::{client, warm_up},
     config::Config,
     envelope,
@@ -14,14 +15,6 @@ use lambda_runtime::{
     Error, LambdaEvent, LambdaInvocation, Runtime, service_fn, tower::util::MapRequestLayer,
 };
 use serde_json::value::RawValue;
-
-/// The version of the build: what `git describe` says, if the Makefile builds for AWS.
-///
-/// Other builds, such as those of `sam build` and the tests, have the package's version.
-const VERSION: &str = match option_env!("ASP_EVENTS_VERSION") {
-    Some(described) => described,
-    None => env!("CARGO_PKG_VERSION"),
-};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -23,6 +23,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -390,19 +392,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = arguments()
+@contextmanager
+def deployment() -> Iterator[None]:
+    """Runs a deployment in the region that the AWS CLI would use, and says why it failed."""
     # boto3 and the SAM CLI read only the second of the two; the AWS CLI prefers the first.
     if region := os.environ.get("AWS_REGION"):
         os.environ["AWS_DEFAULT_REGION"] = region
     try:
+        yield
+    except (DeployError, BotoCoreError, ClientError) as error:
+        sys.exit(f"\n{error}")
+
+
+def main() -> None:
+    args = arguments()
+    with deployment():
         configuration = Configuration(args.folder, args.environment)
         if args.command == "deploy":
             deploy(configuration, args.template, args.version, args.guided)
         else:
             rollback(configuration)
-    except (DeployError, BotoCoreError, ClientError) as error:
-        sys.exit(f"\n{error}")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from deploy import OWN, ROOT, Configuration, DeployError, StartError, errors_of
+from botocore.exceptions import ClientError
+from deploy import OWN, ROOT, Configuration, DeployError, StartError, deployment, errors_of
 
 # Longer than the dry run may take.
 READ_TIMEOUT_SECONDS = 910
@@ -151,17 +149,12 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    # boto3 and the SAM CLI read only the second of the two; the AWS CLI prefers the first.
-    if region := os.environ.get("AWS_REGION"):
-        os.environ["AWS_DEFAULT_REGION"] = region
-    try:
+    with deployment():
         stack = RenewalStack(Configuration(args.folder, args.environment))
         command = stack.command(args.template, stack.parameters(dict(args.parameters)))
         if subprocess.run(command, check=False).returncode != 0:
             raise DeployError("sam deploy failed; CloudFormation keeps what ran before.")
         stack.check()
-    except (DeployError, BotoCoreError, ClientError) as error:
-        sys.exit(f"\n{error}")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ fn subject_of(args: SubjectArgs) -> ReadinessSubject {
 }
 
 /// Describes the subject, as part of a sentence.
-fn describe(subject: &ReadinessSubject) -> String {
+pub(crate) fn describe(subject: &ReadinessSubject) -> String {
     match subject {
         ReadinessSubject::Unit(id) => format!("the unit {id}"),
         ReadinessSubject::Device(id) => format!("the device {id}"),

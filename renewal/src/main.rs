@@ -3,18 +3,12 @@
 
 use std::{env, process::ExitCode, time::Duration};
 
-use asp_events::{aws::LONGEST_INVOCATION, telemetry};
+use asp_events::{VERSION, aws::LONGEST_INVOCATION, telemetry};
 use asp_renewal::{ScheduledRenewal, config::RenewalConfig};
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
-
-/// The version of the build: what `git describe` says, if the Makefile builds for AWS.
-const VERSION: &str = match option_env!("ASP_EVENTS_VERSION") {
-    Some(described) => described,
-    None => env!("CARGO_PKG_VERSION"),
-};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -457,14 +457,7 @@ class Failing(RenewalTest):
 
 class Deployed(RenewalTest):
     def test_it_works_as_deployed_and_the_doctor_knows_it(self) -> None:
-        session = {
-            "AWS_ENDPOINT_URL": self.stack.endpoint,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "NO_PROXY": "127.0.0.1",
-        }
-        with patch.dict(os.environ, session):
+        with patch.dict(os.environ, self.stack.session_environment()):
             settings = deploy_renewal.Configuration(ROOT, "production")
             renewal = deploy_renewal.RenewalStack(settings)
             given = renewal.parameters({"IntervalHours": "6"})

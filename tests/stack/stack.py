@@ -95,6 +95,16 @@ class Stack:
         name = self.outputs[output].rpartition(":")[2]
         return str(self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
+    def session_environment(self) -> dict[str, str]:
+        """Environment variables that point a session of boto3 to the stack."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "NO_PROXY": "127.0.0.1",
+        }
+
     def local_environment(self) -> dict[str, str]:
         """Environment variables for a function outside of the stack, with its ledger in memory.
 

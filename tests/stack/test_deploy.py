@@ -121,14 +121,7 @@ class DeployTest(unittest.TestCase):
                 stack.check("v2")
 
     def deployed_stack(self) -> deploy.DeployedStack:
-        session = {
-            "AWS_ENDPOINT_URL": self.stack.endpoint,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "NO_PROXY": "127.0.0.1",
-        }
-        with patch.dict(os.environ, session):
+        with patch.dict(os.environ, self.stack.session_environment()):
             return deploy.DeployedStack(deploy.Configuration(self.folder, "test"))
 
 

@@ -12,7 +12,6 @@ use asp_events::{
     message::OutgoingMessage,
     metric::{self, SkillFailureMetric},
     outcome::Outcome,
-    readiness::ReadinessSubject,
     telemetry::RecordMetric,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -25,6 +24,7 @@ use super::{
     source::{FoundRecord, KeptReason, LambdaFailure, RecordContainer},
     watchers::{self, AlarmSighting},
 };
+use crate::readiness::describe;
 
 /// What the function would do with the events of a file.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -479,23 +479,11 @@ fn ledger_effects(ledger: &DryRunLedger, context: &ReportContext<'_>) -> Vec<Str
             )]
         }
         DryRunLedger::Readiness(subjects) => {
-            let subjects = subjects.iter().map(described);
+            let subjects = subjects.iter().map(describe);
             let stored =
                 subjects.map(|subject| format!("stores the readiness of {subject} in LedgerTable"));
             stored.collect()
         }
-    }
-}
-
-fn described(subject: &ReadinessSubject) -> String {
-    match subject {
-        ReadinessSubject::Unit(id) => format!("the unit {id}"),
-        ReadinessSubject::Device(id) => format!("the device {id}"),
-        ReadinessSubject::Principal(id) => format!("the principal {id}"),
-        ReadinessSubject::PrincipalOnUnit {
-            principal_id,
-            unit_id,
-        } => format!("the principal {principal_id} on the unit {unit_id}"),
     }
 }
 
