@@ -6,7 +6,10 @@
 )]
 
 use std::{
+    fmt::Display,
+    ops::{Bound, RangeBounds},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -60,10 +63,13 @@ pub(crate) struct GlobalArgs {
     pub(crate) alexa: AlexaArgs,
 }
 
+/// The heading of the options for Alexa.
+pub(crate) const ALEXA_HEADING: &str = "Alexa";
+
 /// How to reach Alexa. Credentials come from the file or the secret below, otherwise from
 /// LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN. `-h` leaves these options to `--help`.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Alexa")]
+#[command(next_help_heading = ALEXA_HEADING)]
 pub(crate) struct AlexaArgs {
     /// File with the Login with Amazon credentials (TOML: client_id, client_secret, refresh_token),
     /// readable only by you [default: ASPCTL_CREDENTIALS_FILE]
@@ -113,7 +119,7 @@ pub(crate) struct AlexaArgs {
         env = "ASPCTL_ALEXA_BACKOFF",
         default_value = "2s",
         value_name = "DURATION",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
     pub(crate) alexa_backoff: Duration,
     /// Changes at Alexa at the same time, 1 to 8. Fewer while Alexa throttles
@@ -123,7 +129,7 @@ pub(crate) struct AlexaArgs {
         hide_short_help = true,
         default_value_t = 4,
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u8).range(1..=8)
+        value_parser = whole_number(1_u8..=8)
     )]
     pub(crate) parallel: u8,
 }
@@ -156,13 +162,16 @@ pub(crate) struct FileArgs {
     #[arg(
         short,
         long,
-        env = "ASPCTL_FILE",
+        env = FILE_VARIABLE,
         default_value = DEFAULT_FILE,
         value_delimiter = PATH_SEPARATOR,
         value_name = "FILE"
     )]
     pub(crate) file: Vec<PathBuf>,
 }
+
+/// The variable that names the subscriptions files.
+pub(crate) const FILE_VARIABLE: &str = "ASPCTL_FILE";
 
 /// The subscriptions file that commands read if none is named.
 pub(crate) const DEFAULT_FILE: &str = "subscriptions.toml";
@@ -197,6 +206,28 @@ impl FileArgs {
 pub(crate) enum OutputFormat {
     Table,
     Json,
+}
+
+/// Returns a parser of whole numbers in a range.
+pub(crate) fn whole_number<N: FromStr + PartialOrd + Display>(
+    range: impl RangeBounds<N> + Clone,
+) -> impl Fn(&str) -> Result<N, String> + Clone {
+    move |text| {
+        let number = text.parse().ok();
+        let number = number.filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start_bound(), range.end_bound()) {
+            (Bound::Included(least), Bound::Included(most)) => {
+                format!("not a whole number from {least} to {most}")
+            }
+            (Bound::Included(least), _) => format!("not a whole number of at least {least}"),
+            _ => "not a whole number".to_owned(),
+        })
+    }
+}
+
+/// Parses a duration.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "not a duration such as 30s, 15m or 2h".to_owned())
 }
 
 /// Parses a time, or a duration before now.
@@ -247,6 +278,21 @@ mod tests {
         for text in ["", "yesterday", "300000000y"] {
             assert!(since(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_told_with_the_range() {
+        let within = whole_number(1_u8..=8);
+        assert_eq!(within("8"), Ok(8));
+        for wrong in ["", "x", "0", "9", "1.5", "-1"] {
+            let error = within(wrong).unwrap_err();
+            assert_eq!(error, "not a whole number from 1 to 8", "{wrong}");
+        }
+        let error = whole_number(1_u64..)("0").unwrap_err();
+        assert_eq!(error, "not a whole number of at least 1");
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        let error = duration("x").unwrap_err();
+        assert_eq!(error, "not a duration such as 30s, 15m or 2h");
     }
 
     #[test]

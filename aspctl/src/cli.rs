@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    args::GlobalArgs,
+    args::{ALEXA_HEADING, GlobalArgs},
     doctor::DoctorArgs,
     explain::ExplainArgs,
     generate::{CompletionArgs, GenerateArgs},
@@ -96,9 +96,34 @@ pub(crate) enum AspctlCommand {
     Generate(GenerateArgs),
 }
 
+/// The commands that call neither AWS nor Alexa.
+const OFFLINE_COMMANDS: [&str; 3] = ["explain", "completion", "generate"];
+
 /// The command line, with what the help of each command says after its options.
 pub(crate) fn command_line() -> Command {
-    help::with_sections(AspctlArgs::command())
+    help::with_sections(without_needless_options(AspctlArgs::command()))
+}
+
+/// Hides the options for calls from the help of the commands that make none. They are accepted all
+/// the same.
+fn without_needless_options(mut command_line: Command) -> Command {
+    let mut hidden = Vec::new();
+    for option in command_line.get_arguments() {
+        if option.is_global_set() && is_about_calls(option) {
+            hidden.push(option.clone().hide(true));
+        }
+    }
+    for name in OFFLINE_COMMANDS {
+        // clap leaves out a global option that the command has itself.
+        command_line = command_line.mut_subcommand(name, |command| command.args(hidden.clone()));
+    }
+    command_line
+}
+
+/// Whether an option says where to call, or with which credentials.
+fn is_about_calls(option: &Arg) -> bool {
+    option.get_help_heading() == Some(ALEXA_HEADING)
+        || ["region", "profile"].contains(&option.get_id().as_str())
 }
 
 impl AspctlArgs {
@@ -168,5 +193,32 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command_line().debug_assert();
+    }
+
+    #[test]
+    fn offline_commands_hide_the_options_for_calls_and_accept_them() {
+        let help = |name: &str| {
+            let mut all = command_line();
+            all.build();
+            let command = all.find_subcommand_mut(name).unwrap();
+            command.render_long_help().to_string()
+        };
+        let about_calls = ["--profile", "--region", "--alexa-url", "--parallel"];
+        for option in about_calls {
+            assert!(help("tail").contains(option), "{option}");
+            for name in OFFLINE_COMMANDS {
+                assert!(!help(name).contains(option), "{name} {option}");
+            }
+        }
+        assert!(help("explain").contains("--stack"));
+        let words = ["aspctl", "explain", "-", "--region", "r", "--parallel", "2"];
+        let words: Vec<OsString> = words.map(OsString::from).to_vec();
+        let global = AspctlArgs::parse_with(command_line(), &words)
+            .unwrap()
+            .global;
+        assert_eq!(
+            (global.region.as_deref(), global.alexa.parallel),
+            (Some("r"), 2)
+        );
     }
 }

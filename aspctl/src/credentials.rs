@@ -41,9 +41,12 @@ fn learn_names(credentials: &LoginCredentials, global: &GlobalArgs, terminal: &T
     }
 }
 
-/// Does the same for a command that needs no credentials of Alexa, if they are at hand.
+/// Does the same for every command, also those that need no credentials of Alexa, if they are at
+/// hand. Calls nobody, and never fails a command.
 pub(crate) fn learn_names_if_known(global: &GlobalArgs, terminal: &Terminal) {
     let credentials = match CredentialsSource::of(&global.alexa) {
+        // A pipe can be read only once, and the command may need it.
+        CredentialsSource::File(path) if !path.is_file() => None,
         CredentialsSource::File(path) => from_file(&path).ok(),
         CredentialsSource::Environment => from_environment(variable).ok(),
         // It would take a call to AWS.

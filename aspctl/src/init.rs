@@ -8,6 +8,8 @@
 //! something that nobody meant.
 
 use std::{
+    env,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -20,12 +22,13 @@ use serde_json::json;
 use crate::{
     advice::InputError,
     alexa::AlexaApi,
-    args::{DEFAULT_FILE, DEFAULT_STACK, GlobalArgs, STANDARD_INPUT, shell_word},
+    args::{DEFAULT_FILE, DEFAULT_STACK, FILE_VARIABLE, GlobalArgs, STANDARD_INPUT, shell_word},
     credentials::connect,
     error::CommandError,
     interrupt::interruptible,
     subscriptions::{
         file::EntrySubject,
+        schema_line::schema_line,
         write::{WrittenEntry, WrittenSubject, WrittenTopic, file_text, inline},
     },
     terminal::{Terminal, counted},
@@ -101,7 +104,8 @@ pub(crate) async fn run(
         None => WrittenTopic::Stack(&answers.stack),
     };
     let entries = answers.entries();
-    let text = file_text(ORIGIN, &topic, &entries, &terminal.names());
+    let schema = schema_line(folder_of(&args.file));
+    let text = file_text(&schema, ORIGIN, &topic, &entries, &terminal.names());
     if writes_to_output(args) {
         terminal.say_text(text.trim_end())?;
     } else {
@@ -122,8 +126,8 @@ pub(crate) async fn run(
         }
     }
     terminal.note(format_args!(
-        "Next: aspctl plan{} shows what aspctl apply would create",
-        file_option(&args.file)
+        "Next: aspctl plan{0} shows what aspctl apply{0} would create",
+        file_option(&args.file, env::var_os(FILE_VARIABLE).as_deref())
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -135,12 +139,23 @@ fn counted_entries(count: usize) -> String {
     format!("{count} entries")
 }
 
-/// How other commands are told where the file is, if they have to be.
-fn file_option(path: &Path) -> String {
-    if path == Path::new(STANDARD_INPUT) || path == Path::new(DEFAULT_FILE) {
+/// The folder in which a file is written; the current one for standard output.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// How other commands are told where the file is, if they have to be: without an option they read
+/// what the variable names, or else the default.
+fn file_option(file: &Path, variable: Option<&OsStr>) -> String {
+    if file == Path::new(STANDARD_INPUT) {
+        return " --file FILE".to_owned();
+    }
+    if file == variable.map_or(Path::new(DEFAULT_FILE), Path::new) {
         return String::new();
     }
-    format!(" --file {}", shell_word(&path.display().to_string()))
+    format!(" --file {}", shell_word(&file.display().to_string()))
 }
 
 fn writes_to_output(args: &InitArgs) -> bool {
@@ -501,7 +516,13 @@ mod tests {
 
     fn text(answers: &InitAnswers) -> String {
         let topic = WrittenTopic::Stack(&answers.stack);
-        file_text(ORIGIN, &topic, &answers.entries(), &NameBook::default())
+        file_text(
+            "#",
+            ORIGIN,
+            &topic,
+            &answers.entries(),
+            &NameBook::default(),
+        )
     }
 
     #[test]
@@ -538,6 +559,22 @@ mod tests {
         for placeholder in [PROPERTY, SKILL, ACCOUNT] {
             assert!(ExampleIds::Accepted.is_placeholder(placeholder));
         }
+    }
+
+    #[test]
+    fn the_next_command_reads_the_file_that_was_written() {
+        let option = |file: &str, variable: Option<&str>| {
+            file_option(Path::new(file), variable.map(OsStr::new))
+        };
+        assert_eq!(option(DEFAULT_FILE, None), "");
+        assert_eq!(option("a.toml", None), " --file a.toml");
+        assert_eq!(option("a.toml", Some("a.toml")), "");
+        let default = " --file subscriptions.toml";
+        assert_eq!(option(DEFAULT_FILE, Some("a.toml")), default);
+        assert_eq!(option("a.toml", Some("a.toml:b.toml")), " --file a.toml");
+        assert_eq!(option("-", None), " --file FILE");
+        assert_eq!(folder_of(Path::new("-")), Path::new("."));
+        assert_eq!(folder_of(Path::new("x/a.toml")), Path::new("x"));
     }
 
     #[test]

@@ -51,6 +51,7 @@ use secrecy::SecretString;
 use crate::{
     alexa::secrets,
     cli::{AspctlArgs, AspctlCommand},
+    credentials::learn_names_if_known,
     error::CommandError,
     terminal::Terminal,
 };
@@ -122,6 +123,7 @@ async fn run(
     AspctlArgs { command, global }: AspctlArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    learn_names_if_known(&global, terminal);
     match command {
         AspctlCommand::Login(args) => Box::pin(login::run(&args, &global, terminal)).await,
         AspctlCommand::Whoami(args) => Box::pin(whoami::run(&args, &global, terminal)).await,

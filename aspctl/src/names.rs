@@ -46,8 +46,7 @@ impl NameBook {
         let mut rest = line;
         while let Some(start) = rest.find(ID_PREFIX) {
             let (before, from_id) = rest.split_at(start);
-            let end = from_id.find(|character| !is_id_character(character));
-            let (id, after) = from_id.split_at(end.unwrap_or(from_id.len()));
+            let (id, after) = from_id.split_at(id_length(from_id));
             annotated.push_str(before);
             annotated.push_str(id);
             if let Some(name) = self.0.get(id) {
@@ -58,6 +57,13 @@ impl NameBook {
         annotated.push_str(rest);
         Cow::Owned(annotated)
     }
+}
+
+/// The length of the id with which a text begins. A period at its end is that of the sentence.
+fn id_length(text: &str) -> usize {
+    let end = text.find(|character| !is_id_character(character));
+    let (id, _) = text.split_at(end.unwrap_or(text.len()));
+    id.trim_end_matches('.').len()
 }
 
 fn is_id_character(character: char) -> bool {
@@ -79,6 +85,7 @@ mod tests {
                 "skill amzn1.ask.skill.1, unit amzn1.alexa.unit.did.A (Room 105)  amzn1.aem.2",
             ),
             ("amzn1.x", "amzn1.x ((x))"),
+            ("unit amzn1.x. Check", "unit amzn1.x ((x)). Check"),
             ("amzn1.alexa.unit.did.AB é", "amzn1.alexa.unit.did.AB é"),
             ("amzn1.", "amzn1."),
             ("no id", "no id"),

@@ -23,9 +23,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
-    args::{GlobalArgs, OutputFormat, since},
+    args::{GlobalArgs, OutputFormat, duration, since},
     aws::{AwsCallError, AwsClients, call_error},
-    credentials::learn_names_if_known,
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
     output::{output_time, versioned},
@@ -50,8 +49,21 @@ const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do if nothing is known about a subject.
-const CHECK_ID: &str = "Check the id: the console shows other unit ids than the API, which has the \
-                        right ones. `aspctl doctor` checks the chain";
+fn check_id(subject: &ReadinessSubject) -> String {
+    let where_ids_are = match subject {
+        ReadinessSubject::Unit(_) | ReadinessSubject::PrincipalOnUnit { .. } => {
+            "the console shows other unit ids than the API, which has the right ones: `aspctl \
+             units` shows them"
+        }
+        ReadinessSubject::Device(_) => {
+            "`aspctl devices --unit UNIT` shows those of a unit's devices, by the unit's id or name"
+        }
+        ReadinessSubject::Principal(_) => {
+            "`aspctl tail --since 1d --type readiness` shows those of the last events"
+        }
+    };
+    format!("Check the id: {where_ids_are}. `aspctl doctor` checks the chain")
+}
 
 /// Selects the subject.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,7 +99,7 @@ pub(crate) struct WaitArgs {
         long,
         default_value = "10m",
         value_name = "DURATION",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
     pub(crate) timeout: Duration,
     /// Ignore events before this time (RFC 3339), or from longer ago than this (15m). Useful if the
@@ -119,7 +131,6 @@ pub(crate) async fn wait(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject, global, terminal).await?;
-    learn_names_if_known(global, terminal);
     let deadline = Instant::now().checked_add(args.timeout);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
@@ -144,9 +155,10 @@ pub(crate) async fn wait(
 /// Notes that no signal arrived in time.
 fn note_timeout(timeout: Duration, subject: &ReadinessSubject, terminal: &Terminal) {
     terminal.note(format_args!(
-        "timed out after {}: no signal about {}. {CHECK_ID}",
+        "timed out after {}: no signal about {}. {}",
         humantime::format_duration(timeout),
-        describe(subject)
+        describe(subject),
+        check_id(subject)
     ));
 }
 
@@ -157,15 +169,15 @@ pub(crate) async fn status(
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
     let subject = &selected_subject(&args.subject, global, terminal).await?;
-    learn_names_if_known(global, terminal);
     let aws = AwsClients::load(global, terminal.observer()).await?;
     let stack = DeployedStack::read(&aws, &global.stack).await?;
     let known = LedgerReader::of(&stack, &aws)?.read(subject).await?;
     if known.is_none() {
         terminal.note(format_args!(
             "nothing is known about {}: no event about it was processed in the last 14 days. \
-             {CHECK_ID}",
-            describe(subject)
+             {}",
+            describe(subject),
+            check_id(subject)
         ));
     }
     show_readiness(subject, known.as_ref(), args.output, terminal)

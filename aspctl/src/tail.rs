@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    args::{GlobalArgs, since},
+    args::{GlobalArgs, duration, since, whole_number},
     aws::AwsClients,
     error::CommandError,
     follow::{
@@ -77,10 +77,10 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
     /// Stop after this many messages
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole_number(1_u64..))]
     pub(crate) limit: Option<u64>,
     /// Stop after this time, which begins after what --since shows
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
     /// Output format [default: text on a terminal, otherwise JSON with one object per line]
     #[arg(short, long, value_name = "FORMAT")]

@@ -101,9 +101,22 @@ impl Terminal {
         self.print(&printable::line(&self.with_names(&line.to_string())))
     }
 
+    /// Prints a line of the result without names beside ids, because it shows what others read.
+    pub(crate) fn say_exactly(&self, line: impl Display) -> Result<(), CommandError> {
+        self.print(&printable::line(&line.to_string()))
+    }
+
     /// Shows these names beside ids from now on, in lines and tables. What is learned last counts.
     pub(crate) fn learn_names(&self, names: NameBook) {
         self.known_names().learn(names);
+    }
+
+    /// The same terminal, without the names that were learned.
+    pub(crate) fn without_names(&self) -> Self {
+        Self {
+            names: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The names that are known.
@@ -293,7 +306,7 @@ impl Terminal {
     /// Shows a question, and reads a line.
     async fn prompt(&self, question: impl Display) -> Result<String, CommandError> {
         self.live.end_waiting();
-        let question = printable::line(&question.to_string());
+        let question = printable::line(&self.with_names(&question.to_string()));
         write!(anstream::stderr(), "{question}")?;
         tokio::select! {
             biased;
@@ -330,7 +343,9 @@ impl Terminal {
         let explanations = error.explanations();
         let mut following = explanations.iter().skip(1);
         for explanation in &explanations {
-            note(format_args!("{BAD}error:{BAD:#} {}", explanation.problem()));
+            let problem = explanation.problem();
+            let problem = self.with_names(&problem);
+            note(format_args!("{BAD}error:{BAD:#} {problem}"));
             for line in explanation.excerpt().unwrap_or_default().lines() {
                 note(line);
             }

@@ -56,12 +56,30 @@ class OfflineTest(unittest.TestCase):
                 ["-", "--parameter", "SuccessStatuses=X", "--parameter", "FailureStatuses=X"],
                 "{}",
                 1,
-                "error: --parameter: SUCCESS_STATUSES and FAILURE_STATUSES conflict",
+                "error: --parameter: SuccessStatuses and FailureStatuses conflict",
             ),
         ):
             done = tool.run("explain", *args, stdin=text, env=OFFLINE)
             self.assertEqual((done.status, done.out), (status, ""), done.err)
             self.assertIn(said, done.err)
+
+    def test_a_list_of_the_quarantine_has_no_texts(self) -> None:
+        fields = ("id", "reason", "detail", "eventType", "subject", "status", "eventTime", "queuedAt")
+        item: Event = dict.fromkeys(fields)
+        for text in (
+            {"version": 1, "messages": [item], "unread": 0},
+            {"version": 1, "messages": [], "unread": 0},
+            item,
+        ):
+            done = tool.run("explain", "-", stdin=json.dumps(text, indent=2), env=OFFLINE)
+            self.assertEqual((done.status, done.out), (1, ""))
+            self.assertIn("standard input: it is the output of aspctl quarantine list", done.err)
+            self.assertIn("aspctl quarantine show ID --output json | aspctl explain -", done.err)
+
+    def test_times_have_milliseconds_at_most(self) -> None:
+        for options in ((), ("--at", "2h")):
+            _, [event] = explain("hello", *options)
+            self.assertRegex(event["receivedAt"], r"^[^.]+(\.\d{3})?Z$")
 
     def test_people_see_what_programs_see(self) -> None:
         path = ROOT / "events/skill-failure-invalid-response.json"

@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import tool
+from alexa import EXAMPLE_ORGANIZATION, Alexa
 from proxy import JSON_DENIED, XML_DENIED, Answer, proxy
 
 from case import StackTest
@@ -29,6 +31,9 @@ SCHEMA = {
     "ReportQueue": "aspevents.skill.failure.v1",
     "QuarantineQueue": "aspevents.quarantine.v1",
 }
+
+
+ROOM_105 = "amzn1.alexa.unit.did.EXAMPLEROOM105"
 
 
 def unit() -> str:
@@ -188,6 +193,13 @@ class FollowTest(StackTest):
         self.assertNotIn("\x1b[2J", line)
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         self.assertEqual(plain, "2026-11-22T09:00:00Z  unit        u  not ready: BAD\ufffd[2J, Made up by aspctl\n")
+
+    def test_tail_says_what_a_number_or_duration_should_be(self) -> None:
+        for option, wanted in {"--limit": "not a whole number of at least 1", "--for": "not a duration"}.items():
+            refused = self.run_tool("tail", option, "x")
+            self.assertEqual((refused.status, refused.out), (64, ""))
+            self.assertIn(f"invalid value 'x' for '{option}", refused.err)
+            self.assertIn(wanted, refused.err)
 
     def test_tail_ends_after_its_duration(self) -> None:
         ended = self.run_tool("tail", "--for", "100ms")
@@ -410,7 +422,7 @@ class FollowTest(StackTest):
     def test_wait_times_out_with_advice(self) -> None:
         ended = self.run_tool("wait", "--device", "amzn1.alexa.endpoint.never", "--timeout", "300ms")
         self.assertEqual((ended.status, ended.out), (3, ""))
-        for words in ("timed out after 300ms", "amzn1.alexa.endpoint.never", "aspctl doctor", "console"):
+        for words in ("timed out after 300ms", "amzn1.alexa.endpoint.never", "aspctl doctor", "aspctl devices"):
             self.assertIn(words, ended.err)
 
     def test_wait_can_be_interrupted(self) -> None:
@@ -642,6 +654,34 @@ class FollowTest(StackTest):
         self.assertEqual((denied.status, denied.out), (1, ""))
         self.assertIn("Allow logs:FilterLogEvents for the identity that runs aspctl", denied.err)
 
+    # ── Names ──
+
+    def test_names_stand_beside_ids_as_they_arrive(self) -> None:
+        alexa = self.enterContext(Alexa())
+        alexa.add_examples()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        own = {"HOME": folder, "XDG_CACHE_HOME": "", "ASPCTL_ORGANIZATION": EXAMPLE_ORGANIZATION}
+        env = self.env | alexa.environment | own
+        # It learns the name by which it is asked about the unit.
+        tail = tool.start("tail", "--unit", "room 105", "--limit", "2", "--output", "text", env=env)
+        self.addCleanup(tail.communicate)
+        self.addCleanup(tail.kill)
+        self.assertIn(f"room 105 is {ROOM_105} (Room 105)", self.following(tail))
+        self.sent("subscription-activation", "--unit", ROOM_105)
+        self.sent("automation-failure", "--unit", ROOM_105)
+        ended = self.end(tail)
+        self.assertEqual(ended.status, 0, ended.err)
+        for line in ended.lines:
+            self.assertIn(f" {ROOM_105} (Room 105)", line)
+        calls = len(alexa.requests)
+        shown = tool.run("tail", "--since", "1h", "--for", "0s", "--unit", ROOM_105, "--output", "text", env=env)
+        self.assertEqual(len(shown.lines), 2, shown.err)
+        for line in shown.lines:
+            self.assertIn(f" {ROOM_105} (Room 105)", line)
+        waited = tool.run("wait", "--unit", ROOM_105, "--timeout", "0s", "--since", "0s", env=env)
+        self.assertIn(f"no signal about the unit {ROOM_105} (Room 105)", waited.err)
+        self.assertEqual(len(alexa.requests), calls)
+
     # ── status ──
 
     def test_status_shows_the_last_readiness(self) -> None:
@@ -660,6 +700,14 @@ class FollowTest(StackTest):
             shown = self.run_tool("status", "--unit", unknown)
             self.assertEqual((shown.status, shown.out), (3, ""))
             self.assertIn(f"nothing is known about the unit {unknown}", shown.err)
+            self.assertIn("`aspctl units` shows them", shown.err)
+        for option, id, hint in (
+            ("--device", f"amzn1.alexa.endpoint.{uuid.uuid4()}", "`aspctl devices --unit UNIT` shows those"),
+            ("--principal", f"amzn1.account.{uuid.uuid4()}", "`aspctl tail --since 1d --type readiness` shows"),
+        ):
+            shown = self.run_tool("status", option, id)
+            self.assertEqual((shown.status, shown.out), (3, ""))
+            self.assertIn(hint, shown.err)
         shown = self.run_tool("status", "--unit", unknown, "--output", "json")
         self.assertEqual((shown.status, shown.json["readiness"], shown.json["raw"]), (3, "UNKNOWN", None))
 

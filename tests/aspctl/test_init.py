@@ -57,7 +57,7 @@ class InitTest(unittest.TestCase):
     def written(self) -> dict[str, Any]:
         """The file. Editors, too, find nothing wrong with it but placeholders."""
         text = self.file.read_text()
-        self.assertTrue(text.startswith("#:schema schemas/subscriptions.json\n"), text)
+        self.assertTrue(text.startswith("# For editors: run aspctl generate schema"), text)
         file = tomllib.loads(text)
         schema = json.loads((ROOT / "schemas/subscriptions.json").read_bytes())
         for error in Draft202012Validator(schema).iter_errors(file):
@@ -114,6 +114,28 @@ class WithOptions(InitTest):
         self.assertIn(f"Next: aspctl plan --file {self.file} shows", result.err)
         entry = {"events": TYPES[:1], "units": [ROOM, other]}
         self.assertEqual(self.written(), {"stack": "mine", "subscription": [entry]})
+
+    def test_editors_find_the_schema_from_the_folder_of_the_file(self) -> None:
+        schema = self.folder / "schemas/subscriptions.json"
+        below = self.folder / "property/rooms"
+        for folder in (schema.parent, below):
+            folder.mkdir(parents=True)
+        schema.write_bytes((ROOT / "schemas/subscriptions.json").read_bytes())
+        for file in (self.file, below / "subscriptions.toml"):
+            args = ("--file", file, "--event", TYPES[0], "--unit", ROOM)
+            self.assertEqual(self.aspctl("init", *args).status, 0)
+            first = file.read_text().partition("\n")[0]
+            path = first.removeprefix("#:schema ")
+            self.assertNotEqual(path, first)
+            self.assertEqual((file.parent / path).resolve(), schema.resolve())
+
+    def test_the_next_command_reads_what_was_written(self) -> None:
+        args = ("--event", TYPES[0], "--unit", ROOM, "--force")
+        done = self.init(*args, ASPCTL_FILE=str(self.file))
+        self.assertIn("Next: aspctl plan shows what aspctl apply would create", done.err)
+        done = self.init(*args, ASPCTL_FILE="other.toml")
+        file = f"--file {self.file}"
+        self.assertIn(f"Next: aspctl plan {file} shows what aspctl apply {file} would", done.err)
 
     def test_what_is_missing_is_named(self) -> None:
         def missing(*args: str, **env: str) -> str:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from test_login import BROWSER, free_port
 from tool import ASPCTL, OWN, ROOT
 
 import kept  # isort: skip
-from case import BOOTSTRAP  # isort: skip
+from case import BOOTSTRAP, fresh  # isort: skip
 from tour import STEPS, UNIT  # isort: skip
 
 DEMO = ROOT / "tests/stack/demo.py"
@@ -153,6 +154,7 @@ class DemoTest(KeptTest):
             """,
         )
         self.assertEqual((work / "own.toml").stat().st_mode & 0o777, 0o600)
+        self.names_stand_beside_ids(line)
         # Raised by the samples of the demo; nothing else is wrong.
         commands = f"aspctl apply --file {example} && aspctl doctor --file {example}"
         found = self.shell(line, commands, 1)
@@ -161,6 +163,45 @@ class DemoTest(KeptTest):
         self.assertIn("RETRY_TOPIC_ARN=arn:aws:sns:", variables)
 
         self.stop()
+
+    def names_stand_beside_ids(self, line: str) -> None:
+        """Every command that shows an id of a unit shows its name, once that is known."""
+        event = fresh("bad-unknown-type")
+        event["header"]["entities"] = {"unit": {"type": "Unit", "id": UNIT}}
+        file = self.folder / "unknown.json"
+        file.write_text(json.dumps(event))
+        subscriptions = self.folder / "rooms.toml"
+        subscriptions.write_text(
+            'stack = "asp-events"\n[[subscription]]\n'
+            f'events = ["Alexa.Automation.Execution.Completion"]\nunits = ["{UNIT}"]\n'
+        )
+        self.shell(line, f"aspctl units; aspctl replay --file {file} --yes --quiet")
+        end = time.monotonic() + SECONDS
+        ids: list[str] = []
+        while not ids:  # until the function has quarantined it
+            self.assertLess(time.monotonic(), end)
+            listed = self.shell(line, "aspctl quarantine list --output json")
+            ids = [one["id"] for one in json.loads(listed)["messages"] if one["subject"] == UNIT]
+        [id] = ids
+        for command, status in {
+            "tail --since 1h --for 0s --output text": 0,
+            "quarantine list": 0,
+            f"quarantine show {id}": 0,
+            "replay quarantine --dry-run": 0,
+            f"explain {file}": 2,
+            f"wait --unit {UNIT} --timeout 0s --since 0s": 3,
+            f"status --unit {UNIT}": 0,
+            f"plan --file {subscriptions}": 0,
+            f"apply --file {subscriptions}": 0,
+            "list": 0,
+        }.items():
+            with self.subTest(command):
+                shown = self.shell(line, f"aspctl {command}", status)
+                self.assertIn(f"{UNIT} (Room 105)", shown)
+        shown = self.shell(line, f"aspctl export; aspctl quarantine discard {id} --yes")
+        self.assertIn(f'"{UNIT}", # Room 105', shown)
+        missing = f"aspctl destroy --yes; aspctl doctor --only subscriptions --file {subscriptions}"
+        self.assertIn(f"{UNIT} (Room 105)", self.shell(line, missing, 1))
 
     def test_where_nothing_runs_stop_says_so(self) -> None:
         said: list[str] = []

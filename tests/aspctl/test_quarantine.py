@@ -69,7 +69,7 @@ class Reading(QuarantineTest):
         self.assertEqual(listed["detail"], kept.event["data"]["detail"])
         self.put(QUEUE, kept.body)
         done = self.succeed("list")
-        self.assertRegex(done.lines[0], r"^ID +REASON +RECEIVED +EVENT TYPE +DETAIL$")
+        self.assertRegex(done.lines[0], r"^ID +REASON +RECEIVED +EVENT TYPE +ABOUT +DETAIL$")
         self.assertIn(id, done.lines[1])
         self.assertIn(listed["detail"], done.lines[1])
         self.assertEqual((len(done.lines), done.err), (2, ""))

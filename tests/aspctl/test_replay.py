@@ -118,6 +118,7 @@ class Sources(ReplayTest):
         self.assertIn("NOT_JSON", done.out)
         self.assertNotIn("NOT_AN_EVENT", done.out)
         self.assertIn("2 events sent", done.out)
+        self.assertIn("2 messages are no events of Alexa, and the function would quarantine them again (NOT_JSON)", done.err)
         # The function quarantines both again.
         self.assertCountEqual([message.event["data"]["message"] for message in self.watch.settle(5)], texts)
 
@@ -141,6 +142,18 @@ class Sources(ReplayTest):
             self.assertEqual(self.watch.settle(6), [])
         finally:
             self.watch.configure(variables)
+
+    def test_types_that_would_come_back_are_told_before_the_question(self) -> None:
+        event = fresh("bad-unknown-type")
+        self.watch.publish(json.dumps(event))
+        self.eventually(lambda: self.counts("QuarantineQueue") == (1, 0))
+        done = self.succeed("quarantine", "--dry-run")
+        told = "would quarantine their events again: Alexa.Group.Management.Update (1 event). First deploy"
+        self.assertIn(told, done.err)
+        # A file says nothing of a quarantine.
+        done = self.succeed("--file", "-", "--dry-run", stdin=json.dumps(event))
+        self.assertNotIn("again", done.err)
+        self.watch.settle(1)
 
     def test_the_topic_marks_what_a_replay_sends(self) -> None:
         sqs, name = self.watch.sqs, f"marked-{uuid.uuid4()}"

@@ -801,7 +801,10 @@ class Files(AlexaTest):
         self.assertEqual(self.alexa.requests, [])
 
     def test_a_missing_file_is_reported(self) -> None:
-        self.assertIn("nowhere.toml: cannot be read: No such file", self.refused("plan", "--file", "nowhere.toml"))
+        for command in ("plan", "apply"):
+            error = self.refused(command, "--file", "nowhere.toml")
+            self.assertIn("nowhere.toml: cannot be read: No such file", error)
+            self.assertIn("hint: Write one with aspctl init, or with aspctl export", error)
 
     def add(self, name: str, room: str, topic: str = f'topic = "{TOPIC}"') -> str:
         """Writes a file about a room; its path."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import tempfile
 import unittest
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alexa import CONFIGURATIONS, PORTAL, SUBSCRIPTIONS, Alexa, Endpoint
-from tool import Result, on_terminal, run
+from tool import ASPCTL, OWN, ROOT, Result, on_terminal, run
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 UNIT = "amzn1.alexa.unit.did."
@@ -81,7 +82,17 @@ class Units(UnitsTest):
         found = self.ok("units", "--under", ORGANIZATION, "--search", id[-20:].lower()).lines
         self.assertEqual(found[1].split()[-1], id)
         result = self.ok("units", "--under", ORGANIZATION, "--search", "Suite")
-        self.assertIn("None of 26 units", result.err)
+        self.assertIn("No units: none of 26 units", result.err)
+        self.assertEqual(result.out, "")
+        found = self.ok("units", "--under", ORGANIZATION, "--search", "Suite", "--output", "json")
+        self.assertEqual(found.json["units"], [])
+
+    def test_none(self) -> None:
+        room = next(iter(ROOMS))
+        for args in ((), ("--tree",)):
+            result = self.ok("units", "--under", room, *args)
+            self.assertEqual(result.out, "")
+            self.assertIn(f"No units: Alexa shows none below {room}", result.err)
 
     def test_a_unit_without_a_name(self) -> None:
         self.alexa.hierarchy[self.property] = (None, self.organization)
@@ -140,7 +151,10 @@ class Devices(UnitsTest):
 
     def test_none(self) -> None:
         result = self.ok("devices", "--unit", PROPERTY)
-        self.assertIn(f"Alexa shows no device of {PROPERTY}", result.err)
+        self.assertEqual(result.out, "")
+        self.assertIn(f"No devices: Alexa shows none of {PROPERTY}", result.err)
+        found = self.ok("devices", "--unit", PROPERTY, "--output", "json")
+        self.assertEqual(found.json["devices"], [])
 
 
 class Cache(UnitsTest):
@@ -532,6 +546,66 @@ class Names(UnitsTest):
         self.assertIn(f"{self.room} (Room 101)", lines[1])
         for command in (["plan", *file], ["list"]):
             self.assertNotIn("Room 101", self.ok(*command, "--output", "json").out)
+
+    def test_commands_that_do_not_log_in_show_them_too(self) -> None:
+        """explain stands for all: names are learned before any command. It calls nobody."""
+        sample = (ROOT / "events/skill-failure-timeout.json").read_text()
+        event = sample.replace(f"{UNIT}EXAMPLEROOM102", self.room)
+        explain = ("explain", "-")
+        self.assertNotIn("Room 101", self.given(event, *explain).out)
+        self.ok("units", "--under", PROPERTY)
+        calls = len(self.alexa.requests)
+        shown = self.given(event, *explain).lines
+        self.assertIn(f"   unit         {self.room} (Room 101)", shown)
+        # What is published is shown as it is.
+        self.assertIn(f"   attribute    unitId = {self.room}", shown)
+        self.assertFalse([line for line in shown if '"' in line and "Room 101" in line])
+        self.assertNotIn("Room 101", self.given(event, *explain, "--output", "json").out)
+        for without in ({"LWA_CLIENT_ID": ""}, {"ASPCTL_CREDENTIALS_FILE": "/nowhere"}):
+            done = self.given(event, *explain, **without)
+            self.assertEqual((done.status, done.err), (0, ""))
+            self.assertNotIn("Room 101", done.out)
+        self.assertEqual(len(self.alexa.requests), calls)
+
+    def given(self, stdin: str, *args: str, **env: str) -> Result:
+        return run(*args, env=self.env | env, stdin=stdin)
+
+    def test_errors_show_them(self) -> None:
+        self.ok("units", "--under", PROPERTY)
+        entry = self.file.read_text().partition("\n")[2]
+        self.file.write_text(f'topic = "{TOPIC}"\n{entry}{entry}')
+        error = self.aspctl("plan", "--file", str(self.file)).err
+        self.assertIn(f"unit {self.room} (Room 101)", error)
+        self.assertIn(f'units = ["{self.room}"]', error, "the line of the file stays as it is")
+
+    def test_credentials_from_a_pipe_are_read_once(self) -> None:
+        own = self.alexa.credentials
+        text = f'client_id = "{own.client_id}"\nclient_secret = "{own.client_secret}"\n'
+        text += f'refresh_token = "{own.refresh_token}"\n'
+        read, write = os.pipe()
+        os.write(write, text.encode())
+        os.close(write)
+        self.addCleanup(os.close, read)
+        done = subprocess.run(
+            [ASPCTL, "list", "--credentials-file", f"/dev/fd/{read}"],
+            env=OWN | self.env,
+            pass_fds=[read],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_list_of_names_has_each_once(self) -> None:
+        """Also when it comes from the cache, or the unit above is given by its name."""
+        self.alexa.endpoints["amzn1.alexa.endpoint.101"] = Endpoint("", unit=self.room)
+        for _ in range(2):
+            for args, name in (
+                (("units", "--under", "grand hotel"), "Room 101"),
+                (("devices", "--unit", "room 101"), "Echo 101"),
+            ):
+                shown = self.ok(*args, ASPCTL_ORGANIZATION=ORGANIZATION).out
+                self.assertEqual(shown.count(name), 1, shown)
 
     def test_a_name_cannot_change_the_terminal(self) -> None:
         self.alexa.hierarchy[self.room] = ("\x1b[2JRoom", self.property)

@@ -50,7 +50,7 @@ use self::{
 use crate::{
     advice::InputError,
     alexa::AlexaApi,
-    args::{FileArgs, GlobalArgs, OutputFormat},
+    args::{FileArgs, GlobalArgs, OutputFormat, duration},
     aws::AwsClients,
     error::CommandError,
     send::sample::SampleKind,
@@ -100,7 +100,7 @@ pub(crate) struct DoctorArgs {
         long,
         default_value = "60s",
         value_name = "DURATION",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
     pub(crate) timeout: Duration,
     /// How far back to search the function's log for errors
@@ -108,7 +108,7 @@ pub(crate) struct DoctorArgs {
         long,
         default_value = "1h",
         value_name = "DURATION",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
     pub(crate) since: Duration,
     /// Output format

@@ -634,25 +634,23 @@ fn output(links: &[DoctorLink], shell: &ShellContext) -> DoctorOutput {
 fn closing_line(links: &[DoctorLink]) -> String {
     let unselected = count_skipped(links, UncheckedReason::ByOption);
     let without = count_skipped(links, UncheckedReason::NoLoginCredentials);
-    let all = links.len() - unselected;
+    let all = counted(links.len() - unselected, "link");
     let warnings = count(links, LinkState::Warning);
     let failed = count(links, LinkState::Failed);
     let skipped = count(links, LinkState::Skipped) - unselected - without;
     let mut line = match (failed, skipped, warnings) {
         (0, 0, 0) if unselected + without == 0 => format!("{GOOD}All checks passed{GOOD:#}"),
         (0, 0, 0) => {
-            let passed = counted(all - without, "check");
+            let passed = counted(links.len() - unselected - without, "check");
             format!("{GOOD}{passed} passed{GOOD:#}")
         }
         (0, 0, _) => {
             let need = if warnings == 1 { "needs" } else { "need" };
-            format!("{GOOD}Nothing failed{GOOD:#}, but {warnings} of {all} links {need} attention")
+            format!("{GOOD}Nothing failed{GOOD:#}, but {warnings} of {all} {need} attention")
         }
-        (_, 0, _) => format!("{BAD}{failed} of {all} links failed{BAD:#}"),
+        (_, 0, _) => format!("{BAD}{failed} of {all} failed{BAD:#}"),
         _ => {
-            format!(
-                "{BAD}{failed} of {all} links failed{BAD:#}, and {skipped} could not be checked"
-            )
+            format!("{BAD}{failed} of {all} failed{BAD:#}, and {skipped} could not be checked")
         }
     };
     if without > 0 {
@@ -829,7 +827,7 @@ pub(super) mod tests {
         let wanted = "1 check passed; 1 not checked (no Login with Amazon credentials).";
         assert_eq!(line(&some), wanted);
         let some = [link(vec![failed()]), option()];
-        let wanted = "1 of 1 links failed; 1 left out (--only, --skip).";
+        let wanted = "1 of 1 link failed; 1 left out (--only, --skip).";
         assert_eq!(line(&some), wanted);
     }
 

@@ -133,8 +133,9 @@ pub(super) fn assumptions(events: &[ExplainedEvent], attempt: u32) -> Vec<String
         ));
     }
     assumptions.push(
-        "the function receives each event at receivedAt: --at, or else when SNS accepted it, or \
-         else when it happened, or else now. Only that decides whether it is late"
+        "the function receives each event at receivedAt: --at, or else when it quarantined the \
+         event, or else when SNS accepted it, or else when it happened, or else now. Only that \
+         decides whether it is late"
             .to_owned(),
     );
     assumptions.push(

@@ -25,7 +25,7 @@ use asp_events::{
     handler::{self, DryRunSettings},
     outcome::Outcome,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 pub(crate) use self::report::ExplainReport;
 use self::{
@@ -34,11 +34,14 @@ use self::{
     source::FoundRecord,
 };
 use crate::{
-    args::{GlobalArgs, OutputFormat, since},
+    args::{GlobalArgs, OutputFormat, since, whole_number},
     error::CommandError,
     output::versioned,
     terminal::Terminal,
 };
+
+/// How many digits of a second times have: milliseconds, as those of SNS and SQS.
+const SUBSECOND_DIGITS: u16 = 3;
 
 /// The exit status if something would be quarantined.
 const QUARANTINED_STATUS: u8 = 2;
@@ -61,11 +64,11 @@ pub(crate) struct ExplainArgs {
         long,
         default_value_t = 1,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..)
+        value_parser = whole_number(1_u32..)
     )]
     pub(crate) attempt: u32,
     /// Assume that the function receives the events at this time (RFC 3339), or this long ago (2h)
-    /// [default: when SNS accepted them, else when they happened]
+    /// [default: when it quarantined them, else when SNS accepted them, else when they happened]
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) at: Option<DateTime<Utc>>,
     /// Output format
@@ -192,9 +195,10 @@ impl EventExplainer {
     fn received_at(&self, found: &FoundRecord) -> DateTime<Utc> {
         let record = found.record.as_ref().ok();
         let sent_at = record.and_then(|record| record.sent_at);
-        let at = self.at.or(sent_at);
-        at.or_else(|| event_time(&record?.text))
-            .unwrap_or(self.settings.now)
+        let known = self.at.or(found.facts.received_at).or(sent_at);
+        let at = known.or_else(|| event_time(&record?.text));
+        at.unwrap_or(self.settings.now)
+            .trunc_subsecs(SUBSECOND_DIGITS)
     }
 }
 

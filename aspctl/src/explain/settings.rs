@@ -136,7 +136,7 @@ impl AssumedParameters {
     /// Reads the function's configuration, as the function does, with these parameters. What the
     /// function cannot start without, and explains nothing, has made-up values.
     pub(super) fn function_config(&self) -> Result<Config, CommandError> {
-        let config = Config::read(|variable| match variable {
+        let mut config = Config::read(|variable| match variable {
             "AWS_REGION" => Some("us-east-1".to_owned()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("none".to_owned()),
             "RETRY_TOPIC_ARN" => Some(topic_arn("RetryTopic")),
@@ -144,12 +144,16 @@ impl AssumedParameters {
             "REPORT_TOPIC_ARN" => Some(topic_arn("ReportTopic")),
             "QUARANTINE_TOPIC_ARN" => Some(topic_arn("QuarantineTopic")),
             _ => self.variable(variable),
-        });
-        config.map_err(|error| {
-            let problems = error.problems.join("; ");
+        })
+        .map_err(|error| {
+            let problems = with_parameter_names(&error.problems.join("; "));
             let advice = "The function would not start with these parameters";
             CommandError::input("--parameter", problems, advice)
-        })
+        })?;
+        for warning in &mut config.warnings {
+            *warning = with_parameter_names(warning);
+        }
+        Ok(config)
     }
 
     /// The value of a variable of the function, as the template sets it.
@@ -164,6 +168,17 @@ impl AssumedParameters {
         }
         Some(value.to_owned())
     }
+}
+
+/// What the function says of its variables, in terms of the parameters that set them.
+fn with_parameter_names(text: &str) -> String {
+    let mut text = text.to_owned();
+    for known in PARAMETERS {
+        if let Variable(variable) = known.values {
+            text = text.replace(variable, known.name);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -258,11 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_names_the_parameter() {
+        let config = parsed(&["SuccessStatuses=FAILED"]).function_config();
+        let warnings = config.unwrap().warnings;
+        assert_eq!(
+            warnings,
+            ["SuccessStatuses has FAILED, a known failure: the word is ignored"]
+        );
+    }
+
+    #[test]
     fn what_the_function_would_not_start_with_is_an_error() {
         let conflict = parsed(&["SuccessStatuses=DONE", "FailureStatuses=done"]);
         let error = conflict.function_config().unwrap_err().to_string();
         assert!(
-            error.contains("SUCCESS_STATUSES and FAILURE_STATUSES conflict"),
+            error.contains("SuccessStatuses and FailureStatuses conflict"),
             "{error}"
         );
         for (text, problem) in [

@@ -17,20 +17,33 @@ const LABEL_WIDTH: usize = 12;
 
 /// Prints each event with everything about it, and what is assumed.
 pub(super) fn show(report: &ExplainReport, terminal: &Terminal) -> Result<(), CommandError> {
-    let lines = lines(report);
-    lines.iter().try_for_each(|line| terminal.say(line))
+    for line in lines(report) {
+        match line {
+            ExplanationLine::Text(line) => terminal.say(line)?,
+            ExplanationLine::Published(line) => terminal.say_exactly(line)?,
+        }
+    }
+    Ok(())
+}
+
+/// A line of an explanation.
+#[derive(Debug)]
+pub(super) enum ExplanationLine {
+    Text(String),
+    /// A part of a message, exactly as it is published: without names beside ids.
+    Published(String),
 }
 
 /// The lines to print.
-pub(super) fn lines(report: &ExplainReport) -> Vec<String> {
+pub(super) fn lines(report: &ExplainReport) -> Vec<ExplanationLine> {
     let mut rows = ExplanationRows::default();
     for event in &report.events {
         rows.add_event(event);
-        rows.0.push(String::new());
+        rows.0.push(ExplanationLine::Text(String::new()));
     }
     for assumption in &report.assumptions {
-        rows.0
-            .push(format!("{FAINT}Assumed: {assumption}{FAINT:#}"));
+        let line = format!("{FAINT}Assumed: {assumption}{FAINT:#}");
+        rows.0.push(ExplanationLine::Text(line));
     }
     rows.0
 }
@@ -60,12 +73,21 @@ fn abridged(body: &Value) -> Value {
 
 /// Rows of a label and a value.
 #[derive(Debug, Default)]
-struct ExplanationRows(Vec<String>);
+struct ExplanationRows(Vec<ExplanationLine>);
+
+/// A row of a label and a value.
+fn row(label: &str, value: &str) -> String {
+    let row = format!("   {FAINT}{label:LABEL_WIDTH$}{FAINT:#} {value}");
+    row.trim_end().to_owned()
+}
 
 impl ExplanationRows {
     fn add(&mut self, label: &str, value: &str) {
-        let line = format!("   {FAINT}{label:LABEL_WIDTH$}{FAINT:#} {value}");
-        self.0.push(line.trim_end().to_owned());
+        self.0.push(ExplanationLine::Text(row(label, value)));
+    }
+
+    fn add_published(&mut self, label: &str, value: &str) {
+        self.0.push(ExplanationLine::Published(row(label, value)));
     }
 
     fn add_some(&mut self, label: &str, value: Option<impl AsRef<str>>) {
@@ -78,9 +100,9 @@ impl ExplanationRows {
         let event_type = event.event_type.as_deref().unwrap_or("no event");
         let (style, outcome) = (style(event.outcome), event.outcome.as_str());
         let number = event.number;
-        self.0.push(format!(
+        self.0.push(ExplanationLine::Text(format!(
             "{number}. {STRONG}{event_type}{STRONG:#}: {style}{outcome}{style:#}"
-        ));
+        )));
         self.add_origin(event);
         self.add_read_fields(&event.read);
         self.add_problems(event);
@@ -178,12 +200,12 @@ impl ExplanationRows {
         let row = format!("{type} ({bytes} bytes), by {topic} to {queue}");
         self.add("message", &row);
         for (name, value) in &message.attributes {
-            self.add("attribute", &format!("{name} = {value}"));
+            self.add_published("attribute", &format!("{name} = {value}"));
         }
         let body = serde_json::to_string_pretty(&abridged(&message.body));
         let mut label = "body";
         for line in body.unwrap_or_default().lines() {
-            self.add(label, line);
+            self.add_published(label, line);
             label = "";
         }
     }

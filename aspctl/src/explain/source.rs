@@ -77,6 +77,9 @@ pub(super) struct ContainerFacts {
     message_id: Option<String>,
     /// When the queue accepted it.
     queued_at: Option<DateTime<Utc>>,
+    /// When the function received it: when the quarantine's queue accepted what became of it, which
+    /// is a moment later.
+    pub(super) received_at: Option<DateTime<Utc>>,
 }
 
 /// Why the function quarantined a message, at the time.
@@ -140,6 +143,9 @@ pub(super) fn find_records(name: &str, file: &str) -> Result<Vec<FoundRecord>, C
             Err(problem) => return Err(file_error(name, line, problem)),
             Ok(text) => text,
         };
+        if lacks_text(text) {
+            return Err(quarantine_list_error(name));
+        }
         let records = unwrap(text, ContainerFacts::default());
         found.extend(records.map_err(|problem| file_error(name, line, problem))?);
     }
@@ -148,6 +154,23 @@ pub(super) fn find_records(name: &str, file: &str) -> Result<Vec<FoundRecord>, C
         return Err(CommandError::input(name, problem, FILE_ADVICE));
     }
     Ok(found)
+}
+
+/// Whether this is what `aspctl quarantine list --output json` prints, or an item of it.
+fn lacks_text(text: &str) -> bool {
+    let fields: Value = read::parsed(text).unwrap_or_default();
+    let has_all = |names: &[&str]| names.iter().all(|name| fields.get(name).is_some());
+    let is_item = has_all(&["reason", "detail", "eventTime", "queuedAt"]);
+    has_all(&["messages", "unread"]) || (is_item && fields.get("message").is_none())
+}
+
+fn quarantine_list_error(name: &str) -> CommandError {
+    CommandError::input(
+        name,
+        "it is the output of aspctl quarantine list, which lacks the texts of the messages",
+        "Explain one message at a time, by its id: aspctl quarantine show ID --output json | \
+         aspctl explain -",
+    )
 }
 
 const FILE_ADVICE: &str = "Pass an event, a message of a queue, or an invocation payload like \
@@ -275,6 +298,7 @@ fn function_message(text: &str, facts: ContainerFacts) -> Result<Vec<FoundRecord
         None => RecordContainer::FunctionMessage,
     };
     let facts = ContainerFacts {
+        received_at: facts.queued_at.filter(|_| quarantined.is_some()),
         quarantined,
         // Those of the function's message are not the event's.
         message_id: None,
@@ -309,6 +333,7 @@ struct ShownMessage {
     detail: Option<String>,
     message: String,
     topic_arn: Option<String>,
+    queued_at: Option<DateTime<Utc>>,
 }
 
 impl ShownMessage {
@@ -325,6 +350,7 @@ impl ShownMessage {
                 reason: self.reason,
                 detail: self.detail,
             }),
+            received_at: self.queued_at,
             ..facts.within(RecordContainer::QuarantinedMessage)
         };
         restored(&self.message, Some(self.id), self.topic_arn, &facts)

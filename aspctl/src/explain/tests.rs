@@ -349,6 +349,28 @@ fn only_the_time_of_receipt_makes_an_event_late() {
     assert_eq!(explained["sentAt"], explained["receivedAt"]);
 }
 
+#[test]
+fn the_function_received_what_it_quarantined_when_that_was_queued() {
+    let text = text_of("bad-unknown-type");
+    let shown = json!({
+        "id": "m-1", "reason": "UNKNOWN_EVENT_TYPE", "detail": "d", "eventTime": null,
+        "queuedAt": "2026-11-25T09:05:00Z", "topicArn": null, "message": text,
+    });
+    let event = only(&shown.to_string(), &[]);
+    assert_eq!(event["receivedAt"], "2026-11-25T09:05:00Z");
+    assert_eq!(
+        event["sentAt"],
+        Value::Null,
+        "the queue's time is not that of SNS"
+    );
+    let queued = received(&quarantined(&text)).to_string();
+    let event = only(&queued, &[]);
+    assert_eq!(event["receivedAt"], "2026-11-20T09:01:00Z");
+    let at = "2026-12-20T09:00:00.123Z";
+    let event = only(&queued, &["--at", "2026-12-20T09:00:00.123456789Z"]);
+    assert_eq!(event["receivedAt"], at);
+}
+
 // ── Containers ──
 
 fn notification(text: &str) -> Value {

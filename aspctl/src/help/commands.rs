@@ -75,6 +75,14 @@ const ALEXA: &[HelpEntry] = &[
     ),
 ];
 
+/// Variables of the credentials with which lists were kept, for names beside ids.
+const NAMES: &[HelpEntry] = &[
+    entry("ASPCTL_CREDENTIALS_FILE", "whose lists have names for ids"),
+    entry("LWA_CLIENT_ID", "or in these three variables"),
+    entry("LWA_CLIENT_SECRET", "the client secret"),
+    entry("LWA_REFRESH_TOKEN", "the refresh token"),
+];
+
 const FILES: &[HelpEntry] = &[entry("ASPCTL_FILE", "the subscriptions files, as --file")];
 
 const ORGANIZATION: &[HelpEntry] = &[entry(
@@ -365,7 +373,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry("aspctl send device-setup --print", "Show the event instead"),
         ],
         exit_statuses: SUCCESS_OR_FAILURE,
-        variables: &[AWS, PROXIES, OUTPUT],
+        variables: &[AWS, ORGANIZATION, ALEXA, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl tail",
@@ -391,7 +399,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry("0", "success; without --limit and --for also after Ctrl-C"),
             FAILURE,
         ],
-        variables: &[AWS, CACHE, PROXIES, OUTPUT],
+        variables: &[AWS, ORGANIZATION, ALEXA, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl wait",
@@ -457,7 +465,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry("0", "all selected events were sent"),
             entry("1", "failure, or some were not sent"),
         ],
-        variables: &[AWS, CACHE, PROXIES, OUTPUT],
+        variables: &[AWS, ORGANIZATION, ALEXA, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl quarantine",
@@ -472,7 +480,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             ),
         ],
         exit_statuses: SUCCESS_OR_FAILURE,
-        variables: &[AWS, PROXIES, OUTPUT],
+        variables: &[AWS, NAMES, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl quarantine list",
@@ -484,7 +492,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             ),
         ],
         exit_statuses: SUCCESS_OR_FAILURE,
-        variables: &[AWS, PROXIES, OUTPUT],
+        variables: &[AWS, NAMES, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl quarantine show",
@@ -493,7 +501,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             "Show a message, with the reason and the text that the function received",
         )],
         exit_statuses: SUCCESS_OR_FAILURE,
-        variables: &[AWS, PROXIES, OUTPUT],
+        variables: &[AWS, NAMES, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl quarantine discard",
@@ -511,7 +519,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry("0", "all were deleted"),
             entry("1", "failure, or some were not deleted"),
         ],
-        variables: &[AWS, PROXIES, OUTPUT],
+        variables: &[AWS, NAMES, CACHE, PROXIES, OUTPUT],
     },
     CommandHelp {
         path: "aspctl explain",
@@ -535,7 +543,12 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
             entry("2", "an event would be quarantined"),
             entry("3", "the function would fail over an event"),
         ],
-        variables: &[&[entry("ASPCTL_STACK", "the stack, as --stack")], OUTPUT],
+        variables: &[
+            &[entry("ASPCTL_STACK", "the stack, as --stack")],
+            NAMES,
+            CACHE,
+            OUTPUT,
+        ],
     },
     CommandHelp {
         path: "aspctl completion",

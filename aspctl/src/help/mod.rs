@@ -207,7 +207,8 @@ mod tests {
                 .filter(|section| section.title == "Environment")
                 .flat_map(|section| section.entries.iter().map(|entry| entry.term))
                 .collect();
-            for variable in command.get_arguments().filter_map(clap::Arg::get_env) {
+            let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            for variable in shown.filter_map(clap::Arg::get_env) {
                 let name = variable.to_str().unwrap();
                 assert!(listed.contains(&name), "{path}: {name}");
             }

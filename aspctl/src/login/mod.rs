@@ -29,7 +29,7 @@ use crate::{
         ConsentCode, ConsentError, ConsentRequest, ConsentSettings, GrantedTokens,
         LoginCredentials, MANAGEMENT_SCOPE, USER_ID_SCOPE,
     },
-    args::GlobalArgs,
+    args::{GlobalArgs, duration, whole_number},
     credentials::{self, variable},
     error::CommandError,
     terminal::Terminal,
@@ -54,7 +54,7 @@ pub(crate) struct LoginArgs {
         long,
         default_value_t = 9090,
         value_name = "PORT",
-        value_parser = clap::value_parser!(u16).range(1..)
+        value_parser = whole_number(1_u16..)
     )]
     pub(crate) port: u16,
     /// Open no browser and listen on no port: print the address to open anywhere, and prompt for
@@ -73,7 +73,7 @@ pub(crate) struct LoginArgs {
         long,
         default_value = "5m",
         value_name = "DURATION",
-        value_parser = humantime::parse_duration
+        value_parser = duration
     )]
     pub(crate) timeout: Duration,
     /// Page of Login with Amazon where the account consents

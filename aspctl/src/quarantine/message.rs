@@ -7,7 +7,7 @@ use crate::{
     error::CommandError,
     kept_queue::QueueMessage,
     replay::{
-        preview::{format_time, shortened},
+        preview::{format_time, shortened, shortened_id},
         read::{self, BodyKind, EventSummary, ReplayEvent},
     },
     terminal::Terminal,
@@ -137,6 +137,13 @@ impl QuarantineEntry {
         (self.queued_at.clone(), self.id.clone())
     }
 
+    /// What the event is about. Where nothing is known of that, the subject is the message itself.
+    fn about(&self) -> String {
+        let subject = self.subject.as_deref();
+        let about = subject.filter(|subject| *subject != self.id);
+        shortened_id(about.unwrap_or("-"))
+    }
+
     fn row(&self) -> Vec<String> {
         let shown = |text: &Option<String>| cut(text.as_deref().unwrap_or("-"));
         vec![
@@ -144,6 +151,7 @@ impl QuarantineEntry {
             shown(&self.reason),
             shown(&self.queued_at),
             shown(&self.event_type),
+            self.about(),
             shown(&self.detail),
         ]
     }
@@ -164,7 +172,7 @@ pub(super) fn show_table(
     entries: &[QuarantineEntry],
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    let head = ["ID", "REASON", "RECEIVED", "EVENT TYPE", "DETAIL"];
+    let head = ["ID", "REASON", "RECEIVED", "EVENT TYPE", "ABOUT", "DETAIL"];
     terminal.table(&head, entries.iter().map(QuarantineEntry::row))
 }
 
@@ -199,6 +207,27 @@ mod tests {
             "queuedAt": "2026-11-21T00:00:00Z", "topicArn": "t", "message": "hello",
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn an_event_is_about_its_subject_unless_that_is_the_message() {
+        let about = |subject: Option<&str>| {
+            let entry = QuarantineEntry {
+                id: "m-1".to_owned(),
+                subject: subject.map(str::to_owned),
+                ..QuarantineEntry::default()
+            };
+            entry.row()[4].clone()
+        };
+        assert_eq!(about(Some("u")), "u");
+        assert_eq!(about(Some("m-1")), "-");
+        assert_eq!(about(None), "-");
+        let long = format!("amzn1.alexa.unit.did.{}", "A".repeat(120));
+        assert_eq!(
+            about(Some(&long)),
+            long,
+            "its name is found by the whole id"
+        );
     }
 
     #[test]

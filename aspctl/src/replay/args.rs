@@ -7,7 +7,7 @@ use asp_events::event::QuarantineReason;
 use chrono::{DateTime, Utc};
 use clap::{ValueEnum, builder::NonEmptyStringValueParser};
 
-use crate::args::{OutputFormat, since};
+use crate::args::{OutputFormat, since, whole_number};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReplayArgs {
@@ -38,14 +38,14 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
     /// At most this many events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole_number(1_u64..))]
     pub(crate) limit: Option<u64>,
     /// At most this many events per second
     #[arg(
         long,
         default_value_t = 10,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=1000)
+        value_parser = whole_number(1_u32..=1000)
     )]
     pub(crate) rate: u32,
     /// Show what would be sent without sending it

@@ -14,14 +14,14 @@ mod output;
 pub(crate) mod preview;
 pub(crate) mod read;
 mod report;
+mod requarantine;
 mod sink;
 mod source;
-mod status;
 mod tally;
 
 use std::{collections::VecDeque, mem, process::ExitCode, time::Duration};
 
-use asp_events::event::StatusWords;
+use asp_events::route::RouteSettings;
 use chrono::Utc;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -80,7 +80,7 @@ pub(crate) async fn run(
         source,
         sink,
         filter,
-        words: status::known_words(&stack),
+        settings: requarantine::route_settings(&stack),
         batch_size,
         pace,
         tally: ReplayTally::default(),
@@ -129,8 +129,8 @@ struct ReplayRun<'a> {
     source: EventSource,
     sink: EventSink,
     filter: EventFilter,
-    /// The status words that the function knows.
-    words: StatusWords,
+    /// How the function decides about events.
+    settings: RouteSettings,
     /// The number of events per call.
     batch_size: u32,
     /// Ticks once per call.

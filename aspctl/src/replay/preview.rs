@@ -12,6 +12,10 @@ const MAX_SUBJECTS: usize = 2;
 /// How many characters to show of foreign text.
 const MAX_CHARACTERS: usize = 120;
 
+/// How many characters to show of an id, as in the function's log. Ids that Alexa is known to send
+/// are shorter, so that they can be copied, and their names found.
+const MAX_ID_CHARACTERS: usize = 200;
+
 /// The selected events by type and, if they have them, quarantine reason and unknown status.
 #[derive(Debug, Default)]
 pub(super) struct ReplayPreview {
@@ -142,7 +146,7 @@ impl EventGroup {
 
     /// Lists the first subjects.
     fn about(&self) -> String {
-        let subjects = self.subjects.iter().map(|subject| shortened(subject));
+        let subjects = self.subjects.iter().map(|subject| shortened_id(subject));
         let mut subjects: Vec<_> = subjects.collect();
         if self.has_more_subjects {
             subjects.push("…".to_owned());
@@ -159,6 +163,11 @@ pub(crate) fn format_time(time: DateTime<Utc>) -> String {
 /// Cuts a text to the length that is shown.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
+}
+
+/// Cuts an id to the length that is shown.
+pub(crate) fn shortened_id(id: &str) -> String {
+    id.chars().take(MAX_ID_CHARACTERS).collect()
 }
 
 #[cfg(test)]

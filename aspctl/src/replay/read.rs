@@ -387,7 +387,7 @@ impl FunctionMessage<'_> {
 }
 
 /// Returns the status word of an automation or activation, as the function reads it.
-fn status_of(event: &str) -> Option<String> {
+pub(super) fn status_of(event: &str) -> Option<String> {
     let Ok(DecodedText::Event(event)) = event::decode(event) else {
         return None;
     };

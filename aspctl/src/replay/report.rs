@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use super::{
     LoadedMessages, PREVIEW_MESSAGES, ReplayEnd, ReplayRun,
     filter::SelectedMessage,
-    preview::{ReplayPreview, shortened},
+    preview::ReplayPreview,
+    requarantine::QuarantinedAgain,
     sink::EventSink,
     source::EventSource,
-    status::{FAILURE_STATUSES, SUCCESS_STATUSES, still_unknown},
     tally::{ProblemCount, as_u64},
 };
 use crate::{
@@ -52,7 +52,7 @@ impl ReplayRun<'_> {
         }
         self.note_skipped();
         self.note_refusals(&loaded.selected);
-        self.note_unknown_statuses(&loaded.selected);
+        self.note_quarantined_again(&loaded.selected);
         self.note_consumer_queue();
         self.note_hidden();
         Ok(())
@@ -87,22 +87,12 @@ impl ReplayRun<'_> {
     }
 
     /// Notes which events would be quarantined again.
-    fn note_unknown_statuses(&self, selected: &[SelectedMessage]) {
+    fn note_quarantined_again(&self, selected: &[SelectedMessage]) {
         if matches!(self.sink, EventSink::Queue { .. }) {
             return;
         }
-        let mut statuses = Vec::new();
-        for (status, events) in still_unknown(selected, &self.words) {
-            let status = shortened(status);
-            statuses.push(format!("{status} ({})", counted(events, "event")));
-        }
-        if !statuses.is_empty() {
-            self.terminal.note(format_args!(
-                "The function does not know these statuses yet, and would quarantine their events \
-                 again: {}. First deploy with each in the parameter {SUCCESS_STATUSES} or \
-                 {FAILURE_STATUSES}.",
-                statuses.join(", ")
-            ));
+        for warning in QuarantinedAgain::among(selected, &self.settings).warnings() {
+            self.terminal.note(warning);
         }
     }
 

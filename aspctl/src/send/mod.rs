@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::sample::{SampleEvent, SampleKind, SampleOptions};
 use crate::{
-    args::{GlobalArgs, OutputFormat},
+    args::{GlobalArgs, OutputFormat, whole_number},
     aws::{AwsClients, CallerAccount, account_line},
     error::CommandError,
     output::versioned,
@@ -38,7 +38,7 @@ pub(crate) struct SendArgs {
         long,
         default_value_t = 1,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
+        value_parser = whole_number(1_u32..=10_000)
     )]
     pub(crate) count: u32,
     /// Output format

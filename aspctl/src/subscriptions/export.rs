@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     process::ExitCode,
 };
 
@@ -19,6 +20,7 @@ use super::{
     entities::EntityPairs,
     file::{EntrySubject, MIN_DURATION_SECONDS, required_subject},
     read::{ListScope, subscriptions},
+    schema_line::schema_line,
     write::{WrittenEntry, WrittenSubject, WrittenTopic, file_text, inline},
 };
 use crate::{
@@ -155,7 +157,8 @@ fn write_file(topic: &str, shown: &[AlexaSubscription], names: &NameBook) -> Exp
     for ((key, ids), event_types) in entries {
         written.push(written_entry(key, ids, event_types));
     }
-    let text = file_text(ORIGIN, &WrittenTopic::Arn(topic), &written, names);
+    let schema = schema_line(Path::new("."));
+    let text = file_text(&schema, ORIGIN, &WrittenTopic::Arn(topic), &written, names);
     ExportedFile { text, left_out }
 }
 

@@ -16,6 +16,7 @@ mod event_types;
 mod export;
 mod output;
 mod progress;
+pub(crate) mod schema_line;
 mod show;
 pub(crate) mod text_source;
 pub(crate) mod write;

@@ -17,7 +17,10 @@ use crate::{
     advice::InputError, args::STANDARD_INPUT, error::CommandError, interrupt::interruptible,
 };
 
-const READ_ADVICE: &str = "Name the file with --file; docs/aspctl.md shows how to write one";
+const READ_ADVICE: &str = "Name a readable file with --file";
+
+const MISSING_ADVICE: &str = "Write one with aspctl init, or with aspctl export from what Alexa \
+                              has; or name another one with --file";
 
 /// Reads files, folders of files, and standard input for `-`. Refuses placeholders.
 pub(crate) async fn read_files(
@@ -97,10 +100,14 @@ fn read(path: &Path) -> Result<TextSource, InputError> {
     } else {
         (path.display().to_string(), fs::read_to_string(path))
     };
-    match text {
-        Ok(text) => Ok(TextSource::new(name, text)),
-        Err(error) => Err(InputError::new(name, "cannot be read", READ_ADVICE).because(error)),
-    }
+    text.map(|text| TextSource::new(&name, text))
+        .map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => MISSING_ADVICE,
+                _ => READ_ADVICE,
+            };
+            InputError::new(&name, "cannot be read", advice).because(error)
+        })
 }
 
 fn is_standard_input(path: &Path) -> bool {

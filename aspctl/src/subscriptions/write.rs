@@ -6,9 +6,6 @@ use serde_json::Value;
 use super::file::EntrySubject;
 use crate::names::NameBook;
 
-/// The first line, by which editors find the JSON Schema.
-const SCHEMA: &str = "#:schema schemas/subscriptions.json";
-
 /// Where the events go.
 #[derive(Debug)]
 pub(crate) enum WrittenTopic<'a> {
@@ -37,8 +34,10 @@ pub(crate) enum WrittenSubject {
     FreeForm(String),
 }
 
-/// The text of a file, which says in a comment where it comes from. The names of ids are comments.
+/// The text of a file, with its first line and a comment that says where it comes from. The names
+/// of ids are comments.
 pub(crate) fn file_text(
+    schema_line: &str,
     origin: &str,
     topic: &WrittenTopic<'_>,
     entries: &[WrittenEntry],
@@ -48,7 +47,7 @@ pub(crate) fn file_text(
         WrittenTopic::Arn(topic) => format!("topic = {}", quoted(topic)),
         WrittenTopic::Stack(stack) => format!("stack = {}", quoted(stack)),
     };
-    let mut text = format!("{SCHEMA}\n# {origin}\n{topic}\n");
+    let mut text = format!("{schema_line}\n# {origin}\n{topic}\n");
     for entry in entries {
         text.push_str(&entry_text(entry, names));
     }

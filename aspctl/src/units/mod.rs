@@ -152,9 +152,14 @@ pub(crate) async fn units(
         .into_iter()
         .filter(|unit| is_found(unit, args))
         .collect();
-    let is_empty = found.is_empty();
+    if found.is_empty() {
+        note_no_units(total, &args.under, terminal);
+    }
+    // Names have a column of their own.
+    let terminal = terminal.without_names();
     match args.output {
         OutputFormat::Json => terminal.json(&versioned(UnitsOutput { units: found }))?,
+        OutputFormat::Table if found.is_empty() => {}
         OutputFormat::Table if args.tree => {
             for row in tree_rows(&found) {
                 terminal.say(row)?;
@@ -162,15 +167,20 @@ pub(crate) async fn units(
         }
         OutputFormat::Table => terminal.table(&["NAME", "ID"], found.iter().map(unit_row))?,
     }
-    if is_empty {
-        terminal.note(format_args!(
-            "None of {} below {} has this name. The console shows other ids than the API: both \
-             stand for the same unit",
-            counted(total, "unit"),
-            args.under
-        ));
-    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Notes that there are no units to list, of so many below another one.
+fn note_no_units(total: usize, under: &str, terminal: &Terminal) {
+    let problem = if total == 0 {
+        format!("No units: Alexa shows none below {under}")
+    } else {
+        let all = counted(total, "unit");
+        format!("No units: none of {all} below {under} has this text in its name or id")
+    };
+    terminal.note(format_args!(
+        "{problem}. The console shows other ids than the API: both stand for the same unit"
+    ));
 }
 
 /// The ids of the units right below the organization, if that is known. The terminal learns the
@@ -212,13 +222,15 @@ pub(crate) async fn devices(
     let read = async |alexa: &AlexaApi| alexa.devices_of(&unit).await;
     let found: Vec<ListedDevice> = list.read(global, terminal, read).await?;
     let head = ["NAME", "MODEL", "SERIAL NUMBER", "REACHABILITY", "ID"];
-    let is_empty = found.is_empty();
+    if found.is_empty() {
+        terminal.note(format_args!("No devices: Alexa shows none of {unit}"));
+    }
+    // Names have a column of their own.
+    let terminal = terminal.without_names();
     match args.output {
         OutputFormat::Json => terminal.json(&versioned(DevicesOutput { devices: found }))?,
+        OutputFormat::Table if found.is_empty() => {}
         OutputFormat::Table => terminal.table(&head, found.iter().map(device_row))?,
-    }
-    if is_empty {
-        terminal.note(format_args!("Alexa shows no device of {unit}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -83,6 +83,7 @@ async fn find(
     let credentials = credentials::read(global, terminal).await?;
     let cache = CustomerCache::of(&credentials, &global.alexa.alexa_url);
     let known = cache.map(|cache| cache.names()).unwrap_or_default();
+    terminal.learn_names(known.clone());
     let found = in_names(given, &known);
     if found != NamedUnit::Unknown {
         return Ok(found);
@@ -93,7 +94,9 @@ async fn find(
     let list = CachedRead::below(&organization, false);
     let read = async |alexa: &AlexaApi| alexa.units_below(&organization).await;
     let units: Vec<ListedUnit> = list.read(global, terminal, read).await?;
-    Ok(in_names(given, &names_of(units)))
+    let known = names_of(units);
+    terminal.learn_names(known.clone());
+    Ok(in_names(given, &known))
 }
 
 /// The id of the unit below which all others are, if it is known.
