@@ -43,6 +43,12 @@ OLDEST_GLIBC := 2.28
 # Outside of git, as in a source archive, the package's version. Not of a repository around this folder.
 ASP_EVENTS_VERSION ?= $(or $(shell git --git-dir=.git describe --tags --always --dirty 2>/dev/null),$(shell awk -F'"' '/^version = / { print $$2; exit }' Cargo.toml))
 CARGO_LAMBDA = $(WITH_BUILD_TOOLS) ASP_EVENTS_VERSION=$(ASP_EVENTS_VERSION) cargo lambda build --release
+# Builds a function for Lambda and packages it: $(call build-function,asp-events)
+define build-function
+	@$(CHECK_ARCH)
+	$(CARGO_LAMBDA) --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) --package $(1) --bin $(1) --lambda-dir $(PACKAGE)
+	@$(PYTHON) tools/package.py --function $(1) --arch $(ARCH) --version $(ASP_EVENTS_VERSION) --binary $(PACKAGE)/$(1)/bootstrap --into $(PACKAGE)
+endef
 # An environment of samconfig.toml; empty: your own stack.
 ENVIRONMENT ?=
 DEPLOY = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/python tools/deploy.py $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
@@ -202,9 +208,11 @@ fuzz: $(FUZZ) ## Look for input that breaks the envelope or the event, FUZZ_SECO
 
 .PHONY: build
 build: .venv-build/.done ## Build the function for Lambda: make build ARCH=x86_64 (default: arm64); zip and template in target/lambda/
-	@$(CHECK_ARCH)
-	$(CARGO_LAMBDA) --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) --bin asp-events --lambda-dir $(PACKAGE)
-	@$(PYTHON) tools/package.py --arch $(ARCH) --version $(ASP_EVENTS_VERSION) --binary $(PACKAGE)/asp-events/bootstrap --into $(PACKAGE)
+	$(call build-function,asp-events)
+
+.PHONY: build-renewal
+build-renewal: .venv-build/.done ## Build the scheduled renewal for Lambda, as make build does the function
+	$(call build-function,asp-renewal)
 
 # Without ENVIRONMENT, your own stack: asks at the first time, and remembers in samconfig.local.toml.
 .PHONY: deploy
@@ -214,10 +222,7 @@ deploy: build $(SAM_VENV) ## Build, deploy to AWS and check that the function st
 # A stack of its own beside the deployed one: docs/renewal.md. Its first deployment needs FILE and
 # SECRET, the ARNs of the subscriptions file and of the credentials; later ones keep them.
 .PHONY: deploy-renewal
-deploy-renewal: .venv-build/.done $(SAM_VENV) ## Deploy the scheduled renewal: make deploy-renewal FILE=arn:… SECRET=arn:… (PARAMETERS="IntervalHours=6 …")
-	@$(CHECK_ARCH)
-	$(CARGO_LAMBDA) --locked $(if $(filter arm64,$(ARCH)),--arm64,--x86-64) --package asp-renewal --bin asp-renewal --lambda-dir $(PACKAGE)
-	@$(PYTHON) tools/package.py --renewal --arch $(ARCH) --version $(ASP_EVENTS_VERSION) --binary $(PACKAGE)/asp-renewal/bootstrap --into $(PACKAGE)
+deploy-renewal: build-renewal $(SAM_VENV) ## Deploy the scheduled renewal: make deploy-renewal FILE=arn:… SECRET=arn:… (PARAMETERS="IntervalHours=6 …")
 	@PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/python tools/deploy_renewal.py $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) \
 		--template $(PACKAGE)/renewal-template-$(ARCH).yaml \
 		$(if $(FILE),SubscriptionsArn=$(FILE)) $(if $(SECRET),LoginSecretArn=$(SECRET)) $(PARAMETERS)
@@ -232,10 +237,10 @@ aspctl-binary: .venv-build/.done ## Build aspctl for other Linux machines: make 
 	$(CARGO_LAMBDA) --locked --disable-optimizations --target $(TARGET).$(OLDEST_GLIBC) --package aspctl --bin aspctl --lambda-dir $(PACKAGE)
 
 .PHONY: release
-release: ## Build everything that a release consists of into target/dist (an hour on two cores)
+release: ## Build everything that a release consists of into target/dist (more than an hour on two cores)
 	@rm -rf target/dist
-	@$(MAKE) build aspctl-binary ARCH=arm64
-	@$(MAKE) build aspctl-binary ARCH=x86_64
+	@$(MAKE) build build-renewal aspctl-binary ARCH=arm64
+	@$(MAKE) build build-renewal aspctl-binary ARCH=x86_64
 	@cargo build --locked --profile demo --package aspctl
 	@$(PYTHON) tools/release.py --version $(ASP_EVENTS_VERSION) --packages target/lambda --aspctl target/demo/aspctl --into target/dist
 

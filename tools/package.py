@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Packages a built function: a zip for Lambda, and beside it a template that names the zip.
 
-    tools/package.py --arch arm64 --version v1.2.3 --binary BOOTSTRAP --into FOLDER [--renewal]
+    tools/package.py --function asp-events --arch arm64 --version v1.2.3 --binary BOOTSTRAP \
+        --into FOLDER
 
 `sam deploy --template-file` of that template needs neither Rust nor `sam build`. It is
-template.yaml, or with `--renewal` renewal/template.yaml, comments included, with three lines of the
-function changed: its description gets the version, `CodeUri` names the zip, and `Architectures` is
-what the binary was built for. The same binary and version give the same bytes.
+template.yaml, or for the function asp-renewal renewal/template.yaml, comments included, with three
+lines of the function changed: its description gets the version, `CodeUri` names the zip, and
+`Architectures` is what the binary was built for. The same binary and version give the same bytes.
 """
 
 from __future__ import annotations
@@ -29,31 +30,42 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Program:
+class PackagedFunction:
     """A function with its template. `prefix` precedes the name of the packaged template."""
 
     name: str
     template: Path
-    function: str
+    resource: str  # the function in the template
+    stack: str  # what the packaged template suggests
     prefix: str = ""
 
 
-EVENTS = Program("asp-events", ROOT / "template.yaml", "AspEventsFunction")
-RENEWAL = Program(
-    "asp-renewal", ROOT / "renewal/template.yaml", "RenewalFunction", prefix="renewal-"
+EVENTS = PackagedFunction(
+    name="asp-events",
+    template=ROOT / "template.yaml",
+    resource="AspEventsFunction",
+    stack="asp-events",
 )
+RENEWAL = PackagedFunction(
+    name="asp-renewal",
+    template=ROOT / "renewal/template.yaml",
+    resource="RenewalFunction",
+    stack="asp-events-renewal",
+    prefix="renewal-",
+)
+FUNCTIONS = {function.name: function for function in (EVENTS, RENEWAL)}
 
 
 class PackageError(Exception):
     """The function cannot be packaged. The message says why."""
 
 
-def zip_name(arch: str, program: Program = EVENTS) -> str:
-    return f"{program.name}-{arch}.zip"
+def zip_name(arch: str, function: PackagedFunction = EVENTS) -> str:
+    return f"{function.name}-{arch}.zip"
 
 
-def template_name(arch: str, program: Program = EVENTS) -> str:
-    return f"{program.prefix}template-{arch}.yaml"
+def template_name(arch: str, function: PackagedFunction = EVENTS) -> str:
+    return f"{function.prefix}template-{arch}.yaml"
 
 
 def check_version(version: str) -> str:
@@ -62,37 +74,38 @@ def check_version(version: str) -> str:
     return version
 
 
-def packaged_template(template: str, arch: str, version: str, program: Program = EVENTS) -> str:
+def packaged_template(
+    template: str, arch: str, version: str, function: PackagedFunction = EVENTS
+) -> str:
     """The template for the zip of this architecture and version."""
     check_version(version)
-    changed = block = _block(template, program)
+    changed = block = _block(template, function)
     for pattern, by in (
         (r"^( {6}Description: \S.*)$", rf"\g<1> ({version})"),
-        (r"^( {6}CodeUri: )\.{1,2}$", rf"\g<1>{zip_name(arch, program)}"),
+        (r"^( {6}CodeUri: )\.{1,2}$", rf"\g<1>{zip_name(arch, function)}"),
         (r"^( {6}Architectures: )\[\w+\]$", rf"\g<1>[{arch}]"),
     ):
-        changed = _replaced(changed, pattern, by, program)
-    stack = f"asp-events{'-renewal' if program is RENEWAL else ''}"
-    name = template_name(arch, program)
+        changed = _replaced(changed, pattern, by, function)
+    name = template_name(arch, function)
     head = (
-        f"# {program.name} {version} for {arch}. To deploy it:\n"
-        f"# sam deploy --guided --stack-name {stack} --template-file {name}\n\n"
+        f"# {function.name} {version} for {arch}. To deploy it:\n"
+        f"# sam deploy --guided --stack-name {function.stack} --template-file {name}\n\n"
     )
     return head + template.replace(block, changed)
 
 
-def _block(template: str, program: Program) -> str:
+def _block(template: str, function: PackagedFunction) -> str:
     """The lines of the function."""
-    found = re.search(rf"^  {program.function}:\n(?:(?: {{3,}}.*)?\n)+", template, re.MULTILINE)
+    found = re.search(rf"^  {function.resource}:\n(?:(?: {{3,}}.*)?\n)+", template, re.MULTILINE)
     if found is None:
-        raise PackageError(f"the template has no resource {program.function}")
+        raise PackageError(f"the template has no resource {function.resource}")
     return found[0]
 
 
-def _replaced(block: str, pattern: str, by: str, program: Program) -> str:
+def _replaced(block: str, pattern: str, by: str, function: PackagedFunction) -> str:
     changed, count = re.subn(pattern, by, block, flags=re.MULTILINE)
     if count != 1:
-        name = program.function
+        name = function.resource
         raise PackageError(f"{name} in the template has {count} lines like {pattern}, not one")
     return changed
 
@@ -114,30 +127,30 @@ def write_zip(path: Path, binary: bytes, level: int = 9) -> None:
 
 
 def package(
-    arch: str, version: str, binary: Path, into: Path, program: Program = EVENTS
+    arch: str, version: str, binary: Path, into: Path, function: PackagedFunction = EVENTS
 ) -> None:
     content = binary.read_bytes()
     check_machine(content, arch)
-    template = packaged_template(program.template.read_text(), arch, version, program)
+    template = packaged_template(function.template.read_text(), arch, version, function)
     into.mkdir(parents=True, exist_ok=True)
-    write_zip(into / zip_name(arch, program), content)
-    (into / template_name(arch, program)).write_text(template)
+    write_zip(into / zip_name(arch, function), content)
+    (into / template_name(arch, function)).write_text(template)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Packages a built function for Lambda.")
+    parser.add_argument("--function", choices=FUNCTIONS, required=True)
     parser.add_argument("--arch", choices=ARCHITECTURES, required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--into", type=Path, required=True)
-    parser.add_argument("--renewal", action="store_true", help="the renewal, not the function")
     args = parser.parse_args()
-    program = RENEWAL if args.renewal else EVENTS
+    function = FUNCTIONS[args.function]
     try:
-        package(args.arch, args.version, args.binary, args.into, program)
+        package(args.arch, args.version, args.binary, args.into, function)
     except (PackageError, OSError) as error:
         sys.exit(f"tools/package.py: {error}")
-    names = zip_name(args.arch, program), template_name(args.arch, program)
+    names = zip_name(args.arch, function), template_name(args.arch, function)
     print(f"{args.into / names[0]} and {names[1]}: {args.version}")
 
 

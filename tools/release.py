@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""Puts together what a release consists of, from what `make build` and `aspctl-binary` built.
+"""Puts together what a release consists of, from what `make build`, `build-renewal` and
+`aspctl-binary` built.
 
     tools/release.py --version v1.2.3 --packages target/lambda --aspctl target/demo/aspctl \
         --into target/dist
 
     asp-events-ARCH.zip           the function
     template-ARCH.yaml            the template that names the zip beside it, with the version
+    asp-renewal-ARCH.zip          the scheduled renewal
+    renewal-template-ARCH.yaml    its template, likewise
     aspctl-linux-ARCH.tar.gz      the command-line tool, with completions, man pages and licence
     asp-events.cdx.json           bill of materials of the function (CycloneDX)
+    asp-renewal.cdx.json          bill of materials of the renewal
     aspctl.cdx.json               bill of materials of the tool
     SHA256SUMS                    checksums of all others: sha256sum --check SHA256SUMS
 
@@ -31,6 +35,7 @@ from pathlib import Path
 from install import share_files
 from package import (
     ARCHITECTURES,
+    FUNCTIONS,
     PackageError,
     check_machine,
     check_version,
@@ -39,7 +44,7 @@ from package import (
 )
 from sbom import ROOT, bill_of
 
-PROGRAMS = ("asp-events", "aspctl")
+PROGRAMS = (*FUNCTIONS, "aspctl")
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -47,12 +52,18 @@ def archive_name(arch: str) -> str:
     return f"aspctl-linux-{arch}.tar.gz"
 
 
+def bill_name(program: str) -> str:
+    return f"{program}.cdx.json"
+
+
 def release_names() -> list[str]:
     """The files of a release, besides the checksums."""
-    packages = [
-        name(arch) for arch in ARCHITECTURES for name in (zip_name, template_name, archive_name)
-    ]
-    return sorted([*packages, *(f"{program}.cdx.json" for program in PROGRAMS)])
+    names = [bill_name(program) for program in PROGRAMS]
+    for arch in ARCHITECTURES:
+        names.append(archive_name(arch))
+        for function in FUNCTIONS.values():
+            names += [zip_name(arch, function), template_name(arch, function)]
+    return sorted(names)
 
 
 def write_archive(path: Path, files: dict[str, tuple[bytes, int]]) -> None:
@@ -90,16 +101,17 @@ def release(version: str, packages: Path, aspctl: Path, into: Path) -> None:
     shared = {f"share/{name}": (text, 0o644) for name, text in share_files(aspctl).items()}
     for arch in ARCHITECTURES:
         built = packages / arch
-        check_template(built / template_name(arch), version)
-        for name in (zip_name(arch), template_name(arch)):
-            shutil.copyfile(built / name, into / name)
+        for function in FUNCTIONS.values():
+            check_template(built / template_name(arch, function), version)
+            for name in (zip_name(arch, function), template_name(arch, function)):
+                shutil.copyfile(built / name, into / name)
         tool = (built / "aspctl/bootstrap").read_bytes()  # as cargo-lambda names every program
         check_machine(tool, arch)
         files = {"aspctl": (tool, 0o755), "LICENSE": (licence, 0o644), **shared}
         write_archive(into / archive_name(arch), files)
     for program in PROGRAMS:
         text = json.dumps(bill_of(program, version), indent=1) + "\n"
-        (into / f"{program}.cdx.json").write_text(text)
+        (into / bill_name(program)).write_text(text)
     write_checksums(into)
 
 

@@ -23,9 +23,10 @@ from samtranslator.yaml_helper import yaml_parse
 from case import BOOTSTRAP
 from stack import BUCKET, NAME, REGION, ROOT, Stack, adapt, running
 
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 import deploy  # noqa: E402
 import package  # noqa: E402
+from house.documents import Document  # noqa: E402
 
 SAM = ROOT / ".venv-sam/bin"
 DESCRIPTION = "Processes Alexa Smart Properties events"
@@ -38,6 +39,22 @@ stack_name = "{NAME}"
 resolve_s3 = false
 s3_bucket = "{BUCKET}"
 """
+# Stands for the AWS CLI, as far as docs/deploying.md calls it for the renewal. The invocation
+# answers with its payload, because a run of the function needs Alexa.
+AWS_CLI = f"""#!{SAM}/python
+import sys, boto3, jmespath
+service, operation, *words = sys.argv[1:]
+options = dict(zip(words[::2], words[1::2]))
+if (service, operation) == ("cloudformation", "describe-stacks"):
+    assert options["--output"] == "text"
+    found = boto3.client(service).describe_stacks(StackName=options["--stack-name"])
+    print(*jmespath.search(options["--query"], found))
+elif (service, operation) == ("lambda", "invoke"):
+    boto3.client(service).get_function(FunctionName=options["--function-name"])
+    open(words[-1], "w").write(options["--payload"])
+else:
+    sys.exit(f"unexpected: {{sys.argv[1:]}}")
+"""
 # The function does not start with these: a word cannot mean success and failure.
 CONTRADICTION = 'parameter_overrides = ["SuccessStatuses=DONE", "FailureStatuses=DONE"]\n'
 
@@ -46,6 +63,7 @@ CONTRADICTION = 'parameter_overrides = ["SuccessStatuses=DONE", "FailureStatuses
 class DeployTest(unittest.TestCase):
     stack: ClassVar[Stack]
     folder: ClassVar[Path]
+    packages: ClassVar[Path]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -53,11 +71,15 @@ class DeployTest(unittest.TestCase):
         cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         settings = (ROOT / deploy.SHARED).read_text()
         (cls.folder / deploy.SHARED).write_text(settings)
-        package.write_zip(cls.folder / package.zip_name("x86_64"), BOOTSTRAP.read_bytes(), level=1)
+        cls.packages = cls.folder / "packages"
+        cls.packages.mkdir()
+        for function in package.FUNCTIONS.values():
+            # The renewal needs Alexa to run; therefore the other function stands for it.
+            path = cls.packages / package.zip_name("x86_64", function)
+            package.write_zip(path, BOOTSTRAP.read_bytes(), level=1)
 
-    def run_tool(self, *words: str) -> tuple[int, str]:
-        """Runs tools/deploy.py as the Makefile does; exit status and output."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        return {
             name: value for name, value in os.environ.items() if not name.startswith("AWS_")
         } | {
             "AWS_ENDPOINT_URL": self.stack.endpoint,
@@ -68,25 +90,26 @@ class DeployTest(unittest.TestCase):
             "SAM_CLI_TELEMETRY": "0",
             "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",
         }
-        tool = [str(SAM / "python"), str(ROOT / "tools/deploy.py"), "--environment", "test"]
-        done = subprocess.run(
-            [*tool, "--folder", str(self.folder), *words],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        return done.returncode, done.stdout
 
-    def deploy_version(self, version: str, settings: str = "") -> tuple[int, str]:
-        """Deploys what `make build` would package, as far as the local stack supports it."""
-        (self.folder / deploy.LOCAL).write_text(LOCAL + settings)
-        text = package.packaged_template((ROOT / "template.yaml").read_text(), "x86_64", version)
+    def run_tool(self, *words: str) -> tuple[int, str]:
+        """Runs tools/deploy.py as the Makefile does; exit status and output."""
+        tool = [str(SAM / "python"), str(ROOT / "tools/deploy.py"), "--environment", "test"]
+        return output_of([*tool, "--folder", str(self.folder), *words], self.environment())
+
+    def write_template(self, version: str, function: package.PackagedFunction) -> Path:
+        """Writes what would be packaged beside the zip, as far as the local stack supports it."""
+        text = function.template.read_text()
+        text = package.packaged_template(text, "x86_64", version, function)
         template: dict[str, Any] = yaml_parse(text)
         adapt(template)
-        path = self.folder / package.template_name("x86_64")
+        path = self.packages / package.template_name("x86_64", function)
         path.write_text(json.dumps(template))
+        return path
+
+    def deploy_version(self, version: str, settings: str = "") -> tuple[int, str]:
+        """Deploys what `make build` would package."""
+        (self.folder / deploy.LOCAL).write_text(LOCAL + settings)
+        path = self.write_template(version, package.EVENTS)
         return self.run_tool("deploy", "--template", str(path), "--version", version)
 
     def description(self) -> str:
@@ -120,9 +143,60 @@ class DeployTest(unittest.TestCase):
             with self.assertRaisesRegex(deploy.DeployError, "not the one just deployed, v2"):
                 stack.check("v2")
 
+    def test_a_released_renewal_is_deployed_by_the_commands_of_the_document(self) -> None:
+        self.write_template("v1", package.RENEWAL)
+        environment = self.environment()
+        environment["PATH"] = f"{self.packages}{os.pathsep}{environment['PATH']}"
+        aws_cli = self.packages / "aws"
+        aws_cli.write_text(AWS_CLI)
+        aws_cli.chmod(0o755)
+
+        script = ["bash", "-euo", "pipefail", "-c", documented_renewal()]
+        status, output = output_of(script, environment, self.packages)
+        self.assertEqual(status, 0, output)
+        answer = (self.packages / "answer.json").read_text()
+        self.assertEqual(json.loads(answer), {"dryRun": True})
+        described = self.stack.client("cloudformation").describe_stacks(
+            StackName=package.RENEWAL.stack
+        )
+        [stack] = described["Stacks"]
+        found = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+        topics = ("EventsTopicArn", "AlarmTopicArn", "TicketTopicArn")
+        self.assertEqual(
+            [found[name] for name in ("EventsTopicArn", "PageTopicArn", "TicketTopicArn")],
+            [self.stack.outputs[name] for name in topics],
+        )
+
     def deployed_stack(self) -> deploy.DeployedStack:
         with patch.dict(os.environ, self.stack.session_environment()):
             return deploy.DeployedStack(deploy.Configuration(self.folder, "test"))
+
+
+def output_of(
+    command: list[str], environment: dict[str, str], folder: Path | None = None
+) -> tuple[int, str]:
+    """Runs a command without a terminal; exit status and output."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
+def documented_renewal() -> str:
+    """The commands of docs/deploying.md that deploy the renewal from a release, for this machine.
+
+    The SAM CLI cannot create its bucket on the local stack.
+    """
+    blocks = Document(ROOT / "docs/deploying.md").blocks()
+    [block] = [one.commands for one in blocks if "renewal-template-" in one.commands]
+    assert "--resolve-s3" in block
+    return block.replace("--resolve-s3", f"--s3-bucket {BUCKET}").replace("-arm64", "-x86_64")
 
 
 class ConfigurationTest(unittest.TestCase):

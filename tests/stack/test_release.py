@@ -39,6 +39,7 @@ from house.documents import make_targets  # noqa: E402
 
 VERSION = "v1.2.3-4-g0a1b2c3"
 TEMPLATE = (ROOT / "template.yaml").read_text()
+FUNCTIONS = tuple(package.FUNCTIONS.values())
 SAM = ROOT / ".venv-sam/bin"
 # Variables of the reader's that change what make does.
 MAKE_VARIABLES = {
@@ -58,43 +59,51 @@ class Folder(unittest.TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def built(self, version: str = VERSION) -> Path:
-        """A folder with what `make build` and `make aspctl-binary` leave."""
+        """A folder with what `make build`, `build-renewal` and `aspctl-binary` leave."""
         packages = self.folder / "lambda"
         for arch in package.ARCHITECTURES:
-            for name in ("asp-events", "aspctl"):
+            for name in release.PROGRAMS:
                 path = packages / arch / name / "bootstrap"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(program(arch))
-            built = packages / arch / "asp-events/bootstrap"
-            package.package(arch, version, built, packages / arch)
+            for function in FUNCTIONS:
+                self.package(function, arch, version)
         return packages
+
+    def package(self, function: package.PackagedFunction, arch: str, version: str) -> None:
+        into = self.folder / "lambda" / arch
+        package.package(arch, version, into / function.name / "bootstrap", into, function)
 
 
 class PackageTest(Folder):
     def test_the_template_differs_in_three_values_alone(self) -> None:
+        packages = self.built()
         for arch in package.ARCHITECTURES:
-            path = self.folder / "template.yaml"
-            path.write_text(package.packaged_template(TEMPLATE, arch, VERSION))
-            packaged, original = load(path), load()
-            properties = original["Resources"]["AspEventsFunction"]["Properties"]
-            properties["Description"] += f" ({VERSION})"
-            properties["CodeUri"] = f"asp-events-{arch}.zip"
-            properties["Architectures"] = [arch]
-            self.assertEqual(packaged, original)
+            for function in FUNCTIONS:
+                packaged = load(packages / arch / package.template_name(arch, function))
+                original = load(function.template)
+                properties = original["Resources"][function.resource]["Properties"]
+                properties["Description"] += f" ({VERSION})"
+                properties["CodeUri"] = f"{function.name}-{arch}.zip"
+                properties["Architectures"] = [arch]
+                self.assertEqual(packaged, original)
 
     def test_comments_stay(self) -> None:
-        packaged = package.packaged_template(TEMPLATE, "arm64", VERSION)
-        added = [line for line in packaged.splitlines() if line not in TEMPLATE.splitlines()]
-        self.assertLessEqual(len(added), 5, added)
-        self.assertIn(VERSION, packaged.splitlines()[0])
+        for function in FUNCTIONS:
+            template = function.template.read_text()
+            packaged = package.packaged_template(template, "arm64", VERSION, function)
+            added = [line for line in packaged.splitlines() if line not in template.splitlines()]
+            self.assertLessEqual(len(added), 5, added)
+            self.assertIn(VERSION, packaged.splitlines()[0])
 
     def test_the_zip_has_a_program_that_lambda_may_run(self) -> None:
-        self.built()
-        with zipfile.ZipFile(self.folder / "lambda/arm64/asp-events-arm64.zip") as archive:
-            [entry] = archive.infolist()
-            self.assertEqual(entry.filename, "bootstrap")
-            self.assertEqual(entry.external_attr >> 16, 0o100755)
-            self.assertEqual(archive.read(entry), program("arm64"))
+        packages = self.built()
+        for name in ("asp-events-arm64.zip", "asp-renewal-arm64.zip"):
+            with zipfile.ZipFile(packages / "arm64" / name) as archive:
+                [entry] = archive.infolist()
+                self.assertEqual(entry.filename, "bootstrap")
+                self.assertEqual(entry.external_attr >> 16, 0o100755)
+                self.assertEqual(archive.read(entry), program("arm64"))
 
     def test_a_binary_of_another_architecture_is_refused(self) -> None:
         path = self.folder / "bootstrap"
@@ -119,9 +128,13 @@ class PackageTest(Folder):
     def test_linter_and_sam_accept_the_templates(self) -> None:
         """Each checks one of the two, because `make template` has checked what they are made of."""
         packages = self.built()
-        arm64, x86_64 = (packages / f"{arch}/template-{arch}.yaml" for arch in ("arm64", "x86_64"))
-        self.run_tool("cfn-lint", str(arm64))
-        self.run_tool("sam", "validate", "--template-file", str(x86_64))
+        for function in FUNCTIONS:
+            arm64, x86_64 = (
+                str(packages / arch / package.template_name(arch, function))
+                for arch in ("arm64", "x86_64")
+            )
+            self.run_tool("cfn-lint", arm64)
+            self.run_tool("sam", "validate", "--template-file", x86_64)
 
     def run_tool(self, *command: str) -> None:
         environment = os.environ | {"AWS_DEFAULT_REGION": "us-east-1"}
@@ -184,8 +197,12 @@ class ReleaseTest(Folder):
     def check_templates(self, dist: Path) -> None:
         """Each template names a zip that lies beside it."""
         for arch in package.ARCHITECTURES:
-            function = load(dist / f"template-{arch}.yaml")["Resources"]["AspEventsFunction"]
-            self.assertTrue((dist / function["Properties"]["CodeUri"]).is_file())
+            for name, resource in (
+                ("template", "AspEventsFunction"),
+                ("renewal-template", "RenewalFunction"),
+            ):
+                function = load(dist / f"{name}-{arch}.yaml")["Resources"][resource]
+                self.assertTrue((dist / function["Properties"]["CodeUri"]).is_file())
 
     def check_archives(self, dist: Path) -> None:
         for arch in package.ARCHITECTURES:
@@ -200,10 +217,20 @@ class ReleaseTest(Folder):
                     self.assertEqual(content.read(), text)
 
     def test_a_package_of_another_version_is_refused(self) -> None:
-        packages = self.built("v1.2.2")
-        with self.assertRaisesRegex(package.PackageError, f"not of version {VERSION}"):
-            tool = write_tool(self.folder / "aspctl")
-            release.release(VERSION, packages, tool, self.folder / "dist")
+        tool = write_tool(self.folder / "aspctl")
+        for function in FUNCTIONS:
+            packages = self.built()
+            self.package(function, "x86_64", "v1.2.2")
+            stale = f"{package.template_name('x86_64', function)} is not of version {VERSION}"
+            with self.assertRaisesRegex(package.PackageError, stale):
+                release.release(VERSION, packages, tool, self.folder / "dist")
+
+    def test_the_document_lists_the_files_of_a_release(self) -> None:
+        document = (ROOT / "docs/deploying.md").read_text()
+        _, _, section = document.partition("\n## Releases\n")
+        rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        listed = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+        self.assertCountEqual(listed, [*release.release_names(), "SHA256SUMS"])
 
 
 class BillOfMaterialsTest(unittest.TestCase):
@@ -249,7 +276,9 @@ class BillOfMaterialsTest(unittest.TestCase):
         }
         self.assertTrue({"lambda_runtime", "rustls", "serde_json"} <= names["asp-events"])
         self.assertTrue({"asp-events", "clap", "rustls", "serde_json"} <= names["aspctl"])
-        self.assertFalse({"aspctl", "clap"} & names["asp-events"])
+        self.assertTrue({"asp-alexa", "aws-sdk-s3", "rustls"} <= names["asp-renewal"])
+        for function in ("asp-events", "asp-renewal"):
+            self.assertFalse({"aspctl", "clap"} & names[function])
         for found in names.values():
             self.assertFalse({"axum", "proptest"} & found, "of tests alone")
 
@@ -334,11 +363,28 @@ class MakefileTest(unittest.TestCase):
 
     def test_arch_sets_the_build_and_the_template(self) -> None:
         for arch, option in (("arm64", "--arm64"), ("x86_64", "--x86-64")):
-            for target in ("build", "deploy"):
-                text = self.make(target, f"ARCH={arch}").stdout
-                self.assertRegex(text, f"cargo lambda build .*{option} .*--bin asp-events")
-                self.assertRegex(text, f"tools/package.py --arch {arch} ")
-            self.assertIn(f"target/lambda/{arch}/template-{arch}.yaml", text)
+            for targets, function in (
+                (("build", "deploy"), package.EVENTS),
+                (("build-renewal", "deploy-renewal"), package.RENEWAL),
+            ):
+                for target in targets:
+                    text = self.make(target, f"ARCH={arch}").stdout
+                    self.assert_built(text, function.name, arch, option)
+                template = package.template_name(arch, function)
+                self.assertIn(f" target/lambda/{arch}/{template}", text)
+
+    def assert_built(self, text: str, function: str, arch: str, option: str) -> None:
+        """Checks that make would build this function for this architecture and package it."""
+        self.assertRegex(text, f"cargo lambda build .*{option} .*--bin {function} ")
+        self.assertRegex(text, f"tools/package.py --function {function} --arch {arch} ")
+
+    def test_a_release_builds_every_program_for_both_architectures(self) -> None:
+        text = self.make("release").stdout
+        for arch, option in (("arm64", "--arm64"), ("x86_64", "--x86-64")):
+            for function in FUNCTIONS:
+                self.assert_built(text, function.name, arch, option)
+            self.assertRegex(text, f"--bin aspctl --lambda-dir target/lambda/{arch}\n")
+        self.assertNotIn("sam ", text)
 
     def test_an_installation_goes_where_cargo_says_or_into_one_prefix(self) -> None:
         home = {"HOME": "/home/you"}
