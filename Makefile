@@ -254,7 +254,7 @@ INSTALL = $(PYTHON) tools/install.py --root "$(INSTALL_ROOT)" --share "$(INSTALL
 .PHONY: install
 install: ## Build aspctl and install it with completions and man pages into ~/.cargo/bin and ~/.local/share, or PREFIX=… (many minutes)
 	@$(CHECK_PYTHON)
-	cargo install --locked --path aspctl --profile tool --root "$(INSTALL_ROOT)"
+	cargo install --locked --path aspctl --root "$(INSTALL_ROOT)"
 	@$(INSTALL) install
 
 .PHONY: uninstall
