@@ -178,11 +178,13 @@ class Goal:
 def at_most(
     what: str, limit: float, measured: float, unit: str = "", same_calls: float | None = None
 ) -> Goal:
-    limit_told, told, same_told = (
-        "–" if value is None else f"{number(value)}{unit}"
-        for value in (limit, measured, same_calls)
-    )
-    return Goal(what, limit_told, told, measured <= limit, same_told)
+    same = "–" if same_calls is None else f"{exact(same_calls)}{unit}"
+    return Goal(what, f"{number(limit)}{unit}", f"{exact(measured)}{unit}", measured <= limit, same)
+
+
+def exact(value: float) -> str:
+    """As many digits as show whether a limit is exceeded."""
+    return f"{value:.3f}" if value < 1 else number(value)
 
 
 def goals(figures: Figures) -> Iterator[Goal]:
@@ -204,8 +206,8 @@ def event_goals(figures: Figures, event: str) -> Iterator[Goal]:
     warm = function["warm"]["p50"]["median"]
     for speed, where in (("full", "full CPU"), ("share", "the share of 128 MB")):
         limit = 1.5 * floor[speed]["both"]["median"] + 3 * warm
-        both, of_same = (row[speed]["both"]["median"] for row in (function, same))
-        yield at_most(f"start + first at {where}, {label}", limit, both, " ms", of_same)
+        both, same_both = (row[speed]["both"]["median"] for row in (function, same))
+        yield at_most(f"start + first at {where}, {label}", limit, both, " ms", same_both)
     start = rows[NO_WARM_UP]["full"]["start"]["median"] / floor["full"]["start"]["median"]
     yield at_most(f"start, without a warm-up, against the floor, {label}", 1.3, start, " ×")
     for latency, where in (("warm", ""), ("warm_slow", ", with latencies")):
@@ -215,10 +217,10 @@ def event_goals(figures: Figures, event: str) -> Iterator[Goal]:
         ratio = warm / rows[SAME_CONNECTIONS]["warm"]["p50"]["median"]
         what = f"warm p50 against the same calls and connections, {label}"
         yield at_most(what, 1.1, ratio, " ×")
-    cpu, of_same = (row["warm"]["cpu"]["median"] / calls_of(row) for row in (function, same))
-    yield at_most(f"CPU a call, {label}", 0.15, cpu, " ms", of_same)
-    peak, of_same = (row["warm"]["peak"]["median"] for row in (function, same))
-    yield at_most(f"peak memory, {label}", 10, peak, " MiB", of_same)
+    cpu, same_cpu = (row["warm"]["cpu"]["median"] / calls_of(row) for row in (function, same))
+    yield at_most(f"CPU a call, {label}", 0.15, cpu, " ms", same_cpu)
+    peak, same_peak = (row["warm"]["peak"]["median"] for row in (function, same))
+    yield at_most(f"peak memory, {label}", 10, peak, " MiB", same_peak)
 
 
 def batch_goals(figures: Figures) -> Iterator[Goal]:
@@ -237,7 +239,7 @@ def batch_goals(figures: Figures) -> Iterator[Goal]:
 def flatness(run: dict[str, Any]) -> Goal:
     """Memory counts as flat if the second half of the events adds no more than half a MiB."""
     half = run["samples"][len(run["samples"]) // 2][1]
-    growth = run["samples"][-1][1] - half
+    growth = round(run["samples"][-1][1] - half, 2) + 0.0  # no minus before a zero
     what = f"growth over the second half of {run['events']:,} events, {run['batch']} an invocation"
     return Goal(what, "0.5 MiB", f"{growth:.2f} MiB", growth <= 0.5)
 

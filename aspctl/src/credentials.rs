@@ -28,7 +28,6 @@ pub(crate) async fn connect(
     terminal: &Terminal,
 ) -> Result<AlexaApi, CommandError> {
     let credentials = read(global, terminal).await?;
-    learn_names(&credentials, global, terminal);
     let alexa = AlexaApi::new(settings(global, terminal)?, credentials)?;
     alexa.log_in().await?;
     Ok(alexa)
@@ -41,8 +40,8 @@ fn learn_names(credentials: &LoginCredentials, global: &GlobalArgs, terminal: &T
     }
 }
 
-/// Does the same for every command, also those that need no credentials of Alexa, if they are at
-/// hand. Calls nobody, and never fails a command.
+/// Lets the terminal show names beside ids if credentials are at hand, also for a command that
+/// needs none. Calls nobody, and never fails a command.
 pub(crate) fn learn_names_if_known(global: &GlobalArgs, terminal: &Terminal) {
     let credentials = match CredentialsSource::of(&global.alexa) {
         // A pipe can be read only once, and the command may need it.
@@ -101,18 +100,20 @@ fn root_certificates() -> Result<Option<Vec<u8>>, InputError> {
 }
 
 /// Reads the credentials from the source that an option or a variable names, or else from the
-/// `LWA_…` variables.
+/// `LWA_…` variables. From then on the terminal shows the names that are known with them.
 pub(crate) async fn read(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<LoginCredentials, CommandError> {
-    match CredentialsSource::of(&global.alexa) {
-        CredentialsSource::File(path) => Ok(from_file(&path)?),
+    let credentials = match CredentialsSource::of(&global.alexa) {
+        CredentialsSource::File(path) => from_file(&path)?,
         CredentialsSource::Secret(id) => {
-            from_secrets_manager(&AwsClients::load(global, terminal.observer()).await?, &id).await
+            from_secrets_manager(&AwsClients::load(global, terminal.observer()).await?, &id).await?
         }
-        CredentialsSource::Environment => Ok(from_environment(variable)?),
-    }
+        CredentialsSource::Environment => from_environment(variable)?,
+    };
+    learn_names(&credentials, global, terminal);
+    Ok(credentials)
 }
 
 /// Whether no credentials are given at all: neither an option nor a variable names any.

@@ -51,7 +51,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// What to do if nothing is known about a subject.
 fn check_id(subject: &ReadinessSubject) -> String {
     let where_ids_are = match subject {
-        ReadinessSubject::Unit(_) | ReadinessSubject::PrincipalOnUnit { .. } => {
+        ReadinessSubject::Unit(_) => {
             "the console shows other unit ids than the API, which has the right ones: `aspctl \
              units` shows them"
         }
@@ -59,7 +59,11 @@ fn check_id(subject: &ReadinessSubject) -> String {
             "`aspctl devices --unit UNIT` shows those of a unit's devices, by the unit's id or name"
         }
         ReadinessSubject::Principal(_) => {
-            "`aspctl tail --since 1d --type readiness` shows those of the last events"
+            "`aspctl tail --since 14d --for 1s --type readiness` shows those of the last events"
+        }
+        ReadinessSubject::PrincipalOnUnit { .. } => {
+            "`aspctl units` shows those of units, which the console has other ids for, and `aspctl \
+             tail --since 14d --for 1s --type readiness` shows both of the last events"
         }
     };
     format!("Check the id: {where_ids_are}. `aspctl doctor` checks the chain")

@@ -77,7 +77,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
     /// Stop after this many messages
-    #[arg(long, value_name = "N", value_parser = whole_number(1_u64..))]
+    #[arg(long, value_name = "N", value_parser = whole_number(1..=u64::MAX))]
     pub(crate) limit: Option<u64>,
     /// Stop after this time, which begins after what --since shows
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]

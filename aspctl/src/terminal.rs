@@ -101,11 +101,6 @@ impl Terminal {
         self.print(&printable::line(&self.with_names(&line.to_string())))
     }
 
-    /// Prints a line of the result without names beside ids, because it shows what others read.
-    pub(crate) fn say_exactly(&self, line: impl Display) -> Result<(), CommandError> {
-        self.print(&printable::line(&line.to_string()))
-    }
-
     /// Shows these names beside ids from now on, in lines and tables. What is learned last counts.
     pub(crate) fn learn_names(&self, names: NameBook) {
         self.known_names().learn(names);

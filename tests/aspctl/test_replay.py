@@ -118,7 +118,7 @@ class Sources(ReplayTest):
         self.assertIn("NOT_JSON", done.out)
         self.assertNotIn("NOT_AN_EVENT", done.out)
         self.assertIn("2 events sent", done.out)
-        self.assertIn("2 messages are no events of Alexa, and the function would quarantine them again (NOT_JSON)", done.err)
+        self.assertIn("would quarantine these again, as NOT_JSON: no event type (2 events). Such messages", done.err)
         # The function quarantines both again.
         self.assertCountEqual([message.event["data"]["message"] for message in self.watch.settle(5)], texts)
 
@@ -133,7 +133,7 @@ class Sources(ReplayTest):
         rows = [line.split()[:4] for line in done.lines]
         for status, count in (("Odd", "1"), ("PARTIAL", "2")):
             self.assertIn([event_type, "UNKNOWN_STATUS", status, count], rows)
-        self.assertIn("would quarantine their events again: Odd (1 event), PARTIAL (2 events)", done.err)
+        self.assertIn("again, as UNKNOWN_STATUS: Odd (1 event), PARTIAL (2 events). Find out", done.err)
         # Taught meanwhile, but not by the stack's parameters.
         variables = self.watch.variables()
         self.watch.configure(variables | {"SUCCESS_STATUSES": "partial,odd"})
@@ -143,17 +143,19 @@ class Sources(ReplayTest):
         finally:
             self.watch.configure(variables)
 
-    def test_types_that_would_come_back_are_told_before_the_question(self) -> None:
+    def test_types_that_would_come_back_are_named_before_the_question(self) -> None:
         event = fresh("bad-unknown-type")
         self.watch.publish(json.dumps(event))
         self.eventually(lambda: self.counts("QuarantineQueue") == (1, 0))
         done = self.succeed("quarantine", "--dry-run")
-        told = "would quarantine their events again: Alexa.Group.Management.Update (1 event). First deploy"
-        self.assertIn(told, done.err)
-        # A file says nothing of a quarantine.
+        named = "again, as UNKNOWN_EVENT_TYPE: Alexa.Group.Management.Update (1 event). To get"
+        self.assertIn(named, done.err)
+        # So they are in a file with the message of the quarantine, but not with the event alone.
+        [kept] = self.watch.settle(1)
+        done = self.succeed("--file", "-", "--dry-run", stdin=kept.body)
+        self.assertIn(named, done.err)
         done = self.succeed("--file", "-", "--dry-run", stdin=json.dumps(event))
         self.assertNotIn("again", done.err)
-        self.watch.settle(1)
 
     def test_the_topic_marks_what_a_replay_sends(self) -> None:
         sqs, name = self.watch.sqs, f"marked-{uuid.uuid4()}"

@@ -1,6 +1,6 @@
 """What `make build` and `make release` make of a binary, and the workflows that run them.
 
-The binaries themselves are not built here: that takes an hour. A file of a few bytes with the head
+The binaries themselves are not built here: that takes more than an hour. A file of a few bytes with the head
 of a program stands for each.
 
 python -m unittest discover tests/stack
@@ -407,12 +407,12 @@ class MakefileTest(unittest.TestCase):
         self.assertEqual((profile["opt-level"], profile["strip"]), ("s", "symbols"))
 
     def test_an_unknown_arch_stops_the_build(self) -> None:
-        [check] = [
-            line for line in self.make("build", "ARCH=arm").stdout.splitlines() if "case" in line
-        ]
-        done = subprocess.run(["bash", "-c", check], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("ARCH must be arm64 or x86_64, not arm", done.stdout)
+        for target in ("build", "build-renewal"):
+            lines = self.make(target, "ARCH=arm").stdout.splitlines()
+            [check] = [line for line in lines if "case" in line]
+            done = subprocess.run(["bash", "-c", check], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("ARCH must be arm64 or x86_64, not arm", done.stdout)
 
     def test_a_deployment_asks_no_questions_of_an_environment(self) -> None:
         text = self.make("deploy", "ENVIRONMENT=test").stdout

@@ -1,6 +1,9 @@
 //! What to do about an event, and what an explanation cannot know.
 
+use asp_events::event::QuarantineReason;
+
 use super::report::{ExplainedEvent, ExplainedOutcome, FindingKind};
+use crate::quarantine_remedy::remedy;
 
 const REPLAY_QUARANTINE: &str = "aspctl replay quarantine --reason";
 
@@ -52,42 +55,30 @@ fn about_quarantine(event: &ExplainedEvent) -> Vec<String> {
     let Some(quarantine) = &event.quarantine else {
         return Vec::new();
     };
-    let event_type = event.event_type.as_deref().unwrap_or("Namespace.Name");
-    let reason = quarantine.reason;
-    let advice: &[String] = match reason {
-        "UNKNOWN_EVENT_TYPE" => &[
-            format!(
-                "To get it as it is, add {event_type} to the parameter ForwardEventTypes \
-                 (--parameter ForwardEventTypes={event_type} shows the effect); to have an effect \
-                 of its own, see docs/adding-an-event.md"
-            ),
-            format!("Then run {REPLAY_QUARANTINE} {reason}"),
-        ],
-        "UNKNOWN_STATUS" => &[
-            "Find out what the status means, and add it to the parameter SuccessStatuses or \
-             FailureStatuses (--parameter shows the effect)"
-                .to_owned(),
-            format!("Then run {REPLAY_QUARANTINE} {reason}"),
-        ],
-        "INVALID_EVENT" => &[
-            "Compare the event with Amazon's schema at the path: Amazon may have changed it. \
-             Please report it"
-                .to_owned(),
-            format!("With a version that can read it, run {REPLAY_QUARANTINE} {reason}"),
-        ],
-        _ => &[
-            "It is not from Alexa, or was changed on its way: find out who publishes it to the \
-             events topic"
-                .to_owned(),
-            discard(event),
-        ],
+    let mut advice = vec![remedy(quarantine.kind).to_owned()];
+    let shows_effect = match quarantine.kind {
+        QuarantineReason::UnknownEventType => {
+            let event_type = event.event_type.as_deref().unwrap_or("Namespace.Name");
+            Some(format!("ForwardEventTypes={event_type}"))
+        }
+        QuarantineReason::UnknownStatus => Some("SuccessStatuses=STATUS".to_owned()),
+        QuarantineReason::InvalidEvent => None,
+        QuarantineReason::NotJson | QuarantineReason::NotAnEvent => {
+            let id = event.message_id.as_deref().unwrap_or("ID");
+            advice.push(format!(
+                "To discard this one: aspctl quarantine discard {id}"
+            ));
+            return advice;
+        }
     };
-    advice.to_vec()
-}
-
-fn discard(event: &ExplainedEvent) -> String {
-    let id = event.message_id.as_deref().unwrap_or("ID");
-    format!("If nobody needs it, run aspctl quarantine discard {id}")
+    if let Some(parameter) = shows_effect {
+        advice.push(format!("To see the effect: --parameter {parameter}"));
+    }
+    advice.push(format!(
+        "Then run {REPLAY_QUARANTINE} {}",
+        quarantine.reason
+    ));
+    advice
 }
 
 fn about_decision(event: &ExplainedEvent) -> Option<String> {

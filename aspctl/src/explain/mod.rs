@@ -10,7 +10,6 @@
 
 mod advice;
 mod report;
-mod settings;
 mod show;
 mod source;
 #[cfg(test)]
@@ -30,13 +29,13 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 pub(crate) use self::report::ExplainReport;
 use self::{
     report::{ExplainedEvent, ExplainedOutcome, ReportContext},
-    settings::{AssumedParameters, ParameterValue},
     source::FoundRecord,
 };
 use crate::{
     args::{GlobalArgs, OutputFormat, since, whole_number},
     error::CommandError,
     output::versioned,
+    stack_parameters::{ParameterValue, StackParameters},
     terminal::Terminal,
 };
 
@@ -64,7 +63,7 @@ pub(crate) struct ExplainArgs {
         long,
         default_value_t = 1,
         value_name = "N",
-        value_parser = whole_number(1_u32..)
+        value_parser = whole_number(1..=u32::MAX)
     )]
     pub(crate) attempt: u32,
     /// Assume that the function receives the events at this time (RFC 3339), or this long ago (2h)
@@ -116,7 +115,7 @@ struct EarlierRecord {
 
 /// Explains events with the same settings.
 struct EventExplainer {
-    parameters: AssumedParameters,
+    parameters: StackParameters,
     settings: DryRunSettings,
     namespace: String,
     /// Settings that the function would correct.
@@ -127,7 +126,7 @@ struct EventExplainer {
 
 impl EventExplainer {
     fn new(args: &ExplainArgs, stack: &str) -> Result<Self, CommandError> {
-        let parameters = AssumedParameters::new(&args.parameters, stack);
+        let parameters = StackParameters::new(&args.parameters, stack);
         let config = parameters.function_config()?;
         Ok(Self {
             parameters,

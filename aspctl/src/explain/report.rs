@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use asp_events::{
     deliver::Effect,
     envelope::Record,
-    event::{self, AspEvent, DecodedText, EventFinding},
+    event::{self, AspEvent, DecodedText, EventFinding, QuarantineReason},
     handler::{DryRun, DryRunLedger},
     message::OutgoingMessage,
     metric::{self, SkillFailureMetric},
@@ -20,11 +20,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    settings::AssumedParameters,
     source::{FoundRecord, KeptReason, LambdaFailure, RecordContainer},
     watchers::{self, AlarmSighting},
 };
-use crate::readiness::describe;
+use crate::{readiness::describe, stack_parameters::StackParameters};
 
 /// What the function would do with the events of a file.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -170,6 +169,9 @@ pub(super) enum FindingKind {
 pub(super) struct ExplainedQuarantine {
     /// The reason, as in the message on the quarantine topic.
     pub(super) reason: &'static str,
+    /// The same, for advice.
+    #[serde(skip)]
+    pub(super) kind: QuarantineReason,
     /// The reason in words, as there.
     pub(super) detail: String,
     /// The JSON path in the event to which the reason refers, if one is known.
@@ -236,7 +238,7 @@ pub(super) enum MetricChannel {
 pub(super) struct ReportContext<'a> {
     pub(super) number: usize,
     pub(super) received_at: DateTime<Utc>,
-    pub(super) parameters: &'a AssumedParameters,
+    pub(super) parameters: &'a StackParameters,
     pub(super) namespace: &'a str,
     pub(super) max_attempts: u32,
     pub(super) attempt: u32,
@@ -247,7 +249,7 @@ impl ExplainReport {
         file: String,
         events: Vec<ExplainedEvent>,
         assumptions: Vec<String>,
-        parameters: &AssumedParameters,
+        parameters: &StackParameters,
     ) -> Self {
         Self {
             file,
@@ -376,6 +378,7 @@ impl ExplainedQuarantine {
         let path = quarantine.detail.split_once(": ").map(|(path, _)| path);
         Some(Self {
             reason: quarantine.reason.as_str(),
+            kind: quarantine.reason,
             path: path.filter(|path| path.starts_with('$')).map(str::to_owned),
             detail: quarantine.detail.clone(),
         })

@@ -17,10 +17,11 @@ const LABEL_WIDTH: usize = 12;
 
 /// Prints each event with everything about it, and what is assumed.
 pub(super) fn show(report: &ExplainReport, terminal: &Terminal) -> Result<(), CommandError> {
+    let exact = terminal.without_names();
     for line in lines(report) {
         match line {
             ExplanationLine::Text(line) => terminal.say(line)?,
-            ExplanationLine::Published(line) => terminal.say_exactly(line)?,
+            ExplanationLine::Published(line) => exact.say(line)?,
         }
     }
     Ok(())

@@ -9,8 +9,8 @@ use asp_events::{message::OutputTopic, telemetry::RecordMetric};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::settings::AssumedParameters;
 use crate::stack::SignalConsumer;
+use crate::stack_parameters::StackParameters;
 
 /// The parameter with the number of failures that raises the alarms on skills.
 const SKILL_FAILURE_THRESHOLD: &str = "SkillFailureThreshold";
@@ -305,10 +305,7 @@ pub(super) fn topic_name(topic: OutputTopic) -> &'static str {
 }
 
 /// Returns the queue that keeps the topic's messages, if the stack has one.
-pub(super) fn queue_name(
-    topic: OutputTopic,
-    parameters: &AssumedParameters,
-) -> Option<&'static str> {
+pub(super) fn queue_name(topic: OutputTopic, parameters: &StackParameters) -> Option<&'static str> {
     let Some(consumer) = consumer(topic) else {
         return Some(QUARANTINE_QUEUE);
     };
@@ -326,7 +323,7 @@ fn consumer(topic: OutputTopic) -> Option<SignalConsumer> {
 }
 
 /// Returns the queue in which an event ends with which the function does not cope.
-pub(super) fn failure_queue(parameters: &AssumedParameters) -> &'static str {
+pub(super) fn failure_queue(parameters: &StackParameters) -> &'static str {
     match parameters.get("Ingestion") {
         "Buffered" => "IngestionDeadLetterQueue",
         _ => "OnFailureQueue",
@@ -337,7 +334,7 @@ pub(super) fn failure_queue(parameters: &AssumedParameters) -> &'static str {
 pub(super) fn sightings(
     metrics: &[RecordMetric],
     queues: &BTreeSet<&'static str>,
-    parameters: &AssumedParameters,
+    parameters: &StackParameters,
 ) -> Vec<AlarmSighting> {
     let mut found = Vec::new();
     for alarm in &ALARMS {
@@ -376,7 +373,7 @@ impl DimensionRule {
 }
 
 impl WatcherPresence {
-    fn is_met(self, parameters: &AssumedParameters) -> bool {
+    fn is_met(self, parameters: &StackParameters) -> bool {
         match self {
             Always => true,
             With(name, value) => parameters.get(name) == value,
@@ -389,7 +386,7 @@ impl WatcherPresence {
 }
 
 impl WatchingAlarm {
-    fn sighting(&self, parameters: &AssumedParameters) -> AlarmSighting {
+    fn sighting(&self, parameters: &StackParameters) -> AlarmSighting {
         let (influence, when) = match self.trigger {
             Count(threshold) => counted(&threshold.to_string()),
             Parameter(name) => counted(parameters.get(name)),
@@ -569,7 +566,7 @@ mod tests {
 
     #[test]
     fn the_topics_and_queues_are_those_of_the_template() {
-        let parameters = AssumedParameters::parsed(&[]);
+        let parameters = StackParameters::parsed(&[]);
         let subscriptions = resources("AWS::SNS::Subscription");
         let mut queues = resources("AWS::SQS::Queue");
         for topic in [
@@ -589,13 +586,13 @@ mod tests {
             assert!(queues.remove(queue).is_some());
         }
         for ingestion in ["Direct", "Buffered"] {
-            let parameters = AssumedParameters::parsed(&[&format!("Ingestion={ingestion}")]);
+            let parameters = StackParameters::parsed(&[&format!("Ingestion={ingestion}")]);
             assert!(queues.contains_key(failure_queue(&parameters)));
         }
     }
 
     fn seen(parameters: &[&str], name: &'static str, dimensions: &[(&str, &str)]) -> Vec<String> {
-        let parameters = AssumedParameters::parsed(parameters);
+        let parameters = StackParameters::parsed(parameters);
         let dimensions = dimensions.iter();
         let metric = RecordMetric {
             name,
@@ -636,7 +633,7 @@ mod tests {
     #[test]
     fn the_limit_of_a_queues_age_is_watched_if_there_is_one() {
         let alarms = |given: &[&str]| {
-            let parameters = AssumedParameters::parsed(given);
+            let parameters = StackParameters::parsed(given);
             sightings(&[], &BTreeSet::from(["RetryQueue"]), &parameters)
         };
         assert_eq!(alarms(&[]), []);

@@ -54,7 +54,7 @@ pub(crate) struct LoginArgs {
         long,
         default_value_t = 9090,
         value_name = "PORT",
-        value_parser = whole_number(1_u16..)
+        value_parser = whole_number(1..=u16::MAX)
     )]
     pub(crate) port: u16,
     /// Open no browser and listen on no port: print the address to open anywhere, and prompt for

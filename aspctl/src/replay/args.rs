@@ -38,7 +38,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "TIME OR DURATION", value_parser = since)]
     pub(crate) since: Option<DateTime<Utc>>,
     /// At most this many events
-    #[arg(long, value_name = "N", value_parser = whole_number(1_u64..))]
+    #[arg(long, value_name = "N", value_parser = whole_number(1..=u64::MAX))]
     pub(crate) limit: Option<u64>,
     /// At most this many events per second
     #[arg(

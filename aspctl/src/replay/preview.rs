@@ -165,9 +165,12 @@ pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 
-/// Cuts an id to the length that is shown.
+/// Cuts an id to the length that is shown, visibly: what is left of it is no id.
 pub(crate) fn shortened_id(id: &str) -> String {
-    id.chars().take(MAX_ID_CHARACTERS).collect()
+    match id.char_indices().nth(MAX_ID_CHARACTERS) {
+        Some((end, _)) => format!("{}…", id.get(..end).unwrap_or_default()),
+        None => id.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -438,7 +438,7 @@ fn signal(text: String) -> ReplayEvent {
 
 impl ReplayEvent {
     /// Takes an event, or any other text that was sent to the topic.
-    fn of(text: String) -> Self {
+    pub(super) fn of(text: String) -> Self {
         Self {
             about: EventSummary::of(&unwrapped_text(&text)),
             text,

@@ -92,7 +92,12 @@ impl ReplayRun<'_> {
             return;
         }
         for warning in QuarantinedAgain::among(selected, &self.settings).warnings() {
-            self.terminal.note(warning);
+            let of_more = if self.has_more {
+                "Of the events shown: "
+            } else {
+                ""
+            };
+            self.terminal.note(format_args!("{of_more}{warning}"));
         }
     }
 

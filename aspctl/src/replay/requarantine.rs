@@ -1,14 +1,15 @@
-//! Tells which events the function would quarantine again, so that a replay would be in vain.
+//! Finds the events that the function would quarantine again.
 //!
-//! The function's own code decides, in this version and with the parameters of the stack.
+//! The function's own code decides, with the parameters of the stack. It is that of this version of
+//! `aspctl`: an older function may know less.
 
 use std::collections::BTreeMap;
 
 use asp_events::{
+    VERSION,
     envelope::Record,
-    event::{QuarantineReason, StatusWords},
-    forward::ForwardedTypes,
-    route::{Plan, RouteSettings, route},
+    event::QuarantineReason,
+    route::{Plan, PlannedReport, RouteSettings, route},
 };
 
 use super::{
@@ -17,29 +18,15 @@ use super::{
     read::{status_of, unwrapped_text},
 };
 use crate::{
-    stack::DeployedStack,
-    terminal::{counted, counted_as},
+    quarantine_remedy::remedy, stack::DeployedStack, stack_parameters::StackParameters,
+    terminal::counted,
 };
 
-/// How the stack's function decides about events.
+/// How the stack's function decides about events. Parameters with which it would not start count
+/// as not set, and `aspctl doctor` reports them.
 pub(super) fn route_settings(stack: &DeployedStack) -> RouteSettings {
-    let value = |parameter| stack.parameter(parameter).unwrap_or_default();
-    let words = |parameter| listed(value(parameter));
-    // What stops the function's start counts as not set, and doctor reports it.
-    let words = StatusWords::new(&words("SuccessStatuses"), &words("FailureStatuses"));
-    let forwarded = ForwardedTypes::parse(value("ForwardEventTypes"));
-    RouteSettings {
-        words: words.unwrap_or_default(),
-        forwarded: forwarded.unwrap_or_default(),
-        ..RouteSettings::default()
-    }
-}
-
-/// Splits a comma-separated list, as the function does.
-fn listed(list: &str) -> Vec<String> {
-    let entries = list.split(',').map(str::trim);
-    let entries = entries.filter(|entry| !entry.is_empty());
-    entries.map(str::to_owned).collect()
+    let config = StackParameters::deployed(stack).function_config();
+    config.map(|config| config.routing).unwrap_or_default()
 }
 
 /// The events that would be quarantined again, counted by reason, and by what has to be known to
@@ -57,13 +44,13 @@ impl QuarantinedAgain {
             }
             let text = unwrapped_text(&event.text);
             if let Some(reason) = reason_of(&text, settings) {
-                let status = status_of(&text);
                 let unknown = match reason {
-                    QuarantineReason::UnknownStatus => status,
+                    QuarantineReason::UnknownStatus => status_of(&text),
                     _ => event.about.event_type.clone(),
                 };
+                let unknown = unknown.unwrap_or_else(|| "no event type".to_owned());
                 let counts = again.0.entry(reason).or_default();
-                *counts.entry(unknown.unwrap_or_default()).or_default() += 1;
+                *counts.entry(unknown).or_default() += 1;
             }
         }
         again
@@ -88,37 +75,12 @@ fn warning(reason: QuarantineReason, counts: &BTreeMap<String, u64>) -> String {
             counted(*events, "event")
         ));
     }
-    let unknown = unknown.join(", ");
-    match reason {
-        QuarantineReason::UnknownStatus => format!(
-            "The function does not know these statuses yet, and would quarantine their events \
-             again: {unknown}. First deploy with each in the parameter SuccessStatuses or \
-             FailureStatuses."
-        ),
-        QuarantineReason::UnknownEventType => format!(
-            "The function of this version does not know these types, and would quarantine their \
-             events again: {unknown}. First deploy a version that knows them, or with each in the \
-             parameter ForwardEventTypes."
-        ),
-        QuarantineReason::InvalidEvent => format!(
-            "The function of this version cannot read these events, and would quarantine them \
-             again: {unknown}. First deploy a version that can. To see why: aspctl quarantine show \
-             ID --output json | aspctl explain -"
-        ),
-        QuarantineReason::NotJson | QuarantineReason::NotAnEvent => {
-            let messages = counts.values().sum();
-            format!(
-                "{}, and the function would quarantine them again ({}). If nobody needs them: \
-                 aspctl quarantine discard",
-                counted_as::<u64>(
-                    messages,
-                    "message is no event of Alexa",
-                    "messages are no events of Alexa"
-                ),
-                reason.as_str()
-            )
-        }
-    }
+    format!(
+        "Version {VERSION} of the function would quarantine these again, as {}: {}. {}.",
+        reason.as_str(),
+        unknown.join(", "),
+        remedy(reason)
+    )
 }
 
 fn reason_of(text: &str, settings: &RouteSettings) -> Option<QuarantineReason> {
@@ -127,7 +89,11 @@ fn reason_of(text: &str, settings: &RouteSettings) -> Option<QuarantineReason> {
         ..Record::default()
     };
     match route(&record, settings).plan {
-        Plan::Quarantine(Ok(record)) => Some(record.reason),
+        Plan::Quarantine(Ok(record))
+        | Plan::Count {
+            report: PlannedReport::Quarantine(Ok(record)),
+            ..
+        } => Some(record.reason),
         _ => None,
     }
 }
@@ -136,22 +102,13 @@ fn reason_of(text: &str, settings: &RouteSettings) -> Option<QuarantineReason> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{
-        super::read::{EventSummary, ReplayEvent},
-        *,
-    };
+    use super::{super::read::ReplayEvent, *};
 
-    /// An event that was quarantined.
+    /// A message that was quarantined.
     fn quarantined(text: &str) -> ReplayEvent {
-        ReplayEvent {
-            text: text.to_owned(),
-            about: EventSummary {
-                reason: Some("R".to_owned()),
-                event_type: Some("N.n".to_owned()),
-                ..EventSummary::default()
-            },
-            ..ReplayEvent::default()
-        }
+        let mut event = ReplayEvent::of(text.to_owned());
+        event.about.reason = Some("R".to_owned());
+        event
     }
 
     fn event(namespace: &str, name: &str, payload: &Value) -> String {
@@ -193,10 +150,13 @@ mod tests {
         let texts = [done.as_str(), &partial, &done];
         assert_one(
             &again(&texts, &[]),
-            &["DONE (2 events), PARTIAL (1 event)", "SuccessStatuses"],
+            &[
+                "as UNKNOWN_STATUS: DONE (2 events), PARTIAL (1 event).",
+                "SuccessStatuses",
+            ],
         );
         let fine = [("SuccessStatuses", "fine, done,")];
-        assert_one(&again(&texts, &fine), &["again: PARTIAL (1 event). First"]);
+        assert_one(&again(&texts, &fine), &["STATUS: PARTIAL (1 event). "]);
         let both = [("SuccessStatuses", "Done"), ("FailureStatuses", "partial")];
         assert!(again(&texts, &both).is_empty());
     }
@@ -206,7 +166,10 @@ mod tests {
         let new = event("N", "n", &json!({}));
         assert_one(
             &again(&[&new], &[]),
-            &["again: N.n (1 event)", "parameter ForwardEventTypes"],
+            &[
+                "as UNKNOWN_EVENT_TYPE: N.n (1 event).",
+                "parameter ForwardEventTypes",
+            ],
         );
         assert!(again(&[&new], &[("ForwardEventTypes", "N.*")]).is_empty());
     }
@@ -215,26 +178,31 @@ mod tests {
     fn what_cannot_be_read_comes_back() {
         let invalid = event("Alexa.Automation.Execution", "Completion", &json!({}));
         assert_one(
-            &again(&[&invalid], &[]),
-            &["cannot read these events", "aspctl explain -"],
+            &again(&[&invalid, r#"{"header": {}}"#], &[]),
+            &[
+                "as INVALID_EVENT: Alexa.Automation.Execution.Completion (1 event), no event type \
+                 (1 event). Compare",
+            ],
         );
         assert_one(
             &again(&["hello"], &[]),
-            &["1 message is no event of Alexa", "(NOT_JSON)", "discard"],
+            &["as NOT_JSON: no event type (1 event)."],
         );
         let two = again(&["{\"a\":1}", "[]"], &[]);
-        assert_one(
-            &two,
-            &["2 messages are no events of Alexa", "(NOT_AN_EVENT)"],
-        );
+        assert_one(&two, &["as NOT_AN_EVENT: no event type (2 events)."]);
+    }
+
+    #[test]
+    fn a_report_that_is_too_large_comes_back() {
+        let payload = json!({"skill": {"id": "s".repeat(90_000)}});
+        let failure = event("Alexa.Skill.Interaction", "Failure", &payload);
+        let warnings = again(&[&failure], &[]);
+        assert_one(&warnings, &["Alexa.Skill.Interaction.Failure (1 event)"]);
     }
 
     #[test]
     fn what_was_not_quarantined_is_not_judged() {
-        let event = ReplayEvent {
-            text: "hello".to_owned(),
-            ..ReplayEvent::default()
-        };
+        let event = ReplayEvent::of("hello".to_owned());
         let selected = [SelectedMessage {
             id: String::new(),
             events: vec![event],

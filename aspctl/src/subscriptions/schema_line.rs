@@ -10,7 +10,7 @@ use serde_json::Value;
 /// The schema in a working copy of asp-events.
 const SCHEMA: &str = "schemas/subscriptions.json";
 
-/// The title of the schema, by which it is told from those of other projects.
+/// The title of the schema, which sets it apart from those of other projects.
 const TITLE: &str = "SubscriptionsFile";
 
 /// How to get the schema where there is no working copy.

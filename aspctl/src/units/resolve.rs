@@ -83,7 +83,6 @@ async fn find(
     let credentials = credentials::read(global, terminal).await?;
     let cache = CustomerCache::of(&credentials, &global.alexa.alexa_url);
     let known = cache.map(|cache| cache.names()).unwrap_or_default();
-    terminal.learn_names(known.clone());
     let found = in_names(given, &known);
     if found != NamedUnit::Unknown {
         return Ok(found);

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use asp_events::config::Config;
 
-use crate::{error::CommandError, stack::SignalConsumer};
+use crate::{
+    error::CommandError,
+    stack::{DeployedStack, SignalConsumer},
+};
 
 /// A parameter of the template.
 #[derive(Debug, Clone, Copy)]
@@ -99,14 +102,14 @@ impl ParameterValue {
 
 /// The parameters of a stack.
 #[derive(Debug)]
-pub(super) struct AssumedParameters {
+pub(crate) struct StackParameters {
     values: BTreeMap<&'static str, String>,
     stack: String,
 }
 
-impl AssumedParameters {
+impl StackParameters {
     /// Takes the given ones, and the template's defaults for the others.
-    pub(super) fn new(given: &[ParameterValue], stack: &str) -> Self {
+    pub(crate) fn new(given: &[ParameterValue], stack: &str) -> Self {
         let defaults = PARAMETERS.iter();
         let mut values: BTreeMap<_, _> = defaults
             .map(|known| (known.name, known.default.to_owned()))
@@ -118,24 +121,35 @@ impl AssumedParameters {
         }
     }
 
+    /// Takes those of a deployed stack, and the template's defaults for what it does not have.
+    pub(crate) fn deployed(stack: &DeployedStack) -> Self {
+        let mut parameters = Self::new(&[], stack.name());
+        for (name, value) in &mut parameters.values {
+            if let Some(deployed) = stack.parameter(name) {
+                deployed.clone_into(value);
+            }
+        }
+        parameters
+    }
+
     /// All of them by name.
-    pub(super) fn all(&self) -> &BTreeMap<&'static str, String> {
+    pub(crate) fn all(&self) -> &BTreeMap<&'static str, String> {
         &self.values
     }
 
     /// The value of a parameter.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
     }
 
     /// Whether the stack has this consumer's queue.
-    pub(super) fn has_queue(&self, consumer: SignalConsumer) -> bool {
+    pub(crate) fn has_queue(&self, consumer: SignalConsumer) -> bool {
         self.get(consumer.parameter()) == "Queue"
     }
 
     /// Reads the function's configuration, as the function does, with these parameters. What the
     /// function cannot start without, and explains nothing, has made-up values.
-    pub(super) fn function_config(&self) -> Result<Config, CommandError> {
+    pub(crate) fn function_config(&self) -> Result<Config, CommandError> {
         let mut config = Config::read(|variable| match variable {
             "AWS_REGION" => Some("us-east-1".to_owned()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("none".to_owned()),
@@ -182,9 +196,9 @@ fn with_parameter_names(text: &str) -> String {
 }
 
 #[cfg(test)]
-impl AssumedParameters {
+impl StackParameters {
     /// The parameters of `asp-events` with these values.
-    pub(super) fn parsed(texts: &[&str]) -> Self {
+    pub(crate) fn parsed(texts: &[&str]) -> Self {
         let given = texts
             .iter()
             .map(|text| ParameterValue::parse(text).unwrap());
@@ -200,13 +214,13 @@ fn topic_arn(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(texts: &[&str]) -> AssumedParameters {
-        AssumedParameters::parsed(texts)
+    fn parsed(texts: &[&str]) -> StackParameters {
+        StackParameters::parsed(texts)
     }
 
     #[test]
     fn the_parameters_and_their_defaults_are_those_of_the_template() {
-        let template = include_str!("../../../template.yaml");
+        let template = include_str!("../../template.yaml");
         let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
         let (parameters, _) = parameters.split_once("\nMappings:\n").unwrap();
         for known in PARAMETERS {
@@ -236,7 +250,7 @@ mod tests {
 
     #[test]
     fn each_variable_that_the_template_takes_from_a_parameter_can_be_set() {
-        let template = include_str!("../../../template.yaml");
+        let template = include_str!("../../template.yaml");
         let (_, variables) = template.split_once("\n        Variables:\n").unwrap();
         let lines = variables
             .lines()
