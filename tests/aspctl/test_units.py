@@ -479,6 +479,39 @@ resources = ["grand hotel"]
             self.assertIn("Alexa's list of units is incomplete: it lacks", error)
             self.assertIn("one of 24", error)
 
+    def test_what_no_entry_asks_for_is_deleted_although_its_unit_is_on_a_list(self) -> None:
+        skill = f'units_under = "{PROPERTY}"\nskills = ["amzn1.ask.skill.example-1"]'
+        more = f'[[subscription]]\nevents = ["Alexa.Skill.Interaction.Failure"]\n{skill}\n'
+        self.write(f'units_under = "{PROPERTY}"', more=more)
+        self.done("apply")
+        prune = ["apply", "--prune", "--yes", "--max-delete", "100%"]
+        # Fewer units of one kind of event, while the other has all of them.
+        self.write('units = ["Room 101"]', more=more)
+        self.done(*prune)
+        self.assertEqual(len(self.subscribed()), 1 + len(ROOMS))
+        # No more of one kind of event, and all units of the other.
+        self.write(f'units_under = "{PROPERTY}"')
+        self.done(*prune)
+        self.assertCountEqual(self.subscribed(), self.rooms)
+        # From all units of the organization to those of a property.
+        self.write(f'units_under = "{ORGANIZATION}"')
+        self.done("apply")
+        self.write(f'units_under = "{PROPERTY}"')
+        self.done(*prune)
+        self.assertCountEqual(self.subscribed(), self.rooms)
+
+    def test_a_list_is_truncated_although_another_one_has_all(self) -> None:
+        skill = f'units_under = "{ORGANIZATION}"\nskills = ["amzn1.ask.skill.example-1"]'
+        more = f'[[subscription]]\nevents = ["Alexa.Skill.Interaction.Failure"]\n{skill}\n'
+        self.write(f'units_under = "{PROPERTY}"', more=more)
+        self.done("apply")
+        unit = {"id": next(iter(self.rooms)), "parentId": self.property}
+        answer = {"results": [unit], "paginationContext": {}}
+        # The first list that is read.
+        self.alexa.fail_next(1, 200, path="GET /v2/units", body=answer)
+        error = self.refused("apply", "--prune", "--yes", "--max-delete", "100%")
+        self.assertIn(f"{self.file}, line 4: Alexa's list of units is incomplete", error)
+
     def test_names_that_do_not_stand_for_one_unit(self) -> None:
         self.alexa.hierarchy[self.property] = ("Room 101", self.organization)
         self.write('units = ["Room 101", "Room 999"]', 'units_under = "Room 998"')

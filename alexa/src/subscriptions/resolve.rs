@@ -308,8 +308,9 @@ fn has_same_settings(one: &WantedSubscription, other: &WantedSubscription) -> bo
     one.header_version == other.header_version && one.duration_seconds == other.duration_seconds
 }
 
-/// Fails if Alexa says of a unit that it is below one of the lists', although the list lacks it:
-/// such a list is truncated, and what it lacks must not be deleted.
+/// Fails if Alexa says of a unit that it is below one of the lists', although that list lacks it:
+/// such a list is truncated, and what it lacks must not be deleted. A unit that is on its lists may
+/// lose a subscription, because no entry asks for that one any more.
 ///
 /// # Errors
 ///
@@ -319,22 +320,22 @@ pub async fn check_lists(
     unnamed: &[&AlexaSubscription],
     alexa: &AlexaApi,
 ) -> Result<(), ResolveError> {
-    if lists.is_empty() {
-        return Ok(());
-    }
-    let above = units_above(lists);
-    let ids: BTreeSet<String> = unnamed.iter().filter_map(|one| unit_of(one)).collect();
+    let lists: Vec<_> = lists.iter().map(ListReach::of).collect();
+    let mut ids: BTreeSet<String> = unnamed.iter().filter_map(|one| unit_of(one)).collect();
+    ids.retain(|id| lists.iter().any(|list| !list.listed.contains(id.as_str())));
     let look_up = async |id: String| alexa.unit(&id).await.map(|unit| (id, unit));
     let mut found = stream::iter(ids)
         .map(look_up)
         .buffer_unordered(alexa.parallel());
-    let mut missing = BTreeSet::new();
+    let (mut missing, mut places) = (BTreeSet::new(), BTreeSet::new());
     while let Some(answer) = found.next().await {
         let (id, unit) = answer?;
-        let unit = unit.as_ref().and_then(AlexaUnit::read);
-        let parent = unit.and_then(|unit| unit.parent_id);
-        if parent.is_some_and(|parent| above.contains(parent.as_str())) {
-            missing.insert(id);
+        let Some(unit) = unit.as_ref().and_then(AlexaUnit::read) else {
+            continue;
+        };
+        for list in lists.iter().filter(|list| list.lacks(&id, &unit)) {
+            missing.insert(id.clone());
+            places.insert(list.origin);
         }
     }
     let Some(first) = missing.first() else {
@@ -345,23 +346,43 @@ pub async fn check_lists(
          that it is there. Nothing was changed",
         missing.len()
     );
-    let places: Vec<_> = lists.iter().map(|list| list.origin.as_str()).collect();
+    let places: Vec<_> = places.into_iter().collect();
     let advice = "Run the command again later, or without --prune, which deletes nothing";
     let problem = InputError::new(places.join("; "), problem, advice);
     Err(ResolveError::Files(vec![problem]))
 }
 
-/// The units that are above those of the lists, in every form that Alexa shows.
-fn units_above(lists: &[UnitList]) -> BTreeSet<&str> {
-    let mut above = BTreeSet::new();
-    for list in lists {
-        above.insert(list.under.as_str());
-        for unit in &list.units {
-            above.insert(unit.id.as_str());
-            above.extend(unit.parent_id.as_deref());
+/// What a list has, and what it would have to have.
+struct ListReach<'a> {
+    origin: &'a str,
+    listed: BTreeSet<&'a str>,
+    /// The units whose children belong on the list, in every form that Alexa shows.
+    above: BTreeSet<&'a str>,
+}
+
+impl<'a> ListReach<'a> {
+    fn of(list: &'a UnitList) -> Self {
+        let listed: BTreeSet<_> = list.units.iter().map(|unit| unit.id.as_str()).collect();
+        let mut above = listed.clone();
+        above.insert(&list.under);
+        above.extend(
+            list.units
+                .iter()
+                .filter_map(|unit| unit.parent_id.as_deref()),
+        );
+        Self {
+            origin: &list.origin,
+            listed,
+            above,
         }
     }
-    above
+
+    /// Whether a unit, which was asked for by this id, is missing from the list.
+    fn lacks(&self, id: &str, unit: &AlexaUnit) -> bool {
+        let parent = unit.parent_id.as_deref();
+        let belongs = parent.is_some_and(|parent| self.above.contains(parent));
+        belongs && !self.listed.contains(id) && !self.listed.contains(unit.id.as_str())
+    }
 }
 
 /// The unit that a subscription is about.
