@@ -32,7 +32,7 @@ use crate::{
         write::{WrittenEntry, WrittenSubject, WrittenTopic, file_text, inline},
     },
     terminal::{Terminal, counted},
-    units::{resolve_units_given, top_units},
+    units::{is_id, resolve_units_given, top_units, unknown_name},
 };
 
 /// What the file says about itself.
@@ -390,6 +390,10 @@ impl Questions<'_> {
         if has_alexa {
             under = resolve_units_given(&under, self.global, self.terminal).await?;
             units = resolve_units_given(&units, self.global, self.terminal).await?;
+            // Alexa was asked: what is no id now is nothing that the file could name.
+            if let Some(unknown) = under.iter().chain(&units).find(|unit| !is_id(unit)) {
+                return Err(unknown_name(unknown));
+            }
         }
         Ok((under, units))
     }
@@ -422,6 +426,7 @@ impl Questions<'_> {
     async fn skills(&self, kinds: &[EventKind]) -> Result<Vec<String>, CommandError> {
         let is_needed = kinds.contains(&EventKind::SkillInteractionFailure);
         if !is_needed || !self.args.skills.is_empty() {
+            check_skills(&self.args.skills)?;
             return Ok(self.args.skills.clone());
         }
         let mut skills = Vec::new();
@@ -430,6 +435,7 @@ impl Questions<'_> {
             let answer = self.terminal.ask(what, "--skill").await?;
             skills.extend(words(&answer).map(str::to_owned));
         }
+        check_skills(&skills)?;
         if skills.is_empty() {
             skills.push(SKILL.to_owned());
         }
@@ -451,6 +457,18 @@ impl Questions<'_> {
         let answer = self.terminal.ask(what, "--account").await?;
         Ok(or_default(&answer, ACCOUNT))
     }
+}
+
+/// Fails over what cannot be the id of a skill. Skills have no names that Alexa would tell.
+fn check_skills(skills: &[String]) -> Result<(), CommandError> {
+    let Some(skill) = skills.iter().find(|skill| !is_id(skill)) else {
+        return Ok(());
+    };
+    Err(CommandError::input(
+        format!("the skill {skill}"),
+        "not an id. Nothing was changed",
+        "Copy the id, amzn1.ask.skill.…, from the developer console",
+    ))
 }
 
 /// An answer, unless it is empty.

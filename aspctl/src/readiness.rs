@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
-    args::{GlobalArgs, OutputFormat, duration, since},
+    args::{GlobalArgs, OutputFormat, device_id, duration, since},
     aws::{AwsCallError, AwsClients, call_error},
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
@@ -48,6 +48,16 @@ const LEDGER_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a read of the ledger may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The event that tells of a subject's readiness.
+fn expected_event(subject: &ReadinessSubject) -> &'static str {
+    match subject {
+        ReadinessSubject::Unit(_) => "activation of it",
+        ReadinessSubject::Device(_) => "setup of it",
+        ReadinessSubject::Principal(_) => "role of it",
+        ReadinessSubject::PrincipalOnUnit { .. } => "role of it on this unit",
+    }
+}
+
 /// What to do if nothing is known about a subject.
 fn check_id(subject: &ReadinessSubject) -> String {
     let where_ids_are = match subject {
@@ -66,7 +76,7 @@ fn check_id(subject: &ReadinessSubject) -> String {
              tail --since 14d --for 1s --type readiness` shows both of the last events"
         }
     };
-    format!("Check the id: {where_ids_are}. `aspctl doctor` checks the chain")
+    format!("If you expect one, check the id: {where_ids_are}. `aspctl doctor` checks the chain")
 }
 
 /// Selects the subject.
@@ -86,7 +96,7 @@ pub(crate) struct SubjectArgs {
         long,
         value_name = "ID",
         conflicts_with = "principal",
-        value_parser = NonEmptyStringValueParser::new()
+        value_parser = device_id
     )]
     pub(crate) device: Option<String>,
     /// Principal of a role
@@ -178,9 +188,9 @@ pub(crate) async fn status(
     let known = LedgerReader::of(&stack, &aws)?.read(subject).await?;
     if known.is_none() {
         terminal.note(format_args!(
-            "nothing is known about {}: no event about it was processed in the last 14 days. \
-             {}",
+            "nothing is known about {}: no {} was processed in the last 14 days. {}",
             describe(subject),
+            expected_event(subject),
             check_id(subject)
         ));
     }

@@ -73,7 +73,13 @@ class OfflineTest(unittest.TestCase):
         ):
             done = tool.run("explain", "-", stdin=json.dumps(text, indent=2), env=OFFLINE)
             self.assertEqual((done.status, done.out), (1, ""))
-            self.assertIn("standard input: it is the output of aspctl quarantine list", done.err)
+            self.assertIn("standard input: it is the output of aspctl quarantine", done.err)
+            self.assertIn("aspctl quarantine show ID --output json | aspctl explain -", done.err)
+
+    def test_what_the_quarantine_shows_people_is_no_message(self) -> None:
+        for text in ("FIELD   VALUE\nid      m-1\nreason  NOT_JSON\n\nhello\n", "ID   REASON    RECEIVED  EVENT TYPE\n"):
+            done = tool.run("explain", "-", stdin=text, env=OFFLINE)
+            self.assertEqual((done.status, done.out), (1, ""))
             self.assertIn("aspctl quarantine show ID --output json | aspctl explain -", done.err)
 
     def test_times_have_milliseconds_at_most(self) -> None:

@@ -221,10 +221,25 @@ class OnTerminal(InitTest):
         self.written()
 
     def test_a_wrong_answer_changes_nothing(self) -> None:
-        status, shown = self.on_terminal("", "", "9")
-        self.assertEqual(status, 1)
-        self.assertIn('"9" is not a number of the list', shown)
-        self.assertFalse(self.file.exists())
+        for answers, problem in (
+            (("", "", "9"), '"9" is not a number of the list'),
+            (("", "1"), "the unit 1: no unit is known by this name"),
+            (("", "Grand Hotl"), "the unit Grand Hotl: no unit is known by this name"),
+            (("", "", "2", f"{SKILL}1 x"), "the skill x: not an id"),
+        ):
+            with self.subTest(problem):
+                status, shown = self.on_terminal(*answers)
+                self.assertEqual(status, 1, shown)
+                self.assertIn(problem, shown)
+                self.assertFalse(self.file.exists())
+
+    def test_a_wrong_option_changes_nothing(self) -> None:
+        for option in (("--under", "nosuch"), ("--unit", "nosuch"), ("--skill", "bogus")):
+            with self.subTest(option):
+                refused = self.init("--yes", *option)
+                self.assertEqual(refused.status, 1, refused.err)
+                self.assertIn(option[1], refused.err)
+                self.assertFalse(self.file.exists())
 
 
 if __name__ == "__main__":

@@ -325,6 +325,25 @@ class ByName(UnitsTest):
         unknown = self.aspctl("send", "skill-failure", "--print", "--unit", "Room 999", **env)
         self.assertEqual((unknown.status, unknown.out), (1, ""))
 
+    def test_a_name_that_the_kept_list_lacks_is_asked_for(self) -> None:
+        env = {"ASPCTL_ORGANIZATION": ORGANIZATION}
+        self.ok("units", "--under", ORGANIZATION)
+        new = self.alexa.units.canonical(f"{UNIT}EXAMPLEROOM200")
+        self.alexa.hierarchy[new] = ("Room 200", self.property)
+        found = self.aspctl("devices", "--unit", "Room 200", **env)
+        self.assertIn(f"Room 200 is {new}", found.err)
+        unknown = self.aspctl("devices", "--unit", "Room 999", **env)
+        self.assertIn("aspctl units --tree shows all", unknown.err)
+        # A word may be an id that is written in another way.
+        unknown = self.aspctl("units", "--under", "nosuch", **env)
+        self.assertIn("nosuch: no unit is known by this name; taken as an id", unknown.err)
+
+    def test_devices_have_no_names_to_be_found_by(self) -> None:
+        for command in (["send", "device-setup", "--print"], ["wait"], ["status"]):
+            refused = self.aspctl(*command, "--device", "Echo 101")
+            self.assertEqual((refused.status, refused.out), (64, ""), refused.err)
+            self.assertIn("aspctl devices --unit UNIT", refused.err)
+
     def test_tail_and_replay_take_names(self) -> None:
         # Without an account of AWS they get as far as the region.
         env = {"AWS_REGION": "", "ASPCTL_ORGANIZATION": ORGANIZATION}

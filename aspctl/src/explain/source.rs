@@ -7,7 +7,7 @@
 //!                                                                            └────────────┘
 //! ```
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, str::SplitWhitespace};
 
 use asp_events::{
     envelope::{self, Record, UnsupportedEnvelope},
@@ -143,8 +143,8 @@ pub(super) fn find_records(name: &str, file: &str) -> Result<Vec<FoundRecord>, C
             Err(problem) => return Err(file_error(name, line, problem)),
             Ok(text) => text,
         };
-        if lacks_text(text) {
-            return Err(quarantine_list_error(name));
+        if lacks_text(text) || is_quarantine_table(text) {
+            return Err(quarantine_output_error(name));
         }
         let records = unwrap(text, ContainerFacts::default());
         found.extend(records.map_err(|problem| file_error(name, line, problem))?);
@@ -164,10 +164,21 @@ fn lacks_text(text: &str) -> bool {
     has_all(&["messages", "unread"]) || (is_item && fields.get("message").is_none())
 }
 
-fn quarantine_list_error(name: &str) -> CommandError {
+/// Whether this is what `aspctl quarantine show` or `list` prints for people.
+fn is_quarantine_table(text: &str) -> bool {
+    let mut lines = text.lines().map(|line| line.split_whitespace());
+    let (head, first) = (lines.next(), lines.next());
+    let starts = |line: Option<SplitWhitespace<'_>>, words: &[&str]| {
+        line.is_some_and(|line| line.take(words.len()).eq(words.iter().copied()))
+    };
+    starts(head.clone(), &["ID", "REASON", "RECEIVED"])
+        || (starts(head, &["FIELD", "VALUE"]) && starts(first, &["id"]))
+}
+
+fn quarantine_output_error(name: &str) -> CommandError {
     CommandError::input(
         name,
-        "it is the output of aspctl quarantine list, which lacks the texts of the messages",
+        "it is the output of aspctl quarantine, but not the JSON that has the text of a message",
         "Explain one message at a time, by its id: aspctl quarantine show ID --output json | \
          aspctl explain -",
     )

@@ -9,6 +9,7 @@ use clap::{ValueEnum, builder::PossibleValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    args::device_id,
     aws::{AwsClients, call_error},
     error::CommandError,
     stack::DeployedStack,
@@ -193,7 +194,7 @@ pub(crate) struct SampleOptions {
     #[arg(long, value_name = "ID")]
     pub(crate) automation: Option<String>,
     /// Device (endpoint id; automation-failure, device-setup)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = device_id)]
     pub(crate) device: Option<String>,
     /// Principal (role-assignment, role-revocation)
     #[arg(long, value_name = "ID")]

@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub(crate) use self::resolve::{organization, resolve_unit, resolve_units_given};
+pub(crate) use self::resolve::{
+    is_id, organization, resolve_unit, resolve_units_given, unknown_name,
+};
 use self::{resolve::names_of, tree::tree_rows};
 use crate::{
     alexa::{AlexaApi, AlexaDevice, AlexaError, AlexaUnit, ReadableItems},

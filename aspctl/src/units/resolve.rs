@@ -30,7 +30,7 @@ pub(crate) async fn resolve_unit(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<String, CommandError> {
-    if given.starts_with(ID_PREFIX) {
+    if is_id(given) {
         return Ok(given.to_owned());
     }
     match find(given, global, terminal).await {
@@ -43,17 +43,29 @@ pub(crate) async fn resolve_unit(
             "several units have this name",
             format!("Name one of these ids: {}", ids.join(", ")),
         )),
-        Ok(NamedUnit::Unknown) if is_name(given) => Err(CommandError::input(
-            format!("the unit {given}"),
-            "no unit is known by this name",
-            format!(
-                "List the units with aspctl units --under ID, or set {ORGANIZATION_VARIABLE} to \
-                 the organization's id"
-            ),
-        )),
+        Ok(NamedUnit::Unknown) if is_name(given) => Err(unknown_name(given)),
         Err(error) if is_name(given) => Err(error),
-        Ok(NamedUnit::Unknown) | Err(_) => Ok(given.to_owned()),
+        Ok(NamedUnit::Unknown) => {
+            terminal.note(format_args!(
+                "{given}: no unit is known by this name; taken as an id"
+            ));
+            Ok(given.to_owned())
+        }
+        Err(_) => Ok(given.to_owned()),
     }
+}
+
+/// The error of a name that no unit is known by.
+pub(crate) fn unknown_name(given: &str) -> CommandError {
+    let advice = match organization() {
+        Some(_) => "Check the name: aspctl units --tree shows all".to_owned(),
+        None => format!(
+            "List the units with aspctl units --under ID, or set {ORGANIZATION_VARIABLE} to the \
+             organization's id"
+        ),
+    };
+    let problem = "no unit is known by this name";
+    CommandError::input(format!("the unit {given}"), problem, advice)
 }
 
 /// Does the same for every unit of an option that can be repeated.
@@ -69,12 +81,17 @@ pub(crate) async fn resolve_units_given(
     Ok(ids)
 }
 
+/// Whether this is an id, as far as Amazon is known to give them.
+pub(crate) fn is_id(given: &str) -> bool {
+    given.starts_with(ID_PREFIX)
+}
+
 /// Whether this can only be a name.
 fn is_name(given: &str) -> bool {
     given.contains(char::is_whitespace)
 }
 
-/// Looks for a name in the lists that are kept, or else in all units of the organization.
+/// Looks for a name in the lists that are kept, or else in all units that the organization has now.
 async fn find(
     given: &str,
     global: &GlobalArgs,
@@ -90,7 +107,7 @@ async fn find(
     let Some(organization) = organization() else {
         return Ok(found);
     };
-    let list = CachedRead::below(&organization, false);
+    let list = CachedRead::below(&organization, true);
     let read = async |alexa: &AlexaApi| alexa.units_below(&organization).await;
     let units: Vec<ListedUnit> = list.read(global, terminal, read).await?;
     let known = names_of(units);
