@@ -1,6 +1,9 @@
 //! Filters the messages that the function publishes, and formats them for a terminal.
 
-use asp_events::message::{MessageSummary, PublishedMessage, SummarySeverity};
+use asp_events::{
+    event::{self, DecodeError, DecodedText},
+    message::{MessageSummary, PublishedMessage, SummarySeverity},
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
@@ -88,7 +91,24 @@ impl ReceivedMessage {
             None => ("other", r#type.clone()),
         };
         let subject = subject.as_deref().unwrap_or("-");
-        format!("{FAINT}{time:20}{FAINT:#}  {label:10}  {STRONG}{subject}{STRONG:#}  {summary}")
+        let on_unit = self.quarantined_unit();
+        let on_unit = on_unit.map_or_else(String::new, |unit| format!(" on {unit}"));
+        format!(
+            "{FAINT}{time:20}{FAINT:#}  {label:10}  {STRONG}{subject}{STRONG:#}  \
+             {summary}{on_unit}"
+        )
+    }
+
+    /// The unit of the event in a quarantined message, of which the message itself says nothing.
+    fn quarantined_unit(&self) -> Option<String> {
+        let message = self.json()?;
+        let text = message.pointer("/data/message")?.as_str()?;
+        let header = match event::decode(text) {
+            Ok(DecodedText::Event(event)) => event.header,
+            Err(DecodeError::InvalidEvent { header, .. }) => *header?,
+            Ok(DecodedText::Greeting) | Err(_) => return None,
+        };
+        header.unit_id().map(str::to_owned)
     }
 }
 
@@ -214,6 +234,18 @@ mod tests {
             "aspevents.quarantine.v1",
             &quarantined,
             "quarantine  s  NOT_JSON at line 1",
+        );
+        let event = json!({"header": {
+            "eventType": {"namespace": "N", "name": "n"},
+            "eventId": {"id": "e"},
+            "entities": {"unit": {"id": "amzn1.alexa.unit.did.A"}},
+        }});
+        let quarantined =
+            json!({"reason": "UNKNOWN_EVENT_TYPE", "detail": "d", "message": event.to_string()});
+        assert_line(
+            "aspevents.quarantine.v1",
+            &quarantined,
+            "quarantine  s  UNKNOWN_EVENT_TYPE d on amzn1.alexa.unit.did.A",
         );
         let unknown = "aspevents.unit.readiness.v2";
         assert_line(unknown, &json!({}), &format!("other       s  {unknown}"));
