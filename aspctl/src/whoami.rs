@@ -14,7 +14,7 @@ use crate::{
     },
     args::{GlobalArgs, OutputFormat},
     aws::{AwsClients, caller_account},
-    credentials::{self, CredentialsSource},
+    credentials::{self, CredentialsSource, are_absent},
     error::CommandError,
     output::{ProblemOutput, versioned},
     printable::{BAD, STRONG},
@@ -34,7 +34,8 @@ type IdentityPart<T> = Result<T, Explanation>;
 
 /// Who acts, as far as it can be told.
 struct CallerIdentity {
-    source: CredentialsSource,
+    /// Where the credentials for Alexa come from; `None` if none are given.
+    source: Option<CredentialsSource>,
     alexa: IdentityPart<AlexaIdentity>,
     aws: IdentityPart<AwsIdentity>,
 }
@@ -66,6 +67,7 @@ pub(crate) async fn run(
         AwsIdentity::read(global, terminal)
     );
     let source = CredentialsSource::of(&global.alexa);
+    let source = (!are_absent(&global.alexa)).then_some(source);
     let identity = CallerIdentity { source, alexa, aws };
     let missing = identity.missing();
     match args.output {
@@ -81,6 +83,9 @@ pub(crate) async fn run(
 
 impl AlexaIdentity {
     async fn read(global: &GlobalArgs, terminal: &Terminal) -> IdentityPart<Self> {
+        if are_absent(&global.alexa) {
+            return Err(no_credentials());
+        }
         let read = credentials::read(global, terminal).await;
         let credentials = read.map_err(|error| error.explain())?;
         let LoginCredentials { client_id, .. } = credentials.clone();
@@ -150,6 +155,14 @@ async fn access(api: &AlexaApi) -> IdentityPart<()> {
     access.map_err(|error| error.explain())
 }
 
+fn no_credentials() -> Explanation {
+    Explanation::new("no credentials are given").advise(
+        "Get them with aspctl login --credentials-file FILE, which stores them there. Or set \
+         LWA_CLIENT_ID, LWA_CLIENT_SECRET and LWA_REFRESH_TOKEN, or say where they are with \
+         --credentials-file or --credentials-secret",
+    )
+}
+
 fn no_token() -> Explanation {
     Explanation::new("there is no access token")
 }
@@ -183,7 +196,8 @@ impl CallerIdentity {
     }
 
     fn show(&self, missing: &[MissingPart<'_>], terminal: &Terminal) -> Result<(), CommandError> {
-        let mut rows = vec![("Credentials", self.source.to_string())];
+        let mut rows = Vec::new();
+        rows.extend(self.source().map(|source| ("Credentials", source)));
         if let Ok(alexa) = &self.alexa {
             rows.extend(alexa.rows());
         }
@@ -194,13 +208,17 @@ impl CallerIdentity {
             terminal.say(format_args!("{name:<12}  {value}"))?;
         }
         for (name, reason) in missing {
-            let problem = reason.problem();
-            terminal.say(format_args!("{BAD}missing{BAD:#}       {name}: {problem}"))?;
+            let problem = told(name, reason);
+            terminal.say(format_args!("{BAD}missing{BAD:#}       {problem}"))?;
             if let Some(advice) = reason.advice() {
                 terminal.note(format_args!("{STRONG}hint:{STRONG:#} {advice}"));
             }
         }
         Ok(())
+    }
+
+    fn source(&self) -> Option<String> {
+        self.source.as_ref().map(CredentialsSource::to_string)
     }
 
     fn output(&self, missing: &[MissingPart<'_>]) -> IdentityOutput {
@@ -215,7 +233,7 @@ impl CallerIdentity {
             });
         }
         IdentityOutput {
-            credentials: self.source.to_string(),
+            credentials: self.source(),
             alexa: self.alexa.as_ref().ok().map(AlexaIdentity::output),
             aws: self.aws.as_ref().ok().map(AwsIdentity::output),
             missing: parts,
@@ -227,8 +245,8 @@ impl CallerIdentity {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IdentityOutput {
-    /// Where the credentials for Alexa come from.
-    credentials: String,
+    /// Where the credentials for Alexa come from; null if none are given.
+    credentials: Option<String>,
     /// The client and its account; null if the credentials cannot be read.
     alexa: Option<AlexaIdentityOutput>,
     /// The AWS account; null if there are no settings for AWS.
@@ -287,6 +305,16 @@ struct MissingPartOutput {
     part: &'static str,
     #[serde(flatten)]
     reason: ProblemOutput,
+}
+
+/// Says which part is missing and why, and names it once.
+fn told(name: &str, reason: &Explanation) -> String {
+    let problem = reason.problem();
+    if problem.starts_with(name) {
+        problem
+    } else {
+        format!("{name}: {problem}")
+    }
 }
 
 fn named<'a, T>(name: &'static str, part: &'a IdentityPart<T>) -> Option<MissingPart<'a>> {

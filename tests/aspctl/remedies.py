@@ -62,7 +62,12 @@ def assert_pasteable(line: str, **options: str) -> None:
     """Checks that a command is complete, and says where it works."""
     words = shlex.split(line)
     assert not [word for word in words if PLACEHOLDER.search(word) and word != "{}"], line
-    if words[0] == "aws":
+    if words[:2] == ["aspctl", "login"]:
+        assert "--stack" not in words, line  # it asks Login with Amazon alone
+        assert {"--credentials-file", "--credentials-secret"} & set(words), line
+        if "--credentials-secret" not in words:
+            return
+    elif words[0] == "aws":
         parse(line)
     else:
         assert words[0] == "aspctl", line

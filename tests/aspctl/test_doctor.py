@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import tomllib
 import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from alexa import CONFIGURATIONS, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
+from alexa import CONFIGURATIONS, CONSENT_PATH, MANAGEMENT, PROFILE, SUBSCRIPTIONS, Alexa
 from jsonschema import Draft202012Validator
 from proxy import JSON_DENIED, Answer, proxy
 from remedies import assert_pasteable, parse
+from test_login import BROWSER, free_port
 from tool import ASPCTL, OWN, ROOT, Result, aws, run, start
 
 from case import BOOTSTRAP  # tool.py knows where it is
@@ -326,6 +328,7 @@ class Doctor(DoctorTest):
     def test_only_these_are_checked(self) -> None:
         self.assertEqual(self.states("--only", "alarms"), (0, {ALARMS: "ok"}))
         self.assertEqual(self.states("--only", "topic-policy,LEDGER"), (0, {POLICY: "ok", LEDGER: "ok"}))
+        # A code stands for the links that can have it.
         checks = {ALARMS: "ok", LEDGER: "ok", RENEWAL: "ok"}
         self.assertEqual(self.states("--only", "ALARM_DISABLED", "--only", "ledger"), (0, checks))
         alexa = {name: "ok" for name in (*OF_ALEXA, CONFIGURATION, SUBSCRIBED)}
@@ -334,17 +337,23 @@ class Doctor(DoctorTest):
         self.assertEqual(self.states("--skip", "alexa"), (0, rest))
         self.assertEqual(self.states("--only", "alexa,alarms", "--skip", "alexa"), (0, {ALARMS: "ok"}))
 
-    def test_what_is_left_out_is_shown(self) -> None:
+    def test_what_is_left_out_is_counted(self) -> None:
         result = self.run_doctor("--only", "alarms")
         self.assertEqual(result.status, 0)
-        lines = result.out.splitlines()
-        self.assertEqual(len(lines), len(ALL))
-        self.assertRegex(result.out, "(?m)^✓ ok +alarms +31 alarms")
+        self.assertRegex(result.out, r"\A✓ ok       alarms  31 alarms.*\n\Z")
+        self.assertEqual(result.err, f"1 check passed; {len(ALL) - 1} left out (--only, --skip).\n")
+        result = self.run_doctor("--skip", "alexa")
+        self.assertEqual(len(result.out.splitlines()), len(ALL) - 6)
+        self.assertEqual(result.err, f"{len(ALL) - 6} checks passed; 6 left out (--only, --skip).\n")
+
+    def test_a_program_gets_what_is_left_out(self) -> None:
+        _, report = self.report("--only", "alarms")
+        details = {check["name"]: check["detail"] for check in report["checks"]}
+        self.assertEqual(list(details), ALL)
         # What is read all the same is said.
         for name in (CREDENTIALS, STACK):
-            self.assertRegex(result.out, f"(?m)^- skipped +{name} +by option; was read for other checks$")
-        self.assertRegex(result.out, "(?m)^- skipped +ledger +by option$")
-        self.assertEqual(result.err, f"1 check passed; {len(ALL) - 1} left out (--only, --skip).\n")
+            self.assertEqual(details[name], "by option; was read for other checks")
+        self.assertEqual(details[LEDGER], "by option")
 
     def test_what_is_not_selected_is_not_asked(self) -> None:
         denied = self.caller_without(["lambda:*", "logs:*", "dynamodb:*", "cloudwatch:*", "kms:*", "scheduler:*"])
@@ -390,6 +399,20 @@ class Doctor(DoctorTest):
         self.assertRegex(shown.out, "(?m)^- skipped +alarms +2 findings left out by option$")
         self.assertRegex(shown.out, "(?m)^    - ALARM_IN_ALARM, left out by option: .* is in ALARM")
 
+    def test_a_link_that_is_made_for_a_code_is_ok_without_it(self) -> None:
+        cloudwatch, ringing = self.client("cloudwatch"), {"AlarmName": self.alarm_name("QuarantineAlarm")}
+        self.addCleanup(cloudwatch.set_alarm_state, **ringing, StateValue="OK", StateReason="over")
+        cloudwatch.set_alarm_state(**ringing, StateValue="ALARM", StateReason="Quarantined.")
+        result = self.run_doctor("--only", "ALARM_DISABLED")
+        self.assertEqual(result.status, 0)
+        alarms, finding, renewal = result.out.splitlines()
+        self.assertRegex(alarms, "^✓ ok +alarms +no ALARM_DISABLED; 1 finding left out by option$")
+        self.assertRegex(finding, "^    - ALARM_IN_ALARM, left out by option: ")
+        self.assertRegex(renewal, "^✓ ok +renewal +not deployed")
+        self.assertEqual(result.err, f"2 checks passed; {len(ALL) - 2} left out (--only, --skip).\n")
+        status, states = self.states("--only", "ALARM_DISABLED")
+        self.assertEqual((status, states), (0, {ALARMS: "ok", RENEWAL: "ok"}))
+
     def test_a_check_that_could_not_be_made_counts_whatever_code_is_selected(self) -> None:
         denied = self.caller_without(["sns:GetTopicAttributes"])
         status, report = self.report("--only", "TOPIC_IS_FIFO", **denied)
@@ -407,6 +430,7 @@ class Doctor(DoctorTest):
                 self.assertRegex(result.err, rf"[ \[]{name}[,\]]")
         for args, why in (
             (["--only", "ledger", "--skip", "ledger"], "nothing to check"),
+            (["--only", "ALARM_DISABLED", "--skip", "ALARM_DISABLED"], "nothing to check"),
             (["--only", "synthetic-event"], "--send"),
         ):
             result = self.run_doctor(*args)
@@ -428,8 +452,9 @@ class Doctor(DoctorTest):
             self.assertRegex(result.out, f"(?m)^- skipped +{name} +{reason}$")
         # The file needs no credentials.
         self.assertRegex(result.out, "(?m)^✓ ok +subscriptions file +names 2 subscriptions$")
-        self.assertEqual(result.out.count("--credentials-file"), 1)
-        self.assertRegex(result.out, "(?m)^        aspctl login --stack asp-events --region us-east-1 ")
+        self.assertEqual(result.out.count("To check Alexa too"), 1)
+        login = f"aspctl login --credentials-file ~/.config/asp-events.toml --lwa-url {self.alexa.lwa_url}"
+        self.assertIn(f"        {login}\n", result.out)
         checks = len(ALL) - 5
         wanted = f"{checks} checks passed; 5 not checked (no Login with Amazon credentials).\n"
         self.assertEqual(result.err, wanted)
@@ -501,6 +526,30 @@ class Doctor(DoctorTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         head, _ = done.stdout.splitlines()
         self.assertRegex(head, "^ID +REASON ")
+
+    def test_the_login_of_the_report_works(self) -> None:
+        """The command as it stands, by somebody who has no credentials yet."""
+        result = self.on_call("--only", "login-with-amazon")
+        self.assertEqual(result.status, 1)
+        (line,) = (line for line in result.out.splitlines() if "aspctl login" in line)
+        command = line.strip().replace("aspctl", str(ASPCTL), 1)
+        client, port = self.alexa.credentials, free_port()
+        self.addCleanup(setattr, self.alexa, "allowed_return_urls", self.alexa.allowed_return_urls)
+        self.alexa.allowed_return_urls = {f"http://127.0.0.1:{port}/cb"}
+        home = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (home / ".config").mkdir()
+        browser = home / "browser"
+        browser.write_text(BROWSER)
+        browser.chmod(0o700)
+        own = {"HOME": str(home), "BROWSER": str(browser), "NO_PROXY": "127.0.0.1"}
+        own |= {"LWA_CLIENT_ID": client.client_id, "LWA_CLIENT_SECRET": client.client_secret}
+        own |= {"ASPCTL_AUTHORIZATION_URL": self.alexa.url + CONSENT_PATH}
+        done = subprocess.run(
+            ["sh", "-c", f"{command} --port {port}"], env=OWN | own, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        stored = tomllib.loads((home / ".config/asp-events.toml").read_text())
+        self.assertEqual(stored["client_id"], client.client_id)
 
     # ── The account and the stack ──
 

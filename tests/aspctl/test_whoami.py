@@ -9,7 +9,8 @@ from typing import Any
 
 from alexa import DETAILED_REFUSAL, MANAGEMENT, PORTAL, PROFILE, Alexa
 from aws_stand_in import ACCOUNT, aws_stand_in
-from tool import Result, run
+from jsonschema import Draft202012Validator
+from tool import Result, output_schema, run
 
 
 class WhoamiTest(unittest.TestCase):
@@ -108,9 +109,25 @@ class WhoamiTest(unittest.TestCase):
     def test_without_credentials_for_alexa(self) -> None:
         result = self.whoami(LWA_CLIENT_SECRET="")
         self.assertEqual(result.status, 1)
-        self.assertIn("Login with Amazon credentials: LWA_CLIENT_SECRET is not set", result.out)
+        self.assertRegex(result.out, "(?m)^missing +Login with Amazon credentials: LWA_CLIENT_SECRET is not set$")
+        self.assertRegex(result.out, "(?m)^Credentials +the variables LWA_…$")
         self.assertRegex(result.out, f"AWS account +{ACCOUNT}")
         self.assertIn("hint: Set LWA_CLIENT_ID", result.err)
+
+    def test_without_any_credentials_for_alexa(self) -> None:
+        none = dict.fromkeys(("LWA_CLIENT_ID", "LWA_CLIENT_SECRET", "LWA_REFRESH_TOKEN"), "")
+        result = self.whoami(**none)
+        self.assertEqual(result.status, 1)
+        self.assertRegex(result.out, "(?m)^missing +Login with Amazon: no credentials are given$")
+        self.assertEqual((result.out + result.err).lower().count("credentials are"), 1, result.out)
+        self.assertNotIn("LWA_", result.out)
+        for way in ("aspctl login --credentials-file FILE", "LWA_REFRESH_TOKEN", "--credentials-secret"):
+            self.assertEqual(result.err.count(way), 1, result.err)
+        self.assertRegex(result.out, f"AWS account +{ACCOUNT}")
+        status, answer, missing = self.parts(**none)
+        self.assertEqual((status, list(missing)), (1, ["Login with Amazon"]))
+        self.assertEqual((answer["credentials"], answer["alexa"]), (None, None))
+        Draft202012Validator(output_schema("whoami")).validate(answer)
 
     def test_without_a_region(self) -> None:
         status, answer, missing = self.parts(AWS_REGION="")

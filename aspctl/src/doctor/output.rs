@@ -38,7 +38,7 @@ pub(super) struct CheckOutput {
     pub(super) name: &'static str,
     /// The state of the link: that of its worst finding that counts.
     pub(super) state: LinkState,
-    /// What is in order, or why the check was not made; null if there are findings.
+    /// What is in order, or why the check was not made; null if there are findings that count.
     pub(super) detail: Option<String>,
     /// Why the check was not made; null if it was.
     pub(super) skip_reason: Option<UncheckedReason>,

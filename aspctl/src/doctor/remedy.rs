@@ -3,11 +3,12 @@
 //! Checks say which command does what. Where the command works (profile, region, stack) is added
 //! when it is printed, in one place, so that every command can be pasted as it is.
 
+use reqwest::Url;
 use serde_json::Value;
 
 use crate::{
     args::{DEFAULT_ALEXA_URL, DEFAULT_LWA_URL, FileArgs, GlobalArgs, shell_word},
-    credentials::variable,
+    credentials::{CredentialsSource, variable},
 };
 
 /// What to do: sentences without the final period, and commands.
@@ -34,9 +35,13 @@ enum RemedyProgram {
 const MENTIONED_COMMANDS: [&str; 3] = ["login", "list", "apply"];
 
 /// Commands of aspctl that call Alexa.
-const ALEXA_COMMANDS: [&str; 7] = [
-    "login", "apply", "list", "get", "delete", "units", "destroy",
-];
+const ALEXA_COMMANDS: [&str; 6] = ["apply", "list", "get", "delete", "units", "destroy"];
+
+/// The command of aspctl that gets credentials.
+const LOGIN: &str = "login";
+
+/// Where new credentials go if nothing says where. The shell replaces the `~`.
+const NEW_CREDENTIALS_FILE: &str = "~/.config/asp-events.toml";
 
 /// Commands of aspctl that read the subscriptions file.
 const FILE_COMMANDS: [&str; 3] = ["apply", "doctor", "destroy"];
@@ -138,8 +143,38 @@ pub(super) struct ShellContext {
     profile: Option<String>,
     /// Options for Alexa's host and credentials, as the user passed them.
     alexa: Vec<String>,
+    /// Where a login stores the credentials.
+    login: LoginContext,
     /// Options for the subscriptions files.
     file: Vec<String>,
+}
+
+/// Where `aspctl login` stores the credentials, and where it gets tokens.
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Default))]
+struct LoginContext {
+    options: Vec<String>,
+    /// Whether they are stored in AWS Secrets Manager, which takes AWS's settings too.
+    needs_aws: bool,
+}
+
+impl LoginContext {
+    /// Stores them where this run reads them from, or else in a new file.
+    fn new(source: &CredentialsSource, lwa: Vec<String>) -> Self {
+        let (option, place) = match source {
+            CredentialsSource::File(path) => ("--credentials-file", path.display().to_string()),
+            CredentialsSource::Secret(id) => ("--credentials-secret", id.clone()),
+            CredentialsSource::Environment => {
+                ("--credentials-file", NEW_CREDENTIALS_FILE.to_owned())
+            }
+        };
+        let mut options = vec![option.to_owned(), place];
+        options.extend(lwa);
+        Self {
+            options,
+            needs_aws: matches!(source, CredentialsSource::Secret(_)),
+        }
+    }
 }
 
 impl ShellContext {
@@ -150,6 +185,7 @@ impl ShellContext {
             region: region.map(str::to_owned).or_else(|| global.region.clone()),
             profile: effective_profile(global.profile.as_deref(), variable),
             alexa: alexa_options(global),
+            login: LoginContext::new(&CredentialsSource::of(&global.alexa), lwa_options(global)),
             file: file_options(file),
         }
     }
@@ -171,23 +207,20 @@ impl ShellContext {
         let (words, options) = (command.words.iter(), self.options(command));
         for word in words.chain(&options) {
             line.push(' ');
-            line.push_str(&shell_word(word));
+            line.push_str(&quoted(word));
         }
         line
     }
 
     fn options(&self, command: &RemedyCommand) -> Vec<String> {
+        if command.program == RemedyProgram::Aspctl && command.is_of(&[LOGIN]) {
+            return self.login_options();
+        }
         let mut options = Vec::new();
-        let mut add = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
         if command.program == RemedyProgram::Aspctl {
-            add("--stack", &self.stack);
+            options.extend(["--stack".to_owned(), self.stack.clone()]);
         }
-        if let Some(region) = &self.region {
-            add("--region", region);
-        }
-        if let Some(profile) = &self.profile {
-            add("--profile", profile);
-        }
+        options.extend(self.aws_options());
         if command.program == RemedyProgram::Aspctl {
             if command.is_of(&FILE_COMMANDS) {
                 options.extend_from_slice(&self.file);
@@ -198,6 +231,33 @@ impl ShellContext {
         }
         options
     }
+
+    /// The options of `aspctl login`, which asks neither Alexa nor the stack.
+    fn login_options(&self) -> Vec<String> {
+        let mut options = self.login.options.clone();
+        if self.login.needs_aws {
+            options.extend(self.aws_options());
+        }
+        options
+    }
+
+    fn aws_options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for (name, value) in [("--region", &self.region), ("--profile", &self.profile)] {
+            if let Some(value) = value {
+                options.extend([name.to_owned(), value.clone()]);
+            }
+        }
+        options
+    }
+}
+
+/// Quotes a word for a shell, which has to replace the `~` of the file for new credentials.
+fn quoted(word: &str) -> String {
+    if word == NEW_CREDENTIALS_FILE {
+        return word.to_owned();
+    }
+    shell_word(word)
 }
 
 /// Returns the profile to name: that of the option, or else that of a variable. Keys in the
@@ -223,15 +283,25 @@ fn alexa_options(global: &GlobalArgs) -> Vec<String> {
     if let Some(secret) = &args.credentials_secret {
         add("--credentials-secret", secret.clone());
     }
-    for (name, url, default) in [
-        ("--alexa-url", &args.alexa_url, DEFAULT_ALEXA_URL),
-        ("--lwa-url", &args.lwa_url, DEFAULT_LWA_URL),
-    ] {
-        if url.as_str().trim_end_matches('/') != default {
-            add(name, url.to_string());
-        }
-    }
+    options.extend(url_option(
+        "--alexa-url",
+        &args.alexa_url,
+        DEFAULT_ALEXA_URL,
+    ));
+    options.extend(lwa_options(global));
     options
+}
+
+/// Returns the option that says where tokens come from.
+fn lwa_options(global: &GlobalArgs) -> Vec<String> {
+    url_option("--lwa-url", &global.alexa.lwa_url, DEFAULT_LWA_URL)
+}
+
+fn url_option(name: &str, url: &Url, default: &str) -> Vec<String> {
+    if url.as_str().trim_end_matches('/') == default {
+        return Vec::new();
+    }
+    vec![name.to_owned(), url.to_string()]
 }
 
 fn file_options(file: &FileArgs) -> Vec<String> {
@@ -325,9 +395,11 @@ pub(super) mod tests {
         for command in &remedy.commands {
             let line = shell().line(command);
             let words = words_of(&line);
+            let is_login = command.program == RemedyProgram::Aspctl && command.is_of(&[LOGIN]);
             for option in ["--region eu-central-1", "--profile on-call"] {
-                assert!(line.contains(option), "{line}");
+                assert!(is_login || line.contains(option), "{line}");
             }
+            assert!(!is_login || line.contains("--credentials-"), "{line}");
             assert_eq!(words[1..=command.words.len()], command.words, "{line}");
             for word in &command.words {
                 let is_placeholder = word.contains(['…', '<', '>'])
@@ -335,7 +407,7 @@ pub(super) mod tests {
                 assert!(!is_placeholder, "{line}");
             }
             if command.program == RemedyProgram::Aspctl {
-                assert!(line.contains("--stack 'my stack'"), "{line}");
+                assert_eq!(line.contains("--stack 'my stack'"), !is_login, "{line}");
                 AspctlArgs::try_parse_from(&words)
                     .unwrap_or_else(|error| panic!("{line}: {error}"));
             }
@@ -374,6 +446,35 @@ pub(super) mod tests {
         assert!(
             !line.contains("--file") && !line.contains("--credentials-file"),
             "{line}"
+        );
+    }
+
+    #[test]
+    fn a_login_says_where_to_store_the_credentials_and_nothing_that_it_does_not_need() {
+        let login = |args: &[&str]| {
+            let args = [&["aspctl", "doctor", "--stack", "s"], args].concat();
+            let global = AspctlArgs::try_parse_from(args).unwrap().global;
+            let file = parse::<FileArgs>(&[]);
+            let shell = ShellContext::new(&global, &file, Some("eu-central-1"));
+            shell.line(&aspctl("login", &[]))
+        };
+        let urls = [
+            "--alexa-url",
+            "http://127.0.0.1:1",
+            "--lwa-url",
+            "https://l/t",
+        ];
+        assert_eq!(
+            login(&urls),
+            "aspctl login --credentials-file ~/.config/asp-events.toml --lwa-url https://l/t"
+        );
+        assert_eq!(
+            login(&["--credentials-file", "a b", "--profile", "p"]),
+            "aspctl login --credentials-file 'a b'"
+        );
+        assert_eq!(
+            login(&["--credentials-secret", "s", "--profile", "p"]),
+            "aspctl login --credentials-secret s --region eu-central-1 --profile p"
         );
     }
 

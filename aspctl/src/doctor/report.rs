@@ -328,8 +328,7 @@ impl DoctorLink {
         let counts = |finding: &DoctorFinding| selection.counts(check, finding.code);
         let (counted, uncounted): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
         let result = if counted.is_empty() && !uncounted.is_empty() {
-            let found = counted_findings(uncounted.len());
-            Err(CheckError::by_option(format!("{found} left out by option")))
+            without_findings(check, uncounted.len(), selection)
         } else {
             Err(CheckError::Findings(counted))
         };
@@ -338,6 +337,11 @@ impl DoctorLink {
             result,
             uncounted,
         }
+    }
+
+    /// Whether an option leaves all of it out, and not only what was found.
+    fn is_left_out(&self) -> bool {
+        self.skip_reason() == Some(UncheckedReason::ByOption) && self.uncounted.is_empty()
     }
 
     fn skipped(&self) -> Option<&SkippedCheck> {
@@ -443,6 +447,22 @@ impl DoctorLink {
         }
         lines
     }
+}
+
+/// The result of a check of which no finding counts: that of the codes for which it was made, if it
+/// was made for codes.
+fn without_findings(
+    check: DoctorCheck,
+    uncounted: usize,
+    selection: &CheckSelection,
+) -> CheckResult {
+    let wanted = selection.wanted_codes(check);
+    let left_out = format!("{} left out by option", counted_findings(uncounted));
+    if wanted.is_empty() {
+        return Err(CheckError::by_option(left_out));
+    }
+    let words: Vec<_> = wanted.iter().map(|code| code.word()).collect();
+    Ok(format!("no {}; {left_out}", words.join(", no ")))
 }
 
 impl DoctorFinding {
@@ -574,7 +594,7 @@ impl<'a> ChainReport<'a> {
     fn draw(&self) {
         if let Some(drawn) = &self.drawn {
             let mut heads = Vec::new();
-            for link in self.links() {
+            for link in shown(&self.links()) {
                 heads.push(link.head(LIVE_NAME_WIDTH));
             }
             drawn.show(&heads);
@@ -613,9 +633,7 @@ impl<'a> ChainReport<'a> {
     }
 
     fn print_lines(&self, links: &[DoctorLink], shell: &ShellContext) -> Result<(), CommandError> {
-        let name_widths = links.iter().map(|link| link.check.name().len());
-        let name_width = name_widths.max().unwrap_or_default();
-        for line in links.iter().flat_map(|link| link.lines(name_width, shell)) {
+        for line in report_lines(links, shell) {
             match line {
                 ReportLine::Text(line) => self.terminal.say(line)?,
                 ReportLine::Command(line) => self.terminal.say_text(line)?,
@@ -623,6 +641,19 @@ impl<'a> ChainReport<'a> {
         }
         Ok(())
     }
+}
+
+/// The links that have a line. The others are left out by an option, and only the closing line
+/// counts them.
+fn shown(links: &[DoctorLink]) -> impl Iterator<Item = &DoctorLink> {
+    links.iter().filter(|link| !link.is_left_out())
+}
+
+fn report_lines(links: &[DoctorLink], shell: &ShellContext) -> Vec<ReportLine> {
+    let name_widths = shown(links).map(|link| link.check.name().len());
+    let name_width = name_widths.max().unwrap_or_default();
+    let reports = shown(links).map(|link| link.lines(name_width, shell));
+    reports.flatten().collect()
 }
 
 fn output(links: &[DoctorLink], shell: &ShellContext) -> DoctorOutput {
@@ -792,9 +823,54 @@ pub(super) mod tests {
         assert_eq!(select(vec![]).state(), LinkState::Ok);
     }
 
+    #[test]
+    fn a_check_made_for_a_code_is_ok_without_it() {
+        use super::super::selection::CheckSelector;
+        let selection = CheckSelection {
+            only: vec![CheckSelector::Code(FindingCode::AlarmInAlarm)],
+            ..CheckSelection::default()
+        };
+        let select = |findings: Vec<DoctorFinding>| {
+            DoctorLink::selected(CHECK, ok_unless(findings, "fine"), &selection)
+        };
+        assert_eq!(
+            plain(&select(vec![failed()])),
+            "✓ ok       alarms  no ALARM_IN_ALARM; 1 finding left out by option\n    - \
+             ALARM_DISABLED, left out by option: c"
+        );
+        assert_eq!(plain(&select(vec![])), "✓ ok       alarms  fine");
+        let rings = DoctorFinding::new(FindingCode::AlarmInAlarm, "rings", "d");
+        let both = select(vec![failed(), rings]);
+        assert_eq!(both.state(), LinkState::Failed);
+        // That the check could not be made says nothing about the code.
+        let denied = DoctorFinding::new(FindingCode::AwsAccessDenied, "no", "d");
+        assert_eq!(select(vec![denied]).state(), LinkState::Failed);
+    }
+
+    #[test]
+    fn only_what_was_checked_has_a_line() {
+        let links = [
+            link(vec![]),
+            DoctorLink::unselected(DoctorCheck::AlarmSubscribers, true),
+            DoctorLink::new(DoctorCheck::Ledger, Err(needs_stack())),
+        ];
+        assert_eq!(
+            plain_lines(report_lines(&links, &ShellContext::default())),
+            "✓ ok       alarms  fine\n- skipped  ledger  needs stack"
+        );
+        // A program gets all.
+        let output = output(&links, &ShellContext::default());
+        let output = serde_json::to_value(output).unwrap();
+        assert_eq!(output["checks"].as_array().unwrap().len(), links.len());
+    }
+
     fn plain(link: &DoctorLink) -> String {
+        plain_lines(link.lines(6, &ShellContext::default()))
+    }
+
+    fn plain_lines(lines: Vec<ReportLine>) -> String {
         let mut texts = Vec::new();
-        for line in link.lines(6, &ShellContext::default()) {
+        for line in lines {
             let (ReportLine::Text(text) | ReportLine::Command(text)) = line;
             texts.push(text);
         }

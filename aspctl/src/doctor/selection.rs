@@ -100,7 +100,26 @@ impl CheckSelection {
         if check == DoctorCheck::SyntheticEvent {
             return self.sends;
         }
-        self.only.is_empty() || self.only.iter().any(|one| one.covers(check))
+        let mut only = self.only.iter();
+        self.only.is_empty() || only.any(|one| one.covers(check) && !self.skip.contains(one))
+    }
+
+    /// The codes for which alone a selected check is made; none if all of its findings count.
+    pub(super) fn wanted_codes(&self, check: DoctorCheck) -> Vec<FindingCode> {
+        if self.only.iter().any(|one| one.names(check)) {
+            return Vec::new();
+        }
+        let mut wanted = Vec::new();
+        for selector in &self.only {
+            if let CheckSelector::Code(code) = selector
+                && code.is_of(check)
+                && self.counts(check, *code)
+                && !wanted.contains(code)
+            {
+                wanted.push(*code);
+            }
+        }
+        wanted
     }
 
     /// Whether a finding of a selected check counts.
@@ -213,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn the_codes_for_which_a_check_is_made_are_known() {
+        let (alarms, disabled) = (DoctorCheck::Alarms, FindingCode::AlarmDisabled);
+        let only = ["ALARM_DISABLED", "alarm_disabled", "TOPIC_IS_FIFO"];
+        let wanted = |only: &[&str], skip: &[&str]| selection(only, skip).wanted_codes(alarms);
+        assert_eq!(wanted(&only, &[]), [disabled]);
+        assert_eq!(wanted(&[&only[..], &["alarms"]].concat(), &[]), []);
+        assert_eq!(wanted(&[], &[]), []);
+        let both = ["ALARM_DISABLED", "ALARM_IN_ALARM"];
+        assert_eq!(wanted(&both, &["ALARM_IN_ALARM"]), [disabled]);
+    }
+
+    #[test]
     fn what_selected_checks_read_is_known() {
         let read = selection(&["alarm-topics"], &[]).also_read();
         let wanted = [
@@ -227,6 +258,9 @@ mod tests {
     fn a_selection_of_nothing_is_explained() {
         let nothing = selection(&["alarms"], &["alarms"]).explain_emptiness();
         assert!(nothing.unwrap().contains("nothing to check"));
+        let nothing = selection(&["ALARM_DISABLED"], &["alarm_disabled"]);
+        assert_eq!(selected(&nothing), []);
+        assert!(nothing.explain_emptiness().is_some());
         let unsent = selection(&["synthetic-event"], &[]).explain_emptiness();
         assert!(unsent.unwrap().contains("--send"));
     }
