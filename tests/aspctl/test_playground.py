@@ -21,7 +21,7 @@ from tool import ASPCTL, OWN, ROOT
 
 import kept  # isort: skip
 from case import BOOTSTRAP, fresh  # isort: skip
-from tour import STEPS, UNIT  # isort: skip
+from tour import LIMITS, STEPS, UNIT  # isort: skip
 
 DEMO = ROOT / "tests/stack/demo.py"
 SECONDS = 300
@@ -81,7 +81,9 @@ class KeptTest(unittest.TestCase):
         ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", variables)}
         self.assertEqual(len(ports), 2)
         self.assertTrue(folder.is_dir())
-        kept.stop(self.folder, lambda _: None)
+        said: list[str] = []
+        kept.stop(self.folder, said.append)
+        self.assertIn("open a new one", said[-1])
         self.assertFalse(folder.exists())
         for name in (kept.FILE, kept.VARIABLES, kept.RECORD):
             self.assertFalse((self.folder / name).exists(), name)
@@ -105,6 +107,8 @@ class PlaygroundTest(KeptTest):
             "Done: 7 created, 0 deleted.",
             f"{UNIT} (Room 105)",
             "alarm LiveSkillFailureAlarm",
+            *LIMITS,
+            "Threshold Crossed: Sum 2.0",
             "RETRY, attempt 1 of 5",
             "this version does not know Alexa.Group.Management.Created",
             "make demo-stop",

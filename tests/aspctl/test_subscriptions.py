@@ -347,7 +347,10 @@ class Told(AlexaTest):
 class Destroying(AlexaTest):
     def test_a_topic_that_was_named_must_have_something(self) -> None:
         self.ok("apply")
-        self.assertIn("is not the ARN of a topic", self.refused("destroy", "--topic", "events", "--yes"))
+        queue, subscription = TOPIC.replace(":sns:", ":sqs:"), f"{TOPIC}:1"
+        for other in ("events", "arn:aws:sns:::events", queue, subscription):
+            refusal = self.refused("destroy", "--topic", other, "--yes")
+            self.assertIn("is not the ARN of a topic", refusal)
         self.assertIn("no configuration sends events only to", self.refused("destroy", "--topic", OTHER_TOPIC, "--yes"))
         self.assertEqual(len(self.alexa.subscriptions), 7)
 

@@ -167,6 +167,7 @@ def stop(folder: Path = FOLDER, say: Say = print) -> None:
     shutil.rmtree(record["folder"], ignore_errors=True)
     _remove_files(folder)
     say("Stopped the local stack and the stand-in for Alexa, and removed what they left.")
+    say(f"A shell that has sourced {FILE} still points to them: open a new one.")
 
 
 def _end(leader: int, command: str) -> None:

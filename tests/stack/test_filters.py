@@ -10,15 +10,18 @@ ASP_EVENTS_BOOTSTRAP=target/demo/asp-events python -m unittest discover tests/st
 from __future__ import annotations
 
 import json
+import os
 import re
-import shlex
 import subprocess
+import sys
+import tempfile
 import unittest
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from access import AccessRequest, Principal, is_allowed
 from case import StackTest, fresh, id_of
 from second_emulator import PYTHON
 from stack import ROOT
@@ -30,7 +33,11 @@ BLOCK = re.compile(
     r"```json\n(?P<policy>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-COMMAND = re.compile(r"^aws sns subscribe .*?(?=^```$)", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(
+    r"^### Subscribe with a filter policy$.*?^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+STAND_IN = Path(__file__).with_name("aws_cli.py")
+SNS = Principal("sns.amazonaws.com")
 # MiniStack does not look into lists of objects.
 BEYOND_MINISTACK = {"errors-of-a-device"}
 
@@ -175,11 +182,16 @@ class FilterPolicyTest(StackTest):
 
     @classmethod
     def create_queue(cls, name: str) -> str:
-        """Creates a queue to which SNS may send, and that the watch knows; returns its ARN."""
+        """Creates a queue that the watch knows; returns its ARN."""
         sqs = cls.watch.sqs
         url = cls.watch.urls[name] = sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        arn = str(attributes["Attributes"]["QueueArn"])
+        return str(attributes["Attributes"]["QueueArn"])
+
+    @classmethod
+    def create_open_queue(cls, name: str) -> str:
+        """Creates a queue to which SNS may send; returns its ARN."""
+        arn = cls.create_queue(name)
         allowed = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
@@ -187,7 +199,8 @@ class FilterPolicyTest(StackTest):
             "Resource": arn,
         }
         access = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": access})
+        url = cls.watch.urls[name]
+        cls.watch.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": access})
         return arn
 
     @classmethod
@@ -196,7 +209,7 @@ class FilterPolicyTest(StackTest):
         cls.watch.sns.subscribe(
             TopicArn=cls.stack.outputs[f"{policy.topic}Arn"],
             Protocol="sqs",
-            Endpoint=cls.create_queue(policy.queue),
+            Endpoint=cls.create_open_queue(policy.queue),
             Attributes={
                 "RawMessageDelivery": "true",
                 "FilterPolicy": policy.text,
@@ -239,34 +252,53 @@ class FilterPolicyTest(StackTest):
                     if message in of_topic:
                         self.assertEqual(is_passed, policy.wants(message), message.body)
 
-    def test_the_documented_command_subscribes_a_queue(self) -> None:
-        command = COMMAND.findall((ROOT / "docs/consumers.md").read_text())
-        self.assertEqual(len(command), 1)
+    def test_the_documented_commands_subscribe_a_queue(self) -> None:
+        [commands] = COMMANDS.findall((ROOT / "docs/consumers.md").read_text())
+        topic, other = (self.stack.outputs[f"{name}TopicArn"] for name in ("Readiness", "Report"))
+        queue, dead_letters = self.create_queue("yours"), self.create_queue("yours-dead")
         variables = {
-            "READINESS_TOPIC_ARN": self.stack.outputs["ReadinessTopicArn"],
-            "YOUR_QUEUE_ARN": self.create_queue("yours"),
-            "YOUR_DEAD_LETTER_QUEUE_ARN": self.create_queue("yours-dead"),
+            "READINESS_TOPIC_ARN": topic,
+            "YOUR_QUEUE_ARN": queue,
+            "YOUR_DEAD_LETTER_QUEUE_ARN": dead_letters,
         }
-        text = re.sub(r"\$(\w+)", lambda variable: variables[variable[1]], command[0])
-        words = shlex.split(text.replace("\\\n", " "))
-        self.assertEqual(words[:3], ["aws", "sns", "subscribe"])
-        options = dict(zip(words[3::2], words[4::2], strict=True))
-        attributes = json.loads(options.pop("--attributes"))
-        self.watch.sns.subscribe(
-            TopicArn=options.pop("--topic-arn"),
-            Protocol=options.pop("--protocol"),
-            Endpoint=options.pop("--notification-endpoint"),
-            Attributes=attributes,
-        )
-        self.assertEqual(options, {})
-        dead_letters = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
-        self.assertEqual(dead_letters, variables["YOUR_DEAD_LETTER_QUEUE_ARN"])
+        self.run_with_stand_in(commands, variables)
+        for name, arn in (("yours", queue), ("yours-dead", dead_letters)):
+            attributes = {"QueueUrl": self.watch.urls[name], "AttributeNames": ["Policy"]}
+            policy = self.watch.sqs.get_queue_attributes(**attributes)["Attributes"]["Policy"]
+            for source, is_allowed_to_send in ((topic, True), (other, False)):
+                request = AccessRequest("sqs:SendMessage", arn, SNS, {"aws:SourceArn": source})
+                allowed = is_allowed(request, json.loads(policy))
+                self.assertEqual(allowed, is_allowed_to_send, f"{name}, {source}")
+        [subscription] = [
+            one["SubscriptionArn"]
+            for one in self.watch.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+            if one["Endpoint"] == queue
+        ]
+        subscribed = self.watch.sns.get_subscription_attributes(SubscriptionArn=subscription)
+        redrive = json.loads(subscribed["Attributes"]["RedrivePolicy"])
+        self.assertEqual(redrive, {"deadLetterTargetArn": dead_letters})
         ready, not_ready = fresh("subscription-activated"), fresh("subscription-activation-failed")
         for event in (ready, not_ready):
             self.send(json.dumps(event))
         [message] = self.watch.drain("yours")
         self.assertEqual(message.event["id"], id_of(ready))
         self.assertEqual(message.attributes["ready"], "true")
+
+    def run_with_stand_in(self, commands: str, variables: dict[str, str]) -> None:
+        """Runs commands in a shell that finds the stand-in for the AWS CLI."""
+        with tempfile.TemporaryDirectory() as programs:
+            Path(programs, "aws").symlink_to(STAND_IN)
+            path = os.pathsep.join([programs, str(Path(sys.executable).parent), os.environ["PATH"]])
+            done = subprocess.run(
+                ["bash", "-eu", "-o", "pipefail", "-c", commands],
+                env=os.environ | variables | {"PATH": path, "AWS_ENDPOINT_URL": self.stack.endpoint},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=60,
+            )
+        self.assertEqual(done.returncode, 0, f"{commands}\n{done.stdout}")
 
     def test_the_limits_of_the_document_are_those_of_sns(self) -> None:
         def attributes(policy: dict[str, Any]) -> FilterPolicy:

@@ -25,6 +25,11 @@ FILE = "--file docs/subscriptions.example.toml"
 UNIT = "amzn1.alexa.unit.did.EXAMPLEROOM105"
 ALARM = "LiveSkillFailureAlarm"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# What the reader must not take for CloudWatch's behaviour.
+LIMITS = (
+    "The local stack adds up all dimensions of the metric, so that one failure counts as 2.0.",
+    "No other alarm fires here: docs/aspctl.md, A playground.",
+)
 UNKNOWN_TYPE = {"namespace": "Alexa.Group.Management", "name": "Created"}
 
 
@@ -160,6 +165,8 @@ class Tour:
                 break
             time.sleep(0.1)
         self.line(f"  ─▶ {self.paint(f'alarm {ALARM}', '31')}  {self.alarm} ─▶ {state}")
+        for text in LIMITS:
+            self.line(self.paint(f"     {text}", "2"))
 
     def publish_unknown(self) -> None:
         """Publishes an event of a type that the function does not know."""
