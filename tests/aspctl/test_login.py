@@ -464,6 +464,7 @@ class Store(LoginTest):
     def test_a_folder_that_is_not_there_costs_no_consent(self) -> None:
         error = self.refused("--credentials-file", str(self.folder / "nowhere/credentials"))
         self.assertIn("cannot be written", error)
+        self.assertIn(f"hint: Create its folder first: mkdir -p {self.folder}/nowhere\n", error)
         self.assertEqual(self.alexa.requests, [])
 
     def test_a_folder_is_no_file(self) -> None:

@@ -121,7 +121,13 @@ fn shell_word(value: &str) -> Cow<'_, str> {
 
 fn unwritable(path: &Path, error: io::Error) -> InputError {
     let place = path.display().to_string();
-    let advice = "Name a file in a folder of your own that exists (--credentials-file)";
+    let advice = match path.parent() {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = folder.display().to_string();
+            format!("Create its folder first: mkdir -p {}", shell_word(&folder))
+        }
+        _ => "Name a file in a folder of your own (--credentials-file)".to_owned(),
+    };
     InputError::new(place, "cannot be written", advice).because(error)
 }
 
