@@ -252,7 +252,7 @@ INSTALL_SHARE = $(if $(INSTALL_PREFIX),$(INSTALL_PREFIX)/share,$(or $(XDG_DATA_H
 INSTALL = $(PYTHON) tools/install.py --root "$(INSTALL_ROOT)" --share "$(INSTALL_SHARE)"
 
 .PHONY: install
-install: ## Build aspctl and install it with completions and man pages into ~/.cargo/bin and ~/.local/share, or PREFIX=… (many minutes)
+install: ## Build aspctl and install it with completions and man pages into ~/.cargo/bin and ~/.local/share, or PREFIX=… (9 minutes on two cores)
 	@$(CHECK_PYTHON)
 	cargo install --locked --path aspctl --root "$(INSTALL_ROOT)"
 	@$(INSTALL) install
