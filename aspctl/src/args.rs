@@ -222,15 +222,6 @@ pub(crate) fn whole_number<N: FromStr + PartialOrd + Display + Clone>(
     }
 }
 
-/// Parses the id of a device. Names of devices are not looked up: each unit has a list of its own.
-pub(crate) fn device_id(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        let problem = "not an id of a device; aspctl devices --unit UNIT shows the ids and names";
-        return Err(problem.to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// Parses a duration.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a duration such as 30s, 15m or 2h".to_owned())

@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
-    args::{GlobalArgs, OutputFormat, device_id, duration, since},
+    args::{GlobalArgs, OutputFormat, duration, since},
     aws::{AwsCallError, AwsClients, call_error},
     error::CommandError,
     follow::{FollowedQueue, SignalKind, follow, message::ReceivedMessage},
@@ -31,7 +31,7 @@ use crate::{
     stack::DeployedStack,
     stored_readiness::stored_signal,
     terminal::Terminal,
-    units::resolve_unit,
+    units::{resolve_device, resolve_unit},
 };
 
 /// The exit status if the subject is not ready.
@@ -91,12 +91,12 @@ pub(crate) struct SubjectArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) unit: Option<String>,
-    /// Device (endpoint id)
+    /// Device, by its endpoint id, or by its name if `aspctl devices` showed it lately
     #[arg(
         long,
         value_name = "ID",
         conflicts_with = "principal",
-        value_parser = device_id
+        value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) device: Option<String>,
     /// Principal of a role
@@ -206,6 +206,9 @@ async fn selected_subject(
     let mut args = args.clone();
     if let Some(unit) = &args.unit {
         args.unit = Some(resolve_unit(unit, global, terminal).await?);
+    }
+    if let Some(device) = &args.device {
+        args.device = Some(resolve_device(device, terminal)?);
     }
     Ok(subject_of(args))
 }

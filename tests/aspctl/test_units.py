@@ -338,11 +338,22 @@ class ByName(UnitsTest):
         unknown = self.aspctl("units", "--under", "nosuch", **env)
         self.assertIn("nosuch: no unit is known by this name; taken as an id", unknown.err)
 
-    def test_devices_have_no_names_to_be_found_by(self) -> None:
-        for command in (["send", "device-setup", "--print"], ["wait"], ["status"]):
-            refused = self.aspctl(*command, "--device", "Echo 101")
-            self.assertEqual((refused.status, refused.out), (64, ""), refused.err)
+    def test_devices_are_found_by_names_that_were_shown(self) -> None:
+        no_region = {"AWS_REGION": ""}
+        commands = (["send", "device-setup", "--print"], ["wait"], ["status"])
+        for command in commands:
+            refused = self.aspctl(*command, "--device", "Echo 101", **no_region)
+            self.assertEqual((refused.status, refused.out), (1, ""), refused.err)
+            self.assertIn("the device Echo 101: no device is known by this name", refused.err)
             self.assertIn("aspctl devices --unit UNIT", refused.err)
+        [device] = self.ok("devices", "--unit", self.room, "--output", "json").json["devices"]
+        for command in commands:
+            found = self.aspctl(*command, "--device", device["name"].upper(), **no_region)
+            self.assertIn(f"{device['name'].upper()} is {device['id']}", found.err)
+        # A unit is no device.
+        self.ok("units", "--under", PROPERTY)
+        refused = self.aspctl("status", "--device", "Room 101", **no_region)
+        self.assertIn("no device is known by this name", refused.err)
 
     def test_tail_and_replay_take_names(self) -> None:
         # Without an account of AWS they get as far as the region.

@@ -16,7 +16,7 @@ use crate::{
     output::versioned,
     stack::DeployedStack,
     terminal::{Terminal, counted},
-    units::resolve_unit,
+    units::{resolve_device, resolve_unit},
 };
 
 /// How many events are published at the same time.
@@ -84,7 +84,7 @@ pub(crate) async fn run(
     global: &GlobalArgs,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
-    let about = with_unit_ids(args, global, terminal).await?;
+    let about = with_ids(args, global, terminal).await?;
     let samples = samples(args, &about)?;
     if args.print {
         for sample in &samples {
@@ -152,8 +152,8 @@ async fn publish_all(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The values of the events, with the ids of units that are given by their names.
-async fn with_unit_ids(
+/// The values of the events, with the ids of units and devices that are given by their names.
+async fn with_ids(
     args: &SendArgs,
     global: &GlobalArgs,
     terminal: &Terminal,
@@ -163,6 +163,9 @@ async fn with_unit_ids(
     let units = [&mut about.unit, &mut about.parent];
     for given in units.into_iter().flatten() {
         *given = resolve_unit(given, global, terminal).await?;
+    }
+    if let Some(given) = &mut about.device {
+        *given = resolve_device(given, terminal)?;
     }
     Ok(about)
 }

@@ -9,7 +9,6 @@ use clap::{ValueEnum, builder::PossibleValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::device_id,
     aws::{AwsClients, call_error},
     error::CommandError,
     stack::DeployedStack,
@@ -193,8 +192,9 @@ pub(crate) struct SampleOptions {
     /// Automation (automation-failure, automation-success)
     #[arg(long, value_name = "ID")]
     pub(crate) automation: Option<String>,
-    /// Device (endpoint id; automation-failure, device-setup)
-    #[arg(long, value_name = "ID", value_parser = device_id)]
+    /// Device, by its endpoint id, or by its name if `aspctl devices` showed it lately
+    /// (automation-failure, device-setup)
+    #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
     /// Principal (role-assignment, role-revocation)
     #[arg(long, value_name = "ID")]

@@ -11,6 +11,9 @@ use crate::{
 /// How ids of Amazon's begin.
 const ID_PREFIX: &str = "amzn1.";
 
+/// What the ids of devices have, and those of units have not.
+const DEVICE_ID_PART: &str = ".endpoint.";
+
 /// What a user's words stand for.
 #[derive(Debug, PartialEq, Eq)]
 enum NamedUnit {
@@ -53,6 +56,32 @@ pub(crate) async fn resolve_unit(
         }
         Err(_) => Ok(given.to_owned()),
     }
+}
+
+/// Returns the id of a device that is given by its id, or by its name in a list that is kept. There
+/// is no list of all devices to look in: each unit has its own.
+pub(crate) fn resolve_device(given: &str, terminal: &Terminal) -> Result<String, CommandError> {
+    if is_id(given) {
+        return Ok(given.to_owned());
+    }
+    let mut ids = terminal.names().ids_of(given.trim());
+    ids.retain(|id| id.contains(DEVICE_ID_PART));
+    let problem = match (ids.as_slice(), is_name(given)) {
+        ([id], _) => {
+            terminal.note(format_args!("{given} is {id}"));
+            return Ok(id.clone());
+        }
+        ([], false) => return Ok(given.to_owned()),
+        ([], true) => "no device is known by this name",
+        (_, _) => "several devices have this name",
+    };
+    let advice =
+        "aspctl devices --unit UNIT shows the ids of a unit's devices, and keeps their names";
+    Err(CommandError::input(
+        format!("the device {given}"),
+        problem,
+        advice,
+    ))
 }
 
 /// The error of a name that no unit is known by.
