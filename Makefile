@@ -237,7 +237,7 @@ aspctl-binary: .venv-build/.done ## Build aspctl for other Linux machines: make 
 	$(CARGO_LAMBDA) --locked --disable-optimizations --target $(TARGET).$(OLDEST_GLIBC) --package aspctl --bin aspctl --lambda-dir $(PACKAGE)
 
 .PHONY: release
-release: ## Build everything that a release consists of into target/dist (more than an hour on two cores)
+release: ## Build everything that a release consists of into target/dist (six optimized programs: many minutes)
 	@rm -rf target/dist
 	@$(MAKE) build build-renewal aspctl-binary ARCH=arm64
 	@$(MAKE) build build-renewal aspctl-binary ARCH=x86_64
