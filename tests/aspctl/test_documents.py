@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -20,7 +19,7 @@ from alexa import Alexa
 from tool import ASPCTL, OWN, ROOT, aws
 
 from case import BOOTSTRAP  # isort: skip
-from stack import running  # isort: skip
+from stack import output_of, running, script  # isort: skip
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -66,18 +65,9 @@ class DocumentTest(unittest.TestCase):
         self.assertIn("demo", [block.kind for block in blocks])
 
     def run_block(self, block: Block, folder: Path, environment: Mapping[str, str]) -> None:
-        done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", block.commands],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=BLOCK_SECONDS,
-        )
-        failure = f"{block}: exit status {done.returncode}\n{block.commands}\n{done.stdout}"
-        self.assertEqual(done.returncode, 0, failure)
+        status, output = output_of(script(block.commands), environment, folder, BLOCK_SECONDS)
+        failure = f"{block}: exit status {status}\n{block.commands}\n{output}"
+        self.assertEqual(status, 0, failure)
 
 
 if __name__ == "__main__":

@@ -213,6 +213,31 @@ def _start() -> Stack:
     return Stack(started(command, environment, folder / "ministack.log"), endpoint, folder)
 
 
+def output_of(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    seconds: float | None = None,
+) -> tuple[int, str]:
+    """Runs a command without a terminal; exit status and output."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+    )
+    return done.returncode, done.stdout
+
+
+def script(commands: str) -> list[str]:
+    """The command that runs a block of a document, up to its first failure."""
+    return ["bash", "-eu", "-o", "pipefail", "-c", commands]
+
+
 def free_port() -> int:
     """A port of the loopback interface that nobody uses at this moment."""
     with socket.socket() as probe:

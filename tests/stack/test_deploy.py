@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -21,7 +20,7 @@ from unittest.mock import patch
 from samtranslator.yaml_helper import yaml_parse
 
 from case import BOOTSTRAP
-from stack import BUCKET, NAME, REGION, ROOT, Stack, adapt, running
+from stack import BUCKET, NAME, REGION, ROOT, Stack, adapt, output_of, running, script
 
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 import deploy  # noqa: E402
@@ -151,8 +150,8 @@ class DeployTest(unittest.TestCase):
         aws_cli.write_text(AWS_CLI)
         aws_cli.chmod(0o755)
 
-        script = ["bash", "-euo", "pipefail", "-c", documented_renewal()]
-        status, output = output_of(script, environment, self.packages)
+        commands = script(documented_renewal())
+        status, output = output_of(commands, environment, self.packages)
         self.assertEqual(status, 0, output)
         answer = (self.packages / "answer.json").read_text()
         self.assertEqual(json.loads(answer), {"dryRun": True})
@@ -170,22 +169,6 @@ class DeployTest(unittest.TestCase):
     def deployed_stack(self) -> deploy.DeployedStack:
         with patch.dict(os.environ, self.stack.session_environment()):
             return deploy.DeployedStack(deploy.Configuration(self.folder, "test"))
-
-
-def output_of(
-    command: list[str], environment: dict[str, str], folder: Path | None = None
-) -> tuple[int, str]:
-    """Runs a command without a terminal; exit status and output."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return done.returncode, done.stdout
 
 
 def documented_renewal() -> str:

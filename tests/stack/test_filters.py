@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from access import AccessRequest, Principal, is_allowed
 from case import StackTest, fresh, id_of
 from second_emulator import PYTHON
-from stack import ROOT
+from stack import ROOT, output_of, script
 from watch import Received, messages, samples
 
 JUDGE = Path(__file__).with_name("filter_judge.py")
@@ -289,16 +289,9 @@ class FilterPolicyTest(StackTest):
         with tempfile.TemporaryDirectory() as programs:
             Path(programs, "aws").symlink_to(STAND_IN)
             path = os.pathsep.join([programs, str(Path(sys.executable).parent), os.environ["PATH"]])
-            done = subprocess.run(
-                ["bash", "-eu", "-o", "pipefail", "-c", commands],
-                env=os.environ | variables | {"PATH": path, "AWS_ENDPOINT_URL": self.stack.endpoint},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=60,
-            )
-        self.assertEqual(done.returncode, 0, f"{commands}\n{done.stdout}")
+            environment = os.environ | variables | {"PATH": path, "AWS_ENDPOINT_URL": self.stack.endpoint}
+            status, output = output_of(script(commands), environment, seconds=60)
+        self.assertEqual(status, 0, f"{commands}\n{output}")
 
     def test_the_limits_of_the_document_are_those_of_sns(self) -> None:
         def attributes(policy: dict[str, Any]) -> FilterPolicy:
