@@ -27,12 +27,12 @@ use crate::{
     error::CommandError,
     interrupt::interruptible,
     subscriptions::{
-        file::EntrySubject,
+        file::{EntrySubject, is_id},
         schema_line::schema_line,
         write::{WrittenEntry, WrittenSubject, WrittenTopic, file_text, inline},
     },
     terminal::{Terminal, counted},
-    units::{is_id, resolve_units_given, top_units, unknown_name},
+    units::{resolve_units_given, top_units, unknown_name},
 };
 
 /// What the file says about itself.
@@ -390,7 +390,7 @@ impl Questions<'_> {
         if has_alexa {
             under = resolve_units_given(&under, self.global, self.terminal).await?;
             units = resolve_units_given(&units, self.global, self.terminal).await?;
-            // Alexa was asked: what is no id now is nothing that the file could name.
+            // What is neither an id nor a name that Alexa knows, a file cannot name either.
             if let Some(unknown) = under.iter().chain(&units).find(|unit| !is_id(unit)) {
                 return Err(unknown_name(unknown));
             }
@@ -425,18 +425,14 @@ impl Questions<'_> {
 
     async fn skills(&self, kinds: &[EventKind]) -> Result<Vec<String>, CommandError> {
         let is_needed = kinds.contains(&EventKind::SkillInteractionFailure);
-        if !is_needed || !self.args.skills.is_empty() {
-            check_skills(&self.args.skills)?;
-            return Ok(self.args.skills.clone());
-        }
-        let mut skills = Vec::new();
-        if self.is_asked {
+        let mut skills = self.args.skills.clone();
+        if is_needed && skills.is_empty() && self.is_asked {
             let what = "Skills whose failures to report, by their ids (empty: later)";
             let answer = self.terminal.ask(what, "--skill").await?;
             skills.extend(words(&answer).map(str::to_owned));
         }
         check_skills(&skills)?;
-        if skills.is_empty() {
+        if is_needed && skills.is_empty() {
             skills.push(SKILL.to_owned());
         }
         Ok(skills)

@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-/// How ids of Amazon's begin.
-const ID_PREFIX: &str = "amzn1.";
+use crate::alexa::subscriptions::file::ID_PREFIX;
 
 /// The names of units and devices, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

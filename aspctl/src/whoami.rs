@@ -208,7 +208,7 @@ impl CallerIdentity {
             terminal.say(format_args!("{name:<12}  {value}"))?;
         }
         for (name, reason) in missing {
-            let problem = told(name, reason);
+            let problem = named_problem(name, reason);
             terminal.say(format_args!("{BAD}missing{BAD:#}       {problem}"))?;
             if let Some(advice) = reason.advice() {
                 terminal.note(format_args!("{STRONG}hint:{STRONG:#} {advice}"));
@@ -308,7 +308,7 @@ struct MissingPartOutput {
 }
 
 /// Says which part is missing and why, and names it once.
-fn told(name: &str, reason: &Explanation) -> String {
+fn named_problem(name: &str, reason: &Explanation) -> String {
     let problem = reason.problem();
     if problem.starts_with(name) {
         problem

@@ -177,6 +177,16 @@ fn describe_other_message(fields: &JsonFields<'_, JsonTree<'_>>) -> &'static str
     }
 }
 
+/// Returns the header of an event, also of one that is invalid otherwise.
+#[must_use]
+pub fn header_of(text: &str) -> Option<EventHeader> {
+    match decode(text) {
+        Ok(DecodedText::Event(event)) => Some(event.header),
+        Err(DecodeError::InvalidEvent { header, .. }) => header.map(|header| *header),
+        Ok(DecodedText::Greeting) | Err(_) => None,
+    }
+}
+
 fn invalid(misfit: &JsonMisfit, header: Option<Box<EventHeader>>) -> DecodeError {
     DecodeError::InvalidEvent {
         problem: misfit.to_string(),

@@ -29,7 +29,7 @@ use super::{
 use crate::{advice::InputError, compare::WantedSubscription, entities::EntityPairs};
 
 /// How ids of Amazon's begin. Everything else in a field for units is a name.
-const ID_PREFIX: &str = "amzn1.";
+pub const ID_PREFIX: &str = "amzn1.";
 
 /// The id of a unit, or a name: not the id of something else, and not blank.
 const UNIT_PATTERN: &str = r"^(?!amzn1\.(?!alexa\.unit\.)).*\S";
@@ -236,7 +236,8 @@ impl EntryRequest {
 }
 
 /// Whether a text is an id of Amazon's, and not a name.
-pub(super) fn is_id(text: &str) -> bool {
+#[must_use]
+pub fn is_id(text: &str) -> bool {
     text.starts_with(ID_PREFIX)
 }
 

@@ -55,8 +55,8 @@ fn about_quarantine(event: &ExplainedEvent) -> Vec<String> {
     let Some(quarantine) = &event.quarantine else {
         return Vec::new();
     };
-    let mut advice = vec![remedy(quarantine.kind).to_owned()];
-    let shows_effect = match quarantine.kind {
+    let mut advice = vec![remedy(quarantine.reason).to_owned()];
+    let shows_effect = match quarantine.reason {
         QuarantineReason::UnknownEventType => {
             let event_type = event.event_type.as_deref().unwrap_or("Namespace.Name");
             Some(format!("ForwardEventTypes={event_type}"))
@@ -74,10 +74,8 @@ fn about_quarantine(event: &ExplainedEvent) -> Vec<String> {
     if let Some(parameter) = shows_effect {
         advice.push(format!("To see the effect: --parameter {parameter}"));
     }
-    advice.push(format!(
-        "Then run {REPLAY_QUARANTINE} {}",
-        quarantine.reason
-    ));
+    let reason = quarantine.reason.as_str();
+    advice.push(format!("Then run {REPLAY_QUARANTINE} {reason}"));
     advice
 }
 

@@ -20,7 +20,7 @@ use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
 use asp_events::{
     envelope::{Record, UnsupportedEnvelope},
-    event::{self, DecodeError, DecodedText},
+    event,
     handler::{self, DryRunSettings},
     outcome::Outcome,
 };
@@ -195,17 +195,8 @@ impl EventExplainer {
         let record = found.record.as_ref().ok();
         let sent_at = record.and_then(|record| record.sent_at);
         let known = self.at.or(found.facts.received_at).or(sent_at);
-        let at = known.or_else(|| event_time(&record?.text));
+        let at = known.or_else(|| event::header_of(&record?.text)?.event_time());
         at.unwrap_or(self.settings.now)
             .trunc_subsecs(SUBSECOND_DIGITS)
-    }
-}
-
-/// When an event happened, by its own time.
-fn event_time(text: &str) -> Option<DateTime<Utc>> {
-    match event::decode(text) {
-        Ok(DecodedText::Event(event)) => event.header.event_time(),
-        Err(DecodeError::InvalidEvent { header, .. }) => header?.event_time(),
-        Ok(DecodedText::Greeting) | Err(_) => None,
     }
 }

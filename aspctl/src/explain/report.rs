@@ -168,10 +168,8 @@ pub(super) enum FindingKind {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExplainedQuarantine {
     /// The reason, as in the message on the quarantine topic.
-    pub(super) reason: &'static str,
-    /// The same, for advice.
-    #[serde(skip)]
-    pub(super) kind: QuarantineReason,
+    #[schemars(with = "String")]
+    pub(super) reason: QuarantineReason,
     /// The reason in words, as there.
     pub(super) detail: String,
     /// The JSON path in the event to which the reason refers, if one is known.
@@ -377,8 +375,7 @@ impl ExplainedQuarantine {
         let quarantine = run.quarantine.as_ref()?;
         let path = quarantine.detail.split_once(": ").map(|(path, _)| path);
         Some(Self {
-            reason: quarantine.reason.as_str(),
-            kind: quarantine.reason,
+            reason: quarantine.reason,
             path: path.filter(|path| path.starts_with('$')).map(str::to_owned),
             detail: quarantine.detail.clone(),
         })

@@ -186,7 +186,7 @@ impl ExplanationRows {
             self.add("finding", &format!("{}: {}", finding.what, finding.meaning));
         }
         if let Some(quarantine) = &event.quarantine {
-            self.add("reason", quarantine.reason);
+            self.add("reason", quarantine.reason.as_str());
             self.add("detail", &quarantine.detail);
         }
         if let Some(failure) = &event.failure {

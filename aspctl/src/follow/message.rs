@@ -1,7 +1,7 @@
 //! Filters the messages that the function publishes, and formats them for a terminal.
 
 use asp_events::{
-    event::{self, DecodeError, DecodedText},
+    event,
     message::{MessageSummary, PublishedMessage, SummarySeverity},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -103,12 +103,7 @@ impl ReceivedMessage {
     fn quarantined_unit(&self) -> Option<String> {
         let message = self.json()?;
         let text = message.pointer("/data/message")?.as_str()?;
-        let header = match event::decode(text) {
-            Ok(DecodedText::Event(event)) => event.header,
-            Err(DecodeError::InvalidEvent { header, .. }) => *header?,
-            Ok(DecodedText::Greeting) | Err(_) => return None,
-        };
-        header.unit_id().map(str::to_owned)
+        event::header_of(text)?.unit_id().map(str::to_owned)
     }
 }
 

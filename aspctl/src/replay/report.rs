@@ -52,7 +52,7 @@ impl ReplayRun<'_> {
         }
         self.note_skipped();
         self.note_refusals(&loaded.selected);
-        self.note_quarantined_again(&loaded.selected);
+        self.note_quarantined_again(loaded);
         self.note_consumer_queue();
         self.note_hidden();
         Ok(())
@@ -87,16 +87,16 @@ impl ReplayRun<'_> {
     }
 
     /// Notes which events would be quarantined again.
-    fn note_quarantined_again(&self, selected: &[SelectedMessage]) {
+    fn note_quarantined_again(&self, loaded: &LoadedMessages) {
         if matches!(self.sink, EventSink::Queue { .. }) {
             return;
         }
-        for warning in QuarantinedAgain::among(selected, &self.settings).warnings() {
-            let of_more = if self.has_more {
-                "Of the events shown: "
-            } else {
-                ""
-            };
+        let of_more = if loaded.has_more {
+            "Of the events shown: "
+        } else {
+            ""
+        };
+        for warning in QuarantinedAgain::among(&loaded.selected, &self.settings).warnings() {
             self.terminal.note(format_args!("{of_more}{warning}"));
         }
     }

@@ -22,8 +22,8 @@ use crate::{
     terminal::counted,
 };
 
-/// How the stack's function decides about events. Parameters with which it would not start count
-/// as not set, and `aspctl doctor` reports them.
+/// How the stack's function decides about events. If it would not start with its parameters, none
+/// of them counts; `aspctl doctor` reports that.
 pub(super) fn route_settings(stack: &DeployedStack) -> RouteSettings {
     let config = StackParameters::deployed(stack).function_config();
     config.map(|config| config.routing).unwrap_or_default()

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub(crate) use self::resolve::{
-    is_id, organization, resolve_device, resolve_unit, resolve_units_given, unknown_name,
+    organization, resolve_device, resolve_unit, resolve_units_given, unknown_name,
 };
 use self::{resolve::names_of, tree::tree_rows};
 use crate::{

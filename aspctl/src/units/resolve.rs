@@ -4,14 +4,17 @@ use std::{collections::HashMap, env};
 
 use super::{CachedRead, ListedUnit, ORGANIZATION_VARIABLE};
 use crate::{
-    alexa::AlexaApi, args::GlobalArgs, credentials, customer_cache::CustomerCache,
-    error::CommandError, names::NameBook, terminal::Terminal,
+    alexa::{AlexaApi, subscriptions::file::is_id},
+    args::GlobalArgs,
+    credentials,
+    customer_cache::CustomerCache,
+    error::CommandError,
+    names::NameBook,
+    terminal::Terminal,
 };
 
-/// How ids of Amazon's begin.
-const ID_PREFIX: &str = "amzn1.";
-
-/// What the ids of devices have, and those of units have not.
+/// What the ids of devices have, and those of units have not, in all of Amazon's examples. A device
+/// whose id lacks it is refused by its name, and taken by its id.
 const DEVICE_ID_PART: &str = ".endpoint.";
 
 /// What a user's words stand for.
@@ -110,11 +113,6 @@ pub(crate) async fn resolve_units_given(
     Ok(ids)
 }
 
-/// Whether this is an id, as far as Amazon is known to give them.
-pub(crate) fn is_id(given: &str) -> bool {
-    given.starts_with(ID_PREFIX)
-}
-
 /// Whether this can only be a name.
 fn is_name(given: &str) -> bool {
     given.contains(char::is_whitespace)
@@ -147,7 +145,7 @@ async fn find(
 /// The id of the unit below which all others are, if it is known.
 pub(crate) fn organization() -> Option<String> {
     let organization = env::var(ORGANIZATION_VARIABLE).ok()?;
-    organization.starts_with(ID_PREFIX).then_some(organization)
+    is_id(&organization).then_some(organization)
 }
 
 pub(super) fn names_of(units: Vec<ListedUnit>) -> NameBook {
