@@ -2,25 +2,32 @@
 
 use std::{
     env,
+    fs::File,
+    io::{BufRead, BufReader},
     path::Path,
     sync::{Arc, LazyLock},
 };
 
-use rustls::{ClientConfig, Error, RootCertStore, crypto::ring};
+use aws_smithy_types::base64;
+use rustls::{ClientConfig, Error, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
 /// The file with all certificates that Lambda's Amazon Linux trusts. Source: the package
 /// ca-certificates of Amazon Linux 2023.
 const BUNDLE: &str = "/etc/pki/tls/certs/ca-bundle.crt";
 
-/// The variables that name other certificates, as for OpenSSL: a file, and folders.
-const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// The variable that names a file with other certificates, as for OpenSSL.
+const FILE: &str = "SSL_CERT_FILE";
+
+/// The variable that names folders with other certificates, as for OpenSSL.
+const FOLDERS: &str = "SSL_CERT_DIR";
 
 /// Returns the settings of TLS. The first call reads the certificates.
 pub(super) fn config() -> Result<Arc<ClientConfig>, Error> {
     static CONFIG: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {
-        let are_named = VARIABLES.iter().any(|name| env::var_os(name).is_some());
-        let roots = trusted_roots(are_named, Path::new(BUNDLE));
+        let file = env::var_os(FILE);
+        let has_folders = env::var_os(FOLDERS).is_some();
+        let roots = trusted_roots(file.as_ref().map(Path::new), has_folders, Path::new(BUNDLE));
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions()?;
@@ -33,25 +40,51 @@ pub(super) fn config() -> Result<Arc<ClientConfig>, Error> {
 /// Reads the trusted certificates: those that the environment names; otherwise the bundle, because
 /// a search of the folders where systems keep certificates reads hundreds of files. If none of them
 /// is usable, the others are tried.
-fn trusted_roots(are_named: bool, bundle: &Path) -> RootCertStore {
-    let bundled = || {
-        let is_there = bundle.exists();
-        let found = is_there.then(|| load_certs_from_paths(Some(bundle), None));
-        usable(&bundle.display().to_string(), found?)
+fn trusted_roots(file: Option<&Path>, has_folders: bool, bundle: &Path) -> RootCertStore {
+    let in_file = |file: &Path| {
+        let plain = File::open(file).ok().map(BufReader::new);
+        plain.and_then(plain_roots).or_else(|| {
+            let found = load_certs_from_paths(Some(file), None);
+            usable(&file.display().to_string(), found)
+        })
     };
+    let bundled = || bundle.exists().then(|| in_file(bundle))?;
     let native = || {
-        let [file, folders] = VARIABLES;
-        usable(
-            &format!("{file}, {folders} or the system's folders"),
-            load_native_certs(),
-        )
+        let source = format!("{FILE}, {FOLDERS} or the system's folders");
+        usable(&source, load_native_certs())
     };
-    let roots = if are_named {
-        native().or_else(bundled)
-    } else {
-        bundled().or_else(native)
+    let roots = match file {
+        _ if has_folders => native().or_else(bundled),
+        Some(file) => in_file(file).or_else(bundled),
+        None => bundled().or_else(native),
     };
     roots.unwrap_or_else(RootCertStore::empty)
+}
+
+/// Reads certificates as bundles have them. If anything but base64 is between the first line of one
+/// and its last, or none is usable, there is no answer: [`load_certs_from_paths`] then decides. It
+/// decodes base64 in constant time, as secrets need it, with four times as many instructions.
+fn plain_roots(mut pem: impl BufRead) -> Option<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let (mut line, mut base64) = (String::new(), String::new());
+    let mut is_inside = false;
+    loop {
+        line.clear();
+        if pem.read_line(&mut line).ok()? == 0 {
+            return (!is_inside && !roots.is_empty()).then_some(roots);
+        }
+        match (line.trim_ascii_end(), is_inside) {
+            ("-----BEGIN CERTIFICATE-----", false) => is_inside = true,
+            ("-----END CERTIFICATE-----", true) => {
+                let der = base64::decode(&base64).ok()?;
+                roots.add_parsable_certificates([CertificateDer::from(der)]);
+                base64.clear();
+                is_inside = false;
+            }
+            (text, true) => base64.push_str(text),
+            (_, false) => {}
+        }
+    }
 }
 
 /// Parses certificates. One that cannot be read or parsed costs no other its trust.
@@ -97,48 +130,84 @@ AAAA
 ";
 
     /// How many certificates of a bundle with this text are trusted.
-    fn trusted_in(name: &str, text: &str) -> usize {
+    fn trusted_in(name: &str, text: &[u8]) -> usize {
         let bundle = env::temp_dir().join(format!("asp-events-{}-{name}.pem", std::process::id()));
         fs::write(&bundle, text).unwrap();
-        let roots = trusted_roots(false, &bundle);
+        let roots = trusted_roots(None, false, &bundle);
         fs::remove_file(bundle).unwrap();
         roots.len()
     }
 
     /// What a system without the bundle trusts.
     fn trusted_by_the_system() -> usize {
-        trusted_roots(false, Path::new("/no/such/bundle")).len()
+        trusted_roots(None, false, Path::new("/no/such/bundle")).len()
+    }
+
+    /// How many certificates are read without the parser of rustls.
+    fn read_plainly(text: &[u8]) -> Option<usize> {
+        plain_roots(text).map(|roots| roots.len())
+    }
+
+    #[test]
+    fn a_bundle_is_read_plainly() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for text in [
+            CERTIFICATE.to_owned(),
+            CERTIFICATE.trim_end().to_owned(),
+            CERTIFICATE.replace('\n', "\r\n"),
+            CERTIFICATE.replace('\n', " \n"),
+            format!("# Főtanúsítvány\n\n{CERTIFICATE}\n# the end\n"),
+            format!("{UNPARSABLE}{CERTIFICATE}"),
+            format!("{key}{CERTIFICATE}"),
+        ] {
+            assert_eq!(read_plainly(text.as_bytes()), Some(1), "{text}");
+        }
+        assert_eq!(read_plainly(CERTIFICATE.repeat(145).as_bytes()), Some(145));
+    }
+
+    #[test]
+    fn what_is_not_as_bundles_have_it_is_left_to_the_parser_of_rustls() {
+        let unfinished = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        let beside_latin_1 = [b"# F\xf5tan\n", CERTIFICATE.as_bytes()].concat();
+        for (name, text) in [
+            (
+                "unfinished",
+                format!("{CERTIFICATE}{unfinished}").as_bytes(),
+            ),
+            ("broken", format!("{CERTIFICATE}{unfinished}!\n").as_bytes()),
+            ("latin-1", &beside_latin_1),
+        ] {
+            assert_eq!(read_plainly(text), None, "{name}");
+            assert_eq!(trusted_in(name, text), 1, "{name}");
+        }
+        let within = format!("{unfinished}{CERTIFICATE}");
+        assert_eq!(read_plainly(within.as_bytes()), None);
     }
 
     #[test]
     fn the_bundle_alone_is_read() {
-        assert_eq!(trusted_in("one", CERTIFICATE), 1);
-        assert_eq!(trusted_in("same", &CERTIFICATE.repeat(2)), 1);
-    }
-
-    #[test]
-    fn a_certificate_that_cannot_be_parsed_costs_no_other_its_trust() {
-        let mixed = format!("{UNPARSABLE}text\n{CERTIFICATE}");
-        assert_eq!(trusted_in("mixed", &mixed), 1);
-        let broken = format!("{CERTIFICATE}-----BEGIN CERTIFICATE-----\n!\n");
-        assert_eq!(trusted_in("broken", &broken), 1);
+        assert_eq!(trusted_in("one", CERTIFICATE.as_bytes()), 1);
     }
 
     #[test]
     fn an_unusable_bundle_is_replaced_by_what_the_system_trusts() {
         for (name, text) in [("empty", ""), ("text", "text"), ("bad", UNPARSABLE)] {
-            assert_eq!(trusted_in(name, text), trusted_by_the_system(), "{name}");
+            let trusted = trusted_in(name, text.as_bytes());
+            assert_eq!(trusted, trusted_by_the_system(), "{name}");
         }
-        let folder = env::temp_dir();
-        assert_eq!(trusted_roots(false, &folder).len(), trusted_by_the_system());
+        let trusted = trusted_roots(None, false, &env::temp_dir()).len();
+        assert_eq!(trusted, trusted_by_the_system());
     }
 
     #[test]
     fn what_the_environment_names_goes_first() {
         let bundle = env::temp_dir().join(format!("asp-events-{}-n.pem", std::process::id()));
         fs::write(&bundle, CERTIFICATE).unwrap();
+        let nowhere = Path::new("/no/such/bundle");
+        assert_eq!(trusted_roots(Some(&bundle), false, nowhere).len(), 1);
+        assert_eq!(trusted_roots(Some(nowhere), false, &bundle).len(), 1);
         let expected = trusted_by_the_system().max(1);
-        assert_eq!(trusted_roots(true, &bundle).len(), expected);
+        assert_eq!(trusted_roots(None, true, &bundle).len(), expected);
         fs::remove_file(bundle).unwrap();
     }
 }
