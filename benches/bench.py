@@ -31,6 +31,7 @@ BENCHES = ROOT / "benches"
 WORK = ROOT / "target/bench"
 FUNCTION = ROOT / "target/release/asp-events"
 LEDGER = {"LEDGER_TABLE": "asp-events-LedgerTable"}
+ONE_CERTIFICATE = {"SSL_CERT_FILE": str(WORK / "run/alone.pem")}
 TOPIC = "arn:aws:sns:us-east-1:123456789012:asp-events"
 # Without the flags of make, which cargo would take for its own.
 BUILD_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
@@ -88,11 +89,10 @@ def functions(against: Path | None) -> list[Peer]:
     command = [str(FUNCTION)]
     # As far as the function knows, it is then not in Lambda.
     no_warm_up = {"AWS_LAMBDA_INITIALIZATION_TYPE": ""}
-    alone = {"SSL_CERT_FILE": str(WORK / "run/alone.pem")}
     peers = [
         Peer("asp-events-ledger", command, "all-calls", LEDGER),
         Peer("asp-events-memory", command, "effects"),
-        Peer("asp-events-one-certificate", command, "all-calls", LEDGER | alone),
+        Peer("asp-events-one-certificate", command, "all-calls", LEDGER | ONE_CERTIFICATE),
         Peer("asp-events-no-warm-up", command, "all-calls", LEDGER | no_warm_up),
     ]
     if against:
@@ -107,6 +107,7 @@ def rust_peers() -> list[Peer]:
     return [
         Peer("floor", [str(cargo("build", "floor", "release"))], "nothing"),
         Peer("same-calls", same_calls, "all-calls", LEDGER),
+        Peer("same-calls-one-certificate", same_calls, "all-calls", LEDGER | ONE_CERTIFICATE),
         Peer("same-connections", same_calls, "all-calls", LEDGER | opens),
     ]
 
@@ -216,7 +217,7 @@ def environment() -> dict[str, str]:
         "AWS_LAMBDA_LOG_FORMAT": "JSON",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "METRIC_NAMESPACE": "AlexaSmartProperties/asp-events",
-        "NO_PROXY": "localhost,127.0.0.1",
+        "NO_PROXY": "127.0.0.1,127.0.0.2,127.0.0.3",
         # What Lambda's system has in one file. Each of the SDKs looks elsewhere for it.
         "SSL_CERT_FILE": certificates,
         "AWS_CA_BUNDLE": certificates,

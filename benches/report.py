@@ -57,6 +57,7 @@ PEERS = {
     "asp-events-no-warm-up": "the same, without its warm-up",
     "asp-events-before": "the same, the build of `AGAINST`",
     "same-calls": "Rust with the same calls and nothing else",
+    "same-calls-one-certificate": "the same, a file with one certificate",
     "same-connections": "the same, a connection for each count",
     "python": "Python: Powertools, pydantic, boto3",
     "python-once": "the same with Powertools' idempotency",

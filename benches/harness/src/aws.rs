@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Error as IoError,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -38,6 +38,14 @@ use crate::{
 const AUTHORITIES: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// The variable that names a service's endpoint, and the address of the service. Each has its own,
+/// as on AWS, so that no function uses a connection or a TLS session of one service for another.
+const SERVICES: [(&str, Ipv4Addr); 3] = [
+    ("AWS_ENDPOINT_URL_DYNAMODB", Ipv4Addr::LOCALHOST),
+    ("AWS_ENDPOINT_URL_SNS", Ipv4Addr::new(127, 0, 0, 2)),
+    ("AWS_ENDPOINT_URL_CLOUDWATCH", Ipv4Addr::new(127, 0, 0, 3)),
 ];
 
 /// How long each service takes to answer, in milliseconds.
@@ -80,8 +88,8 @@ pub struct RecordedCall {
 /// The stand-in; it runs until the process ends.
 #[derive(Debug)]
 pub struct AwsStandIn {
-    /// The endpoint of all services.
-    pub endpoint: String,
+    /// The variables that name the services' endpoints.
+    pub endpoints: BTreeMap<String, String>,
     /// How many certificates the file of [`Self::write_certificates`] has.
     pub authorities: usize,
     shared: Arc<SharedState>,
@@ -105,22 +113,14 @@ impl AwsStandIn {
         let failed = |problem: rcgen::Error| HarnessError::unreadable("certificate", problem);
         let issuer = authority().map_err(failed)?;
         let config = Arc::new(server_config(&issuer)?);
-        let listener =
-            TcpListener::bind("127.0.0.1:0").map_err(HarnessError::io("listen for AWS"))?;
-        let address = listener
-            .local_addr()
-            .map_err(HarnessError::io("listen for AWS"))?;
         let shared = Arc::<SharedState>::default();
-        let state = shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (config, state) = (config.clone(), state.clone());
-                // A connection ends however its client ends it.
-                thread::spawn(move || drop(serve(stream, config, &state)));
-            }
-        });
+        let mut endpoints = BTreeMap::new();
+        for (variable, address) in SERVICES {
+            let port = listen(address, &config, &shared)?;
+            endpoints.insert(variable.to_owned(), format!("https://{address}:{port}"));
+        }
         Ok(Self {
-            endpoint: format!("https://localhost:{}", address.port()),
+            endpoints,
             authorities: 0,
             shared,
             authority: issuer.pem(),
@@ -167,6 +167,26 @@ impl AwsStandIn {
     }
 }
 
+/// Starts to serve at an address, and returns the port.
+fn listen(
+    address: Ipv4Addr,
+    config: &Arc<ServerConfig>,
+    shared: &Arc<SharedState>,
+) -> Result<u16, HarnessError> {
+    let failed = || HarnessError::io(format!("listen at {address}"));
+    let listener = TcpListener::bind((address, 0)).map_err(failed())?;
+    let port = listener.local_addr().map_err(failed())?.port();
+    let (config, shared) = (config.clone(), shared.clone());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (config, shared) = (config.clone(), shared.clone());
+            // A connection ends however its client ends it.
+            thread::spawn(move || drop(serve(stream, config, &shared)));
+        }
+    });
+    Ok(port)
+}
+
 fn named(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
     names.push(DnType::CommonName, name);
@@ -184,9 +204,9 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
 fn server_config(issuer: &CertifiedIssuer<'_, KeyPair>) -> Result<ServerConfig, HarnessError> {
     let failed = |problem: rcgen::Error| HarnessError::unreadable("certificate", problem);
     let key = KeyPair::generate().map_err(failed)?;
-    let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
-        .map_err(failed)?;
-    params.distinguished_name = named("localhost");
+    let addresses: Vec<_> = SERVICES.map(|(_, address)| address.to_string()).into();
+    let mut params = CertificateParams::new(addresses).map_err(failed)?;
+    params.distinguished_name = named("services of the benchmark");
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, issuer).map_err(failed)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -101,7 +101,7 @@ fn station(plan: &BenchmarkPlan) -> Result<MeasuringStation, HarnessError> {
     let mut aws = AwsStandIn::start()?;
     aws.write_certificates(&plan.work.join("alone.pem"), &plan.work.join("all.pem"))?;
     let mut variables = plan.environment.clone();
-    variables.insert("AWS_ENDPOINT_URL".to_owned(), aws.endpoint.clone());
+    variables.extend(aws.endpoints.clone());
     let method = ShareMethod::detect();
     eprintln!("The share of a core: {}", method.name());
     Ok(MeasuringStation {

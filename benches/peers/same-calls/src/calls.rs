@@ -51,14 +51,18 @@ impl PeerClients {
         let http = Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let mut config = SdkConfig::builder()
+        let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(variable("AWS_REGION")?))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http);
-        config.set_endpoint_url(variable("AWS_ENDPOINT_URL").ok());
-        let config = config.build();
+            .http_client(http)
+            .build();
+        let mut sns = aws_sdk_sns::config::Builder::from(&config);
+        sns.set_endpoint_url(variable("AWS_ENDPOINT_URL_SNS").ok());
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config);
+        dynamodb.set_endpoint_url(variable("AWS_ENDPOINT_URL_DYNAMODB").ok());
         let mut counts = aws_sdk_cloudwatch::config::Builder::from(&config);
+        counts.set_endpoint_url(variable("AWS_ENDPOINT_URL_CLOUDWATCH").ok());
         if variable("CONNECTION_FOR_EACH_COUNT").is_ok() {
             let http = Builder::new()
                 .pool_max_idle_per_host(0)
@@ -67,9 +71,9 @@ impl PeerClients {
             counts = counts.http_client(http);
         }
         Ok(Self {
-            sns: aws_sdk_sns::Client::new(&config),
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
             cloudwatch: aws_sdk_cloudwatch::Client::from_conf(counts.build()),
-            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             readiness_topic: variable("READINESS_TOPIC_ARN")?,
             report_topic: variable("REPORT_TOPIC_ARN")?,
             table: variable("LEDGER_TABLE")?,
