@@ -29,11 +29,14 @@ use super::{
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 
+/// How long an attempt may take where a fake does not answer.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
 /// Builds a client like the function's, with short waits and a retry quota of its own: by default
 /// all clients of a process share one and stop retrying when it is used up. A macro, because the
 /// SDK's clients have no type in common.
 macro_rules! client {
-    ($sdk:ident, $aws:expr, $http:expr) => {{
+    ($sdk:ident, $aws:expr, $http:expr, $attempt:expr) => {{
         use $sdk::config::{
             BehaviorVersion, Config, Region,
             retry::{RetryConfig, RetryPartition, TokenBucket},
@@ -51,7 +54,7 @@ macro_rules! client {
             ))
             .timeout_config(
                 TimeoutConfig::builder()
-                    .operation_attempt_timeout(Duration::from_millis(500))
+                    .operation_attempt_timeout($attempt)
                     .build(),
             )
             .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
@@ -70,8 +73,10 @@ fn http() -> SharedHttpClient {
     asp_events::aws::client::http()
 }
 
+/// A client that waits: a fake that refuses a request first prints a backtrace, which can take
+/// seconds.
 fn dynamodb(aws: &FakeAws) -> aws_sdk_dynamodb::Client {
-    client!(aws_sdk_dynamodb, aws, http())
+    client!(aws_sdk_dynamodb, aws, http(), Duration::from_mins(1))
 }
 
 /// What the SDK makes of an answer.
@@ -98,7 +103,7 @@ async fn publish(aws: &FakeAws, http: SharedHttpClient, id: &str) -> String {
     let attribute = aws_sdk_sns::types::MessageAttributeValue::builder()
         .data_type("String")
         .string_value(message_type);
-    let call = client!(aws_sdk_sns, aws, http)
+    let call = client!(aws_sdk_sns, aws, http, ATTEMPT)
         .publish()
         .topic_arn("arn:readiness")
         .message(message.to_string());
@@ -126,7 +131,7 @@ async fn count(aws: &FakeAws, http: SharedHttpClient) -> String {
         .timestamp(SdkTime::from_secs(NOW.timestamp()))
         .value(2.0)
         .unit(StandardUnit::Count);
-    let call = client!(aws_sdk_cloudwatch, aws, http)
+    let call = client!(aws_sdk_cloudwatch, aws, http, ATTEMPT)
         .put_metric_data()
         .namespace("Asp");
     seen(call.metric_data(datum.build()).send().await)
@@ -134,7 +139,7 @@ async fn count(aws: &FakeAws, http: SharedHttpClient) -> String {
 
 /// Puts an item as completed.
 async fn complete(aws: &FakeAws, http: SharedHttpClient) -> String {
-    let put = client!(aws_sdk_dynamodb, aws, http)
+    let put = client!(aws_sdk_dynamodb, aws, http, ATTEMPT)
         .put_item()
         .table_name("ledger");
     seen(
