@@ -5,7 +5,7 @@ mod tree;
 
 use std::{collections::HashSet, process::ExitCode};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use clap::builder::NonEmptyStringValueParser;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -293,7 +293,7 @@ impl CachedRead {
 }
 
 fn cache_note(read_at: DateTime<Utc>) -> String {
-    let at = read_at.with_timezone(&Local).format("%T");
+    let at = read_at.format("%TZ");
     format!("As Alexa showed it at {at}; --no-cache asks again")
 }
 
