@@ -61,9 +61,10 @@ fn trusted_roots(file: Option<&Path>, has_folders: bool, bundle: &Path) -> RootC
     roots.unwrap_or_else(RootCertStore::empty)
 }
 
-/// Reads certificates as bundles have them. If anything but base64 is between the first line of one
-/// and its last, or none is usable, there is no answer: [`load_certs_from_paths`] then decides. It
-/// decodes base64 in constant time, as secrets need it, with four times as many instructions.
+/// Reads certificates as bundles have them: between text, each in base64. If anything else is there,
+/// or none is usable, there is no answer: [`load_certs_from_paths`] then decides, and says what it
+/// cannot read. It decodes base64 in constant time, as secrets need it, with four times as many
+/// instructions.
 fn plain_roots(mut pem: impl BufRead) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let (mut line, mut base64) = (String::new(), String::new());
@@ -82,6 +83,7 @@ fn plain_roots(mut pem: impl BufRead) -> Option<RootCertStore> {
                 is_inside = false;
             }
             (text, true) => base64.push_str(text),
+            (text, false) if text.starts_with("-----") => return None,
             (_, false) => {}
         }
     }
@@ -150,7 +152,6 @@ AAAA
 
     #[test]
     fn a_bundle_is_read_plainly() {
-        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         for text in [
             CERTIFICATE.to_owned(),
             CERTIFICATE.trim_end().to_owned(),
@@ -158,7 +159,6 @@ AAAA
             CERTIFICATE.replace('\n', " \n"),
             format!("# Főtanúsítvány\n\n{CERTIFICATE}\n# the end\n"),
             format!("{UNPARSABLE}{CERTIFICATE}"),
-            format!("{key}{CERTIFICATE}"),
         ] {
             assert_eq!(read_plainly(text.as_bytes()), Some(1), "{text}");
         }
@@ -168,6 +168,8 @@ AAAA
     #[test]
     fn what_is_not_as_bundles_have_it_is_left_to_the_parser_of_rustls() {
         let unfinished = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let damaged = UNPARSABLE.replacen("-----\n", "----\n", 1);
         let beside_latin_1 = [b"# F\xf5tan\n", CERTIFICATE.as_bytes()].concat();
         for (name, text) in [
             (
@@ -176,6 +178,8 @@ AAAA
             ),
             ("broken", format!("{CERTIFICATE}{unfinished}!\n").as_bytes()),
             ("latin-1", &beside_latin_1),
+            ("key", format!("{key}{CERTIFICATE}").as_bytes()),
+            ("damaged", format!("{damaged}{CERTIFICATE}").as_bytes()),
         ] {
             assert_eq!(read_plainly(text), None, "{name}");
             assert_eq!(trusted_in(name, text), 1, "{name}");
