@@ -61,10 +61,10 @@ fn trusted_roots(file: Option<&Path>, has_folders: bool, bundle: &Path) -> RootC
     roots.unwrap_or_else(RootCertStore::empty)
 }
 
-/// Reads certificates as bundles have them: between text, each in base64. If anything else is there,
-/// or none is usable, there is no answer: [`load_certs_from_paths`] then decides, and says what it
-/// cannot read. It decodes base64 in constant time, as secrets need it, with four times as many
-/// instructions.
+/// Reads certificates as bundles have them: between text, each in base64. If anything else is
+/// there, or none is usable, there is no answer: [`load_certs_from_paths`] then decides, and says
+/// what it cannot read. It decodes base64 in constant time, as secrets need it, with four times as
+/// many instructions.
 fn plain_roots(mut pem: impl BufRead) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let (mut line, mut base64) = (String::new(), String::new());
