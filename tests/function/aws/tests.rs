@@ -29,15 +29,11 @@ use super::{
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_795_165_200, 0).unwrap();
 
-/// How long an attempt may take where a fake does not answer. An answer can take long on a machine
-/// that does much else.
-const ATTEMPT: Duration = Duration::from_secs(2);
-
 /// Builds a client like the function's, with short waits and a retry quota of its own: by default
 /// all clients of a process share one and stop retrying when it is used up. A macro, because the
 /// SDK's clients have no type in common.
 macro_rules! client {
-    ($sdk:ident, $aws:expr, $http:expr, $attempt:expr) => {{
+    ($sdk:ident, $aws:expr, $http:expr) => {{
         use $sdk::config::{
             BehaviorVersion, Config, Region,
             retry::{RetryConfig, RetryPartition, TokenBucket},
@@ -55,7 +51,7 @@ macro_rules! client {
             ))
             .timeout_config(
                 TimeoutConfig::builder()
-                    .operation_attempt_timeout($attempt)
+                    .operation_attempt_timeout(Duration::from_millis(500))
                     .build(),
             )
             .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
@@ -74,10 +70,8 @@ fn http() -> SharedHttpClient {
     asp_events::aws::client::http()
 }
 
-/// A client that waits: a fake that refuses a request first prints a backtrace, which can take
-/// seconds.
 fn dynamodb(aws: &FakeAws) -> aws_sdk_dynamodb::Client {
-    client!(aws_sdk_dynamodb, aws, http(), Duration::from_mins(1))
+    client!(aws_sdk_dynamodb, aws, aws.transport().pooled)
 }
 
 /// What the SDK makes of an answer.
@@ -104,7 +98,7 @@ async fn publish(aws: &FakeAws, http: SharedHttpClient, id: &str) -> String {
     let attribute = aws_sdk_sns::types::MessageAttributeValue::builder()
         .data_type("String")
         .string_value(message_type);
-    let call = client!(aws_sdk_sns, aws, http, ATTEMPT)
+    let call = client!(aws_sdk_sns, aws, http)
         .publish()
         .topic_arn("arn:readiness")
         .message(message.to_string());
@@ -132,7 +126,7 @@ async fn count(aws: &FakeAws, http: SharedHttpClient) -> String {
         .timestamp(SdkTime::from_secs(NOW.timestamp()))
         .value(2.0)
         .unit(StandardUnit::Count);
-    let call = client!(aws_sdk_cloudwatch, aws, http, ATTEMPT)
+    let call = client!(aws_sdk_cloudwatch, aws, http)
         .put_metric_data()
         .namespace("Asp");
     seen(call.metric_data(datum.build()).send().await)
@@ -140,7 +134,7 @@ async fn count(aws: &FakeAws, http: SharedHttpClient) -> String {
 
 /// Puts an item as completed.
 async fn complete(aws: &FakeAws, http: SharedHttpClient) -> String {
-    let put = client!(aws_sdk_dynamodb, aws, http, ATTEMPT)
+    let put = client!(aws_sdk_dynamodb, aws, http)
         .put_item()
         .table_name("ledger");
     seen(
@@ -450,9 +444,10 @@ async fn budgets_are_read_in_one_call_and_can_come_back_unprocessed() {
     );
 }
 
-#[tokio::test]
+/// With the clock paused: each refusal prints a backtrace, which can take longer than an attempt may.
+#[tokio::test(start_paused = true)]
 async fn requests_that_dynamodb_rejects_are_recorded() {
-    let aws = FakeAws::start().await;
+    let aws = FakeAws::in_memory();
     let client = dynamodb(&aws);
     let time = |name: &str, time: i64| {
         let mut item = completed("event#1");
@@ -490,7 +485,7 @@ async fn requests_that_dynamodb_rejects_are_recorded() {
     }
     assert_eq!(insert(&aws, &pks(0..25)).await.unwrap(), ["ok"; 25]);
     aws.fail(Operation::Complete, [Fault::Entries(Vec::new(), "", false)]);
-    assert_eq!(complete(&aws, http()).await, "ok");
+    assert_eq!(complete(&aws, aws.transport().pooled).await, "ok");
     let refused = aws.take_refused();
     assert!(
         refused[1].contains("DynamoDB rejects the same item twice"),
@@ -540,7 +535,7 @@ impl SeenFault {
             (Fault::HangAfter, same("no answer in time"), 3, true),
             (Fault::Slow(Duration::from_millis(10)), same("ok"), 1, true),
             (
-                Fault::Slow(Duration::from_secs(3)),
+                Fault::Slow(Duration::from_millis(700)),
                 same("no answer in time"),
                 3,
                 true,
