@@ -444,7 +444,7 @@ async fn budgets_are_read_in_one_call_and_can_come_back_unprocessed() {
     );
 }
 
-/// With the clock paused: each refusal prints a backtrace, which can take longer than an attempt may.
+/// With the clock paused: a refusal prints a backtrace, which can take longer than an attempt may.
 #[tokio::test(start_paused = true)]
 async fn requests_that_dynamodb_rejects_are_recorded() {
     let aws = FakeAws::in_memory();
